@@ -1,0 +1,27 @@
+"""Every exception a user of nn512 can see. Each says who is at fault and what to do about it."""
+
+from __future__ import annotations
+
+
+class Nn512Error(Exception):
+    """Base of all errors of this project that a user can see; `exit_code` is what the command line ends with."""
+
+    exit_code = 70
+
+
+class UsageError(Nn512Error):
+    """The caller asked for something that makes no sense: a wrong name, shape, type, option or file."""
+
+    exit_code = 2
+
+
+class CannotRunError(Nn512Error):
+    """This machine lacks something: a C compiler, the instructions, an emulator."""
+
+    exit_code = 3
+
+
+class InternalError(Nn512Error):
+    """A fault of nn512 itself; please report it with the input that showed it."""
+
+    exit_code = 70

@@ -1,0 +1,98 @@
+"""The graph language: text to a checked graph and back.
+
+source, diagnostics, suggest  where things stand in a text, mistakes with a caret, guesses at misspelt words
+nodes, graph                  the data model: one dataclass per node kind, and a checked graph of them
+values, parser                field values, and text to statements
+wiring, shapes, names, check  the rules of graphs: who feeds whom, sizes, C names
+reading, printer              the ways in (parse, load, build) and the way out (format_graph)
+manual, examples              the manual, from the dataclasses' own words; well-known nets
+"""
+
+from __future__ import annotations
+
+from nn512.graph.diagnostics import Diagnostic, GraphError
+from nn512.graph.examples import example, example_names
+from nn512.graph.graph import (
+    PARAMETER_SUFFIXES,
+    Graph,
+    Parameter,
+    argument_name,
+    argument_tensor,
+    layer_parameters,
+    multiply_accumulates,
+)
+from nn512.graph.nodes import (
+    ACTIVATIONS,
+    KINDS,
+    PLATFORMS,
+    POOLINGS,
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Config,
+    Conv,
+    FieldInfo,
+    FullyConnected,
+    Input,
+    Layer,
+    Node,
+    Output,
+    Pooling,
+    Shape,
+    Softmax,
+    Spans,
+    ValueType,
+    field_infos,
+    tensor_written,
+    tensors_read,
+)
+from nn512.graph.printer import format_graph, format_node
+from nn512.graph.reading import build, load, load_stream, parse
+from nn512.graph.source import Source, Span
+
+__all__ = [
+    "ACTIVATIONS",
+    "KINDS",
+    "PARAMETER_SUFFIXES",
+    "PLATFORMS",
+    "POOLINGS",
+    "Activation",
+    "Add",
+    "BatchNorm",
+    "Concat",
+    "Config",
+    "Conv",
+    "Diagnostic",
+    "FieldInfo",
+    "FullyConnected",
+    "Graph",
+    "GraphError",
+    "Input",
+    "Layer",
+    "Node",
+    "Output",
+    "Parameter",
+    "Pooling",
+    "Shape",
+    "Softmax",
+    "Source",
+    "Span",
+    "Spans",
+    "ValueType",
+    "argument_name",
+    "argument_tensor",
+    "build",
+    "example",
+    "example_names",
+    "field_infos",
+    "format_graph",
+    "format_node",
+    "layer_parameters",
+    "load",
+    "load_stream",
+    "multiply_accumulates",
+    "parse",
+    "tensor_written",
+    "tensors_read",
+]

@@ -1,0 +1,32 @@
+"""Statements to a checked graph: wiring, then shapes, then the names the emitted C needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nn512.graph.diagnostics import Report
+from nn512.graph.graph import Graph, freeze_shapes
+from nn512.graph.names import check_names
+from nn512.graph.nodes import Config, Input, Output
+from nn512.graph.parser import Statement
+from nn512.graph.shapes import infer_shapes
+from nn512.graph.wiring import check_wiring
+
+
+def check(statements: Sequence[Statement], report: Report) -> Graph | None:
+    """The graph that the statements describe; None, with the report saying why, if there is a mistake anywhere."""
+    wiring = check_wiring(statements, report)
+    shapes = infer_shapes(wiring, report)
+    check_names(statements, report)
+    if report.diagnostics:
+        return None
+    nodes = [s.node for s in statements if s.node is not None]
+    (config,) = (node for node in nodes if isinstance(node, Config))
+    return Graph(
+        config=config,
+        inputs=tuple(node for node in nodes if isinstance(node, Input)),
+        layers=tuple(n for s in wiring.order if (n := s.node) and not isinstance(n, Config | Input | Output)),
+        outputs=tuple(node for node in nodes if isinstance(node, Output)),
+        shapes=freeze_shapes(shapes),
+        source=report.source,
+    )

@@ -1,0 +1,270 @@
+"""Graph text to statements: one per node, each with what could be read of it.
+
+Reading never stops at the first mistake. A node with a mistake is still listed, without its dataclass but with the
+tensors it names, so that the nodes around it are not accused of what is not their fault.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from nn512.graph.diagnostics import Report, quote
+from nn512.graph.nodes import KINDS, Config, FieldInfo, Input, Node, Output, Spans, ValueType, field_infos
+from nn512.graph.source import Span
+from nn512.graph.suggest import close_match, did_you_mean
+from nn512.graph.values import BadValueError, read_value
+
+MOST_NODES = 2**17
+"""Nodes a graph may have."""
+
+_MOST_ERRORS = 1000  # after so many mistakes the text is no graph, and reading on helps nobody
+_MOST_SKIPPED = 10_000  # likewise after so many words in a row that belong to no node
+
+_SPACE = " \t\n\v\f"
+# White space and comments, then a word if there is one. Possessive repeats: no backtracking, whatever the text.
+_WORD = re.compile(rf"(?:[{_SPACE}]++|#[^\n]*+)*+([^{_SPACE}#]++)?")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
+_ODD = re.compile(r"[^!-~]")
+
+_KINDS = {kind.__name__: kind for kind in KINDS}
+_FIELDS = {kind: {info.name: info for info in field_infos(kind)} for kind in KINDS}
+_ALL_FIELDS = {name for infos in _FIELDS.values() for name in infos}
+
+
+class Reference(NamedTuple):
+    """A tensor's name and where it is written."""
+
+    name: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One node of the text, perhaps with mistakes.
+
+    `kind` is None where the word for it is unknown and resembles nothing. `node` is None where anything about it is
+    wrong. `reads_unknown` (`writes_unknown`) says that the node reads (produces) a tensor whose name is not known.
+    """
+
+    kind: type[Node] | None
+    span: Span
+    node: Node | None
+    reads: tuple[Reference, ...]
+    writes: Reference | None
+    reads_unknown: bool
+    writes_unknown: bool
+
+
+class _Word(NamedTuple):
+    text: str
+    span: Span
+    first_on_line: bool
+
+
+@dataclass(slots=True)
+class _RawNode:
+    """A kind and the `Field=value` words that follow it, unread."""
+
+    kind: type[Node] | None
+    known: bool
+    span: Span
+    words: list[_Word] = field(default_factory=list)
+    # Fields named without a readable `=value`: complained about once, not missed again.
+    excused: set[str] = field(default_factory=set)
+
+
+def read_statements(report: Report) -> tuple[Statement, ...] | None:
+    """The statements of the report's source. None, with the report saying why, if the text is no graph at all."""
+    nodes = _group(report)
+    if nodes is None:
+        return None
+    statements = []
+    for raw in nodes:
+        statements.append(_read_node(raw, report) if raw.known else _guess_node(raw))
+        if len(report.diagnostics) >= _MOST_ERRORS:
+            report.add(Span(raw.span.end, raw.span.end), f"stopped reading here after {_MOST_ERRORS} errors")
+            return None
+    return tuple(statements)
+
+
+def _words(text: str) -> Iterator[_Word]:
+    end = 0
+    for found in _WORD.finditer(text):
+        word = found[1]
+        if word is not None:
+            start = found.start(1)
+            yield _Word(word, Span(start, start + len(word)), end == 0 or "\n" in text[end:start])
+            end = start + len(word)
+
+
+def _group(report: Report) -> list[_RawNode] | None:
+    """Words to nodes: every kind begins one. None if the text is hopeless."""
+    nodes: list[_RawNode] = []
+    current: _RawNode | None = None  # None: skipping, because what came last belongs to no node
+    skipped = 0
+    split = ""  # what is left of a `Field = value` that was reported whole
+    for word in _words(report.source.text):
+        kind = _KINDS.get(word.text)
+        split, unsplit = "", split
+        if kind is None and current is not None and unsplit and (word.text.startswith("=") or unsplit == "value"):
+            split = "value" if word.text == "=" else ""
+        elif kind is not None:
+            if len(nodes) == MOST_NODES:
+                report.add(word.span, f"the graph has more than {MOST_NODES} nodes")
+                return None
+            current = _RawNode(kind, known=True, span=word.span)
+            nodes.append(current)
+            skipped = 0
+        elif current is not None and "=" in word.text and not word.text.startswith("="):
+            current.words.append(word)
+            split = "value" if word.text.endswith("=") and "=" not in word.text[:-1] else ""
+        elif current is not None and not _begins_node(word):
+            _complain_of_stray(word, current, report)
+            split = "=" if word.text in _ALL_FIELDS else ""
+        elif skipped == 0 or (word.first_on_line and _NAME.fullmatch(word.text)):
+            guess = close_match(word.text, _KINDS)
+            report.add(word.span, _unknown_kind(word, guess, report))
+            current = None
+            skipped = 1
+            if _NAME.fullmatch(word.text):
+                current = _RawNode(_KINDS[guess] if guess else None, known=False, span=word.span)
+                nodes.append(current)
+        else:
+            skipped += 1
+        if skipped > _MOST_SKIPPED or len(report.diagnostics) >= _MOST_ERRORS:
+            why = f"{_MOST_ERRORS} errors" if skipped <= _MOST_SKIPPED else f"{_MOST_SKIPPED} words outside of any node"
+            report.add(Span(word.span.end, word.span.end), f"stopped reading here after {why}")
+            return None
+    return nodes
+
+
+def _begins_node(word: _Word) -> bool:
+    """Whether a word that is no kind and no `Field=value` was meant to begin a node, rather than being a stray one."""
+    if not _NAME.fullmatch(word.text) or word.text in _ALL_FIELDS:
+        return False
+    return word.first_on_line or word.text[0].isupper()
+
+
+def _unknown_kind(word: _Word, guess: str | None, report: Report) -> str:
+    if "=" in word.text:
+        return f"expected a node kind before {quote(word.text)}"
+    odd = _describe_odd_character(word, report)
+    if odd:
+        return odd
+    return f"unknown node kind {quote(word.text)}{did_you_mean(guess)}"
+
+
+def _describe_odd_character(word: _Word, report: Report) -> str | None:
+    """What to say about the first character of a word that no graph contains; None if there is none."""
+    found = _ODD.search(word.text)
+    if found is None:
+        return None
+    code = ord(found[0])
+    column = report.source.column_number(word.span.start + found.start())
+    if 0xDC80 <= code <= 0xDCFF:  # how load() hands on bytes that it cannot decode
+        return f"the byte 0x{code - 0xDC00:02X} in column {column} is not UTF-8; graph files are plain ASCII text"
+    return f"the character U+{code:04X} in column {column} cannot occur outside of a comment"
+
+
+def _complain_of_stray(word: _Word, current: _RawNode, report: Report) -> None:
+    name = word.text
+    if name in _ALL_FIELDS:
+        current.excused.add(name)
+        report.add(word.span, f"{name} has no value; write {name}=value without white space around '='")
+    else:
+        odd = _describe_odd_character(word, report)
+        report.add(word.span, odd or f"{quote(word.text)} is neither a node kind nor Field=value")
+
+
+def _read_node(raw: _RawNode, report: Report) -> Statement:
+    """Read the fields of a node whose kind is known."""
+    kind = raw.kind
+    assert kind is not None
+    infos = _FIELDS[kind]
+    mistakes = len(report.diagnostics)
+    values: dict[str, Any] = {}
+    spans: dict[str, Span] = {}
+    named = set(raw.excused)
+    guesses: list[tuple[FieldInfo, _Word]] = []
+    for word in raw.words:
+        name, _, text = word.text.partition("=")
+        info = infos.get(name)
+        span = Span(word.span.start + len(name) + 1, word.span.end)
+        if info is None:
+            guess = close_match(name, infos)
+            odd = _describe_odd_character(word, report)
+            name_span = Span(word.span.start, word.span.start + len(name))
+            report.add(name_span, odd or f"{kind.__name__} has no field {quote(name)}{did_you_mean(guess)}")
+            if guess is not None:
+                guesses.append((infos[guess], word))
+        elif name in spans:
+            first = report.line(spans[name])
+            report.add(Span(word.span.start, word.span.end), f"{name} is given twice; the first is on line {first}")
+        else:
+            named.add(name)
+            spans[name] = span
+            try:
+                values[name] = read_value(info, text)
+            except BadValueError as error:
+                report.add(span, str(error))
+            else:
+                _check_value(info, values[name], span, report)
+    for info, word in guesses:  # a misspelt field stands in for the one that is then missing
+        if info.name not in named:
+            named.add(info.name)
+            if info.type is ValueType.NAME:
+                text = word.text.partition("=")[2]
+                spans[info.name] = Span(word.span.end - len(text), word.span.end)
+                if _NAME.fullmatch(text):
+                    values[info.name] = text
+    missing = [info.name for info in infos.values() if info.required and info.name not in named]
+    if missing:
+        what = "the field" if len(missing) == 1 else "the fields"
+        report.add(raw.span, f"{kind.__name__} lacks {what} {', '.join(missing)}")
+    correct = mistakes == len(report.diagnostics) and not raw.excused
+    reads = [name for name in infos if name.startswith("FromTensor")]
+    writes = "ToTensor" if "ToTensor" in infos else None
+    return Statement(
+        kind=kind,
+        span=raw.span,
+        node=_construct(kind, values, Spans(raw.span, spans)) if correct else None,
+        reads=tuple(Reference(values[name], spans[name]) for name in reads if name in values),
+        writes=Reference(values[writes], spans[writes]) if writes in values else None,
+        reads_unknown=any(name not in values for name in reads),
+        writes_unknown=writes is not None and writes not in values,
+    )
+
+
+def _check_value(info: FieldInfo, value: object, span: Span, report: Report) -> None:
+    """Rules about single values that their type does not express."""
+    if info.name == "Epsilon" and isinstance(value, float) and value < 0:
+        report.add(span, "Epsilon must not be negative")
+
+
+def _construct(kind: type[Node], values: dict[str, Any], spans: Spans) -> Node:
+    attributes = {_FIELDS[kind][name].attribute: value for name, value in values.items()}
+    return kind(**attributes, spans=spans)
+
+
+def _guess_node(raw: _RawNode) -> Statement:
+    """What an unknown kind of node reads and produces, as far as its fields tell."""
+    reads, writes = [], None
+    for word in raw.words:
+        name, _, text = word.text.partition("=")
+        reference = Reference(text, Span(word.span.end - len(text), word.span.end))
+        if name.startswith("FromTensor"):
+            reads.append(reference)
+        elif name == "ToTensor":
+            writes = reference
+    return Statement(
+        kind=raw.kind,
+        span=raw.span,
+        node=None,
+        reads=tuple(reads),
+        writes=writes,
+        reads_unknown=not reads and raw.kind not in {Config, Input},
+        writes_unknown=writes is None and raw.kind not in {Config, Output},
+    )

@@ -1,0 +1,54 @@
+"""Guesses what a misspelt word was meant to be."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+
+_LONGEST_WORD = 64
+_MOST_NAMES = 5000
+
+
+def close_match(word: str, choices: Iterable[str]) -> str | None:
+    """The choice most like `word`, or None. For short lists of choices: the cost is one comparison each."""
+    if len(word) > _LONGEST_WORD:
+        return None
+    folded = {choice.casefold(): choice for choice in choices}
+    matches = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    return folded[matches[0]] if matches else None
+
+
+def did_you_mean(guess: str | None) -> str:
+    """The end of an error message that offers a guess."""
+    return "" if guess is None else f"; did you mean {guess}?"
+
+
+class NameIndex:
+    """Finds names that are one edit (a letter added, lost, changed, or two swapped) or a change of case away.
+
+    Every name is filed under itself with each one of its letters removed; two words one edit apart then share an entry,
+    so a lookup costs the length of the word and not the number of names. Beyond a few thousand names, or for very long
+    ones, it finds nothing: there it would cost more than a hint is worth.
+    """
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._entries: dict[str, str] = {}
+        if len(names) > _MOST_NAMES:
+            return
+        for name in names:
+            for key in self._keys(name):
+                self._entries.setdefault(key, name)
+
+    @staticmethod
+    def _keys(word: str) -> Iterable[str]:
+        folded = word.casefold()
+        if len(folded) > _LONGEST_WORD:
+            return
+        yield folded
+        if len(folded) > 1:  # a word of one letter resembles every other one
+            for i in range(len(folded)):
+                yield folded[:i] + folded[i + 1 :]
+
+    def find(self, word: str) -> str | None:
+        """A name close to `word`, or None."""
+        return next((self._entries[key] for key in self._keys(word) if key in self._entries), None)
