@@ -1,0 +1,75 @@
+"""How many sigma the error of emitted code may have: one table, per algorithm, with the measurement it stands on.
+
+Sigma is the square root of the variance that the reference gives each element (see `reference`): with it one limit
+serves every depth, size and kind of data. `python -m fuzz.limits` measures the table anew on emitted code, prints what
+it saw beside what is allowed, and ends with 1 where the code now errs more than the table allows. A limit is raised only
+together with the explanation why correct code errs that much; a dropped filter tap gives 1e2 to 1e5 sigma.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nn512.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Largest error over sigma allowed for one element, and for the rms of an output of `rms_from` elements or more.
+
+    `exact` says whether the algorithm adds and multiplies data as they are, so that integers come out exact.
+    """
+
+    maximum: float
+    rms: float
+    exact: bool
+    measured: str
+    rms_from: int = 64
+
+
+LIMITS: Mapping[str, Limit] = {
+    "direct": Limit(
+        maximum=12.0,
+        rms=6.0,
+        exact=True,
+        measured="sequential FMA chains, K = 144 to 4608, four kinds of data: max 5.6, rms 0.5 to 1.0",
+    ),
+}
+"""Limits by algorithm. "direct" is whatever sums products as they stand, in any order: nearly every kernel."""
+
+PROFILES = tuple(LIMITS)
+"""What C that is not ours may be declared to use."""
+
+
+def limit_of(algorithms: Iterable[str]) -> Limit:
+    """The widest of the limits of the algorithms between a net's inputs and an output. Raises UsageError for unknown ones."""
+    limits = [LIMITS["direct"]]
+    for algorithm in algorithms:
+        if algorithm not in LIMITS:
+            raise UsageError(f"no error limit for the algorithm {algorithm!r}; there are {', '.join(LIMITS)}")
+        limits.append(LIMITS[algorithm])
+    return Limit(
+        maximum=max(limit.maximum for limit in limits),
+        rms=max(limit.rms for limit in limits),
+        exact=all(limit.exact for limit in limits),
+        measured="",
+        rms_from=max(limit.rms_from for limit in limits),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the table on emitted code: `python -m fuzz.limits [--examples N] [--seed S]`."""
+    from fuzz.measure import measure  # noqa: PLC0415 - the table must load without the machinery that uses it
+
+    parser = argparse.ArgumentParser(prog="python -m fuzz.limits", description=main.__doc__)
+    parser.add_argument("--examples", type=int, default=200, metavar="N", help="random graphs (200)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the graphs and data (0)")
+    wanted = parser.parse_args(arguments)
+    return measure(wanted.examples, wanted.seed, sys.stdout)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Makes a failing graph smaller where Hypothesis stops: removes nodes, cuts the graph short, lowers numbers.
+
+Hypothesis shrinks what was drawn. This works on the nodes themselves, so on graphs from users and the corpus too. Every
+candidate is a legal graph; whatever the checker calls illegal is not tried. The search is greedy and bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, replace
+
+from nn512.graph import Graph, GraphError, build
+from nn512.graph.nodes import (
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Config,
+    Conv,
+    FullyConnected,
+    Input,
+    Node,
+    Output,
+    Pooling,
+    Softmax,
+    ValueType,
+    field_infos,
+    tensor_written,
+    tensors_read,
+)
+
+EVALUATIONS = 150
+"""Candidates that are tried at most."""
+
+
+def reduce_graph(graph: Graph, fails: Callable[[Graph], bool], evaluations: int = EVALUATIONS) -> Graph:
+    """The smallest graph found for which `fails` still holds; it holds for `graph`."""
+    best = graph
+    seen = {_nodes(graph)}
+    progress = True
+    while progress:
+        progress = False
+        for nodes in _candidates(best):
+            if nodes in seen:
+                continue
+            seen.add(nodes)
+            try:
+                candidate = build(nodes)
+            except GraphError:
+                continue
+            if evaluations == 0:
+                return best
+            evaluations -= 1
+            if fails(candidate):
+                best, progress = candidate, True
+                break
+    return best
+
+
+def _nodes(graph: Graph) -> tuple[Node, ...]:
+    return (graph.config, *graph.inputs, *graph.layers, *graph.outputs)
+
+
+def _candidates(graph: Graph) -> Iterator[tuple[Node, ...]]:
+    """Smaller graphs, the boldest steps first."""
+    nodes = _nodes(graph)
+    if len(graph.outputs) > 1:
+        for output in graph.outputs:
+            yield _pruned([node for node in nodes if node is not output])
+    for layer in graph.layers:
+        to, shape = layer.to_tensor, graph.shapes[layer.to_tensor]
+        # What comes before the layer goes: its result becomes an input.
+        without = [node for node in nodes if node is not layer]
+        yield _pruned([Input(to, *shape), *(n for n in without if not (isinstance(n, Output) and n.from_tensor == to))])
+        # What comes after the layer goes.
+        if not any(output.from_tensor == to for output in graph.outputs):
+            yield _pruned([*(node for node in nodes if not isinstance(node, Output)), Output(to)])
+        # Only the layer goes.
+        for source in dict.fromkeys(tensors_read(layer)):
+            yield _pruned([_redirected(node, to, source) for node in without])
+    if graph.config != Config():
+        yield (Config(), *nodes[1:])
+    for index, node in enumerate(nodes):
+        for smaller in _smaller(node):
+            yield (*nodes[:index], smaller, *nodes[index + 1 :])
+
+
+def _pruned(nodes: Sequence[Node]) -> tuple[Node, ...]:
+    """`nodes` without those that no output depends on."""
+    producers = {tensor_written(node): node for node in nodes if tensor_written(node) is not None}
+    needed: set[str] = set()
+    waiting = [node.from_tensor for node in nodes if isinstance(node, Output)]
+    while waiting:
+        name = waiting.pop()
+        if name not in needed and name in producers:
+            needed.add(name)
+            waiting.extend(tensors_read(producers[name]))
+    return tuple(node for node in nodes if tensor_written(node) is None or tensor_written(node) in needed)
+
+
+def _redirected(node: Node, old: str, new: str) -> Node:
+    """`node` reading `new` where it read `old`."""
+    match node:
+        case Config() | Input():
+            return node
+        case Add() | Concat():
+            first = new if node.from_tensor1 == old else node.from_tensor1
+            second = new if node.from_tensor2 == old else node.from_tensor2
+            return replace(node, from_tensor1=first, from_tensor2=second)
+        case Output() | Conv() | FullyConnected() | BatchNorm() | Activation() | Pooling() | Softmax():
+            return replace(node, from_tensor=new) if node.from_tensor == old else node
+
+
+def _smaller(node: Node) -> Iterator[Node]:
+    """`node` with one number lowered, or with height and width lowered together."""
+    infos = {info.attribute: info for info in field_infos(type(node))}
+    names = [f.name for f in fields(node) if f.name in infos]
+    for name in names:
+        least = {ValueType.POSITIVE: 1, ValueType.NATURAL: 0}.get(infos[name].type)
+        if least is None:
+            continue
+        for value in _lower(getattr(node, name), least):
+            yield replace(node, **{name: value})
+            if name.endswith("_h") and getattr(node, name) == getattr(node, name[:-1] + "w"):
+                yield replace(node, **{name: value, name[:-1] + "w": value})
+
+
+def _lower(value: int, least: int) -> Iterator[int]:
+    """Smaller numbers to try, the smallest first: the least, halves, the multiple of 16 below, one less."""
+    tried = {value}
+    for candidate in (least, value // 4, value // 2, (value - 1) // 16 * 16, value - 2, value - 1):
+        if least <= candidate < value and candidate not in tried:
+            tried.add(candidate)
+            yield candidate
