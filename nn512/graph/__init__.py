@@ -21,6 +21,7 @@ from nn512.graph.graph import (
     layer_parameters,
     multiply_accumulates,
 )
+from nn512.graph.manual import manual
 from nn512.graph.nodes import (
     ACTIVATIONS,
     KINDS,
@@ -91,6 +92,7 @@ __all__ = [
     "layer_parameters",
     "load",
     "load_stream",
+    "manual",
     "multiply_accumulates",
     "parse",
     "tensor_written",

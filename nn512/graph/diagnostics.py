@@ -100,11 +100,6 @@ class Report:
         """Line on which `span` begins, for messages that point at a second place."""
         return self.source.line_number(span.start)
 
-    def raise_if_any(self) -> None:
-        """Raise a GraphError if anything was noted."""
-        if self.diagnostics:
-            raise GraphError(self.diagnostics)
-
 
 def visible(text: str) -> str:
     """`text` with control characters and broken bytes replaced one for one, so that no terminal obeys or drops them."""

@@ -45,8 +45,8 @@ class Parameter:
 class Graph:
     """A checked graph.
 
-    `layers` are all nodes but Config, Input and Output, in a topological order that keeps the order of the file where it
-    can. `shapes` has every tensor. `inputs` and `outputs` stand in the order of the file.
+    `layers` are all nodes but Config, Input and Output, in a topological order that keeps the order of the file where
+    it can. `shapes` has every tensor. `inputs` and `outputs` stand in the order of the file.
     """
 
     config: Config

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nn512.graph.diagnostics import Report, quote
 from nn512.graph.graph import PARAMETER_SUFFIXES
-from nn512.graph.parser import Statement
+from nn512.graph.parser import Reference, Statement
 
 
 def check_names(statements: Sequence[Statement], report: Report) -> None:
@@ -15,20 +15,20 @@ def check_names(statements: Sequence[Statement], report: Report) -> None:
     A tensor `t` owns the names `t`, `tData` (an argument of the inference function) and those of its parameters,
     whether or not this graph's code has a use for each: adding an Output must not break a graph elsewhere.
     """
-    owners: dict[str, int] = {}
-    told: set[tuple[int, int]] = set()
-    for i, statement in enumerate(statements):
+    owners: dict[str, Reference] = {}
+    told: set[tuple[str, str]] = set()
+    for statement in statements:
         if statement.writes is None:
             continue
         tensor, span = statement.writes
         suffixes = () if statement.kind is None else PARAMETER_SUFFIXES.get(statement.kind, ())
         for name in (tensor, tensor + "Data", *(tensor + suffix for suffix in suffixes)):
-            j = owners.setdefault(name, i)
-            other = statements[j].writes
-            assert other is not None
+            other = owners.setdefault(name, statement.writes)
             # The same tensor produced twice is a mistake of its own, reported with the wiring.
-            if j == i or other.name == tensor or (j, i) in told:
+            if other.name == tensor or (other.name, tensor) in told:
                 continue
-            told.add((j, i))
+            told.add((other.name, tensor))
             line = report.line(other.span)
-            report.add(span, f"tensors {quote(tensor)} and {quote(other.name)} (line {line}) both need the C name {name}")
+            report.add(
+                span, f"tensors {quote(tensor)} and {quote(other.name)} (line {line}) both need the C name {name}"
+            )

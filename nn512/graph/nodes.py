@@ -75,7 +75,7 @@ MAX_SIZE = 2**31 - 1
 """Most channels, rows or columns of a tensor."""
 
 MAX_GEOMETRY = 2**16
-"""Largest filter, stride, padding or dilation: far beyond any use, and small enough to do arithmetic with at leisure."""
+"""Largest filter, stride, padding or dilation: far beyond any use, and small enough for worriless arithmetic."""
 
 MAX_CACHE = 2**40
 """Largest cache, in bytes."""
@@ -121,9 +121,9 @@ POOLINGS = ("Max2x2Stride2", "Avg2x2Stride2", "Max3x3Stride2", "Avg3x3Stride2", 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Settings for the whole file: the prefix of every emitted name, the target, and the cache sizes that guide blocking.
+    """Settings for the whole file, exactly one per graph.
 
-    Exactly one per graph.
+    They are the prefix of every emitted name, the target, and the cache sizes that guide blocking.
     """
 
     prefix: str = _field(
@@ -169,9 +169,9 @@ class Output:
 class Conv:
     """Two-dimensional cross-correlation with zero padding, plus a bias per output channel.
 
-    Out height is `(H + 2*PaddingH - (1 + (FilterH-1)*DilationH)) / StrideH + 1`, rounded down, and the dividend must not
-    be negative; likewise the width. Parameters: `<ToTensor>Weights`, ToChannels x Channels/Groups x FilterH x FilterW,
-    and `<ToTensor>Biases`, ToChannels.
+    Out height is `(H + 2*PaddingH - (1 + (FilterH-1)*DilationH)) / StrideH + 1`, rounded down, and the dividend must
+    not be negative; likewise the width. Parameters: `<ToTensor>Weights`, ToChannels x Channels/Groups x FilterH x
+    FilterW, and `<ToTensor>Biases`, ToChannels.
     """
 
     from_tensor: str = _from()
@@ -182,8 +182,12 @@ class Conv:
     stride_h: int = _geometry("StrideH", ValueType.POSITIVE, "Rows between neighbouring windows.", 1)
     stride_w: int = _geometry("StrideW", ValueType.POSITIVE, "Columns between neighbouring windows.", 1)
     padding_h: int = _geometry("PaddingH", ValueType.NATURAL, "Rows of zeros above, and as many below.", 0)
-    padding_w: int = _geometry("PaddingW", ValueType.NATURAL, "Columns of zeros on the left, and as many on the right.", 0)
-    dilation_h: int = _geometry("DilationH", ValueType.POSITIVE, "Rows between neighbouring filter taps; 1 is dense.", 1)
+    padding_w: int = _geometry(
+        "PaddingW", ValueType.NATURAL, "Columns of zeros on the left, and as many on the right.", 0
+    )
+    dilation_h: int = _geometry(
+        "DilationH", ValueType.POSITIVE, "Rows between neighbouring filter taps; 1 is dense.", 1
+    )
     dilation_w: int = _geometry("DilationW", ValueType.POSITIVE, "Columns between neighbouring taps; 1 is dense.", 1)
     groups: int = _field(
         "Groups",
@@ -209,7 +213,7 @@ class FullyConnected:
 
 @dataclass(frozen=True, slots=True)
 class BatchNorm:
-    """Batch normalization with recorded statistics: `Scale * (x - Mean) / sqrt(Variance + Epsilon) + Shift` per channel.
+    """Batch normalization: `Scale * (x - Mean) / sqrt(Variance + Epsilon) + Shift` per channel, statistics given.
 
     Parameters, one value per channel each: `<ToTensor>Means`, `<ToTensor>Variances`, `<ToTensor>Scales` and
     `<ToTensor>Shifts`.
@@ -217,9 +221,7 @@ class BatchNorm:
 
     from_tensor: str = _from()
     to_tensor: str = _to()
-    epsilon: float = _field(
-        "Epsilon", ValueType.NUMBER, "Added to every variance; must not be negative.", 0.00001
-    )
+    epsilon: float = _field("Epsilon", ValueType.NUMBER, "Added to every variance; must not be negative.", 0.00001)
     spans: Spans | None = _spans()
 
 
@@ -258,8 +260,8 @@ class Concat:
 class Pooling:
     """Maximum or average over windows, channel by channel.
 
-    Padding cells take no part: the maximum ignores them and the average divides by the number of real cells. The padding
-    must be smaller than the window. Out height is `(H + 2*PaddingH - window) / 2 + 1`, rounded down. The global kinds
+    Padding cells take no part: the maximum ignores them and the average divides by the number of real cells. The
+    padding must be smaller than the window. Out height is `(H + 2*PaddingH - window) / 2 + 1`, rounded down. The global kinds
     take the whole tensor, allow no padding, and give a 1x1 result.
     """
 
@@ -310,11 +312,7 @@ KINDS: tuple[type[Node], ...] = (
 
 def field_infos(kind: type[Node]) -> tuple[FieldInfo, ...]:
     """The fields of a node kind in documented order."""
-    return tuple(
-        FieldInfo(f.name, default=f.default, **f.metadata)
-        for f in fields(kind)
-        if f.metadata
-    )
+    return tuple(FieldInfo(f.name, default=f.default, **f.metadata) for f in fields(kind) if f.metadata)
 
 
 def tensors_read(node: Node) -> tuple[str, ...]:

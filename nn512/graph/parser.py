@@ -83,7 +83,7 @@ def read_statements(report: Report) -> tuple[Statement, ...] | None:
         return None
     statements = []
     for raw in nodes:
-        statements.append(_read_node(raw, report) if raw.known else _guess_node(raw))
+        statements.append(_read_node(raw.kind, raw, report) if raw.known and raw.kind else _guess_node(raw))
         if len(report.diagnostics) >= _MOST_ERRORS:
             report.add(Span(raw.span.end, raw.span.end), f"stopped reading here after {_MOST_ERRORS} errors")
             return None
@@ -179,10 +179,8 @@ def _complain_of_stray(word: _Word, current: _RawNode, report: Report) -> None:
         report.add(word.span, odd or f"{quote(word.text)} is neither a node kind nor Field=value")
 
 
-def _read_node(raw: _RawNode, report: Report) -> Statement:
+def _read_node(kind: type[Node], raw: _RawNode, report: Report) -> Statement:
     """Read the fields of a node whose kind is known."""
-    kind = raw.kind
-    assert kind is not None
     infos = _FIELDS[kind]
     mistakes = len(report.diagnostics)
     values: dict[str, Any] = {}

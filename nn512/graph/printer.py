@@ -11,10 +11,8 @@ from nn512.graph.values import format_value
 
 def format_node(node: Node) -> str:
     """One line of text, without the line break, that reads as `node`."""
-    words = [type(node).__name__]
-    for info in field_infos(type(node)):
-        words.append(f"{info.name}={format_value(info, getattr(node, info.attribute))}")
-    return " ".join(words)
+    fields = (f"{i.name}={format_value(i, getattr(node, i.attribute))}" for i in field_infos(type(node)))
+    return " ".join((type(node).__name__, *fields))
 
 
 def format_graph(graph: Graph | Iterable[Node]) -> str:

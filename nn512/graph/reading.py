@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from nn512.errors import UsageError
 from nn512.graph.check import check
-from nn512.graph.diagnostics import Report
+from nn512.graph.diagnostics import GraphError, Report
 from nn512.graph.graph import Graph
 from nn512.graph.nodes import Node
 from nn512.graph.parser import read_statements
@@ -31,8 +31,8 @@ def parse(text: str, filename: str = "<graph>") -> Graph:
     report = Report(Source(text, filename))
     statements = read_statements(report)
     graph = None if statements is None else check(statements, report)
-    report.raise_if_any()
-    assert graph is not None
+    if graph is None:
+        raise GraphError(report.diagnostics)
     return graph
 
 

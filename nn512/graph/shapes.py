@@ -40,7 +40,9 @@ def infer_shapes(wiring: Wiring, report: Report) -> dict[str, Shape]:
         node = statement.node
         if node is None or isinstance(node, Config | Output) or not shapes.keys() >= set(tensors_read(node)):
             continue
-        shape = Shape(node.channels, node.height, node.width) if isinstance(node, Input) else _infer(node, shapes, report)
+        shape = (
+            Shape(node.channels, node.height, node.width) if isinstance(node, Input) else _infer(node, shapes, report)
+        )
         if shape is None:
             continue
         parameters = 0
@@ -92,12 +94,14 @@ def _infer(layer: Layer, shapes: dict[str, Shape], report: Report) -> Shape | No
             first, second = shapes[layer.from_tensor1], shapes[layer.from_tensor2]
             if first == second:
                 return first
-            return _mismatch(layer, "Add needs two tensors of the same shape", shapes, report)
+            _mismatch(layer, "Add needs two tensors of the same shape", shapes, report)
+            return None
         case Concat():
             first, second = shapes[layer.from_tensor1], shapes[layer.from_tensor2]
             if first[1:] == second[1:]:
                 return Shape(first.channels + second.channels, first.height, first.width)
-            return _mismatch(layer, "Concat needs two tensors of the same height and width", shapes, report)
+            _mismatch(layer, "Concat needs two tensors of the same height and width", shapes, report)
+            return None
         case _:
             assert_never(layer)
 
@@ -160,5 +164,5 @@ def _no_room(name: str, shape: Shape, axis: str, window: int, padding: int) -> s
 
 def _span(layer: Layer, field: str) -> Span:
     """Where a field's value stands, or the node's kind if the field is not written."""
-    assert layer.spans is not None
+    assert layer.spans is not None  # noqa: S101 - the parser gives every node its spans
     return layer.spans.fields.get(field, layer.spans.kind)

@@ -101,11 +101,15 @@ def _check_outputs(statements: Sequence[Statement], producers: Mapping[str, int]
             continue
         for name, span in statement.reads:
             if name in seen:
-                report.add(span, f"tensor {quote(name)} is an Output twice; the first is on line {report.line(seen[name])}")
+                report.add(
+                    span, f"tensor {quote(name)} is an Output twice; the first is on line {report.line(seen[name])}"
+                )
                 continue
             seen[name] = span
             if name in producers and statements[producers[name]].kind is Input:
-                report.add(span, f"Input {quote(name)} is wired straight to an Output; there must be a node between them")
+                report.add(
+                    span, f"Input {quote(name)} is wired straight to an Output; there must be a node between them"
+                )
 
 
 def _check_dead_ends(
@@ -172,7 +176,7 @@ def _sort(statements: Sequence[Statement], producers: Mapping[str, int]) -> list
 def _report_cycles(
     statements: Sequence[Statement], producers: Mapping[str, int], sorted_already: set[int], report: Report
 ) -> None:
-    """One error for every set of nodes that all depend on each other, naming a shortest cycle through the first of them."""
+    """One error for every set of nodes that all depend on each other, naming a cycle through the first of them."""
     rest = [i for i in range(len(statements)) if i not in sorted_already]
     feeds = {
         i: sorted({p for name, _ in statements[i].reads if (p := producers.get(name)) is not None} - sorted_already)

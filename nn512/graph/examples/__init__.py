@@ -16,7 +16,10 @@ def example_names() -> tuple[str, ...]:
 
 
 def example(name: str) -> str:
-    """Graph text of a net for 224x224 colour images and 1000 classes, ending in Softmax. UsageError for unknown names."""
+    """Graph text of a net for 224x224 colour images and 1000 classes, ending in Softmax.
+
+    Raises UsageError for unknown names.
+    """
     if name in RESNETS:
         return resnet(name)
     if name in DENSENETS:

@@ -77,7 +77,7 @@ class Builder:
         return name
 
     def stem(self) -> str:
-        """The first layers of all these nets: 7x7 convolution and 3x3 pooling, each of stride 2, to 64 channels at 56x56."""
+        """The first layers of all these nets: 7x7 convolution and 3x3 pooling, each of stride 2, to 64x56x56."""
         tensor = self.image()
         tensor = self.conv(tensor, "stemConv", 64, 7, stride=2)
         tensor = self.norm(tensor, "stemNorm")

@@ -51,9 +51,7 @@ def _block(builder: Builder, source: str, architecture: _Architecture, stage: in
     tensor = builder.conv(source, f"{block}conv1", width, 1, stride=stride if early else 1)
     tensor = builder.norm(tensor, f"{block}norm1")
     tensor = builder.relu(tensor, f"{block}relu1")
-    tensor = builder.conv(
-        tensor, f"{block}conv2", width, 3, stride=1 if early else stride, groups=architecture.groups
-    )
+    tensor = builder.conv(tensor, f"{block}conv2", width, 3, stride=1 if early else stride, groups=architecture.groups)
     tensor = builder.norm(tensor, f"{block}norm2")
     tensor = builder.relu(tensor, f"{block}relu2")
     tensor = builder.conv(tensor, f"{block}conv3", channels, 1)

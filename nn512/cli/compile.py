@@ -1,0 +1,39 @@
+"""`nn512 compile`: writes the C code of a graph."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nn512.cli.arguments import Subparsers, add_graph_argument, read_graph
+from nn512.errors import UsageError
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Declare the arguments."""
+    parser = subparsers.add_parser(
+        "compile",
+        help="write the C code of a graph",
+        description="Writes <Prefix>.h, <Prefix>.c and <Prefix>.plan.json. Build the C with: "
+        "cc -std=c99 -O2 -mavx512f -pthread -c <Prefix>.c",
+    )
+    add_graph_argument(parser)
+    parser.add_argument(
+        "directory", metavar="DIR", type=Path, nargs="?", default=Path(), help="where to write (default: here)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compile a graph and write the three files."""
+    graph = read_graph(args.graph)
+    from nn512.compiler import compile as compile_graph
+
+    emitted = compile_graph(graph)
+    try:
+        args.directory.mkdir(parents=True, exist_ok=True)
+        emitted.write(args.directory)
+    except OSError as error:
+        raise UsageError(f"cannot write to {str(args.directory)!r}: {error.strerror}") from error
+    for suffix in (".h", ".c", ".plan.json"):
+        print(args.directory / f"{emitted.prefix}{suffix}")
+    return 0
