@@ -1,0 +1,577 @@
+/* The AVX-512F intrinsics that emitted code uses, in portable C, for any processor.
+ *
+ * Put this folder first on the include path and leave out -mavx512f: `#include <immintrin.h>` finds this file. It defines
+ * exactly the names in nn512/cgen/intrinsics.py; a test compares every one of them with its numpy meaning and with the
+ * hardware. Results have the hardware's bits, except which NaN comes out of arithmetic on NaNs (the hardware's own answer
+ * depends on the compiler's choice of operand order).
+ *
+ * It is also a stricter checker than the hardware: masked and partial memory accesses touch only the selected lanes, one
+ * float at a time, so the address and thread sanitizers see each of them; aligned accesses trap when they are not.
+ *
+ * gcc >= 9 and clang >= 14, -std=c99 (where neither compiler contracts a * b + c by itself across statements). */
+#ifndef NN512_SOFT_IMMINTRIN_H
+#define NN512_SOFT_IMMINTRIN_H
+
+#include <stdint.h>
+
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
+#error "needs float arithmetic in float: on 32-bit x86 add -msse2 -mfpmath=sse"
+#endif
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#endif
+
+/* Short functions are inlined even at -O0; long ones stay functions and keep the compiler quick. */
+#define SOFT_INLINE static inline __attribute__((always_inline))
+#define SOFT_CALL static inline
+#define SOFT_EACH for (int i = 0; i < 16; i++)
+#define SOFT_SELECTED(k) SOFT_EACH if ((k) >> i & 1)
+
+/* ---- Types: registers are quartets of 16-byte vectors, which every target passes and compiles the same way ---- */
+
+typedef float soft_f4 __attribute__((vector_size(16)));
+typedef int32_t soft_i4 __attribute__((vector_size(16)));
+typedef uint32_t soft_u4 __attribute__((vector_size(16)));
+typedef double soft_d4 __attribute__((vector_size(32)));
+typedef int64_t soft_l4 __attribute__((vector_size(32)));
+
+typedef struct { soft_f4 part[4]; } __m512;
+typedef struct { soft_i4 part[4]; } __m512i;
+typedef struct { soft_f4 part[2]; } __m256;
+typedef struct { soft_i4 part[2]; } __m256i;
+typedef struct { soft_f4 part[1]; } __m128;
+typedef uint16_t __mmask16;
+
+/* The same as arrays of lanes. */
+typedef struct { float at[16]; } soft_floats;
+typedef struct { uint32_t at[16]; } soft_ints;
+typedef struct { uint16_t at[16]; } soft_halves;
+
+SOFT_INLINE soft_floats soft_get(__m512 a) { soft_floats r; __builtin_memcpy(&r, &a, 64); return r; }
+SOFT_INLINE __m512 soft_put(soft_floats a) { __m512 r; __builtin_memcpy(&r, &a, 64); return r; }
+SOFT_INLINE soft_ints soft_geti(__m512i a) { soft_ints r; __builtin_memcpy(&r, &a, 64); return r; }
+SOFT_INLINE __m512i soft_puti(soft_ints a) { __m512i r; __builtin_memcpy(&r, &a, 64); return r; }
+SOFT_INLINE uint32_t soft_bits(float x) { uint32_t r; __builtin_memcpy(&r, &x, 4); return r; }
+SOFT_INLINE float soft_float(uint32_t x) { float r; __builtin_memcpy(&r, &x, 4); return r; }
+SOFT_INLINE uint64_t soft_bits64(double x) { uint64_t r; __builtin_memcpy(&r, &x, 8); return r; }
+SOFT_INLINE double soft_double(uint64_t x) { double r; __builtin_memcpy(&r, &x, 8); return r; }
+
+/* One float of the caller's memory; any alignment. */
+SOFT_INLINE float soft_read(const char *from) { float r; __builtin_memcpy(&r, from, 4); return r; }
+SOFT_INLINE void soft_write(char *to, float x) { __builtin_memcpy(to, &x, 4); }
+SOFT_INLINE void soft_aligned(const void *p) { if ((uintptr_t)p & 63) __builtin_trap(); }
+
+/* ---- Loads, stores, constants ---- */
+
+SOFT_INLINE __m512 _mm512_loadu_ps(const void *p) { __m512 r; __builtin_memcpy(&r, p, 64); return r; }
+SOFT_INLINE __m512 _mm512_load_ps(const void *p) { soft_aligned(p); return _mm512_loadu_ps(p); }
+SOFT_INLINE void _mm512_storeu_ps(void *p, __m512 a) { __builtin_memcpy(p, &a, 64); }
+SOFT_INLINE void _mm512_store_ps(void *p, __m512 a) { soft_aligned(p); _mm512_storeu_ps(p, a); }
+SOFT_INLINE void _mm512_stream_ps(void *p, __m512 a) { soft_aligned(p); _mm512_storeu_ps(p, a); }
+SOFT_INLINE __m512i _mm512_loadu_si512(const void *p) { __m512i r; __builtin_memcpy(&r, p, 64); return r; }
+SOFT_INLINE void _mm512_storeu_si512(void *p, __m512i a) { __builtin_memcpy(p, &a, 64); }
+SOFT_INLINE __m128 _mm_loadu_ps(const float *p) { __m128 r; __builtin_memcpy(&r, p, 16); return r; }
+SOFT_INLINE __m256i _mm256_loadu_si256(const __m256i *p) { __m256i r; __builtin_memcpy(&r, p, 32); return r; }
+SOFT_INLINE void _mm256_storeu_si256(__m256i *p, __m256i a) { __builtin_memcpy(p, &a, 32); }
+SOFT_INLINE void _mm256_storeu_ps(float *p, __m256 a) { __builtin_memcpy(p, &a, 32); }
+
+SOFT_INLINE __m512 _mm512_set1_ps(float x) {
+    const soft_f4 v = {x, x, x, x};
+    const __m512 r = {{v, v, v, v}};
+    return r;
+}
+
+SOFT_INLINE __m512 _mm512_setzero_ps(void) { return _mm512_set1_ps(0.0f); }
+
+SOFT_INLINE __m512i _mm512_set1_epi32(int x) {
+    const soft_i4 v = {x, x, x, x};
+    const __m512i r = {{v, v, v, v}};
+    return r;
+}
+
+SOFT_INLINE __m512i _mm512_setzero_si512(void) { return _mm512_set1_epi32(0); }
+
+SOFT_INLINE __m512i _mm512_setr_epi32(int e0, int e1, int e2, int e3, int e4, int e5, int e6, int e7, int e8, int e9,
+                                      int e10, int e11, int e12, int e13, int e14, int e15) {
+    const __m512i r = {{{e0, e1, e2, e3}, {e4, e5, e6, e7}, {e8, e9, e10, e11}, {e12, e13, e14, e15}}};
+    return r;
+}
+
+/* ---- Masked moves: only selected lanes of memory are touched ---- */
+
+SOFT_CALL __m512 _mm512_mask_mov_ps(__m512 src, __mmask16 k, __m512 a) {
+    const soft_floats x = soft_get(a);
+    soft_floats r = soft_get(src);
+    SOFT_SELECTED(k) r.at[i] = x.at[i];
+    return soft_put(r);
+}
+
+SOFT_INLINE __m512 _mm512_maskz_mov_ps(__mmask16 k, __m512 a) { return _mm512_mask_mov_ps(_mm512_setzero_ps(), k, a); }
+SOFT_INLINE __m512 _mm512_mask_blend_ps(__mmask16 k, __m512 a, __m512 b) { return _mm512_mask_mov_ps(a, k, b); }
+
+SOFT_CALL __m512 _mm512_mask_loadu_ps(__m512 src, __mmask16 k, const void *p) {
+    soft_floats r = soft_get(src);
+    SOFT_SELECTED(k) r.at[i] = soft_read((const char *)p + 4 * i);
+    return soft_put(r);
+}
+
+SOFT_INLINE __m512 _mm512_maskz_loadu_ps(__mmask16 k, const void *p) {
+    return _mm512_mask_loadu_ps(_mm512_setzero_ps(), k, p);
+}
+
+SOFT_CALL void _mm512_mask_storeu_ps(void *p, __mmask16 k, __m512 a) {
+    const soft_floats x = soft_get(a);
+    SOFT_SELECTED(k) soft_write((char *)p + 4 * i, x.at[i]);
+}
+
+SOFT_CALL __m512 _mm512_mask_expandloadu_ps(__m512 src, __mmask16 k, const void *p) {
+    const char *from = (const char *)p;
+    soft_floats r = soft_get(src);
+    SOFT_SELECTED(k) {
+        r.at[i] = soft_read(from);
+        from += 4;
+    }
+    return soft_put(r);
+}
+
+SOFT_INLINE __m512 _mm512_maskz_expandloadu_ps(__mmask16 k, const void *p) {
+    return _mm512_mask_expandloadu_ps(_mm512_setzero_ps(), k, p);
+}
+
+SOFT_CALL void _mm512_mask_compressstoreu_ps(void *p, __mmask16 k, __m512 a) {
+    const soft_floats x = soft_get(a);
+    char *to = (char *)p;
+    SOFT_SELECTED(k) {
+        soft_write(to, x.at[i]);
+        to += 4;
+    }
+}
+
+SOFT_INLINE __m512 _mm512_maskz_expand_ps(__mmask16 k, __m512 a) { return _mm512_maskz_expandloadu_ps(k, &a); }
+
+SOFT_INLINE __m512 _mm512_maskz_compress_ps(__mmask16 k, __m512 a) {
+    __m512 r = _mm512_setzero_ps();
+    _mm512_mask_compressstoreu_ps(&r, k, a);
+    return r;
+}
+
+SOFT_CALL __m512 _mm512_i32gather_ps(__m512i index, const void *p, int scale) {
+    const soft_ints at = soft_geti(index);
+    soft_floats r;
+    SOFT_EACH r.at[i] = soft_read((const char *)p + (int64_t)(int32_t)at.at[i] * scale);
+    return soft_put(r);
+}
+
+SOFT_CALL void _mm512_i32scatter_ps(void *p, __m512i index, __m512 a, int scale) {
+    const soft_ints at = soft_geti(index);
+    const soft_floats x = soft_get(a);
+    SOFT_EACH soft_write((char *)p + (int64_t)(int32_t)at.at[i] * scale, x.at[i]);
+}
+
+/* ---- Arithmetic ---- */
+
+SOFT_INLINE __m512 _mm512_add_ps(__m512 a, __m512 b) {
+    for (int i = 0; i < 4; i++) a.part[i] += b.part[i];
+    return a;
+}
+
+SOFT_INLINE __m512 _mm512_sub_ps(__m512 a, __m512 b) {
+    for (int i = 0; i < 4; i++) a.part[i] -= b.part[i];
+    return a;
+}
+
+SOFT_INLINE __m512 _mm512_mul_ps(__m512 a, __m512 b) {
+    for (int i = 0; i < 4; i++) a.part[i] *= b.part[i];
+    return a;
+}
+
+SOFT_INLINE __m512 _mm512_div_ps(__m512 a, __m512 b) {
+    for (int i = 0; i < 4; i++) a.part[i] /= b.part[i];
+    return a;
+}
+
+SOFT_INLINE __m512 soft_negate(__m512 a) {
+    for (int i = 0; i < 4; i++) a.part[i] = -a.part[i];
+    return a;
+}
+
+SOFT_INLINE soft_f4 soft_choose(soft_i4 where, soft_f4 yes, soft_f4 no) {
+    return (soft_f4)((where & (soft_i4)yes) | (~where & (soft_i4)no));
+}
+
+/* The hardware's minimum and maximum: the second operand where either is NaN or both are zero. */
+SOFT_INLINE __m512 _mm512_min_ps(__m512 a, __m512 b) {
+    for (int i = 0; i < 4; i++) a.part[i] = soft_choose(a.part[i] < b.part[i], a.part[i], b.part[i]);
+    return a;
+}
+
+SOFT_INLINE __m512 _mm512_max_ps(__m512 a, __m512 b) {
+    for (int i = 0; i < 4; i++) a.part[i] = soft_choose(a.part[i] > b.part[i], a.part[i], b.part[i]);
+    return a;
+}
+
+/* a * b + c rounded once, for any floats. The product is exact in double; the sum is rounded to odd (an inexact sum takes
+ * the neighbour whose last bit is 1), after which rounding to float is right: S. Boldo, G. Melquiond, "Emulation of a FMA
+ * and correctly rounded sums: proved algorithms using rounding to odd", IEEE Trans. Computers 57(4), 2008. */
+SOFT_CALL float soft_fma_odd(float a, float b, float c) {
+    const double product = (double)a * b;
+    const double sum = product + c;
+    const double back = sum - product;
+    const double error = (product - (sum - back)) + (c - back);
+    uint64_t bits = soft_bits64(sum);
+    if ((error < 0.0 || error > 0.0) && !(bits & 1)) bits += (error < 0.0) == (sum < 0.0) ? 1 : -1;
+    return (float)soft_double(bits);
+}
+
+/* The same for 16 lanes. Rounding the rounded sum is right already, except where that sum lies halfway between two floats
+ * or its float is subnormal: those vectors, one in 2^25 of random data, take the long way. */
+SOFT_INLINE __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
+#ifdef __FP_FAST_FMAF
+    const soft_floats x = soft_get(a), y = soft_get(b), z = soft_get(c);
+    soft_floats r;
+    SOFT_EACH r.at[i] = __builtin_fmaf(x.at[i], y.at[i], z.at[i]);
+    return soft_put(r);
+#else
+    __m512 r;
+    soft_l4 doubt = {0, 0, 0, 0};
+    for (int i = 0; i < 4; i++) {
+        const soft_d4 product =
+            __builtin_convertvector(a.part[i], soft_d4) * __builtin_convertvector(b.part[i], soft_d4);
+        const soft_d4 sum = product + __builtin_convertvector(c.part[i], soft_d4);
+        const soft_l4 bits = (soft_l4)sum;
+        doubt |= (bits & 0x1fffffff) == 0x10000000;
+        doubt |= ((soft_d4)(bits & INT64_MAX) < 0x1p-126) & (sum != 0.0);
+        r.part[i] = __builtin_convertvector(sum, soft_f4);
+    }
+    if (doubt[0] | doubt[1] | doubt[2] | doubt[3]) {
+        const soft_floats x = soft_get(a), y = soft_get(b), z = soft_get(c);
+        soft_floats exact;
+        SOFT_EACH exact.at[i] = soft_fma_odd(x.at[i], y.at[i], z.at[i]);
+        r = soft_put(exact);
+    }
+    return r;
+#endif
+}
+
+SOFT_INLINE __m512 _mm512_fnmadd_ps(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(soft_negate(a), b, c); }
+SOFT_INLINE __m512 _mm512_fmsub_ps(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, soft_negate(c)); }
+
+SOFT_INLINE __m512 _mm512_mask_fmadd_ps(__m512 a, __mmask16 k, __m512 b, __m512 c) {
+    return _mm512_mask_mov_ps(a, k, _mm512_fmadd_ps(a, b, c));
+}
+
+SOFT_INLINE __m512 _mm512_mask3_fmadd_ps(__m512 a, __m512 b, __m512 c, __mmask16 k) {
+    return _mm512_mask_mov_ps(c, k, _mm512_fmadd_ps(a, b, c));
+}
+
+SOFT_INLINE __m512 _mm512_mask_mul_ps(__m512 src, __mmask16 k, __m512 a, __m512 b) {
+    return _mm512_mask_mov_ps(src, k, _mm512_mul_ps(a, b));
+}
+
+SOFT_INLINE __m512 _mm512_mask_add_ps(__m512 src, __mmask16 k, __m512 a, __m512 b) {
+    return _mm512_mask_mov_ps(src, k, _mm512_add_ps(a, b));
+}
+
+SOFT_INLINE __m512 _mm512_mask_max_ps(__m512 src, __mmask16 k, __m512 a, __m512 b) {
+    return _mm512_mask_mov_ps(src, k, _mm512_max_ps(a, b));
+}
+
+/* Square root of one float in integers, digit by digit, so that no math library is needed. */
+SOFT_CALL float soft_sqrt(float x) {
+    uint32_t mantissa = soft_bits(x) & 0x7fffff;
+    int exponent = (int)(soft_bits(x) >> 23 & 0xff);
+    if (x != x) return x + x;
+    if (x == 0.0f || x == __builtin_inff()) return x;
+    if (x < 0.0f) return soft_float(0xffc00000); /* the hardware's NaN for an invalid operation */
+    if (exponent)
+        mantissa |= 0x800000;
+    else
+        for (exponent = 1; !(mantissa & 0x800000); exponent--) mantissa <<= 1;
+    /* x = mantissa * 2^(exponent - 150); the root of mantissa * 2^26 (or 2^27) has 25 bits: 24 and the one to round by. */
+    const int odd = (exponent - 150) & 1;
+    const uint64_t square = (uint64_t)mantissa << (25 + !odd);
+    uint64_t root = 0;
+    for (uint64_t bit = 1 << 25; bit; bit >>= 1)
+        if ((root | bit) * (root | bit) <= square) root |= bit;
+    const int scale = (exponent - 150 - 25 - !odd) / 2; /* root * 2^scale, truncated; the remainder breaks every tie */
+    const double twice = (double)(2 * root + (root * root != square));
+    return (float)(twice * soft_double((uint64_t)(1023 + scale - 1) << 52));
+}
+
+SOFT_CALL __m512 _mm512_sqrt_ps(__m512 a) {
+    soft_floats x = soft_get(a);
+    SOFT_EACH x.at[i] = soft_sqrt(x.at[i]);
+    return soft_put(x);
+}
+
+/* Nearest (ties to even), down, up or towards zero, as the low bits of an immediate say; bit 2 asks for the current mode,
+ * which is nearest. Exact for |x| <= 2^52, and larger numbers are integers already. */
+SOFT_CALL double soft_round(double x, int mode) {
+    const double magnitude = x < 0.0 ? -x : x;
+    if (!(magnitude < 0x1p52)) return x;
+    double r = (magnitude + 0x1p52) - 0x1p52;
+    switch (mode & 4 ? 0 : mode & 3) {
+    case 1: r += x < 0.0 ? r < magnitude : -(r > magnitude); break;
+    case 2: r += x < 0.0 ? -(r > magnitude) : r < magnitude; break;
+    case 3: r -= r > magnitude; break;
+    default: break;
+    }
+    return soft_double(soft_bits64(r) | (soft_bits64(x) & (uint64_t)1 << 63));
+}
+
+/* Rounds to a multiple of 2^-(imm >> 4). */
+SOFT_CALL __m512 _mm512_roundscale_ps(__m512 a, int imm) {
+    const double unit = (double)(1 << (imm >> 4 & 15));
+    soft_floats x = soft_get(a);
+    SOFT_EACH x.at[i] = (float)(soft_round(x.at[i] * unit, imm) / unit);
+    return soft_put(x);
+}
+
+/* a * 2^floor(b), rounded once. */
+SOFT_CALL float soft_scalef(float a, float b) {
+    const float infinity = __builtin_inff();
+    const int quiet = (soft_bits(a) & 0x400000) != 0;
+    if (a != a) return quiet && b == infinity ? infinity : quiet && b == -infinity ? 0.0f : a + a;
+    if (b != b) return b + b;
+    if ((b == infinity && a == 0.0f) || (b == -infinity && (a == infinity || a == -infinity)))
+        return soft_float(0xffc00000);
+    const int power = (int)soft_round(b < -400.0f ? -400.0f : b > 400.0f ? 400.0f : b, 1); /* further makes no difference */
+    return (float)(a * soft_double((uint64_t)(1023 + power) << 52));
+}
+
+SOFT_CALL __m512 _mm512_scalef_ps(__m512 a, __m512 b) {
+    const soft_floats y = soft_get(b);
+    soft_floats x = soft_get(a);
+    SOFT_EACH x.at[i] = soft_scalef(x.at[i], y.at[i]);
+    return soft_put(x);
+}
+
+/* ---- Comparison ---- */
+
+enum {
+    _CMP_EQ_OQ = 0,
+    _CMP_UNORD_Q = 3,
+    _CMP_NEQ_UQ = 4,
+    _CMP_ORD_Q = 7,
+    _CMP_LT_OQ = 17,
+    _CMP_LE_OQ = 18,
+    _CMP_NLT_UQ = 21,
+    _CMP_NLE_UQ = 22,
+    _CMP_GE_OQ = 29,
+    _CMP_GT_OQ = 30
+};
+
+SOFT_CALL __mmask16 _mm512_cmp_ps_mask(__m512 a, __m512 b, int predicate) {
+    /* By predicate mod 16 (the rest says which NaNs signal): is it true for less = 1, equal = 2, greater = 4, unordered = 8? */
+    static const unsigned char truth[16] = {2, 1, 3, 8, 13, 14, 12, 7, 10, 9, 11, 0, 5, 6, 4, 15};
+    const soft_floats x = soft_get(a), y = soft_get(b);
+    unsigned mask = 0;
+    SOFT_EACH {
+        const int relation = x.at[i] < y.at[i] ? 1 : x.at[i] == y.at[i] ? 2 : x.at[i] > y.at[i] ? 4 : 8;
+        mask |= (unsigned)((truth[predicate & 15] & relation) != 0) << i;
+    }
+    return (__mmask16)mask;
+}
+
+/* ---- Permutations ---- */
+
+SOFT_CALL __m512 _mm512_permutexvar_ps(__m512i index, __m512 a) {
+    const soft_ints at = soft_geti(index);
+    const soft_floats x = soft_get(a);
+    soft_floats r;
+    SOFT_EACH r.at[i] = x.at[at.at[i] & 15];
+    return soft_put(r);
+}
+
+SOFT_INLINE __m512 _mm512_mask_permutexvar_ps(__m512 src, __mmask16 k, __m512i index, __m512 a) {
+    return _mm512_mask_mov_ps(src, k, _mm512_permutexvar_ps(index, a));
+}
+
+SOFT_CALL __m512 _mm512_permutex2var_ps(__m512 a, __m512i index, __m512 b) {
+    const soft_ints at = soft_geti(index);
+    const soft_floats x = soft_get(a), y = soft_get(b);
+    soft_floats r;
+    SOFT_EACH r.at[i] = at.at[i] & 16 ? y.at[at.at[i] & 15] : x.at[at.at[i] & 15];
+    return soft_put(r);
+}
+
+/* Within each quarter, lane i takes lane imm[2i+1:2i]: of a for the lower half of the quarter, of b for the upper. */
+SOFT_CALL __m512 _mm512_shuffle_ps(__m512 a, __m512 b, int imm) {
+    const soft_floats x = soft_get(a), y = soft_get(b);
+    soft_floats r;
+    SOFT_EACH {
+        const int from = (i & ~3) + (imm >> 2 * (i & 3) & 3);
+        r.at[i] = i & 2 ? y.at[from] : x.at[from];
+    }
+    return soft_put(r);
+}
+
+SOFT_INLINE __m512 _mm512_permute_ps(__m512 a, int imm) { return _mm512_shuffle_ps(a, a, imm); }
+
+SOFT_CALL __m512 _mm512_unpacklo_ps(__m512 a, __m512 b) {
+    const soft_floats x = soft_get(a), y = soft_get(b);
+    soft_floats r;
+    SOFT_EACH r.at[i] = (i & 1 ? y : x).at[(i & ~3) + (i & 3) / 2];
+    return soft_put(r);
+}
+
+SOFT_CALL __m512 _mm512_unpackhi_ps(__m512 a, __m512 b) {
+    const soft_floats x = soft_get(a), y = soft_get(b);
+    soft_floats r;
+    SOFT_EACH r.at[i] = (i & 1 ? y : x).at[(i & ~3) + 2 + (i & 3) / 2];
+    return soft_put(r);
+}
+
+SOFT_INLINE __m512 _mm512_shuffle_f32x4(__m512 a, __m512 b, int imm) {
+    const __m512 r = {{a.part[imm & 3], a.part[imm >> 2 & 3], b.part[imm >> 4 & 3], b.part[imm >> 6 & 3]}};
+    return r;
+}
+
+SOFT_INLINE __m512 _mm512_broadcast_f32x4(__m128 a) {
+    const __m512 r = {{a.part[0], a.part[0], a.part[0], a.part[0]}};
+    return r;
+}
+
+/* ---- Reductions: halves, then halves of halves, as both compilers do. The maximum with a NaN is unspecified. ---- */
+
+SOFT_INLINE float _mm512_reduce_add_ps(__m512 a) {
+    const soft_f4 v = (a.part[0] + a.part[2]) + (a.part[1] + a.part[3]);
+    return (v[0] + v[2]) + (v[1] + v[3]);
+}
+
+SOFT_INLINE float _mm512_mask_reduce_add_ps(__mmask16 k, __m512 a) {
+    return _mm512_reduce_add_ps(_mm512_maskz_mov_ps(k, a));
+}
+
+SOFT_CALL float _mm512_reduce_max_ps(__m512 a) {
+    const soft_floats x = soft_get(a);
+    float r = x.at[0];
+    SOFT_EACH r = r > x.at[i] ? r : x.at[i];
+    return r;
+}
+
+SOFT_INLINE float _mm512_mask_reduce_max_ps(__mmask16 k, __m512 a) {
+    return _mm512_reduce_max_ps(_mm512_mask_mov_ps(_mm512_set1_ps(-__builtin_inff()), k, a));
+}
+
+/* ---- Integers ---- */
+
+SOFT_INLINE __m512i _mm512_add_epi32(__m512i a, __m512i b) {
+    for (int i = 0; i < 4; i++) a.part[i] = (soft_i4)((soft_u4)a.part[i] + (soft_u4)b.part[i]);
+    return a;
+}
+
+SOFT_INLINE __m512i _mm512_sub_epi32(__m512i a, __m512i b) {
+    for (int i = 0; i < 4; i++) a.part[i] = (soft_i4)((soft_u4)a.part[i] - (soft_u4)b.part[i]);
+    return a;
+}
+
+SOFT_INLINE __m512i _mm512_mullo_epi32(__m512i a, __m512i b) {
+    for (int i = 0; i < 4; i++) a.part[i] = (soft_i4)((soft_u4)a.part[i] * (soft_u4)b.part[i]);
+    return a;
+}
+
+SOFT_INLINE __m512i _mm512_slli_epi32(__m512i a, unsigned imm) {
+    for (int i = 0; i < 4; i++) a.part[i] = (soft_i4)((soft_u4)a.part[i] << (imm & 31)) & -(imm < 32);
+    return a;
+}
+
+SOFT_INLINE __m512i _mm512_srli_epi32(__m512i a, unsigned imm) {
+    for (int i = 0; i < 4; i++) a.part[i] = (soft_i4)((soft_u4)a.part[i] >> (imm & 31)) & -(imm < 32);
+    return a;
+}
+
+/* ---- Conversions ---- */
+
+SOFT_INLINE __m512i _mm512_castps_si512(__m512 a) { __m512i r; __builtin_memcpy(&r, &a, 64); return r; }
+SOFT_INLINE __m512 _mm512_castsi512_ps(__m512i a) { __m512 r; __builtin_memcpy(&r, &a, 64); return r; }
+SOFT_INLINE __m256 _mm512_castps512_ps256(__m512 a) { __m256 r; __builtin_memcpy(&r, &a, 32); return r; }
+SOFT_INLINE float _mm512_cvtss_f32(__m512 a) { return a.part[0][0]; }
+
+SOFT_CALL __m512 _mm512_cvtepi32_ps(__m512i a) {
+    const soft_ints x = soft_geti(a);
+    soft_floats r;
+    SOFT_EACH r.at[i] = (float)(int32_t)x.at[i];
+    return soft_put(r);
+}
+
+/* To the nearest integer, ties to even; INT32_MIN for NaN and whatever does not fit. */
+SOFT_CALL __m512i _mm512_cvtps_epi32(__m512 a) {
+    const soft_floats x = soft_get(a);
+    soft_ints r;
+    SOFT_EACH {
+        const int fits = x.at[i] >= -0x1p31f && x.at[i] < 0x1p31f;
+        r.at[i] = fits ? (uint32_t)(int32_t)soft_round(x.at[i], 0) : UINT32_C(0x80000000);
+    }
+    return soft_puti(r);
+}
+
+SOFT_CALL __m512 _mm512_cvtph_ps(__m256i a) {
+    soft_halves h;
+    soft_floats r;
+    __builtin_memcpy(&h, &a, 32);
+    SOFT_EACH {
+        const uint32_t sign = (uint32_t)(h.at[i] >> 15) << 31, exponent = h.at[i] >> 10 & 31, fraction = h.at[i] & 1023;
+        uint32_t bits;
+        if (exponent == 31)
+            bits = 0x7f800000 | fraction << 13 | (fraction ? 0x400000 : 0);
+        else if (exponent)
+            bits = (exponent + 112) << 23 | fraction << 13;
+        else
+            bits = soft_bits((float)fraction * 0x1p-24f);
+        r.at[i] = soft_float(sign | bits);
+    }
+    return soft_put(r);
+}
+
+SOFT_CALL uint16_t soft_half(float x, int mode) {
+    const uint32_t sign = soft_bits(x) >> 16 & 0x8000, magnitude = soft_bits(x) & 0x7fffffff;
+    if (magnitude > 0x7f800000) return (uint16_t)(sign | 0x7e00 | (magnitude >> 13 & 0x3ff));
+    /* The unit in the last place of the half: 2^-24 for subnormals, 2^(e - 10) for exponent e. */
+    const int exponent = (int)(magnitude >> 23) - 127 < -14 ? -14 : (int)(magnitude >> 23) - 127;
+    const double unit = soft_double((uint64_t)(1023 + exponent - 10) << 52);
+    const double steps = magnitude == 0x7f800000 ? 0x1p40 : (double)soft_float(magnitude) / unit;
+    const double signed_steps = soft_round(sign ? -steps : steps, mode);
+    const double rounded = signed_steps < 0.0 ? -signed_steps : signed_steps;
+    if (rounded * unit > 65504.0) { /* beyond the largest half: infinity, unless the mode rounds towards zero */
+        const int nearest = (mode & 4) || (mode & 3) == 0;
+        const int outward = nearest || (mode & 3) == (sign ? 1 : 2) || magnitude == 0x7f800000;
+        return (uint16_t)(sign | (outward ? 0x7c00 : 0x7bff));
+    }
+    /* Counting steps from the bottom of the binade carries into the exponent where rounding reaches the next one. */
+    return (uint16_t)(sign | ((uint32_t)(exponent + 14) * 1024 + (uint32_t)rounded));
+}
+
+SOFT_CALL __m256i _mm512_cvtps_ph(__m512 a, int mode) {
+    const soft_floats x = soft_get(a);
+    soft_halves h;
+    __m256i r;
+    SOFT_EACH h.at[i] = soft_half(x.at[i], mode);
+    __builtin_memcpy(&r, &h, 32);
+    return r;
+}
+
+enum {
+    _MM_FROUND_TO_NEAREST_INT = 0,
+    _MM_FROUND_TO_NEG_INF = 1,
+    _MM_FROUND_TO_POS_INF = 2,
+    _MM_FROUND_TO_ZERO = 3,
+    _MM_FROUND_CUR_DIRECTION = 4,
+    _MM_FROUND_NO_EXC = 8
+};
+
+/* ---- Hints, and questions about the processor ---- */
+
+enum { _MM_HINT_NTA = 0, _MM_HINT_T2 = 1, _MM_HINT_T1 = 2, _MM_HINT_T0 = 3 };
+
+#define _mm_prefetch(address, hint) ((void)(address), (void)(hint))
+SOFT_INLINE void _mm_pause(void) {}
+#define __builtin_cpu_init() ((void)0)
+#define __builtin_cpu_supports(feature) 1
+
+#undef SOFT_INLINE
+#undef SOFT_CALL
+#undef SOFT_EACH
+#undef SOFT_SELECTED
+
+#endif
