@@ -1,0 +1,19 @@
+"""The specification: what every node of the graph language means, in float64, and how far float32 may stray from it.
+
+    ops.py          one short declarative function per node kind; the docstrings are the specification
+    fast.py         convolution as matrix products, held to the definition by a property test
+    variance.py     variance of a float32 evaluation around the real value, one function per node kind
+    domain.py       where nothing is promised: overflow, and whatever depends on it
+    exactness.py    where a float32 evaluation has no freedom at all: every partial sum is exact
+    interpreter.py  evaluates a graph node by node
+    rounding.py     what a particular implementation of a layer adds to the variance
+
+Nothing of the compiler but the graph itself is imported here: the specification must not share a bug with what it
+judges.
+"""
+
+from reference.exactness import exactness
+from reference.interpreter import Result, run
+from reference.rounding import Rounding
+
+__all__ = ["Result", "Rounding", "exactness", "run"]

@@ -1,0 +1,181 @@
+"""Where a float32 evaluation has no freedom: the outputs for which every partial sum, in any order, is exact.
+
+Such an output must match the reference in value (-0 equals +0) whatever the compiler did: reordered sums, fused
+residuals, folded batch normalization. Numbers are counted in steps, a power of two that divides every term of a sum:
+if the terms' absolute values sum to at most 2^24 steps, every partial sum is a float32. Algorithms that compute other
+intermediates (Winograd) need a smaller limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+import numpy as np
+import numpy.typing as npt
+
+from nn512.graph.graph import Graph
+from nn512.graph.nodes import (
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    FullyConnected,
+    Layer,
+    Pooling,
+    Softmax,
+    tensors_read,
+)
+from reference import fast, ops
+from reference.domain import SAFE
+from reference.interpreter import check_arrays, check_names, schedule
+from reference.ops import Array, Mask
+
+EXACT_STEPS = 2.0**24
+"""Integers up to here are float32 numbers."""
+
+SMALLEST_STEP = -149
+"""Exponent of the smallest subnormal float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    """A tensor during evaluation.
+
+    exact: elements without freedom.
+    bound: bound on the partial sums behind each element, fused with linear nodes or not.
+    step: exponent of a power of two that divides all those partial sums of exact elements.
+    """
+
+    value: Array
+    exact: Mask
+    bound: Array
+    step: int
+
+
+def exactness(
+    graph: Graph,
+    params: Mapping[str, npt.ArrayLike],
+    inputs: Mapping[str, npt.ArrayLike],
+    *,
+    keep: Collection[str] | None = None,
+    limit: float = EXACT_STEPS,
+) -> dict[str, Mask]:
+    """A C x H x W mask for every output (or tensor of `keep`), True where float32 has to give the reference value.
+
+    Arguments as for `reference.run`; `limit` is the largest number of steps a sum of absolute values may have.
+    """
+    wanted = tuple(node.from_tensor for node in graph.outputs) if keep is None else tuple(keep)
+    check_names(graph, wanted)
+    checked = check_arrays("parameter", {p.name: p.shape for p in graph.parameters}, params)
+    parameters = {name: array.astype(np.float64) for name, array in checked.items()}
+    shapes = {node.to_tensor: tuple(graph.shapes[node.to_tensor]) for node in graph.inputs}
+    live = {name: _leaf(array.astype(np.float64)) for name, array in check_arrays("input", shapes, inputs).items()}
+    results = {name: live[name].exact for name in wanted if name in live}
+    with np.errstate(all="ignore"):
+        for layer, dead in schedule(graph):
+            name = layer.to_tensor
+            live[name] = _evaluate(layer, [live[read] for read in tensors_read(layer)], parameters, limit)
+            if name in wanted:
+                results[name] = live[name].exact
+            for tensor in dead:
+                del live[tensor]
+    return {name: results[name] for name in wanted}
+
+
+def step_of(values: Array) -> int:
+    """Exponent of the largest power of two that divides all finite values; 1000 if all are zero."""
+    some = values[np.isfinite(values) & (values != 0)]
+    if not some.size:
+        return 1000
+    mantissas, exponents = np.frexp(some)
+    integers = np.ldexp(mantissas, 53).astype(np.int64)
+    lowest = np.ldexp((integers & -integers).astype(np.float64), exponents - 53)
+    return int(np.frexp(lowest.min())[1]) - 1
+
+
+def _leaf(value: Array) -> _Tensor:
+    return _tensor(value, np.isfinite(value))
+
+
+def _tensor(value: Array, exact: Mask) -> _Tensor:
+    """A tensor that nothing later is fused into: every element stands for itself."""
+    return _Tensor(value, exact, np.abs(value), step_of(value[exact]))
+
+
+def _sum(value: Array, exact: Mask, bound: Array, step: int, limit: float) -> _Tensor:
+    """A sum whose terms are multiples of 2^step and sum to `bound` in absolute value."""
+    fits = bound <= min(float(np.ldexp(limit, step)), SAFE)
+    return _Tensor(value, exact & fits & (step >= SMALLEST_STEP), bound, step)
+
+
+def _evaluate(layer: Layer, reads: list[_Tensor], params: Mapping[str, Array], limit: float) -> _Tensor:
+    x = reads[0]
+    match layer:
+        case Conv() | FullyConnected():
+            weights, biases = params[layer.to_tensor + "Weights"], params[layer.to_tensor + "Biases"]
+            return _weighted_sum(layer, x, weights, biases, limit)
+        case BatchNorm():
+            names = ("Means", "Variances", "Scales", "Shifts")
+            return _batch_norm(layer, x, *(params[layer.to_tensor + name] for name in names), limit=limit)
+        case Activation():
+            y = ops.activation(x.value, layer)
+            exact = x.exact & ((x.value >= 0) | (y.astype(np.float32) == y))
+            return _tensor(y, exact & (np.abs(y) <= np.ldexp(limit, step_of(y[exact]))))
+        case Add():
+            other = reads[1]
+            exact, bound = x.exact & other.exact, x.bound + other.bound
+            return _sum(ops.add(x.value, other.value), exact, bound, min(x.step, other.step), limit)
+        case Concat():
+            both = [(x.value, reads[1].value), (x.exact, reads[1].exact), (x.bound, reads[1].bound)]
+            value, exact, bound = (np.concatenate(pair) for pair in both)
+            return _Tensor(value, exact.astype(np.bool_), bound, min(x.step, reads[1].step))
+        case Pooling():
+            return _pooling(layer, x, limit)
+        case Softmax():
+            return _tensor(ops.softmax(x.value), np.zeros_like(x.exact))
+        case _:
+            assert_never(layer)
+
+
+def _weighted_sum(layer: Conv | FullyConnected, x: _Tensor, weights: Array, biases: Array, limit: float) -> _Tensor:
+    start = biases[:, np.newaxis, np.newaxis]
+    if isinstance(layer, Conv):
+        value = fast.correlate(x.value, weights, layer) + start
+        bound = fast.correlate(np.abs(x.value), np.abs(weights), layer) + np.abs(start)
+        exact = ~fast.touched(~x.exact, layer)
+    else:
+        value = fast.project(x.value, weights) + start
+        bound = fast.project(np.abs(x.value), weights, np.abs) + np.abs(start)
+        exact = np.full(value.shape, x.exact.all())
+    step = min(step_of(x.value[x.exact]) + step_of(weights), step_of(biases))
+    return _sum(value, exact, bound, step, limit)
+
+
+def _batch_norm(
+    layer: BatchNorm, x: _Tensor, means: Array, variances: Array, scales: Array, shifts: Array, *, limit: float
+) -> _Tensor:
+    """Exact where the root is a power of two, so that every way to compute the factor gives the same."""
+    root = np.sqrt(variances + layer.epsilon)
+    tidy = (np.frexp(root)[0] == 0.5) & (root * root == variances + layer.epsilon)
+    tidy &= float(np.float32(layer.epsilon)) == layer.epsilon
+    factor, mean, shift = (a[:, np.newaxis, np.newaxis] for a in (scales / root, means, shifts))
+    value = ops.batch_norm(x.value, means, variances, scales, shifts, layer)
+    bound = np.abs(factor) * (x.bound + np.abs(mean)) + np.abs(shift)
+    steps = step_of(factor[tidy]) + min(x.step, step_of(means))
+    return _sum(value, x.exact & tidy[:, np.newaxis, np.newaxis], bound, min(steps, step_of(shifts)), limit)
+
+
+def _pooling(layer: Pooling, x: _Tensor, limit: float) -> _Tensor:
+    """A maximum of exact elements is exact; an average if their number is a power of two and the sum is exact."""
+    value = ops.pooling(x.value, layer)
+    exact = ops.pooling(x.exact.astype(np.float64), layer) == 1
+    if layer.is_max:
+        every = ops.pooling(-x.exact.astype(np.float64), layer) == -1
+        return _tensor(value, every)
+    cells = np.float64(x.value[0].size) if layer.window is None else ops.real_cells(x.value, layer)
+    total = ops.pooling(np.abs(x.value), layer) * cells
+    halving = np.frexp(cells)[0] == 0.5
+    return _tensor(value, exact & halving & (total <= np.ldexp(limit, step_of(x.value[x.exact]))))

@@ -1,0 +1,56 @@
+"""The same numbers faster: convolution and fully connected layers as matrix products over bounded blocks.
+
+`reference.ops` is the definition; a property test holds the two together. Nothing here knows what the operands stand
+for, so the variance (squares) and the bounds (absolute values) use these functions too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from nn512.graph.nodes import Conv
+from reference.ops import Array, Mask, pad, windows
+
+BLOCK = 1 << 22
+"""Elements of the largest temporary array (32 MiB of float64), as far as a single row of windows allows."""
+
+
+def conv(x: Array, weights: Array, biases: Array, node: Conv) -> Array:
+    """Same as `ops.conv`."""
+    return correlate(x, weights, node) + biases[:, np.newaxis, np.newaxis]
+
+
+def correlate(x: Array, weights: Array, node: Conv) -> Array:
+    """`ops.conv` without the biases: the windows of a few output rows at a time become the columns of a matrix."""
+    taps = windows(pad(x, node, 0.0), node)
+    channels, height, width = taps.shape[:3]
+    matrix = weights.reshape(node.groups, len(weights) // node.groups, -1)
+    y = np.empty((*matrix.shape[:2], height, width))
+    rows = max(1, BLOCK // (channels * weights.shape[2] * weights.shape[3] * width))
+    for top in range(0, height, rows):
+        block = taps[:, top : top + rows]
+        columns = block.transpose(0, 3, 4, 1, 2).reshape(node.groups, matrix.shape[2], -1)
+        y[:, :, top : top + rows] = (matrix @ columns).reshape(*matrix.shape[:2], -1, width)
+    return y.reshape(len(weights), height, width)
+
+
+def project(x: Array, weights: npt.NDArray[np.floating], of: Callable[[Array], Array] = np.positive) -> Array:
+    """of(weights) applied to the whole of `x`, K x 1 x 1: a fully connected layer without its biases.
+
+    `weights` may stay float32: a block of rows at a time becomes float64, as the largest matrices have 10^8 elements.
+    """
+    rows = max(1, BLOCK // x.size)
+    matrix, column = weights.reshape(len(weights), -1), x.reshape(-1)
+    parts = [of(matrix[k : k + rows].astype(np.float64)) @ column for k in range(0, len(matrix), rows)]
+    return np.concatenate(parts)[:, np.newaxis, np.newaxis]
+
+
+def touched(mask: Mask, node: Conv) -> Mask:
+    """Outputs (K x OH x OW) of a convolution with a cell of `mask` (C x H x W) under a tap, whatever the weight."""
+    by_group = mask.reshape(node.groups, -1, *mask.shape[1:]).any(axis=1)
+    margins = ((0, 0), (node.padding_h, node.padding_h), (node.padding_w, node.padding_w))
+    hit = windows(np.pad(by_group, margins), node).any(axis=(-2, -1))
+    return np.repeat(hit, node.to_channels // node.groups, axis=0)

@@ -1,0 +1,191 @@
+"""How far a float32 evaluation may stray: the variance of its rounding error, one function per node kind.
+
+Errors of single roundings are modelled as independent, and the variance V of a tensor's error is carried through the
+graph beside its value. The model, with u = 2^-24:
+
+* One rounding to s has variance u^2 s^2 / 3 at most, and 0.18 u^2 s^2 on average over the mantissa of s (0.18 =
+  0.541/3; the mean of 1/m^2 over a log-uniform m in 1..2 is 0.541). Single roundings use the first, long
+  accumulations the second.
+* An accumulation of K products that ends at y: the partial sums wander from 0 to y, their mean square is y^2/3 + Q/2
+  with Q the sum of squared products, and each is rounded: sigma^2 = 0.18 u^2 K (y^2/3 + Q/2). Measured over K =
+  144..4608 and four kinds of data: rms(error/sigma) 0.5..1, at most 5.6 in 50,000 outputs of a sequential chain; a
+  dropped tap gives 19 and more, usually 10^2..10^5.
+* An accumulation that starts at b instead of 0 (the bias, or a residual or shift fused into it) has the mean square
+  (y-b)^2/3 + Q/2 + b y; the last term is added where it is positive, as the start may just as well be added at the end.
+* Below 2^-126 a rounding error stops shrinking: TINY^2 per operation, and weights count as at least 2^-126.
+
+A function takes the variance of what the node reads and returns that of its result; other arguments are float64
+values. Where errors of two terms may be the same error (x + x, the pixels of one average) they are added as |e1| +
+|e2|, which is valid for any correlation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nn512.graph.nodes import Activation, Conv, Pooling
+from reference import fast
+from reference.ops import Array, pad, real_cells, slope_of, windows
+from reference.rounding import SMALLEST_NORMAL, Rounding, U
+
+ROUNDING = U**2 / 3
+"""Relative variance of one rounding."""
+
+STEP = 0.18 * U**2
+"""Relative variance of one rounding in a long accumulation."""
+
+TINY = 2.0**-150
+"""Largest error of one rounding to a subnormal number."""
+
+REACH = 8.0
+"""Standard deviations an error may have: enough to cross a kink, or to change which element is the maximum."""
+
+EXP_ERROR = 4 * U
+"""Largest relative error of the emitted exponential: 2 ulp."""
+
+
+def conv(x: Array, before: Array, y: Array, weights: Array, biases: Array, node: Conv, rounding: Rounding) -> Array:
+    """Variance of a convolution: w^2 correlated with V, plus the accumulation, plus the rounding of stored weights.
+
+    The stored weights may have been rounded once (batch normalization folded in, or a narrow format):
+    weight_error^2/3 * Q. Both that and Q of the accumulation are correlations of w^2 with something, so one
+    correlation does for all three.
+    """
+    terms = weights[0].size
+    source = _product_variance(terms, rounding) * np.square(x) + before
+    spread = fast.correlate(source, np.square(weights) + _floor(rounding), node)
+    return spread + _accumulated(y, biases[:, np.newaxis, np.newaxis], terms, rounding)
+
+
+def fully_connected(
+    x: Array, before: Array, y: Array, weights: npt.NDArray[np.floating], biases: Array, rounding: Rounding
+) -> Array:
+    """Variance of a fully connected layer: that of a convolution whose window is the whole tensor."""
+    source = _product_variance(x.size, rounding) * np.square(x) + before
+    spread = fast.project(source, weights, lambda block: np.square(block) + _floor(rounding))
+    return spread + _accumulated(y, biases[:, np.newaxis, np.newaxis], x.size, rounding)
+
+
+def batch_norm(x: Array, before: Array, y: Array, factor: Array, means: Array, shift: Array, terms: int) -> Array:
+    """Variance of x * factor + shift; factor = scale / sqrt(variance + epsilon), shift - mean * factor in place of shift.
+
+    The factor has three roundings (sum and root count half and one, division one; relative variance u^2 covers
+    these), the shift is rounded, and where the two cancel their errors do not: they count relative to |x factor|,
+    |mean factor| and |shift|, not to |y|. `terms` is the length of the accumulation that produced `x`, or 0: when the
+    node is folded into it, the shift is where that accumulation starts.
+    """
+    own = U**2 * (np.square(factor) + SMALLEST_NORMAL**2) * np.square(x)
+    own += ROUNDING * (np.square(y) + np.square(shift) + np.square(means * factor)) + TINY**2
+    return np.square(factor) * before + own + _start(y, shift, terms)
+
+
+def activation(x: Array, before: Array, node: Activation) -> Array:
+    """Variance of ReLU: V times the squared slope of the branch taken, the larger one within REACH sigma of the kink.
+
+    ReLU is continuous, so taking the other branch costs no more than its slope times the error. A slope other than 0,
+    1 and -1 adds the rounding of the product.
+    """
+    slope = slope_of(node)
+    scale = np.where(x > 0, 1.0, slope**2)
+    near = np.abs(x) <= REACH * np.sqrt(before)
+    scale[near] = max(1.0, slope**2)
+    after = scale * before
+    if abs(slope) not in (0.0, 1.0):
+        after += np.where(x > 0, 0.0, ROUNDING * np.square(slope * x) + TINY**2)
+    return after
+
+
+def add(x1: Array, x2: Array, before: tuple[Array, Array], terms: tuple[int, int], *, correlated: bool) -> Array:
+    """Variance of a sum: V1 + V2 (any correlation: (sqrt V1 + sqrt V2)^2) plus one rounding.
+
+    `terms` are the lengths of the accumulations that produced `x1` and `x2`, or 0: the other summand may have been
+    fused into either as its start.
+    """
+    after = before[0] + before[1]
+    if correlated:
+        after += 2 * np.sqrt(before[0]) * np.sqrt(before[1])
+    y = x1 + x2
+    return after + ROUNDING * np.square(y) + _start(y, x2, terms[0]) + _start(y, x1, terms[1])
+
+
+def concat(before1: Array, before2: Array) -> Array:
+    """Variance of a concatenation: nothing is computed, nothing added."""
+    return np.concatenate((before1, before2))
+
+
+def pooling(x: Array, before: Array, y: Array, node: Pooling) -> Array:
+    """Variance of pooling.
+
+    Maximum: |max(x + e) - max(x)| <= max |e_i| over the elements that can win, so V is the largest variance among
+    those within REACH of their own and the winner's sigmas; elements far below have no say, however inaccurate they
+    are.
+
+    Average of n cells: (sum of sigmas / n)^2, valid for any correlation, as neighbouring pixels share errors: those
+    of rounded weights and factors, and all errors where the image is constant. To this the accumulation of n terms
+    x/n and two roundings (the reciprocal of n and the product).
+    """
+    if node.is_max:
+        return _max_pooling(x, before, node)
+    sigma, squares = np.sqrt(before), np.square(x)
+    if node.window is None:
+        cells: Array | int = x[0].size
+        sigmas, sums = sigma.sum(axis=(1, 2), keepdims=True), squares.sum(axis=(1, 2), keepdims=True)
+    else:
+        cells = real_cells(x, node)
+        sigmas = windows(pad(sigma, node, 0.0), node).sum(axis=(-2, -1))
+        sums = windows(pad(squares, node, 0.0), node).sum(axis=(-2, -1))
+    own = STEP * cells * (np.square(y) / 3 + sums / np.square(cells) / 2) + 2 * ROUNDING * np.square(y) + TINY**2
+    return np.asarray(np.square(sigmas / cells) + own)
+
+
+def softmax(x: Array, before: Array, y: Array) -> Array:
+    """Variance of softmax through its Jacobian dy_i/dx_j = y_i ((i = j) - y_j).
+
+    With v_j the variance of x_j, of the rounded difference x_j - max and of the exponential (EXP_ERROR), all of them
+    shifts of the exponent: V_i = y_i^2 ((1 - 2 y_i) v_i + sum over j of y_j^2 v_j), plus the accumulated sum and two
+    roundings (reciprocal, product). Large errors do not act
+    linearly: v is replaced by the squared (exp(REACH sigma) - 1) / REACH. Results below 2^-126 may be flushed to
+    zero. V is at most 1, as is y.
+    """
+    difference = x - x.max(axis=0)
+    sigma = np.sqrt(before + ROUNDING * np.where(y > 0, np.square(difference), 0.0))
+    v = np.square(np.expm1(np.minimum(REACH * sigma, 300.0)) / REACH) + EXP_ERROR**2 / 3
+    total = (np.square(y) * v).sum(axis=0)
+    own = STEP * len(x) * (1 / 3 + np.square(y).sum(axis=0) / 2) + 2 * ROUNDING
+    others = np.maximum(total - np.square(y) * v, 0.0)
+    after = np.square(y) * (np.square(1 - y) * v + others + own) + SMALLEST_NORMAL**2
+    return np.asarray(np.minimum(after, 1.0))
+
+
+def _max_pooling(x: Array, before: Array, node: Pooling) -> Array:
+    """The largest variance among the elements of a window that can win."""
+    highest = x + REACH * np.sqrt(before)
+    lowest = x - REACH * np.sqrt(before)
+    if node.window is None:
+        contender = highest >= lowest.max(axis=(1, 2), keepdims=True)
+        return np.asarray(np.where(contender, before, 0.0).max(axis=(1, 2), keepdims=True))
+    floor = windows(pad(lowest, node, -np.inf), node).max(axis=(-2, -1), keepdims=True)
+    contender = windows(pad(highest, node, -np.inf), node) >= floor
+    return np.asarray(np.where(contender, windows(pad(before, node, 0.0), node), 0.0).max(axis=(-2, -1)))
+
+
+def _product_variance(terms: int, rounding: Rounding) -> float:
+    """Factor of a squared product w x: the wandering of the partial sums and the rounding of the stored weight."""
+    return 0.5 * STEP * terms * rounding.accumulation + rounding.weight_error**2 / 3
+
+
+def _floor(rounding: Rounding) -> float:
+    """What is added to w^2 so that weights too small for their format keep their absolute error."""
+    return rounding.weight_floor**2
+
+
+def _accumulated(y: Array, start: Array, terms: int, rounding: Rounding) -> Array:
+    """The part of an accumulation's variance that depends on where it starts and ends, and its last rounding."""
+    drift = STEP * terms * rounding.accumulation * (np.square(y - start) / 3)
+    return drift + _start(y, start, terms) + ROUNDING * np.square(y) + terms * TINY**2
+
+
+def _start(y: Array, start: Array, terms: int) -> Array:
+    """What it adds that an accumulation of `terms` products ending at `y` starts at `start` instead of 0."""
+    return STEP * terms * np.maximum(start * y, 0.0)
