@@ -162,7 +162,7 @@ def _halves(a: Array) -> np.float32:
 def _compare(a: Array, b: Array, predicate: int) -> Array:
     """The sixteen relations; predicates 16 apart differ only in which NaNs signal."""
     unordered = np.isnan(a) | np.isnan(b)
-    return [
+    relations: list[Array] = [
         a == b,
         a < b,
         a <= b,
@@ -179,7 +179,8 @@ def _compare(a: Array, b: Array, predicate: int) -> Array:
         a >= b,
         a > b,
         np.ones(16, bool),
-    ][predicate % 16]
+    ]
+    return relations[predicate % 16]
 
 
 _ROUND: tuple[Callable[[Array], Array], ...] = (np.rint, np.floor, np.ceil, np.trunc)

@@ -25,6 +25,7 @@
 #define SOFT_INLINE static inline __attribute__((always_inline))
 #define SOFT_CALL static inline
 #define SOFT_EACH for (int i = 0; i < 16; i++)
+#define SOFT_EACH_UNROLLED _Pragma("GCC unroll 16") SOFT_EACH
 #define SOFT_SELECTED(k) SOFT_EACH if ((k) >> i & 1)
 
 /* ---- Types: registers are quartets of 16-byte vectors, which every target passes and compiles the same way ---- */
@@ -32,8 +33,6 @@
 typedef float soft_f4 __attribute__((vector_size(16)));
 typedef int32_t soft_i4 __attribute__((vector_size(16)));
 typedef uint32_t soft_u4 __attribute__((vector_size(16)));
-typedef double soft_d4 __attribute__((vector_size(32)));
-typedef int64_t soft_l4 __attribute__((vector_size(32)));
 
 typedef struct { soft_f4 part[4]; } __m512;
 typedef struct { soft_i4 part[4]; } __m512i;
@@ -223,34 +222,25 @@ SOFT_CALL float soft_fma_odd(float a, float b, float c) {
     return (float)soft_double(bits);
 }
 
-/* The same for 16 lanes. Rounding the rounded sum is right already, except where that sum lies halfway between two floats
- * or its float is subnormal: those vectors, one in 2^25 of random data, take the long way. */
+/* The same for 16 lanes. The double sum rounded to float is right already, unless it lies halfway between two floats or its
+ * float is subnormal: a vector with such a lane, one in 2^25 of random data, takes the long way. */
 SOFT_INLINE __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
-#ifdef __FP_FAST_FMAF
     const soft_floats x = soft_get(a), y = soft_get(b), z = soft_get(c);
     soft_floats r;
+#ifdef __FP_FAST_FMAF
     SOFT_EACH r.at[i] = __builtin_fmaf(x.at[i], y.at[i], z.at[i]);
-    return soft_put(r);
 #else
-    __m512 r;
-    soft_l4 doubt = {0, 0, 0, 0};
-    for (int i = 0; i < 4; i++) {
-        const soft_d4 product =
-            __builtin_convertvector(a.part[i], soft_d4) * __builtin_convertvector(b.part[i], soft_d4);
-        const soft_d4 sum = product + __builtin_convertvector(c.part[i], soft_d4);
-        const soft_l4 bits = (soft_l4)sum;
+    int doubt = 0;
+    SOFT_EACH_UNROLLED {
+        const double sum = (double)x.at[i] * y.at[i] + z.at[i];
+        const uint64_t bits = soft_bits64(sum);
         doubt |= (bits & 0x1fffffff) == 0x10000000;
-        doubt |= ((soft_d4)(bits & INT64_MAX) < 0x1p-126) & (sum != 0.0);
-        r.part[i] = __builtin_convertvector(sum, soft_f4);
+        doubt |= 2 * bits - 1 < (uint64_t)(1023 - 126) << 53; /* 0 < |sum| < 2^-126 */
+        r.at[i] = (float)sum;
     }
-    if (doubt[0] | doubt[1] | doubt[2] | doubt[3]) {
-        const soft_floats x = soft_get(a), y = soft_get(b), z = soft_get(c);
-        soft_floats exact;
-        SOFT_EACH exact.at[i] = soft_fma_odd(x.at[i], y.at[i], z.at[i]);
-        r = soft_put(exact);
-    }
-    return r;
+    if (doubt) SOFT_EACH r.at[i] = soft_fma_odd(x.at[i], y.at[i], z.at[i]);
 #endif
+    return soft_put(r);
 }
 
 SOFT_INLINE __m512 _mm512_fnmadd_ps(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(soft_negate(a), b, c); }
@@ -572,6 +562,7 @@ SOFT_INLINE void _mm_pause(void) {}
 #undef SOFT_INLINE
 #undef SOFT_CALL
 #undef SOFT_EACH
+#undef SOFT_EACH_UNROLLED
 #undef SOFT_SELECTED
 
 #endif
