@@ -1,0 +1,182 @@
+"""Stand-alone driver programs out of a net's header and source, whoever emitted them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from fuzz.interface import Interface
+from fuzz.runners.base import Runner
+from nn512.graph.graph import Graph
+from nn512.toolchain import (
+    LANGUAGE_FLAGS,
+    STRICT_FLAGS,
+    BuildCache,
+    BuildError,
+    Compiler,
+    CompilerKind,
+    build,
+    default_cache_directory,
+)
+
+__all__ = ["BuildError", "Executable", "build_net", "check_header", "fuzz_cache"]
+
+DRIVER_SOURCES = ("driver.c", "blocks.c", "heap.c", "workers.c", "report.c")
+
+WRAPPED = (
+    *("malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign", "free"),
+    *("pthread_create", "pthread_join", "pthread_detach", "pthread_mutex_init", "pthread_cond_init"),
+)
+"""Functions of the C library that the driver stands in front of."""
+
+_WARNINGS = ("-Wall", "-Wextra")
+
+_PRECOMPILED = "#include <immintrin.h>\n"
+"""Costs gcc a quarter of a second to read; the C library's headers cost next to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Executable:
+    """A driver program for one net."""
+
+    path: Path
+    interface: Interface
+    runner: Runner
+    flags: tuple[str, ...]
+    warnings: str
+    seconds: float
+
+
+@functools.cache
+def fuzz_cache() -> BuildCache:
+    """Where the tester keeps builds: in memory where /dev/shm exists, since most nets are built once and never again."""
+    memory = Path("/dev/shm")  # noqa: S108 - a directory of our own in it, readable by us only
+    if "NN512_CACHE" in os.environ or not (memory.is_dir() and os.access(memory, os.W_OK)):
+        return BuildCache(default_cache_directory() / "fuzz", limit_bytes=512 << 20)
+    return BuildCache(memory / f"nn512-fuzz-{os.getuid()}", limit_bytes=384 << 20)
+
+
+@functools.cache
+def _driver_texts() -> dict[str, str]:
+    folder = resources.files("fuzz") / "driver"
+    return {name: (folder / name).read_text("utf-8") for name in ("nn512_driver.h", *DRIVER_SOURCES)}
+
+
+def _driver_objects(compiler: Compiler, flags: Sequence[str], cache: BuildCache) -> list[str]:
+    """The net-independent parts of the driver, compiled once per compiler and flags."""
+    texts = _driver_texts()
+    objects = []
+    for name in DRIVER_SOURCES:
+        files = {"nn512_driver.h": texts["nn512_driver.h"], name: texts[name]}
+        arguments = ("-std=gnu11", "-O2", "-pthread", *_WARNINGS, *flags, "-c", name)
+        objects.append(str(build(compiler, files, arguments, Path(name).stem + ".o", cache=cache).path))
+    return objects
+
+
+@functools.cache
+def _linker_flags(compiler: Compiler, cache: BuildCache) -> tuple[str, ...]:
+    """The option for a linker faster than the default one, if there is such a linker."""
+    for linker in ("gold", "lld"):
+        try:
+            build(compiler, {"t.c": "int main(void) { return 0; }\n"}, [f"-fuse-ld={linker}", "t.c"], "t", cache=cache)
+        except BuildError:
+            continue
+        return (f"-fuse-ld={linker}",)
+    return ()
+
+
+def _feature_macros(source: str) -> str:
+    """The lines `#define _..._SOURCE` of a source.
+
+    They must come before the first header of the C library, so before the precompiled one as well.
+    """
+    return "".join(
+        f"{line}\n" for line in re.findall(r"^[ \t]*#[ \t]*define[ \t]+_\w+_SOURCE\b[ \t\w]*$", source, re.MULTILINE)
+    )
+
+
+def _precompiled(runner: Runner, flags: Sequence[str], macros: str, cache: BuildCache) -> tuple[list[str], list[str]]:
+    """Options that use a precompiled <immintrin.h>, and a text that changes with it."""
+    compiler = runner.compiler
+    files = {"start.h": macros + _PRECOMPILED}
+    output = "start.h.gch" if compiler.kind is CompilerKind.GCC else "start.h.pch"
+    arguments = [*flags, "-x", "c-header", "start.h"]
+    # Clang insists on the header it was made from, at the path it had then; so it gets the output alone.
+    keep = ("start.h",) if compiler.kind is CompilerKind.GCC else ()
+    try:
+        made = build(compiler, files, arguments, output, cache=cache, keep=keep, depends=runner.depends)
+    except BuildError:
+        return [], []
+    use = ["-include", str(made.path.with_suffix(""))] if keep else []
+    return use, ["precompiled", made.path.parent.name]
+
+
+def build_net(
+    graph: Graph | Interface,
+    header: str,
+    source: str,
+    runner: Runner,
+    *,
+    flags: Sequence[str] = ("-O1",),
+    strict: bool = True,
+    precompile: bool = True,
+    cache: BuildCache | None = None,
+) -> Executable:
+    """The driver program for `<Prefix>.h` and `<Prefix>.c`, given as text.
+
+    `flags` choose the optimization and anything else to vary. `strict` makes warnings errors: for our own code.
+    Raises BuildError ("does not build") with the compiler's text, CannotRunError where there is no compiler.
+    """
+    start = time.perf_counter()
+    interface = Interface.of(graph) if isinstance(graph, Graph) else graph
+    cache = fuzz_cache() if cache is None else cache
+    own_header = f"{interface.prefix}.h"
+    includes_header = re.search(rf'^[ \t]*#[ \t]*include[ \t]*[<"]{re.escape(own_header)}[>"]', source, re.MULTILINE)
+    source_name = f"{interface.prefix}.c"
+    sanitize = [flag for sanitizer in runner.sanitizers for flag in sanitizer.flags]
+    warnings = STRICT_FLAGS if strict else _WARNINGS
+    compile_flags = [*LANGUAGE_FLAGS, *runner.net_flags, *flags, *warnings]
+    use, depends = (
+        _precompiled(runner, compile_flags, _feature_macros(source), cache) if precompile else ([], [])
+    )
+    objects = _driver_objects(runner.compiler, sanitize, cache)
+    arguments = [
+        *compile_flags,
+        # For a source that includes its header with <>. After the system's, as a prefix may be "math".
+        *("-idirafter", "."),
+        *use,
+        "-pipe",
+        "nn512_unit.c",
+        *objects,
+        *(f"-Wl,--wrap={name}" for name in WRAPPED),
+        *(() if runner.sanitizers else _linker_flags(runner.compiler, cache)),
+        "-lm",
+    ]
+    files = {
+        own_header: header,
+        source_name: source,
+        "nn512_driver.h": _driver_texts()["nn512_driver.h"],
+        "nn512_unit.c": interface.shim(source_name, include_header=includes_header is None),
+    }
+    built = build(
+        runner.compiler, files, arguments, "driver", cache=cache, depends=[*runner.depends, *depends]
+    )
+    return Executable(
+        built.path, interface, runner, tuple(flags), built.warnings, time.perf_counter() - start
+    )
+
+
+def check_header(graph: Graph | Interface, header: str, runner: Runner, cache: BuildCache | None = None) -> None:
+    """The header compiles on its own as C99 and C++98, even when included twice. Raises BuildError where it does not."""
+    prefix = graph.config.prefix if isinstance(graph, Graph) else graph.prefix
+    cache = fuzz_cache() if cache is None else cache
+    text = f'#include "{prefix}.h"\n#include "{prefix}.h"\n'
+    for language, standard, name in (("c", "c99", "alone.c"), ("c++", "c++98", "alone.cpp")):
+        arguments = ["-x", language, f"-std={standard}", *STRICT_FLAGS, "-c", name]
+        build(runner.compiler, {f"{prefix}.h": header, name: text}, arguments, "alone.o", cache=cache)

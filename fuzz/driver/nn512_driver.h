@@ -1,0 +1,100 @@
+/* The driver: a stand-alone program that runs one net through everything a caller may do and watches what it does.
+ *
+ *   driver.c    the plan: which nets and engines are created, which inferences run, what is compared
+ *   blocks.c    the caller's memory: tensors and parameters between pages that nobody may touch
+ *   heap.c      the net's memory: every allocation poisoned, guarded, counted, and made to fail on demand
+ *   workers.c   the net's threads: counted, and made to fail on demand
+ *   report.c    what the tester gets to read, also when the net crashes in the middle
+ *
+ * Nothing here knows a particular net: the tester generates a small unit around the emitted source that defines `nn512_driver_net`.
+ */
+#ifndef NN512_DRIVER_H
+#define NN512_DRIVER_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct driver_argument {
+    const char *name; /* of the parameter of the inference function */
+    size_t elements;
+    int is_input;
+};
+
+/* One net behind types that do not depend on its prefix; same order of parameters as in its header. */
+struct driver_net {
+    const char *prefix;
+    size_t parameter_bytes; /* as the graph says */
+    size_t struct_bytes;    /* as the header says */
+    size_t argument_count;
+    const struct driver_argument *arguments;
+    char *(*net_create)(void **net, void *params, ptrdiff_t threads);
+    void (*net_destroy)(void *net);
+    char *(*engine_create)(void **engine, void *net, ptrdiff_t threads);
+    char *(*engine_pthread)(void *engine, ptrdiff_t index, pthread_t *to);
+    void (*inference)(void *engine, float *const *data);
+    void (*engine_destroy)(void *engine);
+};
+
+extern const struct driver_net nn512_driver_net;
+
+/* NaNs that say where they come from when they turn up in an output. Quiet, so that arithmetic keeps the payload. */
+#define POISON_OUTPUT 0x7fedbee5u /* an output nobody wrote */
+#define POISON_HEAP 0x7fe5c8a7u   /* memory of the net nobody initialized */
+#define POISON_SLACK 0x7fe0b0b1u  /* beside a tensor or the parameters */
+#define HUGE_HEAP 0x7e967699u     /* 1e38: what max() and comparisons do not drop as they drop NaN */
+
+/* blocks.c */
+
+enum placement { AT_END, AT_BEGIN, UNALIGNED }; /* against the page after, against the page before, 4 bytes past a cache line */
+
+struct block {
+    const char *name;
+    char *map, *low, *high; /* the mapping begins; what is accessible begins and ends */
+    char *base;             /* what the net is given */
+    size_t map_bytes, bytes;
+    int is_input, retired; /* retired: the net may no longer touch it */
+};
+
+struct block *block_new(const char *name, size_t bytes, enum placement placement, int is_input);
+void block_write(struct block *block, int writable);      /* open for the driver and the net, or for reading only */
+void block_poison(struct block *block, uint32_t pattern); /* what the net is given; the slack gets its own pattern */
+void block_check_slack(struct block *block);
+void block_retire(struct block *block); /* from now on every access is a fault */
+void block_delete(struct block *block);
+size_t describe_address(const char *address, int is_write, char *text, size_t limit, const char **kind);
+
+/* heap.c */
+
+struct heap_state {
+    size_t live_count, live_bytes;
+};
+struct heap_state heap_now(void);
+void heap_limit(size_t bytes);
+void heap_pattern(uint32_t pattern);
+void heap_fail_at(size_t nth); /* 1: the next allocation; 0: never */
+int heap_failed(void);         /* whether that allocation was asked for */
+void heap_check_leak(struct heap_state before, const char *after);
+size_t heap_describe(const char *address, char *text, size_t limit);
+void *real_malloc(size_t bytes);
+void real_free(void *pointer);
+
+/* workers.c */
+
+void workers_fail_at(size_t nth);
+int workers_failed(void);
+int workers_check_ended(const char *after); /* 0 when a thread is still there */
+int workers_start(pthread_t *thread, void *(*routine)(void *), void *argument);
+int workers_wait(pthread_t thread);
+
+/* report.c */
+
+void report_open(int descriptor, int signals);
+void report_phase(const char *call, size_t config, size_t threads, size_t placement, size_t data_set, size_t repeat);
+void report_output(size_t data_set, size_t argument, const float *data, size_t elements);
+void report_time(size_t data_set, uint64_t nanoseconds);
+void report_done(void);
+void report_violation(const char *kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void report_fatal(const char *kind, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,167 @@
+/* Results go to a file in records, each complete before the next begins; the first page says what is running right now. */
+#define _GNU_SOURCE
+#include "nn512_driver.h"
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+enum { PAGE = 4096, RECORD_OUTPUT = 1, RECORD_VIOLATION, RECORD_TIME, RECORD_DONE, MAX_PER_KIND = 3, MAX_KINDS = 32 };
+
+/* The tester reads these from the first page of the file. */
+struct progress {
+    uint64_t magic, steps;
+    uint32_t config, threads, placement, data_set, repeat, reserved;
+    char call[64];
+};
+
+struct record {
+    uint32_t type, data_set, argument, reserved;
+    uint64_t bytes; /* of what follows */
+};
+
+static int file = -1;
+static off_t offset = PAGE;
+static struct progress *progress;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+    const char *kind;
+    unsigned count;
+} kinds[MAX_KINDS];
+
+static void put(const void *data, size_t bytes) {
+    const char *from = data;
+    while (bytes) {
+        const ssize_t wrote = pwrite(file, from, bytes, offset);
+        if (wrote <= 0) _exit(98);
+        from += wrote, offset += wrote, bytes -= (size_t)wrote;
+    }
+}
+
+static void put_record(uint32_t type, size_t data_set, size_t argument, const void *data, size_t bytes) {
+    const struct record record = {type, (uint32_t)data_set, (uint32_t)argument, 0, bytes};
+    put(&record, sizeof record);
+    put(data, bytes);
+}
+
+void report_phase(const char *call, size_t config, size_t threads, size_t placement, size_t data_set, size_t repeat) {
+    progress->config = (uint32_t)config;
+    progress->threads = (uint32_t)threads;
+    progress->placement = (uint32_t)placement;
+    progress->data_set = (uint32_t)data_set;
+    progress->repeat = (uint32_t)repeat;
+    strncpy(progress->call, call, sizeof progress->call - 1);
+    progress->steps++;
+}
+
+void report_output(size_t data_set, size_t argument, const float *data, size_t elements) {
+    put_record(RECORD_OUTPUT, data_set, argument, data, elements * sizeof(float));
+}
+
+void report_time(size_t data_set, uint64_t nanoseconds) {
+    put_record(RECORD_TIME, data_set, 0, &nanoseconds, sizeof nanoseconds);
+}
+
+void report_done(void) {
+    put_record(RECORD_DONE, 0, 0, "", 0);
+}
+
+/* The first few of each kind are written: one wrong line in a kernel makes as many violations as there are inferences. */
+static int worth_writing(const char *kind) {
+    for (size_t i = 0; i < MAX_KINDS; i++) {
+        if (!kinds[i].kind) kinds[i].kind = kind;
+        if (!strcmp(kinds[i].kind, kind)) return kinds[i].count++ < MAX_PER_KIND;
+    }
+    return 0;
+}
+
+static void violation(const char *kind, const char *format, va_list values) {
+    static const char *const places[] = {"at the end", "at the beginning", "unaligned"};
+    char text[1024];
+    const size_t kind_bytes = strlen(kind) + 1;
+    memcpy(text, kind, kind_bytes);
+    size_t bytes = kind_bytes + (size_t)vsnprintf(text + kind_bytes, 700, format, values);
+    if (bytes > kind_bytes + 699) bytes = kind_bytes + 699;
+    bytes += (size_t)snprintf(text + bytes, sizeof text - bytes, "  [%s; threads %u, run %u of data set %u, buffers %s of their pages]",
+                              progress->call, progress->threads, progress->repeat, progress->data_set,
+                              places[progress->placement % 3]);
+    put_record(RECORD_VIOLATION, progress->data_set, 0, text, bytes);
+}
+
+void report_violation(const char *kind, const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    pthread_mutex_lock(&lock);
+    if (worth_writing(kind)) violation(kind, format, values);
+    pthread_mutex_unlock(&lock);
+    va_end(values);
+}
+
+void report_fatal(const char *kind, const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    pthread_mutex_lock(&lock);
+    violation(kind, format, values);
+    _exit(97);
+}
+
+static void say(const char *kind, const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    violation(kind, format, values);
+    va_end(values);
+}
+
+/* snprintf is not on the list of what a handler may call, yet glibc's takes no lock and allocates nothing for these formats. */
+static void on_signal(int number, siginfo_t *info, void *context) {
+    static volatile sig_atomic_t entered;
+    static const char *const names[] = {[SIGSEGV] = "SIGSEGV", [SIGBUS] = "SIGBUS", [SIGILL] = "SIGILL",
+                                        [SIGFPE] = "SIGFPE",   [SIGABRT] = "SIGABRT", [SIGXCPU] = "SIGXCPU"};
+    char text[512];
+    const char *kind = "crash";
+    int is_write = 0;
+    if (entered++) _exit(96);
+#if defined(__x86_64__) && defined(REG_ERR)
+    is_write = number == SIGSEGV && (((ucontext_t *)context)->uc_mcontext.gregs[REG_ERR] & 2);
+#else
+    (void)context;
+#endif
+    if (number == SIGXCPU)
+        say("hang", "used up its processor time");
+    else if (number == SIGSEGV && info->si_code == SI_KERNEL)
+        say("crash", "SIGSEGV without an address: an instruction that demands alignment, or a wild pointer");
+    else if ((number == SIGSEGV || number == SIGBUS) &&
+             describe_address(info->si_addr, is_write, text, sizeof text, &kind))
+        say(kind, "%s: %s", names[number], text);
+    else if (number == SIGSEGV || number == SIGBUS)
+        say("crash", "%s: %s at %p", names[number], is_write ? "write" : "access", info->si_addr);
+    else
+        say("crash", "%s", names[number]);
+    signal(number, SIG_DFL);
+    raise(number);
+    _exit(95);
+}
+
+void report_open(int descriptor, int signals) {
+    static const int caught[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGXCPU};
+    file = descriptor;
+    if (ftruncate(file, PAGE)) _exit(94);
+    progress = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    if (progress == MAP_FAILED) _exit(93);
+    progress->magic = 0x3231354e4e4e4f43u;
+    report_phase("start", 0, 0, 0, 0, 0);
+    if (!signals) return;
+    static char stack[64 << 10]; /* a handler of its own stack reports a stack overflow of the main thread, too */
+    const stack_t other = {.ss_sp = stack, .ss_size = sizeof stack};
+    sigaltstack(&other, NULL);
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = on_signal;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    for (size_t i = 0; i < sizeof caught / sizeof *caught; i++) sigaction(caught[i], &action, NULL);
+}

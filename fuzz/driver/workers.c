@@ -1,0 +1,149 @@
+/* The net's threads. The linker sends the net's pthread_create, pthread_join ... here (--wrap). */
+#define _GNU_SOURCE
+#include "nn512_driver.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { MAX_WORKERS = 1024 };
+
+struct worker {
+    void *(*routine)(void *);
+    void *argument;
+    pthread_t thread;
+    int used, running, joined, detached;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct worker workers[MAX_WORKERS];
+static struct worker *top = workers; /* one past the last entry ever used */
+static size_t fail_countdown;
+static int failed;
+
+int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+int __real_pthread_join(pthread_t, void **);
+int __real_pthread_detach(pthread_t);
+int __real_pthread_mutex_init(pthread_mutex_t *, const pthread_mutexattr_t *);
+int __real_pthread_cond_init(pthread_cond_t *, const pthread_condattr_t *);
+
+void workers_fail_at(size_t nth) {
+    pthread_mutex_lock(&lock);
+    fail_countdown = nth;
+    failed = 0;
+    pthread_mutex_unlock(&lock);
+}
+
+int workers_failed(void) {
+    return failed;
+}
+
+static int fails_now(void) {
+    pthread_mutex_lock(&lock);
+    const int now = fail_countdown && !--fail_countdown;
+    if (now) failed = 1;
+    pthread_mutex_unlock(&lock);
+    return now;
+}
+
+static void ended(void *worker) {
+    pthread_mutex_lock(&lock);
+    ((struct worker *)worker)->running = 0;
+    pthread_mutex_unlock(&lock);
+}
+
+static void *run(void *argument) {
+    struct worker *const worker = argument;
+    void *result;
+    pthread_cleanup_push(ended, worker); /* runs on pthread_exit and cancellation, too */
+    result = worker->routine(worker->argument);
+    pthread_cleanup_pop(1);
+    return result;
+}
+
+int __wrap_pthread_create(pthread_t *to, const pthread_attr_t *attributes, void *(*routine)(void *), void *argument) {
+    if (fails_now()) return EAGAIN;
+    int detach = PTHREAD_CREATE_JOINABLE;
+    if (attributes) pthread_attr_getdetachstate(attributes, &detach);
+    pthread_mutex_lock(&lock);
+    struct worker *worker = workers;
+    while (worker < workers + MAX_WORKERS && worker->used) worker++;
+    if (worker == workers + MAX_WORKERS) {
+        pthread_mutex_unlock(&lock);
+        report_violation("threads", "more than %d threads", (int)MAX_WORKERS);
+        return EAGAIN;
+    }
+    if (worker == top) top++;
+    memset(worker, 0, sizeof *worker);
+    worker->routine = routine;
+    worker->argument = argument;
+    worker->used = worker->running = 1;
+    worker->detached = detach == PTHREAD_CREATE_DETACHED;
+    /* The lock is held so that nobody sees the entry without its thread. */
+    const int status = __real_pthread_create(&worker->thread, attributes, run, worker);
+    if (status)
+        worker->used = 0;
+    else
+        *to = worker->thread;
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+static struct worker *find(pthread_t thread) {
+    for (struct worker *worker = workers; worker < top; worker++)
+        if (worker->used && !worker->joined && pthread_equal(worker->thread, thread)) return worker;
+    return NULL;
+}
+
+int __wrap_pthread_join(pthread_t thread, void **result) {
+    pthread_mutex_lock(&lock);
+    struct worker *const worker = find(thread);
+    pthread_mutex_unlock(&lock);
+    if (!worker) report_fatal("threads", "pthread_join of a thread that was not created, or was joined before");
+    const int status = __real_pthread_join(thread, result);
+    if (status == 0) {
+        pthread_mutex_lock(&lock);
+        worker->joined = 1;
+        worker->running = 0;
+        pthread_mutex_unlock(&lock);
+    }
+    return status;
+}
+
+int __wrap_pthread_detach(pthread_t thread) {
+    pthread_mutex_lock(&lock);
+    struct worker *const worker = find(thread);
+    if (worker) worker->detached = 1;
+    pthread_mutex_unlock(&lock);
+    return __real_pthread_detach(thread);
+}
+
+int __wrap_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes) {
+    return fails_now() ? EAGAIN : __real_pthread_mutex_init(mutex, attributes);
+}
+
+int __wrap_pthread_cond_init(pthread_cond_t *condition, const pthread_condattr_t *attributes) {
+    return fails_now() ? EAGAIN : __real_pthread_cond_init(condition, attributes);
+}
+
+int workers_check_ended(const char *after) {
+    size_t running = 0, unjoined = 0;
+    pthread_mutex_lock(&lock);
+    for (struct worker *worker = workers; worker < top; worker++) {
+        if (!worker->used) continue;
+        running += (size_t)worker->running;
+        unjoined += !worker->running && !worker->joined && !worker->detached;
+        if (!worker->running) worker->used = 0;
+    }
+    pthread_mutex_unlock(&lock);
+    if (running) report_violation("threads", "%s leaves %zu threads running", after, running);
+    if (unjoined) report_violation("threads", "%s leaves %zu threads that ended and were not joined", after, unjoined);
+    return running == 0;
+}
+
+int workers_start(pthread_t *thread, void *(*routine)(void *), void *argument) {
+    return __real_pthread_create(thread, NULL, routine, argument);
+}
+
+int workers_wait(pthread_t thread) {
+    return __real_pthread_join(thread, NULL);
+}

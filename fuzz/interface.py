@@ -1,0 +1,120 @@
+"""What a driver must know of a net: its prefix, its arguments and the sizes of its parameters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from nn512.graph.graph import Graph, argument_name, argument_tensor
+from nn512.graph.nodes import Input
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """One parameter of the inference function; `name` is the C name, `tensor` the user's."""
+
+    name: str
+    tensor: str
+    shape: tuple[int, int, int]
+    is_input: bool
+
+    @property
+    def elements(self) -> int:
+        """Number of floats."""
+        channels, height, width = self.shape
+        return channels * height * width
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """The C API of one net. Arguments and parameters stand in the order of the C code, bytewise by name."""
+
+    prefix: str
+    arguments: tuple[Argument, ...]
+    parameters: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @classmethod
+    def of(cls, graph: Graph) -> Interface:
+        """The interface that any correct translation of `graph` has."""
+        arguments = []
+        for node in graph.arguments:
+            tensor = argument_tensor(node)
+            shape = graph.shapes[tensor]
+            arguments.append(Argument(argument_name(node), tensor, tuple(shape), isinstance(node, Input)))
+        return cls(graph.config.prefix, tuple(arguments), tuple((p.name, p.shape) for p in graph.parameters))
+
+    @property
+    def inputs(self) -> tuple[Argument, ...]:
+        """Arguments the net reads."""
+        return tuple(a for a in self.arguments if a.is_input)
+
+    @property
+    def outputs(self) -> tuple[Argument, ...]:
+        """Arguments the net writes."""
+        return tuple(a for a in self.arguments if not a.is_input)
+
+    @property
+    def parameter_elements(self) -> int:
+        """Floats in the Params struct."""
+        total = 0
+        for _, shape in self.parameters:
+            elements = 1
+            for extent in shape:
+                elements *= extent
+            total += elements
+        return total
+
+    def shim(self, source_name: str, *, include_header: bool) -> str:
+        """C text that includes the net's source and defines `nn512_driver_net` (nn512_driver.h) for it.
+
+        The source is included rather than linked: one run of the compiler instead of two, and the arguments of every
+        call are checked against the header. `include_header`: for a source that does not include its own header.
+        """
+        p = self.prefix
+        table = ",\n".join(
+            f"    {{{json.dumps(a.name)}, (size_t){a.elements}u, {int(a.is_input)}}}" for a in self.arguments
+        )
+        call = "".join(f", shim_data[{i}]" for i in range(len(self.arguments)))
+        header = f'#include "{p}.h"\n' if include_header else ""
+        return f"""#include "{source_name}"
+{header}#include "nn512_driver.h"
+
+static const struct driver_argument nn512_shim_arguments[] = {{
+{table}}};
+
+static char *nn512_shim_net_create(void **shim_net, void *shim_params, ptrdiff_t shim_threads) {{
+    {p}Net *shim_made = ({p}Net *)*shim_net;
+    char *shim_message = {p}NetCreate(&shim_made, ({p}Params *)shim_params, shim_threads);
+    *shim_net = shim_made;
+    return shim_message;
+}}
+
+static void nn512_shim_net_destroy(void *shim_net) {{
+    {p}NetDestroy(({p}Net *)shim_net);
+}}
+
+static char *nn512_shim_engine_create(void **shim_engine, void *shim_net, ptrdiff_t shim_threads) {{
+    {p}Engine *shim_made = ({p}Engine *)*shim_engine;
+    char *shim_message = {p}EngineCreate(&shim_made, ({p}Net *)shim_net, shim_threads);
+    *shim_engine = shim_made;
+    return shim_message;
+}}
+
+static char *nn512_shim_engine_pthread(void *shim_engine, ptrdiff_t shim_index, pthread_t *shim_to) {{
+    return {p}EnginePthreadT(({p}Engine *)shim_engine, shim_index, shim_to);
+}}
+
+static void nn512_shim_inference(void *shim_engine, float *const *shim_data) {{
+    {p}EngineInference(({p}Engine *)shim_engine{call});
+}}
+
+static void nn512_shim_engine_destroy(void *shim_engine) {{
+    {p}EngineDestroy(({p}Engine *)shim_engine);
+}}
+
+const struct driver_net nn512_driver_net = {{
+    {json.dumps(p)}, (size_t){4 * self.parameter_elements}u, sizeof(struct {p}Params),
+    sizeof nn512_shim_arguments / sizeof *nn512_shim_arguments, nn512_shim_arguments,
+    nn512_shim_net_create, nn512_shim_net_destroy, nn512_shim_engine_create,
+    nn512_shim_engine_pthread, nn512_shim_inference, nn512_shim_engine_destroy}};
+"""

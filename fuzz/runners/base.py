@@ -1,0 +1,67 @@
+"""What a runner is: how to build a net for it, and how to start the program that results."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from nn512.toolchain import Compiler
+
+
+class Sanitizer(enum.Enum):
+    """Checks the compiler adds to a build; the value is the option."""
+
+    ADDRESS = "address"
+    THREAD = "thread"
+    UNDEFINED = "undefined"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Compiler options, for compiling and linking alike."""
+        flags = (f"-fsanitize={self.value}", "-fno-omit-frame-pointer", "-g1")
+        return (*flags, "-fno-sanitize-recover=all") if self is Sanitizer.UNDEFINED else flags
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """One way to execute emitted C on this machine.
+
+    `reason` says why this one. `net_flags` are added when the net is compiled, `depends` changes with whatever they
+    refer to. `wrapper` comes before the program's name. `slowdown` scales time limits. `limits_memory`: whether the
+    address space can be limited (not under sanitizers and emulators, which reserve terabytes).
+    """
+
+    name: str
+    reason: str
+    compiler: Compiler
+    net_flags: tuple[str, ...]
+    depends: tuple[str, ...] = ()
+    wrapper: tuple[str, ...] = ()
+    sanitizers: tuple[Sanitizer, ...] = ()
+    slowdown: float = 1.0
+    environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def limits_memory(self) -> bool:
+        """Whether RLIMIT_AS makes sense."""
+        return not self.wrapper and not self.sanitizers
+
+    @property
+    def catches_signals(self) -> bool:
+        """Whether the driver reports faults itself. Emulators use the signals for their own purposes."""
+        return not self.wrapper
+
+    @property
+    def line(self) -> str:
+        """One line for people: which runner and why."""
+        return f"runner: {self.name} ({self.reason})"
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """A runner that does not work here, and why not."""
+
+    name: str
+    reason: str
