@@ -57,7 +57,7 @@ class Case:
 
     @classmethod
     def from_dict(cls, data: object, origin: str) -> Case:
-        """The case in JSON data read from `origin`. Raises UsageError on anything unexpected, unknown fields included."""
+        """The case in JSON data read from `origin`. Raises UsageError on anything unexpected."""
         if not isinstance(data, dict):
             raise UsageError(f"{origin}: a case is a JSON object")
         if unknown := set(data) - {"graph", "options", "optimisation", "compiler", "data"}:

@@ -1,8 +1,8 @@
 """The verdict on one output of a net: what the C computed against what the reference says it may compute.
 
 Where the data make the arithmetic exact, every element must be equal. Elsewhere the reference gives each element the
-variance that evaluation in float32 may have, and the error is judged in units of its square root, sigma, by the limits of
-`fuzz.limits`. Negative and positive zero are equal; NaN must meet NaN and an infinity itself.
+variance that evaluation in float32 may have, and the error is judged in units of its square root, sigma, by the limits
+of `fuzz.limits`. Negative and positive zero are equal; NaN must meet NaN and an infinity itself.
 """
 
 from __future__ import annotations
@@ -16,17 +16,12 @@ from numpy.typing import NDArray
 
 from fuzz.limits import Limit
 
-FLOOR = 2.0**-126
-"""Sigma is at least this where there is any: below the smallest normal float32, precision fades and some flush to zero."""
-
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
-
 
 class Outcome(enum.Enum):
     """What was found out about an output."""
 
     EXACT = "exact"
-    """Every element specified is equal to the reference."""
+    """Every element compared had to equal the reference, and did."""
     WITHIN = "within limits"
     """Every error is within the limits of the tolerance."""
     VACUOUS = "vacuous"
@@ -70,20 +65,16 @@ def judge(
     value: NDArray[np.float64],
     variance: NDArray[np.float64],
     unspecified: NDArray[np.bool_],
-    *,
-    exact: bool,
+    exact: NDArray[np.bool_],
     limit: Limit,
 ) -> Verdict:
-    """The verdict on output `got`, all arrays CxHxW; `exact` demands equality everywhere, whatever the variance."""
+    """The verdict on output `got`, all arrays CxHxW; elements marked `exact` must be equal, whatever their variance."""
     if got.shape != value.shape:
         raise ValueError(f"{output}: got shape {got.shape}, the reference has {value.shape}")
     finite = np.isfinite(value)
     with np.errstate(all="ignore"):
-        sigma = np.zeros_like(value) if exact else np.sqrt(variance)
-        sigma = np.where(sigma > 0, np.maximum(sigma, FLOOR), sigma)
-        # Close to the largest float32, an overflow is as good as the number.
-        overflows = finite & (np.abs(value) + limit.maximum * sigma >= _FLOAT32_MAX)
-        compared = ~unspecified & ~overflows & ~(finite & ~np.isfinite(sigma))
+        sigma = np.where(exact, 0.0, np.sqrt(variance))
+        compared = ~unspecified
         equal = (got == value) | (np.isnan(got) & np.isnan(value))
         error = np.abs(got.astype(np.float64) - value)
         # A NaN or an infinity that should not be, or an error where there is no variance, is infinitely wrong.
@@ -99,7 +90,7 @@ def judge(
     with np.errstate(all="ignore"):
         rms = float(np.sqrt(np.square(in_sigma).sum() / max(count, 1)))
     if bad.any() and worst is not None:
-        detail = _describe(worst, got, value, sigma, limit, exact=exact)
+        detail = _describe(worst, got, value, sigma, limit)
         return Verdict(output, Outcome.WRONG, count, int(bad.sum()), maximum, rms, worst, detail)
     if count >= limit.rms_from and rms > limit.rms:
         detail = f"rms error of {rms:.3g} sigma is above the limit of {limit.rms:g}"
@@ -108,7 +99,7 @@ def judge(
         return Verdict(output, Outcome.VACUOUS, 0, 0, 0.0, 0.0, None, "no element could be compared")
     if not np.any(value[compared] != 0):
         return Verdict(output, Outcome.VACUOUS, count, 0, maximum, rms, worst, "all zeros")
-    outcome = Outcome.EXACT if exact or maximum == 0 else Outcome.WITHIN
+    outcome = Outcome.EXACT if not np.any(sigma[compared & finite] > 0) else Outcome.WITHIN
     return Verdict(output, outcome, count, 0, maximum, rms, worst, "")
 
 
@@ -118,13 +109,9 @@ def _describe(
     value: NDArray[np.float64],
     sigma: NDArray[np.float64],
     limit: Limit,
-    *,
-    exact: bool,
 ) -> str:
     where = ", ".join(f"{axis}={index}" for axis, index in zip("cyx", worst, strict=True))
-    want = f"{value[worst]:.9g}" + (
-        " exactly" if exact or not sigma[worst] > 0 else f" +- {limit.maximum:g} x {sigma[worst]:.3g}"
-    )
+    want = f"{value[worst]:.9g}" + (f" +- {limit.maximum:g} x {sigma[worst]:.3g}" if sigma[worst] > 0 else " exactly")
     return f"at {where} got {got[worst]:.9g}, expected {want}"
 
 

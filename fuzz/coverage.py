@@ -1,8 +1,8 @@
 """Which kernels and edge classes a case reached, by the plan the compiler wrote.
 
 Every kernel declares its edge classes (a remainder of pixels, a tail of channels, padding at the top ...), and the plan
-lists those a layer emits. Here they are counted three times: emitted (the plan lists it), executed (the C ran to its end
-on some data) and verified (an output that depends on the layer was compared and found right).
+lists those a layer emits. Here they are counted three times: emitted (the plan lists it), executed (the C ran to its
+end on some data) and verified (an output that depends on the layer was compared and found right).
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nn512.graph import Graph
-from nn512.graph.nodes import tensors_read
+from nn512.graph import Graph, tensors_read
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 Sigma is the square root of the variance that the reference gives each element (see `reference`): with it one limit
 serves every depth, size and kind of data. `python -m fuzz.limits` measures the table anew on emitted code, prints what
-it saw beside what is allowed, and ends with 1 where the code now errs more than the table allows. A limit is raised only
-together with the explanation why correct code errs that much; a dropped filter tap gives 1e2 to 1e5 sigma.
+it saw beside what is allowed, and ends with 1 where the code now errs more than that. A limit is raised only together
+with the explanation why correct code errs that much; a dropped filter tap gives 1e2 to 1e5 sigma.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from nn512.errors import UsageError
 class Limit:
     """Largest error over sigma allowed for one element, and for the rms of an output of `rms_from` elements or more.
 
-    `exact` says whether the algorithm adds and multiplies data as they are, so that integers come out exact.
+    `exact_steps`: in sums of up to this many steps (see `reference.exactness`) the algorithm makes no error: 2^24 for one
+    that adds products of the data as they are, less where it transforms them, 0 where nothing comes out exact.
     """
 
     maximum: float
     rms: float
-    exact: bool
+    exact_steps: float
     measured: str
     rms_from: int = 64
 
@@ -34,7 +35,7 @@ LIMITS: Mapping[str, Limit] = {
     "direct": Limit(
         maximum=12.0,
         rms=6.0,
-        exact=True,
+        exact_steps=2.0**24,
         measured="sequential FMA chains, K = 144 to 4608, four kinds of data: max 5.6, rms 0.5 to 1.0",
     ),
 }
@@ -45,7 +46,7 @@ PROFILES = tuple(LIMITS)
 
 
 def limit_of(algorithms: Iterable[str]) -> Limit:
-    """The widest of the limits of the algorithms between a net's inputs and an output. Raises UsageError for unknown ones."""
+    """The widest of the limits of the algorithms behind an output. Raises UsageError for unknown algorithms."""
     limits = [LIMITS["direct"]]
     for algorithm in algorithms:
         if algorithm not in LIMITS:
@@ -54,7 +55,7 @@ def limit_of(algorithms: Iterable[str]) -> Limit:
     return Limit(
         maximum=max(limit.maximum for limit in limits),
         rms=max(limit.rms for limit in limits),
-        exact=all(limit.exact for limit in limits),
+        exact_steps=min(limit.exact_steps for limit in limits),
         measured="",
         rms_from=max(limit.rms_from for limit in limits),
     )

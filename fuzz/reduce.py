@@ -6,11 +6,11 @@ candidate is a legal graph; whatever the checker calls illegal is not tried. The
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from typing import Any
 
-from nn512.graph import Graph, GraphError, build
-from nn512.graph.nodes import (
+from nn512.graph import (
     Activation,
     Add,
     BatchNorm,
@@ -18,12 +18,15 @@ from nn512.graph.nodes import (
     Config,
     Conv,
     FullyConnected,
+    Graph,
+    GraphError,
     Input,
     Node,
     Output,
     Pooling,
     Softmax,
     ValueType,
+    build,
     field_infos,
     tensor_written,
     tensors_read,
@@ -120,9 +123,14 @@ def _smaller(node: Node) -> Iterator[Node]:
         if least is None:
             continue
         for value in _lower(getattr(node, name), least):
-            yield replace(node, **{name: value})
+            yield _changed(node, {name: value})
             if name.endswith("_h") and getattr(node, name) == getattr(node, name[:-1] + "w"):
-                yield replace(node, **{name: value, name[:-1] + "w": value})
+                yield _changed(node, {name: value, name[:-1] + "w": value})
+
+
+def _changed(node: Node, values: Mapping[str, int]) -> Node:
+    changes: dict[str, Any] = dict(values)
+    return replace(node, **changes)
 
 
 def _lower(value: int, least: int) -> Iterator[int]:

@@ -10,16 +10,14 @@ Sizes come from around the multiples of 16, the width of a vector: a plain `inte
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import gcd
 from typing import TypeAlias, assert_never
 
 from hypothesis import strategies as st
 
 from fuzz.case import OPTIMISATIONS, Case, DataSeed
 from fuzz.regimes import REGIMES
-from nn512 import Options
-from nn512.graph import Graph, build, format_graph
-from nn512.graph.nodes import (
+from nn512.compiler import Options
+from nn512.graph import (
     POOLINGS,
     Activation,
     Add,
@@ -28,6 +26,7 @@ from nn512.graph.nodes import (
     Config,
     Conv,
     FullyConnected,
+    Graph,
     Input,
     Layer,
     Node,
@@ -35,6 +34,8 @@ from nn512.graph.nodes import (
     Pooling,
     Shape,
     Softmax,
+    build,
+    format_graph,
     tensors_read,
 )
 
@@ -248,16 +249,16 @@ class _Grower:
                 elements = self.shapes[source].elements
                 to_channels = _largest_edge(wish.to_channels, WEIGHTS // elements)
                 if to_channels and self.afford(to_channels * elements):
-                    layer = FullyConnected(source, self.name(), to_channels)
-                    self.add_layer(layer, Shape(to_channels, 1, 1), output=wish.output)
+                    shape = Shape(to_channels, 1, 1)
+                    self.add_layer(FullyConnected(source, self.name(), to_channels), shape, output=wish.output)
             case BatchNormWish():
                 source = self.pick(wish.source)
-                layer = BatchNorm(source, self.name(), wish.epsilon)
-                self.add_layer(layer, self.shapes[source], output=wish.output)
+                self.add_layer(BatchNorm(source, self.name(), wish.epsilon), self.shapes[source], output=wish.output)
             case ActivationWish():
                 source = self.pick(wish.source)
-                layer = Activation(source, self.name(), "ReLU", wish.param)
-                self.add_layer(layer, self.shapes[source], output=wish.output)
+                self.add_layer(
+                    Activation(source, self.name(), "ReLU", wish.param), self.shapes[source], output=wish.output
+                )
             case AddWish():
                 first = self.pick(wish.source)
                 shape = self.shapes[first]
@@ -267,8 +268,8 @@ class _Grower:
                 self._concat(wish)
             case PoolingWish():
                 source = self.pick(wish.source)
-                layer, shape = _pooling(wish, source, self.shapes[source])
-                self.add_layer(replace(layer, to_tensor=self.name()), shape, output=wish.output)
+                pooling, shape = _pooling(wish, source, self.shapes[source])
+                self.add_layer(replace(pooling, to_tensor=self.name()), shape, output=wish.output)
             case SoftmaxWish():
                 source = self.pick(wish.source)
                 self.add_layer(Softmax(source, self.name()), self.shapes[source], output=wish.output)
@@ -317,14 +318,18 @@ class _Grower:
         nodes = [node for node in self.nodes if not (isinstance(node, Input) and node.to_tensor not in read)]
         layers = [node for node in nodes if not isinstance(node, Input)]
         wanted = {name for name in self.marked if name in self.shapes}
-        wanted.update(node.to_tensor for node in layers if not isinstance(node, Config | Output) and node.to_tensor not in read)
+        wanted.update(
+            node.to_tensor for node in layers if not isinstance(node, Config | Output) and node.to_tensor not in read
+        )
         nodes.extend(Output(name) for name in self.shapes if name in wanted)
         style = self._style
-        config = Config(style.prefix, l1_data_cache_per_thread=style.l1_kib << 10, l2_cache_per_thread=style.l2_kib << 10)
+        config = Config(
+            style.prefix, l1_data_cache_per_thread=style.l1_kib << 10, l2_cache_per_thread=style.l2_kib << 10
+        )
         return (*reversed(nodes), config) if style.backwards else (config, *nodes)
 
 
-def grow(first: Shape, wishes: list[Wish], style: Style = Style()) -> tuple[Node, ...]:  # noqa: B008 (frozen)
+def grow(first: Shape, wishes: list[Wish], style: Style = Style()) -> tuple[Node, ...]:
     """The nodes of a legal graph: an input of about shape `first`, then what the wishes ask for, then outputs."""
     grower = _Grower(style)
     grower.add_input(first)
@@ -343,7 +348,7 @@ def _bounded(shape: Shape) -> Shape:
 
 
 def _largest_edge(wanted: int, limit: int, multiple: int = 1) -> int:
-    """`wanted` rounded up to `multiple`, or where that passes `limit` the largest edge size that does not; 0 if none."""
+    """`wanted` rounded up to `multiple`; where that passes `limit`, the largest edge size that does not; 0 if none."""
     rounded = -(-wanted // multiple) * multiple
     if rounded <= limit:
         return rounded

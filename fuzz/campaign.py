@@ -1,0 +1,327 @@
+"""A campaign: worker processes check the corpus and then chunk after chunk of random cases, until told to stop.
+
+The parent hands out chunks (number i has the seed of the campaign and i), counts what comes back, shows progress and
+tells the summary. With a number of examples the cases are the same for any number of jobs; with a time limit only how
+many chunks there are depends on the machine. Ctrl-C lets every worker finish its case, then the summary so far is told;
+what was found is on disk by then. A worker that dies does not end the campaign: its case becomes a finding.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import TextIO, TypeAlias
+
+from fuzz.case import Case
+from fuzz.checker import Problem, Report
+from fuzz.explore import Explorer
+from fuzz.findings import InFlight, corpus, load_case, save
+from fuzz.report import CaseSummary, FindingNote, Tally
+from nn512.errors import CannotRunError, Nn512Error, UsageError
+from nn512.graph import parse
+
+CHUNK = 25
+"""Cases per chunk."""
+
+MOST_FINDINGS = 10
+"""A campaign ends after that many different findings: there is enough to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a campaign shall do. Either `seconds` or `examples` bounds it; `corpus` are files checked first."""
+
+    directory: Path
+    seed: int = 0
+    jobs: int = 1
+    seconds: float | None = None
+    examples: int | None = None
+    corpus: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Work for one process: a number of random cases, or one file of the corpus."""
+
+    seed: int = 0
+    examples: int = 0
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A worker has finished its chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Error:
+    """A worker could not go on: this machine cannot run cases, or the tester itself is at fault."""
+
+    text: str
+    exit_code: int
+
+
+_Event: TypeAlias = CaseSummary | FindingNote | _Done | _Error
+
+
+def _work(connection: Connection, directory: Path, name: str, stop: Event, deadline: float | None) -> None:
+    """The worker process: does chunks until it is handed None."""
+    # Ctrl-C goes to all processes of a terminal; the parent says when to stop. Compilers started here inherit this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def stopping() -> bool:
+        return stop.is_set() or (deadline is not None and time.monotonic() > deadline)
+
+    explorer = Explorer(
+        directory,
+        show=lambda report: connection.send(CaseSummary.of(report)),
+        stop=stopping,
+        in_flight=InFlight(directory, name),
+    )
+    with contextlib.suppress(BrokenPipeError, EOFError):  # the parent is gone
+        while (chunk := connection.recv()) is not None:
+            try:
+                if chunk.file is not None:
+                    findings = explorer.replay(load_case(chunk.file))
+                else:
+                    findings = explorer.chunk(chunk.seed, chunk.examples)
+                for finding in findings:
+                    connection.send(FindingNote(finding.path, finding.signature, finding.summary))
+                connection.send(_Done())
+            except Nn512Error as error:
+                connection.send(_Error(str(error), error.exit_code))
+                return
+
+
+@dataclass(slots=True)
+class _Worker:
+    """The parent's end of a worker process."""
+
+    name: str
+    process: SpawnProcess
+    connection: Connection
+    chunk: _Chunk | None = None
+
+
+class Campaign:
+    """A campaign under way."""
+
+    def __init__(self, plan: Plan, stream: TextIO = sys.stderr) -> None:
+        self._plan = plan
+        self._context: SpawnContext = multiprocessing.get_context("spawn")
+        self._stop = self._context.Event()
+        self._started = time.monotonic()
+        self._deadline = None if plan.seconds is None else self._started + plan.seconds
+        self._progress = _Progress(stream, self._started, plan.seconds)
+        self._chunks = self._make_chunks()
+        self._workers: list[_Worker] = []
+        self._names = 0
+        self._error: _Error | None = None
+        self.tally = Tally()
+        self.interrupted = False
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the campaign began."""
+        return time.monotonic() - self._started
+
+    def run(self) -> int:
+        """Run to the end; returns the exit code (0 fine, 1 finding or nothing verified, 130 interrupted)."""
+        with _single_threaded_children():
+            try:
+                while True:
+                    try:
+                        self._loop()
+                        break
+                    except KeyboardInterrupt:
+                        if self.interrupted:  # the second time: now
+                            break
+                        self.interrupted = True
+                        self._stop.set()
+                        self._progress.say("stopping: every job finishes its case (Ctrl-C again to stop at once)")
+            finally:
+                self._end_workers()
+                self._progress.clear()
+        if self._error is not None and not self.interrupted:
+            raise (CannotRunError if self._error.exit_code == CannotRunError.exit_code else UsageError)(
+                self._error.text
+            )
+        if self.interrupted:
+            return 130
+        return 0 if self.tally.good else 1
+
+    def _make_chunks(self) -> Iterator[_Chunk]:
+        for file in self._plan.corpus:
+            yield _Chunk(file=file)
+        number, remaining = 0, self._plan.examples
+        while remaining is None or remaining > 0:
+            size = CHUNK if remaining is None else min(CHUNK, remaining)
+            # Chunk seeds of different campaigns must differ: a large stride instead of a sum.
+            yield _Chunk(self._plan.seed * 1_000_003 + number, size)
+            number += 1
+            remaining = None if remaining is None else remaining - size
+
+    def _loop(self) -> None:
+        """Hand out chunks and take in events until there is nothing left to do."""
+        while True:
+            while len(self._workers) < self._plan.jobs and self._hand_out(None):
+                pass
+            if not self._workers:
+                return
+            self._progress.show(self.tally)
+            ready = wait([worker.connection for worker in self._workers], timeout=1.0)
+            for worker in [worker for worker in self._workers if worker.connection in ready]:
+                try:
+                    self._take_in(worker, worker.connection.recv())
+                except (EOFError, ConnectionResetError):
+                    self._bury(worker)
+
+    def _over(self) -> bool:
+        timed_out = self._deadline is not None and time.monotonic() > self._deadline
+        return self._stop.is_set() or timed_out or self._error is not None
+
+    def _hand_out(self, worker: _Worker | None) -> bool:
+        """Give the next chunk to `worker`, or to a new one; whether there was one to give."""
+        chunk = None if self._over() else next(self._chunks, None)
+        if chunk is None:
+            return False
+        if worker is None:
+            worker = self._start_worker()
+        worker.chunk = chunk
+        worker.connection.send(chunk)
+        return True
+
+    def _start_worker(self) -> _Worker:
+        name = f"{os.getpid()}-{self._names}"
+        self._names += 1
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=_work, args=(theirs, self._plan.directory, name, self._stop, self._deadline), daemon=True
+        )
+        process.start()
+        theirs.close()
+        worker = _Worker(name, process, ours)
+        self._workers.append(worker)
+        return worker
+
+    def _take_in(self, worker: _Worker, event: _Event) -> None:
+        match event:
+            case CaseSummary():
+                self.tally.add(event, corpus=worker.chunk is not None and worker.chunk.file is not None)
+            case FindingNote():
+                if self.tally.add_finding(event):
+                    self._progress.say(f"finding: {event.path}: {event.summary.splitlines()[0]}")
+                if len(self.tally.findings) >= MOST_FINDINGS:
+                    self._stop.set()
+            case _Error():
+                self._error = event
+                self._stop.set()
+                self._retire(worker)
+            case _Done():
+                worker.chunk = None
+                if not self._hand_out(worker):
+                    self._retire(worker)
+
+    def _retire(self, worker: _Worker) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            worker.connection.send(None)
+        self._workers.remove(worker)
+        worker.process.join()
+        worker.connection.close()
+
+    def _bury(self, worker: _Worker) -> None:
+        """A worker died: its case becomes a finding, and the campaign goes on without the rest of the chunk."""
+        self._workers.remove(worker)
+        worker.process.join()
+        worker.connection.close()
+        detail = f"a worker ended with exit code {worker.process.exitcode} while it checked a case"
+        case = InFlight(self._plan.directory, worker.name).take()
+        if case is None:
+            self.tally.lost.append(f"{detail}; which one is not known")
+            return
+        finding = save(_dead(case, detail), self._plan.directory)
+        self.tally.add_finding(FindingNote(finding.path, finding.signature, finding.summary))
+
+    def _end_workers(self) -> None:
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            worker.process.join()
+            InFlight(self._plan.directory, worker.name).clear()
+        self._workers.clear()
+
+    def summary(self) -> Iterator[str]:
+        """The summary, line by line."""
+        return self.tally.lines(self.seconds, self._plan.seed, self._plan.jobs, interrupted=self.interrupted)
+
+
+def _dead(case: Case, detail: str) -> Report:
+    return Report(
+        case, parse(case.graph, "net.graph"), "unknown: the worker died", problems=(Problem("tester", detail),)
+    )
+
+
+@contextlib.contextmanager
+def _single_threaded_children() -> Iterator[None]:
+    """Worker processes are many; each is to compute on one thread, so that results do not depend on the others."""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class _Progress:
+    """Progress on a stream: one line that changes on a terminal, a plain line every ten seconds elsewhere."""
+
+    def __init__(self, stream: TextIO, started: float, seconds: float | None) -> None:
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._started = started
+        self._limit = "" if seconds is None else f" of {seconds:g}"
+        self._period = 0.2 if self._terminal else 10.0
+        self._next = started + self._period
+
+    def show(self, tally: Tally) -> None:
+        """Show the state of things, if it is time to."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + self._period
+        line = f"{now - self._started:.0f}{self._limit} s: {tally.progress()}"
+        self._write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._write(f"\r\x1b[K{text}\n" if self._terminal else f"{text}\n")
+
+    def clear(self) -> None:
+        """Remove the changing line."""
+        if self._terminal:
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError):  # nobody listens any more
+            self._stream.write(text)
+            self._stream.flush()
+
+
+def default_plan(directory: Path, **changes: object) -> Plan:
+    """A plan that begins with the corpus of the project."""
+    return Plan(directory, corpus=corpus(), **changes)  # type: ignore[arg-type]

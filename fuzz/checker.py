@@ -1,0 +1,211 @@
+"""One check of the compiler: emit, build, run in the sandbox, compare with the reference; what is wrong is a Problem.
+
+`check_case` does a case of the campaign. `check_sources`, a part of it, judges any C with the API, whoever emitted it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import reference
+from fuzz import regimes
+from fuzz.build import BuildError, build_net
+from fuzz.case import Case, DataSeed
+from fuzz.compare import Outcome, Verdict, judge
+from fuzz.coverage import LayerPlan, layers_of, upstream
+from fuzz.limits import Limit, limit_of
+from fuzz.regimes import EXACT_REGIMES, DataSet
+from fuzz.runners import Runner, choose_runner
+from fuzz.sandbox import QUICK, Checks, Status, execute
+from nn512.compiler import Options
+from nn512.compiler import compile as compile_graph
+from nn512.errors import CannotRunError
+from nn512.graph import Graph, parse
+from nn512.toolchain import find_compiler
+
+LIGHT = Checks(configurations=QUICK, api=False, sharing=False, failures=False)
+"""What the sandbox checks on all data sets but the first, which gets everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong. `kind` is "emit", "build", "values" or a word of the sandbox; `data` is where it showed."""
+
+    kind: str
+    detail: str
+    data: DataSeed | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.data is None else f" on {self.data}"
+        return f"{self.kind}{where}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """C with the API: file contents, and the plan where our compiler wrote it."""
+
+    prefix: str
+    header: str
+    source: str
+    plan: Mapping[str, Any] | None = None
+
+    def write(self, folder: Path) -> None:
+        """Write `<Prefix>.h` and `<Prefix>.c`."""
+        (folder / f"{self.prefix}.h").write_text(self.header, encoding="utf-8")
+        (folder / f"{self.prefix}.c").write_text(self.source, encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one check showed: problems, verdicts per data set, and what it is based on.
+
+    `culprit` is the data set behind the first problem that has one, with what the reference expects there.
+    """
+
+    case: Case
+    graph: Graph
+    runner: str
+    sources: Sources | None = None
+    problems: tuple[Problem, ...] = ()
+    verdicts: Mapping[DataSeed, tuple[Verdict, ...]] = field(default_factory=dict)
+    executed: bool = False
+    culprit: tuple[DataSet, Mapping[str, reference.Result]] | None = None
+
+    @cached_property
+    def layers(self) -> tuple[LayerPlan, ...]:
+        """The layers of the plan."""
+        return layers_of(None if self.sources is None else self.sources.plan)
+
+    @cached_property
+    def confirmed(self) -> frozenset[str]:
+        """Outputs that some data set confirmed and none contradicted."""
+        verdicts = [verdict for data in self.verdicts.values() for verdict in data]
+        right = {v.output for v in verdicts if v.outcome in (Outcome.EXACT, Outcome.WITHIN)}
+        return frozenset(right - {v.output for v in verdicts if not v.ok})
+
+    @property
+    def verified(self) -> bool:
+        """Whether nothing is wrong and every output was confirmed by at least one data set."""
+        return not self.problems and self.confirmed == {output.from_tensor for output in self.graph.outputs}
+
+    @cached_property
+    def verified_tensors(self) -> frozenset[str]:
+        """Every tensor behind a confirmed output; none where anything is wrong."""
+        if self.problems:
+            return frozenset()
+        return frozenset().union(*(upstream(self.graph, name) for name in self.confirmed))
+
+
+def check_case(case: Case, data: Sequence[DataSet] = (), runner: Runner | None = None) -> Report:
+    """Check a case, on the data sets its seeds give or on `data`.
+
+    Raises GraphError or UsageError for a broken case and CannotRunError where nothing can be built or run here; what
+    else goes wrong is a problem of the report.
+    """
+    graph = parse(case.graph, "net.graph")
+    options = Options.from_dict(dict(case.options))
+    runner = runner or runner_for(case.compiler)
+    try:
+        emitted = compile_graph(graph, options)
+        sources = Sources(emitted.prefix, emitted.header, emitted.source, emitted.plan)
+    except Exception:  # noqa: BLE001 - whatever the compiler raises for a legal graph is a finding
+        return replace(Report(case, graph, runner.line), problems=(Problem("emit", _traceback()),))
+    return check_sources(case, graph, sources, data or _draw(case, graph), runner)
+
+
+def check_sources(
+    case: Case,
+    graph: Graph,
+    sources: Sources,
+    data: Sequence[DataSet],
+    runner: Runner,
+    *,
+    profile: str = "direct",
+    checks: Checks | None = None,
+    strict: bool = True,
+) -> Report:
+    """Build `sources`, run them on `data`, compare. The algorithms are those of the plan, or `profile` without one."""
+    report = Report(case, graph, runner.line, sources)
+    try:
+        executable = build_net(graph, sources.header, sources.source, runner, flags=(case.optimisation,), strict=strict)
+    except BuildError as error:
+        return replace(report, problems=(Problem("build", str(error)),))
+    limits = limits_of(report, profile)
+    problems: list[Problem] = []
+    verdicts: dict[DataSeed, tuple[Verdict, ...]] = {}
+    culprit = None
+    executed = True
+    for number, data_set in enumerate(data):
+        seed = DataSeed(data_set.regime, data_set.seed)
+        run = execute(executable, data_set.params, [data_set.inputs], checks if number == 0 else LIGHT)
+        executed &= run.status in (Status.OK, Status.VIOLATION) and bool(run.outputs)
+        before = len(problems)
+        problems.extend(Problem(str(violation.kind), violation.detail, seed) for violation in run.violations)
+        expected = reference.run(graph, data_set.params, data_set.inputs)
+        outputs = run.outputs[0] if run.outputs else {}
+        verdicts[seed] = _judge(graph, data_set, outputs, expected, limits)
+        problems.extend(Problem("values", str(verdict), seed) for verdict in verdicts[seed] if not verdict.ok)
+        if culprit is None and len(problems) > before:
+            culprit = data_set, expected
+    return replace(report, problems=tuple(problems), verdicts=verdicts, executed=executed, culprit=culprit)
+
+
+def limits_of(report: Report, profile: str) -> dict[str, Limit]:
+    """The error limit of every output, by the algorithms of all layers between it and the inputs."""
+    limits = {}
+    for output in report.graph.outputs:
+        above = upstream(report.graph, output.from_tensor)
+        algorithms = {layer.algorithm for layer in report.layers if above.intersection(layer.covers)}
+        limits[output.from_tensor] = limit_of(algorithms if report.layers else {profile})
+    return limits
+
+
+def runner_for(compiler: str = "") -> Runner:
+    """The runner of this machine with the compiler asked for, or with the default one where that is missing."""
+    if compiler:
+        with contextlib.suppress(CannotRunError):
+            return _runner(compiler)
+    return _runner(None)
+
+
+@functools.cache
+def _runner(compiler: str | None) -> Runner:
+    return choose_runner(compiler=find_compiler(compiler))
+
+
+def _draw(case: Case, graph: Graph) -> list[DataSet]:
+    return [regimes.draw(graph, seed.regime, seed.seed) for seed in case.data]
+
+
+def _judge(
+    graph: Graph,
+    data: DataSet,
+    outputs: Mapping[str, NDArray[np.float32]],
+    expected: Mapping[str, reference.Result],
+    limits: Mapping[str, Limit],
+) -> tuple[Verdict, ...]:
+    """Verdicts on the outputs there are (a run that crashed has none)."""
+    steps = min(limit.exact_steps for limit in limits.values())
+    exact = {name: np.zeros(result.value.shape, np.bool_) for name, result in expected.items()}
+    if data.regime in EXACT_REGIMES and steps > 0:
+        exact = reference.exactness(graph, data.params, data.inputs, limit=steps)
+    return tuple(
+        judge(name, outputs[name], result.value, result.variance, result.unspecified, exact[name], limits[name])
+        for name, result in expected.items()
+        if name in outputs
+    )
+
+
+def _traceback() -> str:
+    """The current exception as a few lines: its message, and where it was raised."""
+    return traceback.format_exc(limit=-3).strip()

@@ -1,0 +1,260 @@
+"""Findings on disk: one folder per failure, with everything needed to look at it, replay it and test for it.
+
+    net.graph            the graph, as small as it got
+    case.json            options, build, data seeds; what was found; on which machine and with which versions
+    <Prefix>.c, .h       the emitted code, as far as there is any
+    params.npz, input.npz, expected.npz   the data set that showed it, and what the reference expects
+    repro.sh             one line that replays it
+    test_<name>.py       the same as a pytest file with the graph inline
+
+A replay needs none of the arrays: `case.json` names their regime and seed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+import nn512
+from fuzz.case import Case, DataSeed, load_json
+from fuzz.checker import Report
+from nn512.errors import UsageError
+
+ARRAYS_LIMIT = 1 << 30
+"""Bytes of arrays read from a finding at most."""
+
+_TEST = '''\
+"""Replays a finding: {summary}"""
+
+from __future__ import annotations
+
+from fuzz.case import Case, DataSeed
+from fuzz.checker import check_case
+
+GRAPH = """\\
+{graph}"""
+
+
+def test_{name}() -> None:
+    case = Case(GRAPH, {options!r}, {optimisation!r}, ({data}), {compiler!r})
+    report = check_case(case)
+    assert not report.problems, "\\n".join(map(str, report.problems))
+'''
+
+_REPRO = """\
+#!/bin/sh
+exec nn512 repro "$(dirname "$0")" "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A failed case and where it is kept. `signature` says which findings are probably the same fault."""
+
+    path: Path
+    case: Case
+    signature: str
+    summary: str
+
+
+def signature_of(report: Report) -> str:
+    """Kind of the first problem and the kernels of the graph: equal for findings that are probably one fault."""
+    kinds = sorted({problem.kind for problem in report.problems})
+    kernels = sorted({layer.kernel for layer in report.layers})
+    return " ".join([*kinds[:1], "in", *(kernels or sorted({type(layer).__name__ for layer in report.graph.layers}))])
+
+
+def save(report: Report, directory: Path, *, replaces: Path | None = None) -> Finding:
+    """Write the folder of a failed check below `directory`, atomically; `replaces` is one to remove afterwards.
+
+    Saving the same case again gives the same folder.
+    """
+    case = report.case
+    name = f"finding-{case.key}"
+    summary = str(report.problems[0])
+    directory.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=directory))
+    try:
+        _write(report, work, case.key, summary)
+        target = directory / name
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(target)
+        work.chmod(0o755)
+        work.replace(target)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+    if replaces is not None and replaces != target:
+        shutil.rmtree(replaces, ignore_errors=True)
+    return Finding(target, case, signature_of(report), summary)
+
+
+def _write(report: Report, folder: Path, key: str, summary: str) -> None:
+    case = report.case
+    (folder / "net.graph").write_text(case.graph, encoding="utf-8")
+    details = {
+        "case": case.to_dict(),
+        "found": [
+            {"kind": p.kind, "data": None if p.data is None else str(p.data), "detail": p.detail}
+            for p in report.problems
+        ],
+        "signature": signature_of(report),
+        "environment": environment(report.runner),
+    }
+    (folder / "case.json").write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
+    repro = folder / "repro.sh"
+    repro.write_text(_REPRO, encoding="utf-8")
+    repro.chmod(0o755)
+    data = "".join(f"DataSeed({d.regime!r}, {d.seed}), " for d in case.data)
+    test = _TEST.format(
+        summary=" ".join(summary.split())[:90].replace('"', "'").replace("\\", "/"),
+        graph=case.graph.replace("\\", "/"),
+        name=f"finding_{key}",
+        options=dict(case.options),
+        optimisation=case.optimisation,
+        data=data,
+        compiler=case.compiler,
+    )
+    (folder / f"test_finding_{key}.py").write_text(test, encoding="utf-8")
+    if report.sources is not None:
+        report.sources.write(folder)
+    if report.culprit is not None:
+        data_set, expected = report.culprit
+        save_arrays(folder / "params.npz", data_set.params)
+        save_arrays(folder / "input.npz", data_set.inputs)
+        if expected:
+            values = {name: result.value for name, result in expected.items()}
+            sigmas = {name + "Sigma": np.sqrt(result.variance) for name, result in expected.items()}
+            save_arrays(folder / "expected.npz", {**values, **sigmas})
+
+
+def environment(runner: str) -> dict[str, str]:
+    """What a finding may depend on besides its case: runner and compiler, processor, versions."""
+    return {
+        "runner": runner,
+        "processor": processor(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "nn512": nn512.__version__,
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "hypothesis": hypothesis.__version__,
+    }
+
+
+def processor() -> str:
+    """Name of the processor as the system gives it."""
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def save_arrays(path: Path, arrays: Mapping[str, NDArray[np.floating]]) -> None:
+    """Arrays to an npz file."""
+    with path.open("wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Arrays of an npz file of bounded size. Raises UsageError."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            total = sum(entry.file_size for entry in archive.infolist())
+        if total > ARRAYS_LIMIT:
+            raise UsageError(f"{path}: more than {ARRAYS_LIMIT >> 20} MiB of arrays")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: np.asarray(archive[name], np.float32) for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise UsageError(f"{path}: {error}") from error
+
+
+def load_case(path: Path) -> Case:
+    """The case of a finding: a folder, its case.json, or a corpus file. Raises UsageError."""
+    if path.is_dir():
+        path /= "case.json"
+    if path.suffix == ".graph":
+        return load_corpus_case(path)
+    data = load_json(path)
+    if isinstance(data, dict) and "case" in data:
+        data = data["case"]
+    return Case.from_dict(data, str(path))
+
+
+CORPUS = Path(__file__).parent / "corpus"
+"""Cases replayed first in every campaign: graph files whose first line is a comment with the rest of the case."""
+
+_CORPUS_MARK = "# case "
+
+
+def load_corpus_case(path: Path) -> Case:
+    """The case of a corpus file: `# case {...}` and the graph. Raises UsageError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error}") from error
+    first, _, _ = text.partition("\n")
+    if not first.startswith(_CORPUS_MARK):
+        raise UsageError(f"{path}: the first line of a corpus file is '{_CORPUS_MARK}{{...}}'")
+    try:
+        rest = json.loads(first.removeprefix(_CORPUS_MARK))
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}") from error
+    if not isinstance(rest, dict) or "graph" in rest:
+        raise UsageError(f"{path}: the first line must hold a JSON object without the graph")
+    return Case.from_dict({**rest, "graph": text.splitlines()}, str(path))
+
+
+def dump_corpus_case(case: Case) -> str:
+    """The text of a corpus file."""
+    rest = {name: value for name, value in case.to_dict().items() if name != "graph" and value}
+    graph = "".join(line + "\n" for line in case.graph.splitlines() if not line.startswith(_CORPUS_MARK))
+    return f"{_CORPUS_MARK}{json.dumps(rest)}\n{graph}"
+
+
+def corpus(directory: Path = CORPUS) -> tuple[Path, ...]:
+    """The corpus files, sorted by name."""
+    return tuple(sorted(directory.glob("*.graph")))
+
+
+class InFlight:
+    """The case a process is working on, kept on disk while it does: should the process die, the case is not lost."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self._path = directory / f".running-{name}.json"
+
+    def set(self, case: Case) -> None:
+        """Remember `case`."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_text(case.dump(), encoding="utf-8")
+
+    def take(self) -> Case | None:
+        """The case that was under way, if any; it is forgotten."""
+        try:
+            case = Case.load(self._path)
+        except UsageError:
+            case = None
+        self.clear()
+        return case
+
+    def clear(self) -> None:
+        """Nothing is under way."""
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)  # noqa: PTH108 - called while a process ends
+
+
+__all__ = ["CORPUS", "DataSeed", "Finding", "InFlight", "corpus", "load_arrays", "load_case", "save", "signature_of"]

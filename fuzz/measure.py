@@ -1,0 +1,66 @@
+"""Measures how many sigma emitted code errs: the largest and the rms error over sigma, per algorithm."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from fuzz.checker import Report, runner_for
+from fuzz.compare import Outcome
+from fuzz.coverage import upstream
+from fuzz.explore import Explorer
+from fuzz.limits import LIMITS
+
+REGIMES = ("gaussian", "positive", "cancelling", "wide")
+"""Data on which arithmetic rounds."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """The largest numbers seen for one algorithm."""
+
+    elements: int = 0
+    maximum: float = 0.0
+    rms: float = 0.0
+    where: str = ""
+
+
+def measure(examples: int, seed: int, stream: TextIO) -> int:
+    """Check `examples` random graphs and print a table; 1 where a limit is exceeded, or nothing was seen."""
+    seen: dict[str, _Seen] = defaultdict(_Seen)
+    wrong = 0
+
+    def show(report: Report) -> None:
+        nonlocal wrong
+        wrong += bool(report.problems)
+        for data, verdicts in report.verdicts.items():
+            for verdict in verdicts:
+                if verdict.outcome not in (Outcome.WITHIN, Outcome.WRONG):
+                    continue
+                above = upstream(report.graph, verdict.output)
+                algorithms = {layer.algorithm for layer in report.layers if above.intersection(layer.covers)}
+                for algorithm in algorithms:
+                    entry = seen[algorithm]
+                    entry.elements += verdict.compared
+                    if verdict.max_sigma > entry.maximum:
+                        entry.maximum, entry.where = verdict.max_sigma, f"case {report.case.key}, {data}"
+                    if verdict.compared >= LIMITS[algorithm].rms_from:
+                        entry.rms = max(entry.rms, verdict.rms_sigma)
+
+    stream.write(f"{runner_for().line}\n")
+    with tempfile.TemporaryDirectory() as scratch:
+        Explorer(Path(scratch), show, regimes=REGIMES).chunk(seed, examples)
+    stream.write(f"{examples} random graphs from seed {seed}, data: {', '.join(REGIMES)}; {wrong} of them wrong\n")
+    stream.write(f"{'algorithm':<12}{'elements':>12}{'max':>8}{'limit':>8}{'rms':>8}{'limit':>8}  largest error\n")
+    exceeded = False
+    for algorithm, entry in sorted(seen.items()):
+        limit = LIMITS[algorithm]
+        exceeded |= entry.maximum > limit.maximum or entry.rms > limit.rms
+        stream.write(
+            f"{algorithm:<12}{entry.elements:>12}{entry.maximum:>8.2f}{limit.maximum:>8g}"
+            f"{entry.rms:>8.2f}{limit.rms:>8g}  {entry.where}\n"
+        )
+    return 1 if exceeded or wrong or not seen else 0
