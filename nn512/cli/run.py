@@ -1,0 +1,93 @@
+"""`nn512 run`: runs a net on arrays from files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nn512.cli.arguments import Subparsers, add_graph_argument, read_graph
+from nn512.errors import UsageError
+from nn512.graph import Graph
+
+if TYPE_CHECKING:
+    from nn512.arrays import Array
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Declare the arguments."""
+    parser = subparsers.add_parser(
+        "run",
+        help="run a net on arrays from files",
+        description="Runs a graph and writes its outputs, an array of channels x height x width per tensor name.",
+    )
+    add_graph_argument(parser)
+    parser.add_argument(
+        "--params", metavar="P.npz", type=Path, help="parameters (.npz or .bin); may be left out if there are none"
+    )
+    parser.add_argument(
+        "--input",
+        metavar="NAME=X.npy",
+        action="append",
+        default=[],
+        help="float32 array of channels x height x width for one input; once per input",
+    )
+    parser.add_argument(
+        "--backend",
+        choices=("c", "reference"),
+        default="c",
+        help="c: compile and run the emitted code, float32 (default); reference: what the graph means, float64",
+    )
+    parser.add_argument("--threads", metavar="N", type=int, help="threads of the emitted code (default: 1)")
+    parser.add_argument("-o", "--output", metavar="OUT.npz", type=Path, required=True, help="where to write")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a net once."""
+    if args.backend == "reference" and args.threads is not None:
+        raise UsageError("--threads is for --backend c; the reference has none")
+    files = _input_files(args.input)
+    graph = read_graph(args.graph)
+    from nn512.arrays import load_array, save_arrays
+    from nn512.params import check_arrays, check_params, load_params, show_shape
+
+    names = {node.to_tensor: graph.shapes[node.to_tensor] for node in graph.inputs}
+    for name in files:
+        if name not in names:
+            raise UsageError(f"there is no input {name!r}; this graph has {', '.join(sorted(names))}")
+    inputs = check_arrays("input", names, {name: load_array(path) for name, path in files.items()})
+    params = check_params(graph, {}) if args.params is None else load_params(args.params, graph)
+
+    outputs = _reference(graph, params, inputs) if args.backend == "reference" else _c(graph, params, inputs, args)
+    save_arrays(args.output, outputs)
+    for name, array in outputs.items():
+        print(f"{name}: {show_shape(array.shape)} {array.dtype}, {array.min():.6g} to {array.max():.6g}")
+    return 0
+
+
+def _input_files(given: list[str]) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise UsageError(f"--input takes NAME=X.npy, not {text!r}")
+        if name in files:
+            raise UsageError(f"input {name!r} is given twice")
+        files[name] = Path(path)
+    return files
+
+
+def _c(
+    graph: Graph, params: Mapping[str, Array], inputs: Mapping[str, Array], args: argparse.Namespace
+) -> Mapping[str, Array]:
+    from nn512.session import Session
+
+    with Session(graph, params, 1 if args.threads is None else args.threads) as session:
+        return session.run(inputs)
+
+
+def _reference(graph: Graph, params: Mapping[str, Array], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+    import reference
+
+    return {name: result.value for name, result in reference.run(graph, params, inputs).items()}
