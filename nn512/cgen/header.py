@@ -1,0 +1,109 @@
+"""The emitted header: the parameters' struct, the functions, and an example of their use."""
+
+from __future__ import annotations
+
+from nn512.cgen.writer import Writer
+from nn512.graph.graph import Graph, argument_name, argument_tensor
+from nn512.graph.nodes import Input
+
+FUNCTIONS = """
+/* Pack the parameters for inference. Gives NULL and sets *net, or an error message for free() and leaves *net alone.
+ * `threads` threads share the work, the calling one included. The parameters are not used after the call. A net does not
+ * change any more and may serve any number of engines. */
+char *{p}NetCreate({p}Net **net, {p}Params *params, ptrdiff_t threads);
+
+/* Free a net, after the last engine that uses it. NULL is fine. */
+void {p}NetDestroy({p}Net *net);
+
+/* Start threads - 1 workers and allocate working memory. Gives NULL and sets *engine, or an error message for free(). */
+char *{p}EngineCreate({p}Engine **engine, {p}Net *net, ptrdiff_t threads);
+
+/* Identify a thread of the engine, to set its affinity or priority: index 0 is the thread that created the engine, 1 to
+ * threads - 1 are the workers. Gives NULL and sets *to, or an error message for free(). */
+char *{p}EnginePthreadT({p}Engine *engine, ptrdiff_t index, pthread_t *to);
+"""
+
+
+def write_header(graph: Graph) -> str:
+    """Text of `<Prefix>.h`."""
+    prefix = graph.config.prefix
+    writer = Writer()
+    writer.line("#pragma once")
+    writer.line()
+    writer.lines(_example(graph))
+    writer.line()
+    writer.line("#include <pthread.h>")
+    writer.line("#include <stddef.h>")
+    writer.line()
+    writer.lines('#ifdef __cplusplus\nextern "C" {\n#endif')
+    writer.line()
+    writer.comment("Parameter tensors in NCHW order, one after another without gaps.")
+    writer.line(f"typedef struct {prefix}Params {prefix}Params;")
+    _write_params(writer, graph)
+    writer.line()
+    writer.line(f"typedef struct {prefix}Net {prefix}Net;       /* packed parameters */")
+    writer.line(f"typedef struct {prefix}Engine {prefix}Engine; /* threads and working memory */")
+    writer.line()
+    writer.lines(FUNCTIONS.replace("{p}", prefix))
+    writer.line()
+    writer.comment(
+        "Run the net. Tensors are float32, channels x height x width without gaps, aligned to 4 bytes; inputs are only "
+        "read, outputs only written. An engine serves one call at a time."
+    )
+    for node in graph.arguments:
+        role = "input" if isinstance(node, Input) else "output"
+        writer.line(f"/* {argument_name(node)}: {role}, {graph.shapes[argument_tensor(node)]} */")
+    writer.line(f"{inference_signature(graph)};")
+    writer.line()
+    writer.comment("Stop the workers and free the engine. NULL is fine.")
+    writer.line(f"void {prefix}EngineDestroy({prefix}Engine *engine);")
+    writer.line()
+    writer.lines("#ifdef __cplusplus\n}\n#endif")
+    return writer.text()
+
+
+def inference_signature(graph: Graph) -> str:
+    """Signature of the inference function."""
+    prefix = graph.config.prefix
+    arguments = ", ".join(f"float *{argument_name(node)}" for node in graph.arguments)
+    return f"void {prefix}EngineInference({prefix}Engine *engine, {arguments})"
+
+
+def _write_params(writer: Writer, graph: Graph) -> None:
+    prefix = graph.config.prefix
+    with writer.block(f"struct {prefix}Params", "};"):
+        for parameter in graph.parameters:
+            extents = "x".join(str(extent) for extent in parameter.shape)
+            writer.line(f"float {parameter.name}[{parameter.elements}]; /* {extents} */")
+        if not graph.parameters:
+            writer.line("char none; /* this net has no parameters */")
+
+
+def _example(graph: Graph) -> str:
+    prefix = graph.config.prefix
+    tensors = [
+        f" *     float *{argument_name(node)} = malloc(sizeof(float) * {graph.shapes[argument_tensor(node)].elements});"
+        for node in graph.arguments
+    ]
+    arguments = ", ".join(argument_name(node) for node in graph.arguments)
+    fill = ", ".join(argument_name(node) for node in graph.inputs)
+    lines = [
+        f"/* {prefix}: inference of a neural net for processors with AVX-512. Example of use:",
+        " *",
+        f" *     {prefix}Params *params = malloc(sizeof({prefix}Params));",
+        " *     ... read the parameters into *params, for instance with fread ...",
+        f" *     {prefix}Net *net;",
+        f" *     char *error = {prefix}NetCreate(&net, params, 2);",
+        ' *     if (error) { fprintf(stderr, "%s\\n", error); free(error); exit(1); }',
+        " *     free(params);",
+        f" *     {prefix}Engine *engine;",
+        f" *     error = {prefix}EngineCreate(&engine, net, 2);",
+        ' *     if (error) { fprintf(stderr, "%s\\n", error); free(error); exit(1); }',
+        *tensors,
+        f" *     ... fill {fill} ...",
+        f" *     {prefix}EngineInference(engine, {arguments}); // as often as you like",
+        f" *     {prefix}EngineDestroy(engine);",
+        f" *     {prefix}NetDestroy(net);",
+        " */",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,52 @@
+"""The one authority for names in emitted C.
+
+Names that users write hold only letters and digits, so anything with an underscore is ours and cannot collide with them;
+a user's name stands alone only as a local pointer, a struct field or behind the prefix.
+"""
+
+from __future__ import annotations
+
+import re
+
+KEYWORDS = frozenset(
+    """auto break case char const continue default do double else enum extern float for goto if inline int long register
+    restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof
+    alignas alignof bool class catch delete explicit export false friend mutable namespace new operator private
+    protected public template this throw true try typeid typename using virtual constexpr nullptr""".split()
+)
+
+# Identifiers that emitted functions use themselves, and macros of the headers they include.
+TAKEN = frozenset(
+    """acc add0 at average bias block blocks c channels cell context count counts engine exp i index items j k lane lanes
+    largest last first left mask net o operand out p panel params pixel pixels plane position rows row scale shift source
+    step sum sums tap taps team threads top bottom to total v value w window x y z zero
+    NULL EOF errno stdin stdout stderr unix linux i386 signbit INFINITY NAN UNROLL INLINE NOINLINE main
+    malloc free memcpy memset abort snprintf ptrdiff_t size_t run""".split()
+)
+
+_SYSTEM_PREFIX = re.compile(r"^(pthread|posix|sched|clock|va|mm|sem|time|size|ptrdiff|mmap|sig)_")
+
+
+def local(tensor: str) -> str:
+    """Name of the local pointer to a tensor."""
+    return f"{tensor}_" if tensor in KEYWORDS or tensor in TAKEN else tensor
+
+
+def offset(tensor: str) -> str:
+    """Name of the constant that holds a tensor's place in the arena."""
+    return f"{tensor}_at"
+
+
+def static(prefix: str, name: str) -> str:
+    """Name of a file-local function or type that belongs to this net."""
+    full = f"{prefix}_{name}"
+    return f"{full}_" if _SYSTEM_PREFIX.match(full) else full
+
+
+def product(*factors: int) -> str:
+    """A product written out, as an expression that does not overflow int."""
+    total = 1
+    for factor in factors:
+        total *= factor
+    kept = [str(f) for f in factors if f != 1] or ["1"]
+    return ("(ptrdiff_t)" if total >= 1 << 31 else "") + " * ".join(kept)

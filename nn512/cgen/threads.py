@@ -1,0 +1,177 @@
+"""The emitted file's thread team: the caller and its workers share the items of every step."""
+
+from __future__ import annotations
+
+TEAM = """
+/* ---- Threads ---------------------------------------------------------------------------------------------------
+ * A team is the calling thread and its workers. Every step has a number of equal items; each thread takes its share of
+ * them, and the caller returns when all are done. A team of one calls the step and does nothing else. */
+
+typedef void (*Step)(const void *context, ptrdiff_t first, ptrdiff_t last);
+
+/* A number that one thread changes and others wait for: they spin for a moment, then sleep. */
+typedef struct {
+    unsigned value;
+    int sleepers;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+} Gate;
+
+enum { SpinsBeforeSleep = 4000 };
+
+static int gate_create(Gate *gate) {
+    gate->value = 0;
+    gate->sleepers = 0;
+    if (pthread_mutex_init(&gate->mutex, NULL)) return 0;
+    if (pthread_cond_init(&gate->changed, NULL)) {
+        pthread_mutex_destroy(&gate->mutex);
+        return 0;
+    }
+    return 1;
+}
+
+static void gate_destroy(Gate *gate) {
+    pthread_cond_destroy(&gate->changed);
+    pthread_mutex_destroy(&gate->mutex);
+}
+
+/* Sequentially consistent on both sides: either the waker sees the sleeper, or the sleeper sees the new value. */
+static void gate_set(Gate *gate, unsigned value) {
+    __atomic_store_n(&gate->value, value, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&gate->sleepers, __ATOMIC_SEQ_CST) == 0) return;
+    pthread_mutex_lock(&gate->mutex);
+    pthread_cond_broadcast(&gate->changed);
+    pthread_mutex_unlock(&gate->mutex);
+}
+
+static void gate_await(Gate *gate, unsigned value) {
+    for (int spin = 0; spin < SpinsBeforeSleep; spin++) {
+        if (__atomic_load_n(&gate->value, __ATOMIC_ACQUIRE) == value) return;
+        _mm_pause();
+    }
+    pthread_mutex_lock(&gate->mutex);
+    __atomic_add_fetch(&gate->sleepers, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&gate->value, __ATOMIC_SEQ_CST) != value) pthread_cond_wait(&gate->changed, &gate->mutex);
+    __atomic_sub_fetch(&gate->sleepers, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&gate->mutex);
+}
+
+typedef struct Team Team;
+
+typedef struct {
+    Team *team;
+    ptrdiff_t index; /* the caller is 0 */
+    pthread_t thread;
+} Worker;
+
+struct Team {
+    ptrdiff_t threads;
+    Step step; /* NULL tells the workers to leave */
+    const void *context;
+    ptrdiff_t items;
+    ptrdiff_t working; /* workers that have not finished the step */
+    unsigned steps;    /* how many steps have begun */
+    Gate begun, done;
+    Worker *workers; /* [threads], the caller's entry included */
+};
+
+static void team_share(const Team *team, ptrdiff_t index) {
+    const ptrdiff_t each = team->items / team->threads, rest = team->items % team->threads;
+    const ptrdiff_t first = index * each + (index < rest ? index : rest);
+    const ptrdiff_t last = first + each + (index < rest);
+    if (first < last) team->step(team->context, first, last);
+}
+
+static void *team_work(void *argument) {
+    const Worker *worker = argument;
+    Team *team = worker->team;
+    for (unsigned number = 1;; number++) {
+        gate_await(&team->begun, number);
+        if (team->step == NULL) return NULL;
+        team_share(team, worker->index);
+        if (__atomic_sub_fetch(&team->working, 1, __ATOMIC_ACQ_REL) == 0) gate_set(&team->done, number);
+    }
+}
+
+/* Run a step on all threads. */
+static void team_run(Team *team, Step step, const void *context, ptrdiff_t items) {
+    if (team->threads == 1) {
+        step(context, 0, items);
+        return;
+    }
+    team->step = step;
+    team->context = context;
+    team->items = items;
+    team->working = team->threads - 1;
+    gate_set(&team->begun, ++team->steps);
+    team_share(team, 0);
+    gate_await(&team->done, team->steps);
+}
+
+/* Dismiss the first `workers` workers, wait for them and free what the team holds. */
+static void team_dismiss(Team *team, ptrdiff_t workers) {
+    if (team->threads > 1) {
+        team->step = NULL;
+        gate_set(&team->begun, ++team->steps);
+        for (ptrdiff_t i = 1; i <= workers; i++) pthread_join(team->workers[i].thread, NULL);
+        gate_destroy(&team->done);
+        gate_destroy(&team->begun);
+    }
+    free(team->workers);
+}
+
+static void team_destroy(Team *team) {
+    team_dismiss(team, team->threads - 1);
+}
+
+/* NULL, or what went wrong. Workers leave all signals to the threads of the program. */
+static char *team_create(Team *team, ptrdiff_t threads) {
+    if (threads < 1) return message("threads must be at least 1, not %td", threads);
+    memset(team, 0, sizeof *team);
+    team->threads = threads;
+    if ((size_t)threads > SIZE_MAX / sizeof *team->workers ||
+        (team->workers = malloc((size_t)threads * sizeof *team->workers)) == NULL)
+        return message("no memory for a team of %td threads", threads);
+    team->workers[0].thread = pthread_self();
+    if (threads == 1) return NULL;
+    if (!gate_create(&team->begun)) {
+        free(team->workers);
+        return message("cannot create a mutex and a condition variable");
+    }
+    if (!gate_create(&team->done)) {
+        gate_destroy(&team->begun);
+        free(team->workers);
+        return message("cannot create a mutex and a condition variable");
+    }
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    ptrdiff_t created = 0;
+    int error = 0;
+    while (created < threads - 1 && error == 0) {
+        Worker *worker = &team->workers[created + 1];
+        worker->team = team;
+        worker->index = created + 1;
+        error = pthread_create(&worker->thread, NULL, team_work, worker);
+        if (error == 0) created++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error == 0) return NULL;
+    team_dismiss(team, created);
+    return message("cannot create thread %td of %td (error %d)", created + 2, threads, error);
+}
+"""
+
+MESSAGE = """
+/* An error message for the caller to free; without memory even for that, there is nobody left to tell. */
+static char *message(const char *format, ...) {
+    enum { Longest = 256 };
+    char *text = malloc(Longest);
+    if (text == NULL) abort();
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, Longest, format, arguments);
+    va_end(arguments);
+    return text;
+}
+"""

@@ -1,0 +1,137 @@
+"""The compiler as a function: graph in, header, source and plan out."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nn512.cgen.header import write_header
+from nn512.cgen.net import Layer, write_source
+from nn512.cgen.describe import describe
+from nn512.errors import UsageError
+from nn512.graph import parse
+from nn512.graph.graph import Graph, multiply_accumulates
+from nn512.graph.nodes import Input, Output
+from nn512.kernels import emit_layer
+from nn512.kernels.layer import Context, LayerCode, Library, Place
+from nn512.options import Options
+from nn512.passes.lower import lower
+from nn512.passes.program import Op, nodes_of, tensors_read, tensors_written
+from nn512.plan.planner import Plan, make_plan
+
+# A step handed to the team costs about a microsecond; work below this many is done by the caller alone.
+SMALLEST_SPLIT_MICROSECONDS = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """The result of a compilation: texts of `<prefix>.h` and `<prefix>.c`, and the plan as plain data."""
+
+    prefix: str
+    header: str
+    source: str
+    plan: dict[str, Any]
+
+    @property
+    def plan_json(self) -> str:
+        """Text of `<prefix>.plan.json`."""
+        return json.dumps(self.plan, indent=1) + "\n"
+
+    def write(self, directory: str | os.PathLike[str]) -> tuple[Path, ...]:
+        """Write the three files into a directory, which is made if it is missing. Gives their paths."""
+        folder = Path(directory)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            paths = []
+            for suffix, text in ((".h", self.header), (".c", self.source), (".plan.json", self.plan_json)):
+                path = folder / f"{self.prefix}{suffix}"
+                partial = path.with_name(path.name + ".part")
+                partial.write_text(text)
+                partial.replace(path)
+                paths.append(path)
+        except OSError as error:
+            raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from error
+        return tuple(paths)
+
+
+def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # noqa: A001 - the natural name
+    """Compile a graph (or its text) to C. Raises GraphError where the text is not a legal graph."""
+    if isinstance(graph, str):
+        graph = parse(graph)
+    del options  # there is nothing to choose yet
+    plan = make_plan(lower(graph))
+    library = Library()
+    places = {t.name: Place(t.name, t.shape, t.layout, t.offset) for t in plan.tensors.values()}
+    context = Context(graph, places, library)
+    layers = [_layer(op, emit_layer(op, context), plan) for op in plan.ops]
+    return Emitted(
+        graph.config.prefix,
+        write_header(graph),
+        write_source(plan, layers, library),
+        _plan_data(plan, layers),
+    )
+
+
+def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
+    graph = plan.program.graph
+    nodes = nodes_of(op)
+    macs = sum(multiply_accumulates(n, graph.shapes) for n in nodes if not isinstance(n, Input | Output))
+    moved = sum(plan.tensors[name].vectors * 64 for name in (*tensors_read(op), *tensors_written(op)))
+    microseconds = macs / 80e3 + (moved + code.weight_bytes) / 20e3
+    read = " + ".join(f"{n} {plan.tensors[n].shape}" for n in dict.fromkeys(tensors_read(op)))
+    written = ", ".join(f"{n} {plan.tensors[n].shape}" for n in tensors_written(op))
+    lines = _graph_lines(op, graph)
+    comment = [
+        ", ".join(describe(node) for node in nodes),
+        f"{read or 'caller'}  ->  {written or 'caller'}",
+        f"{macs / 1e6:.2f} MMAC, {code.weight_bytes:,} bytes of weights. {code.algorithm[0].upper()}{code.algorithm[1:]}.",
+    ]
+    where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
+    split = code.items > 1 and microseconds > SMALLEST_SPLIT_MICROSECONDS
+    return Layer(code, f"{code.name}{where}", tuple(f"  {line}" for line in comment), macs / 1e6, split)
+
+
+def _graph_lines(op: Op, graph: Graph) -> list[int]:
+    numbers = (graph.line_of(node) for node in nodes_of(op))
+    return sorted({number for number in numbers if number is not None})
+
+
+def _plan_data(plan: Plan, layers: list[Layer]) -> dict[str, Any]:
+    graph = plan.program.graph
+    return {
+        "prefix": graph.config.prefix,
+        "layers": [
+            {
+                "name": layer.code.name,
+                "kernel": layer.code.kernel,
+                "algorithm": layer.code.algorithm,
+                "reads": list(tensors_read(op)),
+                "writes": list(tensors_written(op)),
+                "covers": [getattr(n, "to_tensor", None) or n.from_tensor for n in nodes_of(op)],  # type: ignore[union-attr]
+                "lines": _graph_lines(op, graph),
+                "mmac": round(layer.mmac, 6),
+                "weight_bytes": layer.code.weight_bytes,
+                "items": layer.code.items,
+                "shared_by_threads": layer.split,
+                "edge_classes": list(layer.code.edge_classes),
+            }
+            for op, layer in zip(plan.ops, layers, strict=True)
+        ],
+        "tensors": [
+            {
+                "name": t.name,
+                "shape": list(t.shape),
+                "segments": list(t.layout.segments),
+                "offset_bytes": t.offset * 64,
+                "bytes": t.vectors * 64,
+                "first_layer": t.first_step + 1,
+                "last_layer": t.last_step + 1,
+            }
+            for t in plan.tensors.values()
+        ],
+        "arena_bytes": plan.arena.size * 64,
+        "arena_lower_bound_bytes": plan.arena.lower_bound * 64,
+    }

@@ -1,0 +1,48 @@
+"""One module per algorithm: each emits the C of a layer, packs its weights and names the edge cases it has.
+
+`emit_layer` picks the module for an operation.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from nn512.kernels import border, convolution, copying, elementwise, fully_connected, pooling, softmax
+from nn512.kernels.layer import Context, LayerCode
+from nn512.passes.program import (
+    ConcatOp,
+    ConvOp,
+    ElementwiseOp,
+    FullyConnectedOp,
+    LoadOp,
+    Op,
+    PoolOp,
+    RelayoutOp,
+    SoftmaxOp,
+    StoreOp,
+)
+
+
+def emit_layer(op: Op, context: Context) -> LayerCode:
+    """The emitted layer for one operation."""
+    match op:
+        case LoadOp():
+            return border.emit_load(op, context)
+        case StoreOp():
+            return border.emit_store(op, context)
+        case ConvOp():
+            return convolution.emit(op, context)
+        case FullyConnectedOp():
+            return fully_connected.emit(op, context)
+        case PoolOp():
+            return pooling.emit(op, context)
+        case SoftmaxOp():
+            return softmax.emit(op, context)
+        case ElementwiseOp():
+            return elementwise.emit(op, context)
+        case ConcatOp():
+            return copying.emit_concat(op, context)
+        case RelayoutOp():
+            return copying.emit_relayout(op, context)
+        case _:
+            assert_never(op)

@@ -1,0 +1,135 @@
+"""The border between the caller's tensors (channels x height x width) and the blocked layout: 16x16 transpositions."""
+
+from __future__ import annotations
+
+from nn512.cgen import names
+from nn512.cgen.writer import Writer
+from nn512.graph.graph import argument_name
+from nn512.kernels.layer import Context, LayerCode, Place, begin_step, declare_tensor, step_signature
+from nn512.kernels.packing import write_block_tables
+from nn512.passes.program import LoadOp, StoreOp
+
+TRANSPOSE = """
+/* Transpose 16 vectors of 16: v[i][j] becomes v[j][i]. */
+static INLINE void transpose16(__m512 v[16]) {
+    __m512 t[16];
+    UNROLL for (int i = 0; i < 16; i += 2) { /* pairs of rows, interleaved */
+        t[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+    }
+    UNROLL for (int i = 0; i < 16; i += 4) /* 4x4 blocks inside the 128-bit lanes */
+        UNROLL for (int j = 0; j < 2; j++) {
+            v[i + 2 * j] = _mm512_shuffle_ps(t[i + j], t[i + j + 2], 0x44);
+            v[i + 2 * j + 1] = _mm512_shuffle_ps(t[i + j], t[i + j + 2], 0xee);
+        }
+    UNROLL for (int j = 0; j < 4; j++) { /* the lanes themselves, even ones and odd ones */
+        t[j] = _mm512_shuffle_f32x4(v[j], v[j + 4], 0x88);
+        t[j + 4] = _mm512_shuffle_f32x4(v[j], v[j + 4], 0xdd);
+        t[j + 8] = _mm512_shuffle_f32x4(v[j + 8], v[j + 12], 0x88);
+        t[j + 12] = _mm512_shuffle_f32x4(v[j + 8], v[j + 12], 0xdd);
+    }
+    UNROLL for (int j = 0; j < 4; j++) {
+        v[j] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0x88);
+        v[j + 4] = _mm512_shuffle_f32x4(t[j + 4], t[j + 12], 0x88);
+        v[j + 8] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0xdd);
+        v[j + 12] = _mm512_shuffle_f32x4(t[j + 4], t[j + 12], 0xdd);
+    }
+}
+"""
+
+LOAD_BLOCK = """
+/* Up to 16 channels of `pixels` floats each into one block; lanes without a channel become 0. */
+static INLINE void load_block(const float *x, ptrdiff_t pixels, ptrdiff_t channels, float (*out)[16]) {
+    for (ptrdiff_t p = 0; p < pixels; p += 16) {
+        const ptrdiff_t count = pixels - p < 16 ? pixels - p : 16;
+        const __mmask16 mask = (__mmask16)((1u << count) - 1);
+        __m512 v[16];
+        UNROLL for (int c = 0; c < 16; c++)
+            v[c] = c < channels ? _mm512_maskz_loadu_ps(mask, x + c * pixels + p) : _mm512_setzero_ps();
+        transpose16(v);
+        UNROLL for (int i = 0; i < 16; i++)
+            if (i < count) _mm512_storeu_ps(out[p + i], v[i]);
+    }
+}
+"""
+
+STORE_BLOCK = """
+/* One block into up to 16 channels of `pixels` floats each. */
+static INLINE void store_block(const float (*x)[16], ptrdiff_t pixels, ptrdiff_t channels, float *out) {
+    for (ptrdiff_t p = 0; p < pixels; p += 16) {
+        const ptrdiff_t count = pixels - p < 16 ? pixels - p : 16;
+        const __mmask16 mask = (__mmask16)((1u << count) - 1);
+        __m512 v[16];
+        UNROLL for (int i = 0; i < 16; i++) v[i] = i < count ? _mm512_loadu_ps(x[p + i]) : _mm512_setzero_ps();
+        transpose16(v);
+        UNROLL for (int c = 0; c < 16; c++)
+            if (c < channels) _mm512_mask_storeu_ps(out + c * pixels + p, mask, v[c]);
+    }
+}
+"""
+
+
+def emit_load(op: LoadOp, context: Context) -> LayerCode:
+    """Bring an input of the caller into the blocked layout."""
+    result = context.places[op.writes]
+    context.library.add("transpose16", lambda _: TRANSPOSE)
+    context.library.add("load_block", lambda _: LOAD_BLOCK)
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, f"load_{op.writes}")):
+        begin_step(writer, context.prefix)
+        writer.line(declare_tensor(result, written=True, flat=True))
+        with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
+            first, channels = _extent(writer, result)
+            pixels = names.product(result.shape.height, result.shape.width)
+            caller = f"engine->{argument_name(op.node)} + {first} * {pixels}"
+            writer.line(f"load_block({caller}, {pixels}, {channels}, {names.local(op.writes)}[block]);")
+    return _layer(f"load_{op.writes}", "load", result, writer)
+
+
+def emit_store(op: StoreOp, context: Context) -> LayerCode:
+    """Hand a tensor to the caller."""
+    source = context.places[op.source]
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, f"store_{op.source}")):
+        begin_step(writer, context.prefix)
+        writer.line(declare_tensor(source, written=False, flat=True))
+        with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
+            first, channels = _extent(writer, source)
+            caller = f"engine->{argument_name(op.node)} + {first}"
+            tensor = f"{names.local(op.source)}[block]"
+            if source.shape.pixels == 1:
+                writer.line(f"memcpy({caller}, {tensor}, (size_t)({channels}) * sizeof(float));")
+            else:
+                context.library.add("transpose16", lambda _: TRANSPOSE)
+                context.library.add("store_block", lambda _: STORE_BLOCK)
+                pixels = names.product(source.shape.height, source.shape.width)
+                writer.line(f"store_block({tensor}, {pixels}, {channels}, {caller} * {pixels});")
+    return _layer(f"store_{op.source}", "store", source, writer)
+
+
+def _extent(writer: Writer, place: Place) -> tuple[str, str]:
+    """C expressions for the first channel of `block` and how many channels it holds."""
+    blocks = place.layout.blocks
+    if not place.layout.regular:
+        write_block_tables(writer, place.layout)
+        return "firsts[block]", "counts[block]"
+    if len(blocks) == 1:
+        return "block * 16", str(blocks[0].channels)
+    if blocks[-1].channels == 16:
+        return "block * 16", "16"
+    return "block * 16", f"block < {len(blocks) - 1} ? 16 : {blocks[-1].channels}"
+
+
+def _layer(name: str, kernel: str, place: Place, writer: Writer) -> LayerCode:
+    what = "into blocks of 16 channels" if kernel == "load" else "out of blocks of 16 channels"
+    return LayerCode(
+        name=name,
+        kernel=kernel,
+        algorithm=f"transposition {what}",
+        items=len(place.layout.blocks),
+        code=writer.text(),
+        edge_classes=(
+            f"{kernel} channel tail {place.shape.channels % 16}",
+            f"{kernel} pixel tail {place.shape.pixels % 16}",
+        ),
+    )

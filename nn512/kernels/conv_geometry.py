@@ -1,0 +1,87 @@
+"""The geometry of a convolution: its two axes, tiles of output pixels, and which filter taps see which of them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from nn512.graph.nodes import Conv, Shape
+
+
+class Run(NamedTuple):
+    """Filter columns first to last-1, which all see pixels low to high-1 of a tile inside the picture."""
+
+    first: int
+    last: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One spatial axis of a convolution."""
+
+    size: int
+    out: int
+    taps: int
+    stride: int
+    padding: int
+    dilation: int
+
+
+def axes(node: Conv, source: Shape, result: Shape) -> tuple[Axis, Axis]:
+    """Rows and columns of a convolution; a pointwise one becomes a single row."""
+    if (node.filter_h, node.filter_w, node.stride_h, node.stride_w) == (1, 1, 1, 1) and not (
+        node.padding_h or node.padding_w
+    ):
+        return Axis(1, 1, 1, 1, 0, 1), Axis(source.pixels, result.pixels, 1, 1, 0, 1)
+    rows = Axis(source.height, result.height, node.filter_h, node.stride_h, node.padding_h, node.dilation_h)
+    columns = Axis(source.width, result.width, node.filter_w, node.stride_w, node.padding_w, node.dilation_w)
+    return rows, columns
+
+
+class PixelTile(NamedTuple):
+    """Output pixels start to start+size-1 of a row, and which filter columns see which of them."""
+
+    start: int
+    size: int
+    runs: tuple[Run, ...]
+
+
+def pixel_tiles(axis: Axis, limit: int) -> tuple[PixelTile, ...]:
+    """A row split as evenly as it goes into tiles of at most `limit` pixels."""
+    count = -(-axis.out // limit)
+    size, longer = divmod(axis.out, count)
+    starts = [i * size + min(i, longer) for i in range(count + 1)]
+    return tuple(
+        PixelTile(start, end - start, _runs(axis, start, end - start)) for start, end in itertools.pairwise(starts)
+    )
+
+
+def _runs(axis: Axis, start: int, size: int) -> tuple[Run, ...]:
+    runs: list[Run] = []
+    for tap in range(axis.taps):
+        origin = start * axis.stride - axis.padding + tap * axis.dilation  # column that pixel 0 of the tile sees
+        low = min(size, max(0, -(origin // axis.stride)))
+        high = min(size, max(0, -((origin - axis.size) // axis.stride)))
+        if low >= high:
+            continue
+        if runs and (runs[-1].low, runs[-1].high, runs[-1].last) == (low, high, tap):
+            runs[-1] = runs[-1]._replace(last=tap + 1)
+        else:
+            runs.append(Run(tap, tap + 1, low, high))
+    return tuple(runs)
+
+
+def repeats(tiles: Sequence[PixelTile]) -> list[tuple[int, PixelTile, int]]:
+    """Runs of neighbouring tiles that are computed alike: start, tile, count."""
+    result: list[tuple[int, PixelTile, int]] = []
+    for tile in tiles:
+        if result and (result[-1][1].size, result[-1][1].runs) == (tile.size, tile.runs):
+            start, first, count = result[-1]
+            result[-1] = (start, first, count + 1)
+        else:
+            result.append((tile.start, tile, 1))
+    return result

@@ -1,0 +1,81 @@
+"""Layers that only move data: concatenation by copying, and a change of layout."""
+
+from __future__ import annotations
+
+from nn512.cgen import names
+from nn512.cgen.writer import Writer
+from nn512.kernels.layer import Context, LayerCode, begin_step, declare_tensor, step_signature
+from nn512.passes.program import ConcatOp, RelayoutOp
+
+
+def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
+    """Copy the blocks of both halves, one after another: a half keeps its lanes, so whole planes move."""
+    result = context.places[op.writes]
+    halves = [context.places[name] for name in op.sources]
+    boundary = len(halves[0].layout.blocks)
+    plane = f"sizeof {names.local(op.writes)}[0]"
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, op.writes)):
+        begin_step(writer, context.prefix)
+        for name in dict.fromkeys(op.sources):
+            writer.line(declare_tensor(context.places[name], written=False, flat=True))
+        writer.line(declare_tensor(result, written=True, flat=True))
+        with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
+            to = f"{names.local(op.writes)}[block]"
+            first, second = (names.local(name) for name in op.sources)
+            writer.line(f"if (block < {boundary})")
+            with writer.indented():
+                writer.line(f"memcpy({to}, {first}[block], {plane});")
+            writer.line("else")
+            with writer.indented():
+                writer.line(f"memcpy({to}, {second}[block - {boundary}], {plane});")
+    return LayerCode(
+        name=op.writes,
+        kernel="concat",
+        algorithm="copy of both halves",
+        items=len(result.layout.blocks),
+        code=writer.text(),
+        edge_classes=tuple(sorted({f"concat half tail {half.shape.channels % 16}" for half in halves})),
+    )
+
+
+def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
+    """Gather the lanes of every block from the one or more blocks of the other layout that hold its channels."""
+    source, result = context.places[op.source], context.places[op.writes]
+    pieces: list[tuple[int, int, int, int]] = []
+    starts = [0]
+    for block in result.layout.blocks:
+        lane = 0
+        while lane < block.channels:
+            from_block, from_lane = source.layout.position(block.first + lane)
+            available = source.layout.blocks[from_block].channels - from_lane
+            count = min(block.channels - lane, available)
+            pieces.append((from_block, from_lane, lane, count))
+            lane += count
+        starts.append(len(pieces))
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, op.writes)):
+        begin_step(writer, context.prefix)
+        writer.line(declare_tensor(source, written=False, flat=True))
+        writer.line(declare_tensor(result, written=True, flat=True))
+        writer.comment("pieces[starts[block]] to pieces[starts[block + 1] - 1] make up a block")
+        writer.table("static const int starts[]", map(str, starts))
+        rows = ("{" + ", ".join(map(str, piece)) + "}" for piece in pieces)
+        writer.table("static const struct { int block, fromLane, toLane, count; } pieces[]", rows)
+        with writer.block("for (ptrdiff_t block = first; block < last; block++)"):  # noqa: SIM117
+            with writer.block(f"for (ptrdiff_t p = 0; p < {result.shape.pixels}; p++)"):
+                writer.line("__m512 v = _mm512_setzero_ps();")
+                with writer.block("for (int i = starts[block]; i < starts[block + 1]; i++)"):
+                    mask = "(__mmask16)(((1u << pieces[i].count) - 1) << pieces[i].toLane)"
+                    writer.line(f"const __mmask16 mask = {mask};")
+                    piece = f"{names.local(source.name)}[pieces[i].block][p] + pieces[i].fromLane"
+                    writer.line(f"v = _mm512_mask_expandloadu_ps(v, mask, {piece});")
+                writer.line(f"_mm512_storeu_ps({names.local(result.name)}[block][p], v);")
+    return LayerCode(
+        name=op.writes,
+        kernel="relayout",
+        algorithm="lanes moved from one layout to another",
+        items=len(result.layout.blocks),
+        code=writer.text(),
+        edge_classes=(f"relayout {len(source.layout.segments)} to {len(result.layout.segments)} segments",),
+    )

@@ -1,0 +1,154 @@
+"""Element-wise steps on a vector in registers: the C of a chain, its parameters and its arguments.
+
+A chain is written into shared routines under neutral names (`scale0`, `shift0`, `add0`); every layer that calls such a
+routine passes its own pointers for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from nn512.cgen import names
+from nn512.cgen.writer import Writer
+from nn512.graph.nodes import Activation, Add, BatchNorm
+from nn512.kernels import packing
+from nn512.kernels.layer import Context, WeightField
+from nn512.passes.program import Step
+from nn512.plan.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A sequence of element-wise steps."""
+
+    steps: tuple[Step, ...]
+
+    @property
+    def suffix(self) -> str:
+        """Part of the name of a routine that ends in this chain, such as `_add_relu`."""
+        return "".join(f"_{_word(step)}" for step in self.steps)
+
+    @property
+    def description(self) -> str:
+        """The chain in words, for comments."""
+        return ", ".join(f"{type(step.node).__name__} {step.node.to_tensor}" for step in self.steps)
+
+    @property
+    def operands(self) -> tuple[str, ...]:
+        """Tensors that additions of the chain read."""
+        return tuple(step.operand for step in self.steps if step.operand is not None)
+
+    def parameters(self) -> list[str]:
+        """Declarations of a routine's parameters for the chain."""
+        result: list[str] = []
+        for number, step in enumerate(self.steps):
+            match step.node:
+                case BatchNorm():
+                    result.append(f"const float (*restrict scale{number})[16]")
+                    result.append(f"const float (*restrict shift{number})[16]")
+                case Add():
+                    # not restrict: x + x may read the tensor that the chain begins with
+                    result.append(f"const float *add{number}")
+                case Activation():
+                    pass
+                case _:
+                    assert_never(step.node)
+        return result
+
+    def forwarded(self) -> list[str]:
+        """The parameters' names, to hand them on."""
+        return [p.replace(")[16]", "").split("*")[-1].removeprefix("restrict ") for p in self.parameters()]
+
+    def arguments(self, block: str, pixel: str) -> list[str]:
+        """What a layer passes: the chain's data from block `block` on, additions at `pixel` (an index like [y][x])."""
+        result: list[str] = []
+        for step in self.steps:
+            match step.node:
+                case BatchNorm():
+                    name = step.node.to_tensor
+                    result.append(f"net->{name}Scales + {block}")
+                    result.append(f"net->{name}Shifts + {block}")
+                case Add():
+                    assert step.operand is not None
+                    result.append(f"{names.local(step.operand)}[{block}]{pixel}")
+                case Activation():
+                    pass
+                case _:
+                    assert_never(step.node)
+        return result
+
+    def bind(self, writer: Writer, block: str, pixel: str) -> None:
+        """Declare the chain's parameters as local variables, for a chain that is not in a shared routine."""
+        for parameter, argument in zip(self.parameters(), self.arguments(block, pixel), strict=True):
+            writer.line(f"{parameter} = {argument};")
+
+    def apply(self, writer: Writer, value: str, block: str, element: str) -> None:
+        """Write the steps on variable `value`: `block` indexes the blocks passed, `element` is the offset in floats."""
+        for number, step in enumerate(self.steps):
+            match step.node:
+                case BatchNorm():
+                    scale, shift = (f"_mm512_loadu_ps({n}{number}[{block}])" for n in ("scale", "shift"))
+                    writer.line(f"{value} = _mm512_fmadd_ps({value}, {scale}, {shift});")
+                case Add():
+                    writer.line(f"{value} = _mm512_add_ps({value}, _mm512_loadu_ps(add{number} + {element}));")
+                case Activation():
+                    _apply_relu(writer, value, step.node.param)
+                case _:
+                    assert_never(step.node)
+
+    def fields(self, layout: Layout) -> tuple[WeightField, ...]:
+        """Packed parameters of the chain's batch norms for a tensor of this layout."""
+        blocks = len(layout.blocks)
+        return tuple(
+            WeightField(f"{step.node.to_tensor}{suffix}", (blocks, 16), "[block][lane]")
+            for step in self.steps
+            if isinstance(step.node, BatchNorm)
+            for suffix in ("Scales", "Shifts")
+        )
+
+    def pack(self, writer: Writer, context: Context, layout: Layout) -> None:
+        """Write the statements that pack the chain's batch norms, for all blocks."""
+        for step in self.steps:
+            if isinstance(step.node, BatchNorm):
+                packing.pack_batch_norm(writer, context, step.node, layout)
+
+
+def _word(step: Step) -> str:
+    match step.node:
+        case BatchNorm():
+            return "norm"
+        case Add():
+            return "add"
+        case Activation():
+            if step.node.param == 0:
+                return "relu"
+            digits = f"{step.node.param:g}".replace("-", "m").replace(".", "p").replace("+", "")
+            return f"relu{digits}"
+        case _:
+            assert_never(step.node)
+
+
+def _apply_relu(writer: Writer, value: str, slope: float) -> None:
+    if slope == 0:
+        # the operand order matters: max returns its second operand when one is NaN
+        writer.line(f"{value} = _mm512_max_ps(_mm512_setzero_ps(), {value});")
+    elif slope != 1:
+        negative = f"_mm512_cmp_ps_mask({value}, _mm512_setzero_ps(), _CMP_LE_OQ)"
+        writer.statement(
+            f"{value} = _mm512_mask_mul_ps",
+            [value, negative, value, f"_mm512_set1_ps({float_literal(slope)})"],
+            ";",
+        )
+
+
+def float_literal(value: float) -> str:
+    """A C float constant that rounds to the same float32 as `value`."""
+    text = f"{value:.9g}"
+    return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"
+
+
+def chain(steps: Sequence[Step]) -> Chain:
+    """The chain of these steps."""
+    return Chain(tuple(steps))

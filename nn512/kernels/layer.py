@@ -1,0 +1,130 @@
+"""What a kernel needs to know to emit one layer, and what it hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from nn512.cgen import names
+from nn512.cgen.writer import Writer
+from nn512.graph.graph import Graph
+from nn512.graph.nodes import Shape
+from nn512.plan.layout import Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A tensor in memory: its shape and layout, and where it begins in the arena, in vectors of 64 bytes."""
+
+    name: str
+    shape: Shape
+    layout: Layout
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class WeightField:
+    """One array of the packed weights."""
+
+    name: str
+    extents: tuple[int, ...]
+    comment: str
+    element: str = "float"
+
+    @property
+    def bytes(self) -> int:
+        """Size of the array."""
+        size = {"float": 4}[self.element]
+        for extent in self.extents:
+            size *= extent
+        return size
+
+
+@dataclass(frozen=True, slots=True)
+class Routine:
+    """A function of the emitted file that several layers share: identical text is emitted once."""
+
+    name: str
+    text: str
+
+
+class Library:
+    """Collects shared routines in the order of their first use and gives each a name of its own."""
+
+    def __init__(self) -> None:
+        self._by_body: dict[tuple[str, str], str] = {}
+        self._taken: dict[str, int] = {}
+        self._routines: list[Routine] = []
+
+    def add(self, hint: str, write: Callable[[str], str]) -> str:
+        """Name of the routine that `write(name)` gives the text of; `hint` is its name unless another text has it."""
+        key = (hint, write(hint))
+        if key not in self._by_body:
+            number = self._taken.get(hint, 0) + 1
+            self._taken[hint] = number
+            name = hint if number == 1 else f"{hint}_{number}"
+            self._by_body[key] = name
+            self._routines.append(Routine(name, write(name)))
+        return self._by_body[key]
+
+    def __iter__(self) -> Iterator[Routine]:
+        return iter(self._routines)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The surroundings of a layer while it is emitted."""
+
+    graph: Graph
+    places: Mapping[str, Place]
+    library: Library
+
+    @property
+    def prefix(self) -> str:
+        """What every name of this net begins with."""
+        return self.graph.config.prefix
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCode:
+    """One emitted layer: the step functions of inference and packing, the weights it keeps, and what to say about it.
+
+    `items` is how many equal units of work the step function has; threads share them. `split` is whether sharing pays.
+    """
+
+    name: str
+    kernel: str
+    algorithm: str
+    items: int
+    code: str
+    fields: tuple[WeightField, ...] = ()
+    pack: str = ""
+    pack_items: int = 0
+    edge_classes: tuple[str, ...] = ()
+    cost: int = field(default=0)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of packed weights."""
+        return sum(f.bytes for f in self.fields)
+
+
+def declare_tensor(place: Place, *, written: bool, flat: bool = False) -> str:
+    """Declaration of the local pointer to a tensor in the arena: blocks of [height][width][16] or [pixels][16]."""
+    shape = place.shape
+    extents = f"[{names.product(shape.height, shape.width)}][16]" if flat else f"[{shape.height}][{shape.width}][16]"
+    qualifier = "" if written else "const "
+    return (
+        f"{qualifier}float (*restrict {names.local(place.name)}){extents} = "
+        f"({qualifier}void *)(engine->arena + {names.offset(place.name)});"
+    )
+
+
+def begin_step(writer: Writer, prefix: str) -> None:
+    """First line of the body of every inference step: what the context is."""
+    writer.line(f"const {prefix}Engine *engine = context;")
+
+
+def step_signature(prefix: str, name: str) -> str:
+    """Signature of a step function: items first to last-1 of its work."""
+    return f"static void {names.static(prefix, name)}(const void *context, ptrdiff_t first, ptrdiff_t last)"

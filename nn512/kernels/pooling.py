@@ -1,0 +1,102 @@
+"""Pooling of all kinds: windows cut to the real cells at the edges of the picture."""
+
+from __future__ import annotations
+
+from nn512.cgen import names
+from nn512.cgen.writer import Writer
+from nn512.graph.nodes import BatchNorm
+from nn512.kernels.elementwise import pack_chain
+from nn512.kernels.epilogue import chain
+from nn512.kernels.layer import Context, LayerCode, begin_step, declare_tensor, step_signature
+from nn512.passes.program import PoolOp
+
+MAXIMUM = """
+/* The larger of two vectors; NaN stays NaN whichever it is in (max alone returns its second operand then). */
+static INLINE __m512 maximum(__m512 largest, __m512 v) {
+    const __mmask16 ordered = _mm512_cmp_ps_mask(largest, largest, _CMP_ORD_Q);
+    return _mm512_mask_max_ps(largest, ordered, largest, v);
+}
+"""
+
+
+def emit(op: PoolOp, context: Context) -> LayerCode:
+    """One layer: an output row of a block is one item."""
+    if op.prologue:
+        raise NotImplementedError("pooling takes no prologue")
+    source, result = context.places[op.source], context.places[op.writes]
+    steps = chain(op.epilogue)
+    node = op.node
+    window = node.window
+    rows = result.shape.height
+    if node.is_max:
+        context.library.add("maximum", lambda _: MAXIMUM)
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, op.writes)):
+        begin_step(writer, context.prefix)
+        if any(isinstance(step.node, BatchNorm) for step in steps.steps):
+            writer.line(f"const {context.prefix}Net *net = engine->net;")
+        for name in dict.fromkeys((source.name, *steps.operands)):
+            writer.line(declare_tensor(context.places[name], written=False))
+        writer.line(declare_tensor(result, written=True))
+        with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
+            writer.line(f"const ptrdiff_t block = item{f' / {rows}' if rows > 1 else ''};")
+            y = "y" if rows > 1 else "0"
+            if rows > 1:
+                writer.line(f"const ptrdiff_t y = item % {rows};")
+            if window is None:
+                writer.line(f"const ptrdiff_t top = 0, bottom = {source.shape.height};")
+                writer.line(f"const ptrdiff_t left = 0, right = {source.shape.width}, x = 0;")
+                _write_window(writer, op, names.local(source.name))
+                _write_result(writer, op, names.local(result.name), y)
+            else:
+                _write_bounds(writer, ("top", "bottom"), y, (window, node.padding_h, source.shape.height))
+                with writer.block(f"for (ptrdiff_t x = 0; x < {result.shape.width}; x++)"):
+                    _write_bounds(writer, ("left", "right"), "x", (window, node.padding_w, source.shape.width))
+                    _write_window(writer, op, names.local(source.name))
+                    _write_result(writer, op, names.local(result.name), y)
+    return LayerCode(
+        name=op.writes,
+        kernel="pooling",
+        algorithm="pooling, a vector of 16 channels at a time",
+        items=len(result.layout.blocks) * rows,
+        code=writer.text(),
+        fields=steps.fields(result.layout),
+        pack=pack_chain(context, steps, result),
+        pack_items=1 if steps.fields(result.layout) else 0,
+        edge_classes=(
+            f"pooling {node.kind} padding {min(node.padding_h, 1)}{min(node.padding_w, 1)}",
+            f"pooling channel tail {result.shape.channels % 16}",
+        ),
+    )
+
+
+def _write_bounds(writer: Writer, bounds: tuple[str, str], position: str, axis: tuple[int, int, int]) -> None:
+    """Write the first and the end of a window's real cells along one axis (window, padding, size)."""
+    window, padding, size = axis
+    low, high = bounds
+    start = f"{position} * 2" + (f" - {padding}" if padding else "")
+    end = f"{position} * 2 + {window - padding}"
+    first = f"{start} > 0 ? {start} : 0" if padding else start
+    writer.line(f"const ptrdiff_t {low} = {first}, {high} = {end} < {size} ? {end} : {size};")
+
+
+def _write_window(writer: Writer, op: PoolOp, source: str) -> None:
+    is_max = op.node.is_max
+    start = f"_mm512_loadu_ps({source}[block][top][left])" if is_max else "_mm512_setzero_ps()"
+    combine = "maximum" if is_max else "_mm512_add_ps"
+    writer.line(f"__m512 v = {start};")
+    writer.line("for (ptrdiff_t i = top; i < bottom; i++)")
+    with writer.indented():
+        writer.line("for (ptrdiff_t j = left; j < right; j++)")
+        with writer.indented():
+            writer.line(f"v = {combine}(v, _mm512_loadu_ps({source}[block][i][j]));")
+    if not is_max:
+        writer.line("v = _mm512_div_ps(v, _mm512_set1_ps((float)((bottom - top) * (right - left))));")
+
+
+def _write_result(writer: Writer, op: PoolOp, result: str, y: str) -> None:
+    steps = chain(op.epilogue)
+    pixel = f"[{y}][x]"
+    steps.bind(writer, "block", pixel)
+    steps.apply(writer, "v", "0", "0")
+    writer.line(f"_mm512_storeu_ps({result}[block]{pixel}, v);")

@@ -1,0 +1,95 @@
+"""Softmax over channels, at every spatial position."""
+
+from __future__ import annotations
+
+from nn512.cgen import names
+from nn512.cgen.writer import Writer
+from nn512.kernels.layer import Context, LayerCode, begin_step, declare_tensor, step_signature
+from nn512.passes.program import SoftmaxOp
+from nn512.plan.layout import Layout
+
+EXPONENTIAL = """
+/* exp(x) for x <= 0, to about 1 ulp: 2^n * exp(r) with |r| <= ln(2)/2, exp(r) by its series. NaN stays NaN. */
+static INLINE __m512 exponential(__m512 x) {
+    static const float series[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
+    x = _mm512_max_ps(_mm512_set1_ps(-200.0f), x); /* exp(-200) is 0 in float; -inf would give inf - inf below */
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x); /* ln(2), high bits and rest */
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
+    __m512 y = _mm512_set1_ps(series[0]);
+    UNROLL for (int i = 1; i < 8; i++) y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(series[i]));
+    return _mm512_scalef_ps(y, n);
+}
+"""
+
+
+def _routine(name: str, *, table: bool) -> str:
+    writer = Writer()
+    writer.comment(
+        "Softmax of one pixel: x and out are its first block, planes of `plane` floats follow. The largest value is "
+        "subtracted first, so nothing overflows."
+    )
+    extent = "const unsigned char *counts" if table else "ptrdiff_t lastLanes"
+    parameters = ["const float *x", "float *out", "ptrdiff_t blocks", extent, "ptrdiff_t plane"]
+    lanes = "counts[block]" if table else "(block < blocks - 1 ? 16 : lastLanes)"
+    writer.statement(f"static INLINE void {name}", parameters, " {")
+    with writer.indented():
+        each = "for (ptrdiff_t block = 0; block < blocks; block++)"
+        mask = f"const __mmask16 mask = (__mmask16)((1u << {lanes}) - 1);"
+        writer.line("__m512 largest = _mm512_set1_ps(*x), sum = _mm512_setzero_ps();")
+        with writer.block(each):
+            writer.line(mask)
+            writer.line("largest = _mm512_mask_max_ps(largest, mask, largest, _mm512_loadu_ps(x + block * plane));")
+        writer.line("const __m512 offset = _mm512_set1_ps(_mm512_reduce_max_ps(largest));")
+        with writer.block(each):
+            writer.line(mask)
+            writer.line("const __m512 v = exponential(_mm512_sub_ps(_mm512_loadu_ps(x + block * plane), offset));")
+            writer.line("_mm512_storeu_ps(out + block * plane, v);")
+            writer.line("sum = _mm512_mask_add_ps(sum, mask, sum, v);")
+        writer.line("const __m512 total = _mm512_set1_ps(_mm512_reduce_add_ps(sum));")
+        writer.line(each)
+        with writer.indented():
+            place = "out + block * plane"
+            writer.line(f"_mm512_storeu_ps({place}, _mm512_div_ps(_mm512_loadu_ps({place}), total));")
+    writer.line("}")
+    return writer.text()
+
+
+def emit(op: SoftmaxOp, context: Context) -> LayerCode:
+    """One layer: a pixel is one item."""
+    source, result = context.places[op.source], context.places[op.writes]
+    layout: Layout = source.layout
+    blocks = layout.blocks
+    table = not layout.regular
+    context.library.add("exponential", lambda _: EXPONENTIAL)
+    routine = context.library.add(
+        "softmax_pixel_table" if table else "softmax_pixel", lambda name: _routine(name, table=table)
+    )
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, op.writes)):
+        begin_step(writer, context.prefix)
+        writer.line(declare_tensor(source, written=False, flat=True))
+        writer.line(declare_tensor(result, written=True, flat=True))
+        extent = str(blocks[-1].channels)
+        if table:
+            writer.comment("channels in each block")
+            writer.table("static const unsigned char counts[]", (str(b.channels) for b in blocks))
+            extent = "counts"
+        writer.line("for (ptrdiff_t p = first; p < last; p++)")
+        with writer.indented():
+            arguments = [
+                f"{names.local(source.name)}[0][p]",
+                f"{names.local(result.name)}[0][p]",
+                str(len(blocks)),
+                extent,
+                names.product(source.shape.height, source.shape.width, 16),
+            ]
+            writer.statement(routine, arguments, ";")
+    return LayerCode(
+        name=op.writes,
+        kernel="softmax",
+        algorithm="softmax, pixel by pixel",
+        items=source.shape.pixels,
+        code=writer.text(),
+        edge_classes=(f"softmax {'table' if table else 'tail'} {source.shape.channels % 16}",),
+    )

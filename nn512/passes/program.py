@@ -1,0 +1,207 @@
+"""The program: what the passes rewrite and the planner maps to kernels.
+
+A program is a sequence of operations on tensors. Each operation still holds the graph nodes it stands for, so that any
+program can be evaluated by the reference interpreter and every emitted layer can say which lines of the graph it covers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, assert_never
+
+from nn512.graph.graph import Graph
+from nn512.graph.nodes import (
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    FullyConnected,
+    Input,
+    Layer,
+    Output,
+    Pooling,
+    Shape,
+    Softmax,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One element-wise operation on a value that is in registers; `operand` is the other tensor of an Add."""
+
+    node: BatchNorm | Activation | Add
+    operand: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOp:
+    """Bring a tensor of the caller into the blocked layout."""
+
+    node: Input
+    writes: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOp:
+    """Hand a tensor to the caller as channels x height x width."""
+
+    node: Output
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConvBranch:
+    """One convolution of a `ConvOp`: the node, batch norms folded into its weights, what follows in registers, its result."""
+
+    node: Conv
+    folded: tuple[BatchNorm, ...]
+    epilogue: tuple[Step, ...]
+    writes: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConvOp:
+    """Convolutions of the same geometry that read the same tensor; `prologue` is applied to what they read."""
+
+    source: str
+    prologue: tuple[Step, ...]
+    branches: tuple[ConvBranch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FullyConnectedOp:
+    """A fully connected layer with folded batch norms and an epilogue."""
+
+    source: str
+    node: FullyConnected
+    folded: tuple[BatchNorm, ...]
+    epilogue: tuple[Step, ...]
+    writes: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolOp:
+    """A pooling with a prologue on every element it reads and an epilogue."""
+
+    source: str
+    node: Pooling
+    prologue: tuple[Step, ...]
+    epilogue: tuple[Step, ...]
+    writes: str
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxOp:
+    """Softmax over channels."""
+
+    source: str
+    node: Softmax
+    writes: str
+
+
+@dataclass(frozen=True, slots=True)
+class ElementwiseOp:
+    """A chain of element-wise steps as an operation of its own."""
+
+    source: str
+    steps: tuple[Step, ...]
+    writes: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConcatOp:
+    """Channels of the first source, then those of the second, copied."""
+
+    sources: tuple[str, str]
+    node: Concat
+    writes: str
+
+
+@dataclass(frozen=True, slots=True)
+class RelayoutOp:
+    """The same tensor with its channels in other lanes; only the planner makes these, where two layouts clash."""
+
+    source: str
+    writes: str
+
+
+Op: TypeAlias = (
+    LoadOp | StoreOp | ConvOp | FullyConnectedOp | PoolOp | SoftmaxOp | ElementwiseOp | ConcatOp | RelayoutOp
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Operations in the order in which they run, the shapes of all tensors, and the graph they came from."""
+
+    graph: Graph
+    ops: tuple[Op, ...]
+    shapes: Mapping[str, Shape]
+
+
+def steps_of(op: Op) -> tuple[Step, ...]:
+    """All element-wise steps fused into an operation (or making it up)."""
+    match op:
+        case ConvOp():
+            return (*op.prologue, *(step for branch in op.branches for step in branch.epilogue))
+        case FullyConnectedOp():
+            return op.epilogue
+        case PoolOp():
+            return (*op.prologue, *op.epilogue)
+        case ElementwiseOp():
+            return op.steps
+        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp() | RelayoutOp():
+            return ()
+        case _:
+            assert_never(op)
+
+
+def tensors_read(op: Op) -> tuple[str, ...]:
+    """Names of the tensors an operation reads, the operands of fused additions included."""
+    operands = tuple(step.operand for step in steps_of(op) if step.operand is not None)
+    match op:
+        case LoadOp():
+            return ()
+        case ConcatOp():
+            return op.sources
+        case StoreOp() | ConvOp() | FullyConnectedOp() | PoolOp() | SoftmaxOp() | ElementwiseOp() | RelayoutOp():
+            return (op.source, *operands)
+        case _:
+            assert_never(op)
+
+
+def tensors_written(op: Op) -> tuple[str, ...]:
+    """Names of the tensors an operation produces."""
+    match op:
+        case StoreOp():
+            return ()
+        case ConvOp():
+            return tuple(branch.writes for branch in op.branches)
+        case LoadOp() | FullyConnectedOp() | PoolOp() | SoftmaxOp() | ElementwiseOp() | ConcatOp() | RelayoutOp():
+            return (op.writes,)
+        case _:
+            assert_never(op)
+
+
+def nodes_of(op: Op) -> tuple[Layer | Input | Output, ...]:
+    """Every graph node an operation stands for, in the order of evaluation."""
+    match op:
+        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp():
+            return (op.node,)
+        case ConvOp():
+            branches = (
+                node for b in op.branches for node in (b.node, *b.folded, *(step.node for step in b.epilogue))
+            )
+            return (*(step.node for step in op.prologue), *branches)
+        case FullyConnectedOp():
+            return (op.node, *op.folded, *(step.node for step in op.epilogue))
+        case PoolOp():
+            return (*(s.node for s in op.prologue), op.node, *(s.node for s in op.epilogue))
+        case ElementwiseOp():
+            return tuple(step.node for step in op.steps)
+        case RelayoutOp():
+            return ()
+        case _:
+            assert_never(op)

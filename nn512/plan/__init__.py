@@ -1,0 +1,1 @@
+"""From program to plan: layouts, lifetimes and places in memory."""

@@ -1,0 +1,62 @@
+"""The blocked layout: channels in blocks of 16, one block after another, each block [height][width][16]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LANES = 16
+
+
+def blocks_of(channels: int) -> int:
+    """Blocks of 16 channels that hold `channels`."""
+    return -(-channels // LANES)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Sixteen lanes of a tensor: the first channel in them and how many lanes hold channels."""
+
+    first: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Segments of a tensor (channel counts), each beginning on a block boundary.
+
+    Lanes past the end of a segment hold anything, and nothing that mixes lanes reads them.
+    """
+
+    segments: tuple[int, ...]
+
+    @property
+    def channels(self) -> int:
+        """Channels of the tensor."""
+        return sum(self.segments)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """All blocks in order."""
+        result: list[Block] = []
+        first = 0
+        for segment in self.segments:
+            for start in range(0, segment, LANES):
+                result.append(Block(first + start, min(LANES, segment - start)))
+            first += segment
+        return tuple(result)
+
+    @property
+    def regular(self) -> bool:
+        """Whether channel c stands in block c / 16 at lane c % 16: only the last segment may end inside a block."""
+        return all(segment % LANES == 0 for segment in self.segments[:-1])
+
+    def position(self, channel: int) -> tuple[int, int]:
+        """Block and lane of a channel."""
+        for number, block in enumerate(self.blocks):
+            if block.first <= channel < block.first + block.channels:
+                return number, channel - block.first
+        raise IndexError(channel)
+
+    def same_as(self, other: Layout) -> bool:
+        """Whether both layouts put every channel at the same place."""
+        return self.blocks == other.blocks
