@@ -55,7 +55,7 @@ class Executable:
 
 @functools.cache
 def fuzz_cache() -> BuildCache:
-    """Where the tester keeps builds: in memory where /dev/shm exists, since most nets are built once and never again."""
+    """Where the tester keeps builds: in memory where /dev/shm exists, as most nets are built once and never again."""
     memory = Path("/dev/shm")  # noqa: S108 - a directory of our own in it, readable by us only
     if "NN512_CACHE" in os.environ or not (memory.is_dir() and os.access(memory, os.W_OK)):
         return BuildCache(default_cache_directory() / "fuzz", limit_bytes=512 << 20)
@@ -142,9 +142,7 @@ def build_net(
     sanitize = [flag for sanitizer in runner.sanitizers for flag in sanitizer.flags]
     warnings = STRICT_FLAGS if strict else _WARNINGS
     compile_flags = [*LANGUAGE_FLAGS, *runner.net_flags, *flags, *warnings]
-    use, depends = (
-        _precompiled(runner, compile_flags, _feature_macros(source), cache) if precompile else ([], [])
-    )
+    use, depends = _precompiled(runner, compile_flags, _feature_macros(source), cache) if precompile else ([], [])
     objects = _driver_objects(runner.compiler, sanitize, cache)
     arguments = [
         *compile_flags,
@@ -164,12 +162,8 @@ def build_net(
         "nn512_driver.h": _driver_texts()["nn512_driver.h"],
         "nn512_unit.c": interface.shim(source_name, include_header=includes_header is None),
     }
-    built = build(
-        runner.compiler, files, arguments, "driver", cache=cache, depends=[*runner.depends, *depends]
-    )
-    return Executable(
-        built.path, interface, runner, tuple(flags), built.warnings, time.perf_counter() - start
-    )
+    built = build(runner.compiler, files, arguments, "driver", cache=cache, depends=[*runner.depends, *depends])
+    return Executable(built.path, interface, runner, tuple(flags), built.warnings, time.perf_counter() - start)
 
 
 def check_header(graph: Graph | Interface, header: str, runner: Runner, cache: BuildCache | None = None) -> None:

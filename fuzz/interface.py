@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from nn512.graph.graph import Graph, argument_name, argument_tensor
-from nn512.graph.nodes import Input
+from nn512.graph.nodes import Input, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,14 +15,13 @@ class Argument:
 
     name: str
     tensor: str
-    shape: tuple[int, int, int]
+    shape: Shape
     is_input: bool
 
     @property
     def elements(self) -> int:
         """Number of floats."""
-        channels, height, width = self.shape
-        return channels * height * width
+        return self.shape.elements
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,7 @@ class Interface:
         arguments = []
         for node in graph.arguments:
             tensor = argument_tensor(node)
-            shape = graph.shapes[tensor]
-            arguments.append(Argument(argument_name(node), tensor, tuple(shape), isinstance(node, Input)))
+            arguments.append(Argument(argument_name(node), tensor, graph.shapes[tensor], isinstance(node, Input)))
         return cls(graph.config.prefix, tuple(arguments), tuple((p.name, p.shape) for p in graph.parameters))
 
     @property

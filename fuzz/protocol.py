@@ -51,7 +51,7 @@ class Progress(NamedTuple):
         return f"{self.call}; threads {self.threads}, run {self.repeat} of data set {self.data_set}"
 
 
-def pack_job(  # noqa: PLR0913 - the fields of a C struct
+def pack_job(
     *,
     flags: int,
     heap_bytes: int,

@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -156,8 +156,8 @@ def execute(
 ) -> RunReport:
     """Run every data set (input tensor name to array) through the net, in all configurations of `checks`.
 
-    Arrays must have the shapes of the graph; they are converted to float32. Raises UsageError for wrong names or shapes,
-    CannotRunError when the driver cannot be started; whatever the net does is in the report.
+    Arrays must have the shapes of the graph; they are converted to float32. Raises UsageError for wrong names or
+    shapes, CannotRunError when the driver cannot be started; whatever the net does is in the report.
     """
     checks = Checks() if checks is None else checks
     if not checks.configurations:
@@ -233,7 +233,7 @@ def _write_job(
     )
     job.write(head)
     for part in parts:
-        data = memoryview(part).cast("B") if part.size else memoryview(b"")
+        data = part.data.cast("B")
         while data:
             data = data[job.write(data) :]
     os.lseek(job.fileno(), 0, os.SEEK_SET)
@@ -277,7 +277,7 @@ class _Waiter:
         self._process = process
         self._descriptor = -1
 
-    def __enter__(self) -> _Waiter:
+    def __enter__(self) -> Self:
         if hasattr(os, "pidfd_open"):
             try:
                 self._descriptor = os.pidfd_open(self._process.pid)
@@ -317,7 +317,7 @@ def _read_all(descriptor: int) -> bytes:
 
 _SANITIZER = re.compile(r"^.*(?:ERROR: \w+Sanitizer: |WARNING: ThreadSanitizer: |runtime error: ).*$", re.MULTILINE)
 
-_DRIVER_PROBLEMS = MappingProxyType({
+_DRIVER_PROBLEMS = {
     2: "was started wrongly",
     86: "was ended by a sanitizer",
     87: "was built for other parameters",
@@ -325,7 +325,7 @@ _DRIVER_PROBLEMS = MappingProxyType({
     89: "got a job of the wrong size",
     90: "got no job",
     98: "could not write its results: the net has used up the space or closed the file",
-})
+}
 
 
 def _report(

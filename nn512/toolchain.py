@@ -1,4 +1,4 @@
-"""The C compiler of this machine: finding it, running it within bounds, keeping what it built, asking what the CPU can do.
+"""The C compiler of this machine: finding it, running it within bounds, keeping what it built; what the CPU can do.
 
 Only what runs emitted code needs this module; emitting C needs no compiler.
 """
@@ -193,7 +193,7 @@ class BuildCache:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise CannotRunError(
-                f"cannot make the build cache {self.directory}: {error.strerror}; set NN512_CACHE to a writable directory"
+                f"cannot make the build cache {self.directory}: {error.strerror}; set NN512_CACHE to a directory"
             ) from error
         if self.directory.stat().st_uid != os.getuid():
             raise CannotRunError(f"the build cache {self.directory} belongs to somebody else; set NN512_CACHE")
@@ -264,7 +264,7 @@ def default_cache() -> BuildCache:
     return _cache_at(default_cache_directory())
 
 
-def build(  # noqa: PLR0913 - all but three have defaults
+def build(
     compiler: Compiler,
     files: Mapping[str, str],
     arguments: Sequence[str],
@@ -294,9 +294,7 @@ def build(  # noqa: PLR0913 - all but three have defaults
         for name, text in files.items():
             (work / name).write_text(text, "utf-8")
         try:
-            status, text, timed_out = run_bounded(
-                command, timeout=timeout, cwd=work, memory_kib=COMPILE_MEMORY_KIB
-            )
+            status, text, timed_out = run_bounded(command, timeout=timeout, cwd=work, memory_kib=COMPILE_MEMORY_KIB)
         except OSError as error:
             raise CannotRunError(f"cannot run {compiler.path}: {error.strerror}") from error
         if timed_out:
@@ -338,7 +336,7 @@ def soft_fingerprint() -> str:
     return digest.hexdigest()
 
 
-def compile_shared(  # noqa: PLR0913 - all but two have defaults
+def compile_shared(
     header_name: str,
     header: str,
     source: str,

@@ -299,21 +299,20 @@ static void run_configuration(size_t c) {
 struct side {
     void *net;
     size_t index;
+    struct block **tensors; /* made by the main thread: the table of blocks has no lock */
 };
 
 static void *run_side(void *argument) {
     const struct side *const side = argument;
     const size_t sets = job->data_sets < MAX_SHARED_SETS ? job->data_sets : MAX_SHARED_SETS;
     void *const engine = engine_new(side->net, 1 + side->index);
-    struct block **const tensors = tensors_new(side->index ? AT_BEGIN : AT_END);
     for (size_t i = 0; i < sets; i++) {
         const size_t data_set = side->index ? sets - 1 - i : i;
-        tensors_fill(tensors, data_set);
-        infer(engine, tensors);
-        check_tensors(tensors, data_set, "varies-with-sharing", "the first configuration");
+        tensors_fill(side->tensors, data_set);
+        infer(engine, side->tensors);
+        check_tensors(side->tensors, data_set, "varies-with-sharing", "the first configuration");
     }
     nn512_driver_net.engine_destroy(engine);
-    tensors_delete(tensors);
     return NULL;
 }
 
@@ -323,11 +322,13 @@ static void run_sharing(void) {
     struct block *const block = parameters_new(AT_END);
     void *const net = net_new(2, block);
     const struct heap_state with_net = heap_now();
-    struct side sides[2] = {{net, 0}, {net, 1}};
+    struct side sides[2] = {{net, 0, tensors_new(AT_END)}, {net, 1, tensors_new(AT_BEGIN)}};
     pthread_t other;
     if (workers_start(&other, run_side, &sides[1])) report_fatal("driver", "pthread_create failed");
     run_side(&sides[0]);
     workers_wait(other);
+    tensors_delete(sides[0].tensors);
+    tensors_delete(sides[1].tensors);
     if (!workers_check_ended("EngineDestroy")) report_fatal("threads", "giving up: a thread is left");
     heap_check_leak(with_net, "EngineDestroy");
     nn512_driver_net.net_destroy(net);

@@ -14,12 +14,15 @@ from nn512.toolchain import Compiler, soft_fingerprint, soft_flags
 
 NAME = "soft"
 
-_OPTIONS = MappingProxyType({
-    # The driver counts leaks itself. Its own handlers name the tensor, which the sanitizer cannot.
-    "ASAN_OPTIONS": "detect_leaks=0:handle_segv=0:handle_sigbus=0:handle_abort=0:exitcode=86:allocator_may_return_null=1",
-    "TSAN_OPTIONS": "handle_segv=0:handle_sigbus=0:handle_abort=0:exitcode=86:report_bugs=1",
-    "UBSAN_OPTIONS": "print_stacktrace=0:handle_segv=0:handle_sigbus=0:handle_abort=0:exitcode=86",
-})
+# The driver's own handlers name the tensor that a fault hit, which a sanitizer cannot. It counts leaks itself, too.
+_COMMON = "handle_segv=0:handle_sigbus=0:handle_abort=0:exitcode=86"
+_OPTIONS = MappingProxyType(
+    {
+        "ASAN_OPTIONS": f"{_COMMON}:detect_leaks=0:allocator_may_return_null=1",
+        "TSAN_OPTIONS": _COMMON,
+        "UBSAN_OPTIONS": _COMMON,
+    }
+)
 
 
 def probe(compiler: Compiler, sanitizers: Sequence[Sanitizer] = ()) -> Runner | Unavailable:
