@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from nn512.errors import CannotRunError, Nn512Error, UsageError
 
 if TYPE_CHECKING:
-    from nn512.compiler import Emitted, Options, compile  # noqa: A004 - the verb of a compiler
+    from nn512.compiler import Emitted, compile  # noqa: A004 - the verb of a compiler
     from nn512.graph import Graph, GraphError, parse
+    from nn512.options import Options
     from nn512.session import Session
 
 __version__ = "0.1.0"
@@ -38,7 +39,7 @@ __all__ = [
 
 _HOMES = {
     "Emitted": "nn512.compiler",
-    "Options": "nn512.compiler",
+    "Options": "nn512.options",
     "compile": "nn512.compiler",
     "Graph": "nn512.graph",
     "GraphError": "nn512.graph",

@@ -166,7 +166,10 @@ def _read_array(stream: IO[bytes], size: int) -> Array:
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
         raise _BadFileError(f"is of .npy version {version[0]}.{version[1]}, which is not for plain numbers")
-    shape, fortran, dtype = readers[version](stream, max_header_size=_MOST_HEADER)
+    try:
+        shape, fortran, dtype = readers[version](stream, max_header_size=_MOST_HEADER)
+    except Exception as error:  # a header is Python text, and its parser raises a dozen kinds of errors
+        raise _BadFileError(f"has a broken header: {error}") from error
     if dtype.hasobject or dtype.kind not in "biuf":
         raise _BadFileError(f"holds {dtype}, not plain numbers")
     told, held = prod(shape) * dtype.itemsize, size - (stream.tell() - start)

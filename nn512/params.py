@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from math import sqrt
+from math import erf, exp, pi, sqrt
 from pathlib import Path
-from typing import TypeAlias, assert_never
+from typing import NamedTuple, TypeAlias, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,7 @@ from nn512.graph import (
     Pooling,
     Shape,
     Softmax,
+    tensors_read,
 )
 
 Params: TypeAlias = dict[str, NDArray[np.float32]]
@@ -154,21 +155,32 @@ def random_params(graph: Graph, seed: int) -> Params:
     if seed < 0:
         raise UsageError(f"a seed is a natural number, not {seed}")
     _refuse_absurd(graph)
-    power: dict[str, float] = {node.to_tensor: 1.0 for node in graph.inputs}
-    drawn: Params = {}
-    parameters = graph.parameters
+    values: dict[str, _Values] = {node.to_tensor: _Values(0.0, 1.0) for node in graph.inputs}
     of_layer: dict[str, list[Parameter]] = {}
-    for parameter in parameters:
+    for parameter in graph.parameters:
         of_layer.setdefault(parameter.owner.to_tensor, []).append(parameter)
+    drawn: Params = {}
     for layer in graph.layers:
         for parameter in of_layer.get(layer.to_tensor, ()):
-            drawn[parameter.name] = _draw(parameter, seed, _power_read(layer, power))
-        power[layer.to_tensor] = min(max(_power_written(layer, power, graph.shapes), 1e-12), 1e12)
-    return {parameter.name: drawn[parameter.name] for parameter in parameters}
+            drawn[parameter.name] = _draw(parameter, seed, values[tensors_read(layer)[0]])
+        values[layer.to_tensor] = _values_written(layer, values, graph.shapes)
+    return {parameter.name: drawn[parameter.name] for parameter in graph.parameters}
 
 
-def _draw(parameter: Parameter, seed: int, power: float) -> NDArray[np.float32]:
-    """One parameter tensor; `power` is the mean square of what its layer reads."""
+class _Values(NamedTuple):
+    """Rough distribution of the values in a tensor: as if normal and independent."""
+
+    mean: float
+    variance: float
+
+    @property
+    def power(self) -> float:
+        """Mean square."""
+        return self.mean**2 + self.variance
+
+
+def _draw(parameter: Parameter, seed: int, read: _Values) -> NDArray[np.float32]:
+    """One parameter tensor of a layer that reads such values."""
     name = int.from_bytes(hashlib.sha256(parameter.name.encode()).digest()[:8])
     rng = np.random.default_rng([seed, name])
     values: NDArray[np.float32]
@@ -177,11 +189,11 @@ def _draw(parameter: Parameter, seed: int, power: float) -> NDArray[np.float32]:
             values = rng.standard_normal(parameter.shape, np.float32)
             values *= np.float32(sqrt(2 * parameter.shape[0] / parameter.elements))
         case "Biases":
-            values = rng.normal(0, 0.1 * sqrt(power), parameter.shape).astype(np.float32)
+            values = rng.normal(0, 0.1 * sqrt(read.power), parameter.shape).astype(np.float32)
         case "Means":
-            values = rng.normal(0, 0.2 * sqrt(power), parameter.shape).astype(np.float32)
+            values = rng.normal(read.mean, 0.2 * sqrt(read.variance), parameter.shape).astype(np.float32)
         case "Variances":
-            values = (power * rng.uniform(0.5, 1.5, parameter.shape)).astype(np.float32)
+            values = (read.variance * rng.uniform(0.5, 1.5, parameter.shape)).astype(np.float32)
         case "Scales":
             values = rng.uniform(0.5, 1.5, parameter.shape).astype(np.float32)
         case "Shifts":
@@ -191,34 +203,43 @@ def _draw(parameter: Parameter, seed: int, power: float) -> NDArray[np.float32]:
     return values
 
 
-def _power_read(layer: Layer, power: Mapping[str, float]) -> float:
-    match layer:
-        case Add() | Concat():
-            return power[layer.from_tensor1] + power[layer.from_tensor2]
-        case _:
-            return power[layer.from_tensor]
-
-
-def _power_written(layer: Layer, power: Mapping[str, float], shapes: Mapping[str, Shape]) -> float:
-    """Rough mean square of a layer's result under random parameters, for independent values around zero."""
+def _values_written(layer: Layer, values: Mapping[str, _Values], shapes: Mapping[str, Shape]) -> _Values:
+    """What a layer makes of its inputs under random parameters."""
+    read = [values[name] for name in tensors_read(layer)]
     match layer:
         case Conv() | FullyConnected():
-            return 2.01 * power[layer.from_tensor]
+            mean, variance = 0.0, 2.01 * read[0].power
         case BatchNorm():
-            return 1.2
+            mean, variance = 0.0, 1.2
         case Activation():
-            return power[layer.from_tensor] * (1 + layer.param**2) / 2
+            above, below = _above_zero(read[0]), _above_zero(_Values(-read[0].mean, read[0].variance))
+            mean = above.mean - layer.param * below.mean
+            variance = above.power + layer.param**2 * below.power - mean**2
         case Add() if layer.from_tensor1 == layer.from_tensor2:
-            return 4 * power[layer.from_tensor1]
+            mean, variance = 2 * read[0].mean, 4 * read[0].variance
         case Add():
-            return power[layer.from_tensor1] + power[layer.from_tensor2]
+            mean, variance = read[0].mean + read[1].mean, read[0].variance + read[1].variance
         case Concat():
-            first, second = shapes[layer.from_tensor1].channels, shapes[layer.from_tensor2].channels
-            total = first * power[layer.from_tensor1] + second * power[layer.from_tensor2]
-            return total / (first + second)
+            share = shapes[layer.from_tensor1].channels / shapes[layer.to_tensor].channels
+            mean = share * read[0].mean + (1 - share) * read[1].mean
+            variance = share * read[0].power + (1 - share) * read[1].power - mean**2
         case Pooling():
-            return power[layer.from_tensor] * (1.0 if layer.is_max else 0.5)
+            mean = read[0].mean + (sqrt(read[0].variance) if layer.is_max else 0.0)
+            variance = read[0].variance / 2
         case Softmax():
-            return 1 / shapes[layer.to_tensor].channels ** 2
+            mean = 1 / shapes[layer.to_tensor].channels
+            variance = mean**2
         case _:
             assert_never(layer)
+    return _Values(min(max(mean, -1e6), 1e6), min(max(variance, 1e-12), 1e12))
+
+
+def _above_zero(values: _Values) -> _Values:
+    """Distribution of max(x, 0) for a normal x: the moments of the rectified normal distribution."""
+    deviation = sqrt(values.variance)
+    ratio = values.mean / deviation
+    density = exp(-(ratio**2) / 2) / sqrt(2 * pi)
+    probability = (1 + erf(ratio / sqrt(2))) / 2
+    mean = values.mean * probability + deviation * density
+    power = values.power * probability + values.mean * deviation * density
+    return _Values(mean, max(power - mean**2, 0.0))

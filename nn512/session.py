@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from nn512 import toolchain
 from nn512.arrays import Array
-from nn512.compiler import Emitted, Options
+from nn512.compiler import Emitted
 from nn512.compiler import compile as compile_graph
 from nn512.errors import CannotRunError, UsageError
 from nn512.graph import Graph, Input, argument_tensor, parse
+from nn512.options import Options
 from nn512.params import check_arrays, to_bytes
 
 MOST_THREADS = 1024
@@ -41,7 +42,7 @@ class Session:
         if not 1 <= threads <= MOST_THREADS:
             raise UsageError(f"threads must be from 1 to {MOST_THREADS}, not {threads}")
         packed = to_bytes(self.graph, params)
-        emitted = compile_graph(self.graph) if options is None else compile_graph(self.graph, options)
+        emitted = compile_graph(self.graph, options)
         library = _load(emitted)
         self._infer = library[f"{emitted.prefix}EngineInference"]
         self._infer.restype = None

@@ -1,10 +1,14 @@
-"""What all tests share: Hypothesis profiles."""
+"""What all tests share: Hypothesis profiles, and how emitted code runs here."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from nn512 import toolchain
+from nn512.errors import CannotRunError
 
 # A case compiles C: wall-clock limits would only measure the machine.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -13,3 +17,16 @@ settings.register_profile("dev", **_COMMON)
 settings.register_profile("ci", derandomize=True, database=None, print_blob=True, **_COMMON)
 settings.register_profile("nightly", max_examples=2000, print_blob=True, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+@pytest.fixture
+def runs_here(monkeypatch: pytest.MonkeyPatch) -> str:
+    """How emitted code runs here: as it is (`native`), or on portable intrinsics (`soft`, set in the environment)."""
+    try:
+        native = toolchain.has_avx512()
+    except CannotRunError as error:
+        pytest.skip(str(error))
+    runner = os.environ.get("NN512_RUNNER", "") or ("native" if native else "soft")
+    if runner != "native":
+        monkeypatch.setenv("NN512_RUNNER", "soft")
+    return runner

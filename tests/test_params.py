@@ -1,0 +1,129 @@
+"""Parameters of a graph: drawn, checked, converted, stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import reference
+from nn512.errors import UsageError
+from nn512.graph import Graph, example, parse
+from nn512.params import (
+    check_params,
+    from_bytes,
+    load_params,
+    params_bytes,
+    random_params,
+    save_params,
+    to_bytes,
+)
+
+SMALL = """
+Config
+Input ToTensor=x Channels=4 Height=5 Width=6
+Conv FromTensor=x ToTensor=c ToChannels=6 FilterH=3 FilterW=2 Groups=2
+BatchNorm FromTensor=c ToTensor=b
+Activation FromTensor=b ToTensor=Zr Kind=ReLU
+FullyConnected FromTensor=Zr ToTensor=f ToChannels=7
+Output FromTensor=f
+"""
+
+
+@pytest.fixture
+def graph() -> Graph:
+    return parse(SMALL)
+
+
+def test_struct_is_sorted_bytewise(graph: Graph) -> None:
+    params = {p.name: np.full(p.shape, i, np.float32) for i, p in enumerate(graph.parameters)}
+    raw = np.frombuffer(to_bytes(graph, dict(reversed(params.items()))), np.float32)
+    order = ["bMeans", "bScales", "bShifts", "bVariances", "cBiases", "cWeights", "fBiases", "fWeights"]
+    assert list(params) == order
+    assert raw.tolist() == [i for i, name in enumerate(order) for _ in range(params[name].size)]
+    assert params_bytes(graph) == 4 * len(raw)
+    back = from_bytes(graph, raw.tobytes())
+    assert all(np.array_equal(back[name], params[name]) for name in order)
+
+
+def test_all_complaints_at_once(graph: Graph) -> None:
+    params: dict[str, np.ndarray] = dict(random_params(graph, 0))
+    params["cWeights"] = params["cWeights"].transpose(1, 0, 2, 3)
+    params["cBiases"] = params["cBiases"].astype(np.float64)
+    params["bogus"] = params.pop("bMeans")
+    with pytest.raises(UsageError) as caught:
+        check_params(graph, params)
+    assert str(caught.value).splitlines() == [
+        "there is no parameter 'bogus'",
+        "parameter 'bMeans' (6) is missing",
+        "parameter 'cBiases' is float64, not float32",
+        "parameter 'cWeights' is 2x6x3x2, not 6x2x3x2",
+    ]
+
+
+def test_long_lists_of_complaints_are_cut() -> None:
+    graph = parse(example("DenseNet121"))
+    with pytest.raises(UsageError) as caught:
+        check_params(graph, {})
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 21
+    assert lines[-1] == f"... and {len(graph.parameters) - 20} more"
+
+
+def test_strided_and_foreign_byte_order(graph: Graph) -> None:
+    params = random_params(graph, 1)
+    odd = {name: np.asfortranarray(array).astype(">f4") for name, array in params.items()}
+    assert to_bytes(graph, odd) == to_bytes(graph, params)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".bin"])
+def test_files(graph: Graph, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"p{suffix}"
+    params = random_params(graph, 5)
+    save_params(path, graph, params)
+    loaded = load_params(path, graph)
+    assert list(loaded) == list(params)
+    assert all(np.array_equal(loaded[name], params[name]) for name in params)
+    if suffix == ".bin":
+        assert path.read_bytes() == to_bytes(graph, params)
+    other = parse(SMALL.replace("ToChannels=7", "ToChannels=8"))
+    with pytest.raises(UsageError, match=r"does not fit the graph"):
+        load_params(path, other)
+    with pytest.raises(UsageError, match="cannot read"):
+        load_params(tmp_path / f"missing{suffix}", graph)
+
+
+def test_random_params_depend_on_seed_and_name(graph: Graph) -> None:
+    first, again, other = random_params(graph, 1), random_params(graph, 1), random_params(graph, 2)
+    for name, array in first.items():
+        assert array.dtype == np.float32
+        assert np.array_equal(array, again[name])
+        assert not np.array_equal(array, other[name])
+    longer = parse(SMALL + "FullyConnected FromTensor=Zr ToTensor=g ToChannels=3 Output FromTensor=g")
+    more = random_params(longer, 1)
+    assert all(np.array_equal(more[name], array) for name, array in first.items())
+    with pytest.raises(UsageError, match="seed"):
+        random_params(graph, -1)
+
+
+def test_absurd_parameters_are_refused() -> None:
+    text = "Config Input ToTensor=x Channels=70000 Height=1 Width=1 "
+    graph = parse(text + "FullyConnected FromTensor=x ToTensor=f ToChannels=70000 Output FromTensor=f")
+    with pytest.raises(UsageError, match="the limit is"):
+        random_params(graph, 0)
+
+
+def test_deep_nets_stay_near_one() -> None:
+    """Sums of fifty residual branches neither vanish nor explode, so that a net's output says something."""
+    block = (
+        "Conv FromTensor={0} ToTensor=c{1} ToChannels=32 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 "
+        "BatchNorm FromTensor=c{1} ToTensor=b{1} Add FromTensor1=b{1} FromTensor2={0} ToTensor=s{1} "
+        "Activation FromTensor=s{1} ToTensor=r{1} Kind=ReLU "
+    )
+    text = "Config Input ToTensor=x Channels=32 Height=6 Width=6 "
+    text += "".join(block.format(f"r{i - 1}" if i else "x", i) for i in range(50)) + "Output FromTensor=r49"
+    graph = parse(text)
+    x = np.random.default_rng(0).standard_normal((32, 6, 6), np.float32)
+    result = reference.run(graph, random_params(graph, 0), {"x": x})["r49"].value
+    assert 0.1 < np.sqrt(np.mean(result**2)) < 100
