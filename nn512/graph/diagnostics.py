@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from nn512.errors import Nn512Error
 from nn512.graph.source import Source, Span
 
 MOST_SHOWN = 100
 """Diagnostics that an error's text shows; the rest are only counted."""
+
+MOST_MISTAKES = 1000
+"""After so many errors the text is no graph, and looking for more helps nobody."""
 
 _WIDTH = 120  # characters of a source line that are shown; longer lines are cut around the caret
 _BEFORE = 40  # characters kept before the caret when a line is cut
@@ -85,6 +89,10 @@ class GraphError(Nn512Error):
         return "\n".join(shown)
 
 
+class HopelessTextError(Exception):
+    """Looking for more mistakes helps nobody; the report says why. Never leaves nn512.graph."""
+
+
 class Report:
     """Collects the mistakes of one text while it is read and checked."""
 
@@ -93,8 +101,20 @@ class Report:
         self.diagnostics: list[Diagnostic] = []
 
     def add(self, span: Span, message: str) -> None:
-        """Note a mistake at `span`."""
+        """Note a mistake at `span`. Raises HopelessTextError when there are too many."""
         self.diagnostics.append(Diagnostic(message, span, self.source))
+        if len(self.diagnostics) >= MOST_MISTAKES:
+            self.give_up(self.end(), f"stopped looking after {MOST_MISTAKES:,} errors")
+
+    def give_up(self, span: Span, message: str) -> NoReturn:
+        """Note a last mistake and raise HopelessTextError."""
+        self.diagnostics.append(Diagnostic(message, span, self.source))
+        raise HopelessTextError
+
+    def end(self) -> Span:
+        """The place behind the last thing in the text, where something that is missing could have stood."""
+        end = len(self.source.text.rstrip())
+        return Span(end, end)
 
     def line(self, span: Span) -> int:
         """Line on which `span` begins, for messages that point at a second place."""
@@ -115,9 +135,14 @@ def quote(word: str) -> str:
     return f"'{visible(word)}'"
 
 
+def join(phrases: Sequence[str]) -> str:
+    """Phrases as one: `a, b and c`."""
+    *initial, last = phrases
+    return f"{', '.join(initial)} and {last}" if initial else last
+
+
 def quote_list(words: Sequence[str], most: int = 8) -> str:
     """Several quoted words as a phrase: `'a', 'b' and 'c'`, or `'a', 'b' and 7 more`."""
     if len(words) > most:
-        return ", ".join(map(quote, words[: most - 1])) + f" and {len(words) - most + 1} more"
-    *initial, last = map(quote, words)
-    return f"{', '.join(initial)} and {last}" if initial else last
+        return join([*map(quote, words[: most - 1]), f"{len(words) - most + 1} more"])
+    return join([*map(quote, words)])

@@ -261,8 +261,8 @@ class Pooling:
     """Maximum or average over windows, channel by channel.
 
     Padding cells take no part: the maximum ignores them and the average divides by the number of real cells. The
-    padding must be smaller than the window. Out height is `(H + 2*PaddingH - window) / 2 + 1`, rounded down. The global kinds
-    take the whole tensor, allow no padding, and give a 1x1 result.
+    padding must be smaller than the window. Out height is `(H + 2*PaddingH - window) / 2 + 1`, rounded down. The global
+    kinds take the whole tensor, allow no padding, and give a 1x1 result.
     """
 
     from_tensor: str = _from()

@@ -20,8 +20,9 @@ from nn512.graph.values import BadValueError, read_value
 MOST_NODES = 2**17
 """Nodes a graph may have."""
 
-_MOST_ERRORS = 1000  # after so many mistakes the text is no graph, and reading on helps nobody
-_MOST_SKIPPED = 10_000  # likewise after so many words in a row that belong to no node
+# After so many fields in one node, or words in a row that belong to none, reading on helps nobody.
+_MOST_FIELDS = 1000
+_MOST_SKIPPED = 10_000
 
 _SPACE = " \t\n\v\f"
 # White space and comments, then a word if there is one. Possessive repeats: no backtracking, whatever the text.
@@ -31,6 +32,9 @@ _ODD = re.compile(r"[^!-~]")
 
 _KINDS = {kind.__name__: kind for kind in KINDS}
 _FIELDS = {kind: {info.name: info for info in field_infos(kind)} for kind in KINDS}
+_REQUIRED = {kind: tuple(name for name, info in _FIELDS[kind].items() if info.required) for kind in KINDS}
+_READS = {kind: tuple(name for name in _FIELDS[kind] if name.startswith("FromTensor")) for kind in KINDS}
+_WRITES = "ToTensor"
 _ALL_FIELDS = {name for infos in _FIELDS.values() for name in infos}
 
 
@@ -60,8 +64,12 @@ class Statement:
 
 class _Word(NamedTuple):
     text: str
-    span: Span
+    start: int
     first_on_line: bool
+
+    @property
+    def span(self) -> Span:
+        return Span(self.start, self.start + len(self.text))
 
 
 @dataclass(slots=True)
@@ -76,17 +84,13 @@ class _RawNode:
     excused: set[str] = field(default_factory=set)
 
 
-def read_statements(report: Report) -> tuple[Statement, ...] | None:
-    """The statements of the report's source. None, with the report saying why, if the text is no graph at all."""
-    nodes = _group(report)
-    if nodes is None:
-        return None
+def read_statements(report: Report) -> tuple[Statement, ...]:
+    """The statements of the report's source. Raises HopelessTextError, with the report saying why."""
     statements = []
-    for raw in nodes:
+    for raw in _group(report):
+        if len(statements) == MOST_NODES:
+            report.give_up(raw.span, f"the graph has more than {MOST_NODES:,} nodes")
         statements.append(_read_node(raw.kind, raw, report) if raw.known and raw.kind else _guess_node(raw))
-        if len(report.diagnostics) >= _MOST_ERRORS:
-            report.add(Span(raw.span.end, raw.span.end), f"stopped reading here after {_MOST_ERRORS} errors")
-            return None
     return tuple(statements)
 
 
@@ -96,49 +100,51 @@ def _words(text: str) -> Iterator[_Word]:
         word = found[1]
         if word is not None:
             start = found.start(1)
-            yield _Word(word, Span(start, start + len(word)), end == 0 or "\n" in text[end:start])
-            end = start + len(word)
+            yield _Word(word, start, end == 0 or "\n" in text[end:start])
+            end = found.end()
 
 
-def _group(report: Report) -> list[_RawNode] | None:
-    """Words to nodes: every kind begins one. None if the text is hopeless."""
-    nodes: list[_RawNode] = []
+def _group(report: Report) -> Iterator[_RawNode]:
+    """Words to nodes: every kind begins one."""
     current: _RawNode | None = None  # None: skipping, because what came last belongs to no node
     skipped = 0
     split = ""  # what is left of a `Field = value` that was reported whole
     for word in _words(report.source.text):
-        kind = _KINDS.get(word.text)
+        text = word.text
+        kind = _KINDS.get(text)
         split, unsplit = "", split
-        if kind is None and current is not None and unsplit and (word.text.startswith("=") or unsplit == "value"):
-            split = "value" if word.text == "=" else ""
-        elif kind is not None:
-            if len(nodes) == MOST_NODES:
-                report.add(word.span, f"the graph has more than {MOST_NODES} nodes")
-                return None
+        if kind is not None:
+            if current is not None:
+                yield current
             current = _RawNode(kind, known=True, span=word.span)
-            nodes.append(current)
             skipped = 0
-        elif current is not None and "=" in word.text and not word.text.startswith("="):
+        elif current is not None and unsplit and (unsplit == "value" or text.startswith("=")):
+            split = "value" if text == "=" else ""
+        elif current is not None and text.find("=") > 0:
             current.words.append(word)
-            split = "value" if word.text.endswith("=") and "=" not in word.text[:-1] else ""
+            if len(current.words) > _MOST_FIELDS:
+                report.give_up(word.span, f"stopped reading here: more than {_MOST_FIELDS:,} fields in one node")
+            split = "value" if text.find("=") == len(text) - 1 else ""
         elif current is not None and not _begins_node(word):
             _complain_of_stray(word, current, report)
-            split = "=" if word.text in _ALL_FIELDS else ""
-        elif skipped == 0 or (word.first_on_line and _NAME.fullmatch(word.text)):
-            guess = close_match(word.text, _KINDS)
+            split = "=" if text in _ALL_FIELDS else ""
+        elif skipped == 0 or (word.first_on_line and _NAME.fullmatch(text)):
+            guess = close_match(text, _KINDS)
             report.add(word.span, _unknown_kind(word, guess, report))
-            current = None
+            if current is not None:
+                yield current
+            current = _RawNode(_KINDS[guess] if guess else None, known=False, span=word.span)
+            if guess is None:
+                # What follows a word that resembles a kind is probably its fields; after any other word, nobody knows.
+                yield current
+                current = None
             skipped = 1
-            if _NAME.fullmatch(word.text):
-                current = _RawNode(_KINDS[guess] if guess else None, known=False, span=word.span)
-                nodes.append(current)
         else:
             skipped += 1
-        if skipped > _MOST_SKIPPED or len(report.diagnostics) >= _MOST_ERRORS:
-            why = f"{_MOST_ERRORS} errors" if skipped <= _MOST_SKIPPED else f"{_MOST_SKIPPED} words outside of any node"
-            report.add(Span(word.span.end, word.span.end), f"stopped reading here after {why}")
-            return None
-    return nodes
+            if skipped > _MOST_SKIPPED:
+                report.give_up(word.span, f"stopped reading here: {_MOST_SKIPPED:,} words that belong to no node")
+    if current is not None:
+        yield current
 
 
 def _begins_node(word: _Word) -> bool:
@@ -163,7 +169,7 @@ def _describe_odd_character(word: _Word, report: Report) -> str | None:
     if found is None:
         return None
     code = ord(found[0])
-    column = report.source.column_number(word.span.start + found.start())
+    column = report.source.column_number(word.start + found.start())
     if 0xDC80 <= code <= 0xDCFF:  # how load() hands on bytes that it cannot decode
         return f"the byte 0x{code - 0xDC00:02X} in column {column} is not UTF-8; graph files are plain ASCII text"
     return f"the character U+{code:04X} in column {column} cannot occur outside of a comment"
@@ -190,17 +196,17 @@ def _read_node(kind: type[Node], raw: _RawNode, report: Report) -> Statement:
     for word in raw.words:
         name, _, text = word.text.partition("=")
         info = infos.get(name)
-        span = Span(word.span.start + len(name) + 1, word.span.end)
+        span = Span(word.start + len(name) + 1, word.start + len(word.text))
         if info is None:
             guess = close_match(name, infos)
             odd = _describe_odd_character(word, report)
-            name_span = Span(word.span.start, word.span.start + len(name))
+            name_span = Span(word.start, word.start + len(name))
             report.add(name_span, odd or f"{kind.__name__} has no field {quote(name)}{did_you_mean(guess)}")
             if guess is not None:
                 guesses.append((infos[guess], word))
         elif name in spans:
             first = report.line(spans[name])
-            report.add(Span(word.span.start, word.span.end), f"{name} is given twice; the first is on line {first}")
+            report.add(word.span, f"{name} is given twice; the first is on line {first}")
         else:
             named.add(name)
             spans[name] = span
@@ -218,21 +224,20 @@ def _read_node(kind: type[Node], raw: _RawNode, report: Report) -> Statement:
                 spans[info.name] = Span(word.span.end - len(text), word.span.end)
                 if _NAME.fullmatch(text):
                     values[info.name] = text
-    missing = [info.name for info in infos.values() if info.required and info.name not in named]
+    missing = [name for name in _REQUIRED[kind] if name not in named]
     if missing:
         what = "the field" if len(missing) == 1 else "the fields"
         report.add(raw.span, f"{kind.__name__} lacks {what} {', '.join(missing)}")
     correct = mistakes == len(report.diagnostics) and not raw.excused
-    reads = [name for name in infos if name.startswith("FromTensor")]
-    writes = "ToTensor" if "ToTensor" in infos else None
+    reads = _READS[kind]
     return Statement(
         kind=kind,
         span=raw.span,
         node=_construct(kind, values, Spans(raw.span, spans)) if correct else None,
         reads=tuple(Reference(values[name], spans[name]) for name in reads if name in values),
-        writes=Reference(values[writes], spans[writes]) if writes in values else None,
+        writes=Reference(values[_WRITES], spans[_WRITES]) if _WRITES in values else None,
         reads_unknown=any(name not in values for name in reads),
-        writes_unknown=writes is not None and writes not in values,
+        writes_unknown=_WRITES in infos and _WRITES not in values,
     )
 
 
@@ -255,7 +260,7 @@ def _guess_node(raw: _RawNode) -> Statement:
         reference = Reference(text, Span(word.span.end - len(text), word.span.end))
         if name.startswith("FromTensor"):
             reads.append(reference)
-        elif name == "ToTensor":
+        elif name == _WRITES:
             writes = reference
     return Statement(
         kind=raw.kind,

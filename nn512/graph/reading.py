@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from nn512.errors import UsageError
 from nn512.graph.check import check
-from nn512.graph.diagnostics import GraphError, Report
+from nn512.graph.diagnostics import GraphError, HopelessTextError, Report
 from nn512.graph.graph import Graph
 from nn512.graph.nodes import Node
 from nn512.graph.parser import read_statements
@@ -29,8 +29,10 @@ def parse(text: str, filename: str = "<graph>") -> Graph:
         raise _too_large(filename)
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     report = Report(Source(text, filename))
-    statements = read_statements(report)
-    graph = None if statements is None else check(statements, report)
+    try:
+        graph = check(read_statements(report), report)
+    except HopelessTextError:
+        graph = None
     if graph is None:
         raise GraphError(report.diagnostics)
     return graph

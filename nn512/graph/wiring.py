@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nn512.graph.diagnostics import Report, quote, quote_list
+from nn512.graph.diagnostics import Report, join, quote, quote_list
 from nn512.graph.nodes import Config, Input, Output
 from nn512.graph.parser import Reference, Statement
 from nn512.graph.source import Span
@@ -49,15 +49,10 @@ def _check_counts(statements: Sequence[Statement], report: Report) -> None:
         report.add(second.span, f"a second Config; the graph has one on line {first}, and needs exactly one")
     if any(s.kind is None for s in statements):
         return  # the unknown node may be what is missing
-    for kind in (Config, Input, Output):
-        if not any(s.kind is kind for s in statements):
-            report.add(_end_of(report), f"the graph has no {kind.__name__}")
-
-
-def _end_of(report: Report) -> Span:
-    """The place behind the last thing in the text, where something that is missing could have stood."""
-    end = len(report.source.text.rstrip())
-    return Span(end, end)
+    kinds = {s.kind for s in statements}
+    missing = [f"no {kind.__name__}" for kind in (Config, Input, Output) if kind not in kinds]
+    if missing:
+        report.add(report.end(), f"the graph has {join(missing)}")
 
 
 def _find_producers(statements: Sequence[Statement], report: Report) -> tuple[dict[str, int], frozenset[str]]:
