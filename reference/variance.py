@@ -21,6 +21,8 @@ values. Where errors of two terms may be the same error (x + x, the pixels of on
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -121,21 +123,22 @@ def pooling(x: Array, before: Array, y: Array, node: Pooling) -> Array:
     those within REACH of their own and the winner's sigmas; elements far below have no say, however inaccurate they
     are.
 
-    Average of n cells: (sum of sigmas / n)^2, valid for any correlation, as neighbouring pixels share errors: those
-    of rounded weights and factors, and all errors where the image is constant. To this the accumulation of n terms
-    x/n and two roundings (the reciprocal of n and the product).
+    Average of n cells: (sum of sigmas / n)^2, valid for any correlation, as neighbouring pixels share errors: those of
+    rounded weights and factors, and all errors where the image is constant. To this the accumulation of n terms x/n (the
+    repeated ones count for more, see `_repeats`) and two roundings, of 1/n and of the product.
     """
     if node.is_max:
         return _max_pooling(x, before, node)
     sigma, squares = np.sqrt(before), np.square(x)
     if node.window is None:
         cells: Array | int = x[0].size
+        steps = cells * _repeats(x.reshape(len(x), -1, 1, 1), axis=1)
         sigmas, sums = sigma.sum(axis=(1, 2), keepdims=True), squares.sum(axis=(1, 2), keepdims=True)
     else:
-        cells = real_cells(x, node)
+        cells = steps = real_cells(x, node)
         sigmas = windows(pad(sigma, node, 0.0), node).sum(axis=(-2, -1))
         sums = windows(pad(squares, node, 0.0), node).sum(axis=(-2, -1))
-    own = STEP * cells * (np.square(y) / 3 + sums / np.square(cells) / 2) + 2 * ROUNDING * np.square(y) + TINY**2
+    own = STEP * steps * (np.square(y) / 3 + sums / np.square(cells) / 2) + 2 * ROUNDING * np.square(y) + TINY**2
     return np.asarray(np.square(sigmas / cells) + own)
 
 
@@ -152,7 +155,7 @@ def softmax(x: Array, before: Array, y: Array) -> Array:
     sigma = np.sqrt(before + ROUNDING * np.where(y > 0, np.square(difference), 0.0))
     v = np.square(np.expm1(np.minimum(REACH * sigma, 300.0)) / REACH) + EXP_ERROR**2 / 3
     total = (np.square(y) * v).sum(axis=0)
-    own = STEP * len(x) * (1 / 3 + np.square(y).sum(axis=0) / 2) + 2 * ROUNDING
+    own = STEP * len(x) * _repeats(y, axis=0) * (1 / 3 + np.square(y).sum(axis=0) / 2) + 2 * ROUNDING
     others = np.maximum(total - np.square(y) * v, 0.0)
     after = np.square(y) * (np.square(1 - y) * v + others + own) + SMALLEST_NORMAL**2
     return np.asarray(np.minimum(after, 1.0))
@@ -168,6 +171,23 @@ def _max_pooling(x: Array, before: Array, node: Pooling) -> Array:
     floor = windows(pad(lowest, node, -np.inf), node).max(axis=(-2, -1), keepdims=True)
     contender = windows(pad(highest, node, -np.inf), node) >= floor
     return np.asarray(np.where(contender, windows(pad(before, node, 0.0), node), 0.0).max(axis=(-2, -1)))
+
+
+def _repeats(terms: Array, axis: int) -> Array:
+    """How often the most frequent non-zero value stands among the terms of a sum along `axis`.
+
+    Equal terms are rounded alike as long as the sum keeps its exponent: m of them have m times one error, not sqrt(m)
+    times, so the variance of the accumulation grows by up to m. Values count as equal when they are to float32, as their
+    float64 sums may have been taken in different orders.
+    """
+    ordered = np.sort(terms.astype(np.float32), axis=axis)
+    ordered = np.moveaxis(ordered, axis, 0)
+    run = np.zeros(ordered.shape[1:])
+    longest = np.ones(ordered.shape[1:])
+    for previous, current in itertools.pairwise(ordered):
+        run = np.where((current == previous) & (current != 0), run + 1, 0)
+        longest = np.maximum(longest, run + 1)
+    return longest
 
 
 def _product_variance(terms: int, rounding: Rounding) -> float:

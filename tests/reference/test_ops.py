@@ -1,0 +1,232 @@
+"""The definitions against scalar loops written from the language's prose, and the fast path against the definitions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nn512.graph import POOLINGS, Activation, BatchNorm, Conv, Pooling
+from reference import fast, ops
+
+SPECIALS = (math.nan, math.inf, -math.inf, 0.0, -0.0)
+
+
+def tensor(rng: np.random.Generator, *shape: int, specials: bool = False) -> ops.Array:
+    """Small multiples of 1/4, so that sums are exact in any order; sometimes NaN, infinities and zeros."""
+    x = rng.integers(-9, 10, shape) / 4
+    if specials:
+        planted = rng.random(shape) < rng.choice([0.0, 0.02, 0.2])
+        x[planted] = rng.choice(SPECIALS, planted.sum())
+    return x
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> tuple[Conv, ops.Array, ops.Array, ops.Array]:
+    """Any legal convolution of tiny extent, padding beyond the filter included, with its operands."""
+    small = st.integers(1, 3)
+    groups, per_group, filters = draw(small), draw(small), draw(small)
+    height, width = draw(st.integers(1, 7)), draw(st.integers(1, 7))
+    filter_h, filter_w = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    dilation_h, dilation_w = draw(small), draw(small)
+    least_h = max(0, math.ceil((1 + (filter_h - 1) * dilation_h - height) / 2))
+    least_w = max(0, math.ceil((1 + (filter_w - 1) * dilation_w - width) / 2))
+    node = Conv(
+        "x",
+        "y",
+        groups * filters,
+        filter_h,
+        filter_w,
+        draw(st.integers(1, 4)),
+        draw(st.integers(1, 4)),
+        draw(st.integers(least_h, least_h + 5)),
+        draw(st.integers(least_w, least_w + 5)),
+        dilation_h,
+        dilation_w,
+        groups,
+    )
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    x = tensor(rng, groups * per_group, height, width, specials=True)
+    return node, x, tensor(rng, node.to_channels, per_group, filter_h, filter_w), tensor(rng, node.to_channels)
+
+
+@st.composite
+def poolings(draw: st.DrawFn) -> tuple[Pooling, ops.Array]:
+    """Any legal pooling of a tiny tensor."""
+    kind = draw(st.sampled_from(POOLINGS))
+    window = Pooling("x", "y", kind).window
+    shape = [draw(st.integers(1, n)) for n in (3, 8, 8)]
+    paddings = [0, 0]
+    if window is not None:
+        for axis in (0, 1):
+            least = max(0, math.ceil((window - shape[1 + axis]) / 2))
+            paddings[axis] = draw(st.integers(least, window - 1))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    return Pooling("x", "y", kind, *paddings), tensor(rng, *shape, specials=True)
+
+
+def conv_by_loops(node: Conv, x: ops.Array, weights: ops.Array, biases: ops.Array) -> Any:
+    """The double sum, one number at a time; cells outside the tensor are zeros."""
+    channels, height, width = x.shape
+    per_group, per_filter = channels // node.groups, node.to_channels // node.groups
+    out_h = (height + 2 * node.padding_h - (1 + (node.filter_h - 1) * node.dilation_h)) // node.stride_h + 1
+    out_w = (width + 2 * node.padding_w - (1 + (node.filter_w - 1) * node.dilation_w)) // node.stride_w + 1
+    y = [[[float(biases[k])] * out_w for _ in range(out_h)] for k in range(node.to_channels)]
+    for k, p, q in itertools.product(range(node.to_channels), range(out_h), range(out_w)):
+        for c, i, j in itertools.product(range(per_group), range(node.filter_h), range(node.filter_w)):
+            row = p * node.stride_h - node.padding_h + i * node.dilation_h
+            column = q * node.stride_w - node.padding_w + j * node.dilation_w
+            if 0 <= row < height and 0 <= column < width:
+                y[k][p][q] += float(weights[k, c, i, j]) * float(x[k // per_filter * per_group + c, row, column])
+    return y
+
+
+@given(convolutions())
+def test_conv_is_the_double_sum(case: tuple[Conv, ops.Array, ops.Array, ops.Array]) -> None:
+    node, x, weights, biases = case
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(ops.conv(x, weights, biases, node), conv_by_loops(*case))
+
+
+@given(convolutions(), st.sampled_from((1, 50, 1 << 22)))
+def test_fast_conv_is_conv(case: tuple[Conv, ops.Array, ops.Array, ops.Array], block: int) -> None:
+    node, x, weights, biases = case
+    with pytest.MonkeyPatch.context() as patch, np.errstate(invalid="ignore"):
+        patch.setattr(fast, "BLOCK", block)
+        np.testing.assert_array_equal(fast.conv(x, weights, biases, node), ops.conv(x, weights, biases, node))
+
+
+@given(convolutions())
+def test_touched_is_where_a_marked_cell_arrives(case: tuple[Conv, ops.Array, ops.Array, ops.Array]) -> None:
+    node, x, weights, biases = case
+    mask = ~np.isfinite(x)
+    arrives = ops.conv(mask.astype(np.float64), np.ones_like(weights), np.zeros_like(biases), node) > 0
+    np.testing.assert_array_equal(fast.touched(mask, node), arrives)
+
+
+def test_conv_by_hand() -> None:
+    # A 1x3 row and a filter of two taps, one cell of padding: the filter is not flipped and the padding is zero.
+    node = Conv("x", "y", 1, 1, 2, padding_w=1)
+    y = ops.conv(np.array([[[1.0, 2.0, 3.0]]]), np.array([[[[10.0, 1.0]]]]), np.array([0.5]), node)
+    np.testing.assert_array_equal(y, [[[1.5, 12.5, 23.5, 30.5]]])
+
+
+def test_a_zero_weight_does_not_hide_an_infinity() -> None:
+    node = Conv("x", "y", 1, 1, 1)
+    for evaluate in (ops.conv, fast.conv):
+        with np.errstate(invalid="ignore"):
+            y = evaluate(np.array([[[math.inf, 1.0]]]), np.zeros((1, 1, 1, 1)), np.array([2.0]), node)
+        np.testing.assert_array_equal(y, [[[math.nan, 2.0]]])
+
+
+@given(st.tuples(*[st.integers(1, 4)] * 4), st.integers(0, 2**32), st.sampled_from((1, 20, 1 << 22)))
+def test_fully_connected_is_a_convolution_of_everything(sizes: tuple[int, ...], seed: int, block: int) -> None:
+    filters, *shape = sizes
+    rng = np.random.default_rng(seed)
+    x, weights = tensor(rng, *shape, specials=True), tensor(rng, filters, *shape)
+    biases = tensor(rng, filters)
+    with pytest.MonkeyPatch.context() as patch, np.errstate(invalid="ignore"):
+        patch.setattr(fast, "BLOCK", block)
+        y = ops.fully_connected(x, weights, biases)
+        np.testing.assert_array_equal(y, conv_by_loops(Conv("x", "y", filters, *shape[1:]), x, weights, biases))
+        quick = fast.project(x, weights.astype(np.float32)) + biases[:, np.newaxis, np.newaxis]
+        np.testing.assert_array_equal(quick, y)
+
+
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32), st.sampled_from((0.0, 1e-5, 2.0)))
+def test_batch_norm_is_its_formula(channels: int, width: int, seed: int, epsilon: float) -> None:
+    rng = np.random.default_rng(seed)
+    x = tensor(rng, channels, 2, width, specials=True)
+    means, scales, shifts = (tensor(rng, channels) for _ in range(3))
+    variances = rng.uniform(0.1, 3.0, channels)
+    with np.errstate(invalid="ignore"):
+        y = ops.batch_norm(x, means, variances, scales, shifts, BatchNorm("x", "y", epsilon))
+        for c, p, q in np.ndindex(x.shape):
+            expected = scales[c] * (x[c, p, q] - means[c]) / math.sqrt(variances[c] + epsilon) + shifts[c]
+            np.testing.assert_allclose(y[c, p, q], expected, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("slope", "expected"),
+    [
+        (0.0, [math.nan, math.inf, 0.0, 2.0, 0.0, 0.0]),
+        (-0.0, [math.nan, math.inf, 0.0, 2.0, 0.0, 0.0]),
+        (0.1, [math.nan, math.inf, -math.inf, 2.0, -2.0 * float(np.float32(0.1)), 0.0]),
+        (-1.0, [math.nan, math.inf, math.inf, 2.0, 2.0, 0.0]),
+        (1.0, [math.nan, math.inf, -math.inf, 2.0, -2.0, 0.0]),
+        (2.0, [math.nan, math.inf, -math.inf, 2.0, -4.0, 0.0]),
+    ],
+)
+def test_relu(slope: float, expected: list[float]) -> None:
+    x = np.array([math.nan, math.inf, -math.inf, 2.0, -2.0, -0.0]).reshape(6, 1, 1)
+    y = ops.activation(x, Activation("x", "y", "ReLU", slope))
+    np.testing.assert_array_equal(y.ravel(), expected)
+
+
+def test_add_and_concat() -> None:
+    one, two = np.array([[[1.0, math.inf]]]), np.array([[[3.0, -math.inf]]])
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(ops.add(one, two), [[[4.0, math.nan]]])
+    np.testing.assert_array_equal(ops.concat(one, two), [[[1.0, math.inf]], [[3.0, -math.inf]]])
+
+
+def cells(node: Pooling, x: ops.Array, p: int, q: int) -> Iterator[tuple[int, int]]:
+    """The real cells of the window of output p, q."""
+    if node.window is None:
+        yield from itertools.product(range(x.shape[1]), range(x.shape[2]))
+        return
+    for i, j in itertools.product(range(node.window), range(node.window)):
+        row, column = 2 * p - node.padding_h + i, 2 * q - node.padding_w + j
+        if 0 <= row < x.shape[1] and 0 <= column < x.shape[2]:
+            yield row, column
+
+
+@given(poolings())
+def test_pooling_by_loops(case: tuple[Pooling, ops.Array]) -> None:
+    node, x = case
+    with np.errstate(invalid="ignore"):
+        y = ops.pooling(x, node)
+    if node.window is None:
+        assert y.shape == (len(x), 1, 1)
+    else:
+        out_h = (x.shape[1] + 2 * node.padding_h - node.window) // 2 + 1
+        assert y.shape == (len(x), out_h, (x.shape[2] + 2 * node.padding_w - node.window) // 2 + 1)
+    for c, p, q in np.ndindex(y.shape):
+        values = [float(x[c, row, column]) for row, column in cells(node, x, p, q)]
+        if node.is_max:
+            expected = math.nan if any(map(math.isnan, values)) else max(values)
+        else:
+            expected = sum(values) / len(values)
+        np.testing.assert_allclose(y[c, p, q], expected, rtol=1e-14)
+
+
+def test_pooling_ignores_padding() -> None:
+    x = np.array([[[-4.0, -2.0], [-8.0, -6.0]]])
+    largest = ops.pooling(x, Pooling("x", "y", "Max2x2Stride2", 1, 1))
+    np.testing.assert_array_equal(largest, [[[-4.0, -2.0], [-8.0, -6.0]]])
+    np.testing.assert_array_equal(ops.pooling(x, Pooling("x", "y", "Avg3x3Stride2", 1, 1)), [[[-5.0]]])
+
+
+@given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 2**32))
+def test_softmax_by_loops(channels: int, width: int, seed: int) -> None:
+    x = tensor(np.random.default_rng(seed), channels, 2, width, specials=True) * 40
+    with np.errstate(invalid="ignore"):
+        y = ops.softmax(x)
+    for p, q in np.ndindex(x.shape[1:]):
+        column = [float(v) for v in x[:, p, q]]
+        if any(math.isnan(v) or v == math.inf for v in column) or max(column) == -math.inf:
+            assert np.isnan(y[:, p, q]).all()
+        else:
+            powers = [math.exp(v - max(column)) for v in column]
+            np.testing.assert_allclose(y[:, p, q], [v / sum(powers) for v in powers], rtol=1e-12)
+
+
+def test_softmax_of_large_numbers_does_not_overflow() -> None:
+    y = ops.softmax(np.array([1e30, 1e30, -1e30]).reshape(3, 1, 1))
+    np.testing.assert_array_equal(y.ravel(), [0.5, 0.5, 0.0])

@@ -1,0 +1,375 @@
+"""The variance against float32 evaluations in numpy that differ in every way implementations may differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import reference.variance
+from nn512.graph import (
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Config,
+    Conv,
+    FullyConnected,
+    Graph,
+    Input,
+    Layer,
+    Node,
+    Output,
+    Pooling,
+    Shape,
+    Softmax,
+    build,
+    tensors_read,
+)
+from reference import ops
+
+Single: TypeAlias = npt.NDArray[np.float32]
+F = np.float32
+
+LIMIT = 8.0
+"""Errors in standard deviations that no honest evaluation may pass."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How an implementation evaluates: the freedom the reference grants.
+
+    order: of the products; "lanes" keeps 16 partial sums and adds them up in the end.
+    fused: multiply-adds round once. bias_first: the accumulation starts at the bias.
+    fold: batch normalization goes into the weights of the convolution before it.
+    """
+
+    order: str = "forward"
+    fused: bool = True
+    bias_first: bool = True
+    fold: bool = False
+
+
+STYLES = [
+    Style(order, fused, bias_first, fold)
+    for order in ("forward", "reverse", "shuffled", "lanes")
+    for fused, bias_first, fold in ((True, True, False), (False, False, True))
+]
+
+
+def accumulate(columns: Single, weights: Single, start: Single, style: Style) -> Single:
+    """start + weights (K x N) times columns (N x P) in float32, one product after the other: K x P."""
+    terms = np.arange(len(columns))
+    if style.order == "reverse":
+        terms = terms[::-1]
+    elif style.order == "shuffled":
+        terms = np.random.default_rng(len(columns)).permutation(terms)
+    lanes = 16 if style.order == "lanes" else 1
+    sums = np.zeros((lanes, len(weights), columns.shape[1]), F)
+    if style.bias_first:
+        sums[0] += start[:, np.newaxis]
+    for position, n in enumerate(terms):
+        lane = sums[position % lanes]
+        product = weights[:, n, np.newaxis].astype(np.float64) * columns[n]
+        lane[:] = (lane + product).astype(F) if style.fused else lane + product.astype(F)
+    total = sums[0]
+    for lane in sums[1:]:
+        total = total + lane
+    return total if style.bias_first else total + start[:, np.newaxis]
+
+
+def conv(x: Single, weights: Single, biases: Single, node: Conv, style: Style) -> Single:
+    taps = ops.windows(ops.pad(x, node, 0.0).astype(F), node)
+    groups = taps.reshape(node.groups, -1, *taps.shape[1:]).transpose(0, 1, 4, 5, 2, 3)
+    filters, starts = np.split(weights, node.groups), np.split(biases, node.groups)
+    parts = [
+        accumulate(columns.reshape(-1, taps.shape[1] * taps.shape[2]), w.reshape(len(w), -1), b, style)
+        for columns, w, b in zip(groups, filters, starts, strict=True)
+    ]
+    return np.concatenate(parts).reshape(-1, *taps.shape[1:3])
+
+
+def single(graph: Graph, params: Mapping[str, Single], inputs: Mapping[str, Single], style: Style) -> dict[str, Single]:
+    """Every tensor of the graph, evaluated in float32."""
+    tensors = dict(inputs)
+    source = {layer.to_tensor: layer for layer in graph.layers}
+    for layer in graph.layers:
+        reads = [tensors[name] for name in tensors_read(layer)]
+        before = source.get(tensors_read(layer)[0])
+        if style.fold and isinstance(layer, BatchNorm) and isinstance(before, Conv):
+            factor, shift = folded(layer, params)
+            weights = (params[before.to_tensor + "Weights"] * factor[:, np.newaxis, np.newaxis, np.newaxis]).astype(F)
+            biases = (params[before.to_tensor + "Biases"] * factor + shift).astype(F)
+            tensors[layer.to_tensor] = conv(tensors[before.from_tensor], weights, biases, before, style)
+        else:
+            tensors[layer.to_tensor] = step(layer, reads, params, style)
+    return tensors
+
+
+def folded(layer: BatchNorm, params: Mapping[str, Single]) -> tuple[ops.Array, ops.Array]:
+    names = ("Means", "Variances", "Scales", "Shifts")
+    means, variances, scales, shifts = (params[layer.to_tensor + name].astype(np.float64) for name in names)
+    factor = scales / np.sqrt(variances + layer.epsilon)
+    return factor, shifts - means * factor
+
+
+def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style: Style) -> Single:
+    x = reads[0]
+    match layer:
+        case Conv():
+            return conv(x, params[layer.to_tensor + "Weights"], params[layer.to_tensor + "Biases"], layer, style)
+        case FullyConnected():
+            weights = params[layer.to_tensor + "Weights"]
+            sums = accumulate(
+                x.reshape(-1, 1), weights.reshape(len(weights), -1), params[layer.to_tensor + "Biases"], style
+            )
+            return sums[:, :, np.newaxis]
+        case BatchNorm():
+            factor, shift = (a.astype(F)[:, np.newaxis, np.newaxis] for a in folded(layer, params))
+            return x * factor + shift
+        case Activation():
+            return np.maximum(x, F(0)) if layer.param == 0 else np.where(x > 0, x, F(layer.param) * x)
+        case Add():
+            return x + reads[1]
+        case Concat():
+            return np.concatenate(reads)
+        case Pooling(is_max=True):
+            return ops.pooling(x, layer).astype(F)
+        case Pooling(window=None):
+            total = np.zeros((len(x), 1, 1), F)
+            for row, column in np.ndindex(x.shape[1:]):
+                total += x[:, row : row + 1, column : column + 1]
+            return total * F(1 / x[0].size)
+        case Pooling():
+            count = ops.real_cells(x, layer)
+            return (ops.pooling(x, layer) * count).astype(F) * (1 / count).astype(F)
+        case Softmax():
+            powers = np.exp(x - x.max(axis=0))
+            total = np.zeros_like(powers[0])
+            for power in powers:
+                total += power
+            return powers * (F(1) / total)
+        case _:
+            raise AssertionError(layer)
+
+
+def random_params(graph: Graph, rng: np.random.Generator) -> dict[str, Single]:
+    params = {}
+    for parameter in graph.parameters:
+        if parameter.name.endswith("Weights"):
+            values = rng.normal(0, math.sqrt(2 / math.prod(parameter.shape[1:])), parameter.shape)
+        elif parameter.name.endswith(("Variances", "Scales")):
+            values = rng.uniform(0.5, 1.5, parameter.shape)
+        else:
+            values = rng.normal(0, 0.3, parameter.shape)
+        params[parameter.name] = values.astype(F)
+    return params
+
+
+DATA: dict[str, Callable[[np.random.Generator, Shape], ops.Array]] = {
+    "gaussian": lambda rng, shape: rng.standard_normal(shape),
+    "positive": lambda rng, shape: np.abs(rng.standard_normal(shape)),
+    "sparse": lambda rng, shape: rng.standard_normal(shape) * (rng.random(shape) < 0.05),
+    "constant": lambda rng, shape: np.full(shape, rng.standard_normal()),
+    "offset": lambda rng, shape: rng.standard_normal(shape) + 100,
+    "tiny": lambda rng, shape: rng.standard_normal(shape) * 3e-39,
+}
+
+
+def random_inputs(graph: Graph, rng: np.random.Generator, kind: str) -> dict[str, Single]:
+    return {node.to_tensor: DATA[kind](rng, graph.shapes[node.to_tensor]).astype(F) for node in graph.inputs}
+
+
+def deviations(graph: Graph, params: dict[str, Single], inputs: dict[str, Single], style: Style) -> dict[str, ops.Array]:
+    """|error| / sigma of every element of every computed tensor."""
+    names = [layer.to_tensor for layer in graph.layers]
+    results = reference.run(graph, params, inputs, keep=names)
+    with np.errstate(all="ignore"):
+        tensors = single(graph, params, inputs, style)
+        ratios = {}
+        for name, result in results.items():
+            assert not result.unspecified.any()
+            error = np.abs(tensors[name] - result.value)
+            ratios[name] = np.where(error == 0, 0.0, error / np.sqrt(result.variance))
+    return ratios
+
+
+def rms(ratios: ops.Array) -> float:
+    return float(np.sqrt(np.square(ratios).mean()))
+
+
+def net(*layers: Node, channels: int = 8, size: int = 9) -> Graph:
+    """A graph from input x to the tensor of the last layer."""
+    last = layers[-1]
+    assert not isinstance(last, Config | Output)
+    return build([Config(), Input("x", channels, size, size), *layers, Output(last.to_tensor)])
+
+
+def conv3(source: str, to: str, channels: int) -> Conv:
+    return Conv(source, to, channels, 3, 3, padding_h=1, padding_w=1)
+
+
+def relu(source: str, to: str, slope: float = 0.0) -> Activation:
+    return Activation(source, to, "ReLU", slope)
+
+
+def residual(blocks: int) -> list[Node]:
+    layers: list[Node] = [conv3("x", "r0", 8)]
+    for i in range(blocks):
+        layers += [conv3(f"r{i}", f"c{i}", 8), BatchNorm(f"c{i}", f"b{i}"), relu(f"b{i}", f"a{i}")]
+        layers += [conv3(f"a{i}", f"d{i}", 8), Add(f"d{i}", f"r{i}", f"s{i}"), relu(f"s{i}", f"r{i + 1}")]
+    return layers
+
+
+def dense(blocks: int) -> list[Node]:
+    layers: list[Node] = []
+    source = "x"
+    for i in range(blocks):
+        layers += [BatchNorm(source, f"b{i}"), relu(f"b{i}", f"a{i}"), conv3(f"a{i}", f"c{i}", 4)]
+        layers += [Concat(source, f"c{i}", f"k{i}")]
+        source = f"k{i}"
+    return layers
+
+
+def doubling(kind: type[Add | Concat], times: int) -> list[Node]:
+    """One rounding that reaches everything: x scaled by one channel's filter, then added or joined to itself."""
+    layers: list[Node] = [Conv("x", "t0", 2, 1, 1), relu("t0", "v0", -0.3)]
+    for i in range(times):
+        layers += [relu(f"v{i}", f"u{i}", 0.7), kind(f"v{i}", f"u{i}", f"v{i + 1}")]
+    return [*layers, Conv(f"v{times}", "y", 3, 1, 1)]
+
+
+NETS = {
+    "head": net(
+        conv3("x", "c", 16),
+        BatchNorm("c", "b"),
+        relu("b", "a", 0.1),
+        Pooling("a", "p", "Max3x3Stride2"),
+        Pooling("p", "g", "AvgGlobal"),
+        FullyConnected("g", "f", 10),
+        Softmax("f", "s"),
+    ),
+    "residual": net(*residual(6)),
+    "dense": net(*dense(5)),
+    "sums": net(*doubling(Add, 6), channels=1),
+    "copies": net(*doubling(Concat, 4), channels=1),
+    "depthwise": net(
+        Conv("x", "c", 8, 3, 3, groups=8), BatchNorm("c", "b"), Pooling("b", "p", "Avg3x3Stride2", 1, 1)
+    ),
+    "shifted": net(BatchNorm("x", "b"), Pooling("b", "g", "AvgGlobal"), size=40),
+    "mean": net(Conv("x", "c", 3, 1, 1), Pooling("c", "g", "AvgGlobal"), channels=1, size=56),
+    "wide": net(Conv("x", "c", 40, 3, 3), BatchNorm("c", "b"), Softmax("b", "s"), channels=64, size=5),
+}
+
+
+@pytest.mark.parametrize("style", STYLES, ids=lambda s: f"{s.order}-{'fma' if s.fused else 'fold'}")
+@pytest.mark.parametrize("kind", DATA)
+@pytest.mark.parametrize("name", NETS)
+def test_errors_are_a_few_sigma(name: str, kind: str, style: Style) -> None:
+    rng = np.random.default_rng(7)
+    graph = NETS[name]
+    for tensor, ratios in deviations(
+        graph, random_params(graph, rng), random_inputs(graph, rng, kind), style
+    ).items():
+        assert ratios.max() < LIMIT, tensor
+
+
+@pytest.mark.parametrize("channels", [1, 4, 16, 64, 512])
+@pytest.mark.parametrize("kind", ["gaussian", "positive"])
+def test_sigma_is_no_pessimist(channels: int, kind: str) -> None:
+    rng = np.random.default_rng(channels)
+    graph = net(conv3("x", "c", 16), BatchNorm("c", "b"), relu("b", "a"), conv3("a", "d", 16), channels=channels)
+    ratios = deviations(graph, random_params(graph, rng), random_inputs(graph, rng, kind), Style())
+    for tensor in ("c", "b", "d"):
+        assert 0.3 < rms(ratios[tensor]) < 1.0
+
+
+def test_sigma_stays_in_touch_over_forty_layers() -> None:
+    rng = np.random.default_rng(3)
+    graph = net(*residual(20))
+    ratios = deviations(graph, random_params(graph, rng), random_inputs(graph, rng, "gaussian"), Style())
+    assert 0.1 < rms(ratios["r20"]) < 1.0
+
+
+@pytest.mark.parametrize("channels", [1, 16, 512])
+def test_a_dropped_tap_is_far_outside(channels: int) -> None:
+    rng = np.random.default_rng(channels)
+    graph = net(conv3("x", "y", 16), channels=channels)
+    params, inputs = random_params(graph, rng), random_inputs(graph, rng, "gaussian")
+    right = reference.run(graph, params, inputs)["y"]
+    params["yWeights"][:, 0, 1, 1] = 0
+    wrong = reference.run(graph, params, inputs)["y"]
+    assert np.median(np.abs(wrong.value - right.value) / np.sqrt(right.variance)) > 100
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
+    """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
+    layers: list[Node] = []
+    for i, choice in enumerate(choices):
+        source, to, other = f"t{i - 1}" if i else "x", f"t{i}", f"t{i // 2 - 1}" if i >= 2 else "x"
+        table: tuple[Node, ...] = (
+            conv3(source, to, 4),
+            Conv(source, to, 4, 1, 1),
+            Conv(source, to, 4, 3, 3, padding_h=1, padding_w=1, groups=4),
+            BatchNorm(source, to),
+            relu(source, to),
+            relu(source, to, -0.5),
+            Add(source, other, to),
+            Add(source, source, to),
+            Softmax(source, to),
+            Add(other, source, to),
+        )
+        layers.append(table[choice])
+    graph = build([Config(), Input("x", 4, 4, 4), *layers, *used(layers)])
+    rng = np.random.default_rng(len(choices))
+    for ratios in deviations(graph, random_params(graph, rng), random_inputs(graph, rng, kind), style).values():
+        assert ratios.max() < LIMIT
+
+
+def used(layers: list[Node]) -> list[Output]:
+    """An Output for the last tensor; all others are read by the next layer."""
+    last = layers[-1]
+    assert not isinstance(last, Config | Output)
+    return [Output(last.to_tensor)]
+
+
+def test_a_branch_of_relu_near_its_kink() -> None:
+    x = np.array([1e-9, 1.0, -1.0, -1e-9]).reshape(4, 1, 1)
+    before = np.full(x.shape, 1e-14)
+    steep = reference.variance.activation(x, before, Activation("x", "y", "ReLU", -3.0))
+    np.testing.assert_allclose(steep.ravel(), [9e-14, 1e-14, 9e-14, 9e-14], rtol=0.3)
+    flat = reference.variance.activation(x, before, Activation("x", "y", "ReLU", 0.0))
+    np.testing.assert_allclose(flat.ravel(), [1e-14, 1e-14, 0, 1e-14])
+
+
+def test_only_contenders_matter_to_a_maximum() -> None:
+    x = np.array([[[1.0, 1.001], [-5.0, 0.0]]])
+    before = np.array([[[1e-6, 1e-8], [1e-2, 1e-3]]])
+    for kind in ("Max2x2Stride2", "MaxGlobal"):
+        node = Pooling("x", "y", kind)
+        assert reference.variance.pooling(x, before, ops.pooling(x, node), node).item() == 1e-6
+
+
+def test_rounding_of_a_layer_widens_its_variance_only() -> None:
+    rng = np.random.default_rng(0)
+    graph = net(conv3("x", "c", 4), relu("c", "y"))
+    params, inputs = random_params(graph, rng), random_inputs(graph, rng, "gaussian")
+    half = {"c": reference.Rounding(weight_error=2.0**-11, weight_floor=2.0**-14)}
+    plain = reference.run(graph, params, inputs)["y"]
+    coarse = reference.run(graph, params, inputs, rounding=half)["y"]
+    np.testing.assert_array_equal(plain.value, coarse.value)
+    # fp16 weights really are off by about that much.
+    rounded = {n: a.astype(np.float16).astype(F) if n == "cWeights" else a for n, a in params.items()}
+    error = np.abs(reference.run(graph, rounded, inputs)["y"].value - plain.value)
+    ratios = error[plain.value > 0] / np.sqrt(coarse.variance[plain.value > 0])
+    assert 0.2 < rms(ratios) < 1.5
+    assert ratios.max() < LIMIT
