@@ -16,6 +16,7 @@ from nn512.passes.program import (
     FullyConnectedOp,
     LoadOp,
     Op,
+    PadOp,
     PoolOp,
     RelayoutOp,
     SoftmaxOp,
@@ -44,5 +45,7 @@ def emit_layer(op: Op, context: Context) -> LayerCode:
             return copying.emit_concat(op, context)
         case RelayoutOp():
             return copying.emit_relayout(op, context)
+        case PadOp():
+            return copying.emit_pad(op, context)
         case _:
             assert_never(op)

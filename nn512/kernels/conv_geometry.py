@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from nn512.graph.nodes import Conv, Shape
+
+
+TILE_PIXELS = 14
 
 
 class Run(NamedTuple):
@@ -31,11 +35,15 @@ class Axis:
     dilation: int
 
 
-def axes(node: Conv, source: Shape, result: Shape) -> tuple[Axis, Axis]:
-    """Rows and columns of a convolution; a pointwise one becomes a single row."""
-    if (node.filter_h, node.filter_w, node.stride_h, node.stride_w) == (1, 1, 1, 1) and not (
-        node.padding_h or node.padding_w
-    ):
+def axes(node: Conv, source: Shape, result: Shape, *, padded: bool = False) -> tuple[Axis, Axis]:
+    """Rows and columns of a convolution; a pointwise one becomes a single row.
+
+    `padded` says that `source` has the padding around it already.
+    """
+    if padded:
+        node = dataclasses.replace(node, padding_h=0, padding_w=0)
+    taps_and_strides = (node.filter_h, node.filter_w, node.stride_h, node.stride_w)
+    if taps_and_strides == (1, 1, 1, 1) and not (node.padding_h or node.padding_w):
         return Axis(1, 1, 1, 1, 0, 1), Axis(source.pixels, result.pixels, 1, 1, 0, 1)
     rows = Axis(source.height, result.height, node.filter_h, node.stride_h, node.padding_h, node.dilation_h)
     columns = Axis(source.width, result.width, node.filter_w, node.stride_w, node.padding_w, node.dilation_w)
@@ -61,9 +69,15 @@ def pixel_tiles(axis: Axis, limit: int) -> tuple[PixelTile, ...]:
 
 
 def _runs(axis: Axis, start: int, size: int) -> tuple[Run, ...]:
+    if not axis.padding:
+        return (Run(0, axis.taps, 0, size),)
     runs: list[Run] = []
-    for tap in range(axis.taps):
-        origin = start * axis.stride - axis.padding + tap * axis.dilation  # column that pixel 0 of the tile sees
+    first = start * axis.stride - axis.padding  # column under tap 0 for the first pixel, and for the last one
+    last = first + (size - 1) * axis.stride
+    begin = max(0, -(last // axis.dilation))
+    end = min(axis.taps, -((first - axis.size) // axis.dilation))
+    for tap in range(begin, end):
+        origin = first + tap * axis.dilation
         low = min(size, max(0, -(origin // axis.stride)))
         high = min(size, max(0, -((origin - axis.size) // axis.stride)))
         if low >= high:
@@ -73,6 +87,15 @@ def _runs(axis: Axis, start: int, size: int) -> tuple[Run, ...]:
         else:
             runs.append(Run(tap, tap + 1, low, high))
     return tuple(runs)
+
+
+def edge_variants(node: Conv, source: Shape, result: Shape) -> int | None:
+    """How many different kinds of tiles a row has; None where one of them sees nothing but padding."""
+    _, columns = axes(node, source, result)
+    tiles = pixel_tiles(columns, TILE_PIXELS)
+    if not all(tile.runs for tile in tiles):
+        return None
+    return len({(tile.size, tile.runs) for tile in tiles})
 
 
 def repeats(tiles: Sequence[PixelTile]) -> list[tuple[int, PixelTile, int]]:

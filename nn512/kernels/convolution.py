@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_geometry import PixelTile, axes, pixel_tiles, repeats
+from nn512.kernels.conv_geometry import TILE_PIXELS, PixelTile, axes, pixel_tiles, repeats
 from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine
 from nn512.kernels.epilogue import chain
 from nn512.kernels.layer import Context, LayerCode, WeightField, begin_step, declare_tensor, step_signature
@@ -23,7 +23,6 @@ from nn512.kernels.packing import Channel, begin_pack, each_channel, fold, pack_
 from nn512.passes.program import ConvOp
 from nn512.plan.layout import Layout, blocks_of
 
-TILE_PIXELS = 14
 PANEL_BLOCKS = 2
 
 
@@ -54,7 +53,7 @@ class _ConvLayer:
         self.result = context.places[self.branch.writes]
         self.chain = chain(self.branch.epilogue)
         self.name = self.branch.writes
-        self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape)
+        self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape, padded=op.padded)
         self.flat = self.result.shape.height > self.rows.out  # the picture as one row
         self.clipped = self.rows.taps > 1 or self.rows.padding > 0
         self.tiles = pixel_tiles(self.columns, TILE_PIXELS)

@@ -1,11 +1,11 @@
-"""Layers that only move data: concatenation by copying, and a change of layout."""
+"""Layers that only move data: concatenation by copying, a change of layout, a copy with zeros around it."""
 
 from __future__ import annotations
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.kernels.layer import Context, LayerCode, begin_step, declare_tensor, step_signature
-from nn512.passes.program import ConcatOp, RelayoutOp
+from nn512.passes.program import ConcatOp, PadOp, RelayoutOp
 
 
 def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
@@ -78,4 +78,30 @@ def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
         items=len(result.layout.blocks),
         code=writer.text(),
         edge_classes=(f"relayout {len(source.layout.segments)} to {len(result.layout.segments)} segments",),
+    )
+
+
+def emit_pad(op: PadOp, context: Context) -> LayerCode:
+    """Copy every row to the middle of a wider one, between rows of zeros."""
+    source, result = context.places[op.source], context.places[op.writes]
+    rows = result.shape.height
+    to, row = names.local(op.writes), f"{names.local(op.source)}[block][y - {op.rows}]"
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, op.writes)):
+        begin_step(writer, context.prefix)
+        writer.line(declare_tensor(source, written=False))
+        writer.line(declare_tensor(result, written=True))
+        with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
+            writer.line(f"const ptrdiff_t block = item / {rows}, y = item % {rows};")
+            writer.line(f"memset({to}[block][y], 0, sizeof {to}[block][y]);")
+            writer.line(f"if (y >= {op.rows} && y < {op.rows + source.shape.height})")
+            with writer.indented():
+                writer.line(f"memcpy({to}[block][y][{op.columns}], {row}, sizeof {row});")
+    return LayerCode(
+        name=op.writes,
+        kernel="pad",
+        algorithm="copy with zeros around it",
+        items=len(result.layout.blocks) * rows,
+        code=writer.text(),
+        edge_classes=(f"pad channel tail {source.shape.channels % 16}",),
     )

@@ -63,11 +63,15 @@ class ConvBranch:
 
 @dataclass(frozen=True, slots=True)
 class ConvOp:
-    """Convolutions of the same geometry that read the same tensor; `prologue` is applied to what they read."""
+    """Convolutions of the same geometry that read the same tensor; `prologue` is applied to what they read.
+
+    `padded` says that the source has the padding around it already (the planner's doing).
+    """
 
     source: str
     prologue: tuple[Step, ...]
     branches: tuple[ConvBranch, ...]
+    padded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +131,18 @@ class RelayoutOp:
     writes: str
 
 
+@dataclass(frozen=True, slots=True)
+class PadOp:
+    """The same tensor with zeros around every channel; only the planner makes these, for convolutions."""
+
+    source: str
+    rows: int
+    columns: int
+    writes: str
+
+
 Op: TypeAlias = (
-    LoadOp | StoreOp | ConvOp | FullyConnectedOp | PoolOp | SoftmaxOp | ElementwiseOp | ConcatOp | RelayoutOp
+    LoadOp | StoreOp | ConvOp | FullyConnectedOp | PoolOp | SoftmaxOp | ElementwiseOp | ConcatOp | RelayoutOp | PadOp
 )
 
 
@@ -152,7 +166,7 @@ def steps_of(op: Op) -> tuple[Step, ...]:
             return (*op.prologue, *op.epilogue)
         case ElementwiseOp():
             return op.steps
-        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp() | RelayoutOp():
+        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp() | RelayoutOp() | PadOp():
             return ()
         case _:
             assert_never(op)
@@ -166,7 +180,7 @@ def tensors_read(op: Op) -> tuple[str, ...]:
             return ()
         case ConcatOp():
             return op.sources
-        case StoreOp() | ConvOp() | FullyConnectedOp() | PoolOp() | SoftmaxOp() | ElementwiseOp() | RelayoutOp():
+        case StoreOp() | ConvOp() | FullyConnectedOp() | PoolOp() | SoftmaxOp() | ElementwiseOp() | RelayoutOp() | PadOp():
             return (op.source, *operands)
         case _:
             assert_never(op)
@@ -179,7 +193,7 @@ def tensors_written(op: Op) -> tuple[str, ...]:
             return ()
         case ConvOp():
             return tuple(branch.writes for branch in op.branches)
-        case LoadOp() | FullyConnectedOp() | PoolOp() | SoftmaxOp() | ElementwiseOp() | ConcatOp() | RelayoutOp():
+        case LoadOp() | FullyConnectedOp() | PoolOp() | SoftmaxOp() | ElementwiseOp() | ConcatOp() | RelayoutOp() | PadOp():
             return (op.writes,)
         case _:
             assert_never(op)
@@ -201,7 +215,7 @@ def nodes_of(op: Op) -> tuple[Layer | Input | Output, ...]:
             return (*(s.node for s in op.prologue), op.node, *(s.node for s in op.epilogue))
         case ElementwiseOp():
             return tuple(step.node for step in op.steps)
-        case RelayoutOp():
+        case RelayoutOp() | PadOp():
             return ()
         case _:
             assert_never(op)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from nn512.graph.nodes import Shape
+from nn512.kernels.conv_geometry import edge_variants
 from nn512.passes.program import (
     ConcatOp,
     ConvOp,
@@ -16,6 +17,7 @@ from nn512.passes.program import (
     FullyConnectedOp,
     LoadOp,
     Op,
+    PadOp,
     PoolOp,
     Program,
     RelayoutOp,
@@ -27,6 +29,11 @@ from nn512.passes.program import (
 )
 from nn512.plan.arena import Arena, Buffer, place
 from nn512.plan.layout import Layout
+
+
+# Tiles at the left and right edge of a picture have routines of their own; with more than this many (a wide filter
+# under wide padding) the code would grow out of hand, and a padded copy of the tensor is the better way.
+MOST_EDGE_VARIANTS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,8 @@ def make_plan(program: Program) -> Plan:
     shapes: dict[str, Shape] = dict(program.shapes)
     ops: list[Op] = []
     for op in program.ops:
-        ops.extend(_with_layouts(op, layouts, shapes))
+        for piece in _with_padding(op, shapes):
+            ops.extend(_with_layouts(piece, layouts, shapes))
     lifetimes = _lifetimes(ops)
     buffers = [
         Buffer(name, len(layouts[name].blocks) * shapes[name].pixels, first, last)
@@ -70,6 +78,21 @@ def make_plan(program: Program) -> Plan:
         for b in buffers
     }
     return Plan(program, tuple(ops), MappingProxyType(tensors), arena)
+
+
+def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
+    """The operation, after a copy with zeros around it where tiles at the edges would need too many routines."""
+    if not isinstance(op, ConvOp):
+        return [op]
+    node = op.branches[0].node
+    variants = edge_variants(node, shapes[op.source], shapes[op.branches[0].writes])
+    if variants is not None and variants <= MOST_EDGE_VARIANTS:
+        return [op]
+    shape = shapes[op.source]
+    name = f"{op.source}_padded_for_{op.branches[0].writes}"
+    shapes[name] = Shape(shape.channels, shape.height + 2 * node.padding_h, shape.width + 2 * node.padding_w)
+    pad = PadOp(op.source, node.padding_h, node.padding_w, name)
+    return [pad, dataclasses.replace(op, source=name, padded=True)]
 
 
 def _with_layouts(op: Op, layouts: dict[str, Layout], shapes: dict[str, Shape]) -> list[Op]:
@@ -86,7 +109,7 @@ def _with_layouts(op: Op, layouts: dict[str, Layout], shapes: dict[str, Shape]) 
                 layouts[branch.writes] = natural(branch.writes)
         case FullyConnectedOp():
             layouts[op.writes] = natural(op.writes)
-        case PoolOp() | SoftmaxOp() | ElementwiseOp() | RelayoutOp():
+        case PoolOp() | SoftmaxOp() | ElementwiseOp() | RelayoutOp() | PadOp():
             layouts[op.writes] = layouts[op.source]
         case ConcatOp():
             first, second = (layouts[name] for name in op.sources)
@@ -123,7 +146,7 @@ def _resolve_clashes(op: Op, layouts: dict[str, Layout], shapes: dict[str, Shape
             op = dataclasses.replace(op, epilogue=aligned(op.epilogue, op.writes))
         case ElementwiseOp():
             op = dataclasses.replace(op, steps=aligned(op.steps, op.writes))
-        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp() | RelayoutOp():
+        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp() | RelayoutOp() | PadOp():
             pass
         case _:
             assert_never(op)
