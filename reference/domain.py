@@ -40,7 +40,7 @@ def out_of_range(value: Array, variance: Array) -> Mask:
 
 def sum_peak(x: Array, weights: npt.NDArray[np.floating], biases: Array) -> float:
     """Bound on every partial sum, weight and bias of a convolution or fully connected layer."""
-    largest_filter = max(float(np.abs(row).sum(dtype=np.float64)) for row in weights)
+    largest_filter = max(float(finite_magnitude(row).sum()) for row in weights)
     return max(peak(x) * largest_filter + peak(biases), peak(weights))
 
 
@@ -85,11 +85,23 @@ def batch_norm(unspecified: Mask, factor: Array, shift: Array, before: float) ->
     return unspecified | ~(usable & fits)
 
 
-def add(x1: Array, x2: Array, unspecified: tuple[Mask, Mask], peaks: tuple[float, float]) -> Mask:
-    """Elements with an unspecified summand or where one summand may make the accumulation behind the other overflow."""
+def add(
+    x1: Array,
+    x2: Array,
+    unspecified: tuple[Mask, Mask],
+    peaks: tuple[float, float],
+    accumulated: tuple[float, float],
+) -> Mask:
+    """Elements with an unspecified summand or where the sum, or the accumulation behind a summand, may overflow.
+
+    `peaks` bound the summands; `accumulated` are the same for those that are accumulations, into which the other
+    summand may have been fused, and 0 for others.
+    """
     mask = unspecified[0] | unspecified[1]
     if sum(peaks) > SAFE:
-        mask = mask | (finite_magnitude(x1) + peaks[1] > SAFE) | (finite_magnitude(x2) + peaks[0] > SAFE)
+        magnitudes = finite_magnitude(x1), finite_magnitude(x2)
+        largest = np.maximum(magnitudes[0] + accumulated[1], magnitudes[1] + accumulated[0])
+        mask = mask | (np.maximum(largest, sum(magnitudes)) > SAFE)
     return mask
 
 

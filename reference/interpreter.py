@@ -235,7 +235,9 @@ def _add(layer: Add, x1: _Tensor, x2: _Tensor) -> _Tensor:
     correlated = bool(x1.origins & x2.origins)
     terms = (x1.terms, x2.terms)
     after = variance.add(x1.value, x2.value, (x1.variance, x2.variance), terms, correlated=correlated)
-    unspecified = domain.add(x1.value, x2.value, (x1.unspecified, x2.unspecified), (x1.peak, x2.peak))
+    peaks = (x1.peak, x2.peak)
+    accumulated = (x1.peak if x1.terms else 0.0, x2.peak if x2.terms else 0.0)
+    unspecified = domain.add(x1.value, x2.value, (x1.unspecified, x2.unspecified), peaks, accumulated)
     return _finish(layer, [x1, x2], y, after, unspecified, terms=max(terms), peak=x1.peak + x2.peak)
 
 

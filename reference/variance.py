@@ -70,7 +70,7 @@ def fully_connected(
 
 
 def batch_norm(x: Array, before: Array, y: Array, factor: Array, means: Array, shift: Array, terms: int) -> Array:
-    """Variance of x * factor + shift; factor = scale / sqrt(variance + epsilon), shift - mean * factor in place of shift.
+    """Variance of x * factor + shift: factor = scale / sqrt(variance + epsilon), shift = the given one - mean * factor.
 
     The factor has three roundings (sum and root count half and one, division one; relative variance u^2 covers
     these), the shift is rounded, and where the two cancel their errors do not: they count relative to |x factor|,
@@ -123,9 +123,9 @@ def pooling(x: Array, before: Array, y: Array, node: Pooling) -> Array:
     those within REACH of their own and the winner's sigmas; elements far below have no say, however inaccurate they
     are.
 
-    Average of n cells: (sum of sigmas / n)^2, valid for any correlation, as neighbouring pixels share errors: those of
-    rounded weights and factors, and all errors where the image is constant. To this the accumulation of n terms x/n (the
-    repeated ones count for more, see `_repeats`) and two roundings, of 1/n and of the product.
+    Average of n cells: (sum of sigmas / n)^2, valid for any correlation, as neighbouring pixels share errors: those
+    of rounded weights and factors, and all errors where the image is constant. To this the accumulation of n terms
+    x/n (the repeated ones count for more, see `_repeats`) and two roundings, of 1/n and of the product.
     """
     if node.is_max:
         return _max_pooling(x, before, node)
@@ -177,8 +177,8 @@ def _repeats(terms: Array, axis: int) -> Array:
     """How often the most frequent non-zero value stands among the terms of a sum along `axis`.
 
     Equal terms are rounded alike as long as the sum keeps its exponent: m of them have m times one error, not sqrt(m)
-    times, so the variance of the accumulation grows by up to m. Values count as equal when they are to float32, as their
-    float64 sums may have been taken in different orders.
+    times, so the variance of the accumulation grows by up to m. Values count as equal when they are to float32, as
+    their float64 sums may have been taken in different orders.
     """
     ordered = np.sort(terms.astype(np.float32), axis=axis)
     ordered = np.moveaxis(ordered, axis, 0)

@@ -65,7 +65,7 @@ STYLES = [
 
 
 def accumulate(columns: Single, weights: Single, start: Single, style: Style) -> Single:
-    """start + weights (K x N) times columns (N x P) in float32, one product after the other: K x P."""
+    """Start + weights (K x N) times columns (N x P) in float32, one product after the other: K x P."""
     terms = np.arange(len(columns))
     if style.order == "reverse":
         terms = terms[::-1]
@@ -187,7 +187,9 @@ def random_inputs(graph: Graph, rng: np.random.Generator, kind: str) -> dict[str
     return {node.to_tensor: DATA[kind](rng, graph.shapes[node.to_tensor]).astype(F) for node in graph.inputs}
 
 
-def deviations(graph: Graph, params: dict[str, Single], inputs: dict[str, Single], style: Style) -> dict[str, ops.Array]:
+def deviations(
+    graph: Graph, params: dict[str, Single], inputs: dict[str, Single], style: Style
+) -> dict[str, ops.Array]:
     """|error| / sigma of every element of every computed tensor."""
     names = [layer.to_tensor for layer in graph.layers]
     results = reference.run(graph, params, inputs, keep=names)
@@ -260,9 +262,7 @@ NETS = {
     "dense": net(*dense(5)),
     "sums": net(*doubling(Add, 6), channels=1),
     "copies": net(*doubling(Concat, 4), channels=1),
-    "depthwise": net(
-        Conv("x", "c", 8, 3, 3, groups=8), BatchNorm("c", "b"), Pooling("b", "p", "Avg3x3Stride2", 1, 1)
-    ),
+    "depthwise": net(Conv("x", "c", 8, 3, 3, groups=8), BatchNorm("c", "b"), Pooling("b", "p", "Avg3x3Stride2", 1, 1)),
     "shifted": net(BatchNorm("x", "b"), Pooling("b", "g", "AvgGlobal"), size=40),
     "mean": net(Conv("x", "c", 3, 1, 1), Pooling("c", "g", "AvgGlobal"), channels=1, size=56),
     "wide": net(Conv("x", "c", 40, 3, 3), BatchNorm("c", "b"), Softmax("b", "s"), channels=64, size=5),
@@ -275,9 +275,7 @@ NETS = {
 def test_errors_are_a_few_sigma(name: str, kind: str, style: Style) -> None:
     rng = np.random.default_rng(7)
     graph = NETS[name]
-    for tensor, ratios in deviations(
-        graph, random_params(graph, rng), random_inputs(graph, rng, kind), style
-    ).items():
+    for tensor, ratios in deviations(graph, random_params(graph, rng), random_inputs(graph, rng, kind), style).items():
         assert ratios.max() < LIMIT, tensor
 
 
