@@ -3,10 +3,11 @@
 A meaning takes one value per parameter of the signature and returns what the intrinsic returns:
 
     __m512, __m256, __m128   float32 arrays of 16, 8, 4 lanes
+    __m128d                  float64 array of 2 lanes
     __m512i                  int32 array of 16 lanes
     __m256i                  float16 array of 16 lanes (its only use is as 16 half floats)
     __mmask16                bool array of 16 lanes
-    float, int, unsigned     a number
+    float, double, int       a number (unsigned too)
     a pointer                the memory it points to as an array of elements (float32; float16 behind `__m256i *`)
 
 An intrinsic that stores has C result `void` and a meaning that returns the memory afterwards. `nn512/soft/immintrin.h`
@@ -25,7 +26,7 @@ import numpy as np
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Meaning: TypeAlias = Callable[..., Any]
 
-TYPES = ("__m128", "__m256", "__m256i", "__m512", "__m512i", "__mmask16")
+TYPES = ("__m128", "__m128d", "__m256", "__m256i", "__m512", "__m512i", "__mmask16")
 
 CONSTANTS = {
     "_CMP_EQ_OQ": 0,
@@ -290,6 +291,9 @@ _ROWS = (
     _row("__m512 _mm512_mul_ps(__m512 a, __m512 b)", np.multiply),
     _row("__m512 _mm512_div_ps(__m512 a, __m512 b)", np.divide),
     _row("__m512 _mm512_sqrt_ps(__m512 a)", np.sqrt),
+    _row("__m128d _mm_set1_pd(double x)", lambda x: np.full(2, x)),
+    _row("__m128d _mm_sqrt_pd(__m128d a)", np.sqrt),
+    _row("double _mm_cvtsd_f64(__m128d a)", lambda a: a[0]),
     _row("__m512 _mm512_min_ps(__m512 a, __m512 b)", _minimum),
     _row("__m512 _mm512_max_ps(__m512 a, __m512 b)", _maximum),
     _row("__m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c)", fma),

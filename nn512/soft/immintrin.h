@@ -39,6 +39,7 @@ typedef struct { soft_i4 part[4]; } __m512i;
 typedef struct { soft_f4 part[2]; } __m256;
 typedef struct { soft_i4 part[2]; } __m256i;
 typedef struct { soft_f4 part[1]; } __m128;
+typedef struct { double at[2]; } __m128d;
 typedef uint16_t __mmask16;
 
 /* The same as arrays of lanes. */
@@ -266,32 +267,52 @@ SOFT_INLINE __m512 _mm512_mask_max_ps(__m512 src, __mmask16 k, __m512 a, __m512 
     return _mm512_mask_mov_ps(src, k, _mm512_max_ps(a, b));
 }
 
-/* Square root of one float in integers, digit by digit, so that no math library is needed. */
-SOFT_CALL float soft_sqrt(float x) {
-    uint32_t mantissa = soft_bits(x) & 0x7fffff;
-    int exponent = (int)(soft_bits(x) >> 23 & 0xff);
+/* Square root, rounded once: digit by digit in integers, so that no math library is needed. */
+SOFT_CALL double soft_sqrt(double x) {
+    const uint64_t one = (uint64_t)1 << 52;
+    uint64_t rest = soft_bits64(x) & (one - 1);
+    int exponent = (int)(soft_bits64(x) >> 52 & 2047);
     if (x != x) return x + x;
-    if (x == 0.0f || x == __builtin_inff()) return x;
-    if (x < 0.0f) return soft_float(0xffc00000); /* the hardware's NaN for an invalid operation */
+    if (x == 0.0 || x == __builtin_inf()) return x;
+    if (x < 0.0) return soft_double((uint64_t)0xfff8 << 48); /* the hardware's NaN for an invalid operation */
     if (exponent)
-        mantissa |= 0x800000;
+        rest |= one;
     else
-        for (exponent = 1; !(mantissa & 0x800000); exponent--) mantissa <<= 1;
-    /* x = mantissa * 2^(exponent - 150); the root of mantissa * 2^26 (or 2^27) has 25 bits: 24 and the one to round by. */
-    const int odd = (exponent - 150) & 1;
-    const uint64_t square = (uint64_t)mantissa << (25 + !odd);
-    uint64_t root = 0;
-    for (uint64_t bit = 1 << 25; bit; bit >>= 1)
-        if ((root | bit) * (root | bit) <= square) root |= bit;
-    const int scale = (exponent - 150 - 25 - !odd) / 2; /* root * 2^scale, truncated; the remainder breaks every tie */
-    const double twice = (double)(2 * root + (root * root != square));
-    return (float)(twice * soft_double((uint64_t)(1023 + scale - 1) << 52));
+        for (exponent = 1; !(rest & one); exponent--) rest <<= 1;
+    exponent -= 1023; /* x = rest * 2^(exponent - 52) */
+    if (exponent & 1) {
+        rest <<= 1;
+        exponent--;
+    }
+    /* Root = sqrt(rest * 2^52) in 53 bits, then one bit more to round by; twice is 2 * root + that bit. */
+    uint64_t twice = 0, tried = 0;
+    rest <<= 1;
+    for (uint64_t bit = one << 1; bit; bit >>= 1) {
+        if (tried + bit <= rest) {
+            rest -= tried + bit;
+            tried += 2 * bit;
+            twice += bit;
+        }
+        rest <<= 1;
+    }
+    /* A root never lies exactly between two doubles, so the last bit rounds; the carry may reach the exponent. */
+    const uint64_t root = (twice >> 1) + (twice & 1);
+    return soft_double(((uint64_t)(exponent / 2 + 1022) << 52) + root);
 }
 
+/* Rounding twice is right here: a double has more than twice the bits of a float and two. */
 SOFT_CALL __m512 _mm512_sqrt_ps(__m512 a) {
     soft_floats x = soft_get(a);
-    SOFT_EACH x.at[i] = soft_sqrt(x.at[i]);
+    SOFT_EACH x.at[i] = (float)soft_sqrt(x.at[i]);
     return soft_put(x);
+}
+
+SOFT_INLINE __m128d _mm_set1_pd(double x) { const __m128d r = {{x, x}}; return r; }
+SOFT_INLINE double _mm_cvtsd_f64(__m128d a) { return a.at[0]; }
+
+SOFT_INLINE __m128d _mm_sqrt_pd(__m128d a) {
+    for (int i = 0; i < 2; i++) a.at[i] = soft_sqrt(a.at[i]);
+    return a;
 }
 
 /* Nearest (ties to even), down, up or towards zero, as the low bits of an immediate say; bit 2 asks for the current mode,

@@ -138,6 +138,15 @@ def draw(rng: np.random.Generator, row: Intrinsic, parameter: Parameter) -> np.n
         values = rng.integers(24, size=(CASES, 16), dtype=np.int32)
     elif parameter.type in {"__m512i", "int"}:
         values = rng.integers(-(1 << 31), 1 << 31, size=(CASES, 16), dtype=np.int32)
+    elif parameter.type in {"double", "__m128d"}:
+        bits = rng.integers(1 << 64, size=(CASES, 16), dtype=np.uint64)
+        special = rng.choice(SPECIAL, size=(CASES, 16)).view(np.float32).astype(np.float64).view(np.uint64)
+        # Squares of 26 bits have exact roots, their neighbours roots beside one.
+        whole = (rng.integers(1 << 26, size=(CASES, 16)).astype(np.float64) ** 2).view(np.uint64)
+        near = whole + rng.integers(-1, 2, size=(CASES, 16)).astype(np.uint64)
+        values = np.choose(rng.integers(4, size=(CASES, 16)), [bits, special, whole, near]).view(np.float64)
+        values = np.where(rng.integers(4, size=(CASES, 16)) > 0, np.abs(values), values)
+        values = np.where(np.isnan(values), np.nan, values)
     elif parameter.type == "__mmask16":
         values = rng.integers(1 << 16, size=(CASES, 1), dtype=np.uint16)
         values[:2] = [[0], [0xFFFF]]
@@ -156,7 +165,9 @@ NUMPY = {
     "__m256": (np.float32, 8),
     "__m256i": (np.float16, 16),
     "__m128": (np.float32, 4),
+    "__m128d": (np.float64, 2),
 }
+SCALARS = {"float": np.float32, "double": np.float64, "int": np.int32}
 
 
 def value(type_: str, slot: np.ndarray) -> object:
@@ -165,8 +176,9 @@ def value(type_: str, slot: np.ndarray) -> object:
         return slot.view(np.float16 if "__m256i" in type_ else np.float32)
     if type_ == "__mmask16":
         return np.unpackbits(slot[:2], bitorder="little").astype(bool)
-    if type_ in {"float", "int"}:
-        return slot[:4].view(np.float32 if type_ == "float" else np.int32)[0]
+    if type_ in SCALARS:
+        dtype = SCALARS[type_]
+        return slot.view(dtype)[0]
     dtype, lanes = NUMPY[type_]
     return slot.view(dtype)[:lanes]
 
@@ -174,8 +186,8 @@ def value(type_: str, slot: np.ndarray) -> object:
 def to_bytes(type_: str, result: object) -> np.ndarray:
     if type_ == "__mmask16":
         return np.packbits(np.asarray(result), bitorder="little")
-    if type_ == "float":
-        return np.array([result], np.float32).view(np.uint8)
+    if type_ in SCALARS:
+        return np.array([result], SCALARS[type_]).view(np.uint8)
     return np.ascontiguousarray(result).view(np.uint8)
 
 
@@ -211,8 +223,9 @@ def actual(library: ctypes.CDLL, row: Intrinsic, immediate: int | None, slots: l
 def same(row: Intrinsic, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Per case: whether both results agree, any NaN being as good as any other where arithmetic made it."""
     equal = left == right
-    if row.result in {"__m512", "float"} and not BIT_EXACT.search(row.name):
-        a, b = (np.ascontiguousarray(x).view(np.float32) for x in (left, right))
+    if row.result in {"__m512", "__m128d", "float", "double"} and not BIT_EXACT.search(row.name):
+        wide = row.result in {"__m128d", "double"}
+        a, b = (np.ascontiguousarray(x).view(np.float64 if wide else np.float32) for x in (left, right))
         both = np.isnan(a) & np.isnan(b)
         return (equal.reshape(*both.shape, -1).all(axis=-1) | both).all(axis=1)
     return np.asarray(equal.all(axis=1))
