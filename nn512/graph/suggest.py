@@ -10,11 +10,18 @@ _MOST_NAMES = 5000
 
 
 def close_match(word: str, choices: Iterable[str]) -> str | None:
-    """The choice most like `word`, or None. For short lists of choices: the cost is one comparison each."""
+    """The choice that `word` begins, or that begins `word`, or is most like it; or None.
+
+    For short lists of choices: the cost is one comparison each.
+    """
     if len(word) > _LONGEST_WORD:
         return None
+    meant = word.casefold()
     folded = {choice.casefold(): choice for choice in choices}
-    matches = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    for candidate, choice in folded.items():
+        if min(len(meant), len(candidate)) >= 3 and (meant.startswith(candidate) or candidate.startswith(meant)):
+            return choice
+    matches = difflib.get_close_matches(meant, folded, n=1, cutoff=0.7)
     return folded[matches[0]] if matches else None
 
 

@@ -1,0 +1,138 @@
+"""Texts written to hurt. Each gets an error (or a graph) at once: what hangs or recurses fails the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nn512.errors import UsageError
+from nn512.graph import GraphError, load, parse, parser
+
+_LARGE = 4 << 20  # characters
+HEAD = "Config Input ToTensor=t0 Channels=1 Height=1 Width=1\n"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        " ",
+        "\n",
+        "#",
+        "#\n",
+        "a",
+        "a ",
+        "a\n",
+        "A ",
+        "=",
+        "a= ",
+        "\0",
+        "\x1b[A",
+        "é",
+        "é= ",
+        "Conv\n",
+        "Input ",
+        "\udcff",
+    ],
+)
+@pytest.mark.parametrize("head", ["", "Config ", "Config Prefix=", HEAD + "Conv "])
+def test_megabytes_of_nothing(head: str, piece: str) -> None:
+    with pytest.raises(GraphError) as caught:
+        parse(head + piece * (_LARGE // len(piece)))
+    assert len(str(caught.value)) < 50_000
+
+
+@pytest.mark.parametrize("piece", ["Prefix=a ", "Prefix = a ", "Prefix ", "=a ", "Prefx=a "])
+def test_megabytes_of_fields(piece: str) -> None:
+    with pytest.raises(GraphError):
+        parse("Config " + piece * (_LARGE // len(piece)))
+
+
+@pytest.mark.parametrize("field", ["ToChannels", "PaddingH", "FromTensor", "Colour"])
+def test_a_million_digits(field: str) -> None:
+    rest = " ".join(f"{name}=1" for name in ("ToChannels", "FilterH", "FilterW") if name != field)
+    with pytest.raises(GraphError) as caught:
+        parse(HEAD + f"Conv ToTensor=y {rest} {field}={'9' * 1_000_000}\nOutput FromTensor=y")
+    assert len(str(caught.value)) < 2000
+
+
+def _chain(length: int) -> list[str]:
+    return [f"Activation FromTensor=t{i} ToTensor=t{i + 1} Kind=ReLU\n" for i in range(length)]
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_long_chain(step: int) -> None:
+    graph = parse(HEAD + "".join(_chain(20_000)[::step]) + "Output FromTensor=t20000")
+    assert [layer.to_tensor for layer in graph.layers] == [f"t{i + 1}" for i in range(20_000)]
+
+
+def test_long_dead_chain() -> None:
+    with pytest.raises(GraphError, match=r"no node reads 't20000'.* and 19992 more lead only here"):
+        parse(HEAD + "".join(_chain(20_000)) + "Softmax FromTensor=t0 ToTensor=y Output FromTensor=y")
+
+
+def test_long_ring() -> None:
+    nodes = "".join(f"Add FromTensor1=t0 FromTensor2=r{(i + 1) % 20_000} ToTensor=r{i}\n" for i in range(20_000))
+    with pytest.raises(GraphError, match=r"a cycle: r1 -> r0 -> r19999 .*\(19990 more\) -> r1"):
+        parse(HEAD + nodes + "Output FromTensor=r0")
+
+
+def test_many_tangled_cycles() -> None:
+    nodes = "".join(
+        f"Add FromTensor1=r{i * 7919 % 5000} FromTensor2=r{i * 104_729 % 5000} ToTensor=r{i}\n" for i in range(5000)
+    )
+    with pytest.raises(GraphError, match="a cycle"):
+        parse(HEAD + nodes + "Output FromTensor=r1")
+
+
+def test_thousands_of_mistakes() -> None:
+    nodes = "".join(f"Softmax FromTensor=u{i} ToTensor=v{i}\n" for i in range(3000))
+    with pytest.raises(GraphError) as caught:
+        parse(HEAD + nodes + "Softmax FromTensor=t0 ToTensor=y Output FromTensor=y")
+    assert len(caught.value.diagnostics) == 1001
+    assert caught.value.diagnostics[-1].message == "stopped looking after 1,000 errors"
+
+
+def test_too_many_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parser.MOST_NODES >= 100_000
+    monkeypatch.setattr(parser, "MOST_NODES", 1000)
+    with pytest.raises(GraphError) as caught:
+        parse(HEAD + "Output FromTensor=t0\n" * 1000)
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.message, diagnostic.line) == ("the graph has more than 1,000 nodes", 1000)
+
+
+def test_too_large(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="larger than 16 MiB"):
+        parse(" " * ((16 << 20) + 1))
+    path = tmp_path / "large.graph"
+    with path.open("wb") as stream:
+        stream.truncate(1 << 40)  # sparse: reading all of it is not an option
+    with pytest.raises(UsageError, match="larger than 16 MiB"):
+        load(path)
+
+
+def test_endless_file() -> None:
+    with pytest.raises(UsageError, match="larger than 16 MiB"):
+        load("/dev/zero")
+
+
+@pytest.mark.parametrize("path", ["missing.graph", ".", "\0"])
+def test_unreadable_files(path: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot read"):
+        load(f"{tmp_path}/{path}")
+
+
+def test_load(tmp_path: Path) -> None:
+    path = tmp_path / "net.graph"
+    path.write_bytes(
+        b"\xef\xbb\xbf# caf\xe9\r\n" + (HEAD + "Softmax FromTensor=t0 ToTensor=y Output FromTensor=y").encode()
+    )
+    assert load(path).source.filename == str(path)
+    path.write_bytes(HEAD.encode() + b"Softmax FromTensor=t0 \xe9\n")
+    with pytest.raises(GraphError) as caught:
+        load(path)
+    first, *_ = (d for d in caught.value.diagnostics if "UTF-8" in d.message)
+    assert first.message == "the byte 0xE9 in column 23 is not UTF-8; graph files are plain ASCII text"
+    assert (first.line, first.column) == (2, 23)
+    str(caught.value).encode()
