@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import assert_never
 
 from fuzz.interface import Interface
 from fuzz.runners.base import Runner
@@ -101,20 +102,26 @@ def _feature_macros(source: str) -> str:
     )
 
 
-def _precompiled(runner: Runner, flags: Sequence[str], macros: str, cache: BuildCache) -> tuple[list[str], list[str]]:
-    """Options that use a precompiled <immintrin.h>, and a text that changes with it."""
+def _precompiled(runner: Runner, flags: Sequence[str], macros: str, cache: BuildCache) -> tuple[str, ...]:
+    """Options that use a precompiled <immintrin.h>; none where that does not build."""
     compiler = runner.compiler
-    files = {"start.h": macros + _PRECOMPILED}
-    output = "start.h.gch" if compiler.kind is CompilerKind.GCC else "start.h.pch"
-    arguments = [*flags, "-x", "c-header", "start.h"]
-    # Clang insists on the header it was made from, at the path it had then; so it gets the output alone.
-    keep = ("start.h",) if compiler.kind is CompilerKind.GCC else ()
+    text = {"start.h": macros + _PRECOMPILED}
+    depends = runner.depends
     try:
-        made = build(compiler, files, arguments, output, cache=cache, keep=keep, depends=runner.depends)
+        match compiler.kind:
+            case CompilerKind.GCC:
+                arguments = (*flags, "-x", "c-header", "start.h")
+                made = build(compiler, text, arguments, "start.h.gch", cache=cache, keep=("start.h",), depends=depends)
+                return ("-include", str(made.path.with_suffix("")))
+            case CompilerKind.CLANG:
+                # Standard input, because clang insists on finding a file again where it was.
+                arguments = (*flags, "-x", "c-header", "-")
+                made = build(compiler, text, arguments, "start.pch", cache=cache, stdin="start.h", depends=depends)
+                return ("-include-pch", str(made.path))
+            case _:
+                assert_never(compiler.kind)
     except BuildError:
-        return [], []
-    use = ["-include", str(made.path.with_suffix(""))] if keep else []
-    return use, ["precompiled", made.path.parent.name]
+        return ()
 
 
 def build_net(
@@ -136,38 +143,41 @@ def build_net(
     start = time.perf_counter()
     interface = Interface.of(graph) if isinstance(graph, Graph) else graph
     cache = fuzz_cache() if cache is None else cache
-    own_header = f"{interface.prefix}.h"
-    includes_header = re.search(rf'^[ \t]*#[ \t]*include[ \t]*[<"]{re.escape(own_header)}[>"]', source, re.MULTILINE)
-    source_name = f"{interface.prefix}.c"
-    sanitize = [flag for sanitizer in runner.sanitizers for flag in sanitizer.flags]
-    warnings = STRICT_FLAGS if strict else _WARNINGS
-    compile_flags = [*LANGUAGE_FLAGS, *runner.net_flags, *flags, *warnings]
-    use, depends = _precompiled(runner, compile_flags, _feature_macros(source), cache) if precompile else ([], [])
-    objects = _driver_objects(runner.compiler, sanitize, cache)
-    arguments = [
-        *compile_flags,
-        # For a source that includes its header with <>. After the system's, as a prefix may be "math".
-        *("-idirafter", "."),
-        *use,
-        "-pipe",
-        "nn512_unit.c",
-        *objects,
-        *(f"-Wl,--wrap={name}" for name in WRAPPED),
-        *(() if runner.sanitizers else _linker_flags(runner.compiler, cache)),
-        "-lm",
-    ]
+    own_header, source_name = f"{interface.prefix}.h", f"{interface.prefix}.c"
+    include = rf'^[ \t]*#[ \t]*include[ \t]*[<"]{re.escape(own_header)}[>"]'
+    includes_header = re.search(include, source, re.MULTILINE) is not None
     files = {
         own_header: header,
         source_name: source,
         "nn512_driver.h": _driver_texts()["nn512_driver.h"],
-        "nn512_unit.c": interface.shim(source_name, include_header=includes_header is None),
+        "nn512_unit.c": interface.shim(source_name, include_header=not includes_header),
     }
-    built = build(runner.compiler, files, arguments, "driver", cache=cache, depends=[*runner.depends, *depends])
+    compile_flags = (*LANGUAGE_FLAGS, *runner.net_flags, *flags, *(STRICT_FLAGS if strict else _WARNINGS))
+    sanitize = [flag for sanitizer in runner.sanitizers for flag in sanitizer.flags]
+    rest = (
+        # For a source that includes its header with <>. After the system's, as a prefix may be "math".
+        *("-idirafter", "."),
+        *("-pipe", "nn512_unit.c"),
+        *_driver_objects(runner.compiler, sanitize, cache),
+        *(f"-Wl,--wrap={name}" for name in WRAPPED),
+        *(() if runner.sanitizers else _linker_flags(runner.compiler, cache)),
+        "-lm",
+    )
+    started = _precompiled(runner, compile_flags, _feature_macros(source), cache) if precompile else ()
+    try:
+        arguments = (*compile_flags, *started, *rest)
+        built = build(runner.compiler, files, arguments, "driver", cache=cache, depends=runner.depends)
+    except BuildError:
+        # A precompiled header has its own reasons to fail: a system header has changed, its addresses are taken.
+        if not started:
+            raise
+        arguments = (*compile_flags, *rest)
+        built = build(runner.compiler, files, arguments, "driver", cache=cache, depends=runner.depends)
     return Executable(built.path, interface, runner, tuple(flags), built.warnings, time.perf_counter() - start)
 
 
 def check_header(graph: Graph | Interface, header: str, runner: Runner, cache: BuildCache | None = None) -> None:
-    """The header compiles on its own as C99 and C++98, even when included twice. Raises BuildError where it does not."""
+    """The header compiles on its own as C99 and C++98, also when included twice; BuildError where it does not."""
     prefix = graph.config.prefix if isinstance(graph, Graph) else graph.prefix
     cache = fuzz_cache() if cache is None else cache
     text = f'#include "{prefix}.h"\n#include "{prefix}.h"\n'

@@ -33,6 +33,9 @@ SOFT_INCLUDE = Path(__file__).resolve().parent / "soft"
 
 _MESSAGE_LIMIT = 64 << 10
 
+# Debian and its descendants may install clang under these names alone.
+_NUMBERED_CLANGS = tuple(f"clang-{version}" for version in range(24, 13, -1))
+
 
 class BuildError(Nn512Error):
     """The C compiler refused a source; `text` is what it wrote, `command` what was run."""
@@ -81,7 +84,8 @@ def find_compiler(command: str | None = None) -> Compiler:
 def find_compilers() -> tuple[Compiler, ...]:
     """Every compiler at hand: that of `find_compiler`, then gcc and clang where they are other programs."""
     found: dict[tuple[CompilerKind, str], Compiler] = {}
-    for command in (os.environ.get("CC", "").strip(), "gcc", "clang"):
+    clang = next((name for name in ("clang", *_NUMBERED_CLANGS) if shutil.which(name)), "clang")
+    for command in (os.environ.get("CC", "").strip(), "gcc", clang):
         if command and shutil.which(shlex.split(command)[0]):
             compiler = _ask_compiler(command, "the compiler")
             found.setdefault((compiler.kind, compiler.version), compiler)
@@ -110,7 +114,12 @@ def _ask_compiler(command: str, what: str) -> Compiler:
 
 
 def run_bounded(
-    command: Sequence[str], *, timeout: float, cwd: str | os.PathLike[str] | None = None, memory_kib: int | None = None
+    command: Sequence[str],
+    *,
+    timeout: float,
+    cwd: Path | None = None,
+    stdin: Path | None = None,
+    memory_kib: int | None = None,
 ) -> tuple[int, str, bool]:
     """Exit status, merged output and whether time ran out, of a command run in a process group of its own.
 
@@ -119,11 +128,11 @@ def run_bounded(
     """
     if memory_kib is not None:
         command = ["/bin/sh", "-c", f'ulimit -v {memory_kib}; ulimit -f 4194304; exec "$@"', "sh", *command]
-    with tempfile.TemporaryFile() as output:
+    with (stdin or Path(os.devnull)).open("rb") as source, tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command,
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=source,
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "LC_ALL": "C"},
@@ -273,12 +282,14 @@ def build(
     cache: BuildCache | None = None,
     keep: Sequence[str] = (),
     depends: Sequence[str] = (),
+    stdin: str | None = None,
     timeout: float = COMPILE_TIMEOUT,
 ) -> Built:
     """Run the compiler over `files` (name to text) in a directory of their own, and keep `output` in the cache.
 
     `arguments` come between the compiler and `-o output`. What they refer to outside of `files` must be told in
-    `depends` (any text that changes with it). `keep` names files that stay beside the output.
+    `depends` (any text that changes with it). `keep` names files that stay beside the output, `stdin` the one that
+    is standard input.
     Raises BuildError with the compiler's text, CannotRunError when the compiler cannot be started.
     """
     cache = default_cache() if cache is None else cache
@@ -294,7 +305,10 @@ def build(
         for name, text in files.items():
             (work / name).write_text(text, "utf-8")
         try:
-            status, text, timed_out = run_bounded(command, timeout=timeout, cwd=work, memory_kib=COMPILE_MEMORY_KIB)
+            given = work / stdin if stdin else None
+            status, text, timed_out = run_bounded(
+                command, timeout=timeout, cwd=work, stdin=given, memory_kib=COMPILE_MEMORY_KIB
+            )
         except OSError as error:
             raise CannotRunError(f"cannot run {compiler.path}: {error.strerror}") from error
         if timed_out:

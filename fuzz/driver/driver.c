@@ -71,8 +71,8 @@ static void mode_check(unsigned before, const char *call) {
 static void *const untouched = (void *)(uintptr_t)0x5eed5eed5eed5eedu;
 
 static struct block *parameters_new(enum placement placement) {
-    /* A net without parameters may have a struct with a filler in it. */
-    const size_t bytes = job->parameter_bytes ? job->parameter_bytes : nn512_driver_net.struct_bytes;
+    /* A net without parameters may have a struct with a filler in it, of any type. */
+    const size_t bytes = job->parameter_bytes ? job->parameter_bytes : (nn512_driver_net.struct_bytes + 7) / 8 * 8;
     struct block *block = block_new("the parameters", bytes, placement, 1);
     block_poison(block, POISON_SLACK);
     if (job->parameter_bytes) memcpy(block->base, parameters, job->parameter_bytes);

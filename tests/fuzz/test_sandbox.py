@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -207,7 +208,11 @@ def test_quick_checks_pass_a_correct_net(runner: Runner) -> None:
         ({"inferred": "reluData[30] = 1;"}, Kind.OUT_OF_BOUNDS, "write past the end of reluData: 0 bytes"),
         ({"inferred": "normData[-1] = 1;"}, Kind.OUT_OF_BOUNDS, "normData"),
         ({"inferred": "engine->calls += imageData[30] > 0;"}, Kind.OUT_OF_BOUNDS, "read past the end of imageData"),
-        ({"inferred": "engine->calls += imageData[-1] > 0;"}, Kind.OUT_OF_BOUNDS, "read before the beginning of imageD"),
+        (
+            {"inferred": "engine->calls += imageData[-1] > 0;"},
+            Kind.OUT_OF_BOUNDS,
+            "read before the beginning of imageD",
+        ),
         ({"inferred": "reluData[0] = imageData[30];"}, Kind.OUT_OF_BOUNDS, "imageData"),
         ({"net_created": "net->table[0] = params->normVariances[2];"}, Kind.OUT_OF_BOUNDS, "the parameters"),
         # What is not the net's to change, or no longer there
@@ -222,7 +227,11 @@ def test_quick_checks_pass_a_correct_net(runner: Runner) -> None:
         ({"engine": "engine->calls = 0;"}, Kind.HEAP, "has freed"),
         ({"instead_table": ""}, Kind.LEAK, "1 allocations, 64 bytes"),
         ({"instead_scratch": ""}, Kind.LEAK, "EngineDestroy leaves 1 allocations, 120 bytes"),
-        ({"net_create": "char *volatile huge = malloc((size_t)1 << 50); free(huge);"}, Kind.RUNAWAY_ALLOCATION, "1125899906842624 bytes"),
+        (
+            {"net_create": "char *volatile huge = malloc((size_t)1 << 50); free(huge);"},
+            Kind.RUNAWAY_ALLOCATION,
+            "1125899906842624 bytes",
+        ),
         # Threads
         ({"instead_join": ""}, Kind.THREADS, "thread"),
         ({"work": "pthread_exit(argument);"}, None, ""),
@@ -231,8 +240,16 @@ def test_quick_checks_pass_a_correct_net(runner: Runner) -> None:
         ({"inferred": "reluData[7] = (float)engine->threads;"}, Kind.VARIES_WITH_THREADS, "element 7"),
         ({"inferred": "reluData[7] = (float)((size_t)reluData / 4 % 16);"}, Kind.VARIES, "element 7"),
         # The processor's mode
-        ({"inferred": "__builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040);"}, Kind.MXCSR, "EngineInference changes MXCSR"),
-        ({"net_created": "__builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8000);"}, Kind.MXCSR, "NetCreate changes MXCSR"),
+        (
+            {"inferred": "__builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040);"},
+            Kind.MXCSR,
+            "EngineInference changes MXCSR",
+        ),
+        (
+            {"net_created": "__builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8000);"},
+            Kind.MXCSR,
+            "NetCreate changes MXCSR",
+        ),
         # The API
         ({"instead_range": ""}, Kind.API, "is no error"),
         ({"net_create": 'return message("not today");'}, Kind.CREATE_FAILED, "not today"),
@@ -253,7 +270,9 @@ def test_what_is_wrong_is_found_and_named(
         return
     assert report.status is not Status.OK
     assert kind in kinds(report), report.violations
-    assert any(words in violation.detail for violation in report.violations if violation.kind is kind), report.violations
+    assert any(words in violation.detail for violation in report.violations if violation.kind is kind), (
+        report.violations
+    )
 
 
 def test_an_unwritten_element_is_found_with_its_index(runner: Runner) -> None:
@@ -293,7 +312,9 @@ def test_a_refused_allocation_that_is_not_looked_at_is_found(runner: Runner) -> 
     assert "EngineCreate, allocation 1 refused" in only(report)
 
 
-@pytest.mark.parametrize("code", ["for (;;) engine->calls++;", "pthread_mutex_lock(&mutex); pthread_mutex_lock(&mutex);"])
+@pytest.mark.parametrize(
+    "code", ["for (;;) engine->calls++;", "pthread_mutex_lock(&mutex); pthread_mutex_lock(&mutex);"]
+)
 def test_a_hang_ends_at_the_time_limit(runner: Runner, code: str) -> None:
     source = broken(inference=code).replace(
         "enum { channels", "static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;\nenum { channels"
@@ -304,7 +325,9 @@ def test_a_hang_ends_at_the_time_limit(runner: Runner, code: str) -> None:
 
 
 def test_a_flood_of_output_is_bounded(runner: Runner) -> None:
-    source = broken(inference='for (;;) puts("flood");').replace("#include <math.h>", "#include <math.h>\n#include <stdio.h>")
+    source = broken(inference='for (;;) puts("flood");').replace(
+        "#include <math.h>", "#include <math.h>\n#include <stdio.h>"
+    )
     report = run(runner, source)
     assert report.status is not Status.OK
     assert len(report.log) <= 64 << 10
@@ -324,7 +347,7 @@ def test_a_struct_of_another_size_is_no_params_struct(runner: Runner) -> None:
 
 def test_a_wrong_signature_does_not_build(runner: Runner) -> None:
     swap = ("float *normData, float *reluData", "float *normData, const int *reluData")
-    with pytest.raises(BuildError, match="reluData|incompatible|discards"):
+    with pytest.raises(BuildError, match=r"reluData|incompatible|discards"):
         build_net(GRAPH, HEADER.replace(*swap), SOURCE.replace(*swap).replace("reluData[i] =", "normData[i] ="), runner)
 
 
@@ -344,7 +367,7 @@ def test_not_even_one_configuration_is_refused(runner: Runner) -> None:
     ],
 )
 def test_wrong_names_and_shapes_are_refused(runner: Runner, params: dict, inputs: dict) -> None:
-    with pytest.raises(UsageError, match="image|missing|unknown"):
+    with pytest.raises(UsageError, match=r"image|missing|unknown"):
         execute(build_net(GRAPH, HEADER, SOURCE, runner), params, [inputs])
 
 
@@ -413,12 +436,13 @@ def test_interfaces_list_what_the_api_sorts() -> None:
     assert [argument.name for argument in interface.arguments] == ["imageData", "normData", "reluData"]
     assert [argument.tensor for argument in interface.inputs] == ["image"]
     assert interface.parameter_elements == 8
-    assert dataclasses.replace(interface, prefix="Other").shim("Other.c", include_header=True).count('#include "Other') == 2
+    assert (
+        dataclasses.replace(interface, prefix="Other").shim("Other.c", include_header=True).count('#include "Other')
+        == 2
+    )
 
 
-def test_the_driver_alone_says_what_it_is(runner: Runner, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    import subprocess
-
+def test_the_driver_alone_says_what_it_is(runner: Runner, tmp_path: Path) -> None:
     path = build_net(GRAPH, HEADER, SOURCE, runner).path
     done = subprocess.run([path], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2

@@ -1,0 +1,166 @@
+"""The compiler is found, run within bounds, and not asked twice for the same thing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from nn512 import toolchain
+from nn512.errors import CannotRunError
+from nn512.toolchain import BuildCache, BuildError, Compiler, build, find_compiler, run_bounded
+
+PROGRAM = {"answer.c": "int main(void) { return 42; }\n"}
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> BuildCache:
+    return BuildCache(tmp_path / "cache")
+
+
+@pytest.fixture(scope="module")
+def compiler() -> Compiler:
+    return find_compiler()
+
+
+def make(compiler: Compiler, cache: BuildCache, text: str = PROGRAM["answer.c"]) -> Path:
+    return build(compiler, {"answer.c": text}, ["answer.c"], "answer", cache=cache).path
+
+
+def test_a_program_is_built_and_runs(compiler: Compiler, cache: BuildCache) -> None:
+    assert subprocess.run([make(compiler, cache)], check=False).returncode == 42
+
+
+def test_the_second_build_is_a_look_up(compiler: Compiler, cache: BuildCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = make(compiler, cache)
+    monkeypatch.setattr(toolchain, "run_bounded", lambda *_, **__: pytest.fail("compiled again"))
+    assert make(compiler, cache) == first
+
+
+@pytest.mark.parametrize("change", ["text", "flags", "version", "depends"])
+def test_whatever_goes_in_makes_another_entry(compiler: Compiler, cache: BuildCache, change: str) -> None:
+    first = make(compiler, cache)
+    text = PROGRAM["answer.c"].replace("42", "43") if change == "text" else PROGRAM["answer.c"]
+    flags = ["-O1"] if change == "flags" else []
+    other = Compiler(compiler.command, compiler.kind, "newer") if change == "version" else compiler
+    depends = ["a header"] if change == "depends" else []
+    assert build(other, {"answer.c": text}, [*flags, "answer.c"], "answer", cache=cache, depends=depends).path != first
+
+
+def test_errors_carry_the_text_of_the_compiler(compiler: Compiler, cache: BuildCache) -> None:
+    with pytest.raises(BuildError, match="undeclared_name") as caught:
+        make(compiler, cache, "int main(void) { return undeclared_name; }\n")
+    assert "answer.c:1" in caught.value.text
+    assert not list(cache.directory.glob("tmp-*"))
+
+
+def test_warnings_are_remembered(compiler: Compiler, cache: BuildCache) -> None:
+    text = "int main(void) { int unused; return 0; }\n"
+    for _ in range(2):
+        built = build(compiler, {"answer.c": text}, ["-Wall", "answer.c"], "answer", cache=cache)
+        assert "unused" in built.warnings
+
+
+def test_a_compiler_that_never_ends_is_stopped(cache: BuildCache, tmp_path: Path) -> None:
+    script = tmp_path / "slowcc"
+    script.write_text("#!/bin/sh\ncase $1 in --version) echo slow 1.0;; *) while :; do :; done;; esac\n")
+    script.chmod(0o755)
+    with pytest.raises(BuildError, match="did not finish"):
+        build(find_compiler(str(script)), PROGRAM, ["answer.c"], "answer", cache=cache, timeout=0.2)
+
+
+def test_many_builders_of_one_thing_agree(compiler: Compiler, cache: BuildCache) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        paths = set(pool.map(lambda _: make(compiler, cache), range(8)))
+    assert len(paths) == 1
+    assert subprocess.run([paths.pop()], check=False).returncode == 42
+
+
+def entry(cache: BuildCache, name: str, size: int, age: int) -> Path:
+    folder = cache.directory / name
+    folder.mkdir()
+    (folder / "file").write_bytes(bytes(size))
+    moment = cache.directory.stat().st_mtime - age
+    os.utime(folder, (moment, moment))
+    return folder
+
+
+def test_the_cache_stays_small_and_spares_what_is_in_use(tmp_path: Path) -> None:
+    cache = BuildCache(tmp_path / "cache", limit_bytes=1000, grace=60)
+    oldest, older, used = (entry(cache, name, 500, age) for name, age in (("a", 3000), ("b", 2000), ("c", 1000)))
+    assert cache.find("a", "file") is not None  # marks it as used just now
+    cache.prune()
+    assert (oldest.exists(), older.exists(), used.exists()) == (True, False, False)
+    entry(cache, "d", 5000, 1)
+    cache.prune()
+    assert oldest.exists(), "within the grace period nothing goes, whatever the size"
+
+
+def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path) -> None:
+    cache = BuildCache(tmp_path / "cache")
+    fresh, stale = entry(cache, "tmp-fresh", 1, 100), entry(cache, "tmp-stale", 1, 100_000)
+    cache.prune()
+    assert (fresh.exists(), stale.exists()) == (True, False)
+
+
+def test_the_environment_names_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NN512_CACHE", str(tmp_path / "one"))
+    assert toolchain.default_cache_directory() == tmp_path / "one"
+    monkeypatch.delenv("NN512_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "two"))
+    assert toolchain.default_cache_directory() == tmp_path / "two" / "nn512"
+
+
+def test_a_cache_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CannotRunError, match="NN512_CACHE"):
+        BuildCache(tmp_path / "file" / "cache")
+
+
+def test_cc_chooses_the_compiler(monkeypatch: pytest.MonkeyPatch, compiler: Compiler) -> None:
+    monkeypatch.setenv("CC", f"{compiler.path} -pipe")
+    assert find_compiler().command == (compiler.path, "-pipe")
+    monkeypatch.setenv("CC", "no-such-compiler")
+    with pytest.raises(CannotRunError, match=r"\$CC, 'no-such-compiler', is not on this machine"):
+        find_compiler()
+
+
+def test_no_compiler_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CannotRunError, match="install gcc"):
+        find_compiler()
+
+
+def test_a_program_that_is_no_compiler_is_refused() -> None:
+    with pytest.raises(CannotRunError, match="does not answer --version"):
+        find_compiler("false")
+
+
+def test_output_of_a_command_is_bounded() -> None:
+    status, text, timed_out = run_bounded(["sh", "-c", "head -c 10000000 /dev/zero"], timeout=60)
+    assert (status, timed_out) == (0, False)
+    assert 0 < len(text) <= 1 << 20
+
+
+def test_nothing_of_a_command_outlives_its_time_limit(tmp_path: Path) -> None:
+    # The grandchild would hold the fifo open; reading it to its end shows that every writer is gone.
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        script = f"sh -c 'while :; do :; done' > {fifo} & while :; do :; done"
+        _, _, timed_out = run_bounded(["sh", "-c", script], timeout=0.3)
+        assert timed_out
+        os.set_blocking(reader, True)
+        assert os.read(reader, 1) == b""
+    finally:
+        os.close(reader)
+
+
+def test_the_processor_is_asked_and_the_answer_kept(compiler: Compiler) -> None:
+    assert toolchain.has_avx512(compiler) in {True, False}
+    assert not toolchain.has_avx512(compiler, ["false"])
