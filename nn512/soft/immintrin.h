@@ -21,9 +21,10 @@
 #pragma STDC FP_CONTRACT OFF
 #endif
 
-/* Short functions are inlined even at -O0; long ones stay functions and keep the compiler quick. */
+/* Short functions are inlined even at -O0. Long ones never are: emitted code unrolls loops around them, and inlining made
+ * the compiler thirty times slower. */
 #define SOFT_INLINE static inline __attribute__((always_inline))
-#define SOFT_CALL static inline
+#define SOFT_CALL static __attribute__((noinline, unused))
 #define SOFT_EACH for (int i = 0; i < 16; i++)
 #define SOFT_EACH_UNROLLED _Pragma("GCC unroll 16") SOFT_EACH
 #define SOFT_SELECTED(k) SOFT_EACH if ((k) >> i & 1)
@@ -225,22 +226,26 @@ SOFT_CALL float soft_fma_odd(float a, float b, float c) {
 
 /* The same for 16 lanes. The double sum rounded to float is right already, unless it lies halfway between two floats or its
  * float is subnormal: a vector with such a lane, one in 2^25 of random data, takes the long way. */
-SOFT_INLINE __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
-    const soft_floats x = soft_get(a), y = soft_get(b), z = soft_get(c);
-    soft_floats r;
+SOFT_CALL void soft_fma(float *restrict r, const float *restrict a, const float *restrict b, const float *restrict c) {
 #ifdef __FP_FAST_FMAF
-    SOFT_EACH r.at[i] = __builtin_fmaf(x.at[i], y.at[i], z.at[i]);
+    SOFT_EACH r[i] = __builtin_fmaf(a[i], b[i], c[i]);
 #else
     int doubt = 0;
     SOFT_EACH_UNROLLED {
-        const double sum = (double)x.at[i] * y.at[i] + z.at[i];
+        const double sum = (double)a[i] * b[i] + c[i];
         const uint64_t bits = soft_bits64(sum);
         doubt |= (bits & 0x1fffffff) == 0x10000000;
         doubt |= 2 * bits - 1 < (uint64_t)(1023 - 126) << 53; /* 0 < |sum| < 2^-126 */
-        r.at[i] = (float)sum;
+        r[i] = (float)sum;
     }
-    if (doubt) SOFT_EACH r.at[i] = soft_fma_odd(x.at[i], y.at[i], z.at[i]);
+    if (doubt) SOFT_EACH r[i] = soft_fma_odd(a[i], b[i], c[i]);
 #endif
+}
+
+SOFT_INLINE __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
+    const soft_floats x = soft_get(a), y = soft_get(b), z = soft_get(c);
+    soft_floats r;
+    soft_fma(r.at, x.at, y.at, z.at);
     return soft_put(r);
 }
 
