@@ -1,0 +1,323 @@
+"""The reference against PyTorch, ONNX Runtime and OpenVINO: the same node on the same numbers, thousands of cases.
+
+Most data are small integers, so sums are exact and results must be equal; what divides or takes roots is compared to a
+few units of the peer's precision. A peer that is not installed is skipped, and the message says how many cases that
+leaves uncompared.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nn512.graph import POOLINGS, Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Layer, Pooling, Softmax
+from reference import ops
+
+pytestmark = pytest.mark.peers
+
+CASES = {"torch": 1000, "onnxruntime": 200, "openvino": 25}
+"""Cases per node kind; the slower a peer builds a net, the fewer."""
+
+Arrays = list[ops.Array]
+Case = tuple[Layer, Arrays]
+"""A node, and the arrays it works on: what it reads, then its parameters in the order of `ops`."""
+
+
+class UnsupportedError(Exception):
+    """The peer cannot express this case."""
+
+
+def integers(rng: np.random.Generator, *shape: int) -> ops.Array:
+    return rng.integers(-8, 9, shape).astype(np.float64)
+
+
+def conv_case(rng: np.random.Generator) -> Case:
+    groups, per_group, filters, stride_h, stride_w, dilation_h, dilation_w = rng.integers(1, 4, 7).tolist()
+    filter_h, filter_w, height, width = rng.integers(1, 5, 2).tolist() + rng.integers(1, 9, 2).tolist()
+    reach = (1 + (filter_h - 1) * dilation_h, 1 + (filter_w - 1) * dilation_w)
+    least = [max(0, math.ceil((r - n) / 2)) for r, n in zip(reach, (height, width), strict=True)]
+    paddings = [n + int(rng.integers(0, 5)) for n in least]
+    node = Conv(
+        "x",
+        "y",
+        groups * filters,
+        filter_h,
+        filter_w,
+        stride_h,
+        stride_w,
+        paddings[0],
+        paddings[1],
+        dilation_h,
+        dilation_w,
+        groups,
+    )
+    weights = integers(rng, node.to_channels, per_group, filter_h, filter_w)
+    return node, [integers(rng, groups * per_group, height, width), weights, integers(rng, node.to_channels)]
+
+
+def fully_connected_case(rng: np.random.Generator) -> Case:
+    channels, height, width, filters = rng.integers(1, 6, 4).tolist()
+    node = FullyConnected("x", "y", filters)
+    x, weights = integers(rng, channels, height, width), integers(rng, filters, channels, height, width)
+    return node, [x, weights, integers(rng, filters)]
+
+
+def batch_norm_case(rng: np.random.Generator) -> Case:
+    x = any_shape(rng)
+    epsilon = float(rng.choice([1e-5, 1e-3, 0.5]))
+    means, scales, shifts = (integers(rng, len(x)) for _ in range(3))
+    return BatchNorm("x", "y", epsilon), [x, means, rng.integers(1, 9, len(x)).astype(np.float64), scales, shifts]
+
+
+def activation_case(rng: np.random.Generator) -> Case:
+    return Activation("x", "y", "ReLU", float(rng.choice([0, 0.25, -1, 1, 2, -0.5]))), [any_shape(rng)]
+
+
+def add_case(rng: np.random.Generator) -> Case:
+    x = any_shape(rng)
+    return Add("x", "z", "y"), [x, integers(rng, *x.shape)]
+
+
+def concat_case(rng: np.random.Generator) -> Case:
+    x = any_shape(rng)
+    return Concat("x", "z", "y"), [x, integers(rng, int(rng.integers(1, 5)), *x.shape[1:])]
+
+
+def pooling_case(rng: np.random.Generator) -> Case:
+    kind = str(rng.choice(POOLINGS))
+    window = Pooling("x", "y", kind).window
+    x = any_shape(rng)
+    paddings = [0, 0]
+    if window is not None:
+        least = [max(0, math.ceil((window - n) / 2)) for n in x.shape[1:]]
+        paddings = [int(rng.integers(n, window)) for n in least]
+    return Pooling("x", "y", kind, paddings[0], paddings[1]), [x]
+
+
+def softmax_case(rng: np.random.Generator) -> Case:
+    return Softmax("x", "y"), [any_shape(rng) * float(rng.choice([0.25, 1, 20]))]
+
+
+def any_shape(rng: np.random.Generator) -> ops.Array:
+    return integers(rng, *rng.integers(1, 9, 3))
+
+
+KINDS: dict[str, Callable[[np.random.Generator], Case]] = {
+    "Conv": conv_case,
+    "FullyConnected": fully_connected_case,
+    "BatchNorm": batch_norm_case,
+    "Activation": activation_case,
+    "Add": add_case,
+    "Concat": concat_case,
+    "Pooling": pooling_case,
+    "Softmax": softmax_case,
+}
+
+
+def expected(node: Layer, arrays: Arrays) -> ops.Array:
+    """What the reference says."""
+    match node:
+        case Conv():
+            return ops.conv(arrays[0], arrays[1], arrays[2], node)
+        case FullyConnected():
+            return ops.fully_connected(*arrays)
+        case BatchNorm():
+            return ops.batch_norm(*arrays, node)
+        case Activation():
+            return ops.activation(arrays[0], node)
+        case Add():
+            return ops.add(*arrays)
+        case Concat():
+            return ops.concat(*arrays)
+        case Pooling():
+            return ops.pooling(arrays[0], node)
+        case Softmax():
+            return ops.softmax(arrays[0])
+
+
+def by_torch(node: Layer, arrays: Arrays) -> ops.Array:
+    """In float64."""
+    torch = importlib.import_module("torch")
+    torch.set_num_threads(1)
+    functional = torch.nn.functional
+    x, *rest = map(torch.from_numpy, arrays)
+    x = x[None]
+    match node:
+        case Conv():
+            y = functional.conv2d(x, *rest, *torch_geometry(node), node.groups)
+        case FullyConnected():
+            y = functional.linear(x.flatten(1), rest[0].flatten(1), rest[1])[..., None, None]
+        case BatchNorm():
+            means, variances, scales, shifts = rest
+            y = functional.batch_norm(x, means, variances, scales, shifts, eps=node.epsilon)
+        case Activation():
+            y = functional.relu(x) if node.param == 0 else functional.leaky_relu(x, node.param)
+        case Add():
+            y = x + rest[0]
+        case Concat():
+            y = torch.cat((x, rest[0][None]), dim=1)
+        case Pooling():
+            y = torch_pooling(functional, x, node)
+        case Softmax():
+            y = functional.softmax(x, dim=1)
+    result: ops.Array = y[0].numpy()
+    return result
+
+
+def torch_geometry(node: Conv) -> tuple[tuple[int, int], ...]:
+    """Stride, padding and dilation."""
+    return (node.stride_h, node.stride_w), (node.padding_h, node.padding_w), (node.dilation_h, node.dilation_w)
+
+
+def torch_pooling(functional: Any, x: Any, node: Pooling) -> Any:
+    window = node.window
+    if window is None:
+        return functional.adaptive_max_pool2d(x, 1) if node.is_max else functional.adaptive_avg_pool2d(x, 1)
+    paddings = (node.padding_h, node.padding_w)
+    if max(paddings) > window // 2:
+        raise UnsupportedError("PyTorch pads by half a window at most")
+    if node.is_max:
+        return functional.max_pool2d(x, window, 2, paddings)
+    return functional.avg_pool2d(x, window, 2, paddings, count_include_pad=False)
+
+
+def by_onnxruntime(node: Layer, arrays: Arrays) -> ops.Array:
+    """In float32, without graph optimizations."""
+    runtime = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = runtime.InferenceSession(onnx_model(node, arrays), options, providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {f"t{i}": a[None].astype(np.float32) for i, a in enumerate(arrays[: reads(node)])})
+    return np.asarray(y, np.float64).reshape(y.shape[1], *y.shape[2:] or (1, 1))
+
+
+def by_openvino(node: Layer, arrays: Arrays) -> ops.Array:
+    """In float32, through the same ONNX model."""
+    core = importlib.import_module("openvino").Core()
+    model = core.read_model(onnx_model(node, arrays))
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": "1"})
+    y = compiled([a[None].astype(np.float32) for a in arrays[: reads(node)]])[0]
+    return np.asarray(y, np.float64).reshape(y.shape[1], *y.shape[2:] or (1, 1))
+
+
+def reads(node: Layer) -> int:
+    """How many of a case's arrays are tensors, not parameters."""
+    return 2 if isinstance(node, Add | Concat) else 1
+
+
+def onnx_model(node: Layer, arrays: Arrays) -> bytes:
+    """An ONNX model of one node that reads t0 (and t1) as float32 and gives y; the parameters are the next t's."""
+    onnx = importlib.import_module("onnx")
+    helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
+    names = [f"t{i}" for i in range(len(arrays))]
+    tensors, parameters = arrays[: reads(node)], [a.astype(np.float32) for a in arrays[reads(node) :]]
+    order, nodes = list(names), []
+    if isinstance(node, BatchNorm):  # ONNX wants scale, shift, mean, variance
+        order = [names[i] for i in (0, 3, 4, 1, 2)]
+    if isinstance(node, FullyConnected):  # Gemm multiplies matrices
+        nodes.append(helper.make_node("Flatten", ["t0"], ["flat"]))
+        order[0] = "flat"
+        parameters[0] = parameters[0].reshape(node.to_channels, -1)
+    operator, attributes = onnx_operator(node)
+    nodes.append(helper.make_node(operator, order, ["y"], **attributes))
+    graph = helper.make_graph(
+        nodes,
+        "one",
+        [helper.make_tensor_value_info(n, float32, (1, *a.shape)) for n, a in zip(names, tensors, strict=False)],
+        [helper.make_tensor_value_info("y", float32, None)],
+        [onnx.numpy_helper.from_array(a, n) for n, a in zip(names[reads(node) :], parameters, strict=True)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    text: bytes = model.SerializeToString()
+    return text
+
+
+def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
+    """The operator's name and attributes."""
+    match node:
+        case Conv():
+            return "Conv", {
+                "kernel_shape": [node.filter_h, node.filter_w],
+                "strides": [node.stride_h, node.stride_w],
+                "pads": [node.padding_h, node.padding_w] * 2,
+                "dilations": [node.dilation_h, node.dilation_w],
+                "group": node.groups,
+            }
+        case FullyConnected():
+            return "Gemm", {"transB": 1}
+        case BatchNorm():
+            return "BatchNormalization", {"epsilon": node.epsilon}
+        case Activation():
+            return ("Relu", {}) if node.param == 0 else ("LeakyRelu", {"alpha": node.param})
+        case Add():
+            return "Add", {}
+        case Concat():
+            return "Concat", {"axis": 1}
+        case Pooling(window=None):
+            return ("GlobalMaxPool" if node.is_max else "GlobalAveragePool"), {}
+        case Pooling(window=window):
+            pads = [node.padding_h, node.padding_w] * 2
+            attributes = {"kernel_shape": [window, window], "strides": [2, 2], "pads": pads}
+            return ("MaxPool" if node.is_max else "AveragePool"), attributes
+        case Softmax():
+            return "Softmax", {"axis": 1}
+
+
+PEERS: dict[str, Callable[[Layer, Arrays], ops.Array]] = {
+    "torch": by_torch,
+    "onnxruntime": by_onnxruntime,
+    "openvino": by_openvino,
+}
+
+
+def cases(kind: str, count: int) -> Iterator[Case]:
+    """The first `count` cases of a node kind, the same in every run."""
+    rng = np.random.default_rng(list(KINDS).index(kind))
+    for _ in range(count):
+        yield KINDS[kind](rng)
+
+
+def compare(peer: str, kind: str, *, planted: bool) -> None:
+    """All cases of a kind; `planted` puts NaN and infinities into what the node reads."""
+    count = CASES[peer]
+    for module in (peer, "torch" if peer == "torch" else "onnx"):
+        pytest.importorskip(module, reason=f"{module} is not installed: {count} cases of {kind} not compared")
+    rng = np.random.default_rng(0)
+    compared = 0
+    for node, arrays in cases(kind, count):
+        if planted:
+            spots = rng.random(arrays[0].shape) < 0.1
+            arrays[0][spots] = rng.choice([math.nan, math.inf, -math.inf], spots.sum())
+        try:
+            theirs = PEERS[peer](node, arrays)
+        except UnsupportedError:
+            continue
+        with np.errstate(invalid="ignore"):
+            ours = expected(node, arrays)
+        assert ours.shape == theirs.shape, node
+        average = isinstance(node, Pooling) and not node.is_max
+        precision = 1e-13 if peer == "torch" else 2e-6
+        tolerance = precision if average or isinstance(node, BatchNorm | Softmax) else 0.0
+        np.testing.assert_allclose(theirs, ours, rtol=tolerance, atol=tolerance * 10, err_msg=str(node))
+        compared += 1
+    assert compared > count / 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("peer", PEERS)
+@pytest.mark.filterwarnings("ignore")  # what others warn about while they load is theirs
+def test_peers_agree(peer: str, kind: str) -> None:
+    compare(peer, kind, planted=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore")
+def test_pytorch_agrees_on_what_is_not_finite(kind: str) -> None:
+    # Of the peers only PyTorch keeps NaN in maxima everywhere.
+    compare("torch", kind, planted=True)
