@@ -14,6 +14,12 @@ from nn512.graph.nodes import Input
 from nn512.kernels.layer import LayerCode, Library
 from nn512.plan.planner import Plan
 
+# Before the first header. <immintrin.h> happens to declare what we use, but not every version of it.
+POSIX = """\
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200112L /* posix_memalign and pthread_sigmask, which C99 alone hides */
+#endif"""
+
 PREAMBLE = """
 #include <immintrin.h>
 #include <signal.h>
@@ -107,6 +113,7 @@ def write_source(plan: Plan, layers: Sequence[Layer], library: Library) -> str:
     writer = Writer()
     _write_overview(writer, prefix, layers)
     writer.line()
+    writer.lines(POSIX)
     writer.line(f'#include "{prefix}.h"')
     writer.lines(PREAMBLE)
     for text in (MESSAGE, TEAM):
