@@ -25,16 +25,26 @@ def readme_block(language: str, containing: str) -> str:
     return str(block)
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the README's program stands, as source, beside the net it uses."""
+    folder = tmp_path_factory.mktemp("readme")
+    nn512.compile(readme_block("text", "Prefix=Digits")).write(folder)
+    (folder / "main.c").write_text(readme_block("c", "DigitsNetCreate"))
+    return folder
+
+
 @pytest.fixture
-def program(tmp_path: Path, runs_here: str) -> Path:
-    """The README's program, built beside the net it uses."""
-    graph = parse(readme_block("text", "Prefix=Digits"))
-    nn512.compile(graph).write(tmp_path)
-    (tmp_path / "main.c").write_text(readme_block("c", "DigitsNetCreate"))
-    target = toolchain.NATIVE_FLAGS if runs_here == "native" else toolchain.soft_flags()
-    command = [*toolchain.find_compiler().command, *toolchain.LANGUAGE_FLAGS, *toolchain.STRICT_FLAGS, "-O2", *target]
-    subprocess.run([*command, "main.c", "Digits.c", "-o", "program"], cwd=tmp_path, check=True)
-    return tmp_path / "program"
+def program(built: Path, runs_here: str) -> Path:
+    """The README's program, compiled once."""
+    if not (built / "program").exists():
+        target = toolchain.NATIVE_FLAGS if runs_here == "native" else toolchain.soft_flags()
+        flags = [*toolchain.LANGUAGE_FLAGS, *toolchain.STRICT_FLAGS, "-O2", *target]
+        command = [*toolchain.find_compiler().command, *flags, "main.c", "Digits.c", "-o", "program"]
+        subprocess.run(command, cwd=built, check=True)
+    for left in built.glob("*.bin"):
+        left.unlink()
+    return built / "program"
 
 
 def test_readme_program(program: Path) -> None:

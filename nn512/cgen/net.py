@@ -47,7 +47,7 @@ char *{p}NetCreate({p}Net **net, {p}Params *params, ptrdiff_t threads) {
     }
     memset(memory, 0, sizeof({p}Net)); /* lanes without a channel stay 0 */
     {packing} packing = {memory, params};
-    team_run(&team, pack_all, &packing, {layers});
+    {runs}
     team_destroy(&team);
     *net = memory;
     return NULL;
@@ -114,6 +114,7 @@ def write_source(plan: Plan, layers: Sequence[Layer], library: Library) -> str:
     _write_overview(writer, prefix, layers)
     writer.line()
     writer.lines(POSIX)
+    writer.line()
     writer.line(f'#include "{prefix}.h"')
     writer.lines(PREAMBLE)
     for text in (MESSAGE, TEAM):
@@ -197,15 +198,18 @@ def _write_packing(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> Non
     _section(writer, "Packing of parameters")
     writer.line()
     writer.line(f"typedef struct {{ {prefix}Net *net; const {prefix}Params *params; }} {packing};")
-    packed = [layer.code for layer in layers if layer.code.pack]
+    packed = [layer.code for layer in layers if layer.code.packs]
     for code in packed:
         writer.line()
-        writer.lines(code.pack)
+        writer.lines(code.packing)
     writer.line()
     function = NET_CREATE.replace("{p}", prefix).replace("{packing}", packing)
-    calls = [f"{names.static(prefix, 'pack_' + code.name)}, {code.pack_items}" for code in packed]
-    runs = "\n".join(f"    team_run(&team, {call_.split(', ')[0]}, &packing, {call_.split(', ')[1]});" for call_ in calls)
-    function = function.replace("    team_run(&team, pack_all, &packing, {layers});", runs)
+    runs = "\n".join(
+        f"    team_run(&team, {names.static(prefix, part.name)}, &packing, {part.items});"
+        for code in packed
+        for part in code.packs
+    )
+    function = function.replace("    {runs}", runs)
     if not runs:
         function = function.replace(f"    {packing} packing = {{memory, params}};\n", "    (void)params;\n")
     writer.lines(function)
@@ -219,8 +223,9 @@ def _write_inference(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> N
         if any(layer.split for layer in layers):
             writer.line("Team *team = &engine->team;")
         for layer in layers:
-            step = names.static(prefix, layer.code.name)
-            if layer.split:
-                writer.line(f"team_run(team, {step}, engine, {layer.code.items});")
-            else:
-                writer.line(f"{step}(engine, 0, {layer.code.items});")
+            for part in layer.code.steps:
+                step = names.static(prefix, part.name)
+                if layer.split:
+                    writer.line(f"team_run(team, {step}, engine, {part.items});")
+                else:
+                    writer.line(f"{step}(engine, 0, {part.items});")
