@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import os
 import sys
 import traceback
@@ -84,8 +83,6 @@ def make_parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="subcommands", metavar="SUBCOMMAND", dest="subcommand", required=True)
     known = arguments[0] if arguments and arguments[0] in SUBCOMMANDS else None
     for name in SUBCOMMANDS if known is None else (known,):
-        if importlib.util.find_spec(f"{__name__}.{name}") is None:
-            continue  # until the last of them is written
         module = importlib.import_module(f"{__name__}.{name}")
         module.add_parser(subparsers)
         subparsers.choices[name].set_defaults(module=module)

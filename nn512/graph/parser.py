@@ -86,7 +86,7 @@ class _RawNode:
 
 def read_statements(report: Report) -> tuple[Statement, ...]:
     """The statements of the report's source. Raises HopelessTextError, with the report saying why."""
-    statements = []
+    statements: list[Statement] = []
     for raw in _group(report):
         if len(statements) == MOST_NODES:
             report.give_up(raw.span, f"the graph has more than {MOST_NODES:,} nodes")
@@ -121,6 +121,11 @@ def _group(report: Report) -> Iterator[_RawNode]:
         elif current is not None and unsplit and (unsplit == "value" or text.startswith("=")):
             split = "value" if text == "=" else ""
         elif current is not None and text.find("=") > 0:
+            missing_kind = _missing_kind(word, current, report) if word.first_on_line else None
+            if missing_kind is not None:
+                report.add(word.span, missing_kind)
+                yield current
+                current = _RawNode(None, known=False, span=word.span)
             current.words.append(word)
             if len(current.words) > _MOST_FIELDS:
                 report.give_up(word.span, f"stopped reading here: more than {_MOST_FIELDS:,} fields in one node")
@@ -145,6 +150,25 @@ def _group(report: Report) -> Iterator[_RawNode]:
                 report.give_up(word.span, f"stopped reading here: {_MOST_SKIPPED:,} words that belong to no node")
     if current is not None:
         yield current
+
+
+def _missing_kind(word: _Word, current: _RawNode, report: Report) -> str | None:
+    """What to say about a `Field=value` at the beginning of a line that cannot be the current node's any more.
+
+    None if it can be, or if the node is not complete: then the fields that follow are needed more there.
+    """
+    if current.kind is None or not current.known:
+        return None
+    name = word.text.partition("=")[0]
+    given = {w.text.partition("=")[0]: w.span for w in current.words}
+    if name not in _ALL_FIELDS or not given.keys() >= set(_REQUIRED[current.kind]):
+        return None
+    if name in given:
+        line = report.line(given[name])
+        return f"{name} is given twice; the first is on line {line}, or a node kind is missing here"
+    if name not in _FIELDS[current.kind]:
+        return f"{current.kind.__name__} has no field {quote(name)}, or a node kind is missing here"
+    return None
 
 
 def _begins_node(word: _Word) -> bool:

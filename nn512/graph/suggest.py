@@ -34,12 +34,12 @@ class NameIndex:
     """Finds names that are one edit (a letter added, lost, changed, or two swapped) or a change of case away.
 
     Every name is filed under itself with each one of its letters removed; two words one edit apart then share an entry,
-    so a lookup costs the length of the word and not the number of names. Beyond a few thousand names, or for very long
-    ones, it finds nothing: there it would cost more than a hint is worth.
+    so a lookup costs the length of the word and not the number of names. Digits must agree: conv2 is no misspelt conv1.
+    Beyond a few thousand names, or for very long ones, it finds nothing: there it would cost more than a hint is worth.
     """
 
     def __init__(self, names: Collection[str]) -> None:
-        self._entries: dict[str, str] = {}
+        self._entries: dict[tuple[str, str], str] = {}
         if len(names) > _MOST_NAMES:
             return
         for name in names:
@@ -47,14 +47,15 @@ class NameIndex:
                 self._entries.setdefault(key, name)
 
     @staticmethod
-    def _keys(word: str) -> Iterable[str]:
+    def _keys(word: str) -> Iterable[tuple[str, str]]:
         folded = word.casefold()
         if len(folded) > _LONGEST_WORD:
             return
-        yield folded
+        digits = "".join(filter(str.isdigit, folded))
+        yield folded, digits
         if len(folded) > 1:  # a word of one letter resembles every other one
             for i in range(len(folded)):
-                yield folded[:i] + folded[i + 1 :]
+                yield folded[:i] + folded[i + 1 :], digits
 
     def find(self, word: str) -> str | None:
         """A name close to `word`, or None."""

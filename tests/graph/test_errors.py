@@ -125,7 +125,22 @@ def test_missing_field() -> None:
 
 
 def test_duplicate_field() -> None:
-    layers("Softmax FromTensor=x ToTensor=y\n «ToTensor=y»", "ToTensor is given twice; the first is on line 3")
+    layers("Softmax FromTensor=x\nToTensor=y «ToTensor=y»", "ToTensor is given twice; the first is on line 4")
+
+
+def test_missing_kind() -> None:
+    layers(
+        "Softmax FromTensor=x ToTensor=a\n«FromTensor=a» ToTensor=b Epsilon=0.1\nSoftmax FromTensor=b ToTensor=y",
+        "FromTensor is given twice; the first is on line 3, or a node kind is missing here",
+    )
+    layers(
+        "Softmax FromTensor=x ToTensor=a\n«Epsilon=0.1»\nFromTensor=a ToTensor=b\nSoftmax FromTensor=b ToTensor=y",
+        "Softmax has no field 'Epsilon', or a node kind is missing here",
+    )
+    layers(  # a field between others that are needed is just a wrong one
+        "Softmax FromTensor=x\n«Epsilon»=0.1\nToTensor=y",
+        "Softmax has no field 'Epsilon'",
+    )
 
 
 def test_split_field() -> None:
@@ -313,6 +328,7 @@ def test_produced_twice() -> None:
 
 def test_never_produced() -> None:
     layers("Add FromTensor1=x FromTensor2=«zebra» ToTensor=y", "tensor 'zebra' is read but no node produces it")
+    layers("Add FromTensor1=x FromTensor2=«y2» ToTensor=y", "tensor 'y2' is read but no node produces it")
     check(
         HEAD + "Softmax FromTensor=x ToTensor=sum1\nSoftmax FromTensor=«Sum1» ToTensor=y" + TAIL,
         "tensor 'Sum1' is read but no node produces it; did you mean sum1?",
