@@ -11,11 +11,11 @@ from nn512 import toolchain
 from nn512.errors import CannotRunError
 
 # A case compiles C: wall-clock limits would only measure the machine.
-_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+_BASE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-settings.register_profile("dev", **_COMMON)
-settings.register_profile("ci", derandomize=True, database=None, print_blob=True, **_COMMON)
-settings.register_profile("nightly", max_examples=2000, print_blob=True, **_COMMON)
+settings.register_profile("dev", _BASE)
+settings.register_profile("ci", _BASE, derandomize=True, database=None, print_blob=True)
+settings.register_profile("nightly", _BASE, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 

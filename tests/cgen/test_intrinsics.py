@@ -14,7 +14,7 @@ import pytest
 
 from nn512 import toolchain
 from nn512.cgen import intrinsics
-from nn512.cgen.intrinsics import INTRINSICS, Intrinsic, Parameter
+from nn512.cgen.intrinsics import INTRINSICS, Array, Intrinsic, Parameter
 from nn512.errors import CannotRunError
 
 HEADER = toolchain.SOFT_INCLUDE / "immintrin.h"
@@ -115,7 +115,7 @@ SPECIAL = np.array(
 )
 
 
-def random_floats(rng: np.random.Generator, count: int) -> np.ndarray:
+def random_floats(rng: np.random.Generator, count: int) -> Array:
     """Specials, neighbours of one another's halves, small integers, and any bits (signaling NaNs made quiet)."""
     kind = rng.integers(5, size=(count, 1))
     bits = rng.integers(1 << 32, size=(count, 16), dtype=np.uint32)
@@ -128,9 +128,10 @@ def random_floats(rng: np.random.Generator, count: int) -> np.ndarray:
     return np.where((mixed & 0x7FFFFFFF) > 0x7F800000, mixed | 0x400000, mixed).astype(np.uint32).view(np.float32)
 
 
-def draw(rng: np.random.Generator, row: Intrinsic, parameter: Parameter) -> np.ndarray:
+def draw(rng: np.random.Generator, row: Intrinsic, parameter: Parameter) -> Array:
     """Values of one parameter for every case, as the bytes of its slots."""
     slots = np.zeros((CASES, SLOT), np.uint8)
+    values: Array
     if parameter.type == "__m256i" or parameter.type.endswith("__m256i *"):
         halves = rng.integers(1 << 16, size=(CASES, 16), dtype=np.uint16)
         values = np.where((halves & 0x7FFF) > 0x7C00, halves | 0x200, halves).astype(np.uint16)
@@ -170,7 +171,7 @@ NUMPY = {
 SCALARS = {"float": np.float32, "double": np.float64, "int": np.int32}
 
 
-def value(type_: str, slot: np.ndarray) -> object:
+def value(type_: str, slot: Array) -> object:
     """What a meaning gets for the bytes of one slot."""
     if type_.endswith("*"):
         return slot.view(np.float16 if "__m256i" in type_ else np.float32)
@@ -183,7 +184,7 @@ def value(type_: str, slot: np.ndarray) -> object:
     return slot.view(dtype)[:lanes]
 
 
-def to_bytes(type_: str, result: object) -> np.ndarray:
+def to_bytes(type_: str, result: object) -> Array:
     if type_ == "__mmask16":
         return np.packbits(np.asarray(result), bitorder="little")
     if type_ in SCALARS:
@@ -191,7 +192,7 @@ def to_bytes(type_: str, result: object) -> np.ndarray:
     return np.ascontiguousarray(result).view(np.uint8)
 
 
-def expected(row: Intrinsic, immediate: int | None, slots: list[np.ndarray]) -> np.ndarray:
+def expected(row: Intrinsic, immediate: int | None, slots: list[Array]) -> Array:
     """Bytes of every case's result, or of the memory behind the pointer where one is stored to, by the meaning."""
     rows = []
     for case in range(CASES):
@@ -205,33 +206,34 @@ def expected(row: Intrinsic, immediate: int | None, slots: list[np.ndarray]) -> 
     return np.stack(rows)
 
 
-def actual(library: ctypes.CDLL, row: Intrinsic, immediate: int | None, slots: list[np.ndarray]) -> np.ndarray:
+def actual(library: ctypes.CDLL, row: Intrinsic, immediate: int | None, slots: list[Array]) -> Array:
     """What the compiled intrinsic makes of the same slots; inputs that it must not write are checked."""
-    base = np.zeros((len(slots) + 1) * CASES * SLOT + 64, np.uint8)
-    base = base[-base.ctypes.data % 64 :][: (len(slots) + 1) * CASES * SLOT].reshape(len(slots) + 1, CASES, SLOT)
+    size = (len(slots) + 1) * CASES * SLOT
+    memory = np.zeros(size + 64, np.uint8)
+    base: Array = memory[-memory.ctypes.data % 64 :][:size].reshape(len(slots) + 1, CASES, SLOT)
     for block, slot in zip(base, slots, strict=False):
         block[:] = slot
     pointers = (ctypes.c_void_p * (len(slots) + 1))(*(block.ctypes.data for block in base))
-    out = base[-1]
+    out: Array = base[-1]
     getattr(library, symbol(row, immediate))(CASES, ctypes.c_void_p(out.ctypes.data), pointers)
     written = {i for i, p in enumerate(row.parameters) if row.result == "void" and p.type.endswith("*")}
     for index, slot in enumerate(slots):
         assert index in written or np.array_equal(base[index], slot), f"parameter {index} was overwritten"
-    return base[written.pop()] if written else out
+    return np.asarray(base[written.pop()]) if written else out
 
 
-def same(row: Intrinsic, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+def same(row: Intrinsic, left: Array, right: Array) -> Array:
     """Per case: whether both results agree, any NaN being as good as any other where arithmetic made it."""
     equal = left == right
     if row.result in {"__m512", "__m128d", "float", "double"} and not BIT_EXACT.search(row.name):
         wide = row.result in {"__m128d", "double"}
         a, b = (np.ascontiguousarray(x).view(np.float64 if wide else np.float32) for x in (left, right))
         both = np.isnan(a) & np.isnan(b)
-        return (equal.reshape(*both.shape, -1).all(axis=-1) | both).all(axis=1)
+        return np.asarray((equal.reshape(*both.shape, -1).all(axis=-1) | both).all(axis=1))
     return np.asarray(equal.all(axis=1))
 
 
-def cases_of(row: Intrinsic, immediate: int | None) -> list[np.ndarray]:
+def cases_of(row: Intrinsic, immediate: int | None) -> list[Array]:
     seed = sum(row.name.encode()) * 64 + (immediate or 0)
     rng = np.random.default_rng(seed)
     return [draw(rng, row, parameter) for parameter in row.parameters]
