@@ -4,7 +4,7 @@
     fast.py         convolution as matrix products, held to the definition by a property test
     variance.py     variance of a float32 evaluation around the real value, one function per node kind
     domain.py       where nothing is promised: overflow, and whatever depends on it
-    exactness.py    where a float32 evaluation has no freedom at all: every partial sum is exact
+    exact.py        where a float32 evaluation has no freedom at all: every partial sum is exact
     interpreter.py  evaluates a graph node by node
     rounding.py     what a particular implementation of a layer adds to the variance
 
@@ -12,7 +12,7 @@ Nothing of the compiler but the graph itself is imported here: the specification
 judges.
 """
 
-from reference.exactness import exactness
+from reference.exact import exactness
 from reference.interpreter import Result, run
 from reference.rounding import Rounding
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import reference
 from nn512.graph import Graph, parse
-from reference.exactness import step_of
+from reference.exact import step_of
 
 Single: TypeAlias = npt.NDArray[np.float32]
 

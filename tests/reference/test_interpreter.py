@@ -12,7 +12,7 @@ import pytest
 
 import reference
 from nn512.errors import UsageError
-from nn512.graph import Graph, parse
+from nn512.graph import Graph, example, parse
 from reference import Rounding
 
 Single: TypeAlias = npt.NDArray[np.float32]
@@ -206,3 +206,20 @@ def test_inputs_are_not_changed() -> None:
     inputs["x"].setflags(write=False)
     result = reference.run(graph, {}, inputs)["y"]
     np.testing.assert_array_equal(result.value, [[[0, 2]]])
+
+
+@pytest.mark.slow
+def test_a_whole_net_at_full_size() -> None:
+    graph = parse(example("ResNet50"))
+    rng = np.random.default_rng(0)
+    params = params_of(graph)
+    for p in graph.parameters:
+        if p.name.endswith("Weights"):
+            params[p.name] = rng.standard_normal(p.shape, np.float32) * np.float32((2 / np.prod(p.shape[1:])) ** 0.5)
+    node = graph.inputs[0]
+    image = rng.standard_normal(tuple(graph.shapes[node.to_tensor]), np.float32)
+    result = reference.run(graph, params, {node.to_tensor: image})[graph.outputs[0].from_tensor]
+    assert result.value.shape == (1000, 1, 1)
+    assert result.value.sum() == pytest.approx(1)
+    assert not result.unspecified.any()
+    assert (np.sqrt(result.variance) < 1e-3).all()
