@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ from typing import TextIO, TypeAlias
 from fuzz.case import Case
 from fuzz.checker import Problem, Report
 from fuzz.explore import Explorer
-from fuzz.findings import InFlight, corpus, load_case, save
+from fuzz.findings import InFlight, load, save
+from fuzz.regimes import REGIMES
 from fuzz.report import CaseSummary, FindingNote, Tally
+from fuzz.runners import Runner
 from nn512.errors import CannotRunError, Nn512Error, UsageError
 from nn512.graph import parse
 
@@ -39,14 +42,24 @@ MOST_FINDINGS = 10
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a campaign shall do. Either `seconds` or `examples` bounds it; `corpus` are files checked first."""
+    """What a campaign shall do. `seconds` and `examples` bound it; the files in `corpus` come first."""
 
     directory: Path
     seed: int = 0
     jobs: int = 1
     seconds: float | None = None
     examples: int | None = None
+    regimes: tuple[str, ...] = tuple(REGIMES)
     corpus: tuple[Path, ...] = ()
+
+
+SOFT_REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
+"""Data regimes where the intrinsics are emulated, which takes ten times as long."""
+
+
+def regimes_for(runner: Runner) -> tuple[str, ...]:
+    """The data regimes of a campaign with this runner."""
+    return tuple(REGIMES) if runner.slowdown == 1.0 else SOFT_REGIMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +87,7 @@ class _Error:
 _Event: TypeAlias = CaseSummary | FindingNote | _Done | _Error
 
 
-def _work(connection: Connection, directory: Path, name: str, stop: Event, deadline: float | None) -> None:
+def _work(connection: Connection, plan: Plan, in_flight: InFlight, stop: Event, deadline: float | None) -> None:
     """The worker process: does chunks until it is handed None."""
     # Ctrl-C goes to all processes of a terminal; the parent says when to stop. Compilers started here inherit this.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -83,16 +96,17 @@ def _work(connection: Connection, directory: Path, name: str, stop: Event, deadl
         return stop.is_set() or (deadline is not None and time.monotonic() > deadline)
 
     explorer = Explorer(
-        directory,
+        plan.directory,
         show=lambda report: connection.send(CaseSummary.of(report)),
         stop=stopping,
-        in_flight=InFlight(directory, name),
+        in_flight=in_flight,
+        regimes=plan.regimes,
     )
     with contextlib.suppress(BrokenPipeError, EOFError):  # the parent is gone
         while (chunk := connection.recv()) is not None:
             try:
                 if chunk.file is not None:
-                    findings = explorer.replay(load_case(chunk.file))
+                    findings = explorer.replay(load(chunk.file).case)
                 else:
                     findings = explorer.chunk(chunk.seed, chunk.examples)
                 for finding in findings:
@@ -107,7 +121,7 @@ def _work(connection: Connection, directory: Path, name: str, stop: Event, deadl
 class _Worker:
     """The parent's end of a worker process."""
 
-    name: str
+    in_flight: InFlight
     process: SpawnProcess
     connection: Connection
     chunk: _Chunk | None = None
@@ -126,8 +140,11 @@ class Campaign:
         self._chunks = self._make_chunks()
         self._workers: list[_Worker] = []
         self._names = 0
+        self._scratch = Path()
         self._error: _Error | None = None
         self.tally = Tally()
+        if skipped := sorted(set(REGIMES) - set(plan.regimes)):
+            self.tally.skips.append(f"data regimes {', '.join(skipped)}: not drawn with this runner")
         self.interrupted = False
 
     @property
@@ -137,7 +154,8 @@ class Campaign:
 
     def run(self) -> int:
         """Run to the end; returns the exit code (0 fine, 1 finding or nothing verified, 130 interrupted)."""
-        with _single_threaded_children():
+        with tempfile.TemporaryDirectory(prefix="nn512-fuzz-") as directory, _environment_of_children(Path(directory)):
+            self._scratch = Path(directory)
             try:
                 while True:
                     try:
@@ -202,15 +220,15 @@ class Campaign:
         return True
 
     def _start_worker(self) -> _Worker:
-        name = f"{os.getpid()}-{self._names}"
+        in_flight = InFlight(self._scratch / f"worker-{self._names}.json")
         self._names += 1
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_work, args=(theirs, self._plan.directory, name, self._stop, self._deadline), daemon=True
+            target=_work, args=(theirs, self._plan, in_flight, self._stop, self._deadline), daemon=True
         )
         process.start()
         theirs.close()
-        worker = _Worker(name, process, ours)
+        worker = _Worker(in_flight, process, ours)
         self._workers.append(worker)
         return worker
 
@@ -245,7 +263,7 @@ class Campaign:
         worker.process.join()
         worker.connection.close()
         detail = f"a worker ended with exit code {worker.process.exitcode} while it checked a case"
-        case = InFlight(self._plan.directory, worker.name).take()
+        case = worker.in_flight.take()
         if case is None:
             self.tally.lost.append(f"{detail}; which one is not known")
             return
@@ -257,7 +275,6 @@ class Campaign:
             worker.process.terminate()
         for worker in self._workers:
             worker.process.join()
-            InFlight(self._plan.directory, worker.name).clear()
         self._workers.clear()
 
     def summary(self) -> Iterator[str]:
@@ -272,11 +289,12 @@ def _dead(case: Case, detail: str) -> Report:
 
 
 @contextlib.contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    """Worker processes are many; each is to compute on one thread, so that results do not depend on the others."""
+def _environment_of_children(scratch: Path) -> Iterator[None]:
+    """Each worker process computes on one thread, and what Hypothesis keeps goes to a directory that will be removed."""
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
+    values = {**dict.fromkeys(names, "1"), "HYPOTHESIS_STORAGE_DIRECTORY": str(scratch)}
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:
@@ -320,8 +338,3 @@ class _Progress:
         with contextlib.suppress(OSError):  # nobody listens any more
             self._stream.write(text)
             self._stream.flush()
-
-
-def default_plan(directory: Path, **changes: object) -> Plan:
-    """A plan that begins with the corpus of the project."""
-    return Plan(directory, corpus=corpus(), **changes)  # type: ignore[arg-type]

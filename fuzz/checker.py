@@ -26,12 +26,18 @@ from fuzz.coverage import LayerPlan, layers_of, upstream
 from fuzz.limits import Limit, limit_of
 from fuzz.regimes import EXACT_REGIMES, DataSet
 from fuzz.runners import Runner, choose_runner
-from fuzz.sandbox import QUICK, Checks, Status, execute
-from nn512.compiler import Options
+from fuzz.sandbox import QUICK, Checks, Configuration, Placement, Status, execute
 from nn512.compiler import compile as compile_graph
-from nn512.errors import CannotRunError
-from nn512.graph import Graph, parse
+from nn512.errors import CannotRunError, UsageError
+from nn512.graph import Graph, multiply_accumulates, parse
+from nn512.options import Options
 from nn512.toolchain import find_compiler
+
+SOURCE_LIMIT = 64 << 20
+"""Bytes of the largest source that is read."""
+
+LARGE_MAC = 30e6
+"""Multiply-accumulates from which a net is large: the sandbox then refuses no allocations, which repeats everything."""
 
 LIGHT = Checks(configurations=QUICK, api=False, sharing=False, failures=False)
 """What the sandbox checks on all data sets but the first, which gets everything."""
@@ -59,6 +65,12 @@ class Sources:
     source: str
     plan: Mapping[str, Any] | None = None
 
+    @classmethod
+    def read(cls, folder: Path, prefix: str) -> Sources:
+        """`<Prefix>.h` and `<Prefix>.c` in a folder. Raises UsageError where they are missing, no text, or too long."""
+        header, source = (_read_text(folder / f"{prefix}{suffix}") for suffix in (".h", ".c"))
+        return cls(prefix, header, source)
+
     def write(self, folder: Path) -> None:
         """Write `<Prefix>.h` and `<Prefix>.c`."""
         (folder / f"{self.prefix}.h").write_text(self.header, encoding="utf-8")
@@ -69,7 +81,8 @@ class Sources:
 class Report:
     """What one check showed: problems, verdicts per data set, and what it is based on.
 
-    `culprit` is the data set behind the first problem that has one, with what the reference expects there.
+    `profile` names the algorithm of C that came without a plan. `culprit` is the data set behind the first problem that
+    has one, with what the reference expects there.
     """
 
     case: Case
@@ -79,6 +92,7 @@ class Report:
     problems: tuple[Problem, ...] = ()
     verdicts: Mapping[DataSeed, tuple[Verdict, ...]] = field(default_factory=dict)
     executed: bool = False
+    profile: str = ""
     culprit: tuple[DataSet, Mapping[str, reference.Result]] | None = None
 
     @cached_property
@@ -106,7 +120,9 @@ class Report:
         return frozenset().union(*(upstream(self.graph, name) for name in self.confirmed))
 
 
-def check_case(case: Case, data: Sequence[DataSet] = (), runner: Runner | None = None) -> Report:
+def check_case(
+    case: Case, data: Sequence[DataSet] = (), runner: Runner | None = None, checks: Checks | None = None
+) -> Report:
     """Check a case, on the data sets its seeds give or on `data`.
 
     Raises GraphError or UsageError for a broken case and CannotRunError where nothing can be built or run here; what
@@ -118,9 +134,9 @@ def check_case(case: Case, data: Sequence[DataSet] = (), runner: Runner | None =
     try:
         emitted = compile_graph(graph, options)
         sources = Sources(emitted.prefix, emitted.header, emitted.source, emitted.plan)
-    except Exception:  # noqa: BLE001 - whatever the compiler raises for a legal graph is a finding
-        return replace(Report(case, graph, runner.line), problems=(Problem("emit", _traceback()),))
-    return check_sources(case, graph, sources, data or _draw(case, graph), runner)
+    except Exception as error:  # noqa: BLE001 - whatever the compiler raises for a legal graph is a finding
+        return replace(Report(case, graph, runner.line), problems=(Problem("emit", explain(error)),))
+    return check_sources(case, graph, sources, data or draw(case, graph), runner, checks=checks)
 
 
 def check_sources(
@@ -130,16 +146,17 @@ def check_sources(
     data: Sequence[DataSet],
     runner: Runner,
     *,
-    profile: str = "direct",
+    profile: str = "",
     checks: Checks | None = None,
     strict: bool = True,
 ) -> Report:
     """Build `sources`, run them on `data`, compare. The algorithms are those of the plan, or `profile` without one."""
-    report = Report(case, graph, runner.line, sources)
+    report = Report(case, graph, runner.line, sources, profile=profile)
     try:
         executable = build_net(graph, sources.header, sources.source, runner, flags=(case.optimisation,), strict=strict)
     except BuildError as error:
-        return replace(report, problems=(Problem("build", str(error)),))
+        first = next((line for line in error.text.splitlines() if "error:" in line), error.summary)
+        return replace(report, problems=(Problem("build", f"{first}\n{error}"),))
     limits = limits_of(report, profile)
     problems: list[Problem] = []
     verdicts: dict[DataSeed, tuple[Verdict, ...]] = {}
@@ -160,13 +177,24 @@ def check_sources(
     return replace(report, problems=tuple(problems), verdicts=verdicts, executed=executed, culprit=culprit)
 
 
+def checks_for(graph: Graph, threads: int) -> Checks:
+    """What the sandbox checks for a user: 1 to `threads` threads. Large nets run less often, and nothing is refused them."""
+    small = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers) < LARGE_MAC
+    placements = tuple(Placement)
+    configurations = tuple(
+        Configuration(count, placements[(count - 1) % len(placements)], repeats=2 if small or count == 1 else 1)
+        for count in range(1, threads + 1)
+    )
+    return Checks(configurations, failures=small)
+
+
 def limits_of(report: Report, profile: str) -> dict[str, Limit]:
     """The error limit of every output, by the algorithms of all layers between it and the inputs."""
     limits = {}
     for output in report.graph.outputs:
         above = upstream(report.graph, output.from_tensor)
         algorithms = {layer.algorithm for layer in report.layers if above.intersection(layer.covers)}
-        limits[output.from_tensor] = limit_of(algorithms if report.layers else {profile})
+        limits[output.from_tensor] = limit_of(algorithms if report.layers else {profile or "direct"})
     return limits
 
 
@@ -183,7 +211,8 @@ def _runner(compiler: str | None) -> Runner:
     return choose_runner(compiler=find_compiler(compiler))
 
 
-def _draw(case: Case, graph: Graph) -> list[DataSet]:
+def draw(case: Case, graph: Graph) -> list[DataSet]:
+    """The data sets a case names. Raises UsageError for an unknown regime."""
     return [regimes.draw(graph, seed.regime, seed.seed) for seed in case.data]
 
 
@@ -206,6 +235,21 @@ def _judge(
     )
 
 
-def _traceback() -> str:
-    """The current exception as a few lines: its message, and where it was raised."""
-    return traceback.format_exc(limit=-3).strip()
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            raw = file.read(SOURCE_LIMIT + 1)
+        if len(raw) > SOURCE_LIMIT:
+            raise UsageError(f"{path}: more than {SOURCE_LIMIT >> 20} MiB")
+        return raw.decode("utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not a text in UTF-8: {error}") from error
+
+
+def explain(error: Exception) -> str:
+    """An unexpected exception as a few lines: what, and where it was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    head = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}: {error}"
+    return "\n".join([head, *traceback.format_exception(error, limit=-3)]).strip()

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fuzz.limits import algorithm_of
 from nn512.graph import Graph, tensors_read
 
 
@@ -21,9 +22,13 @@ class LayerPlan:
 
     name: str
     kernel: str
-    algorithm: str
     covers: tuple[str, ...]
     edge_classes: tuple[str, ...]
+
+    @property
+    def algorithm(self) -> str:
+        """Name of the algorithm in the table of error limits."""
+        return algorithm_of(self.kernel)
 
     @property
     def points(self) -> Iterator[tuple[str, str]]:
@@ -41,7 +46,6 @@ def layers_of(plan: Mapping[str, Any] | None) -> tuple[LayerPlan, ...]:
         LayerPlan(
             layer["name"],
             layer["kernel"],
-            layer.get("algorithm", "direct"),
             tuple(layer.get("covers", ())),
             tuple(layer.get("edge_classes", ())),
         )

@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity
 
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Report, check_case
+from fuzz.checker import Problem, Report, check_case, explain
 from fuzz.findings import Finding, InFlight, save
-from fuzz.reduce import reduce_graph
+from fuzz.reduce import reduce_graph, with_plain_names
 from fuzz.regimes import REGIMES
 from fuzz.strategies import cases
-from nn512.graph import Graph, format_graph
+from nn512.errors import CannotRunError
+from nn512.graph import Graph, format_graph, parse
 
-SHRINKING = 120
+SHRINKING = 100
 """Cases that are checked at most while Hypothesis shrinks a failure; then the smallest so far is taken."""
+
+ENOUGH = 2
+"""Failures that look alike and are shrunk and kept; more of them are only counted."""
 
 Check = Callable[[Case], Report]
 
@@ -32,6 +36,7 @@ class Explorer:
     """What a chunk needs: where findings go, what hears of every case, and when to stop.
 
     `stop` is asked before every case. `show` hears of each drawn case once, shrinking aside. Tests replace `check`.
+    `known` are the reduced failures so far.
     """
 
     directory: Path
@@ -40,6 +45,7 @@ class Explorer:
     check: Check = check_case
     in_flight: InFlight | None = None
     regimes: tuple[str, ...] = tuple(REGIMES)
+    known: list[Report] = field(default_factory=list)
 
     def chunk(self, seed: int, examples: int) -> list[Finding]:
         """Draw and check `examples` cases; returns what was found. After a finding it goes on with a new seed."""
@@ -62,10 +68,16 @@ class Explorer:
         return [self.settle(report, saved=save(report, self.directory).path)] if report.problems else []
 
     def look(self, case: Case) -> Report:
-        """Check a case, kept on disk meanwhile."""
+        """Check a case, kept on disk meanwhile. What the tester itself stumbles over is a problem of the report."""
         if self.in_flight is not None:
             self.in_flight.set(case)
-        report = self.check(case)
+        try:
+            report = self.check(case)
+        except CannotRunError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of the tester must not lose the case
+            problem = Problem("tester", explain(error))
+            report = Report(case, parse(case.graph, "net.graph"), "none: the tester failed", problems=(problem,))
         if self.in_flight is not None:
             self.in_flight.clear()
         return report
@@ -92,20 +104,38 @@ class Explorer:
         if plain != best.case:
             fails(plain)
         reduce_graph(best.graph, lambda graph: fails(_with_graph(best.case, graph)))
+        # Plain names last: findings of one fault then tend to be the same case, and so the same folder.
+        if (renamed := with_plain_names(best.graph)).source.text != best.case.graph:
+            fails(_with_graph(best.case, renamed))
         if best.case.data and best.case.data[0].seed:
             fails(replace(best.case, data=tuple(DataSeed(data.regime, 0) for data in best.case.data)))
+        self.known.append(best)
         return save(best, self.directory, replaces=saved)
+
+    def familiar(self, report: Report) -> bool:
+        """Whether a failure looks like one that has been shrunk often enough: same kind, and its kernels are all here.
+
+        Otherwise a campaign would spend its time shrinking the same fault again and again.
+        """
+        alike = [
+            known for known in self.known if _kinds(known) & _kinds(report) and _kernels(known) <= _kernels(report)
+        ]
+        return len(alike) >= ENOUGH
 
 
 def _with_graph(case: Case, graph: Graph) -> Case:
     return replace(case, graph=format_graph(graph))
 
 
+def _kernels(report: Report) -> set[str]:
+    return {layer.kernel for layer in report.layers}
+
+
 def _kinds(report: Report) -> set[str]:
     return {problem.kind for problem in report.problems}
 
 
-class _Stopped(BaseException):
+class _StoppedError(BaseException):
     """Ends a run of Hypothesis from within an example: it lets everything pass that is no Exception."""
 
 
@@ -120,7 +150,9 @@ class _Search:
         self._explorer = explorer
         self._failed: set[str] = set()
         self._kinds: set[str] = set()
+        self._regimes: set[str] = set()
         self._shrinking = 0
+        self._refusal: CannotRunError | None = None
         self.drawn = 0
         self.failure: Report | None = None
         self.saved = Path()
@@ -139,28 +171,46 @@ class _Search:
             verbosity=Verbosity.quiet,
             print_blob=False,
         )(hypothesis.seed(seed)(run))
-        with contextlib.suppress(_FailedError, _Stopped):
+        with contextlib.suppress(_FailedError, _StoppedError):
             run()
+        if self._refusal is not None:
+            raise self._refusal
 
     def _example(self, case: Case) -> None:
-        explorer = self._explorer
+        if self._fails(case):
+            raise _FailedError  # from one place: Hypothesis tells failures apart by their lines
+
+    def _fails(self, case: Case) -> bool:
         if case.key in self._failed:
-            raise _FailedError  # from memory: Hypothesis replays its smallest failure
-        if explorer.stop():
-            raise _Stopped
-        if self.failure is None:
-            report = explorer.look(case)
-            self.drawn += 1
-            explorer.show(report)
-            if report.problems:
-                self.failure, self._kinds = report, _kinds(report)
-                self._failed.add(case.key)
-                self.saved = save(report, explorer.directory).path  # shrinking may not come to an end
-                raise _FailedError
-        elif self._shrinking < SHRINKING:
-            self._shrinking += 1
-            report = explorer.look(case)
-            if _kinds(report) & self._kinds:
-                self.failure = report
-                self._failed.add(case.key)
-                raise _FailedError
+            return True  # from memory: Hypothesis replays its smallest failure, which may depend on timing
+        if self._explorer.stop():
+            raise _StoppedError
+        if self.failure is not None:
+            return self._still_fails(case)
+        try:
+            report = self._explorer.look(case)
+        except CannotRunError as error:
+            self._refusal = error
+            raise _StoppedError from error
+        self.drawn += 1
+        self._explorer.show(report)
+        if not report.problems or self._explorer.familiar(report):
+            return False
+        self.failure, self._kinds = report, _kinds(report)
+        self._regimes = {problem.data.regime for problem in report.problems if problem.data is not None}
+        self._failed.add(case.key)
+        self.saved = save(report, self._explorer.directory).path  # shrinking may not come to an end
+        return True
+
+    def _still_fails(self, case: Case) -> bool:
+        if self._shrinking == SHRINKING:
+            return False
+        self._shrinking += 1
+        # Only the kinds of data that failed are worth running again.
+        data = tuple(seed for seed in case.data if seed.regime in self._regimes)
+        report = self._explorer.look(replace(case, data=data or case.data))
+        if not _kinds(report) & self._kinds:
+            return False
+        self.failure = report
+        self._failed.add(case.key)
+        return True

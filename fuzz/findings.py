@@ -14,27 +14,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import platform
 import shutil
 import tempfile
-import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import scipy
-from numpy.typing import NDArray
 
 import nn512
-from fuzz.case import Case, DataSeed, load_json
+from fuzz.case import Case, load_json
 from fuzz.checker import Report
+from fuzz.regimes import GIVEN, DataSet
+from nn512.arrays import load_arrays, save_arrays
 from nn512.errors import UsageError
-
-ARRAYS_LIMIT = 1 << 30
-"""Bytes of arrays read from a finding at most."""
+from nn512.graph import Graph
+from nn512.params import check_arrays, check_params
 
 _TEST = '''\
 """Replays a finding: {summary}"""
@@ -112,6 +109,7 @@ def _write(report: Report, folder: Path, key: str, summary: str) -> None:
             for p in report.problems
         ],
         "signature": signature_of(report),
+        "profile": report.profile,
         "environment": environment(report.runner),
     }
     (folder / "case.json").write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
@@ -164,35 +162,33 @@ def processor() -> str:
     return platform.machine()
 
 
-def save_arrays(path: Path, arrays: Mapping[str, NDArray[np.floating]]) -> None:
-    """Arrays to an npz file."""
-    with path.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **{name: np.asarray(array) for name, array in arrays.items()})
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a finding's folder holds for a replay. `profile` is not empty where the C did not come from our compiler."""
+
+    case: Case
+    profile: str = ""
+    folder: Path | None = None
+
+    def data(self, graph: Graph) -> tuple[DataSet, ...]:
+        """The data sets whose arrays cannot be drawn again, because a user gave them. Raises UsageError."""
+        if self.folder is None or all(seed.regime != GIVEN for seed in self.case.data):
+            return ()
+        params = check_params(graph, load_arrays(self.folder / "params.npz"))
+        shapes = {node.to_tensor: graph.shapes[node.to_tensor] for node in graph.inputs}
+        inputs = check_arrays("input", shapes, load_arrays(self.folder / "input.npz"))
+        return (DataSet(GIVEN, self.case.data[0].seed, params, inputs),)
 
 
-def load_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Arrays of an npz file of bounded size. Raises UsageError."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            total = sum(entry.file_size for entry in archive.infolist())
-        if total > ARRAYS_LIMIT:
-            raise UsageError(f"{path}: more than {ARRAYS_LIMIT >> 20} MiB of arrays")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name], np.float32) for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UsageError(f"{path}: {error}") from error
-
-
-def load_case(path: Path) -> Case:
-    """The case of a finding: a folder, its case.json, or a corpus file. Raises UsageError."""
-    if path.is_dir():
-        path /= "case.json"
+def load(path: Path) -> Stored:
+    """A finding (its folder or case.json) or a file of the corpus. Raises UsageError."""
     if path.suffix == ".graph":
-        return load_corpus_case(path)
-    data = load_json(path)
-    if isinstance(data, dict) and "case" in data:
-        data = data["case"]
-    return Case.from_dict(data, str(path))
+        return Stored(load_corpus_case(path))
+    file = path / "case.json" if path.is_dir() else path
+    data = load_json(file)
+    if not (isinstance(data, dict) and "case" in data):
+        raise UsageError(f"{file}: no finding, there is no case in it")
+    return Stored(Case.from_dict(data["case"], str(file)), str(data.get("profile", "")), file.parent)
 
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -232,29 +228,22 @@ def corpus(directory: Path = CORPUS) -> tuple[Path, ...]:
 
 
 class InFlight:
-    """The case a process is working on, kept on disk while it does: should the process die, the case is not lost."""
+    """The case a process is working on, in a file while it does: should the process die, the case is not lost."""
 
-    def __init__(self, directory: Path, name: str) -> None:
-        self._path = directory / f".running-{name}.json"
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def set(self, case: Case) -> None:
         """Remember `case`."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_text(case.dump(), encoding="utf-8")
 
     def take(self) -> Case | None:
-        """The case that was under way, if any; it is forgotten."""
+        """The case that was under way, if any."""
         try:
-            case = Case.load(self._path)
+            return Case.load(self._path)
         except UsageError:
-            case = None
-        self.clear()
-        return case
+            return None
 
     def clear(self) -> None:
         """Nothing is under way."""
-        with contextlib.suppress(OSError):
-            os.unlink(self._path)  # noqa: PTH108 - called while a process ends
-
-
-__all__ = ["CORPUS", "DataSeed", "Finding", "InFlight", "corpus", "load_arrays", "load_case", "save", "signature_of"]
+        self._path.unlink(missing_ok=True)

@@ -18,9 +18,9 @@ from nn512.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Largest error over sigma allowed for one element, and for the rms of an output of `rms_from` elements or more.
+    """Largest error over sigma allowed for one element, and for the rms over at least `rms_from` elements of an output.
 
-    `exact_steps`: in sums of up to this many steps (see `reference.exactness`) the algorithm makes no error: 2^24 for one
+    `exact_steps`: in sums of up to so many steps (see `reference.exactness`) the algorithm makes no error: 2^24 for one
     that adds products of the data as they are, less where it transforms them, 0 where nothing comes out exact.
     """
 
@@ -43,6 +43,11 @@ LIMITS: Mapping[str, Limit] = {
 
 PROFILES = tuple(LIMITS)
 """What C that is not ours may be declared to use."""
+
+
+def algorithm_of(kernel: str) -> str:
+    """The entry of the table for a kernel: the one whose name the kernel's begins with, or else "direct"."""
+    return next((name for name in LIMITS if kernel.startswith(name)), "direct")
 
 
 def limit_of(algorithms: Iterable[str]) -> Limit:

@@ -60,6 +60,21 @@ def reduce_graph(graph: Graph, fails: Callable[[Graph], bool], evaluations: int 
     return best
 
 
+def with_plain_names(graph: Graph) -> Graph:
+    """The same graph with tensors t0, t1, ... in the order in which they are made."""
+    made = [node.to_tensor for node in (*graph.inputs, *graph.layers)]
+    names = {old: f"t{number}" for number, old in enumerate(made)}
+    return build([_renamed(node, names) for node in _nodes(graph)])
+
+
+def _renamed(node: Node, names: Mapping[str, str]) -> Node:
+    tensors = ("from_tensor", "from_tensor1", "from_tensor2", "to_tensor")
+    changes: dict[str, Any] = {
+        field.name: names[getattr(node, field.name)] for field in fields(node) if field.name in tensors
+    }
+    return replace(node, **changes)
+
+
 def _nodes(graph: Graph) -> tuple[Node, ...]:
     return (graph.config, *graph.inputs, *graph.layers, *graph.outputs)
 

@@ -30,6 +30,7 @@ from nn512.graph import (
     layer_parameters,
     tensors_read,
 )
+from nn512.params import random_params
 
 Floats: TypeAlias = NDArray[np.float32]
 Arrays: TypeAlias = dict[str, Floats]
@@ -183,38 +184,23 @@ def _exact_batch_norm(layer: BatchNorm, params: Arrays, rng: np.random.Generator
 
 
 def _gaussian(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
-    """He weights, plausible statistics, standard normal inputs."""
-    inputs = {i.to_tensor: _normal(rng, graph.shapes[i.to_tensor]) for i in graph.inputs}
-    params: Arrays = {}
-    for layer in graph.layers:
-        to = layer.to_tensor
-        shapes = layer_parameters(layer, graph.shapes)
-        match layer:
-            case Conv() | FullyConnected():
-                deviation = np.sqrt(2.0 * layer.to_channels / shapes[0].elements)
-                params[to + "Weights"] = _normal(rng, shapes[0].shape) * np.float32(deviation)
-                params[to + "Biases"] = _normal(rng, shapes[1].shape) * np.float32(0.1)
-            case BatchNorm():
-                shape = shapes[0].shape
-                params[to + "Means"] = _normal(rng, shape) * np.float32(0.3)
-                params[to + "Variances"] = rng.uniform(0.3, 2.0, shape).astype(np.float32)
-                params[to + "Scales"] = (rng.uniform(0.5, 1.5, shape) * rng.choice([-1, 1], shape)).astype(np.float32)
-                params[to + "Shifts"] = _normal(rng, shape) * np.float32(0.3)
-            case Activation() | Add() | Concat() | Pooling() | Softmax():
-                pass
-            case _:
-                assert_never(layer)
-    return params, inputs
+    """He weights, statistics near those the data have, standard normal inputs: magnitudes near 1 at any depth."""
+    inputs = {i.to_tensor: rng.standard_normal(graph.shapes[i.to_tensor], np.float32) for i in graph.inputs}
+    return random_params(graph, int(rng.integers(1 << 31))), inputs
 
 
 def _positive(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
-    """Everything positive, as after a ReLU: nothing cancels, rounding errors drift one way."""
+    """Positive inputs, and filters whose weights have one sign each: sums in which nothing cancels.
+
+    The sign differs from filter to filter. Were all the same, the rounding errors of one layer would add up in the next
+    and the one after, which no variance of independent errors allows for.
+    """
     params, inputs = _gaussian(graph, rng)
-    params = {name: np.abs(array) for name, array in params.items()}
     for layer in graph.layers:
-        if isinstance(layer, Conv | FullyConnected):  # sums of K positive terms would grow from layer to layer
-            weights = params[layer.to_tensor + "Weights"]
-            weights *= np.float32(np.sqrt(layer.to_channels / weights.size))
+        if isinstance(layer, Conv | FullyConnected):  # sums of K such terms would grow from layer to layer
+            weights = params[layer.to_tensor + "Weights"].reshape(layer.to_channels, -1)
+            sign = rng.choice([-1.0, 1.0], (layer.to_channels, 1))
+            weights[...] = np.abs(weights) * sign / np.sqrt(weights.shape[1])
     return params, {name: np.abs(array) for name, array in inputs.items()}
 
 
@@ -282,10 +268,6 @@ def _integers(rng: np.random.Generator, shape: Shape | tuple[int, ...], largest:
     return rng.integers(-largest, largest + 1, shape).astype(np.float32)
 
 
-def _normal(rng: np.random.Generator, shape: Shape | tuple[int, ...]) -> Floats:
-    return rng.standard_normal(shape, np.float32)
-
-
 def _corner(rng: np.random.Generator, extent: int) -> int:
     """An index: the first or the last two times out of three, anything else otherwise."""
     return (0, extent - 1, int(rng.integers(extent)))[rng.integers(3)]
@@ -304,4 +286,7 @@ REGIMES: Mapping[str, Draw] = {
 """All regimes by name. The order seeds the generators: append only."""
 
 EXACT_REGIMES = frozenset({"exact", "taps", "impulse"})
-"""Regimes worth asking the reference where exactly the results are exact."""
+"""Regimes whose results may be exact; the reference is asked which elements are."""
+
+GIVEN = "given"
+"""Stands where the name of a regime would, for arrays that a user gave."""

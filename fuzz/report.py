@@ -72,7 +72,7 @@ class Tally:
     findings: dict[str, FindingNote] = field(default_factory=dict)
     repeats: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
-    skips: Counter[str] = field(default_factory=Counter)
+    skips: list[str] = field(default_factory=list)
 
     def add(self, case: CaseSummary, *, corpus: bool = False) -> None:
         """Count one case."""
@@ -117,7 +117,7 @@ class Tally:
             f"   (seed {seed}, {seconds:.1f} s, {_count(jobs, 'job')}, {rate:.1f} graphs/s)"
         )
         for runner, count in self.runners.most_common():
-            yield row("runner", f"{runner}: {_count(count, 'graph')}")
+            yield row("runner", f"{runner.removeprefix('runner: ')}: {_count(count, 'graph')}")
         unverified = self.cases - self.verified - self.failed
         yield row(
             "graphs",
@@ -141,8 +141,8 @@ class Tally:
         for kernel, edge in emitted:
             if (kernel, edge) not in verified:
                 yield row("", f"never verified: {kernel}, {edge}")
-        for reason, count in self.skips.items():
-            yield row("SKIPPED", f"{reason}: {count}")
+        for text in self.skips:
+            yield row("SKIPPED", text)
         for text in self.lost:
             yield row("LOST", text)
         for note in list(self.findings.values())[:_SHOWN_FINDINGS]:

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from fuzz.case import OPTIMISATIONS, Case, DataSeed
 from fuzz.regimes import REGIMES
-from nn512.compiler import Options
 from nn512.graph import (
     POOLINGS,
     Activation,
@@ -38,6 +37,7 @@ from nn512.graph import (
     format_graph,
     tensors_read,
 )
+from nn512.options import Options
 
 EDGE_SIZES = (1, 2, 3, 4, 5, 13, 14, 15, 16, 17, 18, 19, 29, 30, 31, 32, 33, 34, 35, 47, 48, 49, 50, 51)
 LONG_SIZES = (63, 64, 65, 79, 80, 81, 95, 96, 97, 127, 128, 129)
@@ -523,6 +523,6 @@ def cases(regimes: tuple[str, ...] = tuple(REGIMES)) -> st.SearchStrategy[Case]:
 
     def case(nodes: tuple[Node, ...], options: Options, optimisation: str, seed: int) -> Case:
         data = tuple(DataSeed(regime, seed) for regime in regimes)
-        return Case(format_graph(nodes), options, optimisation, data)
+        return Case(format_graph(nodes), options.to_dict(), optimisation, data)
 
     return st.builds(case, node_lists(), options(), st.sampled_from(OPTIMISATIONS), st.integers(0, 999))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 
+from nn512.errors import UsageError
 from nn512.graph import Graph, load, load_stream
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
@@ -22,3 +25,19 @@ def read_graph(path: str) -> Graph:
     if path == "-":
         return load_stream(sys.stdin.buffer, "<stdin>")
     return load(path)
+
+
+def input_files(given: Sequence[str], graph: Graph) -> dict[str, Path]:
+    """What `--input NAME=X.npy` said, by the name of an input. Raises UsageError."""
+    names = {node.to_tensor for node in graph.inputs}
+    files: dict[str, Path] = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise UsageError(f"--input takes NAME=X.npy, not {text!r}")
+        if name in files:
+            raise UsageError(f"input {name!r} is given twice")
+        if name not in names:
+            raise UsageError(f"there is no input {name!r}; this graph has {', '.join(sorted(names))}")
+        files[name] = Path(path)
+    return files

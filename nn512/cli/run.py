@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nn512.cli.arguments import Subparsers, add_graph_argument, read_graph
+from nn512.cli.arguments import Subparsers, add_graph_argument, input_files, read_graph
 from nn512.errors import UsageError
 from nn512.graph import Graph
 
@@ -47,15 +47,12 @@ def run(args: argparse.Namespace) -> int:
     """Run a net once."""
     if args.backend == "reference" and args.threads is not None:
         raise UsageError("--threads is for --backend c; the reference has none")
-    files = _input_files(args.input)
     graph = read_graph(args.graph)
+    files = input_files(args.input, graph)
     from nn512.arrays import load_array, save_arrays
     from nn512.params import check_arrays, check_params, load_params, show_shape
 
     names = {node.to_tensor: graph.shapes[node.to_tensor] for node in graph.inputs}
-    for name in files:
-        if name not in names:
-            raise UsageError(f"there is no input {name!r}; this graph has {', '.join(sorted(names))}")
     inputs = check_arrays("input", names, {name: load_array(path) for name, path in files.items()})
     params = check_params(graph, {}) if args.params is None else load_params(args.params, graph)
 
@@ -64,18 +61,6 @@ def run(args: argparse.Namespace) -> int:
     for name, array in outputs.items():
         print(f"{name}: {show_shape(array.shape)} {array.dtype}, {array.min():.6g} to {array.max():.6g}")
     return 0
-
-
-def _input_files(given: list[str]) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for text in given:
-        name, equals, path = text.partition("=")
-        if not (name and equals and path):
-            raise UsageError(f"--input takes NAME=X.npy, not {text!r}")
-        if name in files:
-            raise UsageError(f"input {name!r} is given twice")
-        files[name] = Path(path)
-    return files
 
 
 def _c(

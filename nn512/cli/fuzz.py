@@ -1,0 +1,63 @@
+"""`nn512 fuzz`: a campaign of random graphs, compiled, run and compared with the reference."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from nn512.cli.arguments import Subparsers
+from nn512.errors import UsageError
+
+_DEFAULT_SECONDS = 60.0
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Declare the arguments."""
+    parser = subparsers.add_parser(
+        "fuzz",
+        help="check the compiler on random graphs",
+        description="Draws random graphs, compiles them, runs the C in a sandbox on many kinds of data, and compares "
+        "with the reference. What is found is made small and kept in DIR, one folder per finding; nn512 repro replays "
+        "it. Ends with 0 where all is well, 1 where something was found or nothing was verified. Ctrl-C ends it early, "
+        "with the summary so far. $NN512_RUNNER forces a way to execute AVX-512 code: native, sde or soft.",
+    )
+    parser.add_argument("--time", metavar="S", type=float, help=f"seconds to go on for (default: {_DEFAULT_SECONDS:g})")
+    parser.add_argument("--examples", metavar="N", type=int, help="random graphs to check; same seed, same graphs")
+    parser.add_argument("--jobs", metavar="J", type=int, help="processes (default: one per processor)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="seed of graphs and data (default: 0)")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path("findings"), help="where findings go (default: findings)"
+    )
+    parser.add_argument("--no-corpus", action="store_true", help="leave out the known cases that otherwise come first")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run a campaign and print its summary."""
+    for name in ("time", "examples", "jobs"):
+        value = getattr(args, name)
+        if value is not None and not 0 < value < 1e9:
+            raise UsageError(f"--{name} must be a positive number, not {value:g}")
+    if not 0 <= args.seed < 1 << 32:
+        raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
+    from fuzz.campaign import Campaign, Plan, regimes_for
+    from fuzz.checker import runner_for
+    from fuzz.findings import corpus
+
+    runner = runner_for()
+    print(runner.line, file=sys.stderr, flush=True)
+    campaign = Campaign(
+        Plan(
+            directory=args.out,
+            seed=args.seed,
+            jobs=args.jobs or len(os.sched_getaffinity(0)),
+            seconds=_DEFAULT_SECONDS if args.time is None and args.examples is None else args.time,
+            examples=args.examples,
+            regimes=regimes_for(runner),
+            corpus=() if args.no_corpus else corpus(),
+        )
+    )
+    code = campaign.run()
+    print(*campaign.summary(), sep="\n")
+    return code

@@ -1,0 +1,128 @@
+"""`nn512 verify`: checks the C code of a graph, ours or anybody's, against the reference."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nn512.cli.arguments import Subparsers, add_graph_argument, input_files, read_graph
+from nn512.errors import UsageError
+from nn512.graph import Graph, multiply_accumulates
+
+if TYPE_CHECKING:
+    from fuzz.checker import Report
+    from fuzz.regimes import DataSet
+
+_SMALL_MAC = 30e6
+"""Nets of fewer multiply-accumulates are run on every kind of data; the reference takes seconds for larger ones."""
+
+
+def add_parser(subparsers: Subparsers) -> None:
+    """Declare the arguments."""
+    parser = subparsers.add_parser(
+        "verify",
+        help="check the C code of a graph against the reference",
+        description="Compiles a graph, runs the C in a sandbox (guard pages, poisoned memory, 1 to 4 threads, "
+        "bit-equal repetition) and compares every output with the reference: exactly where arithmetic is exact, "
+        "elsewhere in sigma, the standard deviation that float32 may have. Ends with 0 where all is well, else with 1.",
+    )
+    add_graph_argument(parser)
+    parser.add_argument("--params", metavar="P.npz", type=Path, help="parameters (.npz or .bin; default: random)")
+    parser.add_argument(
+        "--input",
+        metavar="NAME=X.npy",
+        action="append",
+        default=[],
+        help="float32 array of channels x height x width for one input; once per input (default: random)",
+    )
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="seed of random data (default: 0)")
+    parser.add_argument(
+        "--data", metavar="REGIME", action="append", help="kind of random data, repeatable (default: all on small nets)"
+    )
+    parser.add_argument("--threads", metavar="N", type=int, default=4, help="run with 1 to N threads (default: 4)")
+    parser.add_argument(
+        "--source", metavar="DIR", type=Path, help="check <Prefix>.h and <Prefix>.c in DIR instead of compiling"
+    )
+    parser.add_argument(
+        "--profile", metavar="NAME", help="with --source: the algorithm that sets the limits (default: direct)"
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path("findings"), help="where a finding goes (default: findings)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Verify one graph; prints a verdict per output and data set."""
+    graph = read_graph(args.graph)
+    if not 1 <= args.threads <= 64:
+        raise UsageError(f"--threads must be in 1 to 64, not {args.threads}")
+    if not 0 <= args.seed < 1 << 32:
+        raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
+    if args.profile and not args.source:
+        raise UsageError("--profile goes with --source; our own plan names the algorithms")
+    from fuzz.case import Case, DataSeed
+    from fuzz.checker import Sources, check_case, check_sources, checks_for, runner_for
+    from fuzz.findings import save
+    from fuzz.limits import PROFILES
+
+    profile = args.profile or ("direct" if args.source else "")
+    if profile and profile not in PROFILES:
+        raise UsageError(f"no profile is called {profile!r}; there are {', '.join(PROFILES)}")
+    sources = None if args.source is None else Sources.read(args.source, graph.config.prefix)
+    data = _data_sets(args, graph)
+    runner = runner_for()
+    print(runner.line, flush=True)
+    # -O2 is what the documentation tells users to build with.
+    seeds = tuple(DataSeed(d.regime, d.seed) for d in data)
+    case = Case(graph.source.text, optimisation="-O2", data=seeds)
+    checks = checks_for(graph, args.threads)
+    if sources is None:
+        report = check_case(case, data, runner, checks)
+    else:
+        report = check_sources(case, graph, sources, data, runner, profile=profile, checks=checks, strict=False)
+    print_report(report)
+    if not report.problems:
+        return 0 if report.verified else 1
+    print(f"kept in {save(report, args.out).path}")
+    return 1
+
+
+def _data_sets(args: argparse.Namespace, graph: Graph) -> list[DataSet]:
+    """What to run on: the arrays given, completed by random ones."""
+    from fuzz.regimes import GIVEN, REGIMES, DataSet, draw
+    from nn512.arrays import load_array
+    from nn512.params import check_arrays, load_params
+
+    files = input_files(args.input, graph)
+    params = None if args.params is None else load_params(args.params, graph)
+    shapes = {name: graph.shapes[name] for name in files}
+    inputs = check_arrays("input", shapes, {name: load_array(path) for name, path in files.items()})
+    small = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers) < _SMALL_MAC
+    regimes = args.data or (["gaussian"] if inputs or not small else list(REGIMES))
+    drawn = [draw(graph, regime, args.seed) for regime in regimes]
+    if params is None and not inputs:
+        return drawn
+    return [
+        DataSet(GIVEN, number, d.params if params is None else params, {**d.inputs, **inputs})
+        for number, d in enumerate(drawn)
+    ]
+
+
+def print_report(report: Report) -> None:
+    """A line per output and data set, the problems besides values, and the conclusion."""
+    for seed, verdicts in report.verdicts.items():
+        for verdict in verdicts:
+            print(f"{seed!s:<14}{verdict}")
+    for problem in report.problems:
+        if problem.kind != "values":
+            print(problem)
+    outputs = [output.from_tensor for output in report.graph.outputs]
+    if report.problems:
+        print(f"NOT verified: {len(report.problems)} problem{'s' if len(report.problems) > 1 else ''}")
+    elif report.verified:
+        worst = max((v.max_sigma for verdicts in report.verdicts.values() for v in verdicts), default=0.0)
+        print(f"verified: {', '.join(outputs)}; error at most {worst:.2f} sigma")
+    else:
+        missing = ", ".join(name for name in outputs if name not in report.confirmed)
+        print(f"NOT verified: nothing was shown about {missing}; other data may help (--seed, --data)")
