@@ -18,7 +18,7 @@ from nn512.graph.nodes import Input, Output
 from nn512.kernels import emit_layer
 from nn512.kernels.layer import Context, LayerCode, Library, Place
 from nn512.options import Options
-from nn512.passes.lower import lower
+from nn512.passes.pipeline import optimize
 from nn512.passes.program import Op, nodes_of, tensors_read, tensors_written
 from nn512.plan.planner import Plan, make_plan
 
@@ -61,8 +61,8 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     """Compile a graph (or its text) to C. Raises GraphError where the text is not a legal graph."""
     if isinstance(graph, str):
         graph = parse(graph)
-    del options  # there is nothing to choose yet
-    plan = make_plan(lower(graph))
+    options = options or Options()
+    plan = make_plan(optimize(graph, options.without_passes))
     library = Library()
     places = {t.name: Place(t.name, t.shape, t.layout, t.offset) for t in plan.tensors.values()}
     context = Context(graph, places, library)
@@ -90,7 +90,7 @@ def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
         f"{macs / 1e6:.2f} MMAC, {code.weight_bytes:,} bytes of weights. {code.algorithm[0].upper()}{code.algorithm[1:]}.",
     ]
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
-    split = code.items > 1 and microseconds > SMALLEST_SPLIT_MICROSECONDS
+    split = max(part.items for part in code.steps) > 1 and microseconds > SMALLEST_SPLIT_MICROSECONDS
     return Layer(code, f"{code.name}{where}", tuple(f"  {line}" for line in comment), macs / 1e6, split)
 
 
@@ -114,7 +114,7 @@ def _plan_data(plan: Plan, layers: list[Layer]) -> dict[str, Any]:
                 "lines": _graph_lines(op, graph),
                 "mmac": round(layer.mmac, 6),
                 "weight_bytes": layer.code.weight_bytes,
-                "items": layer.code.items,
+                "steps": [{"name": part.name, "items": part.items} for part in layer.code.steps],
                 "shared_by_threads": layer.split,
                 "edge_classes": list(layer.code.edge_classes),
             }

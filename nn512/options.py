@@ -7,11 +7,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from nn512.errors import UsageError
+from nn512.passes.pipeline import PASSES
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of one compilation; the defaults are what users want."""
+    """Options of one compilation; the defaults are what users want.
+
+    `without_passes` names passes that do not run, in alphabetical order.
+    """
+
+    without_passes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.without_passes) - set(PASSES))
+        if unknown:
+            raise UsageError(f"there is no pass {unknown[0]!r}; there are {', '.join(PASSES)}")
+        object.__setattr__(self, "without_passes", tuple(sorted(set(self.without_passes))))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain data, for files."""
@@ -24,4 +36,7 @@ class Options:
         unknown = sorted(set(data) - known)
         if unknown:
             raise UsageError(f"unknown compiler option {unknown[0]!r}; known are {', '.join(sorted(known)) or 'none'}")
-        return cls(**data)
+        values = dict(data)
+        if "without_passes" in values:
+            values["without_passes"] = tuple(values["without_passes"])
+        return cls(**values)

@@ -12,6 +12,7 @@ from nn512.kernels.layer import Context, LayerCode
 from nn512.passes.program import (
     ConcatOp,
     ConvOp,
+    CopyOp,
     ElementwiseOp,
     FullyConnectedOp,
     LoadOp,
@@ -43,6 +44,8 @@ def emit_layer(op: Op, context: Context) -> LayerCode:
             return elementwise.emit(op, context)
         case ConcatOp():
             return copying.emit_concat(op, context)
+        case CopyOp():
+            return copying.emit_copy(op, context)
         case RelayoutOp():
             return copying.emit_relayout(op, context)
         case PadOp():

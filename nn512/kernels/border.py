@@ -5,7 +5,7 @@ from __future__ import annotations
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import argument_name
-from nn512.kernels.layer import Context, LayerCode, Place, begin_step, declare_tensor, step_signature
+from nn512.kernels.layer import Context, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
 from nn512.kernels.packing import write_block_tables
 from nn512.passes.program import LoadOp, StoreOp
 
@@ -126,7 +126,7 @@ def _layer(name: str, kernel: str, place: Place, writer: Writer) -> LayerCode:
         name=name,
         kernel=kernel,
         algorithm=f"transposition {what}",
-        items=len(place.layout.blocks),
+        steps=(Part(name, len(place.layout.blocks)),),
         code=writer.text(),
         edge_classes=(
             f"{kernel} channel tail {place.shape.channels % 16}",

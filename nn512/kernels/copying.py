@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.kernels.layer import Context, LayerCode, begin_step, declare_tensor, step_signature
-from nn512.passes.program import ConcatOp, PadOp, RelayoutOp
+from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
+from nn512.passes.program import ConcatOp, CopyOp, PadOp, RelayoutOp
 
 
 def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
@@ -33,9 +33,31 @@ def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
         name=op.writes,
         kernel="concat",
         algorithm="copy of both halves",
-        items=len(result.layout.blocks),
+        steps=(Part(op.writes, len(result.layout.blocks)),),
         code=writer.text(),
         edge_classes=tuple(sorted({f"concat half tail {half.shape.channels % 16}" for half in halves})),
+    )
+
+
+def emit_copy(op: CopyOp, context: Context) -> LayerCode:
+    """Copy a tensor to its second place, block by block."""
+    source, result = context.places[op.source], context.places[op.writes]
+    to = f"{names.local(op.writes)}[block]"
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, op.writes)):
+        begin_step(writer, context.prefix)
+        writer.line(declare_tensor(source, written=False, flat=True))
+        writer.line(declare_tensor(result, written=True, flat=True))
+        writer.line("for (ptrdiff_t block = first; block < last; block++)")
+        with writer.indented():
+            writer.line(f"memcpy({to}, {names.local(op.source)}[block], sizeof {to});")
+    return LayerCode(
+        name=op.writes,
+        kernel="copy",
+        algorithm="copy to a second place",
+        steps=(Part(op.writes, len(result.layout.blocks)),),
+        code=writer.text(),
+        edge_classes=(f"copy channel tail {source.shape.channels % 16}",),
     )
 
 
@@ -75,7 +97,7 @@ def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
         name=op.writes,
         kernel="relayout",
         algorithm="lanes moved from one layout to another",
-        items=len(result.layout.blocks),
+        steps=(Part(op.writes, len(result.layout.blocks)),),
         code=writer.text(),
         edge_classes=(f"relayout {len(source.layout.segments)} to {len(result.layout.segments)} segments",),
     )
@@ -101,7 +123,7 @@ def emit_pad(op: PadOp, context: Context) -> LayerCode:
         name=op.writes,
         kernel="pad",
         algorithm="copy with zeros around it",
-        items=len(result.layout.blocks) * rows,
+        steps=(Part(op.writes, len(result.layout.blocks) * rows),),
         code=writer.text(),
         edge_classes=(f"pad channel tail {source.shape.channels % 16}",),
     )

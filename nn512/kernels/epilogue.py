@@ -6,7 +6,6 @@ routine passes its own pointers for them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -21,9 +20,10 @@ from nn512.plan.layout import Layout
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A sequence of element-wise steps."""
+    """A sequence of element-wise steps; neutral names are numbered from `start`."""
 
     steps: tuple[Step, ...]
+    start: int = 0
 
     @property
     def suffix(self) -> str:
@@ -31,9 +31,14 @@ class Chain:
         return "".join(f"_{_word(step)}" for step in self.steps)
 
     @property
-    def description(self) -> str:
-        """The chain in words, for comments."""
-        return ", ".join(f"{type(step.node).__name__} {step.node.to_tensor}" for step in self.steps)
+    def neutral(self) -> Chain:
+        """The chain as a shared routine sees it: which steps, but not whose."""
+        return Chain(tuple(_neutral(step) for step in self.steps), self.start)
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether there is a batch norm in the chain."""
+        return any(isinstance(step.node, BatchNorm) for step in self.steps)
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -43,15 +48,14 @@ class Chain:
     def parameters(self) -> list[str]:
         """Declarations of a routine's parameters for the chain."""
         result: list[str] = []
-        for number, step in enumerate(self.steps):
+        for number, step in enumerate(self.steps, self.start):
             match step.node:
                 case BatchNorm():
                     result.append(f"const float (*restrict scale{number})[16]")
                     result.append(f"const float (*restrict shift{number})[16]")
-                case Add():
-                    # not restrict: x + x may read the tensor that the chain begins with
-                    result.append(f"const float *add{number}")
-                case Activation():
+                case Add() if step.operand is not None:
+                    result.append(f"const float *restrict add{number}")
+                case Activation() | Add():
                     pass
                 case _:
                     assert_never(step.node)
@@ -70,10 +74,9 @@ class Chain:
                     name = step.node.to_tensor
                     result.append(f"net->{name}Scales + {block}")
                     result.append(f"net->{name}Shifts + {block}")
-                case Add():
-                    assert step.operand is not None
+                case Add() if step.operand is not None:
                     result.append(f"{names.local(step.operand)}[{block}]{pixel}")
-                case Activation():
+                case Activation() | Add():
                     pass
                 case _:
                     assert_never(step.node)
@@ -86,13 +89,14 @@ class Chain:
 
     def apply(self, writer: Writer, value: str, block: str, element: str) -> None:
         """Write the steps on variable `value`: `block` indexes the blocks passed, `element` is the offset in floats."""
-        for number, step in enumerate(self.steps):
+        for number, step in enumerate(self.steps, self.start):
             match step.node:
                 case BatchNorm():
                     scale, shift = (f"_mm512_loadu_ps({n}{number}[{block}])" for n in ("scale", "shift"))
                     writer.line(f"{value} = _mm512_fmadd_ps({value}, {scale}, {shift});")
                 case Add():
-                    writer.line(f"{value} = _mm512_add_ps({value}, _mm512_loadu_ps(add{number} + {element}));")
+                    other = value if step.operand is None else f"_mm512_loadu_ps(add{number} + {element})"
+                    writer.line(f"{value} = _mm512_add_ps({value}, {other});")
                 case Activation():
                     _apply_relu(writer, value, step.node.param)
                 case _:
@@ -115,12 +119,24 @@ class Chain:
                 packing.pack_batch_norm(writer, context, step.node, layout)
 
 
+def _neutral(step: Step) -> Step:
+    match step.node:
+        case BatchNorm():
+            return Step(BatchNorm("", ""))
+        case Add():
+            return Step(Add("", "", ""), None if step.operand is None else "")
+        case Activation():
+            return Step(Activation("", "", step.node.kind, step.node.param))
+        case _:
+            assert_never(step.node)
+
+
 def _word(step: Step) -> str:
     match step.node:
         case BatchNorm():
             return "norm"
         case Add():
-            return "add"
+            return "double" if step.operand is None else "add"
         case Activation():
             if step.node.param == 0:
                 return "relu"
@@ -149,6 +165,3 @@ def float_literal(value: float) -> str:
     return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"
 
 
-def chain(steps: Sequence[Step]) -> Chain:
-    """The chain of these steps."""
-    return Chain(tuple(steps))

@@ -30,4 +30,6 @@ def emit(op: FullyConnectedOp, context: Context) -> LayerCode:
     blocks = blocks_of(node.to_channels)
     panels = -(-blocks // WIDEST_PANEL)
     branch = ConvBranch(conv, op.folded, op.epilogue, op.writes)
-    return convolution.emit(ConvOp(op.source, (), (branch,)), context, panel_blocks=-(-blocks // panels))
+    return convolution.emit(
+        ConvOp(op.source, (), (branch,), normalized=op.normalized), context, panel_blocks=-(-blocks // panels)
+    )

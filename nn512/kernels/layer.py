@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
@@ -86,22 +86,30 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A function of a layer and how many equal items of work it has, which threads share."""
+
+    name: str
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
 class LayerCode:
     """One emitted layer: the step functions of inference and packing, the weights it keeps, and what to say about it.
 
-    `items` is how many equal units of work the step function has; threads share them. `split` is whether sharing pays.
+    `steps` run one after another; most layers have one. `code` is the text of all their functions, `packing` that of the
+    functions in `packs`.
     """
 
     name: str
     kernel: str
     algorithm: str
-    items: int
+    steps: tuple[Part, ...]
     code: str
     fields: tuple[WeightField, ...] = ()
-    pack: str = ""
-    pack_items: int = 0
+    packs: tuple[Part, ...] = ()
+    packing: str = ""
     edge_classes: tuple[str, ...] = ()
-    cost: int = field(default=0)
 
     @property
     def weight_bytes(self) -> int:

@@ -81,14 +81,11 @@ def pack_batch_norm(writer: Writer, context: Context, node: BatchNorm, layout: L
             writer.line(f"{place} = (float)norm.{member};")
 
 
-def fold(writer: Writer, context: Context, folded: Sequence[BatchNorm], channel: str, bias: str) -> tuple[str, str]:
-    """Write the product of folded batch norms for one output channel; gives expressions for weight factor and bias."""
-    if not folded:
-        return "", bias
-    writer.line(f"double factor = 1, bias = {bias};")
-    for node in folded:
+def fold_channel(writer: Writer, context: Context, norms: Sequence[BatchNorm], channel: str) -> None:
+    """Write `scale` and `shift`, doubles: the product of batch norms in a row for one channel."""
+    writer.line("double scale = 1, shift = 0;")
+    for node in norms:
         with writer.block():
             declare_normalization(writer, context, node, channel)
-            writer.line("factor *= norm.scale;")
-            writer.line("bias = bias * norm.scale + norm.shift;")
-    return "factor * ", "(float)bias"
+            writer.line("shift = shift * norm.scale + norm.shift;")
+            writer.line("scale *= norm.scale;")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.graph.nodes import BatchNorm
-from nn512.kernels.elementwise import pack_chain
-from nn512.kernels.epilogue import chain
-from nn512.kernels.layer import Context, LayerCode, begin_step, declare_tensor, step_signature
+from nn512.kernels.elementwise import chain_packs, pack_chain
+from nn512.kernels.epilogue import Chain
+from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
 from nn512.passes.program import PoolOp
 
 MAXIMUM = """
@@ -21,10 +20,9 @@ static INLINE __m512 maximum(__m512 largest, __m512 v) {
 
 def emit(op: PoolOp, context: Context) -> LayerCode:
     """One layer: an output row of a block is one item."""
-    if op.prologue:
-        raise NotImplementedError("pooling takes no prologue")
     source, result = context.places[op.source], context.places[op.writes]
-    steps = chain(op.epilogue)
+    before, after = _chains(op)
+    both = Chain((*op.prologue, *op.epilogue))
     node = op.node
     window = node.window
     rows = result.shape.height
@@ -33,9 +31,9 @@ def emit(op: PoolOp, context: Context) -> LayerCode:
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):
         begin_step(writer, context.prefix)
-        if any(isinstance(step.node, BatchNorm) for step in steps.steps):
+        if both.normalizes:
             writer.line(f"const {context.prefix}Net *net = engine->net;")
-        for name in dict.fromkeys((source.name, *steps.operands)):
+        for name in dict.fromkeys((source.name, *after.operands)):
             writer.line(declare_tensor(context.places[name], written=False))
         writer.line(declare_tensor(result, written=True))
         with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
@@ -43,6 +41,7 @@ def emit(op: PoolOp, context: Context) -> LayerCode:
             y = "y" if rows > 1 else "0"
             if rows > 1:
                 writer.line(f"const ptrdiff_t y = item % {rows};")
+            before.bind(writer, "block", "[0][0]")
             if window is None:
                 writer.line(f"const ptrdiff_t top = 0, bottom = {source.shape.height};")
                 writer.line(f"const ptrdiff_t left = 0, right = {source.shape.width}, x = 0;")
@@ -58,11 +57,11 @@ def emit(op: PoolOp, context: Context) -> LayerCode:
         name=op.writes,
         kernel="pooling",
         algorithm="pooling, a vector of 16 channels at a time",
-        items=len(result.layout.blocks) * rows,
+        steps=(Part(op.writes, len(result.layout.blocks) * rows),),
         code=writer.text(),
-        fields=steps.fields(result.layout),
-        pack=pack_chain(context, steps, result),
-        pack_items=1 if steps.fields(result.layout) else 0,
+        fields=both.fields(result.layout),
+        packs=chain_packs(both, op.writes),
+        packing=pack_chain(context, both, op.writes, result),
         edge_classes=(
             f"pooling {node.kind} padding {min(node.padding_h, 1)}{min(node.padding_w, 1)}",
             f"pooling channel tail {result.shape.channels % 16}",
@@ -80,23 +79,37 @@ def _write_bounds(writer: Writer, bounds: tuple[str, str], position: str, axis: 
     writer.line(f"const ptrdiff_t {low} = {first}, {high} = {end} < {size} ? {end} : {size};")
 
 
+def _chains(op: PoolOp) -> tuple[Chain, Chain]:
+    """What happens to elements as they are read, and to results."""
+    return Chain(op.prologue), Chain(op.epilogue, start=len(op.prologue))
+
+
 def _write_window(writer: Writer, op: PoolOp, source: str) -> None:
+    before, _ = _chains(op)
     is_max = op.node.is_max
-    start = f"_mm512_loadu_ps({source}[block][top][left])" if is_max else "_mm512_setzero_ps()"
+    writer.line("__m512 v = " + ("_mm512_setzero_ps();" if not is_max else f"_mm512_loadu_ps({source}[block][top][left]);"))
+    if is_max:
+        before.apply(writer, "v", "0", "0")
     combine = "maximum" if is_max else "_mm512_add_ps"
-    writer.line(f"__m512 v = {start};")
     writer.line("for (ptrdiff_t i = top; i < bottom; i++)")
     with writer.indented():
-        writer.line("for (ptrdiff_t j = left; j < right; j++)")
-        with writer.indented():
-            writer.line(f"v = {combine}(v, _mm512_loadu_ps({source}[block][i][j]));")
+        element = f"_mm512_loadu_ps({source}[block][i][j])"
+        if before.steps:
+            with writer.block("for (ptrdiff_t j = left; j < right; j++)"):
+                writer.line(f"__m512 cell = {element};")
+                before.apply(writer, "cell", "0", "0")
+                writer.line(f"v = {combine}(v, cell);")
+        else:
+            writer.line("for (ptrdiff_t j = left; j < right; j++)")
+            with writer.indented():
+                writer.line(f"v = {combine}(v, {element});")
     if not is_max:
         writer.line("v = _mm512_div_ps(v, _mm512_set1_ps((float)((bottom - top) * (right - left))));")
 
 
 def _write_result(writer: Writer, op: PoolOp, result: str, y: str) -> None:
-    steps = chain(op.epilogue)
+    _, after = _chains(op)
     pixel = f"[{y}][x]"
-    steps.bind(writer, "block", pixel)
-    steps.apply(writer, "v", "0", "0")
+    after.bind(writer, "block", pixel)
+    after.apply(writer, "v", "0", "0")
     writer.line(f"_mm512_storeu_ps({result}[block]{pixel}, v);")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.kernels.layer import Context, LayerCode, begin_step, declare_tensor, step_signature
+from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
 from nn512.passes.program import SoftmaxOp
 from nn512.plan.layout import Layout
 
@@ -89,7 +89,7 @@ def emit(op: SoftmaxOp, context: Context) -> LayerCode:
         name=op.writes,
         kernel="softmax",
         algorithm="softmax, pixel by pixel",
-        items=source.shape.pixels,
+        steps=(Part(op.writes, source.shape.pixels),),
         code=writer.text(),
         edge_classes=(f"softmax {'table' if table else 'tail'} {source.shape.channels % 16}",),
     )

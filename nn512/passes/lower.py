@@ -39,7 +39,8 @@ def _lower_layer(layer: Layer) -> Op:
         case BatchNorm() | Activation():
             return ElementwiseOp(layer.from_tensor, (Step(layer),), layer.to_tensor)
         case Add():
-            return ElementwiseOp(layer.from_tensor1, (Step(layer, layer.from_tensor2),), layer.to_tensor)
+            other = None if layer.from_tensor2 == layer.from_tensor1 else layer.from_tensor2
+            return ElementwiseOp(layer.from_tensor1, (Step(layer, other),), layer.to_tensor)
         case Concat():
             return ConcatOp((layer.from_tensor1, layer.from_tensor2), layer, layer.to_tensor)
         case Pooling():

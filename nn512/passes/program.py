@@ -29,7 +29,10 @@ from nn512.graph.nodes import (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One element-wise operation on a value that is in registers; `operand` is the other tensor of an Add."""
+    """One element-wise operation on a value that is in registers.
+
+    `operand` is the other tensor of an Add; an Add without one adds the value to itself.
+    """
 
     node: BatchNorm | Activation | Add
     operand: str | None = None
@@ -63,26 +66,29 @@ class ConvBranch:
 
 @dataclass(frozen=True, slots=True)
 class ConvOp:
-    """Convolutions of the same geometry that read the same tensor; `prologue` is applied to what they read.
+    """Convolutions of the same geometry that read the same tensor.
 
+    `prologue` is applied to what they read; `normalized` are batch norms of the source that are folded into the weights.
     `padded` says that the source has the padding around it already (the planner's doing).
     """
 
     source: str
     prologue: tuple[Step, ...]
     branches: tuple[ConvBranch, ...]
+    normalized: tuple[BatchNorm, ...] = ()
     padded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FullyConnectedOp:
-    """A fully connected layer with folded batch norms and an epilogue."""
+    """A fully connected layer with batch norms folded in, of its result and of its source, and an epilogue."""
 
     source: str
     node: FullyConnected
     folded: tuple[BatchNorm, ...]
     epilogue: tuple[Step, ...]
     writes: str
+    normalized: tuple[BatchNorm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +147,36 @@ class PadOp:
     writes: str
 
 
+@dataclass(frozen=True, slots=True)
+class CopyOp:
+    """The same tensor once more, where it has to stand in two places."""
+
+    source: str
+    writes: str
+
+
 Op: TypeAlias = (
-    LoadOp | StoreOp | ConvOp | FullyConnectedOp | PoolOp | SoftmaxOp | ElementwiseOp | ConcatOp | RelayoutOp | PadOp
+    LoadOp
+    | StoreOp
+    | ConvOp
+    | FullyConnectedOp
+    | PoolOp
+    | SoftmaxOp
+    | ElementwiseOp
+    | ConcatOp
+    | CopyOp
+    | RelayoutOp
+    | PadOp
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A concatenation that costs nothing: both parts are written straight into their places in the whole."""
+
+    node: Concat
+    parts: tuple[str, str]
+    writes: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +186,12 @@ class Program:
     graph: Graph
     ops: tuple[Op, ...]
     shapes: Mapping[str, Shape]
+    joined: tuple[Joined, ...] = ()
+
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Names of the tensors that the user asked for."""
+        return frozenset(node.from_tensor for node in self.graph.outputs)
 
 
 def steps_of(op: Op) -> tuple[Step, ...]:
@@ -166,7 +205,7 @@ def steps_of(op: Op) -> tuple[Step, ...]:
             return (*op.prologue, *op.epilogue)
         case ElementwiseOp():
             return op.steps
-        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp() | RelayoutOp() | PadOp():
+        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp() | CopyOp() | RelayoutOp() | PadOp():
             return ()
         case _:
             assert_never(op)
@@ -180,7 +219,7 @@ def tensors_read(op: Op) -> tuple[str, ...]:
             return ()
         case ConcatOp():
             return op.sources
-        case StoreOp() | ConvOp() | FullyConnectedOp() | PoolOp() | SoftmaxOp() | ElementwiseOp() | RelayoutOp() | PadOp():
+        case StoreOp() | ConvOp() | FullyConnectedOp() | PoolOp() | SoftmaxOp() | ElementwiseOp() | CopyOp() | RelayoutOp() | PadOp():
             return (op.source, *operands)
         case _:
             assert_never(op)
@@ -193,7 +232,7 @@ def tensors_written(op: Op) -> tuple[str, ...]:
             return ()
         case ConvOp():
             return tuple(branch.writes for branch in op.branches)
-        case LoadOp() | FullyConnectedOp() | PoolOp() | SoftmaxOp() | ElementwiseOp() | ConcatOp() | RelayoutOp() | PadOp():
+        case LoadOp() | FullyConnectedOp() | PoolOp() | SoftmaxOp() | ElementwiseOp() | ConcatOp() | CopyOp() | RelayoutOp() | PadOp():
             return (op.writes,)
         case _:
             assert_never(op)
@@ -208,14 +247,14 @@ def nodes_of(op: Op) -> tuple[Layer | Input | Output, ...]:
             branches = (
                 node for b in op.branches for node in (b.node, *b.folded, *(step.node for step in b.epilogue))
             )
-            return (*(step.node for step in op.prologue), *branches)
+            return (*op.normalized, *(step.node for step in op.prologue), *branches)
         case FullyConnectedOp():
-            return (op.node, *op.folded, *(step.node for step in op.epilogue))
+            return (*op.normalized, op.node, *op.folded, *(step.node for step in op.epilogue))
         case PoolOp():
             return (*(s.node for s in op.prologue), op.node, *(s.node for s in op.epilogue))
         case ElementwiseOp():
             return tuple(step.node for step in op.steps)
-        case RelayoutOp() | PadOp():
+        case CopyOp() | RelayoutOp() | PadOp():
             return ()
         case _:
             assert_never(op)

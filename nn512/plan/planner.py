@@ -13,6 +13,7 @@ from nn512.kernels.conv_geometry import edge_variants
 from nn512.passes.program import (
     ConcatOp,
     ConvOp,
+    CopyOp,
     ElementwiseOp,
     FullyConnectedOp,
     LoadOp,
@@ -61,21 +62,27 @@ class Plan:
 
 def make_plan(program: Program) -> Plan:
     """Lay out a program."""
-    layouts: dict[str, Layout] = {}
-    shapes: dict[str, Shape] = dict(program.shapes)
+    layouts = _Layouts(program)
     ops: list[Op] = []
     for op in program.ops:
-        for piece in _with_padding(op, shapes):
-            ops.extend(_with_layouts(piece, layouts, shapes))
-    lifetimes = _lifetimes(ops)
+        for piece in _with_padding(op, layouts.shapes):
+            ops.extend(layouts.lay_out(piece))
+    lifetimes = _lifetimes(ops, program)
+    roots = {part: joined.writes for joined in program.joined for part in joined.parts}
     buffers = [
-        Buffer(name, len(layouts[name].blocks) * shapes[name].pixels, first, last)
-        for name, (first, last) in lifetimes.items()
+        Buffer(name, layouts.vectors(name), first, last) for name, (first, last) in lifetimes.items() if name not in roots
     ]
     arena = place(buffers)
+    offsets = dict(arena.offsets)
+    for joined in reversed(program.joined):  # a whole comes after its parts, so backwards from wholes to parts
+        first, second = joined.parts
+        offsets[first] = offsets[joined.writes]
+        offsets[second] = offsets[joined.writes] + layouts.vectors(first)
     tensors = {
-        b.name: PlannedTensor(b.name, shapes[b.name], layouts[b.name], arena.offsets[b.name], b.size, b.first, b.last)
-        for b in buffers
+        name: PlannedTensor(
+            name, layouts.shapes[name], layouts[name], offsets[name], layouts.vectors(name), first_step, last_step
+        )
+        for name, (first_step, last_step) in lifetimes.items()
     }
     return Plan(program, tuple(ops), MappingProxyType(tensors), arena)
 
@@ -91,75 +98,109 @@ def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
     shape = shapes[op.source]
     name = f"{op.source}_padded_for_{op.branches[0].writes}"
     shapes[name] = Shape(shape.channels, shape.height + 2 * node.padding_h, shape.width + 2 * node.padding_w)
-    pad = PadOp(op.source, node.padding_h, node.padding_w, name)
-    return [pad, dataclasses.replace(op, source=name, padded=True)]
+    source, before = op.source, []
+    if op.prologue:  # which must not see the zeros
+        source = prologue_scratch(op)
+        shapes[source] = shape
+        before.append(ElementwiseOp(op.source, op.prologue, source))
+    pad = PadOp(source, node.padding_h, node.padding_w, name)
+    return [*before, pad, dataclasses.replace(op, source=name, prologue=(), padded=True)]
 
 
-def _with_layouts(op: Op, layouts: dict[str, Layout], shapes: dict[str, Shape]) -> list[Op]:
-    """Give the results of an operation their layouts; the operation, after the relayouts it needs."""
+class _Layouts:
+    """Layouts of the tensors seen so far; a joined whole has one as soon as its parts do."""
 
-    def natural(name: str) -> Layout:
-        return Layout((shapes[name].channels,))
+    def __init__(self, program: Program) -> None:
+        self.shapes: dict[str, Shape] = dict(program.shapes)
+        self._known: dict[str, Layout] = {}
+        self._parts = {joined.writes: joined.parts for joined in program.joined}
 
-    match op:
-        case LoadOp():
-            layouts[op.writes] = natural(op.writes)
-        case ConvOp():
-            for branch in op.branches:
-                layouts[branch.writes] = natural(branch.writes)
-        case FullyConnectedOp():
-            layouts[op.writes] = natural(op.writes)
-        case PoolOp() | SoftmaxOp() | ElementwiseOp() | RelayoutOp() | PadOp():
-            layouts[op.writes] = layouts[op.source]
-        case ConcatOp():
-            first, second = (layouts[name] for name in op.sources)
-            layouts[op.writes] = Layout(first.segments + second.segments)
-        case StoreOp():
-            pass
-        case _:
-            assert_never(op)
-    return _resolve_clashes(op, layouts, shapes)
+    def __getitem__(self, name: str) -> Layout:
+        if name not in self._known:
+            first, second = (self[part] for part in self._parts[name])
+            self._known[name] = Layout(first.segments + second.segments)
+        return self._known[name]
+
+    def vectors(self, name: str) -> int:
+        """Size of a tensor in vectors of 16 floats."""
+        return len(self[name].blocks) * self.shapes[name].pixels
+
+    def _natural(self, name: str) -> None:
+        self._known[name] = Layout((self.shapes[name].channels,))
+
+    def lay_out(self, op: Op) -> list[Op]:
+        """Give the results of an operation their layouts; the operation, after the relayouts it needs."""
+        match op:
+            case LoadOp() | FullyConnectedOp():
+                self._natural(op.writes)
+            case ConvOp():
+                for branch in op.branches:
+                    self._natural(branch.writes)
+                if op.prologue:
+                    scratch = prologue_scratch(op)
+                    self.shapes[scratch] = self.shapes[op.source]
+                    self._known[scratch] = self[op.source]
+            case PoolOp() | SoftmaxOp() | ElementwiseOp() | CopyOp() | RelayoutOp() | PadOp():
+                self._known[op.writes] = self[op.source]
+            case ConcatOp():
+                first, second = (self[name] for name in op.sources)
+                self._known[op.writes] = Layout(first.segments + second.segments)
+            case StoreOp():
+                pass
+            case _:
+                assert_never(op)
+        return self._resolve_clashes(op)
+
+    def _resolve_clashes(self, op: Op) -> list[Op]:
+        relayouts: list[Op] = []
+
+        def aligned(steps: Sequence[Step], result: str) -> tuple[Step, ...]:
+            changed: list[Step] = []
+            for step in steps:
+                if step.operand is None or self[step.operand].same_as(self[result]):
+                    changed.append(step)
+                    continue
+                name = f"{step.operand}_for_{result}"
+                if name not in self._known:
+                    self._known[name] = self[result]
+                    self.shapes[name] = self.shapes[step.operand]
+                    relayouts.append(RelayoutOp(step.operand, name))
+                changed.append(Step(step.node, name))
+            return tuple(changed)
+
+        match op:
+            case ConvOp():
+                branches = tuple(dataclasses.replace(b, epilogue=aligned(b.epilogue, b.writes)) for b in op.branches)
+                op = dataclasses.replace(op, branches=branches)
+            case FullyConnectedOp() | PoolOp():
+                op = dataclasses.replace(op, epilogue=aligned(op.epilogue, op.writes))
+            case ElementwiseOp():
+                op = dataclasses.replace(op, steps=aligned(op.steps, op.writes))
+            case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp() | CopyOp() | RelayoutOp() | PadOp():
+                pass
+            case _:
+                assert_never(op)
+        return [*relayouts, op]
 
 
-def _resolve_clashes(op: Op, layouts: dict[str, Layout], shapes: dict[str, Shape]) -> list[Op]:
-    relayouts: list[Op] = []
-
-    def aligned(steps: Sequence[Step], result: str) -> tuple[Step, ...]:
-        changed: list[Step] = []
-        for step in steps:
-            if step.operand is None or layouts[step.operand].same_as(layouts[result]):
-                changed.append(step)
-                continue
-            name = f"{step.operand}_for_{result}"
-            if name not in layouts:
-                layouts[name] = layouts[result]
-                shapes[name] = shapes[step.operand]
-                relayouts.append(RelayoutOp(step.operand, name))
-            changed.append(Step(step.node, name))
-        return tuple(changed)
-
-    match op:
-        case ConvOp():
-            branches = tuple(dataclasses.replace(b, epilogue=aligned(b.epilogue, b.writes)) for b in op.branches)
-            op = dataclasses.replace(op, branches=branches)
-        case FullyConnectedOp() | PoolOp():
-            op = dataclasses.replace(op, epilogue=aligned(op.epilogue, op.writes))
-        case ElementwiseOp():
-            op = dataclasses.replace(op, steps=aligned(op.steps, op.writes))
-        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp() | RelayoutOp() | PadOp():
-            pass
-        case _:
-            assert_never(op)
-    return [*relayouts, op]
+def prologue_scratch(op: ConvOp) -> str:
+    """Name of the working memory in which a convolution keeps its source after the prologue."""
+    return f"{op.branches[0].writes}_input"
 
 
-def _lifetimes(ops: Sequence[Op]) -> dict[str, tuple[int, int]]:
-    """First and last step of every tensor: from the one that writes it to the last that reads it."""
+def _lifetimes(ops: Sequence[Op], program: Program) -> dict[str, tuple[int, int]]:
+    """First and last step of every tensor; a joined whole lives from its first part on, and its parts as long as it."""
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for number, op in enumerate(ops):
         for name in tensors_written(op):
             first[name] = last[name] = number
         for name in tensors_read(op):
-            last[name] = number
+            last[name] = number  # of a joined whole, too
+        if isinstance(op, ConvOp) and op.prologue:
+            first[prologue_scratch(op)] = last[prologue_scratch(op)] = number
+    for joined in program.joined:
+        lasts = [last[name] for name in (*joined.parts, joined.writes) if name in last]
+        first[joined.writes] = min(first[part] for part in joined.parts)
+        last[joined.writes] = max(lasts)
     return {name: (first[name], last[name]) for name in first}

@@ -1,0 +1,91 @@
+"""Batch norms become part of the weights of the convolution or fully connected layer beside them.
+
+After: the layer's only reader is a batch norm, and its own result is no Output; weights and biases are scaled and
+shifted per output channel. Before: every reader of a batch norm is such a layer without padding (with padding, cells
+outside the picture would have to become the shift instead of 0), and the batch norm's result is no Output; weights are
+scaled per input channel and the shifts go into the biases. Both happen when the net is created, in double, rounded once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from nn512.graph.nodes import BatchNorm
+from nn512.passes.program import ConvOp, ElementwiseOp, FullyConnectedOp, Op, Program, Step
+from nn512.passes.rewriting import readers, writers
+
+
+def fold_batchnorm(program: Program) -> Program:
+    """The program with every batch norm folded that can be."""
+    return _fold_before(_fold_after(program))
+
+
+def _fold_after(program: Program) -> Program:
+    ops: list[Op | None] = list(program.ops)
+    uses, made = readers(program.ops), dict(writers(program.ops))
+    for number, op in enumerate(program.ops):
+        norm = _norm(op)
+        if norm is None or not isinstance(op, ElementwiseOp):
+            continue
+        if len(uses[op.source]) != 1 or op.source in program.outputs:
+            continue
+        producer = made[op.source]
+        folded = _absorb(ops[producer], norm, op.writes)
+        if folded is not None:
+            ops[producer], ops[number] = folded, None
+            made[op.writes] = producer
+    return dataclasses.replace(program, ops=tuple(op for op in ops if op is not None))
+
+
+def _norm(op: Op) -> BatchNorm | None:
+    """The batch norm of an operation that is nothing else."""
+    match op:
+        case ElementwiseOp(steps=(Step(node=BatchNorm() as node),)):
+            return node
+        case _:
+            return None
+
+
+def _absorb(producer: Op | None, norm: BatchNorm, writes: str) -> Op | None:
+    match producer:
+        case ConvOp(branches=(branch,)) if not branch.epilogue:
+            branch = dataclasses.replace(branch, folded=(*branch.folded, norm), writes=writes)
+            return dataclasses.replace(producer, branches=(branch,))
+        case FullyConnectedOp(epilogue=()):
+            return dataclasses.replace(producer, folded=(*producer.folded, norm), writes=writes)
+        case _:
+            return None
+
+
+def _fold_before(program: Program) -> Program:
+    ops: list[Op | None] = list(program.ops)
+    uses = {name: list(numbers) for name, numbers in readers(program.ops).items()}
+    for number in reversed(range(len(ops))):  # backwards, so that of two norms in a row both go
+        op = ops[number]
+        norm = None if op is None else _norm(op)
+        if norm is None or not isinstance(op, ElementwiseOp) or op.writes in program.outputs:
+            continue
+        users = uses.get(op.writes, [])
+        replaced = [_normalize(ops[user], norm, op) for user in users]
+        if not users or any(r is None for r in replaced):
+            continue
+        for user, changed in zip(users, replaced, strict=True):
+            ops[user] = changed
+        ops[number] = None
+        uses[op.source] = [*(n for n in uses[op.source] if n != number), *users]
+    return dataclasses.replace(program, ops=tuple(op for op in ops if op is not None))
+
+
+def _normalize(user: Op | None, norm: BatchNorm, op: ElementwiseOp) -> Op | None:
+    """The user of a batch norm, reading what the batch norm reads; None where that is not possible."""
+    match user:
+        case ConvOp(prologue=()):
+            padded = any(b.node.padding_h or b.node.padding_w for b in user.branches)
+            steps = [step for b in user.branches for step in b.epilogue]
+        case FullyConnectedOp():
+            padded, steps = False, list(user.epilogue)
+        case _:
+            return None
+    if padded or user.source != op.writes or any(step.operand == op.writes for step in steps):
+        return None
+    return dataclasses.replace(user, source=op.source, normalized=(norm, *user.normalized))

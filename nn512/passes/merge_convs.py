@@ -1,0 +1,49 @@
+"""Convolutions of the same geometry that read the same tensor run as one, with stacked output channels.
+
+Condition: same source, filter, stride, padding and dilation, one group each; what their epilogues read exists before
+the first of them; and they do not meet in one sum (which either of them could take into its epilogue instead). ResNet's
+projection and the first 1x1 of a stage are such a pair.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+
+from nn512.passes.program import ConvOp, Op, Program
+from nn512.passes.rewriting import readers, writers
+
+
+def merge_convs(program: Program) -> Program:
+    """The program with similar convolutions merged into the first of them."""
+    merged: dict[Hashable, int] = {}
+    ops: list[Op | None] = list(program.ops)
+    uses = readers(program.ops)
+    made = writers(program.ops)
+    for number, op in enumerate(program.ops):
+        if not isinstance(op, ConvOp) or len(op.branches) != 1 or op.branches[0].node.groups != 1:
+            continue
+        first = merged.setdefault(_key(op), number)
+        target = ops[first]
+        if first == number or not isinstance(target, ConvOp):
+            continue
+        operands = [step.operand for step in op.branches[0].epilogue if step.operand is not None]
+        if any(made[operand] >= first for operand in operands):
+            continue
+        together = {user for branch in target.branches for user in uses[branch.writes]}
+        if together & set(uses[op.branches[0].writes]):
+            continue
+        ops[first] = dataclasses.replace(target, branches=(*target.branches, *op.branches))
+        ops[number] = None
+    return dataclasses.replace(program, ops=tuple(op for op in ops if op is not None))
+
+
+def _key(op: ConvOp) -> Hashable:
+    node = op.branches[0].node
+    geometry = (
+        (node.filter_h, node.filter_w),
+        (node.stride_h, node.stride_w),
+        (node.padding_h, node.padding_w),
+        (node.dilation_h, node.dilation_w),
+    )
+    return (op.source, op.prologue, op.normalized, geometry)
