@@ -7,6 +7,7 @@ import textwrap
 
 from nn512.errors import UsageError
 from nn512.graph.nodes import KINDS, FieldInfo, Node, ValueType, field_infos
+from nn512.graph.parser import MOST_NODES
 from nn512.graph.suggest import close_match, did_you_mean
 from nn512.graph.values import LONGEST_NAME, format_value
 
@@ -48,8 +49,8 @@ it stand for 1,024, and m, M, MB and MiB for 1,048,576.
 
 Parameters are named after the tensor that their node produces. The emitted C calls a tensor t by that
 name, tData where it is an argument, and its parameters tWeights, tBiases and so on: tensors whose names
-would meet there are an error. All tensors of a graph together take at most 2^40 bytes, and so do all its
-parameters.
+would meet there are an error. A graph file has at most {MOST_NODES:,} nodes and 16 MiB. All tensors of a
+graph together take at most 2^40 bytes, and so do all its parameters.
 """
 
 

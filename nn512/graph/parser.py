@@ -17,8 +17,8 @@ from nn512.graph.source import Span
 from nn512.graph.suggest import close_match, did_you_mean
 from nn512.graph.values import BadValueError, read_value
 
-MOST_NODES = 2**17
-"""Nodes a graph may have."""
+MOST_NODES = 2**15
+"""Nodes a graph may have: thirty times those of the largest nets, and few enough to be read within a second."""
 
 # After so many fields in one node, or words in a row that belong to none, reading on helps nobody.
 _MOST_FIELDS = 1000
