@@ -127,7 +127,8 @@ def expected(node: Layer, arrays: Arrays) -> ops.Array:
         case FullyConnected():
             return ops.fully_connected(*arrays)
         case BatchNorm():
-            return ops.batch_norm(*arrays, node)
+            x, means, variances, scales, shifts = arrays
+            return ops.batch_norm(x, means, variances, scales, shifts, node)
         case Activation():
             return ops.activation(arrays[0], node)
         case Add():
@@ -147,6 +148,7 @@ def by_torch(node: Layer, arrays: Arrays) -> ops.Array:
     functional = torch.nn.functional
     x, *rest = map(torch.from_numpy, arrays)
     x = x[None]
+    y: Any
     match node:
         case Conv():
             y = functional.conv2d(x, *rest, *torch_geometry(node), node.groups)

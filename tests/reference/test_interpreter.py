@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +81,11 @@ def test_an_output_that_is_read_again_is_kept() -> None:
 
 def test_every_fault_is_named() -> None:
     graph = parse(TWO_LAYERS)
-    params = {"cWeights": np.zeros((2, 1, 3), np.float32), "cBiases": np.zeros(2), "dBiases": f32(1)}
+    params: dict[str, npt.ArrayLike] = {
+        "cWeights": np.zeros((2, 1, 3), np.float32),
+        "cBiases": np.zeros(2),
+        "dBiases": f32(1),
+    }
     with pytest.raises(UsageError) as caught:
         reference.run(graph, params, {"x": np.zeros((1, 3, 3), np.float32)})
     message = str(caught.value)
@@ -97,10 +101,10 @@ def test_every_fault_is_named() -> None:
         ({"x": np.zeros((1, 1, 3, 3), np.float32)}, "has shape 1x1x3x3, the graph says 1x3x3"),
         ({"x": np.zeros((1, 3, 3), np.float64)}, "has dtype float64"),
         ({"x": np.zeros((1, 3, 3), np.float32), "z": f32(1)}, "unknown input 'z'"),
-        ({"x": None}, "has shape (), the graph says 1x3x3"),
+        ({"x": 1.0}, "has shape (), the graph says 1x3x3"),
     ],
 )
-def test_wrong_inputs(inputs: dict[str, npt.ArrayLike], message: str) -> None:
+def test_wrong_inputs(inputs: dict[str, Any], message: str) -> None:
     graph = parse(TWO_LAYERS)
     with pytest.raises(UsageError, match=re.escape(message)):
         reference.run(graph, params_of(graph), inputs)

@@ -79,14 +79,14 @@ def accumulate(columns: Single, weights: Single, start: Single, style: Style) ->
         lane = sums[position % lanes]
         product = weights[:, n, np.newaxis].astype(np.float64) * columns[n]
         lane[:] = (lane + product).astype(F) if style.fused else lane + product.astype(F)
-    total = sums[0]
+    total: Single = sums[0]
     for lane in sums[1:]:
         total = total + lane
     return total if style.bias_first else total + start[:, np.newaxis]
 
 
 def conv(x: Single, weights: Single, biases: Single, node: Conv, style: Style) -> Single:
-    taps = ops.windows(ops.pad(x, node, 0.0).astype(F), node)
+    taps = ops.windows(ops.pad(x.astype(np.float64), node, 0.0).astype(F), node)
     groups = taps.reshape(node.groups, -1, *taps.shape[1:]).transpose(0, 1, 4, 5, 2, 3)
     filters, starts = np.split(weights, node.groups), np.split(biases, node.groups)
     parts = [
@@ -141,21 +141,23 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
         case Concat():
             return np.concatenate(reads)
         case Pooling(is_max=True):
-            return ops.pooling(x, layer).astype(F)
+            return ops.pooling(x.astype(np.float64), layer).astype(F)
         case Pooling(window=None):
             total = np.zeros((len(x), 1, 1), F)
             for row, column in np.ndindex(x.shape[1:]):
                 total += x[:, row : row + 1, column : column + 1]
             return total * F(1 / x[0].size)
         case Pooling():
-            count = ops.real_cells(x, layer)
-            return (ops.pooling(x, layer) * count).astype(F) * (1 / count).astype(F)
+            wide = x.astype(np.float64)
+            count = ops.real_cells(wide, layer)
+            return (ops.pooling(wide, layer) * count).astype(F) * (1 / count).astype(F)
         case Softmax():
-            powers = np.exp(x - x.max(axis=0))
+            powers: Single = np.exp(x - x.max(axis=0))
             total = np.zeros_like(powers[0])
             for power in powers:
                 total += power
-            return powers * (F(1) / total)
+            powers *= F(1) / total
+            return powers
         case _:
             raise AssertionError(layer)
 
