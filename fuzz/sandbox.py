@@ -9,7 +9,6 @@ from __future__ import annotations
 import enum
 import os
 import re
-import select
 import signal
 import subprocess
 import tempfile
@@ -17,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +25,7 @@ from fuzz import protocol
 from fuzz.build import Executable
 from fuzz.interface import Interface
 from nn512.errors import CannotRunError, UsageError
-from nn512.toolchain import end_group
+from nn512.toolchain import end_group, ended
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -104,7 +103,7 @@ class Checks:
 
     `api`: EnginePthreadT, Destroy(NULL). `sharing`: two engines on one net at the same time. `failures`: every
     allocation and thread refused in turn. `timeout`: seconds without progress, on the processor itself; slower runners
-    get their multiple. `heap_bytes`: what the net may allocate.
+    get their multiple, and large nets half a second more per megabyte. `heap_bytes`: what the net may allocate.
     """
 
     configurations: tuple[Configuration, ...] = FULL
@@ -167,12 +166,19 @@ def execute(
         _write_job(job, executable, params, data_sets, checks)
         process = _start(executable, job, result, log)
         try:
-            hang = _wait(process, result.fileno(), checks.timeout * executable.runner.slowdown)
+            hang = _wait(process, result.fileno(), _time_limit(executable, checks))
         finally:
             end_group(process)
         records = memoryview(_read_all(result.fileno()))
         text = os.pread(log.fileno(), _LOG_LIMIT, 0).decode("utf-8", "replace")
     return _report(executable.interface, records, text, process.returncode, hang=hang, start=start)
+
+
+def _time_limit(executable: Executable, checks: Checks) -> float:
+    """Seconds without progress that mean a hang."""
+    interface = executable.interface
+    elements = interface.parameter_elements + sum(argument.elements for argument in interface.arguments)
+    return (checks.timeout + elements * 4e-6 / 2) * executable.runner.slowdown
 
 
 def _memory_file(name: str) -> IO[bytes]:
@@ -224,7 +230,7 @@ def _write_job(
         heap_bytes=checks.heap_bytes,
         # Twice the heap: released memory keeps its addresses for a while.
         address_space=2 * checks.heap_bytes + own if runner.limits_memory else 0,
-        cpu_seconds=int(checks.timeout * runner.slowdown * (4 + len(data_sets))) + 1,
+        cpu_seconds=int(_time_limit(executable, checks) * (4 + len(data_sets))) + 1,
         file_bytes=output_bytes + (16 << 20),
         data_sets=len(data_sets),
         configurations=[(c.threads, int(c.placement), c.repeats) for c in checks.configurations],
@@ -260,47 +266,14 @@ def _start(executable: Executable, job: IO[bytes], result: IO[bytes], log: IO[by
 def _wait(process: subprocess.Popen[bytes], result: int, timeout: float) -> protocol.Progress | None:
     """Wait for the end of the driver. What it was doing, if it made no progress for `timeout` seconds."""
     steps = -1
-    with _Waiter(process) as waiter:
-        while not waiter.ended(timeout):
-            progress = protocol.unpack_progress(os.pread(result, protocol.PAGE, 0))
-            now = 0 if progress is None else progress.steps
-            if now == steps or progress is None:
-                return progress or protocol.Progress(0, 0, 0, 0, 0, 0, "start")
-            steps = now
+    while not ended(process, timeout):
+        progress = protocol.unpack_progress(os.pread(result, protocol.PAGE, 0))
+        if progress is None:
+            return protocol.Progress(0, 0, 0, 0, 0, 0, "start")
+        if progress.steps == steps:
+            return progress
+        steps = progress.steps
     return None
-
-
-class _Waiter:
-    """Waits for a process without the sleeping and polling of Popen.wait, where the system can."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-        self._descriptor = -1
-
-    def __enter__(self) -> Self:
-        if hasattr(os, "pidfd_open"):
-            try:
-                self._descriptor = os.pidfd_open(self._process.pid)
-            except OSError:  # an old kernel, or a sandbox that forbids it
-                self._descriptor = -1
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-
-    def ended(self, timeout: float) -> bool:
-        """Whether the process has ended, at the latest after `timeout` seconds."""
-        if self._descriptor >= 0:
-            poller = select.poll()
-            poller.register(self._descriptor, select.POLLIN)
-            if not poller.poll(timeout * 1000):
-                return False
-        try:
-            self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
 
 
 def _read_all(descriptor: int) -> bytes:

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -138,16 +139,38 @@ def run_bounded(
             env={**os.environ, "LC_ALL": "C"},
             process_group=0,
         )
-        timed_out = False
         try:
-            process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            timed_out = True
+            timed_out = not ended(process, timeout)
         finally:
             end_group(process)
         output.seek(0)
         text = output.read(_MESSAGE_LIMIT).decode("utf-8", "replace")
     return process.returncode, text, timed_out
+
+
+def ended(process: subprocess.Popen[bytes], timeout: float) -> bool:
+    """Whether `process` has ended, at the latest after `timeout` seconds.
+
+    It is not collected where that can be avoided, so that `end_group` can still end what it left behind; and there is
+    no sleeping and polling as in Popen.wait, which costs 25 ms on average.
+    """
+    if process.returncode is None and hasattr(os, "pidfd_open"):
+        try:
+            descriptor = os.pidfd_open(process.pid)
+        except OSError:
+            pass  # an old kernel, or a sandbox that forbids it
+        else:
+            try:
+                poller = select.poll()
+                poller.register(descriptor, select.POLLIN)
+                return bool(poller.poll(timeout * 1000))
+            finally:
+                os.close(descriptor)
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -301,9 +324,12 @@ def build(
     with cache.workspace() as directory:
         work = Path(directory)
         entry = work / "entry"
-        entry.mkdir()
-        for name, text in files.items():
-            (work / name).write_text(text, "utf-8")
+        try:
+            entry.mkdir()
+            for name, text in files.items():
+                (work / name).write_text(text, "utf-8")
+        except OSError as error:
+            raise CannotRunError(f"cannot write to the build cache {cache.directory}: {error.strerror}") from error
         try:
             given = work / stdin if stdin else None
             status, text, timed_out = run_bounded(

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(WITH_ASAN)
 #include <sanitizer/asan_interface.h>
 #define SLACK_CLOSE(from, to) __asan_poison_memory_region(from, (size_t)((to) - (from)))
 #define SLACK_OPEN(from, to) __asan_unpoison_memory_region(from, (size_t)((to) - (from)))

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(WITH_ASAN) || defined(WITH_TSAN)
 #define GUARDED 0
 #else
 #define GUARDED 1

@@ -38,6 +38,18 @@ struct driver_net {
 
 extern const struct driver_net nn512_driver_net;
 
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ASAN 1
+#elif defined(__SANITIZE_THREAD__)
+#define WITH_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#elif __has_feature(thread_sanitizer)
+#define WITH_TSAN 1
+#endif
+#endif
+
 /* NaNs that say where they come from when they turn up in an output. Quiet, so that arithmetic keeps the payload. */
 #define POISON_OUTPUT 0x7fedbee5u /* an output nobody wrote */
 #define POISON_HEAP 0x7fe5c8a7u   /* memory of the net nobody initialized */

@@ -19,7 +19,7 @@ from fuzz.runners import Runner, Sanitizer, Unavailable, soft
 from fuzz.sandbox import QUICK, Checks, Configuration, Kind, Placement, RunReport, Status, execute
 from nn512.errors import UsageError
 from nn512.graph import parse
-from nn512.toolchain import Compiler, build, find_compiler
+from nn512.toolchain import Compiler, build, find_compiler, find_compilers
 
 GRAPH = parse("""
     Config Prefix=Tiny
@@ -157,6 +157,11 @@ def broken(**changes: str) -> str:
 @pytest.fixture(scope="module")
 def compiler() -> Compiler:
     return find_compiler()
+
+
+@pytest.fixture(params=find_compilers(), ids=lambda compiler: compiler.kind.value)
+def each(request: pytest.FixtureRequest) -> Compiler:
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -407,8 +412,8 @@ def sanitized(compiler: Compiler, *sanitizers: Sanitizer) -> Runner:
     return answer
 
 
-def test_address_sanitizer_sees_what_lies_between_guard_pages(compiler: Compiler) -> None:
-    runner = sanitized(compiler, Sanitizer.ADDRESS)
+def test_address_sanitizer_sees_what_lies_between_guard_pages(each: Compiler) -> None:
+    runner = sanitized(each, Sanitizer.ADDRESS)
     report = run(runner, broken(inferred="engine->scratch[31] = 0;"))
     assert Kind.SANITIZER in kinds(report), report
     assert "heap-buffer-overflow" in report.log
@@ -417,15 +422,15 @@ def test_address_sanitizer_sees_what_lies_between_guard_pages(compiler: Compiler
     assert kinds(run(runner, broken(inferred="engine->calls += imageData[40] > 0;"), checks)) == {Kind.SANITIZER}
 
 
-def test_thread_sanitizer_sees_a_race(compiler: Compiler) -> None:
-    runner = sanitized(compiler, Sanitizer.THREAD)
+def test_thread_sanitizer_sees_a_race(each: Compiler) -> None:
+    runner = sanitized(each, Sanitizer.THREAD)
     report = run(runner, broken(work="((TinyEngine *)argument)->calls++;"))
     assert Kind.SANITIZER in kinds(report), report
     assert "data race" in report.log
 
 
-def test_undefined_behaviour_sanitizer_sees_an_overflow(compiler: Compiler) -> None:
-    runner = sanitized(compiler, Sanitizer.UNDEFINED)
+def test_undefined_behaviour_sanitizer_sees_an_overflow(each: Compiler) -> None:
+    runner = sanitized(each, Sanitizer.UNDEFINED)
     report = run(runner, broken(inferred="engine->calls += 0x7fffffff;"))
     assert Kind.SANITIZER in kinds(report), report
     assert "signed integer overflow" in report.log
