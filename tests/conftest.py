@@ -19,6 +19,16 @@ settings.register_profile("nightly", _BASE, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
+def pytest_report_header() -> str:
+    """Say what this machine can show: tests of emitted code skip or run on portable intrinsics where it cannot."""
+    try:
+        compilers = ", ".join(compiler.version for compiler in toolchain.find_compilers())
+        native = toolchain.has_avx512()
+    except CannotRunError as error:
+        return f"emitted code: NOT RUN, {error}"
+    return f"emitted code: {'native' if native else 'portable intrinsics only, no AVX-512F'}; compilers: {compilers}"
+
+
 @pytest.fixture
 def runs_here(monkeypatch: pytest.MonkeyPatch) -> str:
     """How emitted code runs here: as it is (`native`), or on portable intrinsics (`soft`, set in the environment)."""
