@@ -202,12 +202,12 @@ SOFT_INLINE soft_f4 soft_choose(soft_i4 where, soft_f4 yes, soft_f4 no) {
 
 /* The hardware's minimum and maximum: the second operand where either is NaN or both are zero. */
 SOFT_INLINE __m512 _mm512_min_ps(__m512 a, __m512 b) {
-    for (int i = 0; i < 4; i++) a.part[i] = soft_choose(a.part[i] < b.part[i], a.part[i], b.part[i]);
+    for (int i = 0; i < 4; i++) a.part[i] = soft_choose((soft_i4)(a.part[i] < b.part[i]), a.part[i], b.part[i]);
     return a;
 }
 
 SOFT_INLINE __m512 _mm512_max_ps(__m512 a, __m512 b) {
-    for (int i = 0; i < 4; i++) a.part[i] = soft_choose(a.part[i] > b.part[i], a.part[i], b.part[i]);
+    for (int i = 0; i < 4; i++) a.part[i] = soft_choose((soft_i4)(a.part[i] > b.part[i]), a.part[i], b.part[i]);
     return a;
 }
 
