@@ -33,7 +33,7 @@ from fuzz.runners import Runner
 from nn512.errors import CannotRunError, Nn512Error, UsageError
 from nn512.graph import parse
 
-CHUNK = 25
+CHUNK = 50
 """Cases per chunk."""
 
 MOST_FINDINGS = 10
@@ -290,7 +290,7 @@ def _dead(case: Case, detail: str) -> Report:
 
 @contextlib.contextmanager
 def _environment_of_children(scratch: Path) -> Iterator[None]:
-    """Each worker process computes on one thread, and what Hypothesis keeps goes to a directory that will be removed."""
+    """Each worker process computes on one thread, and what Hypothesis keeps goes to a directory that is removed."""
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     values = {**dict.fromkeys(names, "1"), "HYPOTHESIS_STORAGE_DIRECTORY": str(scratch)}
     before = {name: os.environ.get(name) for name in values}

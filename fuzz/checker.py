@@ -135,7 +135,7 @@ def check_case(
         emitted = compile_graph(graph, options)
         sources = Sources(emitted.prefix, emitted.header, emitted.source, emitted.plan)
     except Exception as error:  # noqa: BLE001 - whatever the compiler raises for a legal graph is a finding
-        return replace(Report(case, graph, runner.line), problems=(Problem("emit", explain(error)),))
+        return replace(Report(case, graph, describe(runner)), problems=(Problem("emit", explain(error)),))
     return check_sources(case, graph, sources, data or draw(case, graph), runner, checks=checks)
 
 
@@ -151,7 +151,7 @@ def check_sources(
     strict: bool = True,
 ) -> Report:
     """Build `sources`, run them on `data`, compare. The algorithms are those of the plan, or `profile` without one."""
-    report = Report(case, graph, runner.line, sources, profile=profile)
+    report = Report(case, graph, describe(runner), sources, profile=profile)
     try:
         executable = build_net(graph, sources.header, sources.source, runner, flags=(case.optimisation,), strict=strict)
     except BuildError as error:
@@ -177,8 +177,13 @@ def check_sources(
     return replace(report, problems=tuple(problems), verdicts=verdicts, executed=executed, culprit=culprit)
 
 
+def describe(runner: Runner) -> str:
+    """The runner and its compiler, for reports."""
+    return f"{runner.name} ({runner.reason}), {runner.compiler.version}"
+
+
 def checks_for(graph: Graph, threads: int) -> Checks:
-    """What the sandbox checks for a user: 1 to `threads` threads. Large nets run less often, and nothing is refused them."""
+    """What the sandbox checks for a user: 1 to `threads` threads; large nets run less often and are refused nothing."""
     small = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers) < LARGE_MAC
     placements = tuple(Placement)
     configurations = tuple(

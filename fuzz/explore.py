@@ -48,16 +48,17 @@ class Explorer:
     known: list[Report] = field(default_factory=list)
 
     def chunk(self, seed: int, examples: int) -> list[Finding]:
-        """Draw and check `examples` cases; returns what was found. After a finding it goes on with a new seed."""
+        """Draw and check `examples` different cases; returns what was found. A finding is followed by a new seed."""
         findings = []
         remaining, attempt = examples, 0
         while remaining > 0 and not self.stop():
             search = _Search(self)
             search.run(seed * 1_000 + attempt, remaining)
-            if search.failure is None:
+            if search.failure is not None:
+                findings.append(self.settle(search.failure, saved=search.saved))
+            elif search.drawn == 0:
                 break
-            findings.append(self.settle(search.failure, saved=search.saved))
-            remaining -= max(search.drawn, 1)
+            remaining -= search.drawn
             attempt += 1
         return findings
 
@@ -149,6 +150,7 @@ class _Search:
     def __init__(self, explorer: Explorer) -> None:
         self._explorer = explorer
         self._failed: set[str] = set()
+        self._passed: set[str] = set()
         self._kinds: set[str] = set()
         self._regimes: set[str] = set()
         self._shrinking = 0
@@ -185,6 +187,8 @@ class _Search:
             return True  # from memory: Hypothesis replays its smallest failure, which may depend on timing
         if self._explorer.stop():
             raise _StoppedError
+        if case.key in self._passed:
+            return False  # Hypothesis likes to vary what changes nothing
         if self.failure is not None:
             return self._still_fails(case)
         try:
@@ -195,6 +199,7 @@ class _Search:
         self.drawn += 1
         self._explorer.show(report)
         if not report.problems or self._explorer.familiar(report):
+            self._passed.add(case.key)
             return False
         self.failure, self._kinds = report, _kinds(report)
         self._regimes = {problem.data.regime for problem in report.problems if problem.data is not None}

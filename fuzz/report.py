@@ -117,7 +117,7 @@ class Tally:
             f"   (seed {seed}, {seconds:.1f} s, {_count(jobs, 'job')}, {rate:.1f} graphs/s)"
         )
         for runner, count in self.runners.most_common():
-            yield row("runner", f"{runner.removeprefix('runner: ')}: {_count(count, 'graph')}")
+            yield row("runner", f"{runner}: {_count(count, 'graph')}")
         unverified = self.cases - self.verified - self.failed
         yield row(
             "graphs",

@@ -521,8 +521,9 @@ def options() -> st.SearchStrategy[Options]:
 def cases(regimes: tuple[str, ...] = tuple(REGIMES)) -> st.SearchStrategy[Case]:
     """Whole cases: a graph, options, an optimisation level and one data set of every regime."""
 
-    def case(nodes: tuple[Node, ...], options: Options, optimisation: str, seed: int) -> Case:
+    def case(nodes: tuple[Node, ...], options: Options, optimisation: str, compiler: str, seed: int) -> Case:
         data = tuple(DataSeed(regime, seed) for regime in regimes)
-        return Case(format_graph(nodes), options.to_dict(), optimisation, data)
+        return Case(format_graph(nodes), options.to_dict(), optimisation, data, compiler)
 
-    return st.builds(case, node_lists(), options(), st.sampled_from(OPTIMISATIONS), st.integers(0, 999))
+    compilers = st.sampled_from(("", "", "", "gcc", "clang"))
+    return st.builds(case, node_lists(), options(), st.sampled_from(OPTIMISATIONS), compilers, st.integers(0, 999))

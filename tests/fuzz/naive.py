@@ -1,0 +1,248 @@
+"""A second compiler, as simple as can be: scalar C with the API, one loop nest per layer, nothing clever.
+
+It lets the tester be tested without the compiler under test, and shows that the tester judges anybody's C. Planted bugs
+go in by replacing text.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from fuzz.checker import Sources
+from nn512.graph import (
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    FullyConnected,
+    Graph,
+    Layer,
+    Pooling,
+    Softmax,
+    argument_name,
+)
+
+_HEADER = """\
+#include <pthread.h>
+#include <stddef.h>
+typedef struct {p}Params {{
+{fields}
+}} {p}Params;
+typedef struct {p}Net {p}Net;
+typedef struct {p}Engine {p}Engine;
+char *{p}NetCreate({p}Net **, {p}Params *, ptrdiff_t threads);
+void {p}NetDestroy({p}Net *);
+char *{p}EngineCreate({p}Engine **, {p}Net *, ptrdiff_t threads);
+char *{p}EnginePthreadT({p}Engine *, ptrdiff_t index, pthread_t *to);
+void {p}EngineInference({p}Engine *, {arguments});
+void {p}EngineDestroy({p}Engine *);
+"""
+
+_SOURCE = """\
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "{p}.h"
+
+struct {p}Net {{ {p}Params params; }};
+struct {p}Engine {{
+    const {p}Net *net;
+    float *arena;
+    ptrdiff_t threads, started;
+    pthread_t *ids;
+    pthread_mutex_t lock;
+    pthread_cond_t cond;
+    int ending;
+}};
+
+static char *message(const char *text) {{
+    char *copy = malloc(strlen(text) + 1);
+    return copy ? strcpy(copy, text) : NULL;
+}}
+
+char *{p}NetCreate({p}Net **net, {p}Params *params, ptrdiff_t threads) {{
+    if (threads < 1) return message("threads must be at least 1");
+    {p}Net *made = malloc(sizeof *made + 1);
+    if (!made) return message("out of memory");
+    memcpy(&made->params, params, {bytes});
+    *net = made;
+    return NULL;
+}}
+
+void {p}NetDestroy({p}Net *net) {{ free(net); }}
+
+static void *idle(void *argument) {{
+    {p}Engine *engine = argument;
+    pthread_mutex_lock(&engine->lock);
+    while (!engine->ending) pthread_cond_wait(&engine->cond, &engine->lock);
+    pthread_mutex_unlock(&engine->lock);
+    return NULL;
+}}
+
+void {p}EngineDestroy({p}Engine *engine) {{
+    if (!engine) return;
+    pthread_mutex_lock(&engine->lock);
+    engine->ending = 1;
+    pthread_cond_broadcast(&engine->cond);
+    pthread_mutex_unlock(&engine->lock);
+    for (ptrdiff_t i = 1; i <= engine->started; i++) pthread_join(engine->ids[i], NULL);
+    pthread_cond_destroy(&engine->cond);
+    pthread_mutex_destroy(&engine->lock);
+    free(engine->arena);
+    free(engine->ids);
+    free(engine);
+}}
+
+char *{p}EngineCreate({p}Engine **engine, {p}Net *net, ptrdiff_t threads) {{
+    if (threads < 1) return message("threads must be at least 1");
+    {p}Engine *made = malloc(sizeof *made);
+    if (!made) return message("out of memory");
+    memset(made, 0, sizeof *made);
+    made->net = net;
+    made->threads = threads;
+    if (pthread_mutex_init(&made->lock, NULL)) {{ free(made); return message("no mutex"); }}
+    if (pthread_cond_init(&made->cond, NULL)) {{
+        pthread_mutex_destroy(&made->lock);
+        free(made);
+        return message("no condition");
+    }}
+    made->arena = malloc({arena} * sizeof(float));
+    made->ids = malloc((size_t)threads * sizeof(pthread_t));
+    if (!made->arena || !made->ids) {{ {p}EngineDestroy(made); return message("out of memory"); }}
+    made->ids[0] = pthread_self();
+    for (ptrdiff_t i = 1; i < threads; i++) {{
+        if (pthread_create(&made->ids[i], NULL, idle, made)) {{ {p}EngineDestroy(made); return message("no thread"); }}
+        made->started = i;
+    }}
+    *engine = made;
+    return NULL;
+}}
+
+char *{p}EnginePthreadT({p}Engine *engine, ptrdiff_t index, pthread_t *to) {{
+    if (index < 0 || index >= engine->threads) return message("no such thread");
+    *to = engine->ids[index];
+    return NULL;
+}}
+
+void {p}EngineInference({p}Engine *engine, {arguments}) {{
+    const {p}Params *params = &engine->net->params;
+    (void)params;
+{steps}
+}}
+"""
+
+
+def emit(graph: Graph) -> Sources:
+    """The header and source of a graph, and a plan that says so."""
+    offsets: dict[str, int] = {}
+    total = 0
+    for layer in graph.layers:
+        offsets[layer.to_tensor] = total
+        total += graph.shapes[layer.to_tensor].elements
+    inputs = {node.to_tensor for node in graph.inputs}
+
+    def at(tensor: str) -> str:
+        return f"{tensor}Data" if tensor in inputs else f"(engine->arena + {offsets[tensor]})"
+
+    steps = [f"    {{ /* {layer.to_tensor} */\n{_layer(graph, layer, at)}\n    }}" for layer in graph.layers]
+    for output in graph.outputs:
+        name, size = output.from_tensor, graph.shapes[output.from_tensor].elements
+        steps.append(f"    memcpy({name}Data, {at(name)}, {size} * sizeof(float));")
+    prefix = graph.config.prefix
+    fields = "\n".join(f"    float {p.name}[{p.elements}];" for p in graph.parameters) or "    float nothing;"
+    arguments = ", ".join(f"float *{argument_name(node)}" for node in graph.arguments)
+    plan = {"layers": [
+        {"name": n.to_tensor, "kernel": f"naive{type(n).__name__}", "algorithm": "direct", "covers": [n.to_tensor],
+         "edge_classes": ["single channel"] if graph.shapes[n.to_tensor].channels == 1 else []}
+        for n in graph.layers
+    ]}  # fmt: skip
+    return Sources(
+        prefix,
+        _HEADER.format(p=prefix, fields=fields, arguments=arguments),
+        _SOURCE.format(
+            p=prefix,
+            arena=max(total, 1),
+            bytes=4 * sum(p.elements for p in graph.parameters),
+            arguments=arguments,
+            steps="\n".join(steps),
+        ),
+        plan,
+    )
+
+
+def _layer(graph: Graph, layer: Layer, at: object) -> str:
+    assert callable(at)
+    to, (channels, height, width) = layer.to_tensor, graph.shapes[layer.to_tensor]
+    y = at(to)
+    cells = f"for (int c = 0; c < {channels}; c++) for (int i = 0; i < {height * width}; i++)"
+    here = f"c * {height * width} + i"
+    if isinstance(layer, Add | Concat):
+        a, b = at(layer.from_tensor1), at(layer.from_tensor2)
+        if isinstance(layer, Add):
+            return f"    {cells} {y}[{here}] = {a}[{here}] + {b}[{here}];"
+        first = graph.shapes[layer.from_tensor1].elements
+        return (
+            f"    memcpy({y}, {a}, {first} * sizeof(float));\n"
+            f"    memcpy({y} + {first}, {b}, {channels * height * width - first} * sizeof(float));"
+        )
+    x, source = at(layer.from_tensor), graph.shapes[layer.from_tensor]
+    match layer:
+        case Conv():
+            per, out = source.channels // layer.groups, channels // layer.groups
+            return f"""\
+    for (int k = 0; k < {channels}; k++) for (int i = 0; i < {height}; i++) for (int j = 0; j < {width}; j++) {{
+        float sum = params->{to}Biases[k];
+        for (int c = 0; c < {per}; c++)
+        for (int h = 0; h < {layer.filter_h}; h++) for (int w = 0; w < {layer.filter_w}; w++) {{
+            const int row = i * {layer.stride_h} + h * {layer.dilation_h} - {layer.padding_h};
+            const int column = j * {layer.stride_w} + w * {layer.dilation_w} - {layer.padding_w};
+            if (row < 0 || row >= {source.height} || column < 0 || column >= {source.width}) continue;
+            sum += params->{to}Weights[((k * {per} + c) * {layer.filter_h} + h) * {layer.filter_w} + w]
+                 * {x}[((k / {out} * {per} + c) * {source.height} + row) * {source.width} + column];
+        }}
+        {y}[(k * {height} + i) * {width} + j] = sum;
+    }}"""
+        case FullyConnected():
+            return f"""\
+    for (int k = 0; k < {channels}; k++) {{
+        float sum = params->{to}Biases[k];
+        for (int i = 0; i < {source.elements}; i++) sum += params->{to}Weights[k * {source.elements} + i] * {x}[i];
+        {y}[k] = sum;
+    }}"""
+        case BatchNorm():
+            return (
+                f"    {cells} {y}[{here}] = params->{to}Scales[c] * ({x}[{here}] - params->{to}Means[c])"
+                f" / sqrtf(params->{to}Variances[c] + {layer.epsilon:.17g}f) + params->{to}Shifts[c];"
+            ).replace(f"{layer.epsilon:.17g}f", f"(float){layer.epsilon!r}")
+        case Activation():
+            other = "v <= 0 ? 0 : v" if layer.param == 0 else f"v > 0 ? v : (float){layer.param!r} * v"
+            return f"    {cells} {{ const float v = {x}[{here}]; {y}[{here}] = {other}; }}"
+        case Pooling():
+            window_h, window_w = (source.height, source.width) if layer.window is None else (layer.window,) * 2
+            update = "m = v <= m || m != m ? m : v, n++;" if layer.is_max else "m += v; n++;"
+            start, result = ("-INFINITY", "m") if layer.is_max else ("0", "m / (float)n")
+            return f"""\
+    for (int c = 0; c < {channels}; c++) for (int i = 0; i < {height}; i++) for (int j = 0; j < {width}; j++) {{
+        float m = {start};
+        int n = 0;
+        for (int row = i * 2 - {layer.padding_h}; row < i * 2 - {layer.padding_h} + {window_h}; row++)
+            for (int column = j * 2 - {layer.padding_w}; column < j * 2 - {layer.padding_w} + {window_w}; column++) {{
+                if (row < 0 || row >= {source.height} || column < 0 || column >= {source.width}) continue;
+                const float v = {x}[(c * {source.height} + row) * {source.width} + column];
+                {update}
+            }}
+        {y}[(c * {height} + i) * {width} + j] = {result};
+        (void)n;
+    }}"""
+        case Softmax():
+            pixels = height * width
+            return f"""\
+    for (int i = 0; i < {pixels}; i++) {{
+        float m = -INFINITY, sum = 0;
+        for (int c = 0; c < {channels}; c++) {{ const float v = {x}[c * {pixels} + i]; if (!(v <= m)) m = v; }}
+        for (int c = 0; c < {channels}; c++) sum += {y}[c * {pixels} + i] = expf({x}[c * {pixels} + i] - m);
+        for (int c = 0; c < {channels}; c++) {y}[c * {pixels} + i] /= sum;
+    }}"""
+        case _:
+            assert_never(layer)
