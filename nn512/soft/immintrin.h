@@ -196,19 +196,19 @@ SOFT_INLINE __m512 soft_negate(__m512 a) {
     return a;
 }
 
-SOFT_INLINE soft_f4 soft_choose(soft_i4 where, soft_f4 yes, soft_f4 no) {
-    return (soft_f4)((where & (soft_i4)yes) | (~where & (soft_i4)no));
-}
-
 /* The hardware's minimum and maximum: the second operand where either is NaN or both are zero. */
-SOFT_INLINE __m512 _mm512_min_ps(__m512 a, __m512 b) {
-    for (int i = 0; i < 4; i++) a.part[i] = soft_choose((soft_i4)(a.part[i] < b.part[i]), a.part[i], b.part[i]);
-    return a;
+SOFT_CALL __m512 _mm512_min_ps(__m512 a, __m512 b) {
+    const soft_floats y = soft_get(b);
+    soft_floats x = soft_get(a);
+    SOFT_EACH x.at[i] = x.at[i] < y.at[i] ? x.at[i] : y.at[i];
+    return soft_put(x);
 }
 
-SOFT_INLINE __m512 _mm512_max_ps(__m512 a, __m512 b) {
-    for (int i = 0; i < 4; i++) a.part[i] = soft_choose((soft_i4)(a.part[i] > b.part[i]), a.part[i], b.part[i]);
-    return a;
+SOFT_CALL __m512 _mm512_max_ps(__m512 a, __m512 b) {
+    const soft_floats y = soft_get(b);
+    soft_floats x = soft_get(a);
+    SOFT_EACH x.at[i] = x.at[i] > y.at[i] ? x.at[i] : y.at[i];
+    return soft_put(x);
 }
 
 /* a * b + c rounded once, for any floats. The product is exact in double; the sum is rounded to odd (an inexact sum takes
