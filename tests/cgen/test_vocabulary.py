@@ -1,0 +1,43 @@
+"""Emitted C uses no intrinsic outside of the table, so that it runs wherever the portable header does."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import nn512
+from nn512.cgen import intrinsics
+from nn512.graph import example
+
+EVERYTHING = """
+Config Prefix=All
+Input ToTensor=x Channels=20 Height=9 Width=11
+Conv FromTensor=x ToTensor=c ToChannels=35 FilterH=3 FilterW=3 PaddingH=1 PaddingW=2 StrideW=2
+BatchNorm FromTensor=c ToTensor=b
+Activation FromTensor=b ToTensor=r Kind=ReLU Param=0.1
+Conv FromTensor=r ToTensor=g ToChannels=70 FilterH=1 FilterW=1 Groups=5
+Concat FromTensor1=r FromTensor2=g ToTensor=cat
+Add FromTensor1=cat FromTensor2=cat ToTensor=sum
+Pooling FromTensor=sum ToTensor=max Kind=Max3x3Stride2 PaddingH=1
+Pooling FromTensor=max ToTensor=avg Kind=Avg2x2Stride2
+FullyConnected FromTensor=avg ToTensor=fc ToChannels=33
+Softmax FromTensor=fc ToTensor=prob
+Pooling FromTensor=sum ToTensor=global Kind=AvgGlobal
+Output FromTensor=prob
+Output FromTensor=global
+Output FromTensor=cat
+"""
+
+
+@pytest.mark.parametrize("name", ["everything", "ResNet50", "DenseNet121", "ResNeXt50"])
+def test_only_intrinsics_of_the_table(name: str) -> None:
+    source = nn512.compile(EVERYTHING if name == "everything" else example(name)).source
+    intrinsics.check(source)
+    assert len(set(re.findall(r"\b_mm512_\w+", source))) > 10
+
+
+def test_no_double_vectors_nor_other_extensions() -> None:
+    """AVX-512F alone: nothing that needs another extension may enter the table."""
+    others = [name for name in intrinsics.INTRINSICS if re.search(r"_epi(?:8|16|64)|_ph\b.*_ph|dpbf16|_pd$", name)]
+    assert sorted(others) == ["_mm_set1_pd", "_mm_sqrt_pd"]
