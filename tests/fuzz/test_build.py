@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from fuzz.interface import Interface
 from fuzz.runners import Runner
 from fuzz.sandbox import QUICK, Checks, execute
 from nn512.graph import parse
-from nn512.toolchain import BuildCache, Compiler, find_compilers
+from nn512.toolchain import NATIVE_FLAGS, BuildCache, Compiler, find_compilers
 
 HEADER = """
 #include <pthread.h>
@@ -166,6 +167,16 @@ def test_what_does_not_build_carries_the_compilers_text(one: Runner, old: str, n
 def test_a_precompiled_header_that_fails_is_done_without(one: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builder, "_precompiled", lambda *_: ("-include", "no-such-file.h"))
     assert works(build_net(interface(), *pair(), one))
+
+
+def test_a_foreign_source_may_use_any_intrinsic(one: Runner) -> None:
+    native = dataclasses.replace(one, net_flags=NATIVE_FLAGS)
+    header, source = pair()
+    source += """
+    #include <immintrin.h>
+    __attribute__((target("avx512bw"))) __m512i tinyExtra(__m512i x) { return _mm512_abs_epi16(x); }
+    """
+    assert build_net(interface(), header, source, native).path.exists()
 
 
 def test_nothing_but_entries_stays_in_the_cache(one: Runner, tmp_path: Path) -> None:
