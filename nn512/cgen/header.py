@@ -24,6 +24,14 @@ char *{p}EnginePthreadT({p}Engine *engine, ptrdiff_t index, pthread_t *to);
 """
 
 
+PROFILE = """
+#ifdef NN512_PROFILE
+/* Write a line per layer: name, number of inferences, nanoseconds in all of them, with tabs between. */
+void {p}EngineProfile({p}Engine *engine, FILE *to);
+#endif
+"""
+
+
 def write_header(graph: Graph) -> str:
     """Text of `<Prefix>.h`."""
     prefix = graph.config.prefix
@@ -34,6 +42,7 @@ def write_header(graph: Graph) -> str:
     writer.line()
     writer.line("#include <pthread.h>")
     writer.line("#include <stddef.h>")
+    writer.lines("#ifdef NN512_PROFILE\n#include <stdio.h>\n#endif")
     writer.line()
     writer.lines('#ifdef __cplusplus\nextern "C" {\n#endif')
     writer.line()
@@ -57,6 +66,8 @@ def write_header(graph: Graph) -> str:
     writer.line()
     writer.comment("Stop the workers and free the engine. NULL is fine.")
     writer.line(f"void {prefix}EngineDestroy({prefix}Engine *engine);")
+    writer.line()
+    writer.lines(PROFILE.replace("{p}", prefix))
     writer.line()
     writer.lines("#ifdef __cplusplus\n}\n#endif")
     return writer.text()

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from nn512.cgen import names
 from nn512.cgen.header import inference_signature
-from nn512.cgen.threads import MESSAGE, TEAM
+from nn512.cgen.threads import MESSAGE, TEAM, TEAM_END, TEAM_RUN
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import Graph, argument_name
 from nn512.graph.nodes import Input
+from nn512.kernels import packing
 from nn512.kernels.layer import LayerCode, Library
 from nn512.plan.planner import Plan
 
@@ -28,6 +29,7 @@ PREAMBLE = """
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define UNROLL _Pragma("GCC unroll 32")
 #define INLINE inline __attribute__((always_inline)) /* a shared routine: each layer has its own copy in the object */
@@ -35,27 +37,40 @@ PREAMBLE = """
 """
 
 NET_CREATE = """
-char *{p}NetCreate({p}Net **net, {p}Params *params, ptrdiff_t threads) {
-    if (!__builtin_cpu_supports("avx512f")) return message("{p}: this processor does not have AVX-512F");
-    Team team;
-    char *error = team_create(&team, threads);
-    if (error) return error;
-    void *memory;
-    if (posix_memalign(&memory, 64, sizeof({p}Net))) {
-        team_destroy(&team);
-        return message("{p}: no memory for %zu bytes of packed parameters", sizeof({p}Net));
-    }
-    memset(memory, 0, sizeof({p}Net)); /* lanes without a channel stay 0 */
-    {packing} packing = {memory, params};
-    {runs}
+if (!__builtin_cpu_supports("avx512f")) return message("{p}: this processor does not have AVX-512F");
+Team team;
+char *error = team_create(&team, threads);
+if (error) return error;
+void *memory;
+if (posix_memalign(&memory, 64, sizeof({p}Net))) {
     team_destroy(&team);
-    *net = memory;
-    return NULL;
+    return message("{p}: no memory for %zu bytes of packed parameters", sizeof({p}Net));
 }
+{p}Net *net = memory;
+memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
+"""
 
-void {p}NetDestroy({p}Net *net) {
-    free(net);
+RUN = """
+/* Built with -DNN512_PROFILE, an engine counts the time of every layer; without it nothing is added. */
+#ifdef NN512_PROFILE
+static long long now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
 }
+#define TIMED(engine, layer, call) \\
+    do { \\
+        const long long before = now(); \\
+        call; \\
+        (engine)->nanoseconds[layer] += now() - before; \\
+        (engine)->inferences += (layer) == 0; \\
+    } while (0)
+#else
+#define TIMED(engine, layer, call) call
+#endif
+
+#define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
+#define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, 0, items))
 """
 
 ENGINE_CREATE = """
@@ -75,6 +90,10 @@ char *{p}EngineCreate({p}Engine **engine, {p}Net *net, ptrdiff_t threads) {
     }
     created->arena = memory;
     created->net = net;
+#ifdef NN512_PROFILE
+    created->inferences = 0;
+    memset(created->nanoseconds, 0, sizeof created->nanoseconds);
+#endif
     *engine = created;
     return NULL;
 }
@@ -115,11 +134,16 @@ def write_source(plan: Plan, layers: Sequence[Layer], library: Library) -> str:
     writer.line()
     writer.lines(POSIX)
     writer.line()
+    writer.line("#ifndef _POSIX_C_SOURCE")
+    writer.line("#define _POSIX_C_SOURCE 200809L")
+    writer.line("#endif")
     writer.line(f'#include "{prefix}.h"')
     writer.lines(PREAMBLE)
-    for text in (MESSAGE, TEAM):
-        writer.line()
-        writer.lines(text)
+    shared = any(layer.split or layer.code.packs for layer in layers)
+    for text in (MESSAGE, TEAM, TEAM_RUN if shared else "", TEAM_END):
+        if text:
+            writer.line()
+            writer.lines(text)
     _write_types(writer, plan, layers)
     if list(library):
         _section(writer, "Shared routines")
@@ -134,6 +158,8 @@ def write_source(plan: Plan, layers: Sequence[Layer], library: Library) -> str:
     _section(writer, "The engine")
     writer.line()
     writer.lines(ENGINE_CREATE.replace("{p}", prefix))
+    writer.line()
+    writer.lines(RUN)
     writer.line()
     _write_inference(writer, graph, layers)
     return writer.text()
@@ -164,12 +190,14 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
     prefix = graph.config.prefix
     _section(writer, "Parameters, tensors")
     writer.line()
-    writer.comment("Packed parameters, in the order in which the kernels read them.")
+    writer.comment(
+        "Packed parameters. Biases, scales and shifts: [block][lane]. Weights: [panel of output blocks][input block][filter "
+        "row][filter column][input lane][output block of the panel][output lane], the order in which they are read."
+    )
     with writer.block(f"struct {prefix}Net", "};"):
         fields = [f for layer in layers for f in layer.code.fields]
         for f in fields:
-            extents = "".join(f"[{e}]" for e in f.extents)
-            writer.line(f"{f.element} {f.name}{extents}; /* {f.comment} */")
+            writer.line(f"{f.element} {f.name}[{f.extent}];")
         if not fields:
             writer.line("char none; /* this net has no parameters */")
     writer.line()
@@ -181,6 +209,7 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
             if len(tensor.layout.segments) > 1:
                 segments = f" in segments of {', '.join(map(str, tensor.layout.segments))} channels"
             writer.line(f"{names.offset(tensor.name)} = {tensor.offset * 16}, /* {tensor.shape}{segments}, {lifetime} */")
+        writer.line(f"Layers = {len(layers)},")
         writer.line(f"ArenaFloats = {plan.arena.size * 16}")
     writer.line()
     with writer.block(f"struct {prefix}Engine", "};"):
@@ -190,29 +219,36 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
         for node in graph.arguments:
             qualifier = "const " if isinstance(node, Input) else ""
             writer.line(f"{qualifier}float *{argument_name(node)};")
+        writer.line("#ifdef NN512_PROFILE")
+        writer.line("long long inferences, nanoseconds[Layers];")
+        writer.line("#endif")
 
 
 def _write_packing(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> None:
     prefix = graph.config.prefix
-    packing = names.static(prefix, "Packing")
-    _section(writer, "Packing of parameters")
-    writer.line()
-    writer.line(f"typedef struct {{ {prefix}Net *net; const {prefix}Params *params; }} {packing};")
-    packed = [layer.code for layer in layers if layer.code.packs]
-    for code in packed:
+    calls = [call for layer in layers for call in layer.code.packs]
+    _section(writer, "Packing of parameters: once, when a net is created")
+    if calls:
         writer.line()
-        writer.lines(code.packing)
+        writer.lines(packing.COMMON)
+    for name, text in packing.ROUTINES.items():
+        if any(call.routine == name for call in calls):
+            writer.line()
+            writer.lines(text)
     writer.line()
-    function = NET_CREATE.replace("{p}", prefix).replace("{packing}", packing)
-    runs = "\n".join(
-        f"    team_run(&team, {names.static(prefix, part.name)}, &packing, {part.items});"
-        for code in packed
-        for part in code.packs
-    )
-    function = function.replace("    {runs}", runs)
-    if not runs:
-        function = function.replace(f"    {packing} packing = {{memory, params}};\n", "    (void)params;\n")
-    writer.lines(function)
+    with writer.block(f"char *{prefix}NetCreate({prefix}Net **to, {prefix}Params *params, ptrdiff_t threads)"):
+        writer.lines(NET_CREATE.replace("{p}", prefix))
+        for call in calls:
+            first, *rest = call.arguments
+            last = rest.pop()
+            literal = [f"&({call.type}){{{first}", *rest, f"{last}}}"]
+            writer.statement("team_run", ["&team", call.routine, *literal, str(call.items)], ";")
+        if not calls:
+            writer.line("(void)params;")
+        writer.lines("team_destroy(&team);\n*to = net;\nreturn NULL;")
+    writer.line()
+    with writer.block(f"void {prefix}NetDestroy({prefix}Net *net)"):
+        writer.line("free(net);")
 
 
 def _write_inference(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> None:
@@ -220,12 +256,18 @@ def _write_inference(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> N
     with writer.block(inference_signature(graph)):
         for node in graph.arguments:
             writer.line(f"engine->{argument_name(node)} = {argument_name(node)};")
-        if any(layer.split for layer in layers):
-            writer.line("Team *team = &engine->team;")
-        for layer in layers:
+        for number, layer in enumerate(layers):
             for part in layer.code.steps:
                 step = names.static(prefix, part.name)
-                if layer.split:
-                    writer.line(f"team_run(team, {step}, engine, {part.items});")
-                else:
-                    writer.line(f"{step}(engine, 0, {part.items});")
+                run = "run_shared" if layer.split else "run_alone"
+                writer.line(f"{run}(engine, {number}, {step}, {part.items});")
+    writer.line()
+    writer.line("#ifdef NN512_PROFILE")
+    with writer.block(f"void {prefix}EngineProfile({prefix}Engine *engine, FILE *to)"):
+        with writer.block("static const char *const layers[] =", "};"):
+            for layer in layers:
+                writer.line(f'"{layer.code.name}",')
+        writer.line("for (int i = 0; i < Layers; i++)")
+        with writer.indented():
+            writer.line('fprintf(to, "%s\\t%lld\\t%lld\\n", layers[i], engine->inferences, engine->nanoseconds[i]);')
+    writer.line("#endif")

@@ -92,7 +92,9 @@ static void *team_work(void *argument) {
         if (__atomic_sub_fetch(&team->working, 1, __ATOMIC_ACQ_REL) == 0) gate_set(&team->done, number);
     }
 }
+"""
 
+TEAM_RUN = """
 /* Run a step on all threads. */
 static void team_run(Team *team, Step step, const void *context, ptrdiff_t items) {
     if (team->threads == 1) {
@@ -107,7 +109,9 @@ static void team_run(Team *team, Step step, const void *context, ptrdiff_t items
     team_share(team, 0);
     gate_await(&team->done, team->steps);
 }
+"""
 
+TEAM_END = """
 /* Dismiss the first `workers` workers, wait for them and free what the team holds. */
 static void team_dismiss(Team *team, ptrdiff_t workers) {
     if (team->threads > 1) {

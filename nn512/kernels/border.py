@@ -6,7 +6,6 @@ from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import argument_name
 from nn512.kernels.layer import Context, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
-from nn512.kernels.packing import write_block_tables
 from nn512.passes.program import LoadOp, StoreOp
 
 TRANSPOSE = """
@@ -111,7 +110,8 @@ def _extent(writer: Writer, place: Place) -> tuple[str, str]:
     """C expressions for the first channel of `block` and how many channels it holds."""
     blocks = place.layout.blocks
     if not place.layout.regular:
-        write_block_tables(writer, place.layout)
+        writer.table("static const ptrdiff_t firsts[]", (str(b.first) for b in blocks))
+        writer.table("static const ptrdiff_t counts[]", (str(b.channels) for b in blocks))
         return "firsts[block]", "counts[block]"
     if len(blocks) == 1:
         return "block * 16", str(blocks[0].channels)

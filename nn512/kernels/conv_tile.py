@@ -68,7 +68,7 @@ class TileRoutine:
         return [
             "const float *restrict x",
             "const float *restrict w",
-            "const float (*restrict bias)[16]",
+            "const float *restrict bias",
             "float *restrict out",
             *self.chain.parameters(),
             *(["ptrdiff_t top", "ptrdiff_t bottom"] if self.clipped else []),
@@ -119,7 +119,7 @@ class TileRoutine:
     def _write_body(self, writer: Writer) -> None:
         blocks, pixels = self.blocks, self.pixels
         writer.line(f"__m512 acc[{blocks}][{pixels}];")
-        self._each(writer, ["acc[o][p] = _mm512_loadu_ps(bias[o]);"])
+        self._each(writer, ["acc[o][p] = _mm512_loadu_ps(bias + o * 16);"])
         if self.channels in MASKED:
             self._write_groups(writer)
         else:
@@ -150,7 +150,7 @@ class TileRoutine:
                 count = "counts[c / 16]" if self.channels is Channels.TABLE else "channels - c < 16 ? channels - c : 16"
                 writer.line(f"const ptrdiff_t lanes = {count};")
                 bound = "lanes"
-            for row, tap, run, column in self._each_tap(writer, "x", "w", 16 * 16 * self.blocks):
+            for row, tap, run, column in self._each_tap(writer, "x", "w", str(16 * 16 * self.blocks)):
                 writer.line(f"const float *pixel = {row}{_plus(column, self.dilation_w * 16)};")
                 writer.line(f"const float *tap = {tap};")
                 step_lane = f"lane++, pixel++, tap += {16 * self.blocks}"
@@ -158,8 +158,9 @@ class TileRoutine:
                     self._write_multiply(writer, run)
 
     def _write_groups(self, writer: Writer) -> None:
-        step = names.product(self.filter_h, self.filter_w, 16)
+        taps = names.product(self.filter_h, self.filter_w)
         opening = "for (ptrdiff_t group = k / outputs; group < groups && group * outputs < k + 16; group++)"
+        writer.line("const ptrdiff_t lanes = inputs < 16 ? inputs : 16; /* input lanes in a block of weights */")
         with writer.block(opening):
             writer.line("const ptrdiff_t low = group * outputs > k ? group * outputs - k : 0;")
             end = "(group + 1) * outputs"
@@ -171,26 +172,28 @@ class TileRoutine:
                 if self.channels is Channels.SCATTERED_GROUPS:
                     place = "at[channel][0] * plane + at[channel][1]"
                 writer.line(f"const float *source = x + {place};")
-                for row, tap, run, column in self._each_tap(writer, "source", f"w + c * {step}", 16):
+                writer.line(f"const float *weights = w + (c / lanes * lanes * {taps} + c % lanes) * 16;")
+                for row, tap, run, column in self._each_tap(writer, "source", "weights", "lanes * 16"):
                     writer.line(f"const float *pixel = {row}{_plus(column, self.dilation_w * 16)};")
                     writer.line(f"const float *tap = {tap};")
                     self._write_multiply(writer, run)
 
-    def _each_tap(self, writer: Writer, row: str, tap: str, size: int) -> Iterator[tuple[str, str, Run, str]]:
+    def _each_tap(self, writer: Writer, row: str, tap: str, size: str) -> Iterator[tuple[str, str, Run, str]]:
         """Write the loops over filter rows and columns; gives (row pointer, tap pointer, run, column) inside each."""
         if self.clipped:
             rows = writer.block("for (ptrdiff_t i = top; i < bottom; i++)")
-            row, tap = f"{row} + i * row", f"{tap} + i * {self.filter_w * size}"
+            row, tap = f"{row} + i * row", f"{tap} + i * {_times(self.filter_w, size)}"
         else:
             rows = contextlib.nullcontext()
         with rows:
             for run in self.runs:
                 if run.last - run.first > 1:
                     with writer.block(f"for (ptrdiff_t j = {run.first}; j < {run.last}; j++)"):
-                        yield row, tap + _plus("j", size), run, "j"
+                        yield row, f"{tap} + j * {size}", run, "j"
                 else:
                     with writer.block():
-                        yield row, tap + _plus(str(run.first), size), run, str(run.first)
+                        constant = f" + {_times(run.first, size)}" if run.first else ""
+                        yield row, tap + constant, run, str(run.first)
 
     def _write_multiply(self, writer: Writer, run: Run) -> None:
         for o in range(self.blocks):
@@ -208,3 +211,9 @@ def _plus(index: str, factor: int) -> str:
     if index.isdigit():
         return f" + {int(index) * factor}" if int(index) else ""
     return f" + {index} * {factor}"
+
+
+def _times(count: int, size: str) -> str:
+    if size.isdigit():
+        return str(count * int(size))
+    return size if count == 1 else f"{count} * {size}"

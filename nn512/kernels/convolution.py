@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.kernels.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles, repeats
-from nn512.kernels.conv_packing import ConvWeights, Panels
 from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine
-from nn512.kernels.elementwise import chain_packs, pack_chain, write_chain_step
+from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
+from nn512.kernels.packing import ConvWeights
 from nn512.passes.program import ConvBranch, ConvOp
 from nn512.plan.layout import Layout, blocks_of
 
@@ -32,16 +32,22 @@ def emit(op: ConvOp, context: Context, *, panel_blocks: int = PANEL_BLOCKS) -> L
 
 
 @dataclass(frozen=True, slots=True)
+class Panels:
+    """Output blocks computed `width` at a time: `count` panels from `first_block` on."""
+
+    width: int
+    count: int
+    first_block: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Branch:
     """One convolution of the layer: its result, its packed weights and what follows in registers."""
 
     result: Place
     weights: ConvWeights
     chain: Chain
-
-    @property
-    def panels(self) -> tuple[Panels, ...]:
-        return self.weights.panels
+    panels: tuple[Panels, ...]
 
 
 class _ConvLayer:
@@ -74,31 +80,31 @@ class _ConvLayer:
         return Channels.TAIL if self.inputs % 16 else Channels.FULL
 
     def _branch(self, branch: ConvBranch) -> _Branch:
+        panels = self._panels(branch)
         weights = ConvWeights(
             node=branch.node,
             inputs=self.inputs,
             layout=self.source.layout if self.node.groups == 1 else Layout((self.inputs,)),
-            panels=self._panels(branch),
-            masked=self.channels in MASKED,
+            panel=panels[0].width,
+            shared=self.channels in MASKED,
             normalized=self.op.normalized,
             folded=branch.folded,
         )
-        return _Branch(self.context.places[branch.writes], weights, Chain(branch.epilogue))
+        return _Branch(self.context.places[branch.writes], weights, Chain(branch.epilogue), panels)
 
     def _panels(self, branch: ConvBranch) -> tuple[Panels, ...]:
         node = branch.node
         blocks = blocks_of(node.to_channels)
-        field = f"{node.to_tensor}Weights"
         if self.channels in MASKED:
-            return (Panels(1, blocks, 0, field),)
+            return (Panels(1, blocks, 0),)
         if node.groups > 1:
             even = node.to_channels // node.groups % (16 * self.panel_blocks) == 0
             width = self.panel_blocks if even else 1
-            return (Panels(width, blocks // width, 0, field),)
+            return (Panels(width, blocks // width, 0),)
         whole, rest = divmod(blocks, self.panel_blocks)
-        result = [Panels(self.panel_blocks, whole, 0, field)] if whole else []
+        result = [Panels(self.panel_blocks, whole, 0)] if whole else []
         if rest:
-            result.append(Panels(rest, 1, blocks - rest, f"{field}Last" if whole else field))
+            result.append(Panels(rest, 1, blocks - rest))
         return tuple(result)
 
     @property
@@ -153,12 +159,8 @@ class _ConvLayer:
         chains += [(self.prologue, self.source)]
         fields = [f for branch in self.branches for f in branch.weights.fields()]
         fields += [f for chain, place in chains for f in chain.fields(place.layout)]
-        packing = [branch.weights.write_pack(self.context) for branch in self.branches]
-        packing += [pack_chain(self.context, c, f"{p.name}_norms", p) for c, p in chains if c.normalizes]
-        packs = [
-            Part(f"pack_{b.weights.node.to_tensor}", blocks_of(b.weights.node.to_channels)) for b in self.branches
-        ]
-        packs += [part for chain, place in chains for part in chain_packs(chain, f"{place.name}_norms")]
+        packs = [branch.weights.pack() for branch in self.branches]
+        packs += [call for chain, place in chains for call in chain.packs(place.layout)]
         return LayerCode(
             name=self.name,
             kernel=self._kernel(),
@@ -167,7 +169,6 @@ class _ConvLayer:
             code=writer.text(),
             fields=tuple(fields),
             packs=tuple(packs),
-            packing="\n".join(packing),
             edge_classes=tuple(sorted(self._edge_classes())),
         )
 
@@ -240,24 +241,17 @@ class _ConvLayer:
         with writer.block(f"for (ptrdiff_t item = {start}; {stop}; item++)"):
             item = f"(item - {begin})" if begin else "item"
             number = "0" if panels.count == 1 else f"{item} / {rows}" if rows > 1 else item
-            if panels.count == 1:
-                writer.line(f"const ptrdiff_t block = {panels.first_block};")
-                panel = "0"
-            elif panels.width == 1:
-                writer.line(f"const ptrdiff_t block = {number};")
-                panel = "block"
-            else:
-                writer.line(f"const ptrdiff_t panel = {number}, block = panel * {panels.width};")
-                panel = "panel"
+            width = f" * {panels.width}" if panels.width > 1 else ""
+            writer.line(f"const ptrdiff_t block = {panels.first_block if panels.count == 1 else number + width};")
             if rows > 1:
                 writer.line(f"const ptrdiff_t y = {item} % {rows};")
             if self.clipped:
                 _write_tap_bounds(writer, self.rows)
-            self._write_calls(writer, branch, panels, panel, functions)
+            self._write_calls(writer, branch, panels, functions)
         return end
 
     def _write_calls(
-        self, writer: Writer, branch: _Branch, panels: Panels, panel: str, functions: dict[TileRoutine, str]
+        self, writer: Writer, branch: _Branch, panels: Panels, functions: dict[TileRoutine, str]
     ) -> None:
         row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"
         base = self._source_row()
@@ -269,8 +263,8 @@ class _ConvLayer:
                 pixel = f"{row}[{column}]"
                 arguments = [
                     base + self._source_column(column),
-                    branch.weights.panel_start(panels, panel),
-                    f"net->{branch.weights.biases} + block",
+                    f"net->{branch.weights.name}Weights + block * {branch.weights.block_floats}",
+                    f"net->{branch.weights.name}Biases + block * 16",
                     f"{names.local(branch.result.name)}[block]{pixel}",
                     *branch.chain.arguments("block", pixel),
                     *(["top", "bottom"] if self.clipped else []),

@@ -6,7 +6,6 @@ from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
-from nn512.kernels.packing import begin_pack, pack_signature
 from nn512.passes.program import ElementwiseOp
 
 
@@ -21,8 +20,7 @@ def emit(op: ElementwiseOp, context: Context) -> LayerCode:
         steps=(Part(op.writes, len(result.layout.blocks)),),
         code=write_chain_step(context, op.writes, source, result, steps),
         fields=steps.fields(result.layout),
-        packs=chain_packs(steps, op.writes),
-        packing=pack_chain(context, steps, op.writes, result),
+        packs=steps.packs(result.layout),
         edge_classes=(f"elementwise channel tail {result.shape.channels % 16}",),
     )
 
@@ -43,21 +41,4 @@ def write_chain_step(context: Context, name: str, source: Place, result: Place, 
                 writer.line(f"__m512 v = _mm512_loadu_ps({names.local(source.name)}[block][p]);")
                 steps.apply(writer, "v", "0", "p * 16")
                 writer.line(f"_mm512_storeu_ps({names.local(result.name)}[block][p], v);")
-    return writer.text()
-
-
-def chain_packs(steps: Chain, name: str) -> tuple[Part, ...]:
-    """The packing function that `pack_chain` writes, if any."""
-    return (Part(f"pack_{name}", 1),) if steps.normalizes else ()
-
-
-def pack_chain(context: Context, steps: Chain, name: str, place: Place) -> str:
-    """Text of the packing function for a chain's batch norms on a tensor; empty where there are none."""
-    if not steps.normalizes:
-        return ""
-    writer = Writer()
-    with writer.block(pack_signature(context.prefix, name)):
-        begin_pack(writer, context.prefix)
-        writer.line("if (first == last) return; /* one item: all channels */")
-        steps.pack(writer, context, place.layout)
     return writer.text()

@@ -6,6 +6,7 @@ routine passes its own pointers for them.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -13,7 +14,7 @@ from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Activation, Add, BatchNorm
 from nn512.kernels import packing
-from nn512.kernels.layer import Context, WeightField
+from nn512.kernels.layer import PackCall, WeightField
 from nn512.passes.program import Step
 from nn512.plan.layout import Layout
 
@@ -51,8 +52,8 @@ class Chain:
         for number, step in enumerate(self.steps, self.start):
             match step.node:
                 case BatchNorm():
-                    result.append(f"const float (*restrict scale{number})[16]")
-                    result.append(f"const float (*restrict shift{number})[16]")
+                    result.append(f"const float *restrict scale{number}")
+                    result.append(f"const float *restrict shift{number}")
                 case Add() if step.operand is not None:
                     result.append(f"const float *restrict add{number}")
                 case Activation() | Add():
@@ -63,17 +64,18 @@ class Chain:
 
     def forwarded(self) -> list[str]:
         """The parameters' names, to hand them on."""
-        return [p.replace(")[16]", "").split("*")[-1].removeprefix("restrict ") for p in self.parameters()]
+        return [parameter.split()[-1] for parameter in self.parameters()]
 
     def arguments(self, block: str, pixel: str) -> list[str]:
         """What a layer passes: the chain's data from block `block` on, additions at `pixel` (an index like [y][x])."""
         result: list[str] = []
+        offset = f" + {block} * 16"
         for step in self.steps:
             match step.node:
                 case BatchNorm():
                     name = step.node.to_tensor
-                    result.append(f"net->{name}Scales + {block}")
-                    result.append(f"net->{name}Shifts + {block}")
+                    result.append(f"net->{name}Scales{offset}")
+                    result.append(f"net->{name}Shifts{offset}")
                 case Add() if step.operand is not None:
                     result.append(f"{names.local(step.operand)}[{block}]{pixel}")
                 case Activation() | Add():
@@ -92,31 +94,27 @@ class Chain:
         for number, step in enumerate(self.steps, self.start):
             match step.node:
                 case BatchNorm():
-                    scale, shift = (f"_mm512_loadu_ps({n}{number}[{block}])" for n in ("scale", "shift"))
+                    offset = "" if block == "0" else f" + {block} * 16"
+                    scale, shift = (f"_mm512_loadu_ps({n}{number}{offset})" for n in ("scale", "shift"))
                     writer.line(f"{value} = _mm512_fmadd_ps({value}, {scale}, {shift});")
                 case Add():
                     other = value if step.operand is None else f"_mm512_loadu_ps(add{number} + {element})"
                     writer.line(f"{value} = _mm512_add_ps({value}, {other});")
                 case Activation():
-                    _apply_relu(writer, value, step.node.param)
+                    _apply_relu(writer, value, step.node.param, number)
                 case _:
                     assert_never(step.node)
 
     def fields(self, layout: Layout) -> tuple[WeightField, ...]:
         """Packed parameters of the chain's batch norms for a tensor of this layout."""
-        blocks = len(layout.blocks)
-        return tuple(
-            WeightField(f"{step.node.to_tensor}{suffix}", (blocks, 16), "[block][lane]")
-            for step in self.steps
-            if isinstance(step.node, BatchNorm)
-            for suffix in ("Scales", "Shifts")
-        )
+        return tuple(f for node in self._norms() for f in packing.norm_fields(node, layout))
 
-    def pack(self, writer: Writer, context: Context, layout: Layout) -> None:
-        """Write the statements that pack the chain's batch norms, for all blocks."""
-        for step in self.steps:
-            if isinstance(step.node, BatchNorm):
-                packing.pack_batch_norm(writer, context, step.node, layout)
+    def packs(self, layout: Layout) -> tuple[PackCall, ...]:
+        """The calls that pack them."""
+        return tuple(packing.pack_norm(node, layout) for node in self._norms())
+
+    def _norms(self) -> list[BatchNorm]:
+        return [step.node for step in self.steps if isinstance(step.node, BatchNorm)]
 
 
 def _neutral(step: Step) -> Step:
@@ -146,22 +144,18 @@ def _word(step: Step) -> str:
             assert_never(step.node)
 
 
-def _apply_relu(writer: Writer, value: str, slope: float) -> None:
+def _apply_relu(writer: Writer, value: str, slope: float, number: int) -> None:
     if slope == 0:
         # the operand order matters: max returns its second operand when one is NaN
         writer.line(f"{value} = _mm512_max_ps(_mm512_setzero_ps(), {value});")
     elif slope != 1:
-        negative = f"_mm512_cmp_ps_mask({value}, _mm512_setzero_ps(), _CMP_LE_OQ)"
-        writer.statement(
-            f"{value} = _mm512_mask_mul_ps",
-            [value, negative, value, f"_mm512_set1_ps({float_literal(slope)})"],
-            ";",
-        )
+        mask = f"negative{number}"
+        writer.line(f"const __mmask16 {mask} = _mm512_cmp_ps_mask({value}, _mm512_setzero_ps(), _CMP_LE_OQ);")
+        writer.line(f"{value} = _mm512_mask_mul_ps({value}, {mask}, {value}, _mm512_set1_ps({float_literal(slope)}));")
 
 
 def float_literal(value: float) -> str:
-    """A C float constant that rounds to the same float32 as `value`."""
-    text = f"{value:.9g}"
+    """A C constant for the float32 nearest to `value`."""
+    (rounded,) = struct.unpack("f", struct.pack("f", value))
+    text = f"{rounded:.9g}"
     return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"
-
-

@@ -24,20 +24,27 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class WeightField:
-    """One array of the packed weights."""
+    """One array of the packed weights: its number of elements, as it is written in C and as a number."""
 
     name: str
-    extents: tuple[int, ...]
-    comment: str
+    extent: str
+    elements: int
     element: str = "float"
 
     @property
     def bytes(self) -> int:
         """Size of the array."""
-        size = {"float": 4}[self.element]
-        for extent in self.extents:
-            size *= extent
-        return size
+        return self.elements * {"float": 4}[self.element]
+
+
+@dataclass(frozen=True, slots=True)
+class PackCall:
+    """A call of a shared packing routine: its name, the type of its arguments and their values, items of work."""
+
+    routine: str
+    type: str
+    arguments: tuple[str, ...]
+    items: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +104,7 @@ class Part:
 class LayerCode:
     """One emitted layer: the step functions of inference and packing, the weights it keeps, and what to say about it.
 
-    `steps` run one after another; most layers have one. `code` is the text of all their functions, `packing` that of the
-    functions in `packs`.
+    `steps` run one after another; most layers have one. `code` is the text of all their functions.
     """
 
     name: str
@@ -107,8 +113,7 @@ class LayerCode:
     steps: tuple[Part, ...]
     code: str
     fields: tuple[WeightField, ...] = ()
-    packs: tuple[Part, ...] = ()
-    packing: str = ""
+    packs: tuple[PackCall, ...] = ()
     edge_classes: tuple[str, ...] = ()
 
     @property

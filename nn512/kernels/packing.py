@@ -1,91 +1,202 @@
-"""The C that packs parameters when a net is created: plain loops over named arrays, in double, rounded once."""
+"""The C that packs parameters when a net is created: two shared routines, in double, rounded once."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from nn512.cgen import names
-from nn512.cgen.writer import Writer
-from nn512.graph.nodes import BatchNorm
-from nn512.kernels.layer import Context
-from nn512.plan.layout import Layout
+from nn512.graph.nodes import BatchNorm, Conv
+from nn512.kernels.layer import PackCall, WeightField
+from nn512.plan.layout import LANES, Layout, blocks_of
 
-NORMALIZATION = """
-/* Batch norm of one channel as value * scale + shift. */
-typedef struct { double scale, shift; } Normalization;
+COMMON = """
+/* Parameters of a batch norm. A list of them ends with an empty one; NULL is an empty list. */
+typedef struct { const float *means, *variances, *scales, *shifts; double epsilon; } Norm;
 
-static Normalization normalization(double mean, double variance, double scale, double shift, double epsilon) {
-    const double deviation = _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(variance + epsilon)));
-    const Normalization result = {scale / deviation, shift - mean * (scale / deviation)};
-    return result;
+#define NORM(name, epsilon) \\
+    {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
+
+/* What the batch norms of a list do to one channel, one after another: value * scale + shift. */
+typedef struct { double scale, shift; } Affine;
+
+static Affine compose(const Norm *norms, ptrdiff_t channel) {
+    Affine all = {1, 0};
+    for (; norms != NULL && norms->means != NULL; norms++) {
+        const double variance = (double)norms->variances[channel] + norms->epsilon;
+        const double scale = norms->scales[channel] / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(variance)));
+        all.shift = (all.shift - norms->means[channel]) * scale + norms->shifts[channel];
+        all.scale *= scale;
+    }
+    return all;
+}
+
+/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. */
+static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
+    ptrdiff_t start = 0;
+    for (; channel >= *segments; segments++) {
+        channel -= *segments;
+        start += (*segments + 15) / 16 * 16;
+    }
+    return start + channel;
 }
 """
 
+PACK_CONV = """
+/* Weights of a convolution, [output][input][tap], to [panel][input block][tap][input lane][output block][output lane]:
+ * the order in which the tile routines read them. Batch norms of the input and of the result are folded in. */
+typedef struct {
+    const float *weights, *biases;
+    float *packed, *packedBiases;
+    ptrdiff_t outputs, inputs, taps; /* inputs of one group */
+    ptrdiff_t groupOutputs;
+    ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
+    ptrdiff_t lanes;           /* input lanes of a block: 16, or fewer in small groups */
+    const ptrdiff_t *segments; /* of the input channels */
+    const Norm *before, *after;
+} ConvPack;
 
-class Channel(NamedTuple):
-    """C expressions for one channel of a tensor: its number, and the block and lane it is stored in."""
+static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const ConvPack *p = context;
+    const ptrdiff_t blocks = (p->outputs + 15) / 16;
+    const ptrdiff_t size = (position(p->segments, p->inputs - 1) / p->lanes + 1) * p->taps * p->lanes * 16;
+    for (ptrdiff_t k = first * 16; k < last * 16 && k < p->outputs; k++) {
+        const ptrdiff_t block = k / 16, start = block / p->panel * p->panel;
+        const ptrdiff_t width = blocks - start < p->panel ? blocks - start : p->panel;
+        float *to = p->packed + start * size + (block - start) * 16 + k % 16;
+        const Affine after = compose(p->after, k);
+        double bias = p->biases[k];
+        for (ptrdiff_t c = 0; c < p->inputs; c++) {
+            const Affine before = compose(p->before, k / p->groupOutputs * p->inputs + c);
+            const ptrdiff_t place = position(p->segments, c), block0 = place / p->lanes, lane = place % p->lanes;
+            for (ptrdiff_t t = 0; t < p->taps; t++) {
+                const double weight = p->weights[(k * p->inputs + c) * p->taps + t];
+                to[((block0 * p->taps + t) * p->lanes + lane) * width * 16] =
+                    (float)(after.scale * before.scale * weight);
+                bias += before.shift * weight;
+            }
+        }
+        p->packedBiases[k] = (float)(bias * after.scale + after.shift);
+    }
+}
+"""
 
-    number: str
-    block: str
-    lane: str
+PACK_NORM = """
+/* A batch norm that is computed on its own: a scale and a shift for every lane. */
+typedef struct {
+    const Norm *norms;
+    float *scales, *shifts;
+    ptrdiff_t channels;
+    const ptrdiff_t *segments;
+} NormPack;
 
+static void pack_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const NormPack *p = context;
+    for (ptrdiff_t c = first * p->channels; c < last * p->channels; c++) {
+        const Affine norm = compose(p->norms, c);
+        p->scales[position(p->segments, c)] = (float)norm.scale;
+        p->shifts[position(p->segments, c)] = (float)norm.shift;
+    }
+}
+"""
 
-def pack_signature(prefix: str, name: str) -> str:
-    """Signature of the function that packs one layer's parameters: items first to last-1."""
-    return f"static void {names.static(prefix, 'pack_' + name)}(const void *context, ptrdiff_t first, ptrdiff_t last)"
-
-
-def begin_pack(writer: Writer, prefix: str) -> None:
-    """First lines of the body of a packing function: parameters in, packed weights out."""
-    writer.line(f"const {names.static(prefix, 'Packing')} *packing = context;")
-    writer.line(f"const {prefix}Params *params = packing->params;")
-    writer.line(f"{prefix}Net *net = packing->net;")
-
-
-def write_block_tables(writer: Writer, layout: Layout) -> None:
-    """Write tables of every block's first channel and its number of channels."""
-    writer.table("static const ptrdiff_t firsts[]", (str(b.first) for b in layout.blocks))
-    writer.table("static const ptrdiff_t counts[]", (str(b.channels) for b in layout.blocks))
-
-
-@contextlib.contextmanager
-def each_channel(writer: Writer, layout: Layout, variable: str = "c", bound: int | None = None) -> Iterator[Channel]:
-    """Write a loop over the channels of a tensor (the first `bound` of them)."""
-    if layout.regular:
-        limit = layout.channels if bound is None else bound
-        with writer.block(f"for (ptrdiff_t {variable} = 0; {variable} < {limit}; {variable}++)"):
-            yield Channel(variable, f"{variable} / 16", f"{variable} % 16")
-        return
-    write_block_tables(writer, layout)
-    with writer.block(f"for (ptrdiff_t block = 0; block < {len(layout.blocks)}; block++)"):
-        with writer.block("for (ptrdiff_t lane = 0; lane < counts[block]; lane++)"):
-            writer.line(f"const ptrdiff_t {variable} = firsts[block] + lane;")
-            yield Channel(variable, "block", "lane")
-
-
-def declare_normalization(writer: Writer, context: Context, node: BatchNorm, channel: str) -> None:
-    """Write the declaration of `norm`, the `Normalization` of one channel of a batch norm."""
-    context.library.add("normalization", lambda _: NORMALIZATION)
-    fields = [f"params->{node.to_tensor}{s}[{channel}]" for s in ("Means", "Variances", "Scales", "Shifts")]
-    writer.statement("const Normalization norm = normalization", [*fields, repr(node.epsilon)], ";")
-
-
-def pack_batch_norm(writer: Writer, context: Context, node: BatchNorm, layout: Layout) -> None:
-    """Write the loop that turns a batch norm's four parameters into a scale and a shift per lane."""
-    with each_channel(writer, layout) as channel:
-        declare_normalization(writer, context, node, channel.number)
-        for suffix, member in (("Scales", "scale"), ("Shifts", "shift")):
-            place = f"net->{node.to_tensor}{suffix}[{channel.block}][{channel.lane}]"
-            writer.line(f"{place} = (float)norm.{member};")
+ROUTINES = {"pack_conv": PACK_CONV, "pack_norm": PACK_NORM}
 
 
-def fold_channel(writer: Writer, context: Context, norms: Sequence[BatchNorm], channel: str) -> None:
-    """Write `scale` and `shift`, doubles: the product of batch norms in a row for one channel."""
-    writer.line("double scale = 1, shift = 0;")
-    for node in norms:
-        with writer.block():
-            declare_normalization(writer, context, node, channel)
-            writer.line("shift = shift * norm.scale + norm.shift;")
-            writer.line("scale *= norm.scale;")
+@dataclass(frozen=True, slots=True)
+class ConvWeights:
+    """The packed weights of one convolution.
+
+    `layout` is that of the input channels of one group, `panel` the output blocks that are computed together. Where
+    groups share output blocks (`shared`), every lane holds the weight of its own output's group.
+    """
+
+    node: Conv
+    inputs: int
+    layout: Layout
+    panel: int
+    shared: bool
+    normalized: tuple[BatchNorm, ...]
+    folded: tuple[BatchNorm, ...]
+
+    @property
+    def lanes(self) -> int:
+        """Input lanes of a block."""
+        return min(LANES, self.inputs) if self.shared else LANES
+
+    @property
+    def blocks(self) -> int:
+        """Output blocks."""
+        return blocks_of(self.node.to_channels)
+
+    @property
+    def block_floats(self) -> int:
+        """Weights of one output block, padding lanes included."""
+        return len(self.layout.blocks) * self.node.filter_h * self.node.filter_w * self.lanes * LANES
+
+    @property
+    def name(self) -> str:
+        """The name before `Weights` and `Biases`."""
+        return self.node.to_tensor
+
+    def fields(self) -> tuple[WeightField, ...]:
+        """Arrays in the packed net."""
+        taps = self.node.filter_h * self.node.filter_w
+        factors = (self.blocks, len(self.layout.blocks), taps, self.lanes, LANES)
+        return (
+            WeightField(f"{self.name}Biases", names.product(self.blocks, LANES), self.blocks * LANES),
+            WeightField(f"{self.name}Weights", names.product(*factors), self.blocks * self.block_floats),
+        )
+
+    def pack(self) -> PackCall:
+        """The call that packs them."""
+        node = self.node
+        arguments = [
+            f".weights = params->{self.name}Weights",
+            f".biases = params->{self.name}Biases",
+            f".packed = net->{self.name}Weights",
+            f".packedBiases = net->{self.name}Biases",
+            f".outputs = {node.to_channels}",
+            f".inputs = {self.inputs}",
+            f".taps = {names.product(node.filter_h, node.filter_w)}",
+            f".groupOutputs = {node.to_channels // node.groups}",
+            f".panel = {self.panel}",
+            f".lanes = {self.lanes}",
+            f".segments = {_segments(self.layout)}",
+        ]
+        if self.normalized:
+            arguments.append(f".before = {_norms(self.normalized)}")
+        if self.folded:
+            arguments.append(f".after = {_norms(self.folded)}")
+        return PackCall("pack_conv", "ConvPack", tuple(arguments), self.blocks)
+
+
+def norm_fields(node: BatchNorm, layout: Layout) -> tuple[WeightField, ...]:
+    """Arrays of a batch norm that is computed on its own."""
+    blocks = len(layout.blocks)
+    return tuple(
+        WeightField(f"{node.to_tensor}{suffix}", names.product(blocks, LANES), blocks * LANES)
+        for suffix in ("Scales", "Shifts")
+    )
+
+
+def pack_norm(node: BatchNorm, layout: Layout) -> PackCall:
+    """The call that packs a batch norm that is computed on its own."""
+    arguments = (
+        f".norms = {_norms((node,))}",
+        f".scales = net->{node.to_tensor}Scales",
+        f".shifts = net->{node.to_tensor}Shifts",
+        f".channels = {layout.channels}",
+        f".segments = {_segments(layout)}",
+    )
+    return PackCall("pack_norm", "NormPack", arguments, 1)
+
+
+def _segments(layout: Layout) -> str:
+    segments = (layout.channels,) if layout.regular else layout.segments
+    return f"(const ptrdiff_t[]){{{', '.join(map(str, segments))}}}"
+
+
+def _norms(nodes: Sequence[BatchNorm]) -> str:
+    listed = ", ".join(f"NORM({node.to_tensor}, {node.epsilon!r})" for node in nodes)
+    return f"(const Norm[]){{{listed}, {{0}}}}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.kernels.elementwise import chain_packs, pack_chain
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
 from nn512.passes.program import PoolOp
@@ -60,8 +59,7 @@ def emit(op: PoolOp, context: Context) -> LayerCode:
         steps=(Part(op.writes, len(result.layout.blocks) * rows),),
         code=writer.text(),
         fields=both.fields(result.layout),
-        packs=chain_packs(both, op.writes),
-        packing=pack_chain(context, both, op.writes, result),
+        packs=both.packs(result.layout),
         edge_classes=(
             f"pooling {node.kind} padding {min(node.padding_h, 1)}{min(node.padding_w, 1)}",
             f"pooling channel tail {result.shape.channels % 16}",
