@@ -1,0 +1,140 @@
+"""Exported models: random graphs in ONNX Runtime and OpenVINO against the reference."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import reference
+from fuzz import regimes, strategies
+from nn512.graph import Graph, parse
+from nn512.onnx_export import export_onnx
+
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # what others warn about is theirs
+
+GRAPHS = 150
+"""Random graphs per peer, each with one data set."""
+
+MOST_SIGMA = 16.0
+"""Peers fold, fuse and reorder as they like, so their errors are held to a looser limit than ours."""
+
+Arrays = Mapping[str, npt.NDArray[np.float32]]
+
+EVERY_KIND = """
+Config Prefix=Every
+Input ToTensor=image Channels=6 Height=9 Width=7
+Input ToTensor=other Channels=8 Height=4 Width=4
+Conv FromTensor=image ToTensor=a ToChannels=8 FilterH=3 FilterW=2 StrideH=2 StrideW=1 PaddingH=4 PaddingW=0
+    DilationH=2 DilationW=3 Groups=2
+BatchNorm FromTensor=a ToTensor=b Epsilon=0.25
+Activation FromTensor=b ToTensor=relu Kind=ReLU
+Activation FromTensor=b ToTensor=leaky Kind=ReLU Param=0.1
+Activation FromTensor=leaky ToTensor=mirror Kind=ReLU Param=-1
+Activation FromTensor=mirror ToTensor=linear Kind=ReLU Param=1
+Activation FromTensor=b ToTensor=steep Kind=ReLU Param=2
+Add FromTensor1=linear FromTensor2=steep ToTensor=sum
+Add FromTensor1=sum FromTensor2=sum ToTensor=double
+Concat FromTensor1=double FromTensor2=relu ToTensor=both
+Concat FromTensor1=both FromTensor2=both ToTensor=four
+Pooling FromTensor=four ToTensor=p1 Kind=Max2x2Stride2 PaddingH=1 PaddingW=1
+Pooling FromTensor=four ToTensor=p2 Kind=Avg2x2Stride2 PaddingH=1
+Pooling FromTensor=four ToTensor=p3 Kind=Max3x3Stride2 PaddingH=2 PaddingW=2
+Pooling FromTensor=four ToTensor=p4 Kind=Avg3x3Stride2 PaddingH=2 PaddingW=1
+Pooling FromTensor=four ToTensor=p5 Kind=MaxGlobal
+Pooling FromTensor=four ToTensor=p6 Kind=AvgGlobal
+FullyConnected FromTensor=p4 ToTensor=full ToChannels=5
+FullyConnected FromTensor=full ToTensor=again ToChannels=3
+Softmax FromTensor=again ToTensor=soft
+Softmax FromTensor=other ToTensor=softPlane
+Output FromTensor=p1
+Output FromTensor=p2
+Output FromTensor=p3
+Output FromTensor=p5
+Output FromTensor=p6
+Output FromTensor=full
+Output FromTensor=soft
+Output FromTensor=softPlane
+Output FromTensor=a
+"""
+
+
+def by_onnxruntime(model: Path, inputs: Arrays) -> dict[str, Any]:
+    runtime = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, {name: array[None] for name, array in inputs.items()}), strict=True))
+
+
+def by_openvino(model: Path, inputs: Arrays) -> dict[str, Any]:
+    core = importlib.import_module("openvino").Core()
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": "1"}
+    compiled = core.compile_model(core.read_model(model), "CPU", settings)
+    answers = compiled({name: array[None] for name, array in inputs.items()})
+    return {name: array for port, array in answers.items() for name in port.get_names()}
+
+
+PEERS: dict[str, Callable[[Path, Arrays], dict[str, Any]]] = {"onnxruntime": by_onnxruntime, "openvino": by_openvino}
+
+
+def compare(peer: str, graph: Graph, regime: str, seed: int, model: Path) -> None:
+    """Export a graph and hold what the peer makes of it to the reference."""
+    data = regimes.draw(graph, regime, seed)
+    export_onnx(model, graph, data.params)
+    importlib.import_module("onnx").checker.check_model(model, full_check=True)
+    answers = PEERS[peer](model, data.inputs)
+    for name, expected in reference.run(graph, data.params, data.inputs).items():
+        (got,) = answers[name]
+        assert got.shape == expected.value.shape, name
+        scale = np.abs(expected.value).max(initial=0.0)
+        tolerance = MOST_SIGMA * np.sqrt(expected.variance) + 1e-6 * scale
+        with np.errstate(invalid="ignore"):
+            off = ~(np.abs(got - expected.value) <= tolerance) & ~expected.unspecified
+        assert not off.any(), f"{name}: {got[off][0]} for {expected.value[off][0]} +- {tolerance[off][0]}"
+
+
+def need(*modules: str, cases: int) -> None:
+    for module in modules:
+        pytest.importorskip(module, reason=f"{module} is not installed: {cases} graphs not compared")
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("peer", PEERS)
+def test_every_kind_of_node(peer: str, inline: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    need("onnx", peer, cases=1)
+    graph = parse(EVERY_KIND)
+    compare(peer, graph, "gaussian", 0, tmp_path / "net.onnx")
+    if not inline:
+        data = regimes.draw(graph, "gaussian", 1)
+        paths = export_onnx(tmp_path / "net.onnx", graph, data.params, most_inline_bytes=0)
+        assert [path.name for path in paths] == ["net.onnx", "net.onnx.data"]
+        importlib.import_module("onnx").checker.check_model(tmp_path / "net.onnx", full_check=True)
+        answers = PEERS[peer](tmp_path / "net.onnx", data.inputs)
+        expected = reference.run(graph, data.params, data.inputs)["soft"].value
+        np.testing.assert_allclose(answers["soft"][0], expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_random_graphs(peer: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    need("onnx", peer, cases=GRAPHS)
+    model = tmp_path_factory.mktemp("export") / "net.onnx"
+    compared = 0
+
+    @settings(max_examples=GRAPHS, suppress_health_check=list(HealthCheck))
+    @given(strategies.graphs(max_layers=8), st.sampled_from(("gaussian", "exact")), st.integers(0, 999))
+    def compare_one(graph: Graph, regime: str, seed: int) -> None:
+        nonlocal compared
+        compare(peer, graph, regime, seed, model)
+        compared += 1
+
+    compare_one()
+    assert compared >= GRAPHS / 2
