@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nn512.cgen.describe import describe
 from nn512.cgen.header import write_header
 from nn512.cgen.net import Layer, write_source
-from nn512.cgen.describe import describe
 from nn512.errors import UsageError
 from nn512.graph import parse
 from nn512.graph.graph import Graph, multiply_accumulates
@@ -20,6 +20,7 @@ from nn512.kernels.layer import Context, LayerCode, Library, Place
 from nn512.options import Options
 from nn512.passes.pipeline import optimize
 from nn512.passes.program import Op, nodes_of, tensors_read, tensors_written
+from nn512.plan.cost import Machine
 from nn512.plan.planner import Plan, make_plan
 
 # A step handed to the team costs about a microsecond; work below this many is done by the caller alone.
@@ -65,7 +66,7 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     plan = make_plan(optimize(graph, options.without_passes))
     library = Library()
     places = {t.name: Place(t.name, t.shape, t.layout, t.offset) for t in plan.tensors.values()}
-    context = Context(graph, places, library)
+    context = Context(graph, places, library, Machine.of(graph.config), dict(options.force))
     layers = [_layer(op, emit_layer(op, context), plan) for op in plan.ops]
     return Emitted(
         graph.config.prefix,
@@ -84,10 +85,11 @@ def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
     read = " + ".join(f"{n} {plan.tensors[n].shape}" for n in dict.fromkeys(tensors_read(op)))
     written = ", ".join(f"{n} {plan.tensors[n].shape}" for n in tensors_written(op))
     lines = _graph_lines(op, graph)
+    algorithm = code.algorithm[0].upper() + code.algorithm[1:]
     comment = [
         ", ".join(describe(node) for node in nodes),
         f"{read or 'caller'}  ->  {written or 'caller'}",
-        f"{macs / 1e6:.2f} MMAC, {code.weight_bytes:,} bytes of weights. {code.algorithm[0].upper()}{code.algorithm[1:]}.",
+        f"{macs / 1e6:.2f} MMAC, {code.weight_bytes:,} bytes of weights. {algorithm}.",
     ]
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
     split = max(part.items for part in code.steps) > 1 and microseconds > SMALLEST_SPLIT_MICROSECONDS

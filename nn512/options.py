@@ -14,10 +14,12 @@ from nn512.passes.pipeline import PASSES
 class Options:
     """Options of one compilation; the defaults are what users want.
 
-    `without_passes` names passes that do not run, in alphabetical order.
+    `without_passes` names passes that do not run, in alphabetical order. `force` has pairs of a layer's name and the
+    kernel it must use; an empty name stands for every layer to which the kernel applies.
     """
 
     without_passes: tuple[str, ...] = ()
+    force: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.without_passes) - set(PASSES))
@@ -39,4 +41,6 @@ class Options:
         values = dict(data)
         if "without_passes" in values:
             values["without_passes"] = tuple(values["without_passes"])
+        if "force" in values:
+            values["force"] = tuple((str(layer), str(kernel)) for layer, kernel in values["force"])
         return cls(**values)

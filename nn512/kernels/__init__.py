@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from nn512.kernels import border, convolution, copying, elementwise, fully_connected, pooling, softmax
+from nn512.kernels import border, copying, elementwise, fully_connected, pooling, softmax
 from nn512.kernels.layer import Context, LayerCode
+from nn512.kernels.selection import choose_conv
 from nn512.passes.program import (
     ConcatOp,
     ConvOp,
@@ -33,7 +34,7 @@ def emit_layer(op: Op, context: Context) -> LayerCode:
         case StoreOp():
             return border.emit_store(op, context)
         case ConvOp():
-            return convolution.emit(op, context)
+            return choose_conv(op, context).kernel.emit(op, context)
         case FullyConnectedOp():
             return fully_connected.emit(op, context)
         case PoolOp():

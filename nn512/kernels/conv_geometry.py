@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from nn512.graph.nodes import Conv, Shape
 
-
 TILE_PIXELS = 14
 
 

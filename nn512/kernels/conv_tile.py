@@ -6,6 +6,7 @@ import contextlib
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import assert_never
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
@@ -92,6 +93,8 @@ class TileRoutine:
                 extent = ["ptrdiff_t groups", "ptrdiff_t inputs", "ptrdiff_t outputs"]
             case Channels.SCATTERED_GROUPS:
                 extent = ["ptrdiff_t groups", "ptrdiff_t inputs", "ptrdiff_t outputs", "const int (*at)[2]"]
+            case _:
+                assert_never(self.channels)
         rows = ["ptrdiff_t row"] if self.clipped else []
         return [*extent, "ptrdiff_t plane", *rows, *(["ptrdiff_t outPlane"] if self.blocks > 1 else [])]
 
@@ -180,11 +183,10 @@ class TileRoutine:
 
     def _each_tap(self, writer: Writer, row: str, tap: str, size: str) -> Iterator[tuple[str, str, Run, str]]:
         """Write the loops over filter rows and columns; gives (row pointer, tap pointer, run, column) inside each."""
+        rows: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if self.clipped:
             rows = writer.block("for (ptrdiff_t i = top; i < bottom; i++)")
             row, tap = f"{row} + i * row", f"{tap} + i * {_times(self.filter_w, size)}"
-        else:
-            rows = contextlib.nullcontext()
         with rows:
             for run in self.runs:
                 if run.last - run.first > 1:

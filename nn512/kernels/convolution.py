@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from typing import assert_never
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
@@ -18,9 +19,10 @@ from nn512.kernels.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixe
 from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
-from nn512.kernels.layer import Context, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
+from nn512.kernels.layer import Context, ConvKernel, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
 from nn512.kernels.packing import ConvWeights
 from nn512.passes.program import ConvBranch, ConvOp
+from nn512.plan.cost import Work
 from nn512.plan.layout import Layout, blocks_of
 
 PANEL_BLOCKS = 2
@@ -29,6 +31,24 @@ PANEL_BLOCKS = 2
 def emit(op: ConvOp, context: Context, *, panel_blocks: int = PANEL_BLOCKS) -> LayerCode:
     """One layer: the tile routines it uses, its step functions and its packing."""
     return _ConvLayer(op, context, panel_blocks).emit()
+
+
+def work(op: ConvOp, context: Context) -> Work:
+    """What the layer costs: every block of outputs is computed whole, a group's lanes one after another."""
+    source, node = context.places[op.source], op.branches[0].node
+    results = [context.places[branch.writes] for branch in op.branches]
+    inputs = source.shape.channels // node.groups
+    taps = node.filter_h * node.filter_w
+    outputs = sum(16 * blocks_of(place.shape.channels) for place in results)
+    per_group = node.to_channels // node.groups
+    shared = node.groups > 1 and (inputs % 16 > 0 or per_group % 16 > 0)
+    passes = max(1.0, 16 / per_group) if shared else 1.0
+    macs = outputs * results[0].shape.pixels * inputs * taps * passes
+    moved = 64 * sum(len(p.layout.blocks) * p.shape.pixels for p in (source, *results))
+    return Work(macs, 0.45 if shared else 0.93, 4.0 * outputs * inputs * taps, moved)
+
+
+KERNEL = ConvKernel("direct", lambda _op, _context: True, work, emit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +245,8 @@ class _ConvLayer:
                 places = (layout.position(c) for c in range(layout.channels))
                 writer.table("static const int at[][2]", (f"{{{block}, {lane}}}" for block, lane in places))
                 extent = [str(self.node.groups), str(self.inputs), str(outputs), "at"]
+            case _:
+                assert_never(self.channels)
         plane = names.product(self.source.shape.height, self.source.shape.width, 16)
         row = [names.product(self.rows.dilation, self.source.shape.width, 16)] if self.clipped else []
         out_plane = names.product(branch.result.shape.height, branch.result.shape.width, 16)
@@ -250,9 +272,7 @@ class _ConvLayer:
             self._write_calls(writer, branch, panels, functions)
         return end
 
-    def _write_calls(
-        self, writer: Writer, branch: _Branch, panels: Panels, functions: dict[TileRoutine, str]
-    ) -> None:
+    def _write_calls(self, writer: Writer, branch: _Branch, panels: Panels, functions: dict[TileRoutine, str]) -> None:
         row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"
         base = self._source_row()
         for start, tile, count in repeats(self.tiles):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import Graph
 from nn512.graph.nodes import Shape
+from nn512.passes.program import ConvOp
+from nn512.plan.cost import Machine, Work
 from nn512.plan.layout import Layout
 
 
@@ -80,11 +82,16 @@ class Library:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The surroundings of a layer while it is emitted."""
+    """The surroundings of a layer while it is emitted.
+
+    `force` maps names of layers to kernels they must use, and "" to one that all layers must use to which it applies.
+    """
 
     graph: Graph
     places: Mapping[str, Place]
     library: Library
+    machine: Machine = field(default_factory=Machine)
+    force: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
@@ -120,6 +127,16 @@ class LayerCode:
     def weight_bytes(self) -> int:
         """Bytes of packed weights."""
         return sum(f.bytes for f in self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvKernel:
+    """One way to compute a convolution: whether it can, what work that is, and the emitted layer."""
+
+    name: str
+    applies: Callable[[ConvOp, Context], bool]
+    work: Callable[[ConvOp, Context], Work]
+    emit: Callable[[ConvOp, Context], LayerCode]
 
 
 def declare_tensor(place: Place, *, written: bool, flat: bool = False) -> str:

@@ -85,7 +85,8 @@ def _chains(op: PoolOp) -> tuple[Chain, Chain]:
 def _write_window(writer: Writer, op: PoolOp, source: str) -> None:
     before, _ = _chains(op)
     is_max = op.node.is_max
-    writer.line("__m512 v = " + ("_mm512_setzero_ps();" if not is_max else f"_mm512_loadu_ps({source}[block][top][left]);"))
+    start = f"_mm512_loadu_ps({source}[block][top][left])" if is_max else "_mm512_setzero_ps()"
+    writer.line(f"__m512 v = {start};")
     if is_max:
         before.apply(writer, "v", "0", "0")
     combine = "maximum" if is_max else "_mm512_add_ps"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,11 @@ def place(buffers: Sequence[Buffer]) -> Arena:
         offset = _best_gap(buffer, placed)
         placed.append((offset, buffer))
         offsets[buffer.name] = offset
-    steps = range(max((b.last for b in buffers), default=0) + 1)
-    lower_bound = max((sum(b.size for b in buffers if b.first <= s <= b.last) for s in steps), default=0)
+    changes: Counter[int] = Counter()
+    for buffer in buffers:
+        changes[buffer.first] += buffer.size
+        changes[buffer.last + 1] -= buffer.size
+    lower_bound = max(accumulate(changes[step] for step in sorted(changes)), default=0)
     size = max((offset + b.size for offset, b in placed), default=0)
     return Arena(tuple(buffers), offsets, size, lower_bound)
 

@@ -40,10 +40,15 @@ class Layout:
         result: list[Block] = []
         first = 0
         for segment in self.segments:
-            for start in range(0, segment, LANES):
-                result.append(Block(first + start, min(LANES, segment - start)))
+            starts = range(0, segment, LANES)
+            result.extend(Block(first + start, min(LANES, segment - start)) for start in starts)
             first += segment
         return tuple(result)
+
+    @property
+    def block_count(self) -> int:
+        """Number of blocks."""
+        return sum(map(blocks_of, self.segments))
 
     @property
     def regular(self) -> bool:

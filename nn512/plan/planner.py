@@ -116,14 +116,19 @@ class _Layouts:
         self._parts = {joined.writes: joined.parts for joined in program.joined}
 
     def __getitem__(self, name: str) -> Layout:
-        if name not in self._known:
-            first, second = (self[part] for part in self._parts[name])
-            self._known[name] = Layout(first.segments + second.segments)
+        waiting = [name]
+        while name not in self._known:
+            parts = self._parts[waiting[-1]]
+            unknown = [part for part in parts if part not in self._known]
+            waiting.extend(unknown)
+            if not unknown:
+                first, second = (self._known[part] for part in parts)
+                self._known[waiting.pop()] = Layout(first.segments + second.segments)
         return self._known[name]
 
     def vectors(self, name: str) -> int:
         """Size of a tensor in vectors of 16 floats."""
-        return len(self[name].blocks) * self.shapes[name].pixels
+        return self[name].block_count * self.shapes[name].pixels
 
     def _natural(self, name: str) -> None:
         self._known[name] = Layout((self.shapes[name].channels,))
