@@ -8,14 +8,14 @@ from nn512.graph.nodes import Input
 
 FUNCTIONS = """
 /* Pack the parameters for inference. Gives NULL and sets *net, or an error message for free() and leaves *net alone.
- * `threads` threads share the work, the calling one included. The parameters are not used after the call. A net does not
- * change any more and may serve any number of engines. */
+ * `threads` threads share the work, the calling one included. The parameters are not used after the call. A net never
+ * changes again and may serve any number of engines. */
 char *{p}NetCreate({p}Net **net, {p}Params *params, ptrdiff_t threads);
 
 /* Free a net, after the last engine that uses it. NULL is fine. */
 void {p}NetDestroy({p}Net *net);
 
-/* Start threads - 1 workers and allocate working memory. Gives NULL and sets *engine, or an error message for free(). */
+/* Start threads - 1 workers and allocate working memory. Gives NULL and sets *engine, or a message for free(). */
 char *{p}EngineCreate({p}Engine **engine, {p}Net *net, ptrdiff_t threads);
 
 /* Identify a thread of the engine, to set its affinity or priority: index 0 is the thread that created the engine, 1 to

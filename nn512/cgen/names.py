@@ -1,6 +1,6 @@
 """The one authority for names in emitted C.
 
-Names that users write hold only letters and digits, so anything with an underscore is ours and cannot collide with them;
+Names that users write hold only letters and digits: anything with an underscore is ours and cannot collide with them;
 a user's name stands alone only as a local pointer, a struct field or behind the prefix.
 """
 
@@ -17,9 +17,9 @@ KEYWORDS = frozenset(
 
 # Identifiers that emitted functions use themselves, and macros of the headers they include.
 TAKEN = frozenset(
-    """acc add0 at average bias block blocks c channels cell context count counts engine exp i index items j k lane lanes
-    largest last first left mask net o operand out p panel params pixel pixels plane position rows row scale shift source
-    step sum sums tap taps team threads top bottom to total v value w window x y z zero
+    """acc add0 at average bias block blocks c channels cell context count counts engine exp i index items j k lane
+    lanes largest last first left mask net o operand out p panel params pixel pixels plane position rows row scale shift
+    source step sum sums tap taps team threads top bottom to total v value w window x y z zero
     NULL EOF errno stdin stdout stderr unix linux i386 signbit INFINITY NAN UNROLL INLINE NOINLINE main
     malloc free memcpy memset abort snprintf ptrdiff_t size_t run""".split()
 )

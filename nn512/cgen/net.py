@@ -181,8 +181,10 @@ def _write_overview(writer: Writer, prefix: str, layers: Sequence[Layer]) -> Non
         line = f" * {number:>3}  {code.name:<28}{layer.mmac:>10.2f}{code.weight_bytes:>18,}  {code.algorithm}"
         writer.line(line)
     writer.line(" *")
-    writer.line(" * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes items first to")
-    writer.line(" * last-1 of its layer; an item is a block, or a row of one or a few blocks. */")
+    writer.line(
+        " * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes items"
+    )
+    writer.line(" * first to last-1 of its layer; an item is a block, or a row of one or a few blocks. */")
 
 
 def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
@@ -191,8 +193,9 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
     _section(writer, "Parameters, tensors")
     writer.line()
     writer.comment(
-        "Packed parameters. Biases, scales and shifts: [block][lane]. Weights: [panel of output blocks][input block][filter "
-        "row][filter column][input lane][output block of the panel][output lane], the order in which they are read."
+        "Packed parameters. Biases, scales and shifts: [block][lane]. Weights: [panel of output blocks][input block]"
+        "[filter row][filter column][input lane][output block of the panel][output lane], the order in which they are "
+        "read."
     )
     with writer.block(f"struct {prefix}Net", "};"):
         fields = [f for layer in layers for f in layer.code.fields]
@@ -208,7 +211,8 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
             segments = ""
             if len(tensor.layout.segments) > 1:
                 segments = f" in segments of {', '.join(map(str, tensor.layout.segments))} channels"
-            writer.line(f"{names.offset(tensor.name)} = {tensor.offset * 16}, /* {tensor.shape}{segments}, {lifetime} */")
+            comment = f"/* {tensor.shape}{segments}, {lifetime} */"
+            writer.line(f"{names.offset(tensor.name)} = {tensor.offset * 16}, {comment}")
         writer.line(f"Layers = {len(layers)},")
         writer.line(f"ArenaFloats = {plan.arena.size * 16}")
     writer.line()

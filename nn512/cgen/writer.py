@@ -65,8 +65,8 @@ class Writer:
         current = opening
         room = WIDTH - 4 * self._depth
         pieces = list(arguments)
-        for number, piece in enumerate(pieces):
-            piece += "," if number < len(pieces) - 1 else f"){tail}"
+        for number, argument in enumerate(pieces):
+            piece = argument + ("," if number < len(pieces) - 1 else f"){tail}")
             if current != opening and len(current) + 1 + len(piece) > room:
                 self.line(current)
                 current = " " * len(opening) + piece

@@ -1,7 +1,7 @@
 """The program: what the passes rewrite and the planner maps to kernels.
 
 A program is a sequence of operations on tensors. Each operation still holds the graph nodes it stands for, so that any
-program can be evaluated by the reference interpreter and every emitted layer can say which lines of the graph it covers.
+program can be evaluated by the reference interpreter and every emitted layer can say which graph lines it covers.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class StoreOp:
 
 @dataclass(frozen=True, slots=True)
 class ConvBranch:
-    """One convolution of a `ConvOp`: the node, batch norms folded into its weights, what follows in registers, its result."""
+    """One convolution of a `ConvOp`: node, batch norms folded into its weights, what follows in registers, result."""
 
     node: Conv
     folded: tuple[BatchNorm, ...]
@@ -68,7 +68,7 @@ class ConvBranch:
 class ConvOp:
     """Convolutions of the same geometry that read the same tensor.
 
-    `prologue` is applied to what they read; `normalized` are batch norms of the source that are folded into the weights.
+    `prologue` is applied to what they read; `normalized` are batch norms of the source, folded into the weights.
     `padded` says that the source has the padding around it already (the planner's doing).
     """
 
@@ -219,7 +219,17 @@ def tensors_read(op: Op) -> tuple[str, ...]:
             return ()
         case ConcatOp():
             return op.sources
-        case StoreOp() | ConvOp() | FullyConnectedOp() | PoolOp() | SoftmaxOp() | ElementwiseOp() | CopyOp() | RelayoutOp() | PadOp():
+        case (
+            StoreOp()
+            | ConvOp()
+            | FullyConnectedOp()
+            | PoolOp()
+            | SoftmaxOp()
+            | ElementwiseOp()
+            | CopyOp()
+            | RelayoutOp()
+            | PadOp()
+        ):
             return (op.source, *operands)
         case _:
             assert_never(op)
@@ -232,7 +242,17 @@ def tensors_written(op: Op) -> tuple[str, ...]:
             return ()
         case ConvOp():
             return tuple(branch.writes for branch in op.branches)
-        case LoadOp() | FullyConnectedOp() | PoolOp() | SoftmaxOp() | ElementwiseOp() | ConcatOp() | CopyOp() | RelayoutOp() | PadOp():
+        case (
+            LoadOp()
+            | FullyConnectedOp()
+            | PoolOp()
+            | SoftmaxOp()
+            | ElementwiseOp()
+            | ConcatOp()
+            | CopyOp()
+            | RelayoutOp()
+            | PadOp()
+        ):
             return (op.writes,)
         case _:
             assert_never(op)
@@ -244,9 +264,7 @@ def nodes_of(op: Op) -> tuple[Layer | Input | Output, ...]:
         case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp():
             return (op.node,)
         case ConvOp():
-            branches = (
-                node for b in op.branches for node in (b.node, *b.folded, *(step.node for step in b.epilogue))
-            )
+            branches = (node for b in op.branches for node in (b.node, *b.folded, *(step.node for step in b.epilogue)))
             return (*op.normalized, *(step.node for step in op.prologue), *branches)
         case FullyConnectedOp():
             return (*op.normalized, op.node, *op.folded, *(step.node for step in op.epilogue))

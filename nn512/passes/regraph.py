@@ -48,7 +48,12 @@ class _Builder:
             self._add(op)
         graph = self._program.graph
         return Graph(
-            graph.config, graph.inputs, tuple(self._nodes.values()), graph.outputs, freeze_shapes(self._shapes), graph.source
+            graph.config,
+            graph.inputs,
+            tuple(self._nodes.values()),
+            graph.outputs,
+            freeze_shapes(self._shapes),
+            graph.source,
         )
 
     def _lookup(self, tensor: str) -> str:
@@ -106,7 +111,9 @@ class _Builder:
                 for branch in op.branches:
                     shape = shapes[branch.writes]
                     name = self._emit(dataclasses.replace(branch.node, from_tensor=source), shape)
-                    self._define(branch.writes, self._chain(self._norms(name, branch.folded, shape), branch.epilogue, shape))
+                    self._define(
+                        branch.writes, self._chain(self._norms(name, branch.folded, shape), branch.epilogue, shape)
+                    )
             case FullyConnectedOp():
                 source = self._norms(self._lookup(op.source), op.normalized, shapes[op.source])
                 name = self._emit(dataclasses.replace(op.node, from_tensor=source), shapes[op.writes])
@@ -117,8 +124,8 @@ class _Builder:
                 name = self._emit(dataclasses.replace(op.node, from_tensor=source), shapes[op.writes])
                 self._define(op.writes, self._chain(name, op.epilogue, shapes[op.writes]))
             case SoftmaxOp():
-                node = dataclasses.replace(op.node, from_tensor=self._lookup(op.source))
-                self._define(op.writes, self._emit(node, shapes[op.writes]))
+                softmax = dataclasses.replace(op.node, from_tensor=self._lookup(op.source))
+                self._define(op.writes, self._emit(softmax, shapes[op.writes]))
             case ElementwiseOp():
                 self._define(op.writes, self._chain(self._lookup(op.source), op.steps, shapes[op.writes]))
             case ConcatOp():
