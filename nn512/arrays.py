@@ -83,7 +83,7 @@ class write_file:  # noqa: N801 - used like open()
         return self._stream
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        assert self._stream is not None  # noqa: S101 - set by __enter__
+        assert self._stream is not None
         temporary = None if self._stream.name == str(self.path) else Path(self._stream.name)
         try:
             self._stream.close()

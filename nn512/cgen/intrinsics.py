@@ -85,7 +85,7 @@ _PARAMETER = re.compile(r"(?P<type>.*?[ *])(?P<name>\w+)")
 
 def _row(declaration: str, meaning: Meaning) -> Intrinsic:
     found = _DECLARATION.fullmatch(declaration)
-    assert found is not None, declaration  # noqa: S101 - a slip in the table below
+    assert found is not None, declaration
     listed = [] if found["parameters"] == "void" else found["parameters"].split(", ")
     parameters = tuple(
         Parameter(p["type"].strip(), p["name"]) for text in listed if (p := _PARAMETER.fullmatch(text)) is not None

@@ -164,5 +164,5 @@ def _no_room(name: str, shape: Shape, axis: str, window: int, padding: int) -> s
 
 def _span(layer: Layer, field: str) -> Span:
     """Where a field's value stands, or the node's kind if the field is not written."""
-    assert layer.spans is not None  # noqa: S101 - the parser gives every node its spans
+    assert layer.spans is not None, "the parser gives every node its spans"
     return layer.spans.fields.get(field, layer.spans.kind)

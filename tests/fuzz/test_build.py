@@ -14,7 +14,7 @@ from fuzz.interface import Interface
 from fuzz.runners import Runner
 from fuzz.sandbox import QUICK, Checks, execute
 from nn512.graph import parse
-from nn512.toolchain import NATIVE_FLAGS, BuildCache, Compiler, find_compilers
+from nn512.toolchain import NATIVE_FLAGS, BuildCache, Compiler, build, find_compilers
 
 HEADER = """
 #include <pthread.h>
@@ -207,4 +207,4 @@ def test_the_driver_itself_builds_without_a_warning(runner: Runner, name: str) -
     texts = builder._driver_texts()
     files = {"nn512_driver.h": texts["nn512_driver.h"], name: texts[name]}
     flags = ("-std=gnu11", "-O2", "-pthread", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wstrict-prototypes")
-    builder.build(runner.compiler, files, [*flags, "-c", name], "part.o", cache=builder.fuzz_cache())
+    build(runner.compiler, files, [*flags, "-c", name], "part.o", cache=builder.fuzz_cache())

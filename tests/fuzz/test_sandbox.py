@@ -9,6 +9,7 @@ import dataclasses
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,7 +162,8 @@ def compiler() -> Compiler:
 
 @pytest.fixture(params=find_compilers(), ids=lambda compiler: compiler.kind.value)
 def each(request: pytest.FixtureRequest) -> Compiler:
-    return request.param
+    compiler: Compiler = request.param
+    return compiler
 
 
 @pytest.fixture(scope="module")
@@ -371,16 +373,16 @@ def test_not_even_one_configuration_is_refused(runner: Runner) -> None:
         ({**PARAMS, "more": [1.0]}, {"image": np.zeros((2, 3, 5))}),
     ],
 )
-def test_wrong_names_and_shapes_are_refused(runner: Runner, params: dict, inputs: dict) -> None:
+def test_wrong_names_and_shapes_are_refused(runner: Runner, params: dict[str, Any], inputs: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"image|missing|unknown"):
         execute(build_net(GRAPH, HEADER, SOURCE, runner), params, [inputs])
 
 
 def test_nothing_is_left_when_the_tester_is_interrupted(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     executable = build_net(GRAPH, HEADER, broken(inference="for (;;) engine->calls++;"), runner)
-    started = []
+    started: list[subprocess.Popen[bytes]] = []
 
-    def interrupted(process: object, *_: object) -> None:
+    def interrupted(process: subprocess.Popen[bytes], *_: object) -> None:
         started.append(process)
         raise KeyboardInterrupt
 
