@@ -51,6 +51,7 @@ class Plan:
     examples: int | None = None
     regimes: tuple[str, ...] = tuple(REGIMES)
     corpus: tuple[Path, ...] = ()
+    chunk: int = CHUNK
 
 
 SOFT_REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
@@ -183,7 +184,7 @@ class Campaign:
             yield _Chunk(file=file)
         number, remaining = 0, self._plan.examples
         while remaining is None or remaining > 0:
-            size = CHUNK if remaining is None else min(CHUNK, remaining)
+            size = self._plan.chunk if remaining is None else min(self._plan.chunk, remaining)
             # Chunk seeds of different campaigns must differ: a large stride instead of a sum.
             yield _Chunk(self._plan.seed * 1_000_003 + number, size)
             number += 1
@@ -314,7 +315,7 @@ class _Progress:
         self._started = started
         self._limit = "" if seconds is None else f" of {seconds:g}"
         self._period = 0.2 if self._terminal else 10.0
-        self._next = started + self._period
+        self._next = started
 
     def show(self, tally: Tally) -> None:
         """Show the state of things, if it is time to."""

@@ -15,14 +15,14 @@ from hypothesis import HealthCheck, Phase, Verbosity
 
 from fuzz.case import Case, DataSeed
 from fuzz.checker import Problem, Report, check_case, explain
-from fuzz.findings import Finding, InFlight, save
+from fuzz.findings import Finding, InFlight, save, signature_of
 from fuzz.reduce import reduce_graph, with_plain_names
 from fuzz.regimes import REGIMES
 from fuzz.strategies import cases
 from nn512.errors import CannotRunError
 from nn512.graph import Graph, format_graph, parse
 
-SHRINKING = 100
+SHRINKING = 80
 """Cases that are checked at most while Hypothesis shrinks a failure; then the smallest so far is taken."""
 
 ENOUGH = 2
@@ -51,8 +51,9 @@ class Explorer:
         """Draw and check `examples` different cases; returns what was found. A finding is followed by a new seed."""
         findings = []
         remaining, attempt = examples, 0
+        passed: set[str] = set()
         while remaining > 0 and not self.stop():
-            search = _Search(self)
+            search = _Search(self, passed)
             search.run(seed * 1_000 + attempt, remaining)
             if search.failure is not None:
                 findings.append(self.settle(search.failure, saved=search.saved))
@@ -114,14 +115,18 @@ class Explorer:
         return save(best, self.directory, replaces=saved)
 
     def familiar(self, report: Report) -> bool:
-        """Whether a failure looks like one that has been shrunk often enough: same kind, and its kernels are all here.
+        """Whether a failure looks like one that was shrunk often enough: same message, or same kind in its kernels.
 
         Otherwise a campaign would spend its time shrinking the same fault again and again.
         """
-        alike = [
-            known for known in self.known if _kinds(known) & _kinds(report) and _kernels(known) <= _kernels(report)
-        ]
-        return len(alike) >= ENOUGH
+
+        def alike(known: Report) -> bool:
+            if signature_of(known) == signature_of(report):
+                return True
+            on_data = all(problem.data is not None for problem in (*known.problems, *report.problems))
+            return on_data and bool(_kinds(known) & _kinds(report)) and _kernels(known) <= _kernels(report)
+
+        return sum(map(alike, self.known)) >= ENOUGH
 
 
 def _with_graph(case: Case, graph: Graph) -> Case:
@@ -147,10 +152,10 @@ class _FailedError(Exception):
 class _Search:
     """One run of Hypothesis up to its first failure, shrunk."""
 
-    def __init__(self, explorer: Explorer) -> None:
+    def __init__(self, explorer: Explorer, passed: set[str]) -> None:
         self._explorer = explorer
         self._failed: set[str] = set()
-        self._passed: set[str] = set()
+        self._passed = passed
         self._kinds: set[str] = set()
         self._regimes: set[str] = set()
         self._shrinking = 0

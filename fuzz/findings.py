@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -68,10 +69,16 @@ class Finding:
 
 
 def signature_of(report: Report) -> str:
-    """Kind of the first problem and the kernels of the graph: equal for findings that are probably one fault."""
-    kinds = sorted({problem.kind for problem in report.problems})
+    """What findings that are probably one fault have in common.
+
+    The message where the compiler, the C compiler or the tester failed; else the kind of problem and the kernels.
+    """
+    problem = report.problems[0]
+    if problem.kind in {"emit", "build", "tester"}:
+        message, *_ = problem.detail.splitlines()
+        return f"{problem.kind}: {re.sub(r'[0-9]+', '#', message)[:120]}"
     kernels = sorted({layer.kernel for layer in report.layers})
-    return " ".join([*kinds[:1], "in", *(kernels or sorted({type(layer).__name__ for layer in report.graph.layers}))])
+    return f"{problem.kind} in {' '.join(kernels)}"
 
 
 def save(report: Report, directory: Path, *, replaces: Path | None = None) -> Finding:

@@ -32,7 +32,7 @@ from nn512.graph import (
     tensors_read,
 )
 
-EVALUATIONS = 150
+EVALUATIONS = 80
 """Candidates that are tried at most."""
 
 

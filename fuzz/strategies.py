@@ -38,6 +38,7 @@ from nn512.graph import (
     tensors_read,
 )
 from nn512.options import Options
+from nn512.passes.pipeline import PASSES
 
 EDGE_SIZES = (1, 2, 3, 4, 5, 13, 14, 15, 16, 17, 18, 19, 29, 30, 31, 32, 33, 34, 35, 47, 48, 49, 50, 51)
 LONG_SIZES = (63, 64, 65, 79, 80, 81, 95, 96, 97, 127, 128, 129)
@@ -491,6 +492,55 @@ def wishes() -> st.SearchStrategy[Wish]:
     )
 
 
+# What the passes look for, as wishes to be granted one after the other; 0 reads the tensor before, 1 the one before it.
+_CONV, _POINTWISE = ConvWish(0, 0, 3, 3, padding_h=SAME, padding_w=SAME), ConvWish(0)
+_NORM, _RELU, _LEAKY = BatchNormWish(0, 0.00001), ActivationWish(0, 0.0), ActivationWish(0, -0.5)
+_SITUATIONS: tuple[tuple[Wish, ...], ...] = (
+    (_CONV, _NORM, _RELU),
+    (_CONV, _NORM, replace(_RELU, source=1)),  # the convolution has a second reader: nothing folds
+    (_NORM, _POINTWISE),  # folds forward
+    (_NORM, _NORM, _POINTWISE, replace(_POINTWISE, source=1)),  # into both readers
+    (_NORM, _CONV),  # which padding forbids
+    (_NORM, _RELU, _POINTWISE, _NORM, _RELU, _CONV, ConcatWish(6, 0, 1)),  # a layer of DenseNet
+    (_NORM, _RELU, PoolingWish(0, "Avg3x3Stride2", 1, 1), _NORM),
+    (_RELU, _LEAKY, _NORM, _LEAKY, _RELU, ActivationWish(0, 0.5), ActivationWish(0, 2.0)),
+    (_RELU, PoolingWish(0, "Max2x2Stride2"), PoolingWish(1, "Avg2x2Stride2")),  # a ReLU computed twice
+    (_POINTWISE, replace(_POINTWISE, source=1, to_channels=17)),  # to be merged
+    (_POINTWISE, _NORM, replace(_CONV, source=2), AddWish(0, 0), _RELU),
+    (_CONV, _NORM, _RELU, _CONV, _NORM, AddWish(0, 4), _RELU),  # a residual block
+    (_POINTWISE, replace(_POINTWISE, source=1), AddWish(0, 0), AddWish(0, 7)),
+    (_RELU, ConcatWish(0, 0, 3), ConcatWish(0, 1, 3), ConcatWish(1, 0, 3)),  # the same parts in several wholes
+    (_CONV, replace(_CONV, source=1), ConcatWish(0, 0, 3), _NORM, _RELU),
+    (_RELU, replace(_RELU, source=1), AddWish(0, 0), _RELU, _RELU),  # the same ReLU twice
+)
+
+
+def situations() -> st.SearchStrategy[list[Wish]]:
+    """Layers among which some pass has something to do, or just has not, with outputs at any place."""
+
+    def place(wishes: tuple[Wish, ...], source: int, outputs: int) -> list[Wish]:
+        first, *others = wishes
+        assert not isinstance(first, InputWish)
+        marked = (
+            w if isinstance(w, InputWish) or not outputs >> i & 1 else replace(w, output=True)
+            for i, w in enumerate((replace(first, source=source), *others))
+        )
+        return list(marked)
+
+    outputs = st.sampled_from((0, 0, 0, 1, 2, 4, 3, 5, 127))
+    return st.builds(place, st.sampled_from(_SITUATIONS), _sources, outputs)
+
+
+def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
+    """About `max_layers` layers at most: mostly single ones, now and then a situation for the passes."""
+
+    def one() -> st.SearchStrategy[list[Wish]]:
+        return wishes().map(lambda wish: [wish])
+
+    pieces = st.one_of(one(), one(), one(), one(), situations())
+    return st.lists(pieces, min_size=1, max_size=max_layers).map(lambda lists: [w for wishes in lists for w in wishes])
+
+
 def styles() -> st.SearchStrategy[Style]:
     """Names, order and Config, mostly plain."""
     return st.builds(
@@ -505,7 +555,7 @@ def styles() -> st.SearchStrategy[Style]:
 
 def node_lists(max_layers: int = 10) -> st.SearchStrategy[tuple[Node, ...]]:
     """Nodes of legal graphs of up to about `max_layers` layers."""
-    return st.builds(grow, shapes(), st.lists(wishes(), min_size=1, max_size=max_layers), styles())
+    return st.builds(grow, shapes(), wish_lists(max_layers), styles())
 
 
 def graphs(max_layers: int = 10) -> st.SearchStrategy[Graph]:
@@ -514,8 +564,9 @@ def graphs(max_layers: int = 10) -> st.SearchStrategy[Graph]:
 
 
 def options() -> st.SearchStrategy[Options]:
-    """Compiler options. Only the defaults until the compiler has choices to vary."""
-    return st.just(Options())
+    """Compiler options: mostly the defaults, else some passes or all of them switched off."""
+    some = st.lists(st.sampled_from(tuple(PASSES)), min_size=1, max_size=len(PASSES), unique=True).map(tuple)
+    return st.one_of(st.just(()), st.just(()), some, st.just(tuple(PASSES))).map(Options)
 
 
 def cases(regimes: tuple[str, ...] = tuple(REGIMES)) -> st.SearchStrategy[Case]:
