@@ -160,15 +160,17 @@ class _Search:
         self._regimes: set[str] = set()
         self._shrinking = 0
         self._refusal: CannotRunError | None = None
+        self._wanted = 0
         self.drawn = 0
         self.failure: Report | None = None
         self.saved = Path()
 
     def run(self, seed: int, examples: int) -> None:
         """Draw and check cases; the failure, if any, is then in `failure` and already saved once in `saved`."""
+        self._wanted = examples
         run = hypothesis.given(cases(self._explorer.regimes))(self._example)
         run = hypothesis.settings(
-            max_examples=examples,
+            max_examples=2 * examples + 10,  # it counts repetitions, too
             database=None,
             deadline=None,
             derandomize=False,
@@ -196,12 +198,14 @@ class _Search:
             return False  # Hypothesis likes to vary what changes nothing
         if self.failure is not None:
             return self._still_fails(case)
+        if self.drawn == self._wanted:
+            raise _StoppedError
+        self.drawn += 1
         try:
             report = self._explorer.look(case)
         except CannotRunError as error:
             self._refusal = error
             raise _StoppedError from error
-        self.drawn += 1
         self._explorer.show(report)
         if not report.problems or self._explorer.familiar(report):
             self._passed.add(case.key)
