@@ -20,6 +20,7 @@ def dedup(program: Program) -> Program:
     names: dict[str, str] = {}
     seen: dict[Hashable, str] = {}
     ops: list[Op] = []
+    outputs = program.outputs
     for original in program.ops:
         op = rename_read(original, names)
         if isinstance(op, ElementwiseOp):
@@ -29,7 +30,7 @@ def dedup(program: Program) -> Program:
             ops.append(op)
             continue
         (name,) = tensors_written(op)
-        if name not in program.outputs:
+        if name not in outputs:
             if isinstance(op, ElementwiseOp) and all(_is_identity(step) for step in op.steps):
                 names[name] = op.source
                 continue
@@ -46,7 +47,7 @@ def _is_identity(step: Step) -> bool:
 
 
 def _without_self_operand(op: ElementwiseOp) -> ElementwiseOp:
-    """x + y became x + x when y turned out to be x."""
+    """Write x + y as x + x where y turned out to be x."""
     first = op.steps[0]
     if isinstance(first.node, Add) and first.operand == op.source:
         return dataclasses.replace(op, steps=(Step(first.node), *op.steps[1:]))

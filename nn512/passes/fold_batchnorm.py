@@ -3,7 +3,8 @@
 After: the layer's only reader is a batch norm, and its own result is no Output; weights and biases are scaled and
 shifted per output channel. Before: every reader of a batch norm is such a layer without padding (with padding, cells
 outside the picture would have to become the shift instead of 0), and the batch norm's result is no Output; weights are
-scaled per input channel and the shifts go into the biases. Both happen when the net is created, in double, rounded once.
+scaled per input channel and the shifts go into the biases. Both happen when the net is created, in double, rounded
+once.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ def fold_batchnorm(program: Program) -> Program:
 
 def _fold_after(program: Program) -> Program:
     ops: list[Op | None] = list(program.ops)
+    outputs = program.outputs
     uses, made = readers(program.ops), dict(writers(program.ops))
     for number, op in enumerate(program.ops):
         norm = _norm(op)
         if norm is None or not isinstance(op, ElementwiseOp):
             continue
-        if len(uses[op.source]) != 1 or op.source in program.outputs:
+        if len(uses[op.source]) != 1 or op.source in outputs:
             continue
         producer = made[op.source]
         folded = _absorb(ops[producer], norm, op.writes)
@@ -59,11 +61,12 @@ def _absorb(producer: Op | None, norm: BatchNorm, writes: str) -> Op | None:
 
 def _fold_before(program: Program) -> Program:
     ops: list[Op | None] = list(program.ops)
+    outputs = program.outputs
     uses = {name: list(numbers) for name, numbers in readers(program.ops).items()}
     for number in reversed(range(len(ops))):  # backwards, so that of two norms in a row both go
         op = ops[number]
         norm = None if op is None else _norm(op)
-        if norm is None or not isinstance(op, ElementwiseOp) or op.writes in program.outputs:
+        if norm is None or not isinstance(op, ElementwiseOp) or op.writes in outputs:
             continue
         users = uses.get(op.writes, [])
         replaced = [_normalize(ops[user], norm, op) for user in users]

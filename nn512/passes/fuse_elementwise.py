@@ -5,7 +5,7 @@ go into the producer of either operand; the later one is taken, since the other 
 with several results stays where it is, so a sum's other operand must exist before it.
 
 Into the prologue of their consumer: when a chain without sums has one reader, and that is a pooling or a convolution. A
-chain that consists of ReLUs alone is cheap enough to compute twice, in readers that are element-wise or poolings.
+chain of a few ReLUs and nothing else is cheap enough to compute twice, in readers that are element-wise or poolings.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from nn512.passes.program import (
 from nn512.passes.rewriting import readers, writers
 
 MOST_RECOMPUTED = 2
+LONGEST_RECOMPUTED = 4
 
 
 def fuse_elementwise(program: Program) -> Program:
@@ -58,13 +59,13 @@ class _Fusion:
         if isinstance(first.node, Add) and first.operand is not None:
             ways.append((first.operand, (Step(first.node, op.source), *op.steps[1:])))
         for source, steps in sorted(ways, key=lambda way: self._writer[way[0]], reverse=True):
-            if self._readers[source] == [number] and source not in self._outputs and self._append(source, steps, number):
+            alone = self._readers[source] == [number] and source not in self._outputs
+            if alone and self._append(source, steps, number, op.writes):
                 return
 
-    def _append(self, source: str, steps: tuple[Step, ...], number: int) -> bool:
+    def _append(self, source: str, steps: tuple[Step, ...], number: int, result: str) -> bool:
         before = self._writer[source]
         producer = self.ops[before]
-        (result,) = tensors_written(self.ops[number]) if self.ops[number] else ("",)
         merged: Op
         match producer:
             case ConvOp():
@@ -82,6 +83,7 @@ class _Fusion:
                 merged = dataclasses.replace(producer, steps=(*producer.steps, *steps), writes=result)
             case _:
                 return False
+        assert producer is not None
         stays = len(tensors_written(producer)) > 1
         self._replace((before, number), merged, before if stays else number)
         return True
@@ -93,8 +95,8 @@ class _Fusion:
             return
         if any(isinstance(step.node, Add) for step in op.steps):
             return
-        users = self._readers.get(op.writes, [])
-        cheap = all(isinstance(step.node, Activation) for step in op.steps)
+        users = list(self._readers.get(op.writes, ()))  # a copy: replacing a user changes who reads what
+        cheap = len(op.steps) <= LONGEST_RECOMPUTED and all(isinstance(step.node, Activation) for step in op.steps)
         if not users or len(set(users)) != len(users) or len(users) > (MOST_RECOMPUTED if cheap else 1):
             return
         fused = [_prepend(self.ops[user], op, alone=len(users) == 1) for user in users]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import assert_never
 
 from nn512.graph.graph import Graph
@@ -20,6 +21,7 @@ from nn512.passes.program import (
     Step,
     StoreOp,
 )
+from nn512.passes.rewriting import nearest_single
 
 
 def lower(graph: Graph) -> Program:
@@ -36,8 +38,10 @@ def _lower_layer(layer: Layer) -> Op:
             return ConvOp(layer.from_tensor, (), (ConvBranch(layer, (), (), layer.to_tensor),))
         case FullyConnected():
             return FullyConnectedOp(layer.from_tensor, layer, (), (), layer.to_tensor)
-        case BatchNorm() | Activation():
+        case BatchNorm():
             return ElementwiseOp(layer.from_tensor, (Step(layer),), layer.to_tensor)
+        case Activation():
+            return ElementwiseOp(layer.from_tensor, (Step(_with_plain_slope(layer)),), layer.to_tensor)
         case Add():
             other = None if layer.from_tensor2 == layer.from_tensor1 else layer.from_tensor2
             return ElementwiseOp(layer.from_tensor1, (Step(layer, other),), layer.to_tensor)
@@ -49,3 +53,9 @@ def _lower_layer(layer: Layer) -> Op:
             return SoftmaxOp(layer.from_tensor, layer, layer.to_tensor)
         case _:
             assert_never(layer)
+
+
+def _with_plain_slope(node: Activation) -> Activation:
+    """A slope that is 0, 1 or -1 to float32 is that, so that nobody need round to find out."""
+    slope = nearest_single(node.param)
+    return dataclasses.replace(node, param=slope) if abs(slope) in (0, 1) and slope != node.param else node

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable
 
-from nn512.passes.program import ConvOp, Op, Program
+from nn512.passes.program import ConvOp, ElementwiseOp, Op, Program
 from nn512.passes.rewriting import readers, writers
 
 
@@ -31,7 +31,8 @@ def merge_convs(program: Program) -> Program:
         if any(made[operand] >= first for operand in operands):
             continue
         together = {user for branch in target.branches for user in uses[branch.writes]}
-        if together & set(uses[op.branches[0].writes]):
+        meeting = together.intersection(uses[op.branches[0].writes])
+        if any(isinstance(ops[user], ElementwiseOp) for user in meeting):
             continue
         ops[first] = dataclasses.replace(target, branches=(*target.branches, *op.branches))
         ops[number] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import assert_never
@@ -40,6 +41,12 @@ def writers(ops: Sequence[Op]) -> Mapping[str, int]:
     return {name: number for number, op in enumerate(ops) for name in tensors_written(op)}
 
 
+def nearest_single(value: float) -> float:
+    """The float32 nearest to a number; the language allows none that would overflow."""
+    nearest: float = struct.unpack("f", struct.pack("f", value))[0]
+    return nearest
+
+
 def rename_steps(steps: Sequence[Step], names: Mapping[str, str]) -> tuple[Step, ...]:
     """The steps with the operands of additions renamed."""
     return tuple(s if s.operand is None else Step(s.node, names.get(s.operand, s.operand)) for s in steps)
@@ -51,9 +58,7 @@ def rename_read(op: Op, names: Mapping[str, str]) -> Op:
         case LoadOp():
             return op
         case ConvOp():
-            branches = tuple(
-                dataclasses.replace(b, epilogue=rename_steps(b.epilogue, names)) for b in op.branches
-            )
+            branches = tuple(dataclasses.replace(b, epilogue=rename_steps(b.epilogue, names)) for b in op.branches)
             prologue = rename_steps(op.prologue, names)
             return dataclasses.replace(op, source=_new(op.source, names), prologue=prologue, branches=branches)
         case FullyConnectedOp():

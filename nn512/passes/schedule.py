@@ -1,17 +1,21 @@
 """An order of operations that keeps few tensors alive.
 
-Greedy: of the operations whose operands exist, the one that leaves the least memory in use; among equals the order of
-the program stays. The new order is kept only where its peak is lower than that of the old one.
+Greedy: of the operations whose operands exist (the first of them: see WINDOW), the one that leaves the least memory in
+use; among equals the order of the program stays. Results leave as soon as they can, inputs come in as late as they can.
+The new order is kept only where its peak is lower than that of the old one.
 """
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
-import heapq
 from collections.abc import Sequence
 
 from nn512.passes.program import LoadOp, Op, Program, StoreOp, tensors_read, tensors_written
 from nn512.plan.layout import blocks_of
+
+WINDOW = 64
+"""Operations that are compared at a time, so that the time stays in proportion to their number."""
 
 
 def schedule(program: Program) -> Program:
@@ -27,14 +31,9 @@ class _Memory:
     """What tensors take: parts of a joined whole are counted as the whole, from its first part to its last reader."""
 
     def __init__(self, program: Program) -> None:
-        whole = {part: joined.writes for joined in program.joined for part in joined.parts}
-
-        def root(name: str) -> str:
-            while name in whole:
-                name = whole[name]
-            return name
-
-        self.root = {name: root(name) for name in program.shapes}
+        self.root = {name: name for name in program.shapes}
+        for joined in reversed(program.joined):  # a whole comes after its parts, so backwards from wholes to parts
+            self.root.update(dict.fromkeys(joined.parts, self.root[joined.writes]))
         self.parts = {j.writes: j.parts for j in program.joined}
         self._size = {name: blocks_of(s.channels) * s.pixels for name, s in program.shapes.items()}
         self._reads = {id(op): {self.root[n] for n in tensors_read(op)} for op in program.ops}
@@ -93,24 +92,23 @@ def _greedy(program: Program, memory: _Memory) -> list[Op]:
     for number, before in enumerate(waits):
         for other in before:
             followers.setdefault(other, []).append(number)
-    ready = [number for number, before in enumerate(waits) if not before]
-    heapq.heapify(ready)
+    ready = sorted((_turn(program.ops[number]), number) for number, before in enumerate(waits) if not before)
     alive: set[str] = set()
     left = dict(memory.users)
     order: list[Op] = []
     while ready:
-        number = min(ready, key=lambda n: (_rank(program.ops[n], memory.growth(program.ops[n], alive, left)), n))
-        ready.remove(number)
+        turn, _, number = min((turn, memory.growth(program.ops[n], alive, left), n) for turn, n in ready[:WINDOW])
+        del ready[bisect.bisect_left(ready, (turn, number))]
         op = program.ops[number]
         memory.run(op, alive, left)
         order.append(op)
         for other in followers.get(number, ()):
             waits[other].discard(number)
             if not waits[other]:
-                ready.append(other)
+                bisect.insort(ready, (_turn(program.ops[other]), other))
     return order
 
 
-def _rank(op: Op, growth: int) -> tuple[int, int]:
-    """Results leave as soon as they can, inputs come in as late as they can."""
-    return (0 if isinstance(op, StoreOp) else 2 if isinstance(op, LoadOp) else 1, growth)
+def _turn(op: Op) -> int:
+    """Results leave first, inputs come in last."""
+    return 0 if isinstance(op, StoreOp) else 2 if isinstance(op, LoadOp) else 1

@@ -1,0 +1,86 @@
+"""No pass changes the meaning of a program: the reference evaluates it after every one of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import reference
+from fuzz import regimes, strategies
+from nn512.graph import Activation, Graph, Node, build, example, example_names, parse
+from nn512.passes.pipeline import PASSES, stages
+from nn512.passes.program import Program, tensors_read, tensors_written
+from nn512.passes.regraph import to_graph
+
+SUBSETS = st.sampled_from(tuple(PASSES)).map(lambda name: {name}) | st.sets(st.sampled_from(tuple(PASSES)))
+
+
+def dyadic(nodes: tuple[Node, ...]) -> Graph:
+    """The graph with slopes whose products are exact, so that ReLUs in a row may collapse without a rounding."""
+    changed = (dataclasses.replace(n, param=round(n.param * 8) / 8) if isinstance(n, Activation) else n for n in nodes)
+    return build(list(changed))
+
+
+def check_wiring(program: Program) -> None:
+    """Every tensor is written once, before it is read; every output is written; shapes know every tensor."""
+    wholes = {joined.writes: joined.parts for joined in program.joined}
+    written: set[str] = set()
+    for op in program.ops:
+        waiting = list(tensors_read(op))
+        while waiting:
+            name = waiting.pop()
+            waiting.extend(wholes.get(name, ()))
+            assert name in wholes or name in written, name
+        for name in tensors_written(op):
+            assert name not in written
+            assert name not in wholes
+            assert name in program.shapes
+            written.add(name)
+    assert program.outputs <= written | set(wholes)
+    parts = [part for joined in program.joined for part in joined.parts]
+    assert len(parts) == len(set(parts)), "a part stands in one place"
+
+
+def check_meaning(graph: Graph, skip: Collection[str], regime: str, seed: int) -> None:
+    data = regimes.draw(graph, regime, seed)
+    expected = reference.run(graph, data.params, data.inputs)
+    for name, program in stages(graph, skip):
+        check_wiring(program)
+        results = reference.run(to_graph(program), data.params, data.inputs)
+        assert results.keys() == expected.keys()
+        for tensor, result in results.items():
+            np.testing.assert_array_equal(result.value, expected[tensor].value, err_msg=f"{tensor} after {name}")
+
+
+@settings(max_examples=150)
+@given(strategies.node_lists(8).map(dyadic), st.sampled_from(("gaussian", "nonfinite")), st.integers(0, 9))
+def test_any_graph_keeps_its_values_through_all_passes(graph: Graph, regime: str, seed: int) -> None:
+    check_meaning(graph, (), regime, seed)
+
+
+@settings(max_examples=100)
+@given(strategies.node_lists(8).map(dyadic), SUBSETS)
+def test_any_passes_may_be_left_out(graph: Graph, skip: set[str]) -> None:
+    check_meaning(graph, skip, "gaussian", 0)
+
+
+@settings(max_examples=60)
+@given(strategies.graphs(6))
+def test_passes_find_nothing_more_to_do_and_repeat_themselves(graph: Graph) -> None:
+    """The same program comes out every time, and dedup and collapse_relus of a finished program are identities."""
+    *_, (_, program) = stages(graph)
+    *_, (_, again) = stages(graph)
+    assert program == again
+    for name in ("dedup", "collapse_relus"):
+        assert len(PASSES[name](program).ops) == len(program.ops)
+
+
+def test_examples_are_wired_after_every_pass() -> None:
+    for name in example_names():
+        for _, program in stages(parse(example(name))):
+            check_wiring(program)
+            to_graph(program)

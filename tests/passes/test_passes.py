@@ -1,0 +1,481 @@
+"""Every pass acts where it should, and does not where it must not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from nn512.errors import UsageError
+from nn512.graph import (
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Config,
+    Conv,
+    FullyConnected,
+    Input,
+    Node,
+    Output,
+    Pooling,
+    Softmax,
+    build,
+)
+from nn512.options import Options
+from nn512.passes.collapse_relus import collapse_relus
+from nn512.passes.dedup import dedup
+from nn512.passes.drop_concat import drop_concat
+from nn512.passes.fold_batchnorm import fold_batchnorm
+from nn512.passes.fuse_elementwise import fuse_elementwise
+from nn512.passes.lower import lower
+from nn512.passes.merge_convs import merge_convs
+from nn512.passes.pipeline import PASSES, optimize, stages
+from nn512.passes.program import (
+    ConvOp,
+    CopyOp,
+    ElementwiseOp,
+    FullyConnectedOp,
+    LoadOp,
+    Op,
+    PoolOp,
+    Program,
+    StoreOp,
+    nodes_of,
+    tensors_read,
+)
+from nn512.passes.schedule import schedule
+
+
+def program(*nodes: Node, channels: int = 8, size: int = 6) -> Program:
+    """Lowered: an input x, these nodes."""
+    return lower(build([Config(), Input("x", channels, size, size), *nodes]))
+
+
+def kinds(done: Program) -> list[str]:
+    """Kinds of the operations besides loads and stores, in order."""
+    return [type(op).__name__.removesuffix("Op") for op in done.ops if not isinstance(op, LoadOp | StoreOp)]
+
+
+def only(done: Program, kind: type[Op]) -> Op:
+    (found,) = (op for op in done.ops if isinstance(op, kind))
+    return found
+
+
+def relu(source: str, to: str, slope: float = 0.0) -> Activation:
+    return Activation(source, to, "ReLU", slope)
+
+
+def conv(source: str, to: str, padding: int = 0, taps: int = 1, **more: int) -> Conv:
+    return Conv(source, to, 8, taps, taps, padding_h=padding, padding_w=padding, **more)
+
+
+def names(op: Op) -> list[str]:
+    """What an operation computes, by the tensors of its nodes."""
+    return [node.from_tensor if isinstance(node, Output) else node.to_tensor for node in nodes_of(op)]
+
+
+class TestDedup:
+    def test_equal_nodes_run_once(self) -> None:
+        twins: list[Callable[[str], Node]] = [
+            lambda to: relu("v", to, 0.5),
+            lambda to: Add("x", "v", to),
+            lambda to: Pooling("v", to, "Max3x3Stride2", 1, 1),
+            lambda to: Softmax("v", to),
+            lambda to: Concat("v", "x", to),
+        ]
+        for make in twins:
+            nodes: list[Node] = [relu("x", "v"), make("a"), make("b"), Concat("a", "b", "y"), Output("y")]
+            done = dedup(program(*nodes))
+            assert len(done.ops) == len(program(*nodes).ops) - 1
+            assert tensors_read(done.ops[-2]) == ("a", "a")
+
+    def test_a_sum_is_the_same_in_either_order(self) -> None:
+        done = dedup(program(relu("x", "v"), Add("x", "v", "a"), Add("v", "x", "b"), Add("a", "b", "y"), Output("y")))
+        assert kinds(done) == ["Elementwise"] * 3
+        assert tensors_read(done.ops[-2]) == ("a",), "a + b became a + a, which reads a once"
+
+    def test_equality_is_found_behind_equality(self) -> None:
+        nodes: list[Node] = [
+            relu("x", "a"),
+            relu("x", "b"),
+            relu("a", "c", 0.5),
+            relu("b", "d", 0.5),
+            Add("c", "d", "y"),
+        ]
+        assert kinds(dedup(program(*nodes, Output("y")))) == ["Elementwise"] * 3
+
+    def test_identities_go(self) -> None:
+        done = dedup(program(relu("x", "a", 1), relu("a", "b", 1), conv("b", "y"), Output("y")))
+        assert kinds(done) == ["Conv"]
+        assert tensors_read(done.ops[1]) == ("x",)
+
+    def test_a_slope_that_float32_rounds_to_one_is_an_identity(self) -> None:
+        assert kinds(dedup(program(relu("x", "a", 1.0 + 2**-30), conv("a", "y"), Output("y")))) == ["Conv"]
+
+    def test_what_the_user_asked_for_stays(self) -> None:
+        done = dedup(program(relu("x", "a"), relu("x", "b"), relu("b", "c", 1), Output("a"), Output("b"), Output("c")))
+        assert kinds(done) == ["Elementwise"] * 3
+
+    def test_different_nodes_stay(self) -> None:
+        nodes: list[Node] = [
+            relu("x", "a"),
+            relu("x", "b", 0.5),
+            Pooling("x", "c", "MaxGlobal"),
+            Pooling("x", "d", "AvgGlobal"),
+        ]
+        nodes += [Concat("a", "b", "e"), Concat("b", "a", "f"), Add("e", "f", "g"), Concat("c", "d", "h")]
+        before = program(*nodes, Output("g"), Output("h"))
+        assert dedup(before) == before
+
+    def test_layers_with_parameters_stay(self) -> None:
+        nodes: list[Node] = [
+            conv("x", "a"),
+            conv("x", "b"),
+            BatchNorm("a", "c"),
+            BatchNorm("a", "d"),
+            Add("b", "c", "e"),
+        ]
+        before = program(*nodes, Add("d", "e", "y"), Output("y"))
+        assert dedup(before) == before
+
+
+class TestFoldBatchNorm:
+    def test_after_a_convolution(self) -> None:
+        done = fold_batchnorm(program(conv("x", "a", 1, 3), BatchNorm("a", "b"), BatchNorm("b", "y"), Output("y")))
+        op = only(done, ConvOp)
+        assert isinstance(op, ConvOp)
+        assert [n.to_tensor for n in op.branches[0].folded] == ["b", "y"]
+        assert op.branches[0].writes == "y"
+        assert kinds(done) == ["Conv"]
+
+    def test_after_a_fully_connected_layer(self) -> None:
+        done = fold_batchnorm(program(FullyConnected("x", "a", 4), BatchNorm("a", "y"), Output("y")))
+        assert kinds(done) == ["FullyConnected"]
+
+    def test_before_layers_without_padding(self) -> None:
+        nodes: list[Node] = [
+            BatchNorm("x", "a"),
+            BatchNorm("a", "b"),
+            conv("b", "c", 0, 3),
+            FullyConnected("b", "y", 3),
+        ]
+        done = fold_batchnorm(program(*nodes, Output("c"), Output("y")))
+        assert kinds(done) == ["Conv", "FullyConnected"]
+        for op in done.ops:
+            if isinstance(op, ConvOp | FullyConnectedOp):
+                assert op.source == "x"
+                assert [n.to_tensor for n in op.normalized] == ["a", "b"]
+
+    @pytest.mark.parametrize(
+        "nodes",
+        [
+            [conv("x", "a"), BatchNorm("a", "b"), relu("a", "c"), Add("b", "c", "y"), Output("y")],
+            [conv("x", "a"), BatchNorm("a", "y"), Output("a"), Output("y")],
+            [conv("x", "a"), BatchNorm("a", "b"), BatchNorm("a", "c"), Add("b", "c", "y"), Output("y")],
+            [conv("x", "a"), relu("a", "b"), BatchNorm("b", "y"), Output("y")],
+            [BatchNorm("x", "y"), Output("y")],
+        ],
+        ids=["second reader", "output", "two norms", "ReLU between", "alone"],
+    )
+    def test_not_after(self, nodes: list[Node]) -> None:
+        assert "Elementwise" in kinds(fold_batchnorm(program(*nodes)))
+        assert not any(op.branches[0].folded for op in fold_batchnorm(program(*nodes)).ops if isinstance(op, ConvOp))
+
+    @pytest.mark.parametrize(
+        "nodes",
+        [
+            [BatchNorm("x", "a"), conv("a", "y", 1), Output("y")],
+            [BatchNorm("x", "a"), conv("a", "y"), Output("a"), Output("y")],
+            [BatchNorm("x", "a"), conv("a", "b"), relu("a", "c"), Add("b", "c", "y"), Output("y")],
+            [BatchNorm("x", "a"), conv("a", "b"), Add("a", "b", "y"), Output("y")],
+            [BatchNorm("x", "a"), conv("a", "b"), conv("a", "c", 1, 3), Add("b", "c", "y"), Output("y")],
+        ],
+        ids=["padding", "output", "another reader", "read by a sum, too", "one with padding"],
+    )
+    def test_not_before(self, nodes: list[Node]) -> None:
+        assert fold_batchnorm(program(*nodes)) == program(*nodes)
+
+
+class TestMergeConvs:
+    def test_similar_ones_become_one(self) -> None:
+        pair: list[Node] = [conv("x", "a", 1, 3), conv("x", "b", 1, 3), relu("a", "c"), Softmax("b", "d")]
+        done = merge_convs(program(*pair, Output("c"), Output("d")))
+        op = only(done, ConvOp)
+        assert isinstance(op, ConvOp)
+        assert [b.writes for b in op.branches] == ["a", "b"]
+
+    def test_three(self) -> None:
+        done = merge_convs(program(*(conv("x", to) for to in "abc"), *(Output(to) for to in "abc")))
+        assert kinds(done) == ["Conv"]
+
+    def test_two_halves_of_a_concat(self) -> None:
+        done = merge_convs(program(conv("x", "a"), conv("x", "b"), Concat("a", "b", "y"), Output("y")))
+        assert kinds(done) == ["Conv", "Concat"]
+
+    def test_epilogues_may_differ(self) -> None:
+        nodes: list[Node] = [conv("x", "a"), conv("x", "b"), relu("a", "c"), relu("b", "d", 0.5), BatchNorm("d", "e")]
+        done = optimize(program(*nodes, Output("c"), Output("e")).graph)
+        op = only(done, ConvOp)
+        assert isinstance(op, ConvOp)
+        assert [len(b.epilogue) for b in op.branches] == [1, 2]
+        assert kinds(done) == ["Conv"]
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            conv("x", "b", 1, 3),
+            conv("x", "b", 0, 3),
+            conv("x", "b", 1, 1),
+            conv("x", "b", 0, 1, stride_h=2),
+            conv("x", "b", 0, 1, dilation_w=2),
+            conv("x", "b", 0, 1, groups=2),
+            conv("v", "b"),
+        ],
+    )
+    def test_not_of_another_geometry_or_source(self, other: Conv) -> None:
+        nodes: list[Node] = [relu("x", "v"), conv("x", "a"), other, Output("a"), Output("b"), Output("v")]
+        assert merge_convs(program(*nodes)) == program(*nodes)
+
+    def test_not_when_they_meet_in_a_sum(self) -> None:
+        nodes: list[Node] = [conv("x", "a"), conv("x", "b"), Add("a", "b", "y"), Output("y")]
+        assert kinds(merge_convs(program(*nodes))) == ["Conv", "Conv", "Elementwise"]
+        done = optimize(program(*nodes).graph)
+        assert kinds(done) == ["Conv", "Conv"], "the sum is in the epilogue of the second"
+
+    def test_a_sum_never_reads_what_comes_after_it(self) -> None:
+        """The sum's other operand is computed after the merged pair, which therefore cannot take the sum."""
+        nodes: list[Node] = [conv("x", "a"), conv("x", "b"), conv("b", "c", 1, 3), Add("a", "c", "y"), Output("y")]
+        done = optimize(program(*nodes).graph)
+        assert kinds(done) == ["Conv", "Conv"]
+        assert names(done.ops[1]) == ["a", "b"]
+        assert names(done.ops[2]) == ["c", "y"]
+
+
+class TestFuseElementwise:
+    def test_a_chain_goes_into_its_producer(self) -> None:
+        chain: list[Node] = [BatchNorm("v", "a"), relu("a", "b"), Add("b", "x", "c"), relu("c", "y", 0.5), Output("y")]
+        producers: list[Node] = [conv("x", "v", 1, 3), Add("x", "x", "v"), relu("x", "v")]
+        for producer in producers:
+            done = fuse_elementwise(program(producer, *chain))
+            assert len(kinds(done)) == 1
+            assert names(done.ops[1]) == ["v", "a", "b", "c", "y"]
+
+    def test_pooling_and_fully_connected_take_chains(self) -> None:
+        for producer in (Pooling("x", "v", "MaxGlobal"), FullyConnected("x", "v", 8)):
+            nodes: list[Node] = [producer, Pooling("x", "w", "AvgGlobal"), Add("v", "w", "a"), relu("a", "y")]
+            done = fuse_elementwise(program(*nodes, Output("y")))
+            assert "Elementwise" not in kinds(done)
+
+    def test_a_sum_goes_into_the_later_operand(self) -> None:
+        nodes: list[Node] = [conv("x", "a"), conv("a", "b"), conv("b", "c"), Add("a", "c", "y"), Output("y")]
+        done = fuse_elementwise(program(*nodes))
+        assert names(done.ops[3]) == ["c", "y"]
+
+    def test_x_plus_x(self) -> None:
+        done = fuse_elementwise(program(conv("x", "a"), Add("a", "a", "y"), Output("y")))
+        op = only(done, ConvOp)
+        assert isinstance(op, ConvOp)
+        assert op.branches[0].epilogue[0].operand is None
+        assert tensors_read(op) == ("x",)
+
+    def test_a_chain_without_sums_goes_into_its_consumer(self) -> None:
+        for last in (conv("b", "y", 1, 3), Pooling("b", "y", "Avg3x3Stride2", 1, 1)):
+            done = fuse_elementwise(program(BatchNorm("x", "a"), relu("a", "b"), last, Output("y")))
+            assert len(kinds(done)) == 1
+            assert names(done.ops[1]) == ["a", "b", "y"]
+
+    def test_a_relu_may_be_computed_twice(self) -> None:
+        pools: list[Node] = [Pooling("a", "b", "Max2x2Stride2"), Pooling("a", "c", "Avg2x2Stride2")]
+        done = fuse_elementwise(program(relu("x", "a"), *pools, Output("b"), Output("c")))
+        assert kinds(done) == ["Pool", "Pool"]
+        assert [names(op) for op in done.ops[1:3]] == [["a", "b"], ["a", "c"]]
+
+    def test_a_long_chain_or_a_norm_is_not_computed_twice(self) -> None:
+        pools: list[Node] = [
+            Pooling("v", "b", "Max2x2Stride2"),
+            Pooling("v", "c", "Avg2x2Stride2"),
+            Output("b"),
+            Output("c"),
+        ]
+        long: list[Node] = [relu("x" if i == 0 else f"r{i}", "v" if i == 5 else f"r{i + 1}", 0.5) for i in range(6)]
+        for chain in ([BatchNorm("x", "v")], long):
+            assert kinds(fuse_elementwise(program(*chain, *pools))) == ["Elementwise", "Pool", "Pool"]
+
+    def test_a_sum_is_computed_once(self) -> None:
+        pools: list[Node] = [Pooling("a", "b", "Max2x2Stride2"), Pooling("a", "c", "Avg2x2Stride2")]
+        done = fuse_elementwise(program(Add("x", "x", "a"), *pools, Output("b"), Output("c")))
+        assert kinds(done) == ["Elementwise", "Pool", "Pool"]
+        one = fuse_elementwise(program(Add("x", "x", "a"), pools[0], Output("b")))
+        assert kinds(one) == ["Elementwise", "Pool"], "a pooling would add every element up to four times"
+
+    @pytest.mark.parametrize(
+        "nodes",
+        [
+            [conv("x", "a"), relu("a", "y"), Output("a"), Output("y")],
+            [conv("x", "a"), relu("a", "b"), Softmax("a", "c"), Add("b", "c", "y"), Output("y")],
+            [Softmax("x", "a"), relu("a", "y"), Output("y")],
+            [relu("x", "a"), conv("a", "y"), Output("a"), Output("y")],
+            [relu("x", "a"), conv("a", "b"), conv("a", "c", 1, 3), Add("b", "c", "y"), Output("y")],
+        ],
+        ids=["output", "two readers", "softmax", "output before", "two convolutions"],
+    )
+    def test_not(self, nodes: list[Node]) -> None:
+        assert "Elementwise" in kinds(fuse_elementwise(program(*nodes)))
+
+    def test_a_merged_pair_takes_only_what_is_there_before_it(self) -> None:
+        nodes: list[Node] = [conv("x", "v", 1, 3), conv("x", "a"), conv("x", "b"), Add("a", "v", "c"), relu("b", "d")]
+        done = optimize(program(*nodes, Output("c"), Output("d")).graph)
+        assert [names(op) for op in done.ops if isinstance(op, ConvOp)] == [["v"], ["a", "c", "b", "d"]]
+
+
+class TestCollapseRelus:
+    @pytest.mark.parametrize(
+        ("slopes", "left"),
+        [
+            ((0.5, 0.25), [0.125]),
+            ((0.5, -2.0), [-1.0]),
+            ((-2.0, 7.0), [-2.0]),
+            ((-1.0, -1.0), [-1.0]),
+            ((0.0, -3.0), [0.0]),
+            ((-3.0, 0.0), [-3.0]),
+            ((0.5, 0.5, -1.0, 0.0, 4.0), [-0.25]),
+            ((2.0, 0.5), []),
+            ((1.0,), []),
+            ((2.0**-100, 2.0**-100), [2.0**-100, 2.0**-100]),
+            ((2.0**100, 2.0**100), [2.0**100, 2.0**100]),
+            ((2.0**-140, 0.0), [0.0]),
+        ],
+    )
+    def test_slopes(self, slopes: tuple[float, ...], left: list[float]) -> None:
+        nodes: list[Node] = [relu(f"t{i}" if i else "v", f"t{i + 1}", slope) for i, slope in enumerate(slopes)]
+        before = program(conv("x", "v"), *nodes, Output(f"t{len(slopes)}"))
+        op = only(collapse_relus(fuse_elementwise(before)), ConvOp)
+        assert isinstance(op, ConvOp)
+        found = [step.node.param for step in op.branches[0].epilogue if isinstance(step.node, Activation)]
+        assert found == left
+
+    def test_slopes_multiply_as_float32(self) -> None:
+        before = program(relu("x", "a", 0.1), relu("a", "y", 0.1), Output("y"))
+        op = only(collapse_relus(fuse_elementwise(before)), ElementwiseOp)
+        assert isinstance(op, ElementwiseOp)
+        node = op.steps[0].node
+        assert isinstance(node, Activation)
+        assert node.param == 0.100000001490116119384765625**2
+
+    def test_a_chain_that_does_nothing_still_writes_its_result(self) -> None:
+        before = program(relu("x", "a", 0.5), relu("a", "y", 2.0), Output("y"))
+        op = only(collapse_relus(fuse_elementwise(before)), ElementwiseOp)
+        assert isinstance(op, ElementwiseOp)
+        assert [step.node for step in op.steps] == [relu("a", "y", 1.0)]
+
+    def test_not_across_other_steps(self) -> None:
+        nodes: list[Node] = [relu("x", "a"), BatchNorm("a", "b"), relu("b", "c"), Add("c", "c", "d"), relu("d", "y")]
+        done = collapse_relus(fuse_elementwise(program(*nodes, Output("y"))))
+        assert names(done.ops[1]) == ["a", "b", "c", "d", "y"]
+
+
+class TestDropConcat:
+    def test_parts_are_written_in_place(self) -> None:
+        done = drop_concat(program(conv("x", "a"), Concat("x", "a", "y"), Output("y")))
+        assert kinds(done) == ["Conv"]
+        assert [(j.parts, j.writes) for j in done.joined] == [(("x", "a"), "y")]
+
+    def test_twice_the_same(self) -> None:
+        done = drop_concat(program(Concat("x", "x", "y"), Output("y")))
+        assert kinds(done) == ["Copy"]
+        assert done.joined[0].parts == ("x", "y_part2")
+
+    def test_in_two_concats(self) -> None:
+        done = drop_concat(
+            program(conv("x", "a"), Concat("x", "a", "b"), Concat("a", "x", "c"), Output("b"), Output("c"))
+        )
+        assert kinds(done) == ["Conv", "Copy", "Copy"]
+
+    def test_nested_ones_need_no_copy(self) -> None:
+        nodes: list[Node] = [conv("x", "a"), conv("x", "b", 1, 3), conv("x", "c"), conv("x", "d")]
+        nested: list[Node] = [
+            Concat("a", "b", "e"),
+            Concat("c", "d", "f"),
+            Concat("e", "f", "g"),
+            Concat("g", "x", "y"),
+        ]
+        done = drop_concat(program(*nodes, *nested, Output("e"), Output("b"), Output("y")))
+        assert not any(isinstance(op, CopyOp) for op in done.ops)
+        assert len(done.joined) == 4
+
+    def test_a_whole_in_two_wholes_is_copied(self) -> None:
+        nodes: list[Node] = [
+            conv("x", "a"),
+            Concat("x", "a", "b"),
+            conv("b", "c"),
+            Concat("b", "c", "d"),
+            Concat("c", "b", "e"),
+        ]
+        done = drop_concat(program(*nodes, Output("d"), Output("e")))
+        assert [tensors_read(op) for op in done.ops if isinstance(op, CopyOp)] == [("c",), ("b",)]
+
+
+class TestSchedule:
+    def test_a_large_tensor_is_reduced_before_another_is_made(self) -> None:
+        big: list[Node] = [Conv("x", f"a{i}", 64, 1, 1, stride_h=1 + i) for i in range(3)]
+        small: list[Node] = [Pooling(f"a{i}", f"b{i}", "AvgGlobal") for i in range(3)]
+        done = schedule(program(*big, *small, *(Output(f"b{i}") for i in range(3))))
+        assert [names(op)[0] for op in done.ops[1:4:2]] != ["a0", "a1"]
+        order = [names(op)[0] for op in done.ops]
+        for i in range(3):
+            assert order.index(f"b{i}") <= order.index(f"a{i}") + 1
+
+    def test_an_order_that_is_no_better_changes_nothing(self) -> None:
+        before = program(conv("x", "a"), relu("a", "b"), Add("a", "b", "y"), Output("y"))
+        assert schedule(before) is before
+
+    def test_inputs_come_late_and_results_leave_early(self) -> None:
+        graph = build(
+            [
+                *(Config(), Input("x", 64, 9, 9), Input("z", 64, 9, 9)),
+                *(Pooling("x", "a", "AvgGlobal"), Pooling("z", "b", "AvgGlobal"), Add("a", "b", "y")),
+                *(Output("a"), Output("y")),
+            ]
+        )
+        order = [type(op).__name__ for op in schedule(lower(graph)).ops]
+        assert order == ["LoadOp", "PoolOp", "StoreOp", "LoadOp", "PoolOp", "ElementwiseOp", "StoreOp"]
+
+
+def test_outputs_at_every_place_survive() -> None:
+    nodes: list[Node] = [
+        conv("x", "a", 1, 3),
+        BatchNorm("a", "b"),
+        relu("b", "c"),
+        Add("c", "c", "d"),
+        relu("d", "e", 1),
+    ]
+    nodes += [Concat("d", "e", "f"), Pooling("f", "g", "Max2x2Stride2"), Softmax("g", "h"), FullyConnected("h", "i", 3)]
+    graph = build([Config(), Input("x", 8, 6, 6), *nodes, *(Output(to) for to in "abcdefghi")])
+    for _, done in stages(graph):
+        assert {op.source for op in done.ops if isinstance(op, StoreOp)} == set("abcdefghi")
+
+
+def test_passes_can_be_left_out() -> None:
+    nodes: list[Node] = [conv("x", "a"), BatchNorm("a", "b"), relu("b", "y"), Output("y")]
+    graph = program(*nodes).graph
+    assert kinds(optimize(graph)) == ["Conv"]
+    assert kinds(optimize(graph, {"fuse_elementwise"})) == ["Conv", "Elementwise"]
+    assert kinds(optimize(graph, {"fold_batchnorm"})) == ["Conv"], "the norm is in the epilogue"
+    assert optimize(graph, set(PASSES)) == lower(graph)
+    assert [name for name, _ in stages(graph, {"schedule"})] == ["lower", *list(PASSES)[:-1]]
+
+
+def test_options_name_passes() -> None:
+    options = Options(("schedule", "dedup", "dedup"))
+    assert options.without_passes == ("dedup", "schedule")
+    assert Options.from_dict(options.to_dict()) == options
+    with pytest.raises(UsageError, match=r"there is no pass 'fold'; there are dedup, fold_batchnorm"):
+        Options(("fold",))
+
+
+def test_pooling_keeps_its_own_prologue_apart() -> None:
+    nodes: list[Node] = [relu("x", "a", -1), Pooling("a", "b", "Max2x2Stride2"), relu("b", "y", 0.5), Output("y")]
+    op = only(optimize(program(*nodes).graph), PoolOp)
+    assert isinstance(op, PoolOp)
+    assert len(op.prologue) == len(op.epilogue) == 1

@@ -1,0 +1,93 @@
+"""Plans, checked by an independent account of what lives where and when."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fuzz import strategies
+from nn512.graph import Add, Concat, Config, Conv, Graph, Input, Node, Output, Softmax, build, example, parse
+from nn512.passes.pipeline import PASSES, optimize
+from nn512.passes.program import Joined, RelayoutOp, tensors_read, tensors_written
+from nn512.plan.layout import LANES, Layout
+from nn512.plan.planner import Plan, make_plan
+
+
+def leaves(name: str, joined: dict[str, Joined]) -> list[str]:
+    """The tensors that a joined whole consists of, from front to back."""
+    if name not in joined:
+        return [name]
+    return [leaf for part in joined[name].parts for leaf in leaves(part, joined)]
+
+
+def check_plan(plan: Plan) -> None:
+    """Everything that is true of any plan."""
+    joined = {j.writes: j for j in plan.program.joined}
+    born: dict[str, int] = {}
+    dies: dict[str, int] = {}
+    for step, op in enumerate(plan.ops):
+        for name in tensors_read(op):
+            for leaf in leaves(name, joined):
+                assert born[leaf] < step, "written before it is read"
+                dies[leaf] = step
+        for name in tensors_written(op):
+            assert name not in born, "written once"
+            born[name] = dies[name] = step
+    for first, second in itertools.combinations(sorted(born), 2):
+        if born[first] <= dies[second] and born[second] <= dies[first]:
+            a, b = plan.tensors[first], plan.tensors[second]
+            assert a.offset + a.vectors <= b.offset or b.offset + b.vectors <= a.offset, (first, second)
+    for tensor in plan.tensors.values():
+        assert tensor.offset >= 0
+        assert tensor.offset + tensor.vectors <= plan.arena.size
+        assert tensor.vectors == len(tensor.layout.blocks) * tensor.shape.height * tensor.shape.width
+        assert tensor.layout.channels == tensor.shape.channels
+    for whole in joined:  # the parts of a whole stand one after the other
+        offset = plan.tensors[whole].offset
+        for leaf in leaves(whole, joined):
+            assert plan.tensors[leaf].offset == offset
+            offset += plan.tensors[leaf].vectors
+        assert offset == plan.tensors[whole].offset + plan.tensors[whole].vectors
+    assert plan.arena.size >= plan.arena.lower_bound
+
+
+@settings(max_examples=150)
+@given(strategies.graphs(), st.just(()) | st.sets(st.sampled_from(tuple(PASSES))).map(tuple))
+def test_any_plan(graph: Graph, without: tuple[str, ...]) -> None:
+    check_plan(make_plan(optimize(graph, without)))
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "ResNeXt50", "DenseNet121"])
+def test_plans_of_examples(name: str) -> None:
+    check_plan(make_plan(optimize(parse(example(name)))))
+
+
+def test_layouts_that_clash_are_changed_by_a_relayout() -> None:
+    nodes: list[Node] = [Concat("x", "x", "a"), Conv("a", "b", 6, 1, 1), Softmax("a", "c"), Add("b", "c", "y")]
+    plan = make_plan(optimize(build([Config(), Input("x", 3, 4, 4), *nodes, Output("y")])))
+    (relayout,) = (op for op in plan.ops if isinstance(op, RelayoutOp))
+    assert relayout.source == "c"
+    assert plan.tensors["c"].layout.segments == (3, 3)
+    assert plan.tensors[relayout.writes].layout == plan.tensors["y"].layout == Layout((6,))
+
+
+def test_a_thousand_nested_concats() -> None:
+    nodes = [Concat(f"t{i}" if i else "x", "x", f"t{i + 1}") for i in range(1000)]
+    plan = make_plan(optimize(build([Config(), Input("x", 1, 1, 1), *nodes, Output("t1000")])))
+    assert plan.tensors["t1000"].layout == Layout((1,) * 1001)
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6))
+def test_every_channel_has_a_place_of_its_own(segments: list[int]) -> None:
+    layout = Layout(tuple(segments))
+    places = [layout.position(channel) for channel in range(layout.channels)]
+    assert len(set(places)) == sum(segments)
+    assert all(0 <= block < layout.block_count and 0 <= lane < LANES for block, lane in places)
+    assert len(layout.blocks) == layout.block_count
+    regular = places == [divmod(channel, LANES) for channel in range(layout.channels)]
+    assert layout.regular == regular
+    with pytest.raises(IndexError):
+        layout.position(layout.channels)
