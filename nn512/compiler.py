@@ -16,10 +16,11 @@ from nn512.graph import parse
 from nn512.graph.graph import Graph, multiply_accumulates
 from nn512.graph.nodes import Input, Output
 from nn512.kernels import emit_layer
+from nn512.kernels.selection import choose_conv
 from nn512.kernels.layer import Context, LayerCode, Library, Place
 from nn512.options import Options
 from nn512.passes.pipeline import optimize
-from nn512.passes.program import Op, nodes_of, tensors_read, tensors_written
+from nn512.passes.program import ConvOp, Op, nodes_of, tensors_read, tensors_written
 from nn512.plan.cost import Machine
 from nn512.plan.planner import Plan, make_plan
 
@@ -63,10 +64,18 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     if isinstance(graph, str):
         graph = parse(graph)
     options = options or Options()
-    plan = make_plan(optimize(graph, options.without_passes))
-    library = Library()
-    places = {t.name: Place(t.name, t.shape, t.layout, t.offset) for t in plan.tensors.values()}
-    context = Context(graph, places, library, Machine.of(graph.config), dict(options.force))
+    program = optimize(graph, options.without_passes)
+    plan = make_plan(program)
+    context = _context(plan, options)
+    in_tiles = [
+        op.branches[0].writes
+        for op in plan.ops
+        if isinstance(op, ConvOp) and op.prologue and not choose_conv(op, context).kernel.scratch
+    ]
+    if in_tiles:
+        plan = make_plan(program, in_tiles)
+        context = _context(plan, options)
+    library = context.library
     layers = [_layer(op, emit_layer(op, context), plan) for op in plan.ops]
     return Emitted(
         graph.config.prefix,
@@ -74,6 +83,12 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
         write_source(plan, layers, library),
         _plan_data(plan, layers),
     )
+
+
+def _context(plan: Plan, options: Options) -> Context:
+    graph = plan.program.graph
+    places = {t.name: Place(t.name, t.shape, t.layout, t.offset) for t in plan.tensors.values()}
+    return Context(graph, places, Library(), Machine.of(graph.config), dict(options.force))
 
 
 def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:

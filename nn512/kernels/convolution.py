@@ -30,22 +30,53 @@ PANEL_BLOCKS = 2
 
 def emit(op: ConvOp, context: Context, *, panel_blocks: int = PANEL_BLOCKS) -> LayerCode:
     """One layer: the tile routines it uses, its step functions and its packing."""
-    return _ConvLayer(op, context, panel_blocks).emit()
+    return ConvLayer(op, context, panel_blocks).emit()
+
+
+def is_pointwise(op: ConvOp) -> bool:
+    """Whether the picture can be seen as one row of pixels."""
+    node = op.branches[0].node
+    geometry = (node.filter_h, node.filter_w, node.stride_h, node.stride_w, node.padding_h, node.padding_w)
+    return geometry == (1, 1, 1, 1, 0, 0)
+
+
+def padded_macs(op: ConvOp, context: Context) -> float:
+    """Multiply-accumulates when blocks of outputs are computed whole, and a block's groups one after another."""
+    source, node = context.places[op.source], op.branches[0].node
+    inputs = source.shape.channels // node.groups
+    per_group = node.to_channels // node.groups
+    shared = node.groups > 1 and (inputs % 16 > 0 or per_group % 16 > 0)
+    outputs = sum(16 * blocks_of(branch.node.to_channels) for branch in op.branches)
+    pixels = context.places[op.branches[0].writes].shape.pixels
+    passes = max(1.0, 16 / per_group) if shared else 1.0
+    return outputs * pixels * inputs * node.filter_h * node.filter_w * passes
+
+
+def tensor_bytes(op: ConvOp, context: Context, reads: int = 1) -> float:
+    """Bytes of the tensors of a layer, its source counted `reads` times."""
+    source = context.places[op.source]
+    results = (context.places[branch.writes] for branch in op.branches)
+    written = sum(len(p.layout.blocks) * p.shape.pixels for p in results)
+    return 64.0 * (reads * len(source.layout.blocks) * source.shape.pixels + written)
 
 
 def work(op: ConvOp, context: Context) -> Work:
-    """What the layer costs: every block of outputs is computed whole, a group's lanes one after another."""
-    source, node = context.places[op.source], op.branches[0].node
-    results = [context.places[branch.writes] for branch in op.branches]
+    """What the layer costs: the source is read once for every panel where it does not stay in the level 2 cache."""
+    node = op.branches[0].node
+    shared = node.groups > 1 and padded_macs(op, context) > 1.01 * _plain_macs(op, context)
+    weights = 4.0 * padded_macs(op, context) / context.places[op.branches[0].writes].shape.pixels
+    panels = sum(-(-blocks_of(b.node.to_channels) // PANEL_BLOCKS) for b in op.branches)
+    once = tensor_bytes(op, context)
+    reads = panels if once > context.machine.l2_bytes and node.groups == 1 else 1
+    moved = tensor_bytes(op, context, reads) + (2 * tensor_bytes(op, context) if op.prologue else 0)
+    return Work(padded_macs(op, context), 0.45 if shared else 0.95, weights, moved)
+
+
+def _plain_macs(op: ConvOp, context: Context) -> float:
+    node, source = op.branches[0].node, context.places[op.source]
+    pixels = context.places[op.branches[0].writes].shape.pixels
     inputs = source.shape.channels // node.groups
-    taps = node.filter_h * node.filter_w
-    outputs = sum(16 * blocks_of(place.shape.channels) for place in results)
-    per_group = node.to_channels // node.groups
-    shared = node.groups > 1 and (inputs % 16 > 0 or per_group % 16 > 0)
-    passes = max(1.0, 16 / per_group) if shared else 1.0
-    macs = outputs * results[0].shape.pixels * inputs * taps * passes
-    moved = 64 * sum(len(p.layout.blocks) * p.shape.pixels for p in (source, *results))
-    return Work(macs, 0.45 if shared else 0.93, 4.0 * outputs * inputs * taps, moved)
+    return sum(16 * blocks_of(b.node.to_channels) for b in op.branches) * pixels * inputs * node.filter_h * node.filter_w
 
 
 KERNEL = ConvKernel("direct", lambda _op, _context: True, work, emit)
@@ -61,7 +92,7 @@ class Panels:
 
 
 @dataclass(frozen=True, slots=True)
-class _Branch:
+class Branch:
     """One convolution of the layer: its result, its packed weights and what follows in registers."""
 
     result: Place
@@ -70,17 +101,23 @@ class _Branch:
     panels: tuple[Panels, ...]
 
 
-class _ConvLayer:
-    """The numbers of one layer while it is written."""
+class ConvLayer:
+    """The numbers of one layer while it is written.
 
-    def __init__(self, op: ConvOp, context: Context, panel_blocks: int) -> None:
+    A prologue is a first step that fills scratch memory, unless a kernel has a better way (`input_in_scratch`).
+    """
+
+    kernel = "direct"
+    input_in_scratch = True
+
+    def __init__(self, op: ConvOp, context: Context, panel_blocks: int = PANEL_BLOCKS) -> None:
         self.context = context
         self.op = op
         self.panel_blocks = panel_blocks
         self.name = op.branches[0].writes
         self.node = op.branches[0].node  # all branches agree in all but output channels
         self.prologue = Chain(op.prologue)
-        self.source = context.places[f"{self.name}_input" if op.prologue else op.source]
+        self.source = context.places[f"{self.name}_input" if op.prologue and self.input_in_scratch else op.source]
         result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, result.shape, padded=op.padded)
         self.flat = result.shape.height > self.rows.out  # the picture as one row
@@ -99,7 +136,7 @@ class _ConvLayer:
             return Channels.TABLE
         return Channels.TAIL if self.inputs % 16 else Channels.FULL
 
-    def _branch(self, branch: ConvBranch) -> _Branch:
+    def _branch(self, branch: ConvBranch) -> Branch:
         panels = self._panels(branch)
         weights = ConvWeights(
             node=branch.node,
@@ -110,7 +147,7 @@ class _ConvLayer:
             normalized=self.op.normalized,
             folded=branch.folded,
         )
-        return _Branch(self.context.places[branch.writes], weights, Chain(branch.epilogue), panels)
+        return Branch(self.context.places[branch.writes], weights, Chain(branch.epilogue), panels)
 
     def _panels(self, branch: ConvBranch) -> tuple[Panels, ...]:
         node = branch.node
@@ -132,7 +169,7 @@ class _ConvLayer:
         """Units of work: rows of panels."""
         return sum(panels.count for branch in self.branches for panels in branch.panels) * self.rows.out
 
-    def routine(self, branch: _Branch, panels: Panels, tile: PixelTile) -> TileRoutine:
+    def routine(self, branch: Branch, panels: Panels, tile: PixelTile) -> TileRoutine:
         """The tile routine for a tile of a panel."""
         return TileRoutine(
             blocks=panels.width,
@@ -148,14 +185,7 @@ class _ConvLayer:
         )
 
     def emit(self) -> LayerCode:
-        prefix = self.context.prefix
         writer = Writer()
-        steps = [Part(self.name, self.items)]
-        if self.prologue.steps:
-            steps.insert(0, Part(self.source.name, len(self.source.layout.blocks)))
-            source = self.context.places[self.op.source]
-            writer.lines(write_chain_step(self.context, self.source.name, source, self.source, self.prologue))
-            writer.line()
         functions: dict[TileRoutine, str] = {}
         for branch in self.branches:
             for panels in branch.panels:
@@ -163,18 +193,7 @@ class _ConvLayer:
                     routine = self.routine(branch, panels, tile)
                     if routine not in functions:
                         functions[routine] = self._write_tile(writer, branch, routine, len(functions))
-        with writer.block(step_signature(prefix, self.name)):
-            begin_step(writer, prefix)
-            writer.line(f"const {prefix}Net *net = engine->net;")
-            operands = (operand for branch in self.branches for operand in branch.chain.operands)
-            for name in dict.fromkeys((self.source.name, *operands)):
-                writer.line(declare_tensor(self.context.places[name], written=False, flat=self.flat))
-            for branch in self.branches:
-                writer.line(declare_tensor(branch.result, written=True, flat=self.flat))
-            begin = 0
-            for branch in self.branches:
-                for panels in branch.panels:
-                    begin = self._write_panels(writer, branch, panels, begin, functions)
+        self.write_steps(writer, functions)
         chains = [(branch.chain, branch.result) for branch in self.branches]
         chains += [(self.prologue, self.source)]
         fields = [f for branch in self.branches for f in branch.weights.fields()]
@@ -183,28 +202,74 @@ class _ConvLayer:
         packs += [call for chain, place in chains for call in chain.packs(place.layout)]
         return LayerCode(
             name=self.name,
-            kernel=self._kernel(),
-            algorithm=self._algorithm(),
-            steps=tuple(steps),
+            kernel=self.kernel_name(),
+            algorithm=self.algorithm(),
+            steps=self.steps(),
             code=writer.text(),
             fields=tuple(fields),
             packs=tuple(packs),
             edge_classes=tuple(sorted(self._edge_classes())),
         )
 
-    def _kernel(self) -> str:
+    def steps(self) -> tuple[Part, ...]:
+        """The step functions and their items."""
+        main = Part(self.name, self.items)
+        return (Part(self.source.name, len(self.source.layout.blocks)), main) if self.prologue.steps else (main,)
+
+    def tensors_read(self) -> tuple[str, ...]:
+        """Names of the tensors the main step reads."""
+        operands = (operand for branch in self.branches for operand in branch.chain.operands)
+        return tuple(dict.fromkeys((self.source.name, *operands)))
+
+    def write_steps(self, writer: Writer, functions: dict[TileRoutine, str]) -> None:
+        """Write the step functions; `functions` are this layer's instances of tile routines."""
+        prefix = self.context.prefix
+        if self.prologue.steps:
+            source = self.context.places[self.op.source]
+            writer.lines(write_chain_step(self.context, self.source.name, source, self.source, self.prologue))
+            writer.line()
+        with writer.block(step_signature(prefix, self.name)):
+            begin_step(writer, prefix)
+            writer.line(f"const {prefix}Net *net = engine->net;")
+            for name in self.tensors_read():
+                writer.line(declare_tensor(self.context.places[name], written=False, flat=self.flat))
+            for branch in self.branches:
+                writer.line(declare_tensor(branch.result, written=True, flat=self.flat))
+            begin = 0
+            for branch in self.branches:
+                for panels in branch.panels:
+                    begin = self._write_panels(writer, branch, panels, begin, functions)
+
+    def call_arguments(self, branch: Branch, source: str, block: str, pixel: str) -> list[str]:
+        """Arguments of a call of a tile routine: where it reads, weights and biases, where it writes, the epilogue's."""
+        return [
+            source,
+            f"net->{branch.weights.name}Weights + {block} * {branch.weights.block_floats}",
+            f"net->{branch.weights.name}Biases + {block} * 16",
+            f"{names.local(branch.result.name)}[{block}]{pixel}",
+            *branch.chain.arguments(block, pixel),
+        ]
+
+    @property
+    def plane(self) -> str:
+        """Floats from one input block to the next."""
+        return names.product(self.source.shape.height, self.source.shape.width, 16)
+
+    def kernel_name(self) -> str:
+        """What the plan calls the kernel."""
         if self.channels in MASKED:
             return "grouped"
-        return "pointwise" if self.rows.taps * self.columns.taps == 1 else "direct"
+        return self.kernel
 
-    def _algorithm(self) -> str:
+    def algorithm(self) -> str:
+        """The algorithm in a few words."""
         sizes = " or ".join(str(size) for size in sorted({tile.size for tile in self.tiles}, reverse=True))
         widths = sorted({p.width for branch in self.branches for p in branch.panels}, reverse=True)
         outputs = " or ".join(str(16 * width) for width in widths)
-        return f"{self._kernel()}, {outputs} outputs x {sizes} pixels in registers"
+        return f"{self.kernel_name()}, {outputs} outputs x {sizes} pixels in registers"
 
     def _edge_classes(self) -> set[str]:
-        kernel = self._kernel()
+        kernel = self.kernel_name()
         all_panels = [(branch, panels) for branch in self.branches for panels in branch.panels]
         classes = {f"{kernel} tile {p.width}x{t.size}" for _, p in all_panels for t in self.tiles}
         classes |= {f"{kernel} columns {self.routine(*all_panels[0], t).edge or 'inside'}" for t in self.tiles}
@@ -216,7 +281,7 @@ class _ConvLayer:
             classes.add(f"{kernel} merged")
         return classes
 
-    def _write_tile(self, writer: Writer, branch: _Branch, routine: TileRoutine, number: int) -> str:
+    def _write_tile(self, writer: Writer, branch: Branch, routine: TileRoutine, number: int) -> str:
         """Write this layer's instance of a shared tile routine: the layer's constants are bound here."""
         shared = self.context.library.add(routine.hint, routine.write)
         name = names.static(self.context.prefix, f"{self.name}_tile{number or ''}")
@@ -228,7 +293,7 @@ class _ConvLayer:
         writer.line()
         return name
 
-    def _write_constants(self, writer: Writer, branch: _Branch, routine: TileRoutine) -> list[str]:
+    def _write_constants(self, writer: Writer, branch: Branch, routine: TileRoutine) -> list[str]:
         layout = self.source.layout
         outputs = branch.result.shape.channels // self.node.groups
         match self.channels:
@@ -247,13 +312,12 @@ class _ConvLayer:
                 extent = [str(self.node.groups), str(self.inputs), str(outputs), "at"]
             case _:
                 assert_never(self.channels)
-        plane = names.product(self.source.shape.height, self.source.shape.width, 16)
         row = [names.product(self.rows.dilation, self.source.shape.width, 16)] if self.clipped else []
         out_plane = names.product(branch.result.shape.height, branch.result.shape.width, 16)
-        return [*extent, plane, *row, *([out_plane] if routine.blocks > 1 else [])]
+        return [*extent, self.plane, *row, *([out_plane] if routine.blocks > 1 else [])]
 
     def _write_panels(
-        self, writer: Writer, branch: _Branch, panels: Panels, begin: int, functions: dict[TileRoutine, str]
+        self, writer: Writer, branch: Branch, panels: Panels, begin: int, functions: dict[TileRoutine, str]
     ) -> int:
         """Write the loop over the items of some panels; `begin` is the first one's number. Returns the end."""
         rows = self.rows.out
@@ -272,7 +336,7 @@ class _ConvLayer:
             self._write_calls(writer, branch, panels, functions)
         return end
 
-    def _write_calls(self, writer: Writer, branch: _Branch, panels: Panels, functions: dict[TileRoutine, str]) -> None:
+    def _write_calls(self, writer: Writer, branch: Branch, panels: Panels, functions: dict[TileRoutine, str]) -> None:
         row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"
         base = self._source_row()
         for start, tile, count in repeats(self.tiles):
@@ -282,11 +346,7 @@ class _ConvLayer:
                 column = "x" if count > 1 else str(start)
                 pixel = f"{row}[{column}]"
                 arguments = [
-                    base + self._source_column(column),
-                    f"net->{branch.weights.name}Weights + block * {branch.weights.block_floats}",
-                    f"net->{branch.weights.name}Biases + block * 16",
-                    f"{names.local(branch.result.name)}[block]{pixel}",
-                    *branch.chain.arguments("block", pixel),
+                    *self.call_arguments(branch, base + self._source_column(column), "block", pixel),
                     *(["top", "bottom"] if self.clipped else []),
                     *(["block * 16"] if self.channels in MASKED else []),
                 ]

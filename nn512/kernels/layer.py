@@ -131,12 +131,16 @@ class LayerCode:
 
 @dataclass(frozen=True, slots=True)
 class ConvKernel:
-    """One way to compute a convolution: whether it can, what work that is, and the emitted layer."""
+    """One way to compute a convolution: whether it can, what work that is, and the emitted layer.
+
+    `scratch` says that a prologue needs working memory in the arena, as large as the source.
+    """
 
     name: str
     applies: Callable[[ConvOp, Context], bool]
     work: Callable[[ConvOp, Context], Work]
     emit: Callable[[ConvOp, Context], LayerCode]
+    scratch: bool = True
 
 
 def declare_tensor(place: Place, *, written: bool, flat: bool = False) -> str:

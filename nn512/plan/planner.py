@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import assert_never
@@ -60,14 +60,14 @@ class Plan:
     arena: Arena
 
 
-def make_plan(program: Program) -> Plan:
-    """Lay out a program."""
+def make_plan(program: Program, in_tiles: Collection[str] = ()) -> Plan:
+    """Lay out a program. `in_tiles` names convolutions (by their first result) whose prologue needs no scratch memory."""
     layouts = _Layouts(program)
     ops: list[Op] = []
     for op in program.ops:
         for piece in _with_padding(op, layouts.shapes):
             ops.extend(layouts.lay_out(piece))
-    lifetimes = _lifetimes(ops, program)
+    lifetimes = _lifetimes(ops, program, in_tiles)
     roots = {part: joined.writes for joined in program.joined for part in joined.parts}
     buffers = [
         Buffer(name, layouts.vectors(name), first, last) for name, (first, last) in lifetimes.items() if name not in roots
@@ -193,7 +193,7 @@ def prologue_scratch(op: ConvOp) -> str:
     return f"{op.branches[0].writes}_input"
 
 
-def _lifetimes(ops: Sequence[Op], program: Program) -> dict[str, tuple[int, int]]:
+def _lifetimes(ops: Sequence[Op], program: Program, in_tiles: Collection[str]) -> dict[str, tuple[int, int]]:
     """First and last step of every tensor; a joined whole lives from its first part on, and its parts as long as it."""
     first: dict[str, int] = {}
     last: dict[str, int] = {}
@@ -202,7 +202,7 @@ def _lifetimes(ops: Sequence[Op], program: Program) -> dict[str, tuple[int, int]
             first[name] = last[name] = number
         for name in tensors_read(op):
             last[name] = number  # of a joined whole, too
-        if isinstance(op, ConvOp) and op.prologue:
+        if isinstance(op, ConvOp) and op.prologue and op.branches[0].writes not in in_tiles:
             first[prologue_scratch(op)] = last[prologue_scratch(op)] = number
     for joined in program.joined:
         lasts = [last[name] for name in (*joined.parts, joined.writes) if name in last]

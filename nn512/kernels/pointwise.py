@@ -1,0 +1,146 @@
+"""Pointwise convolution, pixel tiles outermost: a tile of the input is read once and meets all weights.
+
+Good where the weights fit into the level 2 cache and the picture does not, and where element-wise steps precede the
+convolution: they are computed once per tile, into a small buffer on the stack that stays in the first level caches.
+Arithmetic is that of the direct kernel's tile routines.
+"""
+
+from __future__ import annotations
+
+from nn512.cgen import names
+from nn512.cgen.writer import Writer
+from nn512.kernels.conv_geometry import PixelTile
+from nn512.kernels.conv_tile import TileRoutine
+from nn512.kernels.convolution import Branch, ConvLayer, is_pointwise, padded_macs, tensor_bytes
+from nn512.kernels.epilogue import Chain
+from nn512.kernels.layer import Context, ConvKernel, LayerCode, Part, begin_step, declare_tensor, step_signature
+from nn512.passes.program import ConvOp
+from nn512.plan.cost import Work
+
+MOST_BUFFER_BYTES = 256 << 10
+
+
+def _applies(op: ConvOp, context: Context) -> bool:
+    source = context.places[op.source]
+    if not is_pointwise(op) or op.branches[0].node.groups > 1:
+        return False
+    return not op.prologue or len(source.layout.blocks) * 14 * 64 <= MOST_BUFFER_BYTES
+
+
+def _work(op: ConvOp, context: Context) -> Work:
+    weights = 4.0 * padded_macs(op, context) / context.places[op.branches[0].writes].shape.pixels
+    resident = weights <= context.machine.l2_bytes / 2
+    return Work(padded_macs(op, context), 0.95 if resident else 0.7, weights, tensor_bytes(op, context))
+
+
+def _emit(op: ConvOp, context: Context) -> LayerCode:
+    return _PointwiseLayer(op, context).emit()
+
+
+KERNEL = ConvKernel("pointwise", _applies, _work, _emit, scratch=False)
+
+
+class _PointwiseLayer(ConvLayer):
+    """A layer whose items are tiles of pixels."""
+
+    kernel = "pointwise"
+    input_in_scratch = False
+
+    def algorithm(self) -> str:
+        return f"{super().algorithm()}, a tile of pixels at a time"
+
+    @property
+    def plane(self) -> str:
+        if self.prologue.steps:
+            return str(self.tiles[0].size * 16)
+        return super().plane
+
+    def steps(self) -> tuple[Part, ...]:
+        return (Part(self.name, len(self.tiles)),)
+
+    def write_steps(self, writer: Writer, functions: dict[TileRoutine, str]) -> None:
+        prefix = self.context.prefix
+        widest, narrowest = self.tiles[0].size, self.tiles[-1].size
+        wide = sum(tile.size == widest for tile in self.tiles)
+        prologues = {size: self._write_prologue(writer, size) for size in {widest: 0, narrowest: 0}}
+        with writer.block(step_signature(prefix, self.name)):
+            begin_step(writer, prefix)
+            writer.line(f"const {prefix}Net *net = engine->net;")
+            for name in self.tensors_read():
+                writer.line(declare_tensor(self.context.places[name], written=False, flat=True))
+            for branch in self.branches:
+                writer.line(declare_tensor(branch.result, written=True, flat=True))
+            with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
+                if self.prologue.steps:
+                    extents = f"[{len(self.source.layout.blocks)}][{widest}][16]"
+                    writer.line(f"float input{extents} __attribute__((aligned(64)));")
+                if widest == narrowest:
+                    writer.line(f"const ptrdiff_t x = tile * {widest};")
+                    self._write_tile_calls(writer, self.tiles[0], prologues[widest], functions)
+                    return
+                writer.line(f"const ptrdiff_t x = tile * {narrowest} + (tile < {wide} ? tile : {wide});")
+                with writer.block(f"if (tile < {wide})", closing="} else {"):
+                    self._write_tile_calls(writer, self.tiles[0], prologues[widest], functions)
+                with writer.indented():
+                    self._write_tile_calls(writer, self.tiles[-1], prologues[narrowest], functions)
+                writer.line("}")
+
+    def _write_prologue(self, writer: Writer, size: int) -> str:
+        """Write this layer's instance of the prologue for a tile of `size` pixels; gives its name."""
+        if not self.prologue.steps:
+            return ""
+        chain = self.prologue.neutral
+        stride = self.tiles[0].size
+        hint = f"prologue_{size}{chain.suffix}" + (f"_of_{stride}" if stride != size else "")
+        shared = self.context.library.add(hint, lambda name: _prologue_text(name, chain, size, stride))
+        name = names.static(self.context.prefix, f"{self.name}_prologue{'' if size == stride else size}")
+        parameters = ["const float *restrict x", "float *restrict to", *chain.parameters()]
+        writer.statement(f"static NOINLINE void {name}", parameters, " {")
+        with writer.indented():
+            constants = [str(len(self.source.layout.blocks)), super().plane]
+            writer.statement(shared, ["x", "to", *chain.forwarded(), *constants], ";")
+        writer.line("}")
+        writer.line()
+        return name
+
+    def _write_tile_calls(
+        self, writer: Writer, tile: PixelTile, prologue: str, functions: dict[TileRoutine, str]
+    ) -> None:
+        base = f"{names.local(self.source.name)}[0][x]"
+        if prologue:
+            arguments = [base, "input[0][0]", *self.prologue.arguments("0", "[x]")]
+            writer.statement(prologue, arguments, ";")
+            base = "input[0][0]"
+        for branch in self.branches:
+            for panels in branch.panels:
+                function = functions[self.routine(branch, panels, tile)]
+                if panels.count == 1:
+                    self._write_call(writer, branch, function, base, str(panels.first_block))
+                    continue
+                end = panels.first_block + panels.count * panels.width
+                loop = f"for (ptrdiff_t block = {panels.first_block}; block < {end}; block += {panels.width})"
+                with writer.block(loop):
+                    self._write_call(writer, branch, function, base, "block")
+
+    def _write_call(self, writer: Writer, branch: Branch, function: str, base: str, block: str) -> None:
+        writer.statement(function, self.call_arguments(branch, base, block, "[x]"), ";")
+
+
+def _prologue_text(name: str, chain: Chain, size: int, stride: int) -> str:
+    writer = Writer()
+    writer.comment(
+        f"Element-wise steps on all channels of {size} pixels, from planes of the picture to planes of the tile. The next "
+        "tile's pixels are fetched ahead: they are too short a run for the hardware to see it."
+    )
+    parameters = ["const float *restrict x", "float *restrict to", *chain.parameters()]
+    writer.statement(f"static INLINE void {name}", [*parameters, "ptrdiff_t blocks", "ptrdiff_t plane"], " {")
+    with writer.indented():
+        step = f"x += plane, to += {stride * 16}"
+        with writer.block(f"for (ptrdiff_t block = 0; block < blocks; block++, {step})"):  # noqa: SIM117
+            with writer.block(f"UNROLL for (int p = 0; p < {size}; p++)"):
+                writer.line(f"_mm_prefetch((const char *)(x + ({stride} + p) * 16), _MM_HINT_T0);")
+                writer.line("__m512 v = _mm512_loadu_ps(x + p * 16);")
+                chain.apply(writer, "v", "block", "")
+                writer.line("_mm512_storeu_ps(to + p * 16, v);")
+    writer.line("}")
+    return writer.text()
