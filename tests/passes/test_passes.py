@@ -66,8 +66,10 @@ def relu(source: str, to: str, slope: float = 0.0) -> Activation:
     return Activation(source, to, "ReLU", slope)
 
 
-def conv(source: str, to: str, padding: int = 0, taps: int = 1, **more: int) -> Conv:
-    return Conv(source, to, 8, taps, taps, padding_h=padding, padding_w=padding, **more)
+def conv(
+    source: str, to: str, padding: int = 0, taps: int = 1, *, stride_h: int = 1, dilation_w: int = 1, groups: int = 1
+) -> Conv:
+    return Conv(source, to, 8, taps, taps, stride_h, 1, padding, padding, 1, dilation_w, groups)
 
 
 def names(op: Op) -> list[str]:
