@@ -88,7 +88,7 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
 def _context(plan: Plan, options: Options) -> Context:
     graph = plan.program.graph
     places = {t.name: Place(t.name, t.shape, t.layout, t.offset) for t in plan.tensors.values()}
-    return Context(graph, places, Library(), Machine.of(graph.config), dict(options.force))
+    return Context(graph, places, Library(), Machine.of(graph.config), dict(options.force), options.weights)
 
 
 def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
@@ -108,7 +108,7 @@ def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
     ]
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
     split = max(part.items for part in code.steps) > 1 and microseconds > SMALLEST_SPLIT_MICROSECONDS
-    return Layer(code, f"{code.name}{where}", tuple(f"  {line}" for line in comment), macs / 1e6, split)
+    return Layer(code, f"{code.name}{where}", tuple(comment), macs / 1e6, split)
 
 
 def _graph_lines(op: Op, graph: Graph) -> list[int]:
@@ -131,6 +131,7 @@ def _plan_data(plan: Plan, layers: list[Layer]) -> dict[str, Any]:
                 "lines": _graph_lines(op, graph),
                 "mmac": round(layer.mmac, 6),
                 "weight_bytes": layer.code.weight_bytes,
+                "weights": layer.code.weights,
                 "steps": [{"name": part.name, "items": part.items} for part in layer.code.steps],
                 "shared_by_threads": layer.split,
                 "edge_classes": list(layer.code.edge_classes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -153,7 +154,7 @@ def write_source(plan: Plan, layers: Sequence[Layer], library: Library) -> str:
     _write_packing(writer, graph, layers)
     for number, layer in enumerate(layers, 1):
         writer.line()
-        writer.banner([f"Layer {number}: {layer.title}", *layer.comment])
+        writer.banner(f"Layer {number}: {layer.title}", layer.comment)
         writer.lines(layer.code.code)
     _section(writer, "The engine")
     writer.line()
@@ -175,10 +176,10 @@ def _write_overview(writer: Writer, prefix: str, layers: Sequence[Layer]) -> Non
     size = sum(layer.code.weight_bytes for layer in layers)
     writer.line(f"/* {prefix}: {len(layers)} layers, {total:,.1f} MMAC, {size:,} bytes of packed weights.")
     writer.line(" *")
-    writer.line(f" * {'':>5}{'layer':<28}{'MMAC':>10}{'weights, bytes':>18}  algorithm")
+    writer.line(f" * {'':>5}{'layer':<28}{'MMAC':>10}{'weights, bytes':>18}  kernel")
     for number, layer in enumerate(layers, 1):
         code = layer.code
-        line = f" * {number:>3}  {code.name:<28}{layer.mmac:>10.2f}{code.weight_bytes:>18,}  {code.algorithm}"
+        line = f" * {number:>3}  {code.name:<28}{layer.mmac:>10.2f}{code.weight_bytes:>18,}  {code.kernel}"
         writer.line(line)
     writer.line(" *")
     writer.line(
@@ -199,8 +200,9 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
     )
     with writer.block(f"struct {prefix}Net", "};"):
         fields = [f for layer in layers for f in layer.code.fields]
-        for f in fields:
-            writer.line(f"{f.element} {f.name}[{f.extent}];")
+        for layer in layers:
+            for element, group in itertools.groupby(layer.code.fields, key=lambda f: f.element):
+                writer.enumeration(f"{element} ", [f"{f.name}[{f.extent}]" for f in group], ";")
         if not fields:
             writer.line("char none; /* this net has no parameters */")
     writer.line()
@@ -268,9 +270,7 @@ def _write_inference(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> N
     writer.line()
     writer.line("#ifdef NN512_PROFILE")
     with writer.block(f"void {prefix}EngineProfile({prefix}Engine *engine, FILE *to)"):
-        with writer.block("static const char *const layers[] =", "};"):
-            for layer in layers:
-                writer.line(f'"{layer.code.name}",')
+        writer.table("static const char *const layers[]", (f'"{layer.code.name}"' for layer in layers))
         writer.line("for (int i = 0; i < Layers; i++)")
         with writer.indented():
             writer.line('fprintf(to, "%s\\t%lld\\t%lld\\n", layers[i], engine->inferences, engine->nanoseconds[i]);')

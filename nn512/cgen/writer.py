@@ -34,6 +34,22 @@ class Writer:
         self._depth -= 1
         self.line(closing)
 
+    def assign(self, target: str, value: str) -> None:
+        """Write `target = value;`, on two lines where one would be too long."""
+        line = f"{target} = {value};"
+        if len(line) + 4 * self._depth <= WIDTH:
+            self.line(line)
+            return
+        self.line(f"{target} =")
+        self.line(f"    {value};")
+
+    @contextlib.contextmanager
+    def loop(self, opening: str) -> Iterator[None]:
+        """Write `opening` and, indented under it, the one statement that the body of the `with` writes."""
+        self.line(opening)
+        with self.indented():
+            yield
+
     @contextlib.contextmanager
     def indented(self) -> Iterator[None]:
         """Indent what the body of the `with` writes: the single statement of a loop without braces."""
@@ -51,13 +67,19 @@ class Writer:
             opening = "/* " if number == 0 else " * "
             self.line(opening + line + (" */" if number == len(wrapped) - 1 else ""))
 
-    def banner(self, lines: Iterable[str]) -> None:
-        """Write a comment set off by rules, as before every layer; the lines are kept as they are."""
-        rule = "-" * (WIDTH - 8)
-        self.line(f"/* {rule}")
-        for line in lines:
-            self.line(f" * {line}".rstrip())
-        self.line(f" * {rule} */")
+    def banner(self, title: str, lines: Iterable[str]) -> None:
+        """Write a comment set off by a rule that carries its title, as before every layer; long lines are wrapped."""
+        self.line(f"/* ---- {title} {'-' * max(4, WIDTH - 11 - len(title))}")
+        wrapped = [piece for line in lines for piece in textwrap.wrap(line, WIDTH - 6, subsequent_indent="  ")]
+        for number, piece in enumerate(wrapped, 1):
+            self.line(f" * {piece}" + (" */" if number == len(wrapped) else ""))
+
+    def enumeration(self, head: str, pieces: Iterable[str], tail: str) -> None:
+        """Write `head`, the pieces with commas between them, and `tail`, wrapped where the line would grow too long."""
+        text = head + ", ".join(pieces) + tail
+        indent = "    "
+        for line in textwrap.wrap(text, WIDTH - 4 * self._depth, subsequent_indent=indent, break_long_words=False):
+            self.line(line)
 
     def statement(self, head: str, arguments: Iterable[str], tail: str) -> None:
         """Write `head(arguments)tail`, breaking between arguments where the line would grow too long."""

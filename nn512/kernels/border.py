@@ -76,7 +76,7 @@ def emit_load(op: LoadOp, context: Context) -> LayerCode:
     writer = Writer()
     with writer.block(step_signature(context.prefix, f"load_{op.writes}")):
         begin_step(writer, context.prefix)
-        writer.line(declare_tensor(result, written=True, flat=True))
+        declare_tensor(writer, result, written=True, flat=True)
         with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
             first, channels = _extent(writer, result)
             pixels = names.product(result.shape.height, result.shape.width)
@@ -91,7 +91,7 @@ def emit_store(op: StoreOp, context: Context) -> LayerCode:
     writer = Writer()
     with writer.block(step_signature(context.prefix, f"store_{op.source}")):
         begin_step(writer, context.prefix)
-        writer.line(declare_tensor(source, written=False, flat=True))
+        declare_tensor(writer, source, written=False, flat=True)
         with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
             first, channels = _extent(writer, source)
             caller = f"engine->{argument_name(op.node)} + {first}"

@@ -33,6 +33,11 @@ def emit(op: ConvOp, context: Context, *, panel_blocks: int = PANEL_BLOCKS) -> L
     return ConvLayer(op, context, panel_blocks).emit()
 
 
+def scaled(index: str, factor: int) -> str:
+    """` + index * factor`, or nothing for index 0."""
+    return "" if index == "0" else f" + {index} * {factor}"
+
+
 def is_pointwise(op: ConvOp) -> bool:
     """Whether the picture can be seen as one row of pixels."""
     node = op.branches[0].node
@@ -232,9 +237,9 @@ class ConvLayer:
             begin_step(writer, prefix)
             writer.line(f"const {prefix}Net *net = engine->net;")
             for name in self.tensors_read():
-                writer.line(declare_tensor(self.context.places[name], written=False, flat=self.flat))
+                declare_tensor(writer, self.context.places[name], written=False, flat=self.flat)
             for branch in self.branches:
-                writer.line(declare_tensor(branch.result, written=True, flat=self.flat))
+                declare_tensor(writer, branch.result, written=True, flat=self.flat)
             begin = 0
             for branch in self.branches:
                 for panels in branch.panels:
@@ -244,8 +249,8 @@ class ConvLayer:
         """Arguments of a call of a tile routine: where it reads, weights and biases, where it writes, the epilogue's."""
         return [
             source,
-            f"net->{branch.weights.name}Weights + {block} * {branch.weights.block_floats}",
-            f"net->{branch.weights.name}Biases + {block} * 16",
+            f"net->{branch.weights.name}Weights" + scaled(block, branch.weights.block_floats),
+            f"net->{branch.weights.name}Biases" + scaled(block, 16),
             f"{names.local(branch.result.name)}[{block}]{pixel}",
             *branch.chain.arguments(block, pixel),
         ]
@@ -324,39 +329,44 @@ class ConvLayer:
         end = begin + panels.count * rows
         start = f"first < {begin} ? {begin} : first" if begin else "first"
         stop = f"item < last && item < {end}" if end < self.items else "item < last"
+        several = panels.count > 1
         with writer.block(f"for (ptrdiff_t item = {start}; {stop}; item++)"):
             item = f"(item - {begin})" if begin else "item"
-            number = "0" if panels.count == 1 else f"{item} / {rows}" if rows > 1 else item
-            width = f" * {panels.width}" if panels.width > 1 else ""
-            writer.line(f"const ptrdiff_t block = {panels.first_block if panels.count == 1 else number + width};")
+            block = str(panels.first_block)
+            if several:
+                width = f" * {panels.width}" if panels.width > 1 else ""
+                writer.line(f"const ptrdiff_t block = {item}{f' / {rows}' if rows > 1 else ''}{width};")
+                block = "block"
             if rows > 1:
-                writer.line(f"const ptrdiff_t y = {item} % {rows};")
+                writer.line(f"const ptrdiff_t y = {item} % {rows};" if several else f"const ptrdiff_t y = {item.strip('()')};")
             if self.clipped:
                 _write_tap_bounds(writer, self.rows)
-            self._write_calls(writer, branch, panels, functions)
+            self._write_calls(writer, branch, panels, block, functions)
         return end
 
-    def _write_calls(self, writer: Writer, branch: Branch, panels: Panels, functions: dict[TileRoutine, str]) -> None:
+    def _write_calls(
+        self, writer: Writer, branch: Branch, panels: Panels, block: str, functions: dict[TileRoutine, str]
+    ) -> None:
         row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"
-        base = self._source_row()
+        base = self._source_row(block)
         for start, tile, count in repeats(self.tiles):
             function = functions[self.routine(branch, panels, tile)]
             loop = f"for (ptrdiff_t x = {start}; x < {start + count * tile.size}; x += {tile.size})"
-            with writer.block(loop) if count > 1 else contextlib.nullcontext():
+            with writer.loop(loop) if count > 1 else contextlib.nullcontext():
                 column = "x" if count > 1 else str(start)
                 pixel = f"{row}[{column}]"
                 arguments = [
-                    *self.call_arguments(branch, base + self._source_column(column), "block", pixel),
+                    *self.call_arguments(branch, base + self._source_column(column), block, pixel),
                     *(["top", "bottom"] if self.clipped else []),
-                    *(["block * 16"] if self.channels in MASKED else []),
+                    *([f"{block} * 16"] if self.channels in MASKED else []),
                 ]
                 writer.statement(function, arguments, ";")
 
-    def _source_row(self) -> str:
+    def _source_row(self, block: str) -> str:
         """Pointer to column 0 of the input row under filter row 0."""
         blocks = "[0]"
         if self.node.groups > 1 and self.channels not in MASKED:
-            blocks = f"[block / {self.node.to_channels // self.node.groups // 16} * {self.inputs // 16}]"
+            blocks = f"[{block} / {self.node.to_channels // self.node.groups // 16} * {self.inputs // 16}]"
         plane = f"{names.local(self.source.name)}{blocks}[0]" + ("" if self.flat else "[0]")
         if self.clipped:
             return f"{plane} + origin * {names.product(self.source.shape.width, 16)}"
@@ -380,7 +390,7 @@ def _write_tap_bounds(writer: Writer, axis: Axis) -> None:
     above, below = "-origin", f"{axis.size} - origin"
     if axis.dilation > 1:
         above, below = (f"({rows} + {axis.dilation - 1}) / {axis.dilation}" for rows in (above, below))
-    start = f"y * {axis.stride}" if axis.out > 1 else "0"
+    start = "0" if axis.out == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
     writer.line(f"const ptrdiff_t origin = {start} - {axis.padding}; /* input row under filter row 0 */")
     writer.line(f"const ptrdiff_t top = origin < 0 ? {above} : 0;")
     writer.line(f"const ptrdiff_t bottom = {below} < {axis.taps} ? {below} : {axis.taps};")

@@ -18,8 +18,8 @@ def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
     with writer.block(step_signature(context.prefix, op.writes)):
         begin_step(writer, context.prefix)
         for name in dict.fromkeys(op.sources):
-            writer.line(declare_tensor(context.places[name], written=False, flat=True))
-        writer.line(declare_tensor(result, written=True, flat=True))
+            declare_tensor(writer, context.places[name], written=False, flat=True)
+        declare_tensor(writer, result, written=True, flat=True)
         with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
             to = f"{names.local(op.writes)}[block]"
             first, second = (names.local(name) for name in op.sources)
@@ -46,8 +46,8 @@ def emit_copy(op: CopyOp, context: Context) -> LayerCode:
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):
         begin_step(writer, context.prefix)
-        writer.line(declare_tensor(source, written=False, flat=True))
-        writer.line(declare_tensor(result, written=True, flat=True))
+        declare_tensor(writer, source, written=False, flat=True)
+        declare_tensor(writer, result, written=True, flat=True)
         writer.line("for (ptrdiff_t block = first; block < last; block++)")
         with writer.indented():
             writer.line(f"memcpy({to}, {names.local(op.source)}[block], sizeof {to});")
@@ -78,8 +78,8 @@ def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):
         begin_step(writer, context.prefix)
-        writer.line(declare_tensor(source, written=False, flat=True))
-        writer.line(declare_tensor(result, written=True, flat=True))
+        declare_tensor(writer, source, written=False, flat=True)
+        declare_tensor(writer, result, written=True, flat=True)
         writer.comment("pieces[starts[block]] to pieces[starts[block + 1] - 1] make up a block")
         writer.table("static const int starts[]", map(str, starts))
         rows = ("{" + ", ".join(map(str, piece)) + "}" for piece in pieces)
@@ -111,8 +111,8 @@ def emit_pad(op: PadOp, context: Context) -> LayerCode:
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):
         begin_step(writer, context.prefix)
-        writer.line(declare_tensor(source, written=False))
-        writer.line(declare_tensor(result, written=True))
+        declare_tensor(writer, source, written=False)
+        declare_tensor(writer, result, written=True)
         with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
             writer.line(f"const ptrdiff_t block = item / {rows}, y = item % {rows};")
             writer.line(f"memset({to}[block][y], 0, sizeof {to}[block][y]);")

@@ -33,8 +33,8 @@ def write_chain_step(context: Context, name: str, source: Place, result: Place, 
         if steps.normalizes:
             writer.line(f"const {context.prefix}Net *net = engine->net;")
         for read in dict.fromkeys((source.name, *steps.operands)):
-            writer.line(declare_tensor(context.places[read], written=False, flat=True))
-        writer.line(declare_tensor(result, written=True, flat=True))
+            declare_tensor(writer, context.places[read], written=False, flat=True)
+        declare_tensor(writer, result, written=True, flat=True)
         with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
             steps.bind(writer, "block", "[0]")
             with writer.block(f"for (ptrdiff_t p = 0; p < {result.shape.pixels}; p++)"):

@@ -69,7 +69,7 @@ class Chain:
     def arguments(self, block: str, pixel: str) -> list[str]:
         """What a layer passes: the chain's data from block `block` on, additions at `pixel` (an index like [y][x])."""
         result: list[str] = []
-        offset = f" + {block} * 16"
+        offset = "" if block == "0" else f" + {block} * 16"
         for step in self.steps:
             match step.node:
                 case BatchNorm():

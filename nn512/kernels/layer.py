@@ -36,7 +36,7 @@ class WeightField:
     @property
     def bytes(self) -> int:
         """Size of the array."""
-        return self.elements * {"float": 4}[self.element]
+        return self.elements * {"float": 4, "uint16_t": 2}[self.element]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,7 @@ class Context:
     """The surroundings of a layer while it is emitted.
 
     `force` maps names of layers to kernels they must use, and "" to one that all layers must use to which it applies.
+    `weights` is the narrowest format in which weights may be stored.
     """
 
     graph: Graph
@@ -92,6 +93,7 @@ class Context:
     library: Library
     machine: Machine = field(default_factory=Machine)
     force: Mapping[str, str] = field(default_factory=dict)
+    weights: str = "fp16"
 
     @property
     def prefix(self) -> str:
@@ -122,6 +124,7 @@ class LayerCode:
     fields: tuple[WeightField, ...] = ()
     packs: tuple[PackCall, ...] = ()
     edge_classes: tuple[str, ...] = ()
+    weights: str = "fp32"
 
     @property
     def weight_bytes(self) -> int:
@@ -143,14 +146,14 @@ class ConvKernel:
     scratch: bool = True
 
 
-def declare_tensor(place: Place, *, written: bool, flat: bool = False) -> str:
-    """Declaration of the local pointer to a tensor in the arena: blocks of [height][width][16] or [pixels][16]."""
+def declare_tensor(writer: Writer, place: Place, *, written: bool, flat: bool = False) -> None:
+    """Write the local pointer to a tensor in the arena: blocks of [height][width][16] or [pixels][16]."""
     shape = place.shape
     extents = f"[{names.product(shape.height, shape.width)}][16]" if flat else f"[{shape.height}][{shape.width}][16]"
     qualifier = "" if written else "const "
-    return (
-        f"{qualifier}float (*restrict {names.local(place.name)}){extents} = "
-        f"({qualifier}void *)(engine->arena + {names.offset(place.name)});"
+    writer.assign(
+        f"{qualifier}float (*restrict {names.local(place.name)}){extents}",
+        f"({qualifier}void *)(engine->arena + {names.offset(place.name)})",
     )
 
 

@@ -1,4 +1,4 @@
-"""The C that packs parameters when a net is created: two shared routines, in double, rounded once."""
+"""The C that packs parameters when a net is created: shared routines, in double, rounded once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nn512.cgen import names
 from nn512.graph.nodes import BatchNorm, Conv
 from nn512.kernels.layer import PackCall, WeightField
+from nn512.kernels.packing_full import PACK_FULL
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 COMMON = """
@@ -16,6 +17,8 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
 
 #define NORM(name, epsilon) \\
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
+#define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
+#define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
 
 /* What the batch norms of a list do to one channel, one after another: value * scale + shift. */
 typedef struct { double scale, shift; } Affine;
@@ -49,12 +52,16 @@ typedef struct {
     const float *weights, *biases;
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, taps; /* inputs of one group */
-    ptrdiff_t groupOutputs;
     ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
     ptrdiff_t lanes;           /* input lanes of a block: 16, or fewer in small groups */
     const ptrdiff_t *segments; /* of the input channels */
     const Norm *before, *after;
+    ptrdiff_t groupOutputs; /* where there is something before */
 } ConvPack;
+
+#define CONV(name) \\
+    .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \\
+    .packedBiases = net->name##Biases
 
 static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const ConvPack *p = context;
@@ -67,7 +74,8 @@ static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
         const Affine after = compose(p->after, k);
         double bias = p->biases[k];
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
-            const Affine before = compose(p->before, k / p->groupOutputs * p->inputs + c);
+            const ptrdiff_t source = p->before == NULL ? 0 : k / p->groupOutputs * p->inputs + c;
+            const Affine before = compose(p->before, source);
             const ptrdiff_t place = position(p->segments, c), block0 = place / p->lanes, lane = place % p->lanes;
             for (ptrdiff_t t = 0; t < p->taps; t++) {
                 const double weight = p->weights[(k * p->inputs + c) * p->taps + t];
@@ -100,7 +108,7 @@ static void pack_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
 }
 """
 
-ROUTINES = {"pack_conv": PACK_CONV, "pack_norm": PACK_NORM}
+ROUTINES = {"pack_conv": PACK_CONV, "pack_norm": PACK_NORM, "pack_full": PACK_FULL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +160,19 @@ class ConvWeights:
         """The call that packs them."""
         node = self.node
         arguments = [
-            f".weights = params->{self.name}Weights",
-            f".biases = params->{self.name}Biases",
-            f".packed = net->{self.name}Weights",
-            f".packedBiases = net->{self.name}Biases",
+            f"CONV({self.name})",
             f".outputs = {node.to_channels}",
             f".inputs = {self.inputs}",
             f".taps = {names.product(node.filter_h, node.filter_w)}",
-            f".groupOutputs = {node.to_channels // node.groups}",
             f".panel = {self.panel}",
             f".lanes = {self.lanes}",
-            f".segments = {_segments(self.layout)}",
+            f".segments = {segments_of(self.layout)}",
         ]
         if self.normalized:
-            arguments.append(f".before = {_norms(self.normalized)}")
+            arguments.append(f".groupOutputs = {node.to_channels // node.groups}")
+            arguments.append(f".before = {norms_of(self.normalized)}")
         if self.folded:
-            arguments.append(f".after = {_norms(self.folded)}")
+            arguments.append(f".after = {norms_of(self.folded)}")
         return PackCall("pack_conv", "ConvPack", tuple(arguments), self.blocks)
 
 
@@ -183,20 +188,22 @@ def norm_fields(node: BatchNorm, layout: Layout) -> tuple[WeightField, ...]:
 def pack_norm(node: BatchNorm, layout: Layout) -> PackCall:
     """The call that packs a batch norm that is computed on its own."""
     arguments = (
-        f".norms = {_norms((node,))}",
+        f".norms = {norms_of((node,))}",
         f".scales = net->{node.to_tensor}Scales",
         f".shifts = net->{node.to_tensor}Shifts",
         f".channels = {layout.channels}",
-        f".segments = {_segments(layout)}",
+        f".segments = {segments_of(layout)}",
     )
     return PackCall("pack_norm", "NormPack", arguments, 1)
 
 
-def _segments(layout: Layout) -> str:
+def segments_of(layout: Layout) -> str:
+    """The segments of a layout as a C array; one is enough where it is regular."""
     segments = (layout.channels,) if layout.regular else layout.segments
-    return f"(const ptrdiff_t[]){{{', '.join(map(str, segments))}}}"
+    return f"SEGMENTS({', '.join(map(str, segments))})"
 
 
-def _norms(nodes: Sequence[BatchNorm]) -> str:
+def norms_of(nodes: Sequence[BatchNorm]) -> str:
+    """Batch norms as a C array of Norm, closed by an empty one."""
     listed = ", ".join(f"NORM({node.to_tensor}, {node.epsilon!r})" for node in nodes)
-    return f"(const Norm[]){{{listed}, {{0}}}}"
+    return f"NORMS({listed})"

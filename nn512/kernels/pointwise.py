@@ -7,11 +7,12 @@ Arithmetic is that of the direct kernel's tile routines.
 
 from __future__ import annotations
 
+import contextlib
+
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_geometry import PixelTile
 from nn512.kernels.conv_tile import TileRoutine
-from nn512.kernels.convolution import Branch, ConvLayer, is_pointwise, padded_macs, tensor_bytes
+from nn512.kernels.convolution import ConvLayer, is_pointwise, padded_macs, tensor_bytes
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, ConvKernel, LayerCode, Part, begin_step, declare_tensor, step_signature
 from nn512.passes.program import ConvOp
@@ -67,23 +68,18 @@ class _PointwiseLayer(ConvLayer):
             begin_step(writer, prefix)
             writer.line(f"const {prefix}Net *net = engine->net;")
             for name in self.tensors_read():
-                writer.line(declare_tensor(self.context.places[name], written=False, flat=True))
+                declare_tensor(writer, self.context.places[name], written=False, flat=True)
             for branch in self.branches:
-                writer.line(declare_tensor(branch.result, written=True, flat=True))
+                declare_tensor(writer, branch.result, written=True, flat=True)
             with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
                 if self.prologue.steps:
                     extents = f"[{len(self.source.layout.blocks)}][{widest}][16]"
                     writer.line(f"float input{extents} __attribute__((aligned(64)));")
                 if widest == narrowest:
                     writer.line(f"const ptrdiff_t x = tile * {widest};")
-                    self._write_tile_calls(writer, self.tiles[0], prologues[widest], functions)
-                    return
-                writer.line(f"const ptrdiff_t x = tile * {narrowest} + (tile < {wide} ? tile : {wide});")
-                with writer.block(f"if (tile < {wide})", closing="} else {"):
-                    self._write_tile_calls(writer, self.tiles[0], prologues[widest], functions)
-                with writer.indented():
-                    self._write_tile_calls(writer, self.tiles[-1], prologues[narrowest], functions)
-                writer.line("}")
+                else:
+                    writer.line(f"const ptrdiff_t x = tile * {narrowest} + (tile < {wide} ? tile : {wide});")
+                self._write_tile_calls(writer, wide, prologues, functions)
 
     def _write_prologue(self, writer: Writer, size: int) -> str:
         """Write this layer's instance of the prologue for a tile of `size` pixels; gives its name."""
@@ -104,26 +100,30 @@ class _PointwiseLayer(ConvLayer):
         return name
 
     def _write_tile_calls(
-        self, writer: Writer, tile: PixelTile, prologue: str, functions: dict[TileRoutine, str]
+        self, writer: Writer, wide: int, prologues: dict[int, str], functions: dict[TileRoutine, str]
     ) -> None:
+        """Write the calls for one tile: the first `wide` tiles are a pixel wider than the others."""
+
+        def either(first: str, second: str) -> str:
+            return first if first == second else f"(tile < {wide} ? {first} : {second})"
+
         base = f"{names.local(self.source.name)}[0][x]"
-        if prologue:
-            arguments = [base, "input[0][0]", *self.prologue.arguments("0", "[x]")]
-            writer.statement(prologue, arguments, ";")
+        widest, narrowest = self.tiles[0], self.tiles[-1]
+        if self.prologue.steps:
+            function = either(prologues[widest.size], prologues[narrowest.size])
+            writer.statement(function, [base, "input[0][0]", *self.prologue.arguments("0", "[x]")], ";")
             base = "input[0][0]"
         for branch in self.branches:
             for panels in branch.panels:
-                function = functions[self.routine(branch, panels, tile)]
-                if panels.count == 1:
-                    self._write_call(writer, branch, function, base, str(panels.first_block))
-                    continue
-                end = panels.first_block + panels.count * panels.width
-                loop = f"for (ptrdiff_t block = {panels.first_block}; block < {end}; block += {panels.width})"
-                with writer.block(loop):
-                    self._write_call(writer, branch, function, base, "block")
-
-    def _write_call(self, writer: Writer, branch: Branch, function: str, base: str, block: str) -> None:
-        writer.statement(function, self.call_arguments(branch, base, block, "[x]"), ";")
+                tiles = (functions[self.routine(branch, panels, tile)] for tile in (widest, narrowest))
+                block = str(panels.first_block)
+                loop: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+                if panels.count > 1:
+                    end = panels.first_block + panels.count * panels.width
+                    loop = writer.loop(f"for (ptrdiff_t block = {block}; block < {end}; block += {panels.width})")
+                    block = "block"
+                with loop:
+                    writer.statement(either(*tiles), self.call_arguments(branch, base, block, "[x]"), ";")
 
 
 def _prologue_text(name: str, chain: Chain, size: int, stride: int) -> str:

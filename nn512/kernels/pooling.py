@@ -33,8 +33,8 @@ def emit(op: PoolOp, context: Context) -> LayerCode:
         if both.normalizes:
             writer.line(f"const {context.prefix}Net *net = engine->net;")
         for name in dict.fromkeys((source.name, *after.operands)):
-            writer.line(declare_tensor(context.places[name], written=False))
-        writer.line(declare_tensor(result, written=True))
+            declare_tensor(writer, context.places[name], written=False)
+        declare_tensor(writer, result, written=True)
         with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
             writer.line(f"const ptrdiff_t block = item{f' / {rows}' if rows > 1 else ''};")
             y = "y" if rows > 1 else "0"

@@ -68,8 +68,8 @@ def emit(op: SoftmaxOp, context: Context) -> LayerCode:
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):
         begin_step(writer, context.prefix)
-        writer.line(declare_tensor(source, written=False, flat=True))
-        writer.line(declare_tensor(result, written=True, flat=True))
+        declare_tensor(writer, source, written=False, flat=True)
+        declare_tensor(writer, result, written=True, flat=True)
         extent = str(blocks[-1].channels)
         if table:
             writer.comment("channels in each block")
