@@ -97,13 +97,19 @@ def edge_variants(node: Conv, source: Shape, result: Shape) -> int | None:
     return len({(tile.size, tile.runs) for tile in tiles})
 
 
-def repeats(tiles: Sequence[PixelTile]) -> list[tuple[int, PixelTile, int]]:
-    """Runs of neighbouring tiles that are computed alike: start, tile, count."""
-    result: list[tuple[int, PixelTile, int]] = []
+class Repeat(NamedTuple):
+    """Neighbouring tiles that are computed alike: the first of them, and how many."""
+
+    tile: PixelTile
+    count: int
+
+
+def repeats(tiles: Sequence[PixelTile]) -> tuple[Repeat, ...]:
+    """Runs of neighbouring tiles that are computed alike."""
+    result: list[Repeat] = []
     for tile in tiles:
-        if result and (result[-1][1].size, result[-1][1].runs) == (tile.size, tile.runs):
-            start, first, count = result[-1]
-            result[-1] = (start, first, count + 1)
+        if result and (result[-1].tile.size, result[-1].tile.runs) == (tile.size, tile.runs):
+            result[-1] = Repeat(result[-1].tile, result[-1].count + 1)
         else:
-            result.append((tile.start, tile, 1))
-    return result
+            result.append(Repeat(tile, 1))
+    return tuple(result)

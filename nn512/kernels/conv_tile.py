@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 from typing import assert_never
 
 from nn512.cgen import names
@@ -29,18 +30,26 @@ MASKED = (Channels.GROUPS, Channels.SCATTERED_GROUPS)
 
 @dataclass(frozen=True, slots=True)
 class TileRoutine:
-    """What the text of a tile routine depends on; layers that agree in it share the text."""
+    """What the text of a tile routine depends on; layers that agree in it share the text.
+
+    A tile is `pixels` neighbouring pixels of one row, or of each of `rows` rows that it spans from end to end. For one
+    row the caller says which filter rows are inside the picture (if `clipped`); for several, `row_runs` does.
+    """
 
     blocks: int
+    rows: int
     pixels: int
     filter_h: int
     filter_w: int
     stride_w: int
     dilation_w: int
-    clipped: bool  # filter rows can fall on padding, or there are several
+    clipped: bool
+    padded: bool  # x + at, where filter row and column 0 would be, may lie outside the picture
+    row_runs: tuple[Run, ...]
     runs: tuple[Run, ...]
     channels: Channels
     chain: Chain
+    fetches: bool  # the weights that are needed next
 
     @property
     def whole(self) -> bool:
@@ -55,12 +64,22 @@ class TileRoutine:
         return "both" if left and right else "left" if left else "right" if right else "" if self.whole else "part"
 
     @property
+    def row_edge(self) -> str:
+        """Which rows of the tile see padding, as part of a name."""
+        above = any(run.low > 0 for run in self.row_runs)
+        below = any(run.high < self.rows for run in self.row_runs)
+        return "ends" if above and below else "top" if above else "bottom" if below else ""
+
+    @property
     def hint(self) -> str:
         """Name of the routine, unless another has it."""
         stride = f"s{self.stride_w}" if self.stride_w > 1 else ""
         dilation = f"d{self.dilation_w}" if self.dilation_w > 1 else ""
-        words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}x{self.pixels}"]
+        rows = f"x{self.rows}" if self.rows > 1 else ""
+        words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}{rows}x{self.pixels}"]
         words += [self.edge] if self.edge else []
+        words += [edge for edge in (self.row_edge,) if edge]
+        words += ["ahead"] if self.fetches else []
         words += [self.channels.value] if self.channels is not Channels.FULL else []
         return "_".join(words) + self.chain.suffix
 
@@ -72,15 +91,21 @@ class TileRoutine:
             "const float *restrict bias",
             "float *restrict out",
             *self.chain.parameters(),
-            *(["ptrdiff_t top", "ptrdiff_t bottom"] if self.clipped else []),
-            *(["ptrdiff_t k"] if self.channels in MASKED else []),
+            *(f"ptrdiff_t {name}" for name in self.varying()),
+        ]
+
+    def varying(self) -> list[str]:
+        """Names of the parameters, besides pointers, that change from call to call."""
+        return [
+            *(["at"] if self.padded else []),
+            *(["top", "bottom"] if self.clipped else []),
+            *(["k"] if self.channels in MASKED else []),
+            *(["ahead"] if self.fetches else []),
         ]
 
     def forwarded(self) -> list[str]:
         """The names of `parameters`, to hand them on."""
-        taps = ["top", "bottom"] if self.clipped else []
-        masked = ["k"] if self.channels in MASKED else []
-        return ["x", "w", "bias", "out", *self.chain.forwarded(), *taps, *masked]
+        return ["x", "w", "bias", "out", *self.chain.forwarded(), *self.varying()]
 
     def constants(self) -> list[str]:
         """Declarations of the parameters that are constants of the layer."""
@@ -95,8 +120,15 @@ class TileRoutine:
                 extent = ["ptrdiff_t groups", "ptrdiff_t inputs", "ptrdiff_t outputs", "const int (*at)[2]"]
             case _:
                 assert_never(self.channels)
-        rows = ["ptrdiff_t row"] if self.clipped else []
-        return [*extent, "ptrdiff_t plane", *rows, *(["ptrdiff_t outPlane"] if self.blocks > 1 else [])]
+        rows = ["row"] if self.steps_rows else []
+        down = ["down"] if self.rows > 1 else []
+        out = ["outPlane"] if self.blocks > 1 else []
+        return [*extent, *(f"ptrdiff_t {name}" for name in ("plane", *rows, *down, *out))]
+
+    @property
+    def steps_rows(self) -> bool:
+        """Whether the routine goes from filter row to filter row."""
+        return self.clipped or self.filter_h > 1
 
     def write(self, name: str) -> str:
         """Text of the routine."""
@@ -109,18 +141,23 @@ class TileRoutine:
         return writer.text()
 
     def _description(self) -> str:
-        what = f"{self.blocks} block{'s' if self.blocks > 1 else ''} of 16 outputs at {self.pixels} neighbouring pixels"
+        where = f"{self.rows} rows of {self.pixels} pixels" if self.rows > 1 else f"{self.pixels} neighbouring pixels"
+        what = f"{self.blocks} block{'s' if self.blocks > 1 else ''} of 16 outputs at {where}"
         text = f"{what}: out[o][p] = bias[o] + sum over input channels and taps of w[o] * x[p]"
         if self.channels in MASKED:
             text += "; the lanes of a group (outputs k to k+15 belong to several) see only its input channels"
-        if not self.whole:
-            text += "; filter columns leave out pixels for which they fall on padding"
+        if not self.whole or self.row_edge:
+            text += "; taps leave out pixels for which they fall on padding"
+        if self.padded:
+            text += "; filter row 0 and column 0 are at x + at for the first pixel"
         if self.clipped:
-            text += "; filter rows top to bottom-1 are inside the picture, x is where row 0 would be"
+            text += "; filter rows top to bottom-1 are inside the picture"
+        if self.fetches:
+            text += "; weights further ahead are fetched meanwhile"
         return f"{text}."
 
     def _write_body(self, writer: Writer) -> None:
-        blocks, pixels = self.blocks, self.pixels
+        blocks, pixels = self.blocks, self.rows * self.pixels
         writer.line(f"__m512 acc[{blocks}][{pixels}];")
         self._each(writer, ["acc[o][p] = _mm512_loadu_ps(bias + o * 16);"])
         if self.channels in MASKED:
@@ -135,7 +172,7 @@ class TileRoutine:
 
     def _each(self, writer: Writer, statements: list[str]) -> None:
         """Write statements for every accumulator."""
-        inner = f"UNROLL for (int p = 0; p < {self.pixels}; p++)"
+        inner = f"UNROLL for (int p = 0; p < {self.rows * self.pixels}; p++)"
         writer.line(f"UNROLL for (int o = 0; o < {self.blocks}; o++)")
         with writer.indented():
             if len(statements) == 1:
@@ -153,12 +190,14 @@ class TileRoutine:
                 count = "counts[c / 16]" if self.channels is Channels.TABLE else "channels - c < 16 ? channels - c : 16"
                 writer.line(f"const ptrdiff_t lanes = {count};")
                 bound = "lanes"
-            for row, tap, run, column in self._each_tap(writer, "x", "w", str(16 * 16 * self.blocks)):
-                writer.line(f"const float *pixel = {row}{_plus(column, self.dilation_w * 16)};")
-                writer.line(f"const float *tap = {tap};")
+            for tap in self._each_tap(writer, "x", "w", str(16 * 16 * self.blocks)):
+                writer.line(f"const float *pixel = {tap.pixel};")
+                writer.line(f"const float *tap = {tap.weights};")
                 step_lane = f"lane++, pixel++, tap += {16 * self.blocks}"
                 with writer.block(f"for (ptrdiff_t lane = 0; lane < {bound}; {step_lane})"):
-                    self._write_multiply(writer, run)
+                    if self.fetches:
+                        writer.line("_mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);")
+                    self._write_multiply(writer, tap)
 
     def _write_groups(self, writer: Writer) -> None:
         taps = names.product(self.filter_h, self.filter_w)
@@ -176,43 +215,99 @@ class TileRoutine:
                     place = "at[channel][0] * plane + at[channel][1]"
                 writer.line(f"const float *source = x + {place};")
                 writer.line(f"const float *weights = w + (c / lanes * lanes * {taps} + c % lanes) * 16;")
-                for row, tap, run, column in self._each_tap(writer, "source", "weights", "lanes * 16"):
-                    writer.line(f"const float *pixel = {row}{_plus(column, self.dilation_w * 16)};")
-                    writer.line(f"const float *tap = {tap};")
-                    self._write_multiply(writer, run)
+                for tap in self._each_tap(writer, "source", "weights", "lanes * 16"):
+                    writer.line(f"const float *pixel = {tap.pixel};")
+                    writer.line(f"const float *tap = {tap.weights};")
+                    self._write_multiply(writer, tap)
 
-    def _each_tap(self, writer: Writer, row: str, tap: str, size: str) -> Iterator[tuple[str, str, Run, str]]:
-        """Write the loops over filter rows and columns; gives (row pointer, tap pointer, run, column) inside each."""
-        rows: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-        if self.clipped:
-            rows = writer.block("for (ptrdiff_t i = top; i < bottom; i++)")
-            row, tap = f"{row} + i * row", f"{tap} + i * {_times(self.filter_w, size)}"
-        with rows:
-            for run in self.runs:
-                if run.last - run.first > 1:
-                    with writer.block(f"for (ptrdiff_t j = {run.first}; j < {run.last}; j++)"):
-                        yield row, f"{tap} + j * {size}", run, "j"
-                else:
-                    with writer.block():
-                        constant = f" + {_times(run.first, size)}" if run.first else ""
-                        yield row, tap + constant, run, str(run.first)
+    def _each_tap(self, writer: Writer, pixel: str, weights: str, size: str) -> Iterator[_Tap]:
+        """Write the loops over filter rows and columns; gives what is inside each. `size`: floats of a tap's weights."""
+        row_runs = self.row_runs
+        if not self.steps_rows:
+            row_runs = (Run(0, 1, 0, self.rows),)
+        elif self.clipped:
+            row_runs = (Run(0, 0, 0, 1),)
+        for row_run in row_runs:
+            if self.clipped:
+                rows, i = writer.block("for (ptrdiff_t i = top; i < bottom; i++)"), "i"
+            elif row_run.last - row_run.first > 1:
+                loop = f"for (ptrdiff_t i = {row_run.first}; i < {row_run.last}; i++)"
+                rows, i = writer.block(loop), "i"
+            else:
+                rows, i = contextlib.nullcontext(), str(row_run.first)
+            with rows:
+                for run in self.runs:
+                    if run.last - run.first > 1:
+                        columns, j = writer.block(f"for (ptrdiff_t j = {run.first}; j < {run.last}; j++)"), "j"
+                    else:
+                        columns, j = writer.block(), str(run.first)
+                    with columns:
+                        offset = [
+                            "at" if self.padded else "",
+                            _term(i, "row"),
+                            _term(str(row_run.low), "down"),
+                            _term(j, str(self.dilation_w * 16)),
+                            _term(str(run.low), str(self.stride_w * 16)),
+                        ]
+                        place = [_term(i, _times(self.filter_w, size)), _term(j, size)]
+                        yield _Tap(_sum(pixel, offset), _sum(weights, place), row_run, run)
 
-    def _write_multiply(self, writer: Writer, run: Run) -> None:
+    def _write_multiply(self, writer: Writer, tap: _Tap) -> None:
         for o in range(self.blocks):
             writer.line(f"const __m512 w{o} = _mm512_loadu_ps(tap{f' + {16 * o}' if o else ''});")
-        with writer.block(f"UNROLL for (int p = {run.low}; p < {run.high}; p++)"):
-            writer.line(f"const __m512 xp = _mm512_set1_ps(pixel[p * {16 * self.stride_w}]);")
+        run, row_run = tap.run, tap.row_run
+        loops = [f"UNROLL for (int p = {run.low}; p < {run.high}; p++)"]
+        step = 16 * self.stride_w
+        pixel, element = _sum("", [_term(_less("p", run.low), str(step))]), "p"
+        if self.rows > 1:
+            loops.insert(0, f"UNROLL for (int r = {row_run.low}; r < {row_run.high}; r++)")
+            pixel = f"{_less('r', row_run.low)} * down + {pixel}"
+            element = f"r * {self.pixels} + p"
+        with contextlib.ExitStack() as stack:
+            for opening in loops[:-1]:
+                stack.enter_context(writer.loop(opening))
+            stack.enter_context(writer.block(loops[-1]))
+            writer.line(f"const __m512 xp = _mm512_set1_ps(pixel[{pixel}]);")
             for o in range(self.blocks):
+                acc = f"acc[{o}][{element}]"
                 if self.channels in MASKED:
-                    writer.line(f"acc[{o}][p] = _mm512_mask3_fmadd_ps(w{o}, xp, acc[{o}][p], mask);")
+                    writer.line(f"{acc} = _mm512_mask3_fmadd_ps(w{o}, xp, {acc}, mask);")
                 else:
-                    writer.line(f"acc[{o}][p] = _mm512_fmadd_ps(w{o}, xp, acc[{o}][p]);")
+                    writer.line(f"{acc} = _mm512_fmadd_ps(w{o}, xp, {acc});")
 
 
-def _plus(index: str, factor: int) -> str:
-    if index.isdigit():
-        return f" + {int(index) * factor}" if int(index) else ""
-    return f" + {index} * {factor}"
+class _Tap(NamedTuple):
+    """Inside the loops over taps: where the first pixel and the weights are, and which pixels take part."""
+
+    pixel: str
+    weights: str
+    row_run: Run
+    run: Run
+
+
+def _term(index: str, factor: str) -> str:
+    """`index * factor`, as short as it can be written; nothing for 0."""
+    if index == "0":
+        return ""
+    if index.isdigit() and factor.isdigit():
+        return str(int(index) * int(factor))
+    return factor if index == "1" else index if factor == "1" else f"{index} * {factor}"
+
+
+def _sum(base: str, terms: Sequence[str]) -> str:
+    """`base + (terms)`: the offset is summed before it meets the pointer, which must not leave its array."""
+    present = [term for term in terms if term]
+    constant = sum(int(term) for term in present if term.isdigit())
+    kept = [term for term in present if not term.isdigit()] + ([str(constant)] if constant else [])
+    if not base:
+        return " + ".join(kept) or "0"
+    if not kept:
+        return base
+    return f"{base} + {kept[0]}" if len(kept) == 1 else f"{base} + ({' + '.join(kept)})"
+
+
+def _less(index: str, low: int) -> str:
+    return f"({index} - {low})" if low else index
 
 
 def _times(count: int, size: str) -> str:

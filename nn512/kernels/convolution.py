@@ -10,12 +10,14 @@ of whole blocks share output blocks; their lanes are masked.
 from __future__ import annotations
 
 import contextlib
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles, repeats
+from nn512.kernels.conv_geometry import TILE_PIXELS, Axis, PixelTile, Repeat, Run, axes, pixel_tiles, repeats
 from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
@@ -26,6 +28,12 @@ from nn512.plan.cost import Work
 from nn512.plan.layout import Layout, blocks_of
 
 PANEL_BLOCKS = 2
+
+# More kinds of row tiles than this (wide padding) are not worth their code: then every row is a tile.
+MOST_ROW_GROUPS = 4
+
+# A panel that meets no more tiles than this comes from memory, not from a cache.
+FEW_TILES = 8
 
 
 def emit(op: ConvOp, context: Context, *, panel_blocks: int = PANEL_BLOCKS) -> LayerCode:
@@ -126,10 +134,13 @@ class ConvLayer:
         result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, result.shape, padded=op.padded)
         self.flat = result.shape.height > self.rows.out  # the picture as one row
-        self.clipped = self.rows.taps > 1 or self.rows.padding > 0
+        self.padded = self.rows.padding > 0 or self.columns.padding > 0
         self.tiles = pixel_tiles(self.columns, TILE_PIXELS)
         self.inputs = self.source.shape.channels // self.node.groups
         self.channels = self._channels()
+        self.row_groups = self._row_groups()
+        self.clipped = self.row_groups[0].tile.size == 1 and self.rows.padding > 0
+        self.fetches = self.channels in (Channels.FULL, Channels.TAIL) and self.fetches_weights()
         self.branches = tuple(self._branch(branch) for branch in op.branches)
 
     def _channels(self) -> Channels:
@@ -140,6 +151,26 @@ class ConvLayer:
         if not regular:
             return Channels.TABLE
         return Channels.TAIL if self.inputs % 16 else Channels.FULL
+
+    def _row_groups(self) -> tuple[Repeat, ...]:
+        """Rows that are computed together: several where the picture is narrow, so that the registers fill."""
+        limit = 1
+        if len(self.tiles) == 1 and self.channels not in MASKED:
+            limit = min(self.rows.out, TILE_PIXELS // self.tiles[0].size)
+        if limit > 1:
+            groups = repeats(pixel_tiles(self.rows, limit))
+            if len(groups) <= MOST_ROW_GROUPS and all(group.tile.runs for group in groups):
+                return groups
+        return (Repeat(PixelTile(0, 1, ()), self.rows.out),)
+
+    @property
+    def row_tiles(self) -> int:
+        """Number of tiles from the first row to the last."""
+        return sum(group.count for group in self.row_groups)
+
+    def fetches_weights(self) -> bool:
+        """Whether a panel's weights are used so few times that fetching the next ones ahead pays."""
+        return 1 < len(self.tiles) * self.row_tiles <= FEW_TILES
 
     def _branch(self, branch: ConvBranch) -> Branch:
         panels = self._panels(branch)
@@ -172,21 +203,28 @@ class ConvLayer:
     @property
     def items(self) -> int:
         """Units of work: rows of panels."""
-        return sum(panels.count for branch in self.branches for panels in branch.panels) * self.rows.out
+        return sum(panels.count for branch in self.branches for panels in branch.panels) * self.row_tiles
 
-    def routine(self, branch: Branch, panels: Panels, tile: PixelTile) -> TileRoutine:
+    def routine(self, branch: Branch, panels: Panels, tile: PixelTile, row_tile: PixelTile) -> TileRoutine:
         """The tile routine for a tile of a panel."""
+        runs = row_tile.runs
+        if row_tile.size == 1 and not self.clipped:
+            runs = (Run(0, self.rows.taps, 0, 1),)
         return TileRoutine(
             blocks=panels.width,
+            rows=row_tile.size,
             pixels=tile.size,
             filter_h=self.rows.taps,
             filter_w=self.columns.taps,
             stride_w=self.columns.stride,
             dilation_w=self.columns.dilation,
             clipped=self.clipped,
+            padded=self.padded,
+            row_runs=() if self.clipped else runs,
             runs=tile.runs,
             channels=self.channels,
             chain=branch.chain.neutral,
+            fetches=self.fetches,
         )
 
     def emit(self) -> LayerCode:
@@ -194,8 +232,8 @@ class ConvLayer:
         functions: dict[TileRoutine, str] = {}
         for branch in self.branches:
             for panels in branch.panels:
-                for tile in self.tiles:
-                    routine = self.routine(branch, panels, tile)
+                for tile, group in itertools.product(self.tiles, self.row_groups):
+                    routine = self.routine(branch, panels, tile, group.tile)
                     if routine not in functions:
                         functions[routine] = self._write_tile(writer, branch, routine, len(functions))
         self.write_steps(writer, functions)
@@ -276,8 +314,14 @@ class ConvLayer:
     def _edge_classes(self) -> set[str]:
         kernel = self.kernel_name()
         all_panels = [(branch, panels) for branch in self.branches for panels in branch.panels]
-        classes = {f"{kernel} tile {p.width}x{t.size}" for _, p in all_panels for t in self.tiles}
-        classes |= {f"{kernel} columns {self.routine(*all_panels[0], t).edge or 'inside'}" for t in self.tiles}
+        rows = sorted({group.tile.size for group in self.row_groups})
+        classes = {
+            f"{kernel} tile {p.width}x{f'{r}x' if r > 1 else ''}{t.size}"
+            for _, p in all_panels
+            for t in self.tiles
+            for r in rows
+        }
+        classes |= {f"{kernel} columns {self.routine(*all_panels[0], t, self.row_groups[0].tile).edge or 'inside'}" for t in self.tiles}
         if self.rows.padding:
             classes.add(f"{kernel} rows clipped")
         classes.add(f"{kernel} input {self.channels.value} {self.inputs % 16}")
@@ -317,7 +361,10 @@ class ConvLayer:
                 extent = [str(self.node.groups), str(self.inputs), str(outputs), "at"]
             case _:
                 assert_never(self.channels)
-        row = [names.product(self.rows.dilation, self.source.shape.width, 16)] if self.clipped else []
+        width = self.source.shape.width
+        row = [names.product(self.rows.dilation, width, 16)] if routine.steps_rows else []
+        if routine.rows > 1:
+            row.append(names.product(self.rows.stride, width, 16))
         out_plane = names.product(branch.result.shape.height, branch.result.shape.width, 16)
         return [*extent, self.plane, *row, *([out_plane] if routine.blocks > 1 else [])]
 
@@ -325,7 +372,7 @@ class ConvLayer:
         self, writer: Writer, branch: Branch, panels: Panels, begin: int, functions: dict[TileRoutine, str]
     ) -> int:
         """Write the loop over the items of some panels; `begin` is the first one's number. Returns the end."""
-        rows = self.rows.out
+        rows = self.row_tiles
         end = begin + panels.count * rows
         start = f"first < {begin} ? {begin} : first" if begin else "first"
         stop = f"item < last && item < {end}" if end < self.items else "item < last"
@@ -338,51 +385,101 @@ class ConvLayer:
                 writer.line(f"const ptrdiff_t block = {item}{f' / {rows}' if rows > 1 else ''}{width};")
                 block = "block"
             if rows > 1:
-                writer.line(f"const ptrdiff_t y = {item} % {rows};" if several else f"const ptrdiff_t y = {item.strip('()')};")
+                number = f"{item} % {rows}" if several else item.strip("()")
+                self._write_row(writer, number)
             if self.clipped:
                 _write_tap_bounds(writer, self.rows)
             self._write_calls(writer, branch, panels, block, functions)
         return end
 
+    def _write_row(self, writer: Writer, number: str) -> None:
+        """Write the first row of the row tile with this number."""
+        widest, narrowest = self.row_groups[0].tile.size, self.row_groups[-1].tile.size
+        if len(self.row_groups) == 1 and widest == 1:
+            writer.line(f"const ptrdiff_t y = {number};")
+            return
+        wide = sum(group.count for group in self.row_groups if group.tile.size == widest)
+        row = f"t * {narrowest}" if narrowest > 1 else "t"
+        if widest != narrowest:
+            row += f" + (t < {wide} ? t : {wide})"
+        writer.line(f"const ptrdiff_t t = {number}, y = {row};")
+
     def _write_calls(
         self, writer: Writer, branch: Branch, panels: Panels, block: str, functions: dict[TileRoutine, str]
     ) -> None:
-        row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"
-        base = self._source_row(block)
-        for start, tile, count in repeats(self.tiles):
-            function = functions[self.routine(branch, panels, tile)]
+        row = "" if self.flat else "[y]" if self.row_tiles > 1 else "[0]"
+        base, down = self._source(block), self._down()
+        start = 0
+        for tile, count in repeats(self.tiles):
+            function = self._either(functions[self.routine(branch, panels, tile, g.tile)] for g in self.row_groups)
             loop = f"for (ptrdiff_t x = {start}; x < {start + count * tile.size}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
                 column = "x" if count > 1 else str(start)
                 pixel = f"{row}[{column}]"
+                offset = add_terms(down, self._across(column))
                 arguments = [
-                    *self.call_arguments(branch, base + self._source_column(column), block, pixel),
+                    *self.call_arguments(branch, base if self.padded else add_terms(base, offset), block, pixel),
+                    *([offset] if self.padded else []),
                     *(["top", "bottom"] if self.clipped else []),
                     *([f"{block} * 16"] if self.channels in MASKED else []),
+                    *(self._ahead(branch, panels) if self.fetches else []),
                 ]
                 writer.statement(function, arguments, ";")
+            start += count * tile.size
 
-    def _source_row(self, block: str) -> str:
-        """Pointer to column 0 of the input row under filter row 0."""
+    def _either(self, functions: Iterable[str]) -> str:
+        """The function for row tile t, as an expression."""
+        chosen = list(functions)
+        result, end = chosen[-1], self.row_tiles
+        for group, function in zip(reversed(self.row_groups), reversed(chosen), strict=True):
+            if function != result.strip("()").split(" ")[-1] or end != self.row_tiles:
+                result = f"t < {end} ? {function} : {result}"
+            end -= group.count
+        return f"({result})" if " " in result else result
+
+    def _ahead(self, branch: Branch, panels: Panels) -> list[str]:
+        """Which weights a tile fetches: those of the next panel, one cache line of each input lane after another."""
+        size = panels.width * branch.weights.block_floats
+        lines = panels.width
+        tile = "t" if self.row_tiles > 1 and len(self.row_groups) > 1 or self.row_groups[0].tile.size > 1 else "y"
+        number = f"{tile} % {lines}" if self.row_tiles > 1 else "0"
+        return [f"{size} + {number} * 16" if lines > 1 and self.row_tiles > 1 else str(size)]
+
+    def _source(self, block: str) -> str:
+        """Pointer to the first pixel of the input."""
         blocks = "[0]"
         if self.node.groups > 1 and self.channels not in MASKED:
             blocks = f"[{block} / {self.node.to_channels // self.node.groups // 16} * {self.inputs // 16}]"
-        plane = f"{names.local(self.source.name)}{blocks}[0]" + ("" if self.flat else "[0]")
-        if self.clipped:
-            return f"{plane} + origin * {names.product(self.source.shape.width, 16)}"
-        if self.rows.out == 1:
-            return plane
-        row = f"y * {self.rows.stride}" if self.rows.stride > 1 else "y"
-        return f"{plane} + {row} * {names.product(self.source.shape.width, 16)}"
+        return f"{names.local(self.source.name)}{blocks}[0]" + ("" if self.flat else "[0]")
 
-    def _source_column(self, column: str) -> str:
+    def _down(self) -> str:
+        """Offset of the input row under filter row 0."""
+        axis, width = self.rows, names.product(self.source.shape.width, 16)
+        if self.clipped:
+            return f"origin * {width}"
+        if self.row_tiles == 1:
+            return _constant(-axis.padding * self.source.shape.width * 16)
+        row = f"y * {axis.stride}" if axis.stride > 1 else "y"
+        return f"({row} - {axis.padding}) * {width}" if axis.padding else f"{row} * {width}"
+
+    def _across(self, column: str) -> str:
         """Offset of the input column under filter column 0, for the output column given."""
         axis = self.columns
         if column.isdigit():
-            offset = (int(column) * axis.stride - axis.padding) * 16
-            return f" {'-' if offset < 0 else '+'} {abs(offset)}" if offset else ""
+            return _constant((int(column) * axis.stride - axis.padding) * 16)
         moved = f"x * {axis.stride}" if axis.stride > 1 else "x"
-        return f" + ({moved} - {axis.padding}) * 16" if axis.padding else f" + {moved} * 16"
+        return f"({moved} - {axis.padding}) * 16" if axis.padding else f"{moved} * 16"
+
+
+def _constant(value: int) -> str:
+    return str(value) if value else ""
+
+
+def add_terms(first: str, second: str) -> str:
+    """`first + second` where both may be missing and the second may be a negative number."""
+    if not (first and second):
+        return first or second or "0"
+    return f"{first} - {second[1:]}" if second.startswith("-") else f"{first} + {second}"
 
 
 def _write_tap_bounds(writer: Writer, axis: Axis) -> None:

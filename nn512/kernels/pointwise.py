@@ -45,7 +45,11 @@ class _PointwiseLayer(ConvLayer):
     """A layer whose items are tiles of pixels."""
 
     kernel = "pointwise"
+
     input_in_scratch = False
+
+    def fetches_weights(self) -> bool:
+        return False  # they stay in a cache
 
     def algorithm(self) -> str:
         return f"{super().algorithm()}, a tile of pixels at a time"
@@ -115,7 +119,7 @@ class _PointwiseLayer(ConvLayer):
             base = "input[0][0]"
         for branch in self.branches:
             for panels in branch.panels:
-                tiles = (functions[self.routine(branch, panels, tile)] for tile in (widest, narrowest))
+                tiles = (functions[self.routine(branch, panels, tile, self.row_groups[0].tile)] for tile in (widest, narrowest))
                 block = str(panels.first_block)
                 loop: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
                 if panels.count > 1:
