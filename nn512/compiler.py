@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from nn512.graph import parse
 from nn512.graph.graph import Graph, multiply_accumulates
 from nn512.graph.nodes import Input, Output
 from nn512.kernels import emit_layer
-from nn512.kernels.selection import choose_conv
 from nn512.kernels.layer import Context, LayerCode, Library, Place
+from nn512.kernels.selection import choose_conv
 from nn512.options import Options
-from nn512.passes.pipeline import optimize
-from nn512.passes.program import ConvOp, Op, nodes_of, tensors_read, tensors_written
+from nn512.passes.effects import effects
+from nn512.passes.pipeline import stages
+from nn512.passes.program import ConvOp, Op, Program, nodes_of, tensors_read, tensors_written
+from nn512.passes.roles import Role, occurrences, reason_of, roles_of, vanished
 from nn512.plan.cost import Machine
 from nn512.plan.planner import Plan, make_plan
 
@@ -64,7 +67,8 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     if isinstance(graph, str):
         graph = parse(graph)
     options = options or Options()
-    program = optimize(graph, options.without_passes)
+    programs = list(stages(graph, options.without_passes))
+    _, program = programs[-1]
     plan = make_plan(program)
     context = _context(plan, options)
     in_tiles = [
@@ -81,7 +85,7 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
         graph.config.prefix,
         write_header(graph),
         write_source(plan, layers, library),
-        _plan_data(plan, layers),
+        _plan_data(plan, layers) | _account(programs),
     )
 
 
@@ -118,6 +122,7 @@ def _graph_lines(op: Op, graph: Graph) -> list[int]:
 
 def _plan_data(plan: Plan, layers: list[Layer]) -> dict[str, Any]:
     graph = plan.program.graph
+    counts = occurrences(plan.program)
     return {
         "prefix": graph.config.prefix,
         "layers": [
@@ -129,6 +134,8 @@ def _plan_data(plan: Plan, layers: list[Layer]) -> dict[str, Any]:
                 "writes": list(tensors_written(op)),
                 "covers": [getattr(n, "to_tensor", None) or n.from_tensor for n in nodes_of(op)],  # type: ignore[union-attr]
                 "lines": _graph_lines(op, graph),
+                "nodes": [_node_data(role, graph) for role in roles_of(op, counts)],
+                "reason": reason_of(op),
                 "mmac": round(layer.mmac, 6),
                 "weight_bytes": layer.code.weight_bytes,
                 "weights": layer.code.weights,
@@ -153,3 +160,19 @@ def _plan_data(plan: Plan, layers: list[Layer]) -> dict[str, Any]:
         "arena_bytes": plan.arena.size * 64,
         "arena_lower_bound_bytes": plan.arena.lower_bound * 64,
     }
+
+
+def _account(programs: Sequence[tuple[str, Program]]) -> dict[str, Any]:
+    """What the passes did, and where nodes went that no layer covers."""
+    graph = programs[-1][1].graph
+    return {
+        "passes": [
+            {"name": e.name, "operations_before": e.before, "operations_after": e.after, "did": e.text}
+            for e in effects(programs)
+        ],
+        "dropped_nodes": [_node_data(role, graph) for role in vanished(programs)],
+    }
+
+
+def _node_data(role: Role, graph: Graph) -> dict[str, Any]:
+    return {"node": describe(role.node), "line": graph.line_of(role.node), "why": role.why}

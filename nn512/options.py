@@ -9,6 +9,8 @@ from typing import Any
 from nn512.errors import UsageError
 from nn512.passes.pipeline import PASSES
 
+WEIGHT_FORMATS = ("fp16", "fp32")
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -16,15 +18,19 @@ class Options:
 
     `without_passes` names passes that do not run, in alphabetical order. `force` has pairs of a layer's name and the
     kernel it must use; an empty name stands for every layer to which the kernel applies.
+    `weights` is the narrowest format in which weights may be stored: "fp16" where that saves time, or "fp32".
     """
 
     without_passes: tuple[str, ...] = ()
     force: tuple[tuple[str, str], ...] = ()
+    weights: str = "fp16"
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.without_passes) - set(PASSES))
         if unknown:
             raise UsageError(f"there is no pass {unknown[0]!r}; there are {', '.join(PASSES)}")
+        if self.weights not in WEIGHT_FORMATS:
+            raise UsageError(f"weights are stored as {' or '.join(WEIGHT_FORMATS)}, not as {self.weights!r}")
         object.__setattr__(self, "without_passes", tuple(sorted(set(self.without_passes))))
 
     def to_dict(self) -> dict[str, Any]:

@@ -14,6 +14,6 @@ judges.
 
 from reference.exact import exactness
 from reference.interpreter import Result, run
-from reference.rounding import Rounding
+from reference.rounding import HALF_WEIGHTS, Rounding
 
-__all__ = ["Result", "Rounding", "exactness", "run"]
+__all__ = ["HALF_WEIGHTS", "Result", "Rounding", "exactness", "run"]

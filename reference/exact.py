@@ -9,7 +9,7 @@ intermediates (Winograd) need a smaller limit.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import numpy as np
@@ -32,6 +32,7 @@ from reference import fast, ops
 from reference.domain import SAFE
 from reference.interpreter import check_arrays, check_names, schedule
 from reference.ops import Array, Mask
+from reference.rounding import DEFAULT, Rounding
 
 EXACT_STEPS = 2.0**24
 """Integers up to here are float32 numbers."""
@@ -47,12 +48,14 @@ class _Tensor:
     exact: elements without freedom.
     bound: bound on the partial sums behind each element, fused with linear nodes or not.
     step: exponent of a power of two that divides all those partial sums of exact elements.
+    narrow: whether a batch norm that reads this may be folded into weights of fewer bits than a float's.
     """
 
     value: Array
     exact: Mask
     bound: Array
     step: int
+    narrow: bool = False
 
 
 def exactness(
@@ -62,13 +65,16 @@ def exactness(
     *,
     keep: Collection[str] | None = None,
     limit: float = EXACT_STEPS,
+    rounding: Mapping[str, Rounding] | None = None,
 ) -> dict[str, Mask]:
     """A C x H x W mask for every output (or tensor of `keep`), True where float32 has to give the reference value.
 
     Arguments as for `reference.run`; `limit` is the largest number of steps a sum of absolute values may have.
+    Weights that the format in `rounding` cannot hold make nothing exact.
     """
     wanted = tuple(node.from_tensor for node in graph.outputs) if keep is None else tuple(keep)
-    check_names(graph, wanted)
+    formats = {} if rounding is None else dict(rounding)
+    check_names(graph, wanted, formats)
     checked = check_arrays("parameter", {p.name: p.shape for p in graph.parameters}, params)
     parameters = {name: array.astype(np.float64) for name, array in checked.items()}
     shapes = {node.to_tensor: tuple(graph.shapes[node.to_tensor]) for node in graph.inputs}
@@ -77,7 +83,8 @@ def exactness(
     with np.errstate(all="ignore"):
         for layer, dead in schedule(graph):
             name = layer.to_tensor
-            live[name] = _evaluate(layer, [live[read] for read in tensors_read(layer)], parameters, limit)
+            reads = [live[read] for read in tensors_read(layer)]
+            live[name] = _evaluate(layer, reads, parameters, limit, formats.get(name, DEFAULT))
             if name in wanted:
                 results[name] = live[name].exact
             for tensor in dead:
@@ -96,6 +103,14 @@ def step_of(values: Array) -> int:
     return int(np.frexp(lowest.min())[1]) - 1
 
 
+def storable(weights: Array, rounding: Rounding) -> npt.NDArray[np.bool_]:
+    """Which output channels (the first axis) have weights that are stored without an error."""
+    rows = np.abs(weights.reshape(len(weights), -1))
+    mantissas = np.ldexp(np.frexp(rows)[0], rounding.weight_bits)
+    small = rows < np.maximum(rounding.weight_floor, rounding.weight_span * rows.max(axis=1, keepdims=True))
+    return np.asarray(((mantissas == np.rint(mantissas)) & ((rows == 0) | ~small)).all(axis=1))
+
+
 def _leaf(value: Array) -> _Tensor:
     return _tensor(value, np.isfinite(value))
 
@@ -111,12 +126,18 @@ def _sum(value: Array, exact: Mask, bound: Array, step: int, limit: float) -> _T
     return _Tensor(value, exact & fits & (step >= SMALLEST_STEP), bound, step)
 
 
-def _evaluate(layer: Layer, reads: list[_Tensor], params: Mapping[str, Array], limit: float) -> _Tensor:
+def _evaluate(
+    layer: Layer, reads: list[_Tensor], params: Mapping[str, Array], limit: float, rounding: Rounding
+) -> _Tensor:
     x = reads[0]
     match layer:
         case Conv() | FullyConnected():
             weights, biases = params[layer.to_tensor + "Weights"], params[layer.to_tensor + "Biases"]
-            return _weighted_sum(layer, x, weights, biases, limit)
+            result = _weighted_sum(layer, x, weights, biases, limit)
+            if rounding.weight_bits >= DEFAULT.weight_bits:
+                return result
+            kept = storable(weights, rounding).reshape(-1, 1, 1)
+            return replace(result, exact=result.exact & kept, narrow=True)
         case BatchNorm():
             names = ("Means", "Variances", "Scales", "Shifts")
             return _batch_norm(layer, x, *(params[layer.to_tensor + name] for name in names), limit=limit)
@@ -161,11 +182,14 @@ def _batch_norm(
     root = np.sqrt(variances + layer.epsilon)
     tidy = (np.frexp(root)[0] == 0.5) & (root * root == variances + layer.epsilon)
     tidy &= float(np.float32(layer.epsilon)) == layer.epsilon
+    if x.narrow:
+        tidy &= np.frexp(np.abs(scales))[0] == 0.5
     factor, mean, shift = (a[:, np.newaxis, np.newaxis] for a in (scales / root, means, shifts))
     value = ops.batch_norm(x.value, means, variances, scales, shifts, layer)
     bound = np.abs(factor) * (x.bound + np.abs(mean)) + np.abs(shift)
     steps = step_of(factor[tidy]) + min(x.step, step_of(means))
-    return _sum(value, x.exact & tidy[:, np.newaxis, np.newaxis], bound, min(steps, step_of(shifts)), limit)
+    exact = x.exact & tidy[:, np.newaxis, np.newaxis]
+    return replace(_sum(value, exact, bound, min(steps, step_of(shifts)), limit), narrow=x.narrow)
 
 
 def _pooling(layer: Pooling, x: _Tensor, limit: float) -> _Tensor:

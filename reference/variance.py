@@ -63,7 +63,7 @@ def conv(x: Array, before: Array, y: Array, weights: Array, biases: Array, node:
     """
     terms = weights[0].size
     source = _product_variance(terms, rounding) * np.square(x) + before
-    spread = fast.correlate(source, np.square(weights) + _floor(rounding), node)
+    spread = fast.correlate(source, np.square(weights) + _floor(weights, rounding), node)
     return spread + _accumulated(y, biases[:, np.newaxis, np.newaxis], terms, rounding)
 
 
@@ -72,7 +72,7 @@ def fully_connected(
 ) -> Array:
     """Variance of a fully connected layer: that of a convolution whose window is the whole tensor."""
     source = _product_variance(x.size, rounding) * np.square(x) + before
-    spread = fast.project(source, weights, lambda block: np.square(block) + _floor(rounding))
+    spread = fast.project(source, weights, lambda block: np.square(block) + _floor(block, rounding))
     return spread + _accumulated(y, biases[:, np.newaxis, np.newaxis], x.size, rounding)
 
 
@@ -202,9 +202,13 @@ def _product_variance(terms: int, rounding: Rounding) -> float:
     return 0.5 * STEP * terms * rounding.accumulation + rounding.weight_error**2 / 3
 
 
-def _floor(rounding: Rounding) -> float:
-    """What is added to w^2 so that weights too small for their format keep their absolute error."""
-    return rounding.weight_floor**2
+def _floor(weights: npt.NDArray[np.floating], rounding: Rounding) -> Array | float:
+    """What is added to w^2 so that weights too small for their format keep their absolute error; per output channel."""
+    if not rounding.weight_span:
+        return rounding.weight_floor**2
+    axes = tuple(range(1, weights.ndim))
+    largest = np.abs(weights).max(axis=axes, keepdims=True).astype(np.float64)
+    return np.asarray(rounding.weight_floor**2 + np.square(rounding.weight_span * largest))
 
 
 def _accumulated(y: Array, start: Array, terms: int, rounding: Rounding) -> Array:

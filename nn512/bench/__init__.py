@@ -1,6 +1,6 @@
 """How fast the emitted code is: beside other systems, beside the processor's limit, layer by layer.
 
-    measure.py      builds and starts everything, has agreement shown, lets all systems take turns
+    measuring.py    builds and starts everything, has agreement shown, lets all systems take turns
     systems.py      the systems that take turns: the emitted code, the peers, a loop of nothing but FMAs
     native.py       building the C programs of programs/; peer.py, the program that runs a peer
     worker.py       a measured program: asked line by line, frozen while others run
@@ -12,6 +12,6 @@
 A stored time says nothing: what counts are ratios of systems measured in turns within one run.
 """
 
-from nn512.bench.measure import Measurement, Request, measure
+from nn512.bench.measuring import Measurement, Request, measure
 
 __all__ = ["Measurement", "Request", "measure"]

@@ -8,10 +8,13 @@ from typing import Any
 
 from nn512 import __version__
 from nn512.bench.layers import LayerTime, prediction_error
-from nn512.bench.measure import Measurement, Timing
+from nn512.bench.measuring import Measurement, Timing
 from nn512.bench.spread import Spread
 from nn512.bench.systems import PEAK
 from nn512.params import params_bytes
+
+QUIET = 0.1
+"""Distance of the quartiles, relative to the median, beyond which something else used the processors too."""
 
 
 def as_text(measurement: Measurement, command: str) -> str:
@@ -33,10 +36,24 @@ def as_text(measurement: Measurement, command: str) -> str:
     turns = f"{measurement.runs} inferences each, in {_count(measurement.rounds, 'round')} of turns."
     legend = f"{turns} Ratio: time over that of nn512, median of rounds."
     paragraphs = ["\n".join(head), _systems_table(measurement), legend]
+    if disturbed := _disturbed(measurement):
+        paragraphs.append(disturbed)
     if measurement.layers:
         paragraphs.append(_layers_table(measurement))
         paragraphs.append(_layers_summary(measurement))
     return "\n\n".join(paragraphs)
+
+
+def _disturbed(measurement: Measurement) -> str:
+    """A warning where times vary more than those of a quiet machine; empty where they do not."""
+    spreads = {t.name: t.microseconds for t in measurement.timings} | {PEAK: measurement.peak_gflops}
+    names = [name for name, values in spreads.items() if values.upper - values.lower > QUIET * values.median]
+    if not names:
+        return ""
+    return (
+        f"This machine was not quiet: the quartiles of {', '.join(names)} are more than {QUIET:.0%} apart. "
+        "Repeat before you believe any of it."
+    )
 
 
 def _systems_table(measurement: Measurement) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from nn512.errors import UsageError
-
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -25,9 +23,9 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """The spread of at least one value."""
+    """The spread of at least one value; ValueError for none."""
     if not values:
-        raise UsageError("nothing was measured")
+        raise ValueError("no values have no spread")
     ordered = sorted(values)
     return Spread(median(ordered), quantile(ordered, 0.25), quantile(ordered, 0.75), ordered[0], len(ordered))
 

@@ -19,7 +19,10 @@ from types import ModuleType
 
 from nn512.errors import Nn512Error
 
-SUBCOMMANDS = ("check", "doc", "example", "compile", "params", "run", "verify", "fuzz", "repro", "export", "bench")
+SUBCOMMANDS = (
+    *("check", "doc", "example", "compile", "explain", "params", "run"),
+    *("verify", "fuzz", "repro", "export", "bench"),
+)
 """Modules of this package, in the order in which help lists them."""
 
 _DESCRIPTION = (

@@ -20,6 +20,13 @@ def add_graph_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
 
 
+def add_pass_option(parser: argparse.ArgumentParser) -> None:
+    """The option --no-pass NAME, which may come again."""
+    parser.add_argument(
+        "--no-pass", metavar="NAME", action="append", default=[], help="leave out an optimizing pass; repeatable"
+    )
+
+
 def read_graph(path: str) -> Graph:
     """The graph in a file, or on standard input if `path` is `-`. Raises GraphError and UsageError."""
     if path == "-":

@@ -60,7 +60,6 @@ def run(args: argparse.Namespace) -> int:
     from nn512.bench import Request, measure
     from nn512.bench.report import as_data, as_text
     from nn512.bench.systems import check_peers
-    from nn512.compiler import compile as compile_graph
     from nn512.params import load_params, random_params
 
     check_peers(peers)  # before any work
@@ -77,7 +76,6 @@ def run(args: argparse.Namespace) -> int:
 
     request = Request(
         graph,
-        compile_graph(graph),
         params,
         inputs,
         expected,

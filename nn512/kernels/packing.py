@@ -9,6 +9,7 @@ from nn512.cgen import names
 from nn512.graph.nodes import BatchNorm, Conv
 from nn512.kernels.layer import PackCall, WeightField
 from nn512.kernels.packing_full import PACK_FULL
+from nn512.kernels.packing_grouped import PACK_GROUPED
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 COMMON = """
@@ -108,7 +109,7 @@ static void pack_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
 }
 """
 
-ROUTINES = {"pack_conv": PACK_CONV, "pack_norm": PACK_NORM, "pack_full": PACK_FULL}
+ROUTINES = {"pack_conv": PACK_CONV, "pack_norm": PACK_NORM, "pack_full": PACK_FULL, "pack_grouped": PACK_GROUPED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nn512.kernels import convolution, pointwise
+from nn512.kernels import convolution, depthwise, grouped, pointwise
 from nn512.kernels.layer import Context, ConvKernel
 from nn512.passes.program import ConvOp
 from nn512.plan.cost import microseconds
 
-CONV_KERNELS: Sequence[ConvKernel] = (convolution.KERNEL, pointwise.KERNEL)
+CONV_KERNELS: Sequence[ConvKernel] = (convolution.KERNEL, pointwise.KERNEL, grouped.KERNEL, depthwise.KERNEL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ identity.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 from nn512.graph.nodes import Activation, Add, BatchNorm
 from nn512.passes.program import ConcatOp, ElementwiseOp, Op, PoolOp, Program, SoftmaxOp, Step, tensors_written
@@ -17,6 +17,15 @@ from nn512.passes.rewriting import rename_read
 
 def dedup(program: Program) -> Program:
     """The program without repeated operations and identities."""
+    return _rewrite(program)[0]
+
+
+def stand_ins(program: Program) -> Mapping[str, str]:
+    """For every tensor that `dedup` drops from a program the one that is read instead."""
+    return _rewrite(program)[1]
+
+
+def _rewrite(program: Program) -> tuple[Program, Mapping[str, str]]:
     names: dict[str, str] = {}
     seen: dict[Hashable, str] = {}
     ops: list[Op] = []
@@ -39,7 +48,7 @@ def dedup(program: Program) -> Program:
                 continue
         seen.setdefault(key, name)
         ops.append(op)
-    return dataclasses.replace(program, ops=tuple(ops))
+    return dataclasses.replace(program, ops=tuple(ops)), names
 
 
 def _is_identity(step: Step) -> bool:

@@ -20,8 +20,10 @@ from nn512.bench.spread import Spread, ratio_by_round, spread
 from nn512.bench.systems import OURS, PROFILED, Progress, System
 from nn512.bench.worker import Worker
 from nn512.compiler import Emitted
+from nn512.compiler import compile as compile_graph
 from nn512.errors import CannotRunError, UsageError
 from nn512.graph import Graph, multiply_accumulates
+from nn512.options import Options
 from nn512.params import Params
 from nn512.toolchain import Compiler
 
@@ -46,7 +48,6 @@ class Request:
     """
 
     graph: Graph
-    emitted: Emitted
     params: Params
     inputs: Params
     expected: Callable[[], Mapping[str, NDArray[Any]]]
@@ -54,6 +55,7 @@ class Request:
     peers: tuple[str, ...] = ()
     per_layer: bool = False
     runs: int = 30
+    options: Options | None = None
     progress: Progress = field(default=lambda _: None)
 
 
@@ -106,10 +108,11 @@ def measure(request: Request) -> Measurement:
     compiler = toolchain.find_compiler()
     if not toolchain.has_avx512(compiler):
         raise CannotRunError("this processor has no AVX-512F: there is nothing to measure")
+    emitted = compile_graph(request.graph, request.options)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nn512-bench-")))
         peak, flops = systems.start_peak(stack, compiler, cpus)
-        programs = _start(stack, request, compiler, cpus, directory)
+        programs = _start(stack, request, emitted, compiler, cpus, directory)
         request.progress("comparing the results with the reference")
         files = programs.files
         answers = {system.name: systems.outputs_of(system, files) for system in programs.all}
@@ -125,7 +128,7 @@ def measure(request: Request) -> Measurement:
         agreement,
         tuple(_timing(system, times.nanoseconds) for system in (programs.all[0], *peers)),
         spread([flops / time for burst in times.nanoseconds[systems.PEAK] for time in burst]),
-        join(request.emitted.plan, times.profiles) if profiled else (),
+        join(emitted.plan, times.profiles) if profiled else (),
         _timing(profiled[0], times.nanoseconds) if profiled else None,
         times.runs,
         times.rounds,
@@ -140,17 +143,19 @@ class _Programs:
     files: systems.Files
 
 
-def _start(stack: ExitStack, request: Request, compiler: Compiler, cpus: Sequence[int], directory: Path) -> _Programs:
+def _start(
+    stack: ExitStack, request: Request, emitted: Emitted, compiler: Compiler, cpus: Sequence[int], directory: Path
+) -> _Programs:
     request.progress("writing parameters and inputs")
     files = systems.Files(directory, request.graph, request.params, request.inputs, peers=bool(request.peers))
     request.progress(f"building with {compiler.path}")
-    started = [systems.start_ours(stack, compiler, request.emitted, files, cpus)]
+    started = [systems.start_ours(stack, compiler, emitted, files, cpus)]
     for name in request.peers:
         request.progress(f"loading {name}")
         started.append(systems.start_peer(stack, name, files, cpus))
     if request.per_layer:
         request.progress("building with counters per layer")
-        started.append(systems.start_ours(stack, compiler, request.emitted, files, cpus, profile=True))
+        started.append(systems.start_ours(stack, compiler, emitted, files, cpus, profile=True))
     return _Programs(tuple(started), files)
 
 

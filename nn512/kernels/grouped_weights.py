@@ -1,0 +1,64 @@
+"""The packed weights of a grouped or depthwise convolution as Python sees them; `packing_grouped` has the C."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nn512.cgen import names
+from nn512.graph.nodes import BatchNorm, Conv
+from nn512.kernels.layer import PackCall, WeightField
+from nn512.kernels.packing import norms_of
+from nn512.plan.layout import LANES, blocks_of
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedWeights:
+    """Weights in the order [output block][input block][filter row][input lane][filter column][output lane].
+
+    `inputs` is the number of inputs of a group, a divisor or a multiple of 16.
+    """
+
+    node: Conv
+    inputs: int
+    normalized: tuple[BatchNorm, ...]
+    folded: tuple[BatchNorm, ...]
+
+    @property
+    def name(self) -> str:
+        """The name before `Weights` and `Biases`."""
+        return self.node.to_tensor
+
+    @property
+    def block_floats(self) -> int:
+        """Weights of one output block."""
+        return self.inputs * self.node.filter_h * self.node.filter_w * LANES
+
+    def fields(self) -> tuple[WeightField, ...]:
+        """Arrays in the packed net."""
+        blocks, lanes = blocks_of(self.node.to_channels), min(LANES, self.inputs)
+        factors = (blocks, self.inputs // lanes, self.node.filter_h, lanes, self.node.filter_w, LANES)
+        return (
+            WeightField(f"{self.name}Biases", names.product(blocks, LANES), blocks * LANES),
+            WeightField(f"{self.name}Weights", names.product(*factors), blocks * self.block_floats),
+        )
+
+    def pack(self) -> PackCall:
+        """The call that packs them."""
+        node = self.node
+        arguments = [
+            f".weights = params->{self.name}Weights",
+            f".biases = params->{self.name}Biases",
+            f".packed = net->{self.name}Weights",
+            f".packedBiases = net->{self.name}Biases",
+            f".outputs = {node.to_channels}",
+            f".inputs = {self.inputs}",
+            f".rows = {node.filter_h}",
+            f".columns = {node.filter_w}",
+            f".groupOutputs = {node.to_channels // node.groups}",
+            f".lanes = {min(LANES, self.inputs)}",
+        ]
+        if self.normalized:
+            arguments.append(f".before = {norms_of(self.normalized)}")
+        if self.folded:
+            arguments.append(f".after = {norms_of(self.folded)}")
+        return PackCall("pack_grouped", "GroupedPack", tuple(arguments), blocks_of(node.to_channels))

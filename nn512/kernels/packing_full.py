@@ -1,0 +1,92 @@
+"""The C that packs the weights of fully connected layers, as floats or as halves."""
+
+PACK_FULL = """
+/* Weights of a fully connected layer, [output][input channel][pixel], to [panel][input][output block][output lane] with
+ * the inputs as they stand in memory: [input block][pixel][input lane], lanes that hold channels only. Batch norms of
+ * the input and of the result are folded in.
+ *
+ * Halves have 11 significant bits from 2^-14 to 2^16. The weights of an output are multiplied by a power of two, the
+ * one nearest 1 that leaves none of them outside; where their range is too wide for that, the largest comes to 2^14.
+ * What undoes it goes to `scales`. */
+typedef struct {
+    const float *weights, *biases;
+    void *packed;
+    float *packedBiases, *scales; /* without scales, weights stay floats */
+    ptrdiff_t outputs, channels, pixels;
+    ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
+    const ptrdiff_t *segments; /* of the input channels */
+    const Norm *before, *after;
+} FullPack;
+
+static double power_of_two(int exponent) {
+    const uint64_t bits = (uint64_t)(exponent + 1023) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
+}
+
+static int exponent_of(double v) {
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return (int)(bits >> 52 & 2047) - 1023;
+}
+
+/* Exponent of the power of two for weights that will be multiplied by `factor`, too. */
+static int half_exponent(const float *weights, ptrdiff_t count, double factor) {
+    double smallest = 0, largest = 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const double magnitude = weights[i] < 0 ? -weights[i] : weights[i];
+        if (magnitude > 0 && (smallest == 0 || magnitude < smallest)) smallest = magnitude;
+        if (magnitude > largest) largest = magnitude;
+    }
+    const int up = -14 - exponent_of(smallest * factor), most = 14 - exponent_of(largest * factor);
+    const int lift = up > 0 ? up : 0, exponent = lift < most ? lift : most;
+    if (largest == 0) return 0;
+    return exponent < -126 ? -126 : exponent > 126 ? 126 : exponent; /* so that the inverse is a float, too */
+}
+
+static void pack_full(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const FullPack *p = context;
+    const ptrdiff_t blocks = (p->outputs + 15) / 16, inputs = p->channels * p->pixels;
+    for (ptrdiff_t block = first; block < last; block++) {
+        const ptrdiff_t start = block / p->panel * p->panel;
+        const ptrdiff_t width = blocks - start < p->panel ? blocks - start : p->panel;
+        const ptrdiff_t lanes = p->outputs - block * 16 < 16 ? p->outputs - block * 16 : 16;
+        const float *weights = p->weights + block * 16 * inputs;
+        Affine after[16];
+        double scales[16], biases[16];
+        for (ptrdiff_t o = 0; o < lanes; o++) {
+            after[o] = compose(p->after, block * 16 + o);
+            scales[o] = after[o].scale;
+            biases[o] = p->biases[block * 16 + o];
+            if (p->scales == NULL) continue;
+            const int exponent = half_exponent(weights + o * inputs, inputs, scales[o] < 0 ? -scales[o] : scales[o]);
+            scales[o] *= power_of_two(exponent);
+            p->scales[block * 16 + o] = (float)power_of_two(-exponent);
+        }
+        for (ptrdiff_t begin = 0, count; begin < p->channels; begin += count) { /* channels of an input block */
+            for (count = 1; begin + count < p->channels && position(p->segments, begin + count) % 16; count++) continue;
+            for (ptrdiff_t c = 0; c < count; c++) {
+                const Affine before = compose(p->before, begin + c);
+                for (ptrdiff_t t = 0; t < p->pixels; t++) {
+                    const ptrdiff_t input = begin * p->pixels + t * count + c;
+                    const ptrdiff_t to = (start * inputs + input * width + block - start) * 16;
+                    float packed[16] = {0};
+                    for (ptrdiff_t o = 0; o < lanes; o++) {
+                        const double weight = weights[o * inputs + (begin + c) * p->pixels + t];
+                        packed[o] = (float)(scales[o] * before.scale * weight);
+                        biases[o] += before.shift * weight;
+                    }
+                    const __m512 v = _mm512_loadu_ps(packed);
+                    if (p->scales)
+                        _mm256_storeu_si256((__m256i *)((uint16_t *)p->packed + to), _mm512_cvtps_ph(v, 0));
+                    else
+                        _mm512_storeu_ps((float *)p->packed + to, v);
+                }
+            }
+        }
+        for (ptrdiff_t o = 0; o < lanes; o++)
+            p->packedBiases[block * 16 + o] = (float)(biases[o] * after[o].scale + after[o].shift);
+    }
+}
+"""

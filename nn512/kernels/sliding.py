@@ -1,0 +1,279 @@
+"""A layer of a grouped or depthwise convolution whose output blocks see one block of inputs each, or whole ones.
+
+With C inputs and K outputs per group, C a divisor of 16 and of K, the 16 outputs of block b all read block b / (K/C) of
+the inputs: groups never straddle a block. A permutation per input of the group brings each lane its own. Where C and K
+are multiples of 16, inputs are broadcast instead. The source must hold channel c in lane c % 16 of block c / 16.
+
+A prologue is a step function of its own, as in the direct kernel; there is one branch, as grouped convolutions are
+never merged (`sliding_applies` says no otherwise, and the direct kernel takes the layer).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import assert_never
+
+from nn512.cgen import names
+from nn512.cgen.writer import Writer
+from nn512.kernels.conv_geometry import Axis, PixelTile, axes, repeats
+from nn512.kernels.elementwise import write_chain_step
+from nn512.kernels.epilogue import Chain
+from nn512.kernels.grouped_weights import GroupedWeights
+from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
+from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inside, sliding_tiles, span_of
+from nn512.passes.program import ConvOp
+from nn512.plan.cost import Work
+from nn512.plan.layout import LANES, blocks_of
+
+
+def sliding_applies(op: ConvOp, context: Context) -> bool:
+    """Whether there is one branch and channels stand and fall into groups as this kernel needs it."""
+    source, node = context.places[op.source], op.branches[0].node
+    inputs, outputs = source.shape.channels // node.groups, node.to_channels // node.groups
+    aligned = LANES % inputs == 0 and outputs % inputs == 0
+    whole = inputs % LANES == 0 and outputs % LANES == 0
+    return len(op.branches) == 1 and source.layout.regular and (aligned or whole)
+
+
+def sliding_work(op: ConvOp, context: Context, efficiency: float, single: float) -> Work:
+    """What the layer costs: `efficiency` where columns are shared by taps, `single` where each tap reads for itself."""
+    source, result = context.places[op.source], context.places[op.branches[0].writes]
+    node = op.branches[0].node
+    rows, columns = axes(node, source.shape, result.shape, padded=op.padded)
+    tiles, sweeps = sliding_tiles(columns)
+    inputs = source.shape.channels // node.groups
+    weights = LANES * blocks_of(node.to_channels) * inputs * rows.taps * columns.taps
+    moved = 64 * sum(len(p.layout.blocks) * p.shape.pixels for p in (source, result))
+    # a tile costs about two rows of pixels' worth of multiplications before and after its loops
+    overhead = 1 + 2 / (inputs * rows.taps * columns.taps)
+    short = 1 + 2 / tiles[0].size
+    macs = weights * result.shape.pixels * overhead * short
+    return Work(macs, efficiency if sweeps else single, 4.0 * weights, moved)
+
+
+class SlidingLayer:
+    """The numbers of one layer while it is written."""
+
+    def __init__(self, op: ConvOp, context: Context, kernel: str) -> None:
+        self.context = context
+        self.op = op
+        self.kernel = kernel
+        branch = op.branches[0]
+        self.name = branch.writes
+        self.node = branch.node
+        self.prologue = Chain(op.prologue)
+        self.chain = Chain(branch.epilogue)
+        self.source = context.places[f"{self.name}_input" if op.prologue else op.source]
+        self.result = context.places[self.name]
+        self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape, padded=op.padded)
+        self.flat = self.result.shape.height > self.rows.out  # the picture as one row
+        self.clipped = self.rows.taps > 1 or self.rows.padding > 0
+        self.tiles, self.sweeps = sliding_tiles(self.columns)
+        self.inputs = self.source.shape.channels // self.node.groups
+        self.outputs = self.node.to_channels // self.node.groups
+        self.weights = GroupedWeights(self.node, self.inputs, op.normalized, branch.folded)
+
+    @property
+    def ratio(self) -> int:
+        """Output blocks that read the same input block, where groups are smaller than a block."""
+        return self.outputs // self.inputs
+
+    @property
+    def spread(self) -> Spread:
+        """How inputs come into their lanes."""
+        if self.inputs >= LANES:
+            return Spread.BROADCAST
+        if self.inputs > 1:
+            return Spread.PERMUTED
+        return Spread.COPIED if self.outputs > 1 else Spread.SAME
+
+    def routine(self, tile: PixelTile) -> SlidingTile:
+        """The tile routine for a tile."""
+        return SlidingTile(
+            spread=self.spread,
+            pixels=tile.size,
+            filter_h=self.rows.taps,
+            filter_w=self.columns.taps,
+            stride_w=self.columns.stride,
+            dilation_w=self.columns.dilation,
+            clipped=self.clipped,
+            span=span_of(self.columns, tile.size),
+            sweep=inside(self.columns, tile) if self.sweeps else None,
+            runs=() if self.sweeps else tile.runs,
+            chain=self.chain.neutral,
+        )
+
+    def emit(self) -> LayerCode:
+        """The layer: instances of its tile routines, its step functions and its packing."""
+        prefix = self.context.prefix
+        blocks = blocks_of(self.node.to_channels)
+        writer = Writer()
+        steps = [Part(self.name, blocks * self.rows.out)]
+        if self.prologue.steps:
+            steps.insert(0, Part(self.source.name, len(self.source.layout.blocks)))
+            source = self.context.places[self.op.source]
+            writer.lines(write_chain_step(self.context, self.source.name, source, self.source, self.prologue))
+            writer.line()
+        functions: dict[SlidingTile, str] = {}
+        for tile in self.tiles:
+            routine = self.routine(tile)
+            if routine not in functions:
+                functions[routine] = self._write_tile(writer, routine, len(functions))
+        with writer.block(step_signature(prefix, self.name)):
+            begin_step(writer, prefix)
+            writer.line(f"const {prefix}Net *net = engine->net;")
+            for name in dict.fromkeys((self.source.name, *self.chain.operands)):
+                declare_tensor(writer, self.context.places[name], written=False, flat=self.flat)
+            declare_tensor(writer, self.result, written=True, flat=self.flat)
+            if self.routine(self.tiles[0]).permutes:
+                self._write_lanes(writer)
+            with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
+                writer.line(f"const ptrdiff_t block = item{f' / {self.rows.out}' if self.rows.out > 1 else ''};")
+                if self.rows.out > 1:
+                    writer.line(f"const ptrdiff_t y = item % {self.rows.out};")
+                if self.clipped:
+                    _write_tap_bounds(writer, self.rows)
+                self._write_calls(writer, functions)
+        return LayerCode(
+            name=self.name,
+            kernel=self.kernel,
+            algorithm=self._algorithm(),
+            steps=tuple(steps),
+            code=writer.text(),
+            fields=(
+                *self.weights.fields(),
+                *self.chain.fields(self.result.layout),
+                *self.prologue.fields(self.source.layout),
+            ),
+            packs=(
+                self.weights.pack(),
+                *self.chain.packs(self.result.layout),
+                *self.prologue.packs(self.source.layout),
+            ),
+            edge_classes=tuple(sorted(self._edge_classes())),
+        )
+
+    def _algorithm(self) -> str:
+        sizes = " or ".join(str(size) for size in sorted({tile.size for tile in self.tiles}, reverse=True))
+        match self.spread:
+            case Spread.SAME:
+                how = "channels stay in their lanes"
+            case Spread.COPIED:
+                how = f"each channel copied to {self.outputs} lanes"
+            case Spread.PERMUTED:
+                how = f"{self.inputs} inputs per group brought into their lanes"
+            case Spread.BROADCAST:
+                how = f"{self.inputs} inputs per group broadcast"
+            case _:
+                assert_never(self.spread)
+        return f"{self.kernel}, 16 outputs x {sizes} pixels in registers, {how}"
+
+    def _edge_classes(self) -> set[str]:
+        kernel = self.kernel
+        loop = "columns" if self.sweeps else "taps"
+        classes = {f"{kernel} {loop} tile {tile.size}" for tile in self.tiles}
+        classes |= {f"{kernel} {loop} {self.routine(tile).edge or 'inside'}" for tile in self.tiles}
+        classes.add(f"{kernel} {self.inputs} to {self.outputs} per group")
+        classes.add(f"{kernel} output tail {self.node.to_channels % 16}")
+        if self.rows.padding:
+            classes.add(f"{kernel} rows clipped")
+        return classes
+
+    def _write_tile(self, writer: Writer, routine: SlidingTile, number: int) -> str:
+        """Write this layer's instance of a shared tile routine: the layer's constants are bound here."""
+        if routine.sweep:
+            self.context.library.add("IN_REGISTER", lambda _: IN_REGISTER)
+        shared = self.context.library.add(routine.hint, routine.write)
+        name = names.static(self.context.prefix, f"{self.name}_tile{number or ''}")
+        width, height = self.source.shape.width, self.source.shape.height
+        constants = []
+        if self.inputs > 1:
+            constants.append(str(self.inputs))
+        if self.spread is Spread.BROADCAST:
+            constants.append(names.product(height, width, 16))
+        if self.clipped:
+            constants.append(names.product(self.rows.dilation, width, 16))
+        writer.statement(f"static NOINLINE void {name}", routine.parameters(), " {")
+        with writer.indented():
+            writer.statement(shared, [*routine.forwarded(), *constants], ";")
+        writer.line("}")
+        writer.line()
+        return name
+
+    def _write_lanes(self, writer: Writer) -> None:
+        """Write for each output block that reads the same input block where each lane finds its group's first input."""
+        rows = []
+        for block in range(min(self.ratio, blocks_of(self.node.to_channels))):
+            groups = ((block * LANES + lane) // self.outputs for lane in range(LANES))
+            rows.append("{" + ", ".join(str(group * self.inputs) for group in groups) + "}")
+        writer.comment("the lane in which each lane of an output block finds the first input of its group")
+        writer.table(f"static const int lanes[][{LANES}]", rows)
+
+    def _write_calls(self, writer: Writer, functions: dict[SlidingTile, str]) -> None:
+        row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"
+        base = self._source_row()
+        phase = f"block % {self.ratio}" if self.ratio > 1 else "0"
+        for start, tile, count in self._repeats():
+            routine = self.routine(tile)
+            loop = f"for (ptrdiff_t x = {start}; x < {start + count * tile.size}; x += {tile.size})"
+            with writer.loop(loop) if count > 1 else contextlib.nullcontext():
+                column = "x" if count > 1 else str(start)
+                pixel = f"{row}[{column}]"
+                arguments = [
+                    base + self._source_column(column),
+                    f"net->{self.weights.name}Weights + block * {self.weights.block_floats}",
+                    f"net->{self.weights.name}Biases + block * 16",
+                    f"{names.local(self.name)}[block]{pixel}",
+                    *self.chain.arguments("block", pixel),
+                    *(["top", "bottom"] if self.clipped else []),
+                    *([f"lanes[{phase}]"] if routine.permutes else []),
+                ]
+                writer.statement(functions[routine], arguments, ";")
+
+    def _repeats(self) -> list[tuple[int, PixelTile, int]]:
+        """Neighbouring tiles that one loop calls."""
+        if not self.sweeps:
+            return repeats(self.tiles)
+        clips = (tile._replace(runs=()) for tile in self.tiles)
+        result: list[tuple[int, PixelTile, int]] = []
+        for tile in clips:
+            if result and self.routine(result[-1][1]) == self.routine(tile):
+                start, first, count = result[-1]
+                result[-1] = (start, first, count + 1)
+            else:
+                result.append((tile.start, tile, 1))
+        return result
+
+    def _source_row(self) -> str:
+        """Pointer to column 0 of the input row under filter row 0."""
+        if self.inputs >= LANES:
+            block = f"block / {self.outputs // LANES} * {self.inputs // LANES}"
+        else:
+            block = f"block / {self.ratio}" if self.ratio > 1 else "block"
+        plane = f"{names.local(self.source.name)}[{block}][0]" + ("" if self.flat else "[0]")
+        width = names.product(self.source.shape.width, 16)
+        if self.clipped:
+            return f"{plane} + origin * {width}"
+        if self.rows.out == 1:
+            return plane
+        return f"{plane} + {f'y * {self.rows.stride}' if self.rows.stride > 1 else 'y'} * {width}"
+
+    def _source_column(self, column: str) -> str:
+        """Offset of the input column under filter column 0, for the output column given."""
+        axis = self.columns
+        if column.isdigit():
+            offset = (int(column) * axis.stride - axis.padding) * 16
+            return f" {'-' if offset < 0 else '+'} {abs(offset)}" if offset else ""
+        moved = f"x * {axis.stride}" if axis.stride > 1 else "x"
+        return f" + ({moved} - {axis.padding}) * 16" if axis.padding else f" + {moved} * 16"
+
+
+def _write_tap_bounds(writer: Writer, axis: Axis) -> None:
+    """Write which filter rows are inside the picture for output row y."""
+    above, below = "-origin", f"{axis.size} - origin"
+    if axis.dilation > 1:
+        above, below = (f"({rows} + {axis.dilation - 1}) / {axis.dilation}" for rows in (above, below))
+    start = "0" if axis.out == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
+    writer.line(f"const ptrdiff_t origin = {start} - {axis.padding}; /* input row under filter row 0 */")
+    writer.line(f"const ptrdiff_t top = origin < 0 ? {above} : 0;")
+    writer.line(f"const ptrdiff_t bottom = {below} < {axis.taps} ? {below} : {axis.taps};")

@@ -1,0 +1,264 @@
+"""The text of the inner loops of grouped and depthwise convolutions: one block of outputs at a tile of pixels.
+
+The inputs of a lane's own group are brought into that lane by a permutation of the vector of the one input block that
+the output block sees (or by a broadcast, where a group has whole blocks). Loading and permuting cost as much as
+arithmetic, so an input vector serves all taps that see it: the loop runs over input columns, and each column is
+multiplied by up to `filter_w` weights held in registers. Columns in the padding are left out of the loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import math
+from dataclasses import dataclass
+from typing import assert_never
+
+from nn512.cgen import names
+from nn512.cgen.writer import Writer
+from nn512.kernels.conv_geometry import TILE_PIXELS, Axis, PixelTile, Run, pixel_tiles
+from nn512.kernels.epilogue import Chain
+
+UNROLLED = 32  # iterations that the macro UNROLL unrolls
+SMALLEST_SWEEP = 6  # output pixels below which weights are loaded too often
+WEIGHTS_IN_REGISTERS = 12  # beside 14 accumulators, an input and the permutation
+MOST_ROUTINES = 8  # per layer, for tiles at the edges
+
+IN_REGISTER = """
+/* Keeps a vector in its register: gcc would rather read memory again at each use. */
+#ifdef __AVX512F__
+#define IN_REGISTER(vector) __asm__("" : "+v"(vector))
+#else
+#define IN_REGISTER(vector) (void)(vector)
+#endif
+"""
+
+
+class Spread(enum.Enum):
+    """How the inputs of a group come into the lanes of its outputs."""
+
+    SAME = "depthwise"  # each lane is its own group
+    COPIED = "multiplied"  # a group has one input and several outputs: a permutation copies it
+    PERMUTED = "grouped"  # a group has 2, 4 or 8 inputs: one permutation for each
+    BROADCAST = "blocked"  # a group has whole blocks of inputs and of outputs
+
+
+@dataclass(frozen=True, slots=True)
+class SlidingTile:
+    """What the text of a tile routine depends on; layers that agree in it share the text.
+
+    `sweep` are the columns that the loop over input columns runs over; without it `runs` say which taps see which
+    pixels, and every tap reads its inputs for itself (where no two taps see the same column).
+    """
+
+    spread: Spread
+    pixels: int
+    filter_h: int
+    filter_w: int
+    stride_w: int
+    dilation_w: int
+    clipped: bool  # filter rows can fall on padding, or there are several
+    span: int  # columns from the one under the first tap of the first pixel to the last one of the last
+    sweep: tuple[int, int] | None
+    runs: tuple[Run, ...]
+    chain: Chain
+
+    @property
+    def edge(self) -> str:
+        """Which ends of the tile hang over the picture, as part of a name."""
+        left = self.sweep[0] > 0 if self.sweep else any(run.low > 0 for run in self.runs)
+        right = self.sweep[1] < self.span if self.sweep else any(run.high < self.pixels for run in self.runs)
+        whole = self.sweep is not None or self.runs == (Run(0, self.filter_w, 0, self.pixels),)
+        return "both" if left and right else "left" if left else "right" if right else "" if whole else "part"
+
+    @property
+    def hint(self) -> str:
+        """Name of the routine, unless another has it."""
+        stride = f"s{self.stride_w}" if self.stride_w > 1 else ""
+        dilation = f"d{self.dilation_w}" if self.dilation_w > 1 else ""
+        words = [f"{self.spread.value}{self.filter_h}x{self.filter_w}{stride}{dilation}", str(self.pixels)]
+        return "_".join(words + ([self.edge] if self.edge else [])) + self.chain.suffix
+
+    @property
+    def permutes(self) -> bool:
+        """Whether the routine takes a permutation."""
+        return self.spread in (Spread.COPIED, Spread.PERMUTED)
+
+    def parameters(self) -> list[str]:
+        """Declarations of the parameters that change from call to call."""
+        return [
+            "const float *restrict x",
+            "const float *restrict w",
+            "const float *restrict bias",
+            "float *restrict out",
+            *self.chain.parameters(),
+            *(["ptrdiff_t top", "ptrdiff_t bottom"] if self.clipped else []),
+            *(["const int *lanes"] if self.permutes else []),
+        ]
+
+    def forwarded(self) -> list[str]:
+        """The names of `parameters`, to hand them on."""
+        taps = ["top", "bottom"] if self.clipped else []
+        return ["x", "w", "bias", "out", *self.chain.forwarded(), *taps, *(["lanes"] if self.permutes else [])]
+
+    def constants(self) -> list[str]:
+        """Declarations of the parameters that are constants of the layer."""
+        match self.spread:
+            case Spread.SAME | Spread.COPIED:
+                extent = []
+            case Spread.PERMUTED:
+                extent = ["ptrdiff_t channels"]
+            case Spread.BROADCAST:
+                extent = ["ptrdiff_t channels", "ptrdiff_t plane"]
+            case _:
+                assert_never(self.spread)
+        return [*extent, *(["ptrdiff_t row"] if self.clipped else [])]
+
+    def write(self, name: str) -> str:
+        """Text of the routine."""
+        writer = Writer()
+        writer.comment(self._description())
+        writer.statement(f"static INLINE void {name}", [*self.parameters(), *self.constants()], " {")
+        with writer.indented():
+            self._write_body(writer)
+        writer.line("}")
+        return writer.text()
+
+    def _description(self) -> str:
+        inputs = "" if self.spread in (Spread.SAME, Spread.COPIED) else "the group's input channels and "
+        text = f"16 outputs at {self.pixels} neighbouring pixels: out[p] = bias + sum over {inputs}taps of w * x[p]"
+        if self.permutes:
+            text += "; lanes[l] is where lane l finds its group's first input"
+        if self.sweep:
+            text += "; each input is read once and serves every column of the filter row"
+        if self.edge:
+            text += "; columns in the padding are left out"
+        if self.clipped:
+            text += "; filter rows top to bottom-1 are inside the picture, x is where row 0 would be"
+        return f"{text}."
+
+    def _write_body(self, writer: Writer) -> None:
+        writer.line(f"__m512 acc[{self.pixels}];")
+        writer.line(f"UNROLL for (int p = 0; p < {self.pixels}; p++) acc[p] = _mm512_loadu_ps(bias);")
+        if self.permutes:
+            writer.line("const __m512i own = _mm512_loadu_si512(lanes);")
+        with self._blocks(writer), self._rows(writer):
+            line = "x + i * row" if self.clipped else "x"
+            self._write_channels(writer, line)
+        store = Writer()
+        self.chain.apply(store, "acc[p]", "0", "p * 16")
+        store.line("_mm512_storeu_ps(out + p * 16, acc[p]);")
+        statements = store.text().splitlines()
+        opening = f"UNROLL for (int p = 0; p < {self.pixels}; p++)"
+        if len(statements) == 1:
+            writer.line(f"{opening} {statements[0]}")
+            return
+        with writer.block(opening):
+            for statement in statements:
+                writer.line(statement)
+
+    def _blocks(self, writer: Writer) -> contextlib.AbstractContextManager[None]:
+        if self.spread is not Spread.BROADCAST:
+            return contextlib.nullcontext()
+        step = names.product(self.filter_h, 16, self.filter_w, 16)
+        return writer.block(f"for (ptrdiff_t block = 0; block < channels; block += 16, x += plane, w += {step})")
+
+    def _rows(self, writer: Writer) -> contextlib.AbstractContextManager[None]:
+        return writer.block("for (ptrdiff_t i = top; i < bottom; i++)") if self.clipped else contextlib.nullcontext()
+
+    def _write_channels(self, writer: Writer, line: str) -> None:
+        """Write what happens to one row of one block of inputs."""
+        step = self.filter_w * 16  # weights of a filter row for one input
+        match self.spread:
+            case Spread.SAME | Spread.COPIED:
+                writer.line(f"const float *line = {line};")
+                writer.line(f"const float *weights = w{f' + i * {step}' if self.clipped else ''};")
+                self._write_columns(writer, "own")
+            case Spread.PERMUTED:
+                writer.line(f"const float *line = {line};")
+                writer.line(f"const float *weights = w{f' + i * channels * {step}' if self.clipped else ''};")
+                writer.line("__m512i from = own;")
+                with writer.block(f"for (ptrdiff_t c = 0; c < channels; c++, weights += {step})"):
+                    self._write_columns(writer, "from")
+                    writer.line("from = _mm512_add_epi32(from, _mm512_set1_epi32(1));")
+            case Spread.BROADCAST:
+                writer.line(f"const float *line = {line};")
+                writer.line(f"const float *weights = w{f' + i * {16 * step}' if self.clipped else ''};")
+                with writer.block(f"for (ptrdiff_t c = 0; c < 16; c++, line++, weights += {step})"):
+                    self._write_columns(writer, "")
+            case _:
+                assert_never(self.spread)
+
+    def _write_columns(self, writer: Writer, permutation: str) -> None:
+        if self.sweep:
+            self._write_sweep(writer, self.sweep, permutation)
+        else:
+            self._write_taps(writer, permutation)
+
+    def _input(self, pointer: str, element: str, permutation: str) -> str:
+        if self.spread is Spread.BROADCAST:
+            return f"_mm512_set1_ps({pointer}[{element}])"
+        loaded = f"_mm512_loadu_ps({pointer} + {element})"
+        return f"_mm512_permutexvar_ps({permutation}, {loaded})" if self.permutes else loaded
+
+    def _write_sweep(self, writer: Writer, sweep: tuple[int, int], permutation: str) -> None:
+        taps, stride, dilation = self.filter_w, self.stride_w, self.dilation_w
+        writer.line(f"__m512 tap[{taps}];")
+        writer.line(f"UNROLL for (int j = 0; j < {taps}; j++) tap[j] = _mm512_loadu_ps(weights + j * 16);")
+        with writer.block(f"UNROLL for (int column = {sweep[0]}; column < {sweep[1]}; column++)"):
+            writer.line(f"__m512 v = {self._input('line', 'column * 16', permutation)};")
+            writer.line("IN_REGISTER(v);")
+            with writer.block(f"UNROLL for (int j = 0; j < {taps}; j++)"):
+                first = f"column - j{f' * {dilation}' if dilation > 1 else ''}"
+                if stride == 1:
+                    writer.line(f"const int p = {first};")
+                    writer.line(f"if (p >= 0 && p < {self.pixels}) acc[p] = _mm512_fmadd_ps(tap[j], v, acc[p]);")
+                else:
+                    writer.line(f"const int start = {first}, p = start / {stride};")
+                    with writer.loop(f"if (start >= 0 && start % {stride} == 0 && p < {self.pixels})"):
+                        writer.line("acc[p] = _mm512_fmadd_ps(tap[j], v, acc[p]);")
+
+    def _write_taps(self, writer: Writer, permutation: str) -> None:
+        pixel = "p * 16" if self.stride_w == 1 else f"p * {self.stride_w * 16}"
+        for run in self.runs:
+            several = run.last - run.first > 1
+            with writer.block(f"for (ptrdiff_t j = {run.first}; j < {run.last}; j++)" if several else ""):
+                tap = " + j * 16" if several else _offset(run.first * 16)
+                column = f" + j * {self.dilation_w * 16}" if several else _offset(run.first * self.dilation_w * 16)
+                writer.line(f"const __m512 tap = _mm512_loadu_ps(weights{tap});")
+                if column:
+                    writer.line(f"const float *pixel = line{column};")
+                with writer.block(f"UNROLL for (int p = {run.low}; p < {run.high}; p++)"):
+                    source = "pixel" if column else "line"
+                    writer.line(f"const __m512 v = {self._input(source, pixel, permutation)};")
+                    writer.line("acc[p] = _mm512_fmadd_ps(tap, v, acc[p]);")
+
+
+def _offset(constant: int) -> str:
+    return f" + {constant}" if constant else ""
+
+
+def inside(axis: Axis, tile: PixelTile) -> tuple[int, int]:
+    """The columns inside the picture that a tile sees, counted from the one under tap 0 of its first pixel."""
+    first = tile.start * axis.stride - axis.padding
+    return max(0, -first), min(span_of(axis, tile.size), axis.size - first)
+
+
+def span_of(axis: Axis, pixels: int) -> int:
+    """Columns from the one under the first tap of a tile's first pixel to the one under the last tap of its last."""
+    return (pixels - 1) * axis.stride + (axis.taps - 1) * axis.dilation + 1
+
+
+def sliding_tiles(axis: Axis) -> tuple[tuple[PixelTile, ...], bool]:
+    """The tiles of a row, and whether their routines loop over input columns or over taps.
+
+    A loop over columns pays where two taps see the same column; it is unrolled, so a tile must not be too wide.
+    """
+    shared = axis.stride // math.gcd(axis.stride, axis.dilation) < axis.taps <= WEIGHTS_IN_REGISTERS
+    for limit in range(TILE_PIXELS, SMALLEST_SWEEP - 1, -1) if shared else ():
+        tiles = pixel_tiles(axis, limit)
+        sweeps = {(tile.size, *inside(axis, tile)) for tile in tiles}
+        narrow = all(span_of(axis, tile.size) <= UNROLLED for tile in tiles)
+        if narrow and len(sweeps) <= MOST_ROUTINES and all(low < high for _, low, high in sweeps):
+            return tiles, True
+    return pixel_tiles(axis, TILE_PIXELS), False
