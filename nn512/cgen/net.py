@@ -211,7 +211,7 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
         for tensor in plan.tensors.values():
             lifetime = f"layers {tensor.first_step + 1} to {tensor.last_step + 1}"
             segments = ""
-            if len(tensor.layout.segments) > 1:
+            if not tensor.layout.regular:
                 segments = f" in segments of {', '.join(map(str, tensor.layout.segments))} channels"
             comment = f"/* {tensor.shape}{segments}, {lifetime} */"
             writer.line(f"{names.offset(tensor.name)} = {tensor.offset * 16}, {comment}")

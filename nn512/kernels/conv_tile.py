@@ -117,7 +117,7 @@ class TileRoutine:
             case Channels.GROUPS:
                 extent = ["ptrdiff_t groups", "ptrdiff_t inputs", "ptrdiff_t outputs"]
             case Channels.SCATTERED_GROUPS:
-                extent = ["ptrdiff_t groups", "ptrdiff_t inputs", "ptrdiff_t outputs", "const int (*at)[2]"]
+                extent = ["ptrdiff_t groups", "ptrdiff_t inputs", "ptrdiff_t outputs", "const int (*places)[2]"]
             case _:
                 assert_never(self.channels)
         rows = ["row"] if self.steps_rows else []
@@ -212,7 +212,7 @@ class TileRoutine:
                 writer.line("const ptrdiff_t channel = group * inputs + c;")
                 place = "channel / 16 * plane + channel % 16"
                 if self.channels is Channels.SCATTERED_GROUPS:
-                    place = "at[channel][0] * plane + at[channel][1]"
+                    place = "places[channel][0] * plane + places[channel][1]"
                 writer.line(f"const float *source = x + {place};")
                 writer.line(f"const float *weights = w + (c / lanes * lanes * {taps} + c % lanes) * 16;")
                 for tap in self._each_tap(writer, "source", "weights", "lanes * 16"):
@@ -222,12 +222,7 @@ class TileRoutine:
 
     def _each_tap(self, writer: Writer, pixel: str, weights: str, size: str) -> Iterator[_Tap]:
         """Write the loops over filter rows and columns; gives what is inside each. `size`: floats of a tap's weights."""
-        row_runs = self.row_runs
-        if not self.steps_rows:
-            row_runs = (Run(0, 1, 0, self.rows),)
-        elif self.clipped:
-            row_runs = (Run(0, 0, 0, 1),)
-        for row_run in row_runs:
+        for row_run in self.row_runs or (Run(0, 0, 0, 1),):
             if self.clipped:
                 rows, i = writer.block("for (ptrdiff_t i = top; i < bottom; i++)"), "i"
             elif row_run.last - row_run.first > 1:

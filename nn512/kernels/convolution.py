@@ -207,9 +207,7 @@ class ConvLayer:
 
     def routine(self, branch: Branch, panels: Panels, tile: PixelTile, row_tile: PixelTile) -> TileRoutine:
         """The tile routine for a tile of a panel."""
-        runs = row_tile.runs
-        if row_tile.size == 1 and not self.clipped:
-            runs = (Run(0, self.rows.taps, 0, 1),)
+        runs = row_tile.runs or (Run(0, self.rows.taps, 0, 1),)
         return TileRoutine(
             blocks=panels.width,
             rows=row_tile.size,
@@ -357,8 +355,8 @@ class ConvLayer:
             case Channels.SCATTERED_GROUPS:
                 writer.comment("block and lane of each channel")
                 places = (layout.position(c) for c in range(layout.channels))
-                writer.table("static const int at[][2]", (f"{{{block}, {lane}}}" for block, lane in places))
-                extent = [str(self.node.groups), str(self.inputs), str(outputs), "at"]
+                writer.table("static const int places[][2]", (f"{{{block}, {lane}}}" for block, lane in places))
+                extent = [str(self.node.groups), str(self.inputs), str(outputs), "places"]
             case _:
                 assert_never(self.channels)
         width = self.source.shape.width
@@ -419,7 +417,7 @@ class ConvLayer:
                 offset = add_terms(down, self._across(column))
                 arguments = [
                     *self.call_arguments(branch, base if self.padded else add_terms(base, offset), block, pixel),
-                    *([offset] if self.padded else []),
+                    *([offset or "0"] if self.padded else []),
                     *(["top", "bottom"] if self.clipped else []),
                     *([f"{block} * 16"] if self.channels in MASKED else []),
                     *(self._ahead(branch, panels) if self.fetches else []),
@@ -478,7 +476,7 @@ def _constant(value: int) -> str:
 def add_terms(first: str, second: str) -> str:
     """`first + second` where both may be missing and the second may be a negative number."""
     if not (first and second):
-        return first or second or "0"
+        return first or second
     return f"{first} - {second[1:]}" if second.startswith("-") else f"{first} + {second}"
 
 
