@@ -22,14 +22,14 @@ from fuzz import regimes
 from fuzz.build import BuildError, build_net
 from fuzz.case import Case, DataSeed
 from fuzz.compare import Outcome, Verdict, judge
-from fuzz.coverage import LayerPlan, layers_of, upstream
+from fuzz.coverage import LayerPlan, behind, layers_of
 from fuzz.limits import Limit, limit_of
 from fuzz.regimes import EXACT_REGIMES, DataSet
 from fuzz.runners import Runner, choose_runner
 from fuzz.sandbox import QUICK, Checks, Configuration, Placement, Status, execute
 from nn512.compiler import compile as compile_graph
 from nn512.errors import CannotRunError, UsageError
-from nn512.graph import Graph, multiply_accumulates, parse
+from nn512.graph import Conv, FullyConnected, Graph, multiply_accumulates, parse
 from nn512.options import Options
 from nn512.toolchain import find_compiler
 
@@ -112,13 +112,6 @@ class Report:
         """Whether nothing is wrong and every output was confirmed by at least one data set."""
         return not self.problems and self.confirmed == {output.from_tensor for output in self.graph.outputs}
 
-    @cached_property
-    def verified_tensors(self) -> frozenset[str]:
-        """Every tensor behind a confirmed output; none where anything is wrong."""
-        if self.problems:
-            return frozenset()
-        return frozenset().union(*(upstream(self.graph, name) for name in self.confirmed))
-
 
 def check_case(
     case: Case, data: Sequence[DataSet] = (), runner: Runner | None = None, checks: Checks | None = None
@@ -157,7 +150,7 @@ def check_sources(
     except BuildError as error:
         first = next((line for line in error.text.splitlines() if "error:" in line), error.summary)
         return replace(report, problems=(Problem("build", f"{first}\n{error}"),))
-    limits = limits_of(report, profile)
+    limits, rounding = limits_of(report, profile), rounding_of(report)
     problems: list[Problem] = []
     verdicts: dict[DataSeed, tuple[Verdict, ...]] = {}
     culprit = None
@@ -168,9 +161,9 @@ def check_sources(
         executed &= run.status in (Status.OK, Status.VIOLATION) and bool(run.outputs)
         before = len(problems)
         problems.extend(Problem(str(violation.kind), violation.detail, seed) for violation in run.violations)
-        expected = reference.run(graph, data_set.params, data_set.inputs)
+        expected = reference.run(graph, data_set.params, data_set.inputs, rounding=rounding)
         outputs = run.outputs[0] if run.outputs else {}
-        verdicts[seed] = _judge(graph, data_set, outputs, expected, limits)
+        verdicts[seed] = _judge(graph, data_set, outputs, expected, limits, rounding)
         problems.extend(Problem("values", str(verdict), seed) for verdict in verdicts[seed] if not verdict.ok)
         if culprit is None and len(problems) > before:
             culprit = data_set, expected
@@ -197,10 +190,16 @@ def limits_of(report: Report, profile: str) -> dict[str, Limit]:
     """The error limit of every output, by the algorithms of all layers between it and the inputs."""
     limits = {}
     for output in report.graph.outputs:
-        above = upstream(report.graph, output.from_tensor)
-        algorithms = {layer.algorithm for layer in report.layers if above.intersection(layer.covers)}
+        algorithms = {layer.algorithm for layer in behind(report.layers, {output.from_tensor})}
         limits[output.from_tensor] = limit_of(algorithms if report.layers else {profile or "direct"})
     return limits
+
+
+def rounding_of(report: Report) -> dict[str, reference.Rounding]:
+    """How convolutions and fully connected layers are evaluated that are not float32 throughout, by the plan."""
+    halves = {tensor for layer in report.layers if layer.weights == "fp16" for tensor in layer.covers}
+    sums = (layer.to_tensor for layer in report.graph.layers if isinstance(layer, Conv | FullyConnected))
+    return {tensor: reference.HALF_WEIGHTS for tensor in sums if tensor in halves}
 
 
 def runner_for(compiler: str = "") -> Runner:
@@ -227,12 +226,13 @@ def _judge(
     outputs: Mapping[str, NDArray[np.float32]],
     expected: Mapping[str, reference.Result],
     limits: Mapping[str, Limit],
+    rounding: Mapping[str, reference.Rounding],
 ) -> tuple[Verdict, ...]:
     """Verdicts on the outputs there are (a run that crashed has none)."""
     steps = min(limit.exact_steps for limit in limits.values())
     exact = {name: np.zeros(result.value.shape, np.bool_) for name, result in expected.items()}
     if data.regime in EXACT_REGIMES and steps > 0:
-        exact = reference.exactness(graph, data.params, data.inputs, limit=steps)
+        exact = reference.exactness(graph, data.params, data.inputs, limit=steps, rounding=rounding)
     return tuple(
         judge(name, outputs[name], result.value, result.variance, result.unspecified, exact[name], limits[name])
         for name, result in expected.items()

@@ -13,17 +13,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fuzz.limits import algorithm_of
-from nn512.graph import Graph, tensors_read
 
 
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
-    """What the campaign needs of one layer of a plan."""
+    """What the campaign needs of one layer of a plan. It may read and write tensors that the graph does not know."""
 
     name: str
     kernel: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
     covers: tuple[str, ...]
     edge_classes: tuple[str, ...]
+    weights: str = "fp32"
 
     @property
     def algorithm(self) -> str:
@@ -46,24 +48,27 @@ def layers_of(plan: Mapping[str, Any] | None) -> tuple[LayerPlan, ...]:
         LayerPlan(
             layer["name"],
             layer["kernel"],
-            tuple(layer.get("covers", ())),
+            tuple(layer["reads"]),
+            tuple(layer["writes"]),
+            tuple(layer["covers"]),
             tuple(layer.get("edge_classes", ())),
+            layer.get("weights", "fp32"),
         )
         for layer in plan["layers"]
     )
 
 
-def upstream(graph: Graph, tensor: str) -> frozenset[str]:
-    """`tensor` and every tensor it is computed from."""
-    producers = {layer.to_tensor: layer for layer in graph.layers}
-    found: set[str] = set()
-    waiting = [tensor]
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting.extend(tensors_read(producers[name]) if name in producers else ())
-    return frozenset(found)
+def behind(layers: Sequence[LayerPlan], outputs: Collection[str]) -> tuple[LayerPlan, ...]:
+    """The layers that any of these outputs depends on, those that hand them to the caller included."""
+    found: list[LayerPlan] = []
+    needed: set[str] = set()
+    for layer in reversed(layers):
+        hands_out = not layer.writes and not set(layer.covers).isdisjoint(outputs)
+        # A layer that computes an output straight into the caller's memory writes it under its own name.
+        if hands_out or not (needed | set(outputs)).isdisjoint(layer.writes):
+            found.append(layer)
+            needed.update(layer.reads)
+    return tuple(reversed(found))
 
 
 @dataclass(slots=True)
@@ -75,13 +80,13 @@ class Coverage:
     verified: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def add_case(self, layers: Sequence[LayerPlan], *, executed: bool, verified: Collection[str]) -> None:
-        """Count one case; `verified` are the tensors behind outputs found right."""
+        """Count one case; `verified` are the outputs found right."""
         for layer in layers:
             self.emitted.update(layer.points)
             if executed:
                 self.executed.update(layer.points)
-            if any(tensor in verified for tensor in layer.covers):
-                self.verified.update(layer.points)
+        for layer in behind(layers, verified):
+            self.verified.update(layer.points)
 
     def update(self, other: Coverage) -> None:
         """Add the counts of another coverage."""

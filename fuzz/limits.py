@@ -36,7 +36,7 @@ LIMITS: Mapping[str, Limit] = {
         maximum=12.0,
         rms=6.0,
         exact_steps=2.0**24,
-        measured="sequential FMA chains, K = 144 to 4608, four kinds of data: max 5.6, rms 0.5 to 1.0",
+        measured="300 random graphs on 4 kinds of data, 10.8 million elements: max 6.2, rms of an output 1.53",
     ),
 }
 """Limits by algorithm. "direct" is whatever sums products as they stand, in any order: nearly every kernel."""

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from fuzz.checker import Report, runner_for
 from fuzz.compare import Outcome
-from fuzz.coverage import upstream
+from fuzz.coverage import behind
 from fuzz.explore import Explorer
 from fuzz.limits import LIMITS
 
@@ -40,9 +40,7 @@ def measure(examples: int, seed: int, stream: TextIO) -> int:
             for verdict in verdicts:
                 if verdict.outcome not in (Outcome.WITHIN, Outcome.WRONG):
                     continue
-                above = upstream(report.graph, verdict.output)
-                algorithms = {layer.algorithm for layer in report.layers if above.intersection(layer.covers)}
-                for algorithm in algorithms:
+                for algorithm in {layer.algorithm for layer in behind(report.layers, {verdict.output})}:
                     entry = seen[algorithm]
                     entry.elements += verdict.compared
                     if verdict.max_sigma > entry.maximum:

@@ -24,6 +24,7 @@ class CaseSummary:
     data_sets: int
     outcomes: Counter[Outcome]
     worst: float
+    worst_where: str
     runner: str
     coverage: Coverage
     kinds: Counter[str]
@@ -32,14 +33,17 @@ class CaseSummary:
     def of(cls, report: Report) -> CaseSummary:
         """The summary of a report."""
         coverage = Coverage()
-        coverage.add_case(report.layers, executed=report.executed, verified=report.verified_tensors)
+        coverage.add_case(report.layers, executed=report.executed, verified=() if report.problems else report.confirmed)
         verdicts = [verdict for data in report.verdicts.values() for verdict in data]
+        by_data = {str(seed): worst_sigma(data) for seed, data in report.verdicts.items()}
+        where, worst = max(by_data.items(), key=lambda item: item[1], default=("", 0.0))
         return cls(
             verified=report.verified,
             failed=bool(report.problems),
             data_sets=len(report.verdicts),
             outcomes=Counter(verdict.outcome for verdict in verdicts),
-            worst=worst_sigma(verdicts),
+            worst=worst,
+            worst_where=f"{report.case.key}, {where}",
             runner=report.runner,
             coverage=coverage,
             kinds=Counter({type(layer).__name__ for layer in report.graph.layers}),
@@ -66,6 +70,7 @@ class Tally:
     data_sets: int = 0
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     worst: float = 0.0
+    worst_where: str = ""
     runners: Counter[str] = field(default_factory=Counter)
     coverage: Coverage = field(default_factory=Coverage)
     kinds: Counter[str] = field(default_factory=Counter)
@@ -82,7 +87,8 @@ class Tally:
         self.failed += case.failed
         self.data_sets += case.data_sets
         self.outcomes.update(case.outcomes)
-        self.worst = max(self.worst, case.worst)
+        if case.worst > self.worst:
+            self.worst, self.worst_where = case.worst, case.worst_where
         self.runners[case.runner] += 1
         self.coverage.update(case.coverage)
         self.kinds.update(case.kinds)
@@ -129,7 +135,7 @@ class Tally:
             f"{sum(self.outcomes.values())} compared on {self.data_sets} data sets: "
             + ", ".join(f"{self.outcomes[outcome]} {outcome.value}" for outcome in Outcome),
         )
-        yield row("error", f"at most {self.worst:.2f} sigma where arithmetic is not exact")
+        yield row("error", f"at most {self.worst:.2f} sigma where arithmetic is not exact (case {self.worst_where})")
         yield row("nodes", ", ".join(f"{kind} {count}" for kind, count in sorted(self.kinds.items())) or "none")
         kernels = self.coverage.kernels()
         yield row("kernels", ", ".join(f"{name} {count}" for name, count in kernels.items()) or "none")

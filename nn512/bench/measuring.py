@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nn512 import toolchain
 from nn512.bench import native, systems
-from nn512.bench.agreement import Agreement, agree
+from nn512.bench.agreement import HALF_WEIGHTS, SINGLE, Agreement, agree
 from nn512.bench.layers import LayerTime, join, per_inference
 from nn512.bench.machine import choose_cpus, processor_name
 from nn512.bench.spread import Spread, ratio_by_round, spread
@@ -55,7 +55,7 @@ class Request:
     peers: tuple[str, ...] = ()
     per_layer: bool = False
     runs: int = 30
-    options: Options | None = None
+    options: Options = field(default_factory=Options)
     progress: Progress = field(default=lambda _: None)
 
 
@@ -116,7 +116,9 @@ def measure(request: Request) -> Measurement:
         request.progress("comparing the results with the reference")
         files = programs.files
         answers = {system.name: systems.outputs_of(system, files) for system in programs.all}
-        agreement = agree(request.expected(), answers)
+        ours = SINGLE if request.options.weights == "fp32" else HALF_WEIGHTS
+        bounds = {system.name: ours if system.version is None else SINGLE for system in programs.all}
+        agreement = agree(request.expected(), answers, bounds)
         times = _take_turns(request, peak, programs.all)
     peers = programs.all[1 : 1 + len(request.peers)]
     profiled = [system for system in programs.all if system.name == PROFILED]

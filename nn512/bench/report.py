@@ -29,7 +29,7 @@ def as_text(measurement: Measurement, command: str) -> str:
         f"{graph.config.prefix}: {measurement.mmac / 1e3:,.3f} GMAC, {parameters}, {_count(len(cpus), 'thread')}",
         f"{measurement.processor}; {pinned}",
         measurement.compiler,
-        f"{versions}; float32",
+        f"{versions}; float32 arithmetic",
         f"$ {command}",
         f"All agree with the reference; largest error relative to the largest output: {errors}",
     )
@@ -135,7 +135,7 @@ def as_data(measurement: Measurement, command: str) -> dict[str, Any]:
         "runs": measurement.runs,
         "rounds": measurement.rounds,
         "largest_errors": dict(measurement.agreement.errors),
-        "largest_error_allowed": measurement.agreement.bound,
+        "largest_errors_allowed": dict(measurement.agreement.bounds),
         "peak_gflops": _spread_data(peak),
         "systems": [_timing_data(timing, measurement) for timing in measurement.timings],
         "profiled": None if measurement.profiled is None else _timing_data(measurement.profiled, measurement),

@@ -237,10 +237,13 @@ def _write_packing(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> Non
     if calls:
         writer.line()
         writer.lines(packing.COMMON)
-    for name, text in packing.ROUTINES.items():
-        if any(call.routine == name for call in calls):
-            writer.line()
-            writer.lines(text)
+    used = {call.routine for call in calls}
+    routines = [text for name, text in packing.ROUTINES.items() if name in used]
+    if any("position(" in text for text in routines):
+        routines.insert(0, packing.POSITION)
+    for text in routines:
+        writer.line()
+        writer.lines(text)
     writer.line()
     with writer.block(f"char *{prefix}NetCreate({prefix}Net **to, {prefix}Params *params, ptrdiff_t threads)"):
         writer.lines(NET_CREATE.replace("{p}", prefix))

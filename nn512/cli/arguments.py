@@ -6,10 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from nn512.errors import UsageError
 from nn512.graph import Graph, load, load_stream
+
+if TYPE_CHECKING:
+    from nn512.options import Options
 
 Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001
 """What a subcommand's `add_parser` gets; argparse has no public name for it."""
@@ -20,11 +23,46 @@ def add_graph_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
 
 
-def add_pass_option(parser: argparse.ArgumentParser) -> None:
-    """The option --no-pass NAME, which may come again."""
+def add_compiler_options(parser: argparse.ArgumentParser) -> None:
+    """The options of a compilation; `compiler_options` reads them."""
     parser.add_argument(
         "--no-pass", metavar="NAME", action="append", default=[], help="leave out an optimizing pass; repeatable"
     )
+    parser.add_argument(
+        "--force",
+        metavar="[LAYER=]KERNEL",
+        action="append",
+        default=[],
+        help="use this kernel for a layer, or for all layers to which it applies; repeatable",
+    )
+    parser.add_argument(
+        "--weights",
+        choices=("fp16", "fp32"),
+        default="fp16",
+        help="narrowest format in which weights may be stored; fp16 only where that saves time (default: fp16)",
+    )
+
+
+def compiler_options(args: argparse.Namespace) -> Options:
+    """What `add_compiler_options` declared. Raises UsageError."""
+    from nn512.options import Options
+
+    force: dict[str, str] = {}
+    for text in args.force:
+        layer, equals, kernel = text.rpartition("=")
+        if not kernel or (equals and not layer):
+            raise UsageError(f"--force takes KERNEL or LAYER=KERNEL, not {text!r}")
+        if layer in force:
+            raise UsageError(f"--force names two kernels for {layer or 'all layers'}")
+        force[layer] = kernel
+    return Options(tuple(args.no_pass), tuple(sorted(force.items())), args.weights)
+
+
+def compiler_words(args: argparse.Namespace) -> list[str]:
+    """The words on a command line that say what `compiler_options` reads."""
+    words = [word for name in args.no_pass for word in ("--no-pass", name)]
+    words += [word for text in args.force for word in ("--force", text)]
+    return words + ([] if args.weights == "fp16" else ["--weights", args.weights])
 
 
 def read_graph(path: str) -> Graph:

@@ -9,7 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nn512.cli.arguments import Subparsers, add_graph_argument, read_graph
+from nn512.cli.arguments import (
+    Subparsers,
+    add_compiler_options,
+    add_graph_argument,
+    compiler_options,
+    compiler_words,
+    read_graph,
+)
 from nn512.errors import CannotRunError, UsageError
 from nn512.graph import Graph
 
@@ -43,6 +50,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--runs", metavar="R", type=int, default=30, help="timed inferences of each system (default: 30)"
     )
+    add_compiler_options(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
@@ -83,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
         peers,
         per_layer=args.per_layer,
         runs=args.runs,
+        options=compiler_options(args),
         progress=progress,
     )
     measurement = measure(request)
@@ -111,5 +120,6 @@ def _command(args: argparse.Namespace) -> str:
     words += ["--per-layer"] * args.per_layer
     if args.runs != 30:
         words += ["--runs", str(args.runs)]
+    words += compiler_words(args)
     words += ["--json"] * args.json
     return shlex.join(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nn512.cli.arguments import Subparsers, add_graph_argument, add_pass_option, read_graph
+from nn512.cli.arguments import Subparsers, add_compiler_options, add_graph_argument, compiler_options, read_graph
 from nn512.errors import UsageError
 
 
@@ -21,16 +21,15 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "directory", metavar="DIR", type=Path, nargs="?", default=Path(), help="where to write (default: here)"
     )
-    add_pass_option(parser)
+    add_compiler_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Compile a graph and write the three files."""
     graph = read_graph(args.graph)
     from nn512.compiler import compile as compile_graph
-    from nn512.options import Options
 
-    emitted = compile_graph(graph, Options(without_passes=tuple(args.no_pass)))
+    emitted = compile_graph(graph, compiler_options(args))
     try:
         args.directory.mkdir(parents=True, exist_ok=True)
         emitted.write(args.directory)

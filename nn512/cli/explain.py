@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from nn512.cli.arguments import Subparsers, add_graph_argument, add_pass_option, read_graph
+from nn512.cli.arguments import Subparsers, add_compiler_options, add_graph_argument, compiler_options, read_graph
 from nn512.errors import UsageError
 
 _WIDTH = 110
@@ -24,7 +24,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "tensors are. The file <Prefix>.plan.json says the same.",
     )
     add_graph_argument(parser)
-    add_pass_option(parser)
+    add_compiler_options(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--after", metavar="PASS", help=_AFTER)
     form.add_argument("--json", action="store_true", help="print the plan as JSON")
@@ -33,12 +33,11 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Explain one graph."""
     from nn512.compiler import compile as compile_graph
-    from nn512.options import Options
     from nn512.passes.pipeline import PASSES, stages
     from nn512.passes.printer import format_program
 
     graph = read_graph(args.graph)
-    options = Options(without_passes=tuple(args.no_pass))
+    options = compiler_options(args)
     if args.after is None:
         emitted = compile_graph(graph, options)
         print(emitted.plan_json if args.json else explain(emitted.plan), end="")

@@ -46,10 +46,7 @@ class GroupedWeights:
         """The call that packs them."""
         node = self.node
         arguments = [
-            f".weights = params->{self.name}Weights",
-            f".biases = params->{self.name}Biases",
-            f".packed = net->{self.name}Weights",
-            f".packedBiases = net->{self.name}Biases",
+            f"CONV({self.name})",
             f".outputs = {node.to_channels}",
             f".inputs = {self.inputs}",
             f".rows = {node.filter_h}",

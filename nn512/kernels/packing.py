@@ -20,6 +20,9 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
+#define CONV(name) \\
+    .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \\
+    .packedBiases = net->name##Biases
 
 /* What the batch norms of a list do to one channel, one after another: value * scale + shift. */
 typedef struct { double scale, shift; } Affine;
@@ -34,7 +37,9 @@ static Affine compose(const Norm *norms, ptrdiff_t channel) {
     }
     return all;
 }
+"""
 
+POSITION = """
 /* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. */
 static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     ptrdiff_t start = 0;
@@ -59,10 +64,6 @@ typedef struct {
     const Norm *before, *after;
     ptrdiff_t groupOutputs; /* where there is something before */
 } ConvPack;
-
-#define CONV(name) \\
-    .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \\
-    .packedBiases = net->name##Biases
 
 static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const ConvPack *p = context;

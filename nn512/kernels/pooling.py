@@ -1,12 +1,21 @@
-"""Pooling of all kinds: windows cut to the real cells at the edges of the picture."""
+"""Pooling of all kinds, at the speed of the cache that tensors are read from.
+
+Columns that see a whole window are one loop without any bounds; the few columns at the edges, whose windows hang over
+the picture, have calls of their own with fewer columns. Rows of a window inside the picture are the bounds of its loop.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
 from nn512.passes.program import PoolOp
+
+ACCUMULATORS = 4
 
 MAXIMUM = """
 /* The larger of two vectors; NaN stays NaN whichever it is in (max alone returns its second operand then). */
@@ -17,98 +26,227 @@ static INLINE __m512 maximum(__m512 largest, __m512 v) {
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`count` output columns from `first` on that all see `columns` cells of a row; the first of them begins at `cell`."""
+
+    first: int
+    count: int
+    columns: int
+    cell: int
+
+
+def columns_of(outputs: int, size: int, window: int, padding: int) -> tuple[Column, ...]:
+    """The output columns of a row of `size` cells, neighbours together that see whole windows."""
+    result: list[Column] = []
+    for x in range(outputs):
+        start, end = max(0, 2 * x - padding), min(size, 2 * x - padding + window)
+        if result and result[-1].columns == end - start == window:
+            last = result.pop()
+            result.append(Column(last.first, last.count + 1, window, last.cell))
+        else:
+            result.append(Column(x, 1, end - start, start))
+    return tuple(result)
+
+
 def emit(op: PoolOp, context: Context) -> LayerCode:
     """One layer: an output row of a block is one item."""
-    source, result = context.places[op.source], context.places[op.writes]
-    before, after = _chains(op)
-    both = Chain((*op.prologue, *op.epilogue))
-    node = op.node
-    window = node.window
-    rows = result.shape.height
-    if node.is_max:
-        context.library.add("maximum", lambda _: MAXIMUM)
-    writer = Writer()
-    with writer.block(step_signature(context.prefix, op.writes)):
-        begin_step(writer, context.prefix)
-        if both.normalizes:
-            writer.line(f"const {context.prefix}Net *net = engine->net;")
-        for name in dict.fromkeys((source.name, *after.operands)):
-            declare_tensor(writer, context.places[name], written=False)
-        declare_tensor(writer, result, written=True)
-        with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
-            writer.line(f"const ptrdiff_t block = item{f' / {rows}' if rows > 1 else ''};")
-            y = "y" if rows > 1 else "0"
-            if rows > 1:
-                writer.line(f"const ptrdiff_t y = item % {rows};")
-            before.bind(writer, "block", "[0][0]")
-            if window is None:
-                writer.line(f"const ptrdiff_t top = 0, bottom = {source.shape.height};")
-                writer.line(f"const ptrdiff_t left = 0, right = {source.shape.width}, x = 0;")
-                _write_window(writer, op, names.local(source.name))
-                _write_result(writer, op, names.local(result.name), y)
-            else:
-                _write_bounds(writer, ("top", "bottom"), y, (window, node.padding_h, source.shape.height))
-                with writer.block(f"for (ptrdiff_t x = 0; x < {result.shape.width}; x++)"):
-                    _write_bounds(writer, ("left", "right"), "x", (window, node.padding_w, source.shape.width))
-                    _write_window(writer, op, names.local(source.name))
-                    _write_result(writer, op, names.local(result.name), y)
-    return LayerCode(
-        name=op.writes,
-        kernel="pooling",
-        algorithm="pooling, a vector of 16 channels at a time",
-        steps=(Part(op.writes, len(result.layout.blocks) * rows),),
-        code=writer.text(),
-        fields=both.fields(result.layout),
-        packs=both.packs(result.layout),
-        edge_classes=(
-            f"pooling {node.kind} padding {min(node.padding_h, 1)}{min(node.padding_w, 1)}",
-            f"pooling channel tail {result.shape.channels % 16}",
-        ),
-    )
+    return _PoolLayer(op, context).emit()
 
 
-def _write_bounds(writer: Writer, bounds: tuple[str, str], position: str, axis: tuple[int, int, int]) -> None:
-    """Write the first and the end of a window's real cells along one axis (window, padding, size)."""
-    window, padding, size = axis
-    low, high = bounds
-    start = f"{position} * 2" + (f" - {padding}" if padding else "")
-    end = f"{position} * 2 + {window - padding}"
-    first = f"{start} > 0 ? {start} : 0" if padding else start
-    writer.line(f"const ptrdiff_t {low} = {first}, {high} = {end} < {size} ? {end} : {size};")
+class _PoolLayer:
+    """The numbers of one layer while it is written."""
 
+    def __init__(self, op: PoolOp, context: Context) -> None:
+        self.op = op
+        self.node = op.node
+        self.context = context
+        self.source, self.result = context.places[op.source], context.places[op.writes]
+        self.before = Chain(op.prologue)
+        self.after = Chain(op.epilogue, start=len(op.prologue))
+        self.both = Chain((*op.prologue, *op.epilogue))
+        height, width = self.source.shape.height, self.source.shape.width
+        window, padding = self.node.window, self.node.padding_h
+        self.columns: tuple[Column, ...] = ()
+        self.clipped = False
+        if window is not None:
+            self.columns = columns_of(self.result.shape.width, width, window, self.node.padding_w)
+            self.clipped = padding > 0 or (self.result.shape.height - 1) * 2 + window > height
 
-def _chains(op: PoolOp) -> tuple[Chain, Chain]:
-    """What happens to elements as they are read, and to results."""
-    return Chain(op.prologue), Chain(op.epilogue, start=len(op.prologue))
+    def emit(self) -> LayerCode:
+        if self.node.is_max:
+            self.context.library.add("maximum", lambda _: MAXIMUM)
+        rows = self.result.shape.height
+        return LayerCode(
+            name=self.op.writes,
+            kernel="pooling",
+            algorithm="pooling, a vector of 16 channels at a time",
+            steps=(Part(self.op.writes, len(self.result.layout.blocks) * rows),),
+            code=self._code(),
+            fields=self.both.fields(self.result.layout),
+            packs=self.both.packs(self.result.layout),
+            edge_classes=tuple(sorted(self._edge_classes())),
+        )
 
+    def _edge_classes(self) -> set[str]:
+        kind = self.node.kind
+        classes = {f"channel tail {self.result.shape.channels % 16}"}
+        if self.node.window is None:
+            return classes | {f"{kind} pixels {min(self.source.shape.pixels, ACCUMULATORS)}"}
+        classes |= {f"{kind} columns {column.columns}" for column in self.columns}
+        return classes | {f"{kind} rows {'clipped' if self.clipped else 'whole'}"}
 
-def _write_window(writer: Writer, op: PoolOp, source: str) -> None:
-    before, _ = _chains(op)
-    is_max = op.node.is_max
-    start = f"_mm512_loadu_ps({source}[block][top][left])" if is_max else "_mm512_setzero_ps()"
-    writer.line(f"__m512 v = {start};")
-    if is_max:
-        before.apply(writer, "v", "0", "0")
-    combine = "maximum" if is_max else "_mm512_add_ps"
-    writer.line("for (ptrdiff_t i = top; i < bottom; i++)")
-    with writer.indented():
-        element = f"_mm512_loadu_ps({source}[block][i][j])"
-        if before.steps:
-            with writer.block("for (ptrdiff_t j = left; j < right; j++)"):
-                writer.line(f"__m512 cell = {element};")
-                before.apply(writer, "cell", "0", "0")
-                writer.line(f"v = {combine}(v, cell);")
-        else:
-            writer.line("for (ptrdiff_t j = left; j < right; j++)")
+    def _code(self) -> str:
+        rows = self.result.shape.height
+        writer = Writer()
+        with writer.block(step_signature(self.context.prefix, self.op.writes)):
+            begin_step(writer, self.context.prefix)
+            if self.both.normalizes:
+                writer.line(f"const {self.context.prefix}Net *net = engine->net;")
+            for name in dict.fromkeys((self.source.name, *self.after.operands)):
+                declare_tensor(writer, self.context.places[name], written=False)
+            declare_tensor(writer, self.result, written=True)
+            with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
+                writer.line(f"const ptrdiff_t block = item{f' / {rows}' if rows > 1 else ''};")
+                if rows > 1:
+                    writer.line(f"const ptrdiff_t y = item % {rows};")
+                self.before.bind(writer, "block", "[0][0]")
+                self.after.bind(writer, "block", f"{self._row}[0]")
+                if self.node.window is None:
+                    self._write_global(writer)
+                else:
+                    self._write_row(writer, self.node.window)
+        return writer.text()
+
+    @property
+    def _row(self) -> str:
+        """Index of the output row."""
+        return "[y]" if self.result.shape.height > 1 else "[0]"
+
+    def _write_global(self, writer: Writer) -> None:
+        pixels = self.source.shape.pixels
+        routine = self.context.library.add(self._hint("all"), self._write_all_routine)
+        source = f"{names.local(self.source.name)}[block][0][0]"
+        extent = names.product(self.source.shape.height, self.source.shape.width)
+        arguments = ", ".join([source, extent, *self.before.forwarded()])
+        writer.line(f"__m512 v = {routine}({arguments});")
+        if not self.node.is_max:
+            _write_quotient(writer, pixels, extent)
+        self._write_result(writer, "0")
+
+    def _write_row(self, writer: Writer, window: int) -> None:
+        height, padding = self.source.shape.height, self.node.padding_h
+        start = ("y * 2" if self._row == "[y]" else "0") + (f" - {padding}" if padding else "")
+        if self.clipped:
+            writer.line(f"const ptrdiff_t origin = {start}, end = origin + {window};")
+            writer.line(
+                "const ptrdiff_t top = origin > 0 ? origin : 0;" if padding else "const ptrdiff_t top = origin;"
+            )
+            writer.line(f"const ptrdiff_t rows = (end < {height} ? end : {height}) - top;")
+        for column in self.columns:
+            x = "x" if column.count > 1 else str(column.first)
+            if column.count == 1:
+                with writer.block():
+                    self._write_cell(writer, column, x, start)
+                continue
+            with writer.block(f"for (ptrdiff_t x = {column.first}; x < {column.first + column.count}; x++)"):
+                self._write_cell(writer, column, x, start)
+
+    def _write_cell(self, writer: Writer, column: Column, x: str, start: str) -> None:
+        window = self.node.window
+        cell = str(column.cell)
+        if column.count > 1:
+            offset = column.cell - 2 * column.first
+            cell = "x * 2" + (f" - {-offset}" if offset < 0 else f" + {offset}" if offset else "")
+        rows, top = ("rows", "top") if self.clipped else (str(window), start)
+        row = names.product(self.source.shape.width, 16)
+        routine = self.context.library.add(self._hint(str(column.columns)), self._writer_of(column.columns))
+        pixel = f"{names.local(self.source.name)}[block][{top}][{cell}]"
+        arguments = ", ".join([pixel, rows, row, *self.before.forwarded()])
+        writer.line(f"__m512 v = {routine}({arguments});")
+        if not self.node.is_max:
+            _write_quotient(writer, None if self.clipped else column.columns * int(rows), _times(rows, column.columns))
+        self._write_result(writer, x)
+
+    def _write_result(self, writer: Writer, x: str) -> None:
+        self.after.apply(writer, "v", "0", "x * 16" if x == "x" else str(int(x) * 16))
+        writer.line(f"_mm512_storeu_ps({names.local(self.result.name)}[block]{self._row}[{x}], v);")
+
+    def _hint(self, what: str) -> str:
+        return f"{'largest' if self.node.is_max else 'sum'}_of_{what}{self.before.suffix}"
+
+    def _writer_of(self, columns: int) -> Callable[[str], str]:
+        return lambda name: self._write_window_routine(name, columns)
+
+    def _write_window_routine(self, name: str, columns: int) -> str:
+        """Text of the routine for a window: its rows are counted when it runs, its columns here."""
+        writer = Writer()
+        what = "The largest" if self.node.is_max else "The sum"
+        cells = f"{columns} neighbouring cells" if columns > 1 else "the first cell"
+        writer.comment(f"{what} of {cells} in each of a number of rows, `row` floats from one to the next.")
+        chain = self.before.neutral
+        parameters = ["const float *restrict x", "ptrdiff_t rows", "ptrdiff_t row", *chain.parameters()]
+        writer.statement(f"static INLINE __m512 {name}", parameters, " {")
+        with writer.indented():
+            self._write_start(writer)
+            writer.line("for (ptrdiff_t i = 0; i < rows; i++, x += row)")
             with writer.indented():
-                writer.line(f"v = {combine}(v, {element});")
-    if not is_max:
-        writer.line("v = _mm512_div_ps(v, _mm512_set1_ps((float)((bottom - top) * (right - left))));")
+                self._write_combine(writer, f"UNROLL for (int j = 0; j < {columns}; j++)", "v", "j * 16")
+            writer.line("return v;")
+        writer.line("}")
+        return writer.text()
+
+    def _write_all_routine(self, name: str) -> str:
+        """Text of the routine for a whole picture: neighbouring pixels go to different accumulators."""
+        writer = Writer()
+        what = "The largest" if self.node.is_max else "The sum"
+        writer.comment(f"{what} of all pixels, in {ACCUMULATORS} independent accumulators.")
+        parameters = ["const float *restrict x", "ptrdiff_t pixels", *self.before.neutral.parameters()]
+        writer.statement(f"static INLINE __m512 {name}", parameters, " {")
+        with writer.indented():
+            self._write_start(writer)
+            writer.line(f"__m512 part[{ACCUMULATORS}] = {{{', '.join(['v'] * ACCUMULATORS)}}};")
+            writer.line("ptrdiff_t p = 0;")
+            writer.line(f"for (; p + {ACCUMULATORS} <= pixels; p += {ACCUMULATORS})")
+            with writer.indented():
+                self._write_combine(
+                    writer, f"UNROLL for (int k = 0; k < {ACCUMULATORS}; k++)", "part[k]", "(p + k) * 16"
+                )
+            self._write_combine(writer, "for (; p < pixels; p++)", "part[0]", "p * 16")
+            combine = self._combine
+            writer.line(f"return {combine}({combine}(part[0], part[1]), {combine}(part[2], part[3]));")
+        writer.line("}")
+        return writer.text()
+
+    @property
+    def _combine(self) -> str:
+        return "maximum" if self.node.is_max else "_mm512_add_ps"
+
+    def _write_start(self, writer: Writer) -> None:
+        writer.line(f"__m512 v = {'_mm512_loadu_ps(x)' if self.node.is_max else '_mm512_setzero_ps()'};")
+        if self.node.is_max:
+            self.before.apply(writer, "v", "0", "0")
+
+    def _write_combine(self, writer: Writer, loop: str, accumulator: str, offset: str) -> None:
+        element = f"_mm512_loadu_ps(x + {offset})"
+        if not self.before.steps:
+            writer.line(f"{loop} {accumulator} = {self._combine}({accumulator}, {element});")
+            return
+        with writer.block(loop):
+            writer.line(f"__m512 cell = {element};")
+            self.before.apply(writer, "cell", "0", "0")
+            writer.line(f"{accumulator} = {self._combine}({accumulator}, cell);")
 
 
-def _write_result(writer: Writer, op: PoolOp, result: str, y: str) -> None:
-    _, after = _chains(op)
-    pixel = f"[{y}][x]"
-    after.bind(writer, "block", pixel)
-    after.apply(writer, "v", "0", "0")
-    writer.line(f"_mm512_storeu_ps({result}[block]{pixel}, v);")
+def _times(rows: str, columns: int) -> str:
+    return rows if columns == 1 else f"{rows} * {columns}"
+
+
+def _write_quotient(writer: Writer, cells: int | None, count: str) -> None:
+    """Divide v by the number of cells, which is `count` in C; `cells` is None where it is known only then."""
+    if cells == 1:
+        return
+    if cells is not None and cells & (cells - 1) == 0:
+        writer.line(f"v = _mm512_mul_ps(v, _mm512_set1_ps(1.0f / {cells}));")
+    else:
+        writer.line(f"v = _mm512_div_ps(v, _mm512_set1_ps((float)({count})));")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nn512.bench.agreement import BOUND, DisagreementError, agree, relative_error
+from nn512.bench.agreement import DisagreementError, agree, relative_error
 from nn512.bench.layers import join, parse_profile, per_inference, prediction_error
 from nn512.bench.machine import choose_cpus, parse_cpu_list, pick_cpus, processor_name
 from nn512.bench.measuring import turns
@@ -115,10 +115,10 @@ def test_profile_of_other_layers() -> None:
 def test_agreement_names_who_is_wrong() -> None:
     expected = {"y": np.array([[[1.0, -4.0]]]), "z": np.array([[[2.0]]])}
     close = {"y": np.array([[[1.001, -4.0]]]), "z": np.array([[[2.0]]])}
-    assert agree(expected, {"ours": close}).errors["ours"] == pytest.approx(0.001 / 4)
-    off = {**close, "z": np.array([[[2.0 * (1 + 2 * BOUND)]]])}
+    assert agree(expected, {"ours": close}, {"ours": 1e-3}).errors["ours"] == pytest.approx(0.001 / 4)
+    off = {**close, "z": np.array([[[2.004]]])}
     with pytest.raises(DisagreementError, match=r"theirs by 0\.002") as caught:
-        agree(expected, {"ours": close, "theirs": off})
+        agree(expected, {"ours": close, "theirs": off}, {"ours": 1e-3, "theirs": 1e-3})
     assert "ours by" not in str(caught.value)
     assert caught.value.exit_code == 1
 
@@ -127,9 +127,9 @@ def test_agreement_names_who_is_wrong() -> None:
 def test_what_is_not_finite_does_not_agree(value: float) -> None:
     assert relative_error(np.ones(2), np.array([1.0, value])) == np.inf
     with pytest.raises(DisagreementError, match="not finite"):
-        agree({"y": np.array([value])}, {})
+        agree({"y": np.array([value])}, {}, {})
 
 
 def test_agreeing_on_zeros_shows_nothing() -> None:
     with pytest.raises(DisagreementError, match="all zeros"):
-        agree({"y": np.zeros(3)}, {"ours": {"y": np.zeros(3)}})
+        agree({"y": np.zeros(3)}, {"ours": {"y": np.zeros(3)}}, {"ours": 1e-3})

@@ -21,6 +21,7 @@ from nn512.graph import (
     Pooling,
     Softmax,
     argument_name,
+    tensors_read,
 )
 
 _HEADER = """\
@@ -152,11 +153,17 @@ def emit(graph: Graph) -> Sources:
     prefix = graph.config.prefix
     fields = "\n".join(f"    float {p.name}[{p.elements}];" for p in graph.parameters) or "    float nothing;"
     arguments = ", ".join(f"float *{argument_name(node)}" for node in graph.arguments)
-    plan = {"layers": [
-        {"name": n.to_tensor, "kernel": f"naive{type(n).__name__}", "algorithm": "direct", "covers": [n.to_tensor],
-         "edge_classes": ["single channel"] if graph.shapes[n.to_tensor].channels == 1 else []}
+    layers = [
+        {
+            "name": n.to_tensor,
+            "kernel": f"naive{type(n).__name__}",
+            "reads": list(tensors_read(n)),
+            "writes": [n.to_tensor],
+            "covers": [n.to_tensor],
+            "edge_classes": ["single channel"] if graph.shapes[n.to_tensor].channels == 1 else [],
+        }
         for n in graph.layers
-    ]}  # fmt: skip
+    ]
     return Sources(
         prefix,
         _HEADER.format(p=prefix, fields=fields, arguments=arguments),
@@ -167,7 +174,7 @@ def emit(graph: Graph) -> Sources:
             arguments=arguments,
             steps="\n".join(steps),
         ),
-        plan,
+        {"layers": layers},
     )
 
 
