@@ -234,14 +234,10 @@ def _write_packing(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> Non
     prefix = graph.config.prefix
     calls = [call for layer in layers for call in layer.code.packs]
     _section(writer, "Packing of parameters: once, when a net is created")
-    if calls:
-        writer.line()
-        writer.lines(packing.COMMON)
-    used = {call.routine for call in calls}
-    routines = [text for name, text in packing.ROUTINES.items() if name in used]
-    if any("position(" in text for text in routines):
-        routines.insert(0, packing.POSITION)
-    for text in routines:
+    routines = [text for name, text in packing.ROUTINES.items() if any(call.routine == name for call in calls)]
+    shared = [packing.COMMON] if routines else []
+    shared += [packing.POSITION] if any("position(" in text for text in routines) else []
+    for text in (*shared, *routines):
         writer.line()
         writer.lines(text)
     writer.line()

@@ -40,6 +40,9 @@ static Affine compose(const Norm *norms, ptrdiff_t channel) {
 """
 
 POSITION = """
+"""
+
+POSITION = """
 /* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. */
 static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     ptrdiff_t start = 0;
