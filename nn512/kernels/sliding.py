@@ -15,7 +15,7 @@ from typing import assert_never
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_geometry import Axis, PixelTile, axes, repeats
+from nn512.kernels.conv_geometry import Axis, PixelTile, axes
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.grouped_weights import GroupedWeights
@@ -213,11 +213,11 @@ class SlidingLayer:
         row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"
         base = self._source_row()
         phase = f"block % {self.ratio}" if self.ratio > 1 else "0"
-        for start, tile, count in self._repeats():
+        for tile, count in self._repeats():
             routine = self.routine(tile)
-            loop = f"for (ptrdiff_t x = {start}; x < {start + count * tile.size}; x += {tile.size})"
+            loop = f"for (ptrdiff_t x = {tile.start}; x < {tile.start + count * tile.size}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
-                column = "x" if count > 1 else str(start)
+                column = "x" if count > 1 else str(tile.start)
                 pixel = f"{row}[{column}]"
                 arguments = [
                     base + self._source_column(column),
@@ -230,18 +230,15 @@ class SlidingLayer:
                 ]
                 writer.statement(functions[routine], arguments, ";")
 
-    def _repeats(self) -> list[tuple[int, PixelTile, int]]:
-        """Neighbouring tiles that one loop calls."""
-        if not self.sweeps:
-            return repeats(self.tiles)
-        clips = (tile._replace(runs=()) for tile in self.tiles)
-        result: list[tuple[int, PixelTile, int]] = []
-        for tile in clips:
-            if result and self.routine(result[-1][1]) == self.routine(tile):
-                start, first, count = result[-1]
-                result[-1] = (start, first, count + 1)
+    def _repeats(self) -> list[tuple[PixelTile, int]]:
+        """Runs of neighbouring tiles that are computed alike: the first, and how many there are."""
+        result: list[tuple[PixelTile, int]] = []
+        for tile in self.tiles:
+            if result and self.routine(result[-1][0]) == self.routine(tile):
+                first, count = result[-1]
+                result[-1] = (first, count + 1)
             else:
-                result.append((tile.start, tile, 1))
+                result.append((tile, 1))
         return result
 
     def _source_row(self) -> str:

@@ -179,6 +179,8 @@ class SlidingTile:
                 writer.line(f"const float *weights = w{f' + i * channels * {step}' if self.clipped else ''};")
                 writer.line("__m512i from = own;")
                 with writer.block(f"for (ptrdiff_t c = 0; c < channels; c++, weights += {step})"):
+                    writer.comment("inputs are read anew for each channel: a row of them would not fit beside the sums")
+                    writer.line('__asm__("" : "+r"(line));')
                     self._write_columns(writer, "from")
                     writer.line("from = _mm512_add_epi32(from, _mm512_set1_epi32(1));")
             case Spread.BROADCAST:
