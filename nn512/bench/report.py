@@ -71,8 +71,8 @@ def _systems_table(measurement: Measurement) -> str:
                 f"{time.lower:.3f} - {time.upper:.3f}",
                 "" if ratio is None else f"{ratio.median:.3f}",
                 "" if ratio is None else f"{ratio.lower:.3f} - {ratio.upper:.3f}",
-                f"{gflops:.1f}",
-                f"{gflops / peak.median:.1%}",
+                f"{gflops:.1f}" if gflops else "",
+                f"{gflops / peak.median:.1%}" if gflops else "",
             )
         )
     rows.append((PEAK, "", "", "", "", f"{peak.median:.1f}", f"{peak.lower:.1f} - {peak.upper:.1f}"))
