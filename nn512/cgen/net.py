@@ -32,6 +32,9 @@ PREAMBLE = """
 #include <string.h>
 #include <time.h>
 
+/* What every tile of a convolution takes: input, weights, biases, and where its results go. */
+#define OPERANDS const float *restrict x, const float *restrict w, const float *restrict bias, float *restrict out
+
 #define UNROLL _Pragma("GCC unroll 32")
 #define INLINE inline __attribute__((always_inline)) /* a shared routine: each layer has its own copy in the object */
 #define NOINLINE __attribute__((noinline))           /* a layer's inner loops: registers are allocated for it alone */
@@ -194,7 +197,7 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
     _section(writer, "Parameters, tensors")
     writer.line()
     writer.comment(
-        "Packed parameters. Biases, scales and shifts: [block][lane]. Weights: [panel of output blocks][input block]"
+        "Packed parameters, padded to whole blocks. Biases, scales and shifts: [block][lane]. Weights: [panel of output blocks][input block]"
         "[filter row][filter column][input lane][output block of the panel][output lane], the order in which they are "
         "read."
     )
@@ -202,7 +205,7 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
         fields = [f for layer in layers for f in layer.code.fields]
         for layer in layers:
             for element, group in itertools.groupby(layer.code.fields, key=lambda f: f.element):
-                writer.enumeration(f"{element} ", [f"{f.name}[{f.extent}]" for f in group], ";")
+                writer.enumeration(f"{element} ", [f"{f.name}[{f.elements}]" for f in group], ";")
         if not fields:
             writer.line("char none; /* this net has no parameters */")
     writer.line()

@@ -82,18 +82,26 @@ class Writer:
             self.line(line)
 
     def statement(self, head: str, arguments: Iterable[str], tail: str) -> None:
-        """Write `head(arguments)tail`, breaking between arguments where the line would grow too long."""
+        """Write `head(arguments)tail`, breaking between arguments where the line would grow too long.
+
+        Further lines stand under the first argument, or are indented where that would leave them little room.
+        """
         opening = f"{head}("
+        while len(opening) + 4 * self._depth > WIDTH and " : " in opening:  # a long choice between functions
+            first, opening = opening.split(" : ", 1)
+            self.line(first)
+            opening = f"    : {opening}"
         current = opening
         room = WIDTH - 4 * self._depth
+        indent = " " * (len(opening) if len(opening) <= room // 2 else 4)
         pieces = list(arguments)
-        for number, argument in enumerate(pieces):
-            piece = argument + ("," if number < len(pieces) - 1 else f"){tail}")
-            if current != opening and len(current) + 1 + len(piece) > room:
+        for number, piece in enumerate(pieces):
+            piece += "," if number < len(pieces) - 1 else f"){tail}"
+            fresh = current == opening or not current.strip()
+            if len(current) + (not fresh) + len(piece) > room:
                 self.line(current)
-                current = " " * len(opening) + piece
-            else:
-                current += piece if current == opening else f" {piece}"
+                current, fresh = indent, True
+            current += piece if fresh else f" {piece}"
         self.line(current if pieces else f"{opening}){tail}")
 
     def table(self, declaration: str, items: Iterable[str]) -> None:

@@ -42,6 +42,7 @@ class TileRoutine:
     filter_h: int
     filter_w: int
     stride_w: int
+    dilation_h: int
     dilation_w: int
     clipped: bool
     padded: bool  # x + at, where filter row and column 0 would be, may lie outside the picture
@@ -86,10 +87,7 @@ class TileRoutine:
     def parameters(self) -> list[str]:
         """Declarations of the parameters that change from call to call."""
         return [
-            "const float *restrict x",
-            "const float *restrict w",
-            "const float *restrict bias",
-            "float *restrict out",
+            "OPERANDS",
             *self.chain.parameters(),
             *(f"ptrdiff_t {name}" for name in self.varying()),
         ]
@@ -98,7 +96,7 @@ class TileRoutine:
         """Names of the parameters, besides pointers, that change from call to call."""
         return [
             *(["at"] if self.padded else []),
-            *(["top", "bottom"] if self.clipped else []),
+            *(["origin"] if self.clipped else []),
             *(["k"] if self.channels in MASKED else []),
             *(["ahead"] if self.fetches else []),
         ]
@@ -121,7 +119,7 @@ class TileRoutine:
             case _:
                 assert_never(self.channels)
         rows = ["row"] if self.steps_rows else []
-        down = ["down"] if self.rows > 1 else []
+        down = ["down"] if self.rows > 1 else ["height"] if self.clipped else []
         out = ["outPlane"] if self.blocks > 1 else []
         return [*extent, *(f"ptrdiff_t {name}" for name in ("plane", *rows, *down, *out))]
 
@@ -151,13 +149,15 @@ class TileRoutine:
         if self.padded:
             text += "; filter row 0 and column 0 are at x + at for the first pixel"
         if self.clipped:
-            text += "; filter rows top to bottom-1 are inside the picture"
+            text += "; origin is the row of the picture under filter row 0"
         if self.fetches:
             text += "; weights further ahead are fetched meanwhile"
         return f"{text}."
 
     def _write_body(self, writer: Writer) -> None:
         blocks, pixels = self.blocks, self.rows * self.pixels
+        if self.clipped:
+            self._write_tap_bounds(writer)
         writer.line(f"__m512 acc[{blocks}][{pixels}];")
         self._each(writer, ["acc[o][p] = _mm512_loadu_ps(bias + o * 16);"])
         if self.channels in MASKED:
@@ -169,6 +169,14 @@ class TileRoutine:
         self.chain.apply(store, "acc[o][p]", "o", element)
         store.line(f"_mm512_storeu_ps(out + {element}, acc[o][p]);")
         self._each(writer, store.text().splitlines())
+
+    def _write_tap_bounds(self, writer: Writer) -> None:
+        """Write which filter rows are inside the picture."""
+        above, below = "-origin", "height - origin"
+        if self.dilation_h > 1:
+            above, below = (f"({rows} + {self.dilation_h - 1}) / {self.dilation_h}" for rows in (above, below))
+        writer.line(f"const ptrdiff_t top = origin < 0 ? {above} : 0;")
+        writer.line(f"const ptrdiff_t bottom = {below} < {self.filter_h} ? {below} : {self.filter_h};")
 
     def _each(self, writer: Writer, statements: list[str]) -> None:
         """Write statements for every accumulator."""

@@ -17,7 +17,7 @@ from typing import assert_never
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_geometry import TILE_PIXELS, Axis, PixelTile, Repeat, Run, axes, pixel_tiles, repeats
+from nn512.kernels.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, pixel_tiles, repeats
 from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
@@ -215,6 +215,7 @@ class ConvLayer:
             filter_h=self.rows.taps,
             filter_w=self.columns.taps,
             stride_w=self.columns.stride,
+            dilation_h=self.rows.dilation if self.clipped else 1,
             dilation_w=self.columns.dilation,
             clipped=self.clipped,
             padded=self.padded,
@@ -363,6 +364,8 @@ class ConvLayer:
         row = [names.product(self.rows.dilation, width, 16)] if routine.steps_rows else []
         if routine.rows > 1:
             row.append(names.product(self.rows.stride, width, 16))
+        elif self.clipped:
+            row.append(str(self.rows.size))
         out_plane = names.product(branch.result.shape.height, branch.result.shape.width, 16)
         return [*extent, self.plane, *row, *([out_plane] if routine.blocks > 1 else [])]
 
@@ -385,8 +388,6 @@ class ConvLayer:
             if rows > 1:
                 number = f"{item} % {rows}" if several else item.strip("()")
                 self._write_row(writer, number)
-            if self.clipped:
-                _write_tap_bounds(writer, self.rows)
             self._write_calls(writer, branch, panels, block, functions)
         return end
 
@@ -418,7 +419,7 @@ class ConvLayer:
                 arguments = [
                     *self.call_arguments(branch, base if self.padded else add_terms(base, offset), block, pixel),
                     *([offset or "0"] if self.padded else []),
-                    *(["top", "bottom"] if self.clipped else []),
+                    *([self._origin()] if self.clipped else []),
                     *([f"{block} * 16"] if self.channels in MASKED else []),
                     *(self._ahead(branch, panels) if self.fetches else []),
                 ]
@@ -453,12 +454,16 @@ class ConvLayer:
     def _down(self) -> str:
         """Offset of the input row under filter row 0."""
         axis, width = self.rows, names.product(self.source.shape.width, 16)
-        if self.clipped:
-            return f"origin * {width}"
         if self.row_tiles == 1:
             return _constant(-axis.padding * self.source.shape.width * 16)
         row = f"y * {axis.stride}" if axis.stride > 1 else "y"
         return f"({row} - {axis.padding}) * {width}" if axis.padding else f"{row} * {width}"
+
+    def _origin(self) -> str:
+        """Input row under filter row 0."""
+        axis = self.rows
+        row = "0" if self.row_tiles == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
+        return f"{row} - {axis.padding}"
 
     def _across(self, column: str) -> str:
         """Offset of the input column under filter column 0, for the output column given."""
@@ -478,14 +483,3 @@ def add_terms(first: str, second: str) -> str:
     if not (first and second):
         return first or second
     return f"{first} - {second[1:]}" if second.startswith("-") else f"{first} + {second}"
-
-
-def _write_tap_bounds(writer: Writer, axis: Axis) -> None:
-    """Write which filter rows are inside the picture for output row y."""
-    above, below = "-origin", f"{axis.size} - origin"
-    if axis.dilation > 1:
-        above, below = (f"({rows} + {axis.dilation - 1}) / {axis.dilation}" for rows in (above, below))
-    start = "0" if axis.out == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
-    writer.line(f"const ptrdiff_t origin = {start} - {axis.padding}; /* input row under filter row 0 */")
-    writer.line(f"const ptrdiff_t top = origin < 0 ? {above} : 0;")
-    writer.line(f"const ptrdiff_t bottom = {below} < {axis.taps} ? {below} : {axis.taps};")

@@ -281,7 +281,7 @@ class _FullLayer:
             f".channels = {self.source.shape.channels}",
             f".pixels = {names.product(self.source.shape.height, self.source.shape.width)}",
             f".panel = {self.width}",
-            f".segments = {packing.segments_of(self.source.layout)}",
+            *packing.segments_of(self.source.layout),
         ]
         if self.op.normalized:
             arguments.append(f".before = {packing.norms_of(self.op.normalized)}")

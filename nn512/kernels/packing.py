@@ -43,8 +43,9 @@ POSITION = """
 """
 
 POSITION = """
-/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. */
+/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. */
 static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
+    if (segments == NULL) return channel;
     ptrdiff_t start = 0;
     for (; channel >= *segments; segments++) {
         channel -= *segments;
@@ -171,7 +172,7 @@ class ConvWeights:
             f".taps = {names.product(node.filter_h, node.filter_w)}",
             f".panel = {self.panel}",
             f".lanes = {self.lanes}",
-            f".segments = {segments_of(self.layout)}",
+            *segments_of(self.layout),
         ]
         if self.normalized:
             arguments.append(f".groupOutputs = {node.to_channels // node.groups}")
@@ -197,15 +198,14 @@ def pack_norm(node: BatchNorm, layout: Layout) -> PackCall:
         f".scales = net->{node.to_tensor}Scales",
         f".shifts = net->{node.to_tensor}Shifts",
         f".channels = {layout.channels}",
-        f".segments = {segments_of(layout)}",
+        *segments_of(layout),
     )
     return PackCall("pack_norm", "NormPack", arguments, 1)
 
 
-def segments_of(layout: Layout) -> str:
-    """The segments of a layout as a C array; one is enough where it is regular."""
-    segments = (layout.channels,) if layout.regular else layout.segments
-    return f"SEGMENTS({', '.join(map(str, segments))})"
+def segments_of(layout: Layout) -> tuple[str, ...]:
+    """The initializer of `segments` for a layout; a regular one needs none."""
+    return () if layout.regular else (f".segments = SEGMENTS({', '.join(map(str, layout.segments))})",)
 
 
 def norms_of(nodes: Sequence[BatchNorm]) -> str:

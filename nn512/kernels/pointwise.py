@@ -52,7 +52,7 @@ class _PointwiseLayer(ConvLayer):
         return False  # they stay in a cache
 
     def algorithm(self) -> str:
-        return f"{super().algorithm()}, a tile of pixels at a time"
+        return f"{super().algorithm()}, pixels outermost"
 
     @property
     def plane(self) -> str:
@@ -67,7 +67,6 @@ class _PointwiseLayer(ConvLayer):
         prefix = self.context.prefix
         widest, narrowest = self.tiles[0].size, self.tiles[-1].size
         wide = sum(tile.size == widest for tile in self.tiles)
-        prologues = {size: self._write_prologue(writer, size) for size in {widest: 0, narrowest: 0}}
         with writer.block(step_signature(prefix, self.name)):
             begin_step(writer, prefix)
             writer.line(f"const {prefix}Net *net = engine->net;")
@@ -83,28 +82,17 @@ class _PointwiseLayer(ConvLayer):
                     writer.line(f"const ptrdiff_t x = tile * {widest};")
                 else:
                     writer.line(f"const ptrdiff_t x = tile * {narrowest} + (tile < {wide} ? tile : {wide});")
-                self._write_tile_calls(writer, wide, prologues, functions)
+                self._write_tile_calls(writer, wide, functions)
 
-    def _write_prologue(self, writer: Writer, size: int) -> str:
-        """Write this layer's instance of the prologue for a tile of `size` pixels; gives its name."""
-        if not self.prologue.steps:
-            return ""
+    def _prologue(self, size: int) -> str:
+        """Name of the shared routine that computes the prologue for a tile of `size` pixels."""
         chain = self.prologue.neutral
         stride = self.tiles[0].size
         hint = f"prologue_{size}{chain.suffix}" + (f"_of_{stride}" if stride != size else "")
-        shared = self.context.library.add(hint, lambda name: _prologue_text(name, chain, size, stride))
-        name = names.static(self.context.prefix, f"{self.name}_prologue{'' if size == stride else size}")
-        parameters = ["const float *restrict x", "float *restrict to", *chain.parameters()]
-        writer.statement(f"static NOINLINE void {name}", parameters, " {")
-        with writer.indented():
-            constants = [str(len(self.source.layout.blocks)), super().plane]
-            writer.statement(shared, ["x", "to", *chain.forwarded(), *constants], ";")
-        writer.line("}")
-        writer.line()
-        return name
+        return self.context.library.add(hint, lambda name: _prologue_text(name, chain, size, stride))
 
     def _write_tile_calls(
-        self, writer: Writer, wide: int, prologues: dict[int, str], functions: dict[TileRoutine, str]
+        self, writer: Writer, wide: int, functions: dict[TileRoutine, str]
     ) -> None:
         """Write the calls for one tile: the first `wide` tiles are a pixel wider than the others."""
 
@@ -114,8 +102,15 @@ class _PointwiseLayer(ConvLayer):
         base = f"{names.local(self.source.name)}[0][x]"
         widest, narrowest = self.tiles[0], self.tiles[-1]
         if self.prologue.steps:
-            function = either(prologues[widest.size], prologues[narrowest.size])
-            writer.statement(function, [base, "input[0][0]", *self.prologue.arguments("0", "[x]")], ";")
+            arguments = [base, "input[0][0]", *self.prologue.arguments("0", "[x]")]
+            arguments += [str(len(self.source.layout.blocks)), super().plane]
+            if widest.size == narrowest.size:
+                writer.statement(self._prologue(widest.size), arguments, ";")
+            else:
+                with writer.loop(f"if (tile < {wide})"):
+                    writer.statement(self._prologue(widest.size), arguments, ";")
+                with writer.loop("else"):
+                    writer.statement(self._prologue(narrowest.size), arguments, ";")
             base = "input[0][0]"
         for branch in self.branches:
             for panels in branch.panels:
