@@ -1,5 +1,4 @@
-"""Emitted C uses no intrinsic outside of the table, so that it runs wherever the portable header does, and no identifier
-of ours that a tensor of that name would take away."""
+"""Words of emitted C: no intrinsic outside of the table, no identifier of ours that a tensor would take away."""
 
 from __future__ import annotations
 
