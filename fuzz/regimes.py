@@ -192,14 +192,14 @@ def _gaussian(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
 def _positive(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     """Positive inputs, and filters whose weights have one sign each: sums in which nothing cancels.
 
-    The sign differs from filter to filter. Were all the same, the rounding errors of one layer would add up in the next
-    and the one after, which no variance of independent errors allows for.
+    In half of the layers all filters are positive: what they compute errs in common, and errors add up from layer to
+    layer. In the others the sign differs from filter to filter.
     """
     params, inputs = _gaussian(graph, rng)
     for layer in graph.layers:
         if isinstance(layer, Conv | FullyConnected):  # sums of K such terms would grow from layer to layer
             weights = params[layer.to_tensor + "Weights"].reshape(layer.to_channels, -1)
-            sign = rng.choice([-1.0, 1.0], (layer.to_channels, 1))
+            sign = rng.choice([-1.0, 1.0], (layer.to_channels, 1)) if rng.integers(2) else 1.0
             weights[...] = np.abs(weights) * sign / np.sqrt(weights.shape[1])
     return params, {name: np.abs(array) for name, array in inputs.items()}
 

@@ -49,6 +49,8 @@ class _Tensor:
     bound: bound on the partial sums behind each element, fused with linear nodes or not.
     step: exponent of a power of two that divides all those partial sums of exact elements.
     narrow: whether a batch norm that reads this may be folded into weights of fewer bits than a float's.
+    apart: of the result of a batch norm: bound and step of what it adds up, which stands in the sums of the next layer
+        where the batch norm is folded forward.
     """
 
     value: Array
@@ -56,6 +58,7 @@ class _Tensor:
     bound: Array
     step: int
     narrow: bool = False
+    apart: tuple[Array, int] | None = None
 
 
 def exactness(
@@ -163,15 +166,18 @@ def _evaluate(
 
 def _weighted_sum(layer: Conv | FullyConnected, x: _Tensor, weights: Array, biases: Array, limit: float) -> _Tensor:
     start = biases[:, np.newaxis, np.newaxis]
+    sizes, step = np.abs(x.value), step_of(x.value[x.exact])
+    if x.apart is not None and not (isinstance(layer, Conv) and (layer.padding_h or layer.padding_w)):
+        sizes, step = np.maximum(sizes, x.apart[0]), min(step, x.apart[1])
     if isinstance(layer, Conv):
         value = fast.correlate(x.value, weights, layer) + start
-        bound = fast.correlate(np.abs(x.value), np.abs(weights), layer) + np.abs(start)
+        bound = fast.correlate(sizes, np.abs(weights), layer) + np.abs(start)
         exact = ~fast.touched(~x.exact, layer)
     else:
         value = fast.project(x.value, weights) + start
-        bound = fast.project(np.abs(x.value), weights, np.abs) + np.abs(start)
+        bound = fast.project(sizes, weights, np.abs) + np.abs(start)
         exact = np.full(value.shape, x.exact.all())
-    step = min(step_of(x.value[x.exact]) + step_of(weights), step_of(biases))
+    step = min(step + step_of(weights), step_of(biases))
     return _sum(value, exact, bound, step, limit)
 
 
@@ -189,7 +195,10 @@ def _batch_norm(
     bound = np.abs(factor) * (x.bound + np.abs(mean)) + np.abs(shift)
     steps = step_of(factor[tidy]) + min(x.step, step_of(means))
     exact = x.exact & tidy[:, np.newaxis, np.newaxis]
-    return replace(_sum(value, exact, bound, min(steps, step_of(shifts)), limit), narrow=x.narrow)
+    sizes, step = x.apart or (np.abs(x.value), step_of(x.value[x.exact]))
+    step = min(step_of(factor[tidy]) + min(step, step_of(means)), step_of(shifts))
+    apart = np.abs(factor) * (sizes + np.abs(mean)) + np.abs(shift), step
+    return replace(_sum(value, exact, bound, min(steps, step_of(shifts)), limit), narrow=x.narrow, apart=apart)
 
 
 def _pooling(layer: Pooling, x: _Tensor, limit: float) -> _Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
 import numpy as np
@@ -25,9 +25,10 @@ from nn512.graph.nodes import (
     tensor_written,
     tensors_read,
 )
-from reference import domain, fast, ops, variance
+from reference import common, domain, fast, ops, variance
 from reference.ops import Array, Mask
 from reference.rounding import DEFAULT, Rounding
+from reference.variance import Affine
 
 Single: TypeAlias = npt.NDArray[np.float32]
 
@@ -59,6 +60,8 @@ class _Tensor:
     terms: length of the accumulation this is a linear function of, element by element (a later node may be fused into
     it); else 0.
     peak: bound on the magnitude of every partial sum behind the finite elements.
+    mode: the error that all elements have in common (see `reference.common`), if any; mode^2 is part of the variance.
+    affine: of the result of a BatchNorm what a later layer may read instead of it.
     """
 
     value: Array
@@ -67,6 +70,8 @@ class _Tensor:
     origins: frozenset[tuple[str, int]]
     terms: int
     peak: float
+    mode: Array | None = None
+    affine: Affine | None = None
 
     @property
     def result(self) -> Result:
@@ -77,6 +82,13 @@ class _Tensor:
         """The variance to use in a sum over channels: n copies of an error add up to n^2 times its variance, not n."""
         copies = Counter(name for name, _ in self.origins)
         return max(copies.values(), default=1) * self.variance
+
+    @property
+    def independent(self) -> Array:
+        """That variance without the part of it that is common to all elements."""
+        if self.mode is None:
+            return self.mixed_variance
+        return np.asarray(np.maximum(self.mixed_variance - np.square(self.mode), 0.0))
 
 
 def run(
@@ -183,7 +195,9 @@ def _evaluate(layer: Layer, live: Mapping[str, _Tensor], params: Mapping[str, Si
             return _batch_norm(layer, x, *(parameter(name) for name in names))
         case Activation():
             y = ops.activation(x.value, layer)
-            return _finish(layer, reads, y, variance.activation(x.value, x.variance, layer), x.unspecified)
+            after = variance.activation(x.value, x.variance, layer)
+            mode = None if x.mode is None else common.activation(x.mode, x.value, x.variance, after, layer)
+            return _finish(layer, reads, y, after, x.unspecified, mode=mode)
         case Add():
             return _add(layer, x, reads[1])
         case Concat():
@@ -191,7 +205,8 @@ def _evaluate(layer: Layer, live: Mapping[str, _Tensor], params: Mapping[str, Si
         case Pooling():
             y = ops.pooling(x.value, layer)
             after = variance.pooling(x.value, x.variance, y, layer)
-            return _finish(layer, reads, y, after, domain.pooling(x.value, x.unspecified, layer))
+            mode = None if x.mode is None else common.pooling(x.mode, layer, after)
+            return _finish(layer, reads, y, after, domain.pooling(x.value, x.unspecified, layer), mode=mode)
         case Softmax():
             y = ops.softmax(x.value)
             after = variance.softmax(x.value, x.mixed_variance, y)
@@ -202,21 +217,43 @@ def _evaluate(layer: Layer, live: Mapping[str, _Tensor], params: Mapping[str, Si
 
 def _conv(layer: Conv, x: _Tensor, weights: Array, biases: Array, rounding: Rounding) -> _Tensor:
     y = fast.conv(x.value, weights, biases, layer)
-    after = variance.conv(x.value, x.mixed_variance, y, weights, biases, layer, rounding)
+    one_sided = common.one_sided(weights)
+    independent = x.independent if one_sided else x.mixed_variance
+    padded = layer.padding_h or layer.padding_w
+    affine = None if padded else x.affine
+    after = variance.conv(x.value, independent, y, weights, biases, layer, rounding, affine)
+    mode = None
+    if one_sided:
+        ones = np.ones((layer.groups, *weights.shape[1:]))
+        boxes = replace(layer, to_channels=layer.groups)
+
+        def total(array: Array) -> Array:
+            return np.repeat(fast.correlate(array, ones, boxes), len(weights) // layer.groups, axis=0)
+
+        added, mode = common.weighted_sum(independent, x.mode, lambda a: fast.correlate(a, weights, layer), total)
+        after = after + added
     peak = domain.sum_peak(x.value, weights, biases)
     unspecified = domain.conv(x.value, x.unspecified, weights, biases, layer, peak)
     if rounding.tile != (1, 1):
         strange = x.unspecified | ~np.isfinite(x.value)
         unspecified = unspecified | domain.tiles(fast.touched(strange, layer), rounding.tile)
-    return _finish(layer, [x], y, after, unspecified, terms=weights[0].size, peak=peak)
+    return _finish(layer, [x], y, after, unspecified, terms=weights[0].size, peak=peak, mode=mode)
 
 
 def _fully_connected(layer: FullyConnected, x: _Tensor, weights: Single, biases: Array, rounding: Rounding) -> _Tensor:
     y = fast.project(x.value, weights) + biases[:, np.newaxis, np.newaxis]
-    after = variance.fully_connected(x.value, x.mixed_variance, y, weights, biases, rounding)
+    one_sided = common.one_sided(weights)
+    independent = x.independent if one_sided else x.mixed_variance
+    after = variance.fully_connected(x.value, independent, y, weights, biases, rounding, x.affine)
+    mode = None
+    if one_sided:
+        added, mode = common.weighted_sum(
+            independent, x.mode, lambda a: fast.project(a, weights), lambda a: np.full(y.shape, a.sum())
+        )
+        after = after + added
     peak = domain.sum_peak(x.value, weights, biases)
     unspecified = domain.fully_connected(x.value, x.unspecified, weights, biases, peak)
-    return _finish(layer, [x], y, after, unspecified, terms=x.value.size, peak=peak)
+    return _finish(layer, [x], y, after, unspecified, terms=x.value.size, peak=peak, mode=mode)
 
 
 def _batch_norm(layer: BatchNorm, x: _Tensor, means: Array, variances: Array, scales: Array, shifts: Array) -> _Tensor:
@@ -227,7 +264,10 @@ def _batch_norm(layer: BatchNorm, x: _Tensor, means: Array, variances: Array, sc
     after = variance.batch_norm(x.value, x.variance, y, factor, mean, shift, x.terms)
     unspecified = domain.batch_norm(x.unspecified, factor, shift, x.peak)
     peak = x.peak * domain.peak(factor) + domain.peak(shift)
-    return _finish(layer, [x], y, after, unspecified, terms=x.terms, peak=peak)
+    mode = None if x.mode is None else x.mode * factor
+    before = Affine(x.value) if x.affine is None else x.affine
+    affine = before.then(factor, shift)
+    return _finish(layer, [x], y, after, unspecified, terms=x.terms, peak=peak, mode=mode, affine=affine)
 
 
 def _add(layer: Add, x1: _Tensor, x2: _Tensor) -> _Tensor:
@@ -235,17 +275,25 @@ def _add(layer: Add, x1: _Tensor, x2: _Tensor) -> _Tensor:
     correlated = bool(x1.origins & x2.origins)
     terms = (x1.terms, x2.terms)
     after = variance.add(x1.value, x2.value, (x1.variance, x2.variance), terms, correlated=correlated)
+    mode = x2.mode if x1.mode is None else x1.mode
+    if x1.mode is not None and x2.mode is not None:
+        mode = x1.mode + x2.mode
+        after = after if correlated else after + np.maximum(2 * x1.mode * x2.mode, 0.0)
     peaks = (x1.peak, x2.peak)
     accumulated = (x1.peak if x1.terms else 0.0, x2.peak if x2.terms else 0.0)
     unspecified = domain.add(x1.value, x2.value, (x1.unspecified, x2.unspecified), peaks, accumulated)
-    return _finish(layer, [x1, x2], y, after, unspecified, terms=max(terms), peak=x1.peak + x2.peak)
+    return _finish(layer, [x1, x2], y, after, unspecified, terms=max(terms), peak=x1.peak + x2.peak, mode=mode)
 
 
 def _concat(layer: Concat, x1: _Tensor, x2: _Tensor) -> _Tensor:
     y = ops.concat(x1.value, x2.value)
     after = variance.concat(x1.variance, x2.variance)
     unspecified = np.concatenate((x1.unspecified, x2.unspecified))
-    return _finish(layer, [x1, x2], y, after, unspecified, terms=max(x1.terms, x2.terms), peak=max(x1.peak, x2.peak))
+    terms, peak = max(x1.terms, x2.terms), max(x1.peak, x2.peak)
+    mode = None
+    if x1.mode is not None or x2.mode is not None:
+        mode = np.concatenate([np.zeros_like(x.value) if x.mode is None else x.mode for x in (x1, x2)])
+    return _finish(layer, [x1, x2], y, after, unspecified, terms=terms, peak=peak, mode=mode)
 
 
 def _finish(
@@ -257,13 +305,17 @@ def _finish(
     *,
     terms: int = 0,
     peak: float | None = None,
+    mode: Array | None = None,
+    affine: Affine | None = None,
 ) -> _Tensor:
     """The tensor a layer produces, completed by what is the same for all kinds."""
     settled = np.isfinite(value) & np.isfinite(after)
     after = np.where(settled, after, 0.0)
     unspecified = np.broadcast_to(unspecified, value.shape) | domain.out_of_range(value, after)
     bound = domain.peak(value) if peak is None else peak
-    return _Tensor(value, after, unspecified, _origins(layer, reads, terms), terms, bound)
+    if mode is not None:
+        mode = np.where(settled & np.isfinite(mode), mode, 0.0)
+    return _Tensor(value, after, unspecified, _origins(layer, reads, terms), terms, bound, mode, affine)
 
 
 def _origins(layer: Layer, reads: list[_Tensor], terms: int) -> frozenset[tuple[str, int]]:

@@ -1,7 +1,8 @@
 """How far a float32 evaluation may stray: the variance of its rounding error, one function per node kind.
 
 Errors of single roundings are modelled as independent, and the variance V of a tensor's error is carried through the
-graph beside its value. The model, with u = 2^-24:
+graph beside its value; what the elements of one tensor have in common is split off (see `reference.common`). The model,
+with u = 2^-24:
 
 * One rounding to s has variance u^2 s^2 / 3 at most, and 0.18 u^2 s^2 on average over the mantissa of s (0.18 =
   0.541/3; the mean of 1/m^2 over a log-uniform m in 1..2 is 0.541). Single roundings use the first, long
@@ -29,6 +30,7 @@ values. Where errors of two terms may be the same error (x + x, the pixels of on
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -54,26 +56,86 @@ EXP_ERROR = 4 * U
 """Largest relative error of the emitted exponential: 2 ulp."""
 
 
-def conv(x: Array, before: Array, y: Array, weights: Array, biases: Array, node: Conv, rounding: Rounding) -> Array:
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """A tensor as `value * factor + shift`, factor and shift per channel: batch normalization and what it read."""
+
+    value: Array
+    factor: Array | float = 1.0
+    shift: Array | float = 0.0
+
+    def then(self, factor: Array, shift: Array) -> Affine:
+        """Another batch normalization after this one."""
+        return Affine(self.value, self.factor * factor, self.shift * factor + shift)
+
+    @property
+    def product(self) -> Array:
+        """Values times factors: what remains of the tensor where the shifts have moved into a later layer's biases."""
+        return np.asarray(self.value * self.factor)
+
+    @property
+    def shifts(self) -> Array:
+        """The shifts, in the shape of the tensor."""
+        return np.broadcast_to(np.asarray(self.shift, np.float64), self.value.shape)
+
+
+def conv(
+    x: Array,
+    before: Array,
+    y: Array,
+    weights: Array,
+    biases: Array,
+    node: Conv,
+    rounding: Rounding,
+    affine: Affine | None = None,
+) -> Array:
     """Variance of a convolution: w^2 correlated with V, plus the accumulation, plus the rounding of stored weights.
 
     The stored weights may have been rounded once (batch normalization folded in, or a narrow format):
     weight_error^2/3 * Q. Both that and Q of the accumulation are correlations of w^2 with something, so one
     correlation does for all three.
+
+    `affine` is given where the layer reads a batch normalization x = s x' + h that may be folded into its weights:
+    y = sum (w s) x' + (b + sum w h). The products and the start of that sum may be much larger than those of w x and
+    b, as s x' and h may cancel. The larger variance of the two ways is taken.
     """
     terms = weights[0].size
-    source = _product_variance(terms, rounding) * np.square(x) + before
-    spread = fast.correlate(source, np.square(weights) + _floor(weights, rounding), node)
-    return spread + _accumulated(y, biases[:, np.newaxis, np.newaxis], terms, rounding)
+    squares = np.square(weights) + _floor(weights, rounding)
+
+    def evaluated(x: Array, biases: Array) -> Array:
+        source = _product_variance(terms, rounding) * np.square(x) + before
+        return fast.correlate(source, squares, node) + _accumulated(y, biases, terms, rounding)
+
+    start = biases[:, np.newaxis, np.newaxis]
+    after = evaluated(x, start)
+    if affine is None:
+        return after
+    start = start + fast.correlate(affine.shifts, weights, node)
+    return np.fmax(after, evaluated(affine.product, start) + ROUNDING * np.square(start))
 
 
 def fully_connected(
-    x: Array, before: Array, y: Array, weights: npt.NDArray[np.floating], biases: Array, rounding: Rounding
+    x: Array,
+    before: Array,
+    y: Array,
+    weights: npt.NDArray[np.floating],
+    biases: Array,
+    rounding: Rounding,
+    affine: Affine | None = None,
 ) -> Array:
     """Variance of a fully connected layer: that of a convolution whose window is the whole tensor."""
-    source = _product_variance(x.size, rounding) * np.square(x) + before
-    spread = fast.project(source, weights, lambda block: np.square(block) + _floor(block, rounding))
-    return spread + _accumulated(y, biases[:, np.newaxis, np.newaxis], x.size, rounding)
+
+    def evaluated(x: Array, biases: Array) -> Array:
+        source = _product_variance(x.size, rounding) * np.square(x) + before
+        spread = fast.project(source, weights, lambda block: np.square(block) + _floor(block, rounding))
+        return spread + _accumulated(y, biases, x.size, rounding)
+
+    start = biases[:, np.newaxis, np.newaxis]
+    after = evaluated(x, start)
+    if affine is None:
+        return after
+    start = start + fast.project(affine.shifts, weights)
+    return np.fmax(after, evaluated(affine.product, start) + ROUNDING * np.square(start))
 
 
 def batch_norm(x: Array, before: Array, y: Array, factor: Array, means: Array, shift: Array, terms: int) -> Array:

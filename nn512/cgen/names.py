@@ -17,19 +17,23 @@ KEYWORDS = frozenset(
 
 # Identifiers that emitted functions use themselves, and macros of the headers they include.
 TAKEN = frozenset(
-    """acc add0 at average bias block blocks c channels cell context count counts engine exp i index items j k lane
-    lanes largest last first left mask net o operand out p panel params pixel pixels plane position rows row scale shift
-    source step sum sums tap taps team threads top bottom to total v value w window x y z zero
+    """acc ahead aligned at average bias block blocks bottom c cell channels context count counts end engine even exp
+    first firsts from i index input inputs item items j k lane lanes largest last left lower mask net o operand origin
+    out output outputs p pair panel params piece pieces pixel pixels plane position row rows scale shift source starts
+    step sum sums t tap taps team threads tile to top total upper v value w window x y z zero
     NULL EOF errno stdin stdout stderr unix linux i386 signbit INFINITY NAN UNROLL INLINE NOINLINE main
     malloc free memcpy memset abort snprintf ptrdiff_t size_t run""".split()
 )
+
+# Locals that are numbered.
+_NUMBERED = re.compile(r"(acc|add|negative|scale|shift|w)[0-9]+")
 
 _SYSTEM_PREFIX = re.compile(r"^(pthread|posix|sched|clock|va|mm|sem|time|size|ptrdiff|mmap|sig)_")
 
 
 def local(tensor: str) -> str:
     """Name of the local pointer to a tensor."""
-    return f"{tensor}_" if tensor in KEYWORDS or tensor in TAKEN else tensor
+    return f"{tensor}_" if tensor in KEYWORDS or tensor in TAKEN or _NUMBERED.fullmatch(tensor) else tensor
 
 
 def offset(tensor: str) -> str:

@@ -1,4 +1,4 @@
-"""The border between the caller's tensors (channels x height x width) and the blocked layout: 16x16 transpositions."""
+"""The border between the caller's tensors (channels x height x width) and the blocked layout: transpositions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from nn512.cgen.writer import Writer
 from nn512.graph.graph import argument_name
 from nn512.kernels.layer import Context, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
 from nn512.passes.program import LoadOp, StoreOp
+
+NARROW = 4
+"""Channels up to which a block is put together from fours instead of sixteens: the store of zeros is all that costs."""
 
 TRANSPOSE = """
 /* Transpose 16 vectors of 16: v[i][j] becomes v[j][i]. */
@@ -52,6 +55,35 @@ static INLINE void load_block(const float *x, ptrdiff_t pixels, ptrdiff_t channe
 }
 """
 
+LOAD_NARROW = """
+/* Up to 4 channels of `pixels` floats each into one block; lanes without a channel become 0. */
+static INLINE void load_narrow(const float *x, ptrdiff_t pixels, ptrdiff_t channels, float (*out)[16]) {
+    for (ptrdiff_t p = 0; p < pixels; p += 16) {
+        const ptrdiff_t count = pixels - p < 16 ? pixels - p : 16;
+        const __mmask16 mask = (__mmask16)((1u << count) - 1), four = 0xf;
+        __m512 v[4], pair[4];
+        UNROLL for (int c = 0; c < 4; c++)
+            v[c] = c < channels ? _mm512_maskz_loadu_ps(mask, x + c * pixels + p) : _mm512_setzero_ps();
+        UNROLL for (int c = 0; c < 4; c += 2) { /* two channels of pixels 0 and 1 of every four, then of 2 and 3 */
+            pair[c] = _mm512_unpacklo_ps(v[c], v[c + 1]);
+            pair[c + 1] = _mm512_unpackhi_ps(v[c], v[c + 1]);
+        }
+        UNROLL for (int i = 0; i < 2; i++) { /* all channels of pixel j of every four */
+            v[2 * i] = _mm512_shuffle_ps(pair[i], pair[i + 2], 0x44);
+            v[2 * i + 1] = _mm512_shuffle_ps(pair[i], pair[i + 2], 0xee);
+        }
+        UNROLL for (int j = 0; j < 4; j++) {
+            if (j < count) _mm512_storeu_ps(out[p + j], _mm512_maskz_mov_ps(four, v[j]));
+            const __m512 second = _mm512_shuffle_f32x4(v[j], v[j], 1), third = _mm512_shuffle_f32x4(v[j], v[j], 2);
+            if (j + 4 < count) _mm512_storeu_ps(out[p + 4 + j], _mm512_maskz_mov_ps(four, second));
+            if (j + 8 < count) _mm512_storeu_ps(out[p + 8 + j], _mm512_maskz_mov_ps(four, third));
+            const __m512 fourth = _mm512_shuffle_f32x4(v[j], v[j], 3);
+            if (j + 12 < count) _mm512_storeu_ps(out[p + 12 + j], _mm512_maskz_mov_ps(four, fourth));
+        }
+    }
+}
+"""
+
 STORE_BLOCK = """
 /* One block into up to 16 channels of `pixels` floats each. */
 static INLINE void store_block(const float (*x)[16], ptrdiff_t pixels, ptrdiff_t channels, float *out) {
@@ -71,8 +103,11 @@ static INLINE void store_block(const float (*x)[16], ptrdiff_t pixels, ptrdiff_t
 def emit_load(op: LoadOp, context: Context) -> LayerCode:
     """Bring an input of the caller into the blocked layout."""
     result = context.places[op.writes]
-    context.library.add("transpose16", lambda _: TRANSPOSE)
-    context.library.add("load_block", lambda _: LOAD_BLOCK)
+    narrow = result.shape.channels <= NARROW
+    routine = "load_narrow" if narrow else "load_block"
+    if not narrow:
+        context.library.add("transpose16", lambda _: TRANSPOSE)
+    context.library.add(routine, lambda _: LOAD_NARROW if narrow else LOAD_BLOCK)
     writer = Writer()
     with writer.block(step_signature(context.prefix, f"load_{op.writes}")):
         begin_step(writer, context.prefix)
@@ -81,7 +116,7 @@ def emit_load(op: LoadOp, context: Context) -> LayerCode:
             first, channels = _extent(writer, result)
             pixels = names.product(result.shape.height, result.shape.width)
             caller = f"engine->{argument_name(op.node)} + {first} * {pixels}"
-            writer.line(f"load_block({caller}, {pixels}, {channels}, {names.local(op.writes)}[block]);")
+            writer.line(f"{routine}({caller}, {pixels}, {channels}, {names.local(op.writes)}[block]);")
     return _layer(f"load_{op.writes}", "load", result, writer)
 
 

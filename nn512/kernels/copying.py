@@ -84,14 +84,20 @@ def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
         writer.table("static const int starts[]", map(str, starts))
         rows = ("{" + ", ".join(map(str, piece)) + "}" for piece in pieces)
         writer.table("static const struct { int block, fromLane, toLane, count; } pieces[]", rows)
-        with writer.block("for (ptrdiff_t block = first; block < last; block++)"):  # noqa: SIM117
+        with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
+            writer.line("const float *from[16]; /* where lane 0 would come from, were it part of the piece */")
+            writer.line("__mmask16 mask[16];")
+            writer.line("const int count = starts[block + 1] - starts[block];")
+            with writer.block("for (int i = 0; i < count; i++)"):
+                writer.line("const int piece = starts[block] + i;")
+                lane = "pieces[piece].fromLane - pieces[piece].toLane"
+                writer.line(f"from[i] = {names.local(source.name)}[pieces[piece].block][0] + ({lane});")
+                writer.line("mask[i] = (__mmask16)(((1u << pieces[piece].count) - 1) << pieces[piece].toLane);")
             with writer.block(f"for (ptrdiff_t p = 0; p < {result.shape.pixels}; p++)"):
-                writer.line("__m512 v = _mm512_setzero_ps();")
-                with writer.block("for (int i = starts[block]; i < starts[block + 1]; i++)"):
-                    mask = "(__mmask16)(((1u << pieces[i].count) - 1) << pieces[i].toLane)"
-                    writer.line(f"const __mmask16 mask = {mask};")
-                    piece = f"{names.local(source.name)}[pieces[i].block][p] + pieces[i].fromLane"
-                    writer.line(f"v = _mm512_mask_expandloadu_ps(v, mask, {piece});")
+                writer.line("__m512 v = _mm512_maskz_loadu_ps(mask[0], from[0] + p * 16);")
+                writer.line("for (int i = 1; i < count; i++)")
+                with writer.indented():
+                    writer.line("v = _mm512_mask_loadu_ps(v, mask[i], from[i] + p * 16);")
                 writer.line(f"_mm512_storeu_ps({names.local(result.name)}[block][p], v);")
     return LayerCode(
         name=op.writes,

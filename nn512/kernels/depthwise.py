@@ -9,7 +9,6 @@ from __future__ import annotations
 from nn512.kernels.layer import Context, ConvKernel, LayerCode
 from nn512.kernels.sliding import SlidingLayer, sliding_applies, sliding_work
 from nn512.passes.program import ConvOp
-from nn512.plan.cost import Work
 
 
 def applies(op: ConvOp, context: Context) -> bool:
@@ -17,14 +16,9 @@ def applies(op: ConvOp, context: Context) -> bool:
     return op.branches[0].node.groups == context.places[op.source].shape.channels and sliding_applies(op, context)
 
 
-def work(op: ConvOp, context: Context) -> Work:
-    """What the layer costs."""
-    return sliding_work(op, context, efficiency=0.9, single=0.8)
-
-
 def emit(op: ConvOp, context: Context) -> LayerCode:
     """One layer."""
     return SlidingLayer(op, context, "depthwise").emit()
 
 
-KERNEL = ConvKernel("depthwise", applies, work, emit)
+KERNEL = ConvKernel("depthwise", applies, sliding_work, emit)

@@ -13,9 +13,9 @@ from nn512.plan.layout import LANES, blocks_of
 
 @dataclass(frozen=True, slots=True)
 class GroupedWeights:
-    """Weights in the order [output block][input block][filter row][input lane][filter column][output lane].
+    """Weights in the order [output block][filter row][input][filter column][output lane].
 
-    `inputs` is the number of inputs of a group, a divisor or a multiple of 16.
+    `inputs` is the number of inputs of a group.
     """
 
     node: Conv
@@ -35,8 +35,8 @@ class GroupedWeights:
 
     def fields(self) -> tuple[WeightField, ...]:
         """Arrays in the packed net."""
-        blocks, lanes = blocks_of(self.node.to_channels), min(LANES, self.inputs)
-        factors = (blocks, self.inputs // lanes, self.node.filter_h, lanes, self.node.filter_w, LANES)
+        blocks = blocks_of(self.node.to_channels)
+        factors = (blocks, self.node.filter_h, self.inputs, self.node.filter_w, LANES)
         return (
             WeightField(f"{self.name}Biases", names.product(blocks, LANES), blocks * LANES),
             WeightField(f"{self.name}Weights", names.product(*factors), blocks * self.block_floats),
@@ -51,10 +51,9 @@ class GroupedWeights:
             f".inputs = {self.inputs}",
             f".rows = {node.filter_h}",
             f".columns = {node.filter_w}",
-            f".groupOutputs = {node.to_channels // node.groups}",
-            f".lanes = {min(LANES, self.inputs)}",
         ]
         if self.normalized:
+            arguments.append(f".groupOutputs = {node.to_channels // node.groups}")
             arguments.append(f".before = {norms_of(self.normalized)}")
         if self.folded:
             arguments.append(f".after = {norms_of(self.folded)}")

@@ -1,15 +1,14 @@
 """The C that packs the weights of grouped and depthwise convolutions."""
 
 PACK_GROUPED = """
-/* Weights of a grouped convolution, [output][input of the group][row][column], to [output block][input block][row]
- * [input lane][column][output lane]. Batch norms of the input and of the result are folded in. */
+/* Weights of a grouped convolution, [output][input of the group][row][column], to [output block][row][input][column]
+ * [output lane]. Batch norms of the input and of the result are folded in. */
 typedef struct {
     const float *weights, *biases;
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, rows, columns; /* inputs of one group */
-    ptrdiff_t groupOutputs;
-    ptrdiff_t lanes; /* input lanes of a block: 16, or fewer in small groups */
     const Norm *before, *after;
+    ptrdiff_t groupOutputs; /* where there is something before */
 } GroupedPack;
 
 static void pack_grouped(const void *context, ptrdiff_t first, ptrdiff_t last) {
@@ -20,10 +19,11 @@ static void pack_grouped(const void *context, ptrdiff_t first, ptrdiff_t last) {
         const Affine after = compose(p->after, k);
         double bias = p->biases[k];
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
-            const Affine before = compose(p->before, k / p->groupOutputs * p->inputs + c);
+            const ptrdiff_t source = p->before == NULL ? 0 : k / p->groupOutputs * p->inputs + c;
+            const Affine before = compose(p->before, source);
             for (ptrdiff_t t = 0; t < taps; t++) {
                 const double weight = p->weights[(k * p->inputs + c) * taps + t];
-                const ptrdiff_t row = (c / p->lanes * p->rows + t / p->columns) * p->lanes + c % p->lanes;
+                const ptrdiff_t row = t / p->columns * p->inputs + c;
                 to[(row * p->columns + t % p->columns) * 16] = (float)(after.scale * before.scale * weight);
                 bias += before.shift * weight;
             }

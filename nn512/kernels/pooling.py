@@ -28,7 +28,7 @@ static INLINE __m512 maximum(__m512 largest, __m512 v) {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`count` output columns from `first` on that all see `columns` cells of a row; the first of them begins at `cell`."""
+    """`count` output columns from `first` on that see `columns` cells of a row; the first begins at `cell`."""
 
     first: int
     count: int

@@ -1,8 +1,8 @@
-"""A layer of a grouped or depthwise convolution whose output blocks see one block of inputs each, or whole ones.
+"""A layer of a grouped or depthwise convolution whose output blocks see one block of inputs each.
 
-With C inputs and K outputs per group, C a divisor of 16 and of K, the 16 outputs of block b all read block b / (K/C) of
-the inputs: groups never straddle a block. A permutation per input of the group brings each lane its own. Where C and K
-are multiples of 16, inputs are broadcast instead. The source must hold channel c in lane c % 16 of block c / 16.
+With C inputs and K outputs per group, C less than 16 and a divisor of 16 and of K, the 16 outputs of block b all read
+block b / (K/C) of the inputs: groups never straddle a block. A permutation per input of the group brings each lane its
+own. The source must hold channel c in lane c % 16 of block c / 16.
 
 A prologue is a step function of its own, as in the direct kernel; there is one branch, as grouped convolutions are
 never merged (`sliding_applies` says no otherwise, and the direct kernel takes the layer).
@@ -15,40 +15,56 @@ from typing import assert_never
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_geometry import Axis, PixelTile, axes
+from nn512.kernels.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
-from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inside, sliding_tiles, span_of
+from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles, span_of
 from nn512.passes.program import ConvOp
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES, blocks_of
+
+# Multiplications that take as long as calling a tile's routine, reading biases and storing sums.
+TILE_OVERHEAD = 8
+
+# Vectors that are permuted or multiplied in the time of one at the peak rate: two ports multiply, one more permutes.
+PORTS = 1.5
 
 
 def sliding_applies(op: ConvOp, context: Context) -> bool:
     """Whether there is one branch and channels stand and fall into groups as this kernel needs it."""
     source, node = context.places[op.source], op.branches[0].node
     inputs, outputs = source.shape.channels // node.groups, node.to_channels // node.groups
-    aligned = LANES % inputs == 0 and outputs % inputs == 0
-    whole = inputs % LANES == 0 and outputs % LANES == 0
-    return len(op.branches) == 1 and source.layout.regular and (aligned or whole)
+    aligned = inputs < LANES and LANES % inputs == 0 and outputs % inputs == 0
+    return len(op.branches) == 1 and source.layout.regular and aligned
 
 
-def sliding_work(op: ConvOp, context: Context, efficiency: float, single: float) -> Work:
-    """What the layer costs: `efficiency` where columns are shared by taps, `single` where each tap reads for itself."""
+def sliding_work(op: ConvOp, context: Context) -> Work:
+    """What the layer costs: multiplications outside the padding, or else permutations where each serves few of them."""
     source, result = context.places[op.source], context.places[op.branches[0].writes]
     node = op.branches[0].node
     rows, columns = axes(node, source.shape, result.shape, padded=op.padded)
     tiles, sweeps = sliding_tiles(columns)
-    inputs = source.shape.channels // node.groups
-    weights = LANES * blocks_of(node.to_channels) * inputs * rows.taps * columns.taps
+    inputs, blocks = source.shape.channels // node.groups, blocks_of(node.to_channels)
+    multiplied = _products(columns)
+    permuted = (
+        0
+        if inputs == node.to_channels // node.groups == 1
+        else sum(inputs_read(columns, tile, sweeps=sweeps) for tile in tiles)
+    )
+    products = blocks * inputs * _products(rows) * multiplied + blocks * rows.out * len(tiles) * TILE_OVERHEAD
+    efficiency = min(1.0, PORTS * multiplied / max(1, multiplied + permuted))
     moved = 64 * sum(len(p.layout.blocks) * p.shape.pixels for p in (source, result))
-    # a tile costs about two rows of pixels' worth of multiplications before and after its loops
-    overhead = 1 + 2 / (inputs * rows.taps * columns.taps)
-    short = 1 + 2 / tiles[0].size
-    macs = weights * result.shape.pixels * overhead * short
-    return Work(macs, efficiency if sweeps else single, 4.0 * weights, moved)
+    prologue = 128 * len(source.layout.blocks) * source.shape.pixels if op.prologue else 0
+    weights = 4 * LANES * blocks * inputs * rows.taps * columns.taps
+    return Work(LANES * products, efficiency or 1.0, weights, moved + prologue)
+
+
+def _products(axis: Axis) -> int:
+    """Pairs of an output and a tap that sees the picture."""
+    tiles = pixel_tiles(axis, TILE_PIXELS)
+    return sum((run.last - run.first) * (run.high - run.low) for tile in tiles for run in tile.runs)
 
 
 class SlidingLayer:
@@ -75,14 +91,12 @@ class SlidingLayer:
 
     @property
     def ratio(self) -> int:
-        """Output blocks that read the same input block, where groups are smaller than a block."""
+        """Output blocks that read the same input block."""
         return self.outputs // self.inputs
 
     @property
     def spread(self) -> Spread:
         """How inputs come into their lanes."""
-        if self.inputs >= LANES:
-            return Spread.BROADCAST
         if self.inputs > 1:
             return Spread.PERMUTED
         return Spread.COPIED if self.outputs > 1 else Spread.SAME
@@ -162,8 +176,6 @@ class SlidingLayer:
                 how = f"each channel copied to {self.outputs} lanes"
             case Spread.PERMUTED:
                 how = f"{self.inputs} inputs per group brought into their lanes"
-            case Spread.BROADCAST:
-                how = f"{self.inputs} inputs per group broadcast"
             case _:
                 assert_never(self.spread)
         return f"{self.kernel}, 16 outputs x {sizes} pixels in registers, {how}"
@@ -185,14 +197,9 @@ class SlidingLayer:
             self.context.library.add("IN_REGISTER", lambda _: IN_REGISTER)
         shared = self.context.library.add(routine.hint, routine.write)
         name = names.static(self.context.prefix, f"{self.name}_tile{number or ''}")
-        width, height = self.source.shape.width, self.source.shape.height
-        constants = []
-        if self.inputs > 1:
-            constants.append(str(self.inputs))
-        if self.spread is Spread.BROADCAST:
-            constants.append(names.product(height, width, 16))
+        constants = [str(self.inputs)] if self.spread is Spread.PERMUTED else []
         if self.clipped:
-            constants.append(names.product(self.rows.dilation, width, 16))
+            constants.append(names.product(self.rows.dilation, self.source.shape.width, 16))
         writer.statement(f"static NOINLINE void {name}", routine.parameters(), " {")
         with writer.indented():
             writer.statement(shared, [*routine.forwarded(), *constants], ";")
@@ -243,10 +250,7 @@ class SlidingLayer:
 
     def _source_row(self) -> str:
         """Pointer to column 0 of the input row under filter row 0."""
-        if self.inputs >= LANES:
-            block = f"block / {self.outputs // LANES} * {self.inputs // LANES}"
-        else:
-            block = f"block / {self.ratio}" if self.ratio > 1 else "block"
+        block = f"block / {self.ratio}" if self.ratio > 1 else "block"
         plane = f"{names.local(self.source.name)}[{block}][0]" + ("" if self.flat else "[0]")
         width = names.product(self.source.shape.width, 16)
         if self.clipped:

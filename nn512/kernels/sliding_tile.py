@@ -1,9 +1,9 @@
 """The text of the inner loops of grouped and depthwise convolutions: one block of outputs at a tile of pixels.
 
 The inputs of a lane's own group are brought into that lane by a permutation of the vector of the one input block that
-the output block sees (or by a broadcast, where a group has whole blocks). Loading and permuting cost as much as
-arithmetic, so an input vector serves all taps that see it: the loop runs over input columns, and each column is
-multiplied by up to `filter_w` weights held in registers. Columns in the padding are left out of the loop.
+the output block sees. Loading and permuting cost as much as arithmetic, so an input vector serves all taps that see it:
+the loop runs over input columns, and each is multiplied by up to `filter_w` weights held in registers. Columns in the
+padding are left out of the loop.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import math
 from dataclasses import dataclass
 from typing import assert_never
 
-from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.kernels.conv_geometry import TILE_PIXELS, Axis, PixelTile, Run, pixel_tiles
 from nn512.kernels.epilogue import Chain
@@ -40,7 +39,6 @@ class Spread(enum.Enum):
     SAME = "depthwise"  # each lane is its own group
     COPIED = "multiplied"  # a group has one input and several outputs: a permutation copies it
     PERMUTED = "grouped"  # a group has 2, 4 or 8 inputs: one permutation for each
-    BROADCAST = "blocked"  # a group has whole blocks of inputs and of outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ class SlidingTile:
     @property
     def permutes(self) -> bool:
         """Whether the routine takes a permutation."""
-        return self.spread in (Spread.COPIED, Spread.PERMUTED)
+        return self.spread is not Spread.SAME
 
     def parameters(self) -> list[str]:
         """Declarations of the parameters that change from call to call."""
@@ -103,15 +101,7 @@ class SlidingTile:
 
     def constants(self) -> list[str]:
         """Declarations of the parameters that are constants of the layer."""
-        match self.spread:
-            case Spread.SAME | Spread.COPIED:
-                extent = []
-            case Spread.PERMUTED:
-                extent = ["ptrdiff_t channels"]
-            case Spread.BROADCAST:
-                extent = ["ptrdiff_t channels", "ptrdiff_t plane"]
-            case _:
-                assert_never(self.spread)
+        extent = ["ptrdiff_t channels"] if self.spread is Spread.PERMUTED else []
         return [*extent, *(["ptrdiff_t row"] if self.clipped else [])]
 
     def write(self, name: str) -> str:
@@ -125,7 +115,7 @@ class SlidingTile:
         return writer.text()
 
     def _description(self) -> str:
-        inputs = "" if self.spread in (Spread.SAME, Spread.COPIED) else "the group's input channels and "
+        inputs = "the group's input channels and " if self.spread is Spread.PERMUTED else ""
         text = f"16 outputs at {self.pixels} neighbouring pixels: out[p] = bias + sum over {inputs}taps of w * x[p]"
         if self.permutes:
             text += "; lanes[l] is where lane l finds its group's first input"
@@ -142,9 +132,11 @@ class SlidingTile:
         writer.line(f"UNROLL for (int p = 0; p < {self.pixels}; p++) acc[p] = _mm512_loadu_ps(bias);")
         if self.permutes:
             writer.line("const __m512i own = _mm512_loadu_si512(lanes);")
-        with self._blocks(writer), self._rows(writer):
-            line = "x + i * row" if self.clipped else "x"
-            self._write_channels(writer, line)
+        rows: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if self.clipped:
+            rows = writer.block("for (ptrdiff_t i = top; i < bottom; i++)")
+        with rows:
+            self._write_row(writer)
         store = Writer()
         self.chain.apply(store, "acc[p]", "0", "p * 16")
         store.line("_mm512_storeu_ps(out + p * 16, acc[p]);")
@@ -157,58 +149,47 @@ class SlidingTile:
             for statement in statements:
                 writer.line(statement)
 
-    def _blocks(self, writer: Writer) -> contextlib.AbstractContextManager[None]:
-        if self.spread is not Spread.BROADCAST:
-            return contextlib.nullcontext()
-        step = names.product(self.filter_h, 16, self.filter_w, 16)
-        return writer.block(f"for (ptrdiff_t block = 0; block < channels; block += 16, x += plane, w += {step})")
-
-    def _rows(self, writer: Writer) -> contextlib.AbstractContextManager[None]:
-        return writer.block("for (ptrdiff_t i = top; i < bottom; i++)") if self.clipped else contextlib.nullcontext()
-
-    def _write_channels(self, writer: Writer, line: str) -> None:
-        """Write what happens to one row of one block of inputs."""
+    def _write_row(self, writer: Writer) -> None:
+        """Write what happens to one row of inputs."""
         step = self.filter_w * 16  # weights of a filter row for one input
+        several = self.spread is Spread.PERMUTED
+        writer.line(f"const float *line = x{' + i * row' if self.clipped else ''};")
+        size = f"channels * {step}" if several else str(step)
+        writer.line(f"const float *weights = w{f' + i * {size}' if self.clipped else ''};")
+        if not several:
+            self._write_columns(writer)
+            return
+        writer.line("__m512i from = own;")
+        with writer.block(f"for (ptrdiff_t c = 0; c < channels; c++, weights += {step})"):
+            writer.comment("inputs are read anew for each channel: a row of them would not fit beside the sums")
+            writer.line('__asm__("" : "+r"(line));')
+            self._write_columns(writer)
+            writer.line("from = _mm512_add_epi32(from, _mm512_set1_epi32(1));")
+
+    def _write_columns(self, writer: Writer) -> None:
+        if self.sweep:
+            self._write_sweep(writer, self.sweep)
+        else:
+            self._write_taps(writer)
+
+    def _input(self, pointer: str, element: str) -> str:
+        loaded = f"_mm512_loadu_ps({pointer} + {element})"
         match self.spread:
-            case Spread.SAME | Spread.COPIED:
-                writer.line(f"const float *line = {line};")
-                writer.line(f"const float *weights = w{f' + i * {step}' if self.clipped else ''};")
-                self._write_columns(writer, "own")
+            case Spread.SAME:
+                return loaded
+            case Spread.COPIED:
+                return f"_mm512_permutexvar_ps(own, {loaded})"
             case Spread.PERMUTED:
-                writer.line(f"const float *line = {line};")
-                writer.line(f"const float *weights = w{f' + i * channels * {step}' if self.clipped else ''};")
-                writer.line("__m512i from = own;")
-                with writer.block(f"for (ptrdiff_t c = 0; c < channels; c++, weights += {step})"):
-                    writer.comment("inputs are read anew for each channel: a row of them would not fit beside the sums")
-                    writer.line('__asm__("" : "+r"(line));')
-                    self._write_columns(writer, "from")
-                    writer.line("from = _mm512_add_epi32(from, _mm512_set1_epi32(1));")
-            case Spread.BROADCAST:
-                writer.line(f"const float *line = {line};")
-                writer.line(f"const float *weights = w{f' + i * {16 * step}' if self.clipped else ''};")
-                with writer.block(f"for (ptrdiff_t c = 0; c < 16; c++, line++, weights += {step})"):
-                    self._write_columns(writer, "")
+                return f"_mm512_permutexvar_ps(from, {loaded})"
             case _:
                 assert_never(self.spread)
 
-    def _write_columns(self, writer: Writer, permutation: str) -> None:
-        if self.sweep:
-            self._write_sweep(writer, self.sweep, permutation)
-        else:
-            self._write_taps(writer, permutation)
-
-    def _input(self, pointer: str, element: str, permutation: str) -> str:
-        if self.spread is Spread.BROADCAST:
-            return f"_mm512_set1_ps({pointer}[{element}])"
-        loaded = f"_mm512_loadu_ps({pointer} + {element})"
-        return f"_mm512_permutexvar_ps({permutation}, {loaded})" if self.permutes else loaded
-
-    def _write_sweep(self, writer: Writer, sweep: tuple[int, int], permutation: str) -> None:
+    def _write_sweep(self, writer: Writer, sweep: tuple[int, int]) -> None:
         taps, stride, dilation = self.filter_w, self.stride_w, self.dilation_w
         writer.line(f"__m512 tap[{taps}];")
         writer.line(f"UNROLL for (int j = 0; j < {taps}; j++) tap[j] = _mm512_loadu_ps(weights + j * 16);")
         with writer.block(f"UNROLL for (int column = {sweep[0]}; column < {sweep[1]}; column++)"):
-            writer.line(f"__m512 v = {self._input('line', 'column * 16', permutation)};")
+            writer.line(f"__m512 v = {self._input('line', 'column * 16')};")
             writer.line("IN_REGISTER(v);")
             with writer.block(f"UNROLL for (int j = 0; j < {taps}; j++)"):
                 first = f"column - j{f' * {dilation}' if dilation > 1 else ''}"
@@ -220,7 +201,7 @@ class SlidingTile:
                     with writer.loop(f"if (start >= 0 && start % {stride} == 0 && p < {self.pixels})"):
                         writer.line("acc[p] = _mm512_fmadd_ps(tap[j], v, acc[p]);")
 
-    def _write_taps(self, writer: Writer, permutation: str) -> None:
+    def _write_taps(self, writer: Writer) -> None:
         pixel = "p * 16" if self.stride_w == 1 else f"p * {self.stride_w * 16}"
         for run in self.runs:
             several = run.last - run.first > 1
@@ -232,7 +213,7 @@ class SlidingTile:
                     writer.line(f"const float *pixel = line{column};")
                 with writer.block(f"UNROLL for (int p = {run.low}; p < {run.high}; p++)"):
                     source = "pixel" if column else "line"
-                    writer.line(f"const __m512 v = {self._input(source, pixel, permutation)};")
+                    writer.line(f"const __m512 v = {self._input(source, pixel)};")
                     writer.line("acc[p] = _mm512_fmadd_ps(tap, v, acc[p]);")
 
 
@@ -264,3 +245,11 @@ def sliding_tiles(axis: Axis) -> tuple[tuple[PixelTile, ...], bool]:
         if narrow and len(sweeps) <= MOST_ROUTINES and all(low < high for _, low, high in sweeps):
             return tiles, True
     return pixel_tiles(axis, TILE_PIXELS), False
+
+
+def inputs_read(axis: Axis, tile: PixelTile, *, sweeps: bool) -> int:
+    """Vectors that a tile's routine reads (and permutes) for one input channel and one filter row."""
+    low, high = inside(axis, tile)
+    seen = [p * axis.stride + tap * axis.dilation for p in range(tile.size) for tap in range(axis.taps)]
+    columns = [column for column in seen if low <= column < high]
+    return len(set(columns) if sweeps else columns)

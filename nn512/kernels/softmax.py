@@ -46,11 +46,11 @@ def _routine(name: str, *, table: bool) -> str:
             writer.line("const __m512 v = exponential(_mm512_sub_ps(_mm512_loadu_ps(x + block * plane), offset));")
             writer.line("_mm512_storeu_ps(out + block * plane, v);")
             writer.line("sum = _mm512_mask_add_ps(sum, mask, sum, v);")
-        writer.line("const __m512 total = _mm512_set1_ps(_mm512_reduce_add_ps(sum));")
+        writer.line("const __m512 part = _mm512_set1_ps(1.0f / _mm512_reduce_add_ps(sum)); /* the sum is 1 or more */")
         writer.line(each)
         with writer.indented():
             place = "out + block * plane"
-            writer.line(f"_mm512_storeu_ps({place}, _mm512_div_ps(_mm512_loadu_ps({place}), total));")
+            writer.line(f"_mm512_storeu_ps({place}, _mm512_mul_ps(_mm512_loadu_ps({place}), part));")
     writer.line("}")
     return writer.text()
 

@@ -1,4 +1,4 @@
-"""Emitted C uses no intrinsic outside of the table, so that it runs wherever the portable header does."""
+"""Words of emitted C: no intrinsic outside of the table, no identifier of ours that a tensor would take away."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 import pytest
 
 import nn512
-from nn512.cgen import intrinsics
+from nn512.cgen import intrinsics, names
 from nn512.graph import example
+from nn512.options import Options
 
 EVERYTHING = """
 Config Prefix=All
@@ -41,3 +42,27 @@ def test_no_double_vectors_nor_other_extensions() -> None:
     """AVX-512F alone: nothing that needs another extension may enter the table."""
     others = [name for name in intrinsics.INTRINSICS if re.search(r"_epi(?:8|16|64)|_ph\b.*_ph|dpbf16|_pd$", name)]
     assert sorted(others) == ["_mm_set1_pd", "_mm_sqrt_pd"]
+
+
+MARK = "Qq"
+"""Begins the name of every tensor here, so that all other identifiers are ours."""
+
+
+def layer_functions(source: str) -> str:
+    """The functions in which tensors are local pointers, without comments and strings."""
+    first = re.search(r"^/\* ---- Layer 1:", source, flags=re.MULTILINE)
+    assert first is not None
+    functions = source[first.start() : source.index("/* ---- The engine")]
+    return re.sub(r'/\*.*?\*/|"[^"]*"', "", functions, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["everything", "ResNet50", "DenseNet121", "ResNeXt50"])
+@pytest.mark.parametrize("force", ["", "direct", "fully_connected_fp16"])
+def test_no_local_can_meet_a_tensor(name: str, force: str) -> None:
+    text = EVERYTHING if name == "everything" else example(name)
+    marked = re.sub(r"\b((?:To|From)Tensor[12]?)=(\w+)", rf"\1={MARK}\2", text)
+    source = nn512.compile(marked, Options(force=(("", force),) if force else ())).source
+    found = set(re.findall(r"(?<![\w.>])([A-Za-z][A-Za-z0-9]*)\b", layer_functions(source)))
+    ours = {word for word in found if MARK not in word and not re.search(r"(Net|Engine)$", word)}
+    assert len(ours) > 20
+    assert sorted(word for word in ours if names.local(word) == word) == []

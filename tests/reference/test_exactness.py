@@ -117,3 +117,19 @@ def test_fused_sums_count_together() -> None:
 def test_what_is_not_finite_is_not_exact() -> None:
     graph = graph_of("Activation FromTensor=x ToTensor=y Kind=ReLU", width=3)
     np.testing.assert_array_equal(exact(graph, [np.nan, np.inf, 1]), [False, False, True])
+
+
+@pytest.mark.parametrize(("layer", "promised"), [("PaddingH=0", False), ("PaddingH=1", True)])
+def test_a_batch_norm_may_be_folded_forward_where_there_is_no_padding(layer: str, promised: bool) -> None:  # noqa: FBT001
+    """In each channel x - mean is 1, but three x and three means have too many bits to be added up without a rounding."""
+    graph = graph_of(
+        "BatchNorm FromTensor=x ToTensor=n Epsilon=0\n"
+        f"Conv FromTensor=n ToTensor=y ToChannels=1 FilterH=1 FilterW=1 {layer}",
+        channels=3,
+    )
+    norm = {"nMeans": 2**22, "nVariances": 1, "nScales": 1, "nShifts": 0}
+    found = exact(graph, [2**22 + 1] * 3, yWeights=1, yBiases=0, **norm)
+    assert found.all() == promised
+    # Small numbers are exact either way.
+    norm = {"nMeans": 5, "nVariances": 4, "nScales": 3, "nShifts": -2}
+    assert exact(graph, [7, 1, -9], yWeights=3, yBiases=1, **norm).all()
