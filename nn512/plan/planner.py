@@ -208,4 +208,6 @@ def _lifetimes(ops: Sequence[Op], program: Program, in_tiles: Collection[str]) -
         lasts = [last[name] for name in (*joined.parts, joined.writes) if name in last]
         first[joined.writes] = min(first[part] for part in joined.parts)
         last[joined.writes] = max(lasts)
+    for joined in reversed(program.joined):
+        last.update(dict.fromkeys(joined.parts, last[joined.writes]))
     return {name: (first[name], last[name]) for name in first}

@@ -47,6 +47,8 @@ def check_plan(plan: Plan) -> None:
         assert tensor.layout.channels == tensor.shape.channels
     for whole in joined:  # the parts of a whole stand one after the other
         offset = plan.tensors[whole].offset
+        assert plan.tensors[whole].last_step >= max(dies[leaf] for leaf in leaves(whole, joined))
+        assert all(plan.tensors[part].last_step == plan.tensors[whole].last_step for part in joined[whole].parts)
         for leaf in leaves(whole, joined):
             assert plan.tensors[leaf].offset == offset
             offset += plan.tensors[leaf].vectors

@@ -121,7 +121,7 @@ def test_what_is_not_finite_is_not_exact() -> None:
 
 @pytest.mark.parametrize(("layer", "promised"), [("PaddingH=0", False), ("PaddingH=1", True)])
 def test_a_batch_norm_may_be_folded_forward_where_there_is_no_padding(layer: str, promised: bool) -> None:  # noqa: FBT001
-    """In each channel x - mean is 1, but three x and three means have too many bits to be added up without a rounding."""
+    """In each channel x - mean is 1, but three of both have too many bits to be added up exactly."""
     graph = graph_of(
         "BatchNorm FromTensor=x ToTensor=n Epsilon=0\n"
         f"Conv FromTensor=n ToTensor=y ToChannels=1 FilterH=1 FilterW=1 {layer}",
