@@ -190,7 +190,7 @@ def limits_of(report: Report, profile: str) -> dict[str, Limit]:
     """The error limit of every output, by the algorithms of all layers between it and the inputs."""
     limits = {}
     for output in report.graph.outputs:
-        algorithms = {layer.algorithm for layer in behind(report.layers, {output.from_tensor})}
+        algorithms = {layer.algorithm for layer in behind(report.graph, report.layers, {output.from_tensor})}
         limits[output.from_tensor] = limit_of(algorithms if report.layers else {profile or "direct"})
     return limits
 

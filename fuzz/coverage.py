@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fuzz.limits import algorithm_of
+from nn512.graph import Graph, tensors_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +59,30 @@ def layers_of(plan: Mapping[str, Any] | None) -> tuple[LayerPlan, ...]:
     )
 
 
-def behind(layers: Sequence[LayerPlan], outputs: Collection[str]) -> tuple[LayerPlan, ...]:
-    """The layers that any of these outputs depends on, those that hand them to the caller included."""
+def upstream(graph: Graph, outputs: Collection[str]) -> frozenset[str]:
+    """These tensors and every tensor they are computed from."""
+    producers = {layer.to_tensor: layer for layer in graph.layers}
+    found: set[str] = set()
+    waiting = list(outputs)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(tensors_read(producers[name]) if name in producers else ())
+    return frozenset(found)
+
+
+def behind(graph: Graph, layers: Sequence[LayerPlan], outputs: Collection[str]) -> tuple[LayerPlan, ...]:
+    """The layers that any of these outputs depends on, those that hand them to the caller included.
+
+    By the tensors of the graph that a layer stands for; layers that stand for none (copies, padding) by their operands.
+    """
     found: list[LayerPlan] = []
+    above = upstream(graph, outputs)
     needed: set[str] = set()
     for layer in reversed(layers):
-        hands_out = not layer.writes and not set(layer.covers).isdisjoint(outputs)
-        # A layer that computes an output straight into the caller's memory writes it under its own name.
-        if hands_out or not (needed | set(outputs)).isdisjoint(layer.writes):
+        stands_for_none = not layer.covers and not above.isdisjoint(layer.reads)
+        if stands_for_none or not above.isdisjoint(layer.covers) or not needed.isdisjoint(layer.writes):
             found.append(layer)
             needed.update(layer.reads)
     return tuple(reversed(found))
@@ -79,13 +96,13 @@ class Coverage:
     executed: Counter[tuple[str, str]] = field(default_factory=Counter)
     verified: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def add_case(self, layers: Sequence[LayerPlan], *, executed: bool, verified: Collection[str]) -> None:
+    def add_case(self, graph: Graph, layers: Sequence[LayerPlan], *, executed: bool, verified: Collection[str]) -> None:
         """Count one case; `verified` are the outputs found right."""
         for layer in layers:
             self.emitted.update(layer.points)
             if executed:
                 self.executed.update(layer.points)
-        for layer in behind(layers, verified):
+        for layer in behind(graph, layers, verified):
             self.verified.update(layer.points)
 
     def update(self, other: Coverage) -> None:

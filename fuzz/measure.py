@@ -36,11 +36,14 @@ def measure(examples: int, seed: int, stream: TextIO) -> int:
     def show(report: Report) -> None:
         nonlocal wrong
         wrong += bool(report.problems)
+        stream.writelines(
+            f"case {report.case.key}: {str(problem).splitlines()[0]}\n" for problem in report.problems[:1]
+        )
         for data, verdicts in report.verdicts.items():
             for verdict in verdicts:
                 if verdict.outcome not in (Outcome.WITHIN, Outcome.WRONG):
                     continue
-                for algorithm in {layer.algorithm for layer in behind(report.layers, {verdict.output})}:
+                for algorithm in {layer.algorithm for layer in behind(report.graph, report.layers, {verdict.output})}:
                     entry = seen[algorithm]
                     entry.elements += verdict.compared
                     if verdict.max_sigma > entry.maximum:

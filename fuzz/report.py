@@ -33,7 +33,9 @@ class CaseSummary:
     def of(cls, report: Report) -> CaseSummary:
         """The summary of a report."""
         coverage = Coverage()
-        coverage.add_case(report.layers, executed=report.executed, verified=() if report.problems else report.confirmed)
+        coverage.add_case(
+            report.graph, report.layers, executed=report.executed, verified=() if report.problems else report.confirmed
+        )
         verdicts = [verdict for data in report.verdicts.values() for verdict in data]
         by_data = {str(seed): worst_sigma(data) for seed, data in report.verdicts.items()}
         where, worst = max(by_data.items(), key=lambda item: item[1], default=("", 0.0))
