@@ -6,6 +6,7 @@ from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
 from nn512.passes.program import ConcatOp, CopyOp, PadOp, RelayoutOp
+from nn512.plan.layout import Block, Layout
 
 
 def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
@@ -61,43 +62,47 @@ def emit_copy(op: CopyOp, context: Context) -> LayerCode:
     )
 
 
+def _pieces(block: Block, source: Layout) -> list[tuple[int, int, int, int]]:
+    """What makes up a block: block and first lane there, first lane here, number of lanes."""
+    pieces: list[tuple[int, int, int, int]] = []
+    lane = 0
+    while lane < block.channels:
+        from_block, from_lane = source.position(block.first + lane)
+        count = min(block.channels - lane, source.blocks[from_block].channels - from_lane)
+        pieces.append((from_block, from_lane, lane, count))
+        lane += count
+    return pieces
+
+
 def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
     """Gather the lanes of every block from the one or more blocks of the other layout that hold its channels."""
     source, result = context.places[op.source], context.places[op.writes]
-    pieces: list[tuple[int, int, int, int]] = []
-    starts = [0]
-    for block in result.layout.blocks:
-        lane = 0
-        while lane < block.channels:
-            from_block, from_lane = source.layout.position(block.first + lane)
-            available = source.layout.blocks[from_block].channels - from_lane
-            count = min(block.channels - lane, available)
-            pieces.append((from_block, from_lane, lane, count))
-            lane += count
-        starts.append(len(pieces))
+    pieces = [_pieces(block, source.layout) for block in result.layout.blocks]
+    most = max(map(len, pieces))
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):
         begin_step(writer, context.prefix)
         declare_tensor(writer, source, written=False, flat=True)
         declare_tensor(writer, result, written=True, flat=True)
-        writer.comment("pieces[starts[block]] to pieces[starts[block + 1] - 1] make up a block")
-        writer.table("static const int starts[]", map(str, starts))
-        rows = ("{" + ", ".join(map(str, piece)) + "}" for piece in pieces)
-        writer.table("static const struct { int block, fromLane, toLane, count; } pieces[]", rows)
+        writer.comment("where the lanes of each block come from; what is left out is empty")
+        rows = ("{" + ", ".join(f"{{{', '.join(map(str, piece))}}}" for piece in block) + "}" for block in pieces)
+        writer.table(f"static const struct {{ int block, fromLane, toLane, count; }} pieces[][{most}]", rows)
+        writer.line("const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);")
         with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
-            writer.line("const float *from[16]; /* where lane 0 would come from, were it part of the piece */")
-            writer.line("__mmask16 mask[16];")
-            writer.line("const int count = starts[block + 1] - starts[block];")
-            with writer.block("for (int i = 0; i < count; i++)"):
-                writer.line("const int piece = starts[block] + i;")
-                lane = "pieces[piece].fromLane - pieces[piece].toLane"
-                writer.line(f"from[i] = {names.local(source.name)}[pieces[piece].block][0] + ({lane});")
-                writer.line("mask[i] = (__mmask16)(((1u << pieces[piece].count) - 1) << pieces[piece].toLane);")
+            writer.line(f"const float *from[{most}];")
+            writer.line(f"__m512i index[{most}];")
+            writer.line(f"__mmask16 mask[{most}];")
+            with writer.block(f"UNROLL for (int i = 0; i < {most}; i++)"):
+                writer.line("const int shift = pieces[block][i].fromLane - pieces[block][i].toLane;")
+                writer.line(f"from[i] = {names.local(source.name)}[pieces[block][i].block][0];")
+                writer.line("index[i] = _mm512_add_epi32(lanes, _mm512_set1_epi32(shift));")
+                writer.line("mask[i] = (__mmask16)(((1u << pieces[block][i].count) - 1) << pieces[block][i].toLane);")
             with writer.block(f"for (ptrdiff_t p = 0; p < {result.shape.pixels}; p++)"):
-                writer.line("__m512 v = _mm512_maskz_loadu_ps(mask[0], from[0] + p * 16);")
-                writer.line("for (int i = 1; i < count; i++)")
+                writer.line("__m512 v = _mm512_setzero_ps();")
+                writer.line(f"UNROLL for (int i = 0; i < {most}; i++)")
                 with writer.indented():
-                    writer.line("v = _mm512_mask_loadu_ps(v, mask[i], from[i] + p * 16);")
+                    pixel = "_mm512_loadu_ps(from[i] + p * 16)"
+                    writer.line(f"v = _mm512_mask_permutexvar_ps(v, mask[i], index[i], {pixel});")
                 writer.line(f"_mm512_storeu_ps({names.local(result.name)}[block][p], v);")
     return LayerCode(
         name=op.writes,
