@@ -76,20 +76,14 @@ def tensor_bytes(op: ConvOp, context: Context, reads: int = 1) -> float:
 def work(op: ConvOp, context: Context) -> Work:
     """What the layer costs: the source is read once for every panel where it does not stay in the level 2 cache."""
     node = op.branches[0].node
-    shared = node.groups > 1 and padded_macs(op, context) > 1.01 * _plain_macs(op, context)
+    per_group = (context.places[op.source].shape.channels // node.groups, node.to_channels // node.groups)
+    masked = node.groups > 1 and any(channels % 16 for channels in per_group)
     weights = 4.0 * padded_macs(op, context) / context.places[op.branches[0].writes].shape.pixels
     panels = sum(-(-blocks_of(b.node.to_channels) // PANEL_BLOCKS) for b in op.branches)
     once = tensor_bytes(op, context)
     reads = panels if once > context.machine.l2_bytes and node.groups == 1 else 1
     moved = tensor_bytes(op, context, reads) + (2 * tensor_bytes(op, context) if op.prologue else 0)
-    return Work(padded_macs(op, context), 0.45 if shared else 0.95, weights, moved)
-
-
-def _plain_macs(op: ConvOp, context: Context) -> float:
-    node, source = op.branches[0].node, context.places[op.source]
-    pixels = context.places[op.branches[0].writes].shape.pixels
-    inputs = source.shape.channels // node.groups
-    return sum(16 * blocks_of(b.node.to_channels) for b in op.branches) * pixels * inputs * node.filter_h * node.filter_w
+    return Work(padded_macs(op, context), 0.7 if masked else 0.95, weights, moved)
 
 
 KERNEL = ConvKernel("direct", lambda _op, _context: True, work, emit)
