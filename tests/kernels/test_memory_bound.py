@@ -1,0 +1,135 @@
+"""Kernels that only stream: pooling, softmax, the border to the caller, relayout, at every edge class they declare."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from fuzz.case import Case, DataSeed
+from fuzz.checker import Report, check_case
+from nn512.kernels.pooling import Column, columns_of
+
+REGIMES = ("exact", "gaussian", "nonfinite")
+
+
+def check(*lines: str, optimisation: str = "-O1") -> Report:
+    """The report of a check; nothing may be wrong with it."""
+    data = tuple(DataSeed(regime, 1) for regime in REGIMES)
+    report = check_case(Case("\n".join(("Config Prefix=Net", *lines)) + "\n", {}, optimisation, data))
+    assert not report.problems, "\n".join(map(str, report.problems))
+    assert report.verified
+    return report
+
+
+def classes(report: Report, kernel: str) -> set[str]:
+    """Edge classes of all layers of a kernel."""
+    return {edge_class for layer in report.layers if layer.kernel == kernel for edge_class in layer.edge_classes}
+
+
+def pooled(kind: str, shapes: list[tuple[int, int]]) -> list[str]:
+    """Lines of a net that pools pictures of some shapes with every padding there is."""
+    window = int(kind[3])
+    lines: list[str] = []
+    for number, (height, width) in enumerate(shapes):
+        lines.append(f"Input ToTensor=x{number} Channels=19 Height={height} Width={width}")
+        for rows, columns in itertools.product(range(window), repeat=2):
+            if height + 2 * rows >= window and width + 2 * columns >= window:
+                to = f"y{number}r{rows}c{columns}"
+                padding = f"PaddingH={rows} PaddingW={columns}"
+                lines.append(f"Pooling FromTensor=x{number} ToTensor={to} Kind={kind} {padding}")
+                lines.append(f"Output FromTensor={to}")
+    return lines
+
+
+@pytest.mark.parametrize("kind", ["Max2x2Stride2", "Avg2x2Stride2", "Max3x3Stride2", "Avg3x3Stride2"])
+def test_windows(kind: str, runs_here: str) -> None:
+    assert runs_here
+    report = check(*pooled(kind, [(1, 2), (3, 3), (4, 7)]))
+    window = int(kind[3])
+    wanted = {f"{kind} columns {columns}" for columns in range(1, window + 1)}
+    assert classes(report, "pooling") >= {*wanted, f"{kind} rows clipped", f"{kind} rows whole"}
+
+
+@pytest.mark.parametrize("kind", ["MaxGlobal", "AvgGlobal"])
+def test_whole_pictures(kind: str, runs_here: str) -> None:
+    """Fewer pixels than there are accumulators, as many, and more."""
+    assert runs_here
+    lines: list[str] = []
+    for number, (height, width) in enumerate([(1, 1), (1, 3), (2, 2), (3, 5)]):
+        lines.append(f"Input ToTensor=x{number} Channels=33 Height={height} Width={width}")
+        lines.append(f"Pooling FromTensor=x{number} ToTensor=y{number} Kind={kind}")
+        lines.append(f"Output FromTensor=y{number}")
+    check(*lines)
+
+
+@pytest.mark.parametrize(("outer", "inner"), [("Max3x3Stride2", "AvgGlobal"), ("Avg3x3Stride2", "MaxGlobal")])
+def test_steps_before_and_after(outer: str, inner: str, runs_here: str) -> None:
+    assert runs_here
+    report = check(
+        "Input ToTensor=x Channels=35 Height=9 Width=10",
+        "BatchNorm FromTensor=x ToTensor=a",
+        "Activation FromTensor=a ToTensor=b Kind=ReLU",
+        f"Pooling FromTensor=b ToTensor=c Kind={outer} PaddingH=1 PaddingW=2",
+        f"Pooling FromTensor=x ToTensor=d Kind={outer} PaddingH=1 PaddingW=2",
+        "Add FromTensor1=c FromTensor2=d ToTensor=e",
+        "Activation FromTensor=e ToTensor=f Kind=ReLU Param=0.5",
+        f"Pooling FromTensor=f ToTensor=g Kind={inner}",
+        "BatchNorm FromTensor=g ToTensor=h",
+        "Output FromTensor=h",
+        "Output FromTensor=e",
+    )
+    assert [layer.kernel for layer in report.layers].count("pooling") == 3
+
+
+def test_columns() -> None:
+    assert columns_of(56, 112, 3, 1) == (Column(0, 1, 2, 0), Column(1, 55, 3, 1))
+    assert columns_of(28, 56, 2, 0) == (Column(0, 28, 2, 0),)
+    assert columns_of(2, 1, 3, 2) == (Column(0, 1, 1, 0), Column(1, 1, 1, 0))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4, 5, 16, 18])
+def test_border(channels: int, runs_here: str) -> None:
+    """Up to 4 channels are loaded in fours; pixel counts around a vector of 16."""
+    assert runs_here
+    lines: list[str] = []
+    for number, (height, width) in enumerate([(1, 1), (3, 5), (4, 4), (3, 7)]):
+        lines.append(f"Input ToTensor=x{number} Channels={channels} Height={height} Width={width}")
+        lines.append(f"Activation FromTensor=x{number} ToTensor=y{number} Kind=ReLU Param=2")
+        lines.append(f"Output FromTensor=y{number}")
+    check(*lines, optimisation="-O0" if channels == 3 else "-O2")
+
+
+def test_softmax_at_every_pixel(runs_here: str) -> None:
+    assert runs_here
+    report = check(
+        "Input ToTensor=x Channels=21 Height=3 Width=3",
+        "Input ToTensor=y Channels=16 Height=3 Width=3",
+        "Softmax FromTensor=x ToTensor=px",
+        "Softmax FromTensor=y ToTensor=py",
+        "Concat FromTensor1=x FromTensor2=y ToTensor=c",
+        "Softmax FromTensor=c ToTensor=pc",
+        "Output FromTensor=px",
+        "Output FromTensor=py",
+        "Output FromTensor=pc",
+    )
+    assert classes(report, "softmax") == {"softmax tail 5", "softmax tail 0", "softmax table 5"}
+
+
+def test_relayout(runs_here: str) -> None:
+    """Blocks gathered from one, two and four blocks of the other layout."""
+    assert runs_here
+    report = check(
+        "Input ToTensor=x Channels=5 Height=3 Width=3",
+        *(f"Conv FromTensor=x ToTensor=c{n} ToChannels={n} FilterH=1 FilterW=1" for n in (1, 2, 6, 20, 44, 64)),
+        "Activation FromTensor=c6 ToTensor=r6 Kind=ReLU",
+        "Activation FromTensor=c64 ToTensor=r64 Kind=ReLU",
+        "Concat FromTensor1=c1 FromTensor2=c2 ToTensor=c3",
+        "Concat FromTensor1=c3 FromTensor2=c3 ToTensor=c33",
+        "Concat FromTensor1=c20 FromTensor2=c44 ToTensor=c2044",
+        "Add FromTensor1=r6 FromTensor2=c33 ToTensor=y",
+        "Add FromTensor1=r64 FromTensor2=c2044 ToTensor=z",
+        "Output FromTensor=y",
+        "Output FromTensor=z",
+    )
+    assert len(classes(report, "relayout")) == 2
