@@ -18,13 +18,13 @@ from nn512.graph.graph import Graph, multiply_accumulates
 from nn512.graph.nodes import Input, Output
 from nn512.kernels import emit_layer
 from nn512.kernels.layer import Context, LayerCode, Library, Place
-from nn512.kernels.selection import choose_conv
+from nn512.kernels.selection import check_forced, choose_conv
 from nn512.options import Options
 from nn512.passes.effects import effects
 from nn512.passes.pipeline import stages
 from nn512.passes.program import ConvOp, Op, Program, nodes_of, tensors_read, tensors_written
 from nn512.passes.roles import Role, occurrences, reason_of, roles_of, vanished
-from nn512.plan.cost import Machine
+from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.planner import Plan, make_plan
 
 # A step handed to the team costs about a microsecond; work below this many is done by the caller alone.
@@ -71,6 +71,7 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     _, program = programs[-1]
     plan = make_plan(program)
     context = _context(plan, options)
+    check_forced(plan.ops, context)
     in_tiles = [
         op.branches[0].writes
         for op in plan.ops
@@ -100,7 +101,10 @@ def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
     nodes = nodes_of(op)
     macs = sum(multiply_accumulates(n, graph.shapes) for n in nodes if not isinstance(n, Input | Output))
     moved = sum(plan.tensors[name].vectors * 64 for name in (*tensors_read(op), *tensors_written(op)))
-    microseconds = macs / 80e3 + (moved + code.weight_bytes) / 20e3
+    predicted = dict(code.prices).get(code.kernel)
+    if predicted is None:
+        work = Work(macs, 1.0, code.weight_bytes, moved)
+        predicted = microseconds(work, Machine.of(graph.config))
     read = " + ".join(f"{n} {plan.tensors[n].shape}" for n in dict.fromkeys(tensors_read(op)))
     written = ", ".join(f"{n} {plan.tensors[n].shape}" for n in tensors_written(op))
     lines = _graph_lines(op, graph)
@@ -111,8 +115,8 @@ def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
         f"{macs / 1e6:.2f} MMAC, {code.weight_bytes:,} bytes of weights. {algorithm}.",
     ]
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
-    split = max(part.items for part in code.steps) > 1 and microseconds > SMALLEST_SPLIT_MICROSECONDS
-    return Layer(code, f"{code.name}{where}", tuple(comment), macs / 1e6, split)
+    split = max(part.items for part in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS
+    return Layer(code, f"{code.name}{where}", tuple(comment), macs / 1e6, split, predicted)
 
 
 def _graph_lines(op: Op, graph: Graph) -> list[int]:
@@ -138,6 +142,9 @@ def _plan_data(plan: Plan, layers: list[Layer]) -> dict[str, Any]:
                 "reason": reason_of(op),
                 "mmac": round(layer.mmac, 6),
                 "weight_bytes": layer.code.weight_bytes,
+                "predicted_microseconds": round(layer.predicted, 3),
+                "prices": {name: round(price, 3) for name, price in layer.code.prices},
+                "forced": layer.code.forced,
                 "weights": layer.code.weights,
                 "steps": [{"name": part.name, "items": part.items} for part in layer.code.steps],
                 "shared_by_threads": layer.split,

@@ -127,6 +127,7 @@ class Layer:
     comment: tuple[str, ...]
     mmac: float
     split: bool
+    predicted: float  # microseconds on one core
 
 
 def write_source(plan: Plan, layers: Sequence[Layer], library: Library) -> str:

@@ -91,12 +91,16 @@ def _layer(layer: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Any]]) -
     if layer["reason"]:
         yield from _wrapped("because", layer["reason"])
     yield from _wrapped("algorithm", f"{layer['algorithm']} (kernel {layer['kernel']})")
+    if len(layer["prices"]) > 1 or layer["forced"]:
+        prices = ", ".join(f"{kernel} {price:,.1f} us" for kernel, price in layer["prices"].items())
+        yield from _wrapped("prices", f"{prices}{' (forced)' if layer['forced'] else ''}")
     for word, names in (("reads", layer["reads"]), ("writes", layer["writes"])):
         for name in dict.fromkeys(names):
             yield from _wrapped(word, _tensor(tensors[name]))
     moved = sum(tensors[name]["bytes"] for name in dict.fromkeys((*layer["reads"], *layer["writes"])))
     yield from _wrapped(
-        "work", f"{layer['mmac']:,.2f} MMAC, {layer['weight_bytes']:,} bytes of weights, {moved:,} bytes of tensors"
+        "work", f"{layer['mmac']:,.2f} MMAC, {layer['weight_bytes']:,} bytes of weights, {moved:,} bytes of tensors, "
+        f"{layer['predicted_microseconds']:,.1f} us predicted on one core",
     )
     steps = ", then ".join(_count(step["items"], "item") for step in layer["steps"])
     yield from _wrapped(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import assert_never
 
 from nn512.kernels import border, copying, elementwise, fully_connected, pooling, softmax
@@ -34,7 +35,9 @@ def emit_layer(op: Op, context: Context) -> LayerCode:
         case StoreOp():
             return border.emit_store(op, context)
         case ConvOp():
-            return choose_conv(op, context).kernel.emit(op, context)
+            choice = choose_conv(op, context)
+            code = choice.kernel.emit(op, context)
+            return dataclasses.replace(code, prices=choice.prices, forced=choice.forced)
         case FullyConnectedOp():
             return fully_connected.emit(op, context)
         case PoolOp():

@@ -101,7 +101,7 @@ class Repeat(NamedTuple):
     """Neighbouring tiles that are computed alike: the first of them, and how many."""
 
     tile: PixelTile
-    count: int
+    times: int
 
 
 def repeats(tiles: Sequence[PixelTile]) -> tuple[Repeat, ...]:
@@ -109,7 +109,7 @@ def repeats(tiles: Sequence[PixelTile]) -> tuple[Repeat, ...]:
     result: list[Repeat] = []
     for tile in tiles:
         if result and (result[-1].tile.size, result[-1].tile.runs) == (tile.size, tile.runs):
-            result[-1] = Repeat(result[-1].tile, result[-1].count + 1)
+            result[-1] = Repeat(result[-1].tile, result[-1].times + 1)
         else:
             result.append(Repeat(tile, 1))
     return tuple(result)

@@ -231,6 +231,7 @@ class TileRoutine:
     def _each_tap(self, writer: Writer, pixel: str, weights: str, size: str) -> Iterator[_Tap]:
         """Write the loops over filter rows and columns; gives what is inside each. `size`: floats of a tap's weights."""
         for row_run in self.row_runs or (Run(0, 0, 0, 1),):
+            rows: contextlib.AbstractContextManager[None]
             if self.clipped:
                 rows, i = writer.block("for (ptrdiff_t i = top; i < bottom; i++)"), "i"
             elif row_run.last - row_run.first > 1:

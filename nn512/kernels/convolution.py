@@ -160,7 +160,7 @@ class ConvLayer:
     @property
     def row_tiles(self) -> int:
         """Number of tiles from the first row to the last."""
-        return sum(group.count for group in self.row_groups)
+        return sum(group.times for group in self.row_groups)
 
     def fetches_weights(self) -> bool:
         """Whether a panel's weights are used so few times that fetching the next ones ahead pays."""
@@ -238,7 +238,7 @@ class ConvLayer:
         packs += [call for chain, place in chains for call in chain.packs(place.layout)]
         return LayerCode(
             name=self.name,
-            kernel=self.kernel_name(),
+            kernel=self.kernel,
             algorithm=self.algorithm(),
             steps=self.steps(),
             code=writer.text(),
@@ -291,21 +291,16 @@ class ConvLayer:
         """Floats from one input block to the next."""
         return names.product(self.source.shape.height, self.source.shape.width, 16)
 
-    def kernel_name(self) -> str:
-        """What the plan calls the kernel."""
-        if self.channels in MASKED:
-            return "grouped"
-        return self.kernel
-
     def algorithm(self) -> str:
         """The algorithm in a few words."""
         sizes = " or ".join(str(size) for size in sorted({tile.size for tile in self.tiles}, reverse=True))
         widths = sorted({p.width for branch in self.branches for p in branch.panels}, reverse=True)
         outputs = " or ".join(str(16 * width) for width in widths)
-        return f"{self.kernel_name()}, {outputs} outputs x {sizes} pixels in registers"
+        lanes = ", lanes masked by group" if self.channels in MASKED else ""
+        return f"{self.kernel}, {outputs} outputs x {sizes} pixels in registers{lanes}"
 
     def _edge_classes(self) -> set[str]:
-        kernel = self.kernel_name()
+        kernel = self.kernel
         all_panels = [(branch, panels) for branch in self.branches for panels in branch.panels]
         rows = sorted({group.tile.size for group in self.row_groups})
         classes = {
@@ -391,7 +386,7 @@ class ConvLayer:
         if len(self.row_groups) == 1 and widest == 1:
             writer.line(f"const ptrdiff_t y = {number};")
             return
-        wide = sum(group.count for group in self.row_groups if group.tile.size == widest)
+        wide = sum(group.times for group in self.row_groups if group.tile.size == widest)
         row = f"t * {narrowest}" if narrowest > 1 else "t"
         if widest != narrowest:
             row += f" + (t < {wide} ? t : {wide})"
@@ -427,7 +422,7 @@ class ConvLayer:
         for group, function in zip(reversed(self.row_groups), reversed(chosen), strict=True):
             if function != result.strip("()").split(" ")[-1] or end != self.row_tiles:
                 result = f"t < {end} ? {function} : {result}"
-            end -= group.count
+            end -= group.times
         return f"({result})" if " " in result else result
 
     def _ahead(self, branch: Branch, panels: Panels) -> list[str]:

@@ -113,7 +113,8 @@ class Part:
 class LayerCode:
     """One emitted layer: the step functions of inference and packing, the weights it keeps, and what to say about it.
 
-    `steps` run one after another; most layers have one. `code` is the text of all their functions.
+    `steps` run one after another; most layers have one. `code` is the text of all their functions. `prices` are those of
+    all kernels that could compute the layer, in microseconds; `forced` says that the user chose among them.
     """
 
     name: str
@@ -125,6 +126,9 @@ class LayerCode:
     packs: tuple[PackCall, ...] = ()
     edge_classes: tuple[str, ...] = ()
     weights: str = "fp32"
+
+    prices: tuple[tuple[str, float], ...] = ()
+    forced: bool = False
 
     @property
     def weight_bytes(self) -> int:

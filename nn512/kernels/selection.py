@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from nn512.errors import UsageError
 from nn512.kernels import convolution, depthwise, grouped, pointwise
 from nn512.kernels.layer import Context, ConvKernel
-from nn512.passes.program import ConvOp
+from nn512.passes.program import ConvOp, Op
 from nn512.plan.cost import microseconds
 
 CONV_KERNELS: Sequence[ConvKernel] = (convolution.KERNEL, pointwise.KERNEL, grouped.KERNEL, depthwise.KERNEL)
@@ -20,6 +21,21 @@ class Choice:
     kernel: ConvKernel
     prices: tuple[tuple[str, float], ...]
     forced: bool
+
+
+def check_forced(ops: Iterable[Op], context: Context) -> None:
+    """UsageError where the user forces a kernel that does not exist, or upon a layer that it cannot compute."""
+    names = [kernel.name for kernel in CONV_KERNELS]
+    convs = {op.branches[0].writes: op for op in ops if isinstance(op, ConvOp)}
+    for layer, wanted in context.force.items():
+        if wanted not in names:
+            raise UsageError(f"there is no kernel {wanted!r} for convolutions; there are {', '.join(names)}")
+        if not layer:
+            continue
+        if layer not in convs:
+            raise UsageError(f"{layer!r} is not a layer of this net that is a convolution; nn512 explain lists the layers")
+        if not any(kernel.name == wanted and kernel.applies(convs[layer], context) for kernel in CONV_KERNELS):
+            raise UsageError(f"kernel {wanted!r} cannot compute layer {layer!r}")
 
 
 def choose_conv(op: ConvOp, context: Context) -> Choice:
