@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nn512.cli.arguments import Subparsers, add_graph_argument, input_files, read_graph
+from nn512.cli.arguments import (
+    Subparsers,
+    add_compiler_options,
+    add_graph_argument,
+    compiler_options,
+    compiler_words,
+    input_files,
+    read_graph,
+)
 from nn512.errors import UsageError
 from nn512.graph import Graph, multiply_accumulates
 
@@ -50,6 +58,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where a finding goes (default: findings)"
     )
+    add_compiler_options(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,6 +70,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
     if args.profile and not args.source:
         raise UsageError("--profile goes with --source; our own plan names the algorithms")
+    if args.source and (words := compiler_words(args)):
+        raise UsageError(f"{words[0]} does not go with --source, which is compiled already")
+    options = compiler_options(args)
     from fuzz.case import Case, DataSeed
     from fuzz.checker import Sources, check_case, check_sources, checks_for, runner_for
     from fuzz.findings import save
@@ -75,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     print(runner.line, flush=True)
     # -O2 is what the documentation tells users to build with.
     seeds = tuple(DataSeed(d.regime, d.seed) for d in data)
-    case = Case(graph.source.text, optimisation="-O2", data=seeds)
+    case = Case(graph.source.text, options.to_dict(), "-O2", seeds)
     checks = checks_for(graph, args.threads)
     if sources is None:
         report = check_case(case, data, runner, checks)

@@ -103,6 +103,8 @@ class SlidingLayer:
 
     def routine(self, tile: PixelTile) -> SlidingTile:
         """The tile routine for a tile."""
+        span = span_of(self.columns, tile.size)
+        low, high = inside(self.columns, tile)
         return SlidingTile(
             spread=self.spread,
             pixels=tile.size,
@@ -111,8 +113,10 @@ class SlidingLayer:
             stride_w=self.columns.stride,
             dilation_w=self.columns.dilation,
             clipped=self.clipped,
-            span=span_of(self.columns, tile.size),
-            sweep=inside(self.columns, tile) if self.sweeps else None,
+            sweeps=self.sweeps,
+            span=span,
+            low=low,
+            high=high if self.sweeps else span,
             runs=() if self.sweeps else tile.runs,
             chain=self.chain.neutral,
         )
@@ -193,7 +197,7 @@ class SlidingLayer:
 
     def _write_tile(self, writer: Writer, routine: SlidingTile, number: int) -> str:
         """Write this layer's instance of a shared tile routine: the layer's constants are bound here."""
-        if routine.sweep:
+        if routine.sweeps:
             self.context.library.add("IN_REGISTER", lambda _: IN_REGISTER)
         shared = self.context.library.add(routine.hint, routine.write)
         name = names.static(self.context.prefix, f"{self.name}_tile{number or ''}")
@@ -214,11 +218,15 @@ class SlidingLayer:
             groups = ((block * LANES + lane) // self.outputs for lane in range(LANES))
             rows.append("{" + ", ".join(str(group * self.inputs) for group in groups) + "}")
         writer.comment("the lane in which each lane of an output block finds the first input of its group")
-        writer.table(f"static const int lanes[][{LANES}]", rows)
+        if len(rows) == 1:
+            writer.line(f"static const int lanes[1][{LANES}] = {{{rows[0]}}};")
+            return
+        with writer.block(f"static const int lanes[{len(rows)}][{LANES}] =", "};"):
+            for row in rows:
+                writer.line(f"{row},")
 
     def _write_calls(self, writer: Writer, functions: dict[SlidingTile, str]) -> None:
         row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"
-        base = self._source_row()
         phase = f"block % {self.ratio}" if self.ratio > 1 else "0"
         for tile, count in self._repeats():
             routine = self.routine(tile)
@@ -227,7 +235,7 @@ class SlidingLayer:
                 column = "x" if count > 1 else str(tile.start)
                 pixel = f"{row}[{column}]"
                 arguments = [
-                    base + self._source_column(column),
+                    self._source(tile, column),
                     f"net->{self.weights.name}Weights + block * {self.weights.block_floats}",
                     f"net->{self.weights.name}Biases + block * 16",
                     f"{names.local(self.name)}[block]{pixel}",
@@ -248,25 +256,22 @@ class SlidingLayer:
                 result.append((tile, 1))
         return result
 
-    def _source_row(self) -> str:
-        """Pointer to column 0 of the input row under filter row 0."""
+    def _source(self, tile: PixelTile, column: str) -> str:
+        """The first input inside the picture that a tile sees; `column` is that of its first output."""
+        rows, columns = self.rows, self.columns
         block = f"block / {self.ratio}" if self.ratio > 1 else "block"
-        plane = f"{names.local(self.source.name)}[{block}][0]" + ("" if self.flat else "[0]")
-        width = names.product(self.source.shape.width, 16)
+        row = ""
         if self.clipped:
-            return f"{plane} + origin * {width}"
-        if self.rows.out == 1:
-            return plane
-        return f"{plane} + {f'y * {self.rows.stride}' if self.rows.stride > 1 else 'y'} * {width}"
-
-    def _source_column(self, column: str) -> str:
-        """Offset of the input column under filter column 0, for the output column given."""
-        axis = self.columns
+            row = f"[origin + top{f' * {rows.dilation}' if rows.dilation > 1 else ''}]"
+        elif not self.flat:
+            row = "[0]" if rows.out == 1 else f"[y * {rows.stride}]" if rows.stride > 1 else "[y]"
+        moved = inside(columns, tile)[0] - columns.padding
         if column.isdigit():
-            offset = (int(column) * axis.stride - axis.padding) * 16
-            return f" {'-' if offset < 0 else '+'} {abs(offset)}" if offset else ""
-        moved = f"x * {axis.stride}" if axis.stride > 1 else "x"
-        return f" + ({moved} - {axis.padding}) * 16" if axis.padding else f" + {moved} * 16"
+            place = str(int(column) * columns.stride + moved)
+        else:
+            place = f"x * {columns.stride}" if columns.stride > 1 else "x"
+            place += f" {'-' if moved < 0 else '+'} {abs(moved)}" if moved else ""
+        return f"{names.local(self.source.name)}[{block}]{row}[{place}]"
 
 
 def _write_tap_bounds(writer: Writer, axis: Axis) -> None:

@@ -45,8 +45,9 @@ class Spread(enum.Enum):
 class SlidingTile:
     """What the text of a tile routine depends on; layers that agree in it share the text.
 
-    `sweep` are the columns that the loop over input columns runs over; without it `runs` say which taps see which
-    pixels, and every tap reads its inputs for itself (where no two taps see the same column).
+    Columns are counted from the one under the first tap of the first pixel; there are `span`, and `low` to `high`-1 are
+    inside the picture. A loop over them `sweeps` the row; otherwise `runs` say which taps see which pixels, and every
+    tap reads its inputs for itself (where no two taps see the same column).
     """
 
     spread: Spread
@@ -56,17 +57,19 @@ class SlidingTile:
     stride_w: int
     dilation_w: int
     clipped: bool  # filter rows can fall on padding, or there are several
-    span: int  # columns from the one under the first tap of the first pixel to the last one of the last
-    sweep: tuple[int, int] | None
+    sweeps: bool
+    span: int
+    low: int
+    high: int
     runs: tuple[Run, ...]
     chain: Chain
 
     @property
     def edge(self) -> str:
         """Which ends of the tile hang over the picture, as part of a name."""
-        left = self.sweep[0] > 0 if self.sweep else any(run.low > 0 for run in self.runs)
-        right = self.sweep[1] < self.span if self.sweep else any(run.high < self.pixels for run in self.runs)
-        whole = self.sweep is not None or self.runs == (Run(0, self.filter_w, 0, self.pixels),)
+        left = self.low > 0 if self.sweeps else any(run.low > 0 for run in self.runs)
+        right = self.high < self.span if self.sweeps else any(run.high < self.pixels for run in self.runs)
+        whole = self.sweeps or self.runs == (Run(0, self.filter_w, 0, self.pixels),)
         return "both" if left and right else "left" if left else "right" if right else "" if whole else "part"
 
     @property
@@ -119,12 +122,13 @@ class SlidingTile:
         text = f"16 outputs at {self.pixels} neighbouring pixels: out[p] = bias + sum over {inputs}taps of w * x[p]"
         if self.permutes:
             text += "; lanes[l] is where lane l finds its group's first input"
-        if self.sweep:
+        if self.sweeps:
             text += "; each input is read once and serves every column of the filter row"
         if self.edge:
             text += "; columns in the padding are left out"
+        text += "; x is the first input inside the picture"
         if self.clipped:
-            text += "; filter rows top to bottom-1 are inside the picture, x is where row 0 would be"
+            text += ", and so are filter rows top to bottom-1"
         return f"{text}."
 
     def _write_body(self, writer: Writer) -> None:
@@ -153,7 +157,7 @@ class SlidingTile:
         """Write what happens to one row of inputs."""
         step = self.filter_w * 16  # weights of a filter row for one input
         several = self.spread is Spread.PERMUTED
-        writer.line(f"const float *line = x{' + i * row' if self.clipped else ''};")
+        writer.line(f"const float *line = x{' + (i - top) * row' if self.clipped else ''};")
         size = f"channels * {step}" if several else str(step)
         writer.line(f"const float *weights = w{f' + i * {size}' if self.clipped else ''};")
         if not several:
@@ -167,13 +171,13 @@ class SlidingTile:
             writer.line("from = _mm512_add_epi32(from, _mm512_set1_epi32(1));")
 
     def _write_columns(self, writer: Writer) -> None:
-        if self.sweep:
-            self._write_sweep(writer, self.sweep)
+        if self.sweeps:
+            self._write_sweep(writer)
         else:
             self._write_taps(writer)
 
-    def _input(self, pointer: str, element: str) -> str:
-        loaded = f"_mm512_loadu_ps({pointer} + {element})"
+    def _input(self, column: str) -> str:
+        loaded = f"_mm512_loadu_ps(line + {f'({column} - {self.low})' if self.low else column} * 16)"
         match self.spread:
             case Spread.SAME:
                 return loaded
@@ -184,12 +188,12 @@ class SlidingTile:
             case _:
                 assert_never(self.spread)
 
-    def _write_sweep(self, writer: Writer, sweep: tuple[int, int]) -> None:
+    def _write_sweep(self, writer: Writer) -> None:
         taps, stride, dilation = self.filter_w, self.stride_w, self.dilation_w
         writer.line(f"__m512 tap[{taps}];")
         writer.line(f"UNROLL for (int j = 0; j < {taps}; j++) tap[j] = _mm512_loadu_ps(weights + j * 16);")
-        with writer.block(f"UNROLL for (int column = {sweep[0]}; column < {sweep[1]}; column++)"):
-            writer.line(f"__m512 v = {self._input('line', 'column * 16')};")
+        with writer.block(f"UNROLL for (int column = {self.low}; column < {self.high}; column++)"):
+            writer.line(f"__m512 v = {self._input('column')};")
             writer.line("IN_REGISTER(v);")
             with writer.block(f"UNROLL for (int j = 0; j < {taps}; j++)"):
                 first = f"column - j{f' * {dilation}' if dilation > 1 else ''}"
@@ -202,23 +206,18 @@ class SlidingTile:
                         writer.line("acc[p] = _mm512_fmadd_ps(tap[j], v, acc[p]);")
 
     def _write_taps(self, writer: Writer) -> None:
-        pixel = "p * 16" if self.stride_w == 1 else f"p * {self.stride_w * 16}"
+        pixel = f"p * {self.stride_w}" if self.stride_w > 1 else "p"
         for run in self.runs:
             several = run.last - run.first > 1
             with writer.block(f"for (ptrdiff_t j = {run.first}; j < {run.last}; j++)" if several else ""):
-                tap = " + j * 16" if several else _offset(run.first * 16)
-                column = f" + j * {self.dilation_w * 16}" if several else _offset(run.first * self.dilation_w * 16)
+                tap = " + j * 16" if several else f" + {run.first * 16}" if run.first else ""
                 writer.line(f"const __m512 tap = _mm512_loadu_ps(weights{tap});")
-                if column:
-                    writer.line(f"const float *pixel = line{column};")
                 with writer.block(f"UNROLL for (int p = {run.low}; p < {run.high}; p++)"):
-                    source = "pixel" if column else "line"
-                    writer.line(f"const __m512 v = {self._input(source, pixel)};")
+                    ahead = f"j * {self.dilation_w}" if several else str(run.first * self.dilation_w)
+                    column = pixel if self.filter_w == 1 else f"{ahead} + {pixel}"
+                    writer.line(f"const ptrdiff_t column = {column};")
+                    writer.line(f"const __m512 v = {self._input('column')};")
                     writer.line("acc[p] = _mm512_fmadd_ps(tap, v, acc[p]);")
-
-
-def _offset(constant: int) -> str:
-    return f" + {constant}" if constant else ""
 
 
 def inside(axis: Axis, tile: PixelTile) -> tuple[int, int]:

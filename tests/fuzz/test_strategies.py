@@ -28,6 +28,9 @@ from nn512.graph import (
     multiply_accumulates,
     tensors_read,
 )
+from nn512.options import Options
+from nn512.passes.effects import effects
+from nn512.passes.pipeline import PASSES, stages
 
 DRAWS = 800
 
@@ -183,3 +186,29 @@ def test_failures_shrink_to_minimal_graphs(name: str) -> None:
     assert max(shape.elements for shape in graph.shapes.values()) <= 9
     assert graph.config == Config()
     assert "t0" in graph.shapes
+
+
+def test_every_pass_has_something_to_do(graphs: list[Graph]) -> None:
+    """What the passes did to the graphs, in the words of `nn512 explain`."""
+    notes = Counter(
+        (effect.name, " ".join(note.rstrip("s").split()[1:3]))
+        for graph in graphs
+        for effect in effects(list(stages(graph)))
+        for note in effect.notes or (("1 rewritten",) if effect.before != effect.after else ())
+    )
+    assert {name for name, _ in notes} == set(PASSES)
+    for name, note in (
+        ("dedup", "node gone"),
+        ("fold_batchnorm", "batch norm"),
+        ("fuse_elementwise", "step done"),
+        ("drop_concat", "concatenation written"),
+        ("drop_concat", "copy that"),
+    ):
+        assert notes[name, note] > 5, notes
+
+
+def test_cases_leave_out_passes() -> None:
+    drawn = [Options.from_dict(dict(case.options)) for case in draw_all(strategies.cases(), 200)]
+    assert {name for options in drawn for name in options.without_passes} == set(PASSES)
+    assert sum(not options.without_passes for options in drawn) > 50
+    assert any(set(options.without_passes) == set(PASSES) for options in drawn)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import reference
 from nn512.graph import Graph, parse
-from reference.exact import step_of
+from reference.exact import step_of, storable
 
 Single: TypeAlias = npt.NDArray[np.float32]
 
@@ -133,3 +133,33 @@ def test_a_batch_norm_may_be_folded_forward_where_there_is_no_padding(layer: str
     # Small numbers are exact either way.
     norm = {"nMeans": 5, "nVariances": 4, "nScales": 3, "nShifts": -2}
     assert exact(graph, [7, 1, -9], yWeights=3, yBiases=1, **norm).all()
+
+
+def halves(text: str, weights: list[float], **params: npt.ArrayLike) -> bool:
+    """Whether one output is exact whose weights are stored as fp16; the inputs are ones."""
+    graph = graph_of(text, channels=len(weights))
+    given = {"fWeights": np.reshape(weights, (1, -1, 1, 1)), "fBiases": np.float32(0), **params}
+    arrays = {p.name: np.broadcast_to(np.asarray(given[p.name], np.float32), p.shape) for p in graph.parameters}
+    x = {"x": np.ones((len(weights), 1, 1), np.float32)}
+    return bool(reference.exactness(graph, arrays, x, rounding={"f": reference.HALF_WEIGHTS})["y"].item())
+
+
+def test_half_weights_hold_eleven_bits_of_a_limited_range() -> None:
+    rows = [[2047, -3, 0], [2048, 4094, 1], [2049, 1, 0], [2.0**-20, 3 * 2.0**-22, 0], [2.0**28, 1, 0], [2.0**29, 1, 0]]
+    kept = storable(np.array(rows, np.float64), reference.HALF_WEIGHTS)
+    np.testing.assert_array_equal(kept, [True, True, False, True, True, False])
+    assert storable(np.array(rows, np.float64), reference.Rounding()).all()
+
+
+def test_sums_of_half_weights() -> None:
+    text = "FullyConnected FromTensor=x ToTensor=f ToChannels=1 Activation FromTensor=f ToTensor=y Kind=ReLU"
+    assert halves(text, [2047.0, -3.0])
+    assert not halves(text, [2049.0, -3.0])
+
+
+@pytest.mark.parametrize(("scale", "kept"), [("2", "exact"), ("0.25", "exact"), ("3", "")])
+def test_a_norm_that_may_be_folded_into_half_weights(scale: str, kept: str) -> None:
+    """1023 fits 11 bits, 3 * 1023 does not: only powers of two are safe."""
+    text = "FullyConnected FromTensor=x ToTensor=f ToChannels=1 BatchNorm FromTensor=f ToTensor=y Epsilon=0.5"
+    norm = {"yMeans": 1.0, "yVariances": 0.5, "yScales": float(scale), "yShifts": 4.0}
+    assert halves(text, [1023.0, 5.0], **norm) == bool(kept)

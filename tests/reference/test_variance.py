@@ -373,3 +373,18 @@ def test_rounding_of_a_layer_widens_its_variance_only() -> None:
     ratios = error[plain.value > 0] / np.sqrt(coarse.variance[plain.value > 0])
     assert 0.2 < rms(ratios) < 1.5
     assert ratios.max() < LIMIT
+
+
+def test_small_weights_of_a_scaled_format_keep_an_absolute_error() -> None:
+    """A weight 2^-40 times the largest one of its output is off by 2^-11 of 2^-28 times that, not of itself."""
+    graph = net(conv3("x", "y", 4))
+    params, inputs = (
+        random_params(graph, np.random.default_rng(0)),
+        random_inputs(graph, np.random.default_rng(0), "gaussian"),
+    )
+    params["yWeights"][...] = F(2.0**-40)
+    params["yWeights"][:, 0, 0, 0] = 1
+    inputs["x"][0] = 0
+    relative = reference.run(graph, params, inputs, rounding={"y": reference.Rounding(weight_error=2.0**-11)})["y"]
+    scaled = reference.run(graph, params, inputs, rounding={"y": reference.HALF_WEIGHTS})["y"]
+    assert (scaled.variance > relative.variance).all()

@@ -1,0 +1,48 @@
+"""`nn512 verify` and the options of the compiler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import fuzz.checker
+from fuzz.checker import Report
+from nn512.cli import main
+
+TINY = """\
+Config
+Input ToTensor=x Channels=2 Height=3 Width=3
+Conv FromTensor=x ToTensor=c ToChannels=3 FilterH=2 FilterW=2
+Activation FromTensor=c ToTensor=y Kind=ReLU
+Output FromTensor=y
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    path = tmp_path / "tiny.graph"
+    path.write_text(TINY)
+    return str(path)
+
+
+@pytest.mark.usefixtures("runs_here")
+def test_options_reach_the_compiler(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Report] = []
+    real = fuzz.checker.check_case
+
+    def check(*arguments: object) -> Report:
+        seen.append(real(*arguments))  # type: ignore[arg-type]
+        return seen[-1]
+
+    monkeypatch.setattr(fuzz.checker, "check_case", check)
+    words = ["verify", tiny, "--data", "exact", "--threads", "1", "--out", str(tmp_path)]
+    assert main(words) == 0
+    assert main([*words, "--no-pass", "fuse_elementwise"]) == 0
+    fused, apart = (len(report.layers) for report in seen)
+    assert apart == fused + 1
+
+
+def test_no_options_for_what_is_compiled_already(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", tiny, "--source", ".", "--no-pass", "dedup"]) == 2
+    assert "--no-pass does not go with --source" in capsys.readouterr().err
