@@ -15,7 +15,8 @@ char *{p}NetCreate({p}Net **net, {p}Params *params, ptrdiff_t threads);
 /* Free a net, after the last engine that uses it. NULL is fine. */
 void {p}NetDestroy({p}Net *net);
 
-/* Start threads - 1 workers and allocate working memory. Gives NULL and sets *engine, or a message for free(). */
+/* Start threads - 1 workers and allocate working memory. Gives NULL and sets *engine, or a message for free(). Workers
+ * leave signals to the program's threads and compute in the floating-point environment of the thread that made them. */
 char *{p}EngineCreate({p}Engine **engine, {p}Net *net, ptrdiff_t threads);
 
 /* Identify a thread of the engine, to set its affinity or priority: index 0 is the thread that created the engine, 1 to
@@ -57,7 +58,9 @@ def write_header(graph: Graph) -> str:
     writer.line()
     writer.comment(
         "Run the net. Tensors are float32, channels x height x width without gaps, aligned to 4 bytes; inputs are only "
-        "read, outputs only written. An engine serves one call at a time."
+        "read, outputs only written. An engine serves one call at a time, from any thread; that thread must not be "
+        "cancelled meanwhile. Workers do not follow a fork(): in the child an inherited engine still serves, and can be "
+        "destroyed, but the calling thread works alone."
     )
     for node in graph.arguments:
         role = "input" if isinstance(node, Input) else "output"

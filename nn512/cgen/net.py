@@ -31,6 +31,7 @@ PREAMBLE = """
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* What every tile of a convolution takes: input, weights, biases, and where its results go. */
 #define OPERANDS const float *restrict x, const float *restrict w, const float *restrict bias, float *restrict out
@@ -103,6 +104,7 @@ char *{p}EngineCreate({p}Engine **engine, {p}Net *net, ptrdiff_t threads) {
 }
 
 char *{p}EnginePthreadT({p}Engine *engine, ptrdiff_t index, pthread_t *to) {
+    team_check(&engine->team);
     if (index < 0 || index >= engine->team.threads)
         return message("{p}: no thread %td, the engine has threads 0 to %td", index, engine->team.threads - 1);
     *to = engine->team.workers[index].thread;
@@ -139,9 +141,6 @@ def write_source(plan: Plan, layers: Sequence[Layer], library: Library) -> str:
     writer.line()
     writer.lines(POSIX)
     writer.line()
-    writer.line("#ifndef _POSIX_C_SOURCE")
-    writer.line("#define _POSIX_C_SOURCE 200809L")
-    writer.line("#endif")
     writer.line(f'#include "{prefix}.h"')
     writer.lines(PREAMBLE)
     shared = any(layer.split or layer.code.packs for layer in layers)
@@ -263,6 +262,7 @@ def _write_packing(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> Non
 def _write_inference(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> None:
     prefix = graph.config.prefix
     with writer.block(inference_signature(graph)):
+        writer.line("team_check(&engine->team);")
         for node in graph.arguments:
             writer.line(f"engine->{argument_name(node)} = {argument_name(node)};")
         for number, layer in enumerate(layers):

@@ -17,7 +17,7 @@ typedef struct {
     pthread_cond_t changed;
 } Gate;
 
-enum { SpinsBeforeSleep = 4000 };
+enum { SpinsBeforeSleep = 4000 }; /* 0.05 to 0.2 ms, as long as waking a sleeper may take */
 
 static int gate_create(Gate *gate) {
     gate->value = 0;
@@ -35,13 +35,14 @@ static void gate_destroy(Gate *gate) {
     pthread_mutex_destroy(&gate->mutex);
 }
 
-/* Sequentially consistent on both sides: either the waker sees the sleeper, or the sleeper sees the new value. */
+/* Sequentially consistent on both sides: either the waker sees the sleeper, or the sleeper sees the new value. A sleeper
+ * holds the mutex from its last look at the value until it sleeps, so that the broadcast does not come too early. */
 static void gate_set(Gate *gate, unsigned value) {
     __atomic_store_n(&gate->value, value, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&gate->sleepers, __ATOMIC_SEQ_CST) == 0) return;
     pthread_mutex_lock(&gate->mutex);
-    pthread_cond_broadcast(&gate->changed);
     pthread_mutex_unlock(&gate->mutex);
+    pthread_cond_broadcast(&gate->changed);
 }
 
 static void gate_await(Gate *gate, unsigned value) {
@@ -73,7 +74,13 @@ struct Team {
     unsigned steps;    /* how many steps have begun */
     Gate begun, done;
     Worker *workers; /* [threads], the caller's entry included */
+    pid_t process;
 };
+
+/* A child of fork() inherits the team without its workers: there the caller works alone, and touches no gate. */
+static void team_check(Team *team) {
+    if (team->threads > 1 && team->process != getpid()) team->threads = 1;
+}
 
 static void team_share(const Team *team, ptrdiff_t index) {
     const ptrdiff_t each = team->items / team->threads, rest = team->items % team->threads;
@@ -114,6 +121,7 @@ static void team_run(Team *team, Step step, const void *context, ptrdiff_t items
 TEAM_END = """
 /* Dismiss the first `workers` workers, wait for them and free what the team holds. */
 static void team_dismiss(Team *team, ptrdiff_t workers) {
+    team_check(team);
     if (team->threads > 1) {
         team->step = NULL;
         gate_set(&team->begun, ++team->steps);
@@ -128,28 +136,30 @@ static void team_destroy(Team *team) {
     team_dismiss(team, team->threads - 1);
 }
 
-/* NULL, or what went wrong. Workers leave all signals to the threads of the program. */
+/* NULL, or what went wrong. Workers leave signals to the threads of the program, except for their own faults. */
 static char *team_create(Team *team, ptrdiff_t threads) {
     if (threads < 1) return message("threads must be at least 1, not %td", threads);
     memset(team, 0, sizeof *team);
     team->threads = threads;
+    team->process = getpid();
     if ((size_t)threads > SIZE_MAX / sizeof *team->workers ||
         (team->workers = malloc((size_t)threads * sizeof *team->workers)) == NULL)
         return message("no memory for a team of %td threads", threads);
     team->workers[0].thread = pthread_self();
     if (threads == 1) return NULL;
-    if (!gate_create(&team->begun)) {
+    const int begun = gate_create(&team->begun);
+    if (!begun || !gate_create(&team->done)) {
+        if (begun) gate_destroy(&team->begun);
         free(team->workers);
         return message("cannot create a mutex and a condition variable");
     }
-    if (!gate_create(&team->done)) {
-        gate_destroy(&team->begun);
-        free(team->workers);
-        return message("cannot create a mutex and a condition variable");
-    }
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    sigdelset(&blocked, SIGSEGV);
+    sigdelset(&blocked, SIGBUS);
+    sigdelset(&blocked, SIGFPE);
+    sigdelset(&blocked, SIGILL);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
     ptrdiff_t created = 0;
     int error = 0;
     while (created < threads - 1 && error == 0) {

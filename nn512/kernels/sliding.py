@@ -95,6 +95,11 @@ class SlidingLayer:
         return self.outputs // self.inputs
 
     @property
+    def _blind(self) -> bool:
+        """Whether there are output rows of which every filter row falls on padding."""
+        return not all(row.runs for row in pixel_tiles(self.rows, 1))
+
+    @property
     def spread(self) -> Spread:
         """How inputs come into their lanes."""
         if self.inputs > 1:
@@ -151,6 +156,10 @@ class SlidingLayer:
                     writer.line(f"const ptrdiff_t y = item % {self.rows.out};")
                 if self.clipped:
                     _write_tap_bounds(writer, self.rows)
+                if self._blind:
+                    writer.line(
+                        f"const ptrdiff_t row = top < bottom ? {_first_row(self.rows)} : 0; /* else none is read */"
+                    )
                 self._write_calls(writer, functions)
         return LayerCode(
             name=self.name,
@@ -262,7 +271,7 @@ class SlidingLayer:
         block = f"block / {self.ratio}" if self.ratio > 1 else "block"
         row = ""
         if self.clipped:
-            row = f"[origin + top{f' * {rows.dilation}' if rows.dilation > 1 else ''}]"
+            row = "[row]" if self._blind else f"[{_first_row(rows)}]"
         elif not self.flat:
             row = "[0]" if rows.out == 1 else f"[y * {rows.stride}]" if rows.stride > 1 else "[y]"
         moved = inside(columns, tile)[0] - columns.padding
@@ -272,6 +281,11 @@ class SlidingLayer:
             place = f"x * {columns.stride}" if columns.stride > 1 else "x"
             place += f" {'-' if moved < 0 else '+'} {abs(moved)}" if moved else ""
         return f"{names.local(self.source.name)}[{block}]{row}[{place}]"
+
+
+def _first_row(axis: Axis) -> str:
+    """The input row under the first filter row inside the picture."""
+    return f"origin + top * {axis.dilation}" if axis.dilation > 1 else "origin + top"
 
 
 def _write_tap_bounds(writer: Writer, axis: Axis) -> None:

@@ -34,7 +34,7 @@ def check(text: str, optimisation: str = "-O1", compiler: str = "", force: str =
 
 def plan(text: str, force: str = "grouped") -> list[dict[str, Any]]:
     """The convolutions of a plan."""
-    layers: list[dict[str, Any]] = compile_graph(text, Options(force=(("", force),))).plan["layers"]
+    layers: list[dict[str, Any]] = compile_graph(text, Options(force=(("", force),) if force else ())).plan["layers"]
     return [layer for layer in layers if layer["kernel"] not in {"load", "store", "pad"}]
 
 
@@ -104,6 +104,11 @@ def test_wide_filters_and_wide_padding() -> None:
     )
     assert all(taken(text))
     check(text)
+
+
+def test_rows_that_see_padding_alone() -> None:
+    """The compiler must not see a pointer outside the only row of the picture."""
+    check(net((16, 1, 16), conv(16, 4, "1x3", "PaddingH=1 PaddingW=1"), conv(16, 8, "2x1", "PaddingH=2")), "-O3", "gcc")
 
 
 FUSED = """
