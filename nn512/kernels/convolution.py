@@ -17,14 +17,14 @@ from typing import assert_never
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, pixel_tiles, repeats
+from nn512.kernels.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, pixel_tiles, real_taps, repeats
 from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, ConvKernel, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
 from nn512.kernels.packing import ConvWeights
 from nn512.passes.program import ConvBranch, ConvOp
-from nn512.plan.cost import Work
+from nn512.plan.cost import EXPOSED, Work
 from nn512.plan.layout import Layout, blocks_of
 
 PANEL_BLOCKS = 2
@@ -34,6 +34,9 @@ MOST_ROW_GROUPS = 4
 
 # A panel that meets no more tiles than this comes from memory, not from a cache.
 FEW_TILES = 8
+
+# Fewer panels than this do not read the source often enough for chunks to pay.
+FEW_PANELS = 3
 
 
 def emit(op: ConvOp, context: Context, *, panel_blocks: int = PANEL_BLOCKS) -> LayerCode:
@@ -54,36 +57,52 @@ def is_pointwise(op: ConvOp) -> bool:
 
 
 def padded_macs(op: ConvOp, context: Context) -> float:
-    """Multiply-accumulates when blocks of outputs are computed whole, and a block's groups one after another."""
+    """Multiply-accumulates: blocks of outputs are computed whole, a block's groups one after another, padding is not."""
     source, node = context.places[op.source], op.branches[0].node
     inputs = source.shape.channels // node.groups
-    per_group = node.to_channels // node.groups
-    shared = node.groups > 1 and (inputs % 16 > 0 or per_group % 16 > 0)
     outputs = sum(16 * blocks_of(branch.node.to_channels) for branch in op.branches)
-    pixels = context.places[op.branches[0].writes].shape.pixels
-    passes = max(1.0, 16 / per_group) if shared else 1.0
-    return outputs * pixels * inputs * node.filter_h * node.filter_w * passes
+    result = context.places[op.branches[0].writes].shape
+    taps = 1.0
+    for axis in axes(node, source.shape, result, padded=op.padded):
+        taps *= real_taps(axis) / axis.out
+    passes = max(1.0, 16 / (node.to_channels // node.groups)) if shares_blocks(op, context) else 1.0
+    return outputs * result.pixels * inputs * taps * passes
 
 
-def tensor_bytes(op: ConvOp, context: Context, reads: int = 1) -> float:
-    """Bytes of the tensors of a layer, its source counted `reads` times."""
-    source = context.places[op.source]
+def shares_blocks(op: ConvOp, context: Context) -> bool:
+    """Whether groups are so small that several share a block of 16 channels."""
+    node = op.branches[0].node
+    inputs = context.places[op.source].shape.channels // node.groups
+    return node.groups > 1 and (inputs % 16 > 0 or node.to_channels // node.groups % 16 > 0)
+
+
+def weight_bytes(op: ConvOp, context: Context) -> float:
+    """Bytes of float32 weights, padding lanes of outputs included."""
+    node = op.branches[0].node
+    inputs = context.places[op.source].shape.channels // node.groups
+    outputs = sum(16 * blocks_of(branch.node.to_channels) for branch in op.branches)
+    return 4.0 * outputs * inputs * node.filter_h * node.filter_w
+
+
+def tensor_bytes(op: ConvOp, context: Context) -> float:
+    """Bytes of the tensors of a layer; with a stride, a filter of one tap skips most of its source."""
+    source, node = context.places[op.source], op.branches[0].node
     results = (context.places[branch.writes] for branch in op.branches)
     written = sum(len(p.layout.blocks) * p.shape.pixels for p in results)
-    return 64.0 * (reads * len(source.layout.blocks) * source.shape.pixels + written)
+    read = len(source.layout.blocks) * source.shape.pixels
+    if (node.filter_h, node.filter_w) == (1, 1):
+        read //= node.stride_h * node.stride_w
+    return 64.0 * (read + written)
 
 
 def work(op: ConvOp, context: Context) -> Work:
-    """What the layer costs: the source is read once for every panel where it does not stay in the level 2 cache."""
-    node = op.branches[0].node
-    per_group = (context.places[op.source].shape.channels // node.groups, node.to_channels // node.groups)
-    masked = node.groups > 1 and any(channels % 16 for channels in per_group)
-    weights = 4.0 * padded_macs(op, context) / context.places[op.branches[0].writes].shape.pixels
-    panels = sum(-(-blocks_of(b.node.to_channels) // PANEL_BLOCKS) for b in op.branches)
-    once = tensor_bytes(op, context)
-    reads = panels if once > context.machine.l2_bytes and node.groups == 1 else 1
-    moved = tensor_bytes(op, context, reads) + (2 * tensor_bytes(op, context) if op.prologue else 0)
-    return Work(padded_macs(op, context), 0.7 if masked else 0.95, weights, moved)
+    """What the layer costs; a prologue is a pass of its own over the source, to scratch memory, with nothing beside it."""
+    source = context.places[op.source]
+    moved = tensor_bytes(op, context)
+    if op.prologue:
+        moved += 2 * EXPOSED * 64.0 * len(source.layout.blocks) * source.shape.pixels
+    efficiency = 0.45 if shares_blocks(op, context) else 0.96
+    return Work(padded_macs(op, context), efficiency, weight_bytes(op, context), moved)
 
 
 KERNEL = ConvKernel("direct", lambda _op, _context: True, work, emit)
@@ -136,6 +155,22 @@ class ConvLayer:
         self.clipped = self.row_groups[0].tile.size == 1 and self.rows.padding > 0
         self.fetches = self.channels in (Channels.FULL, Channels.TAIL) and self.fetches_weights()
         self.branches = tuple(self._branch(branch) for branch in op.branches)
+        self.chunk = self._chunk()
+
+    def _chunk(self) -> int:
+        """Pixels that meet all panels before the next ones do: as much of the source as stays in the level 2 cache."""
+        row, (tiles, *others) = self.columns.out, repeats(self.tiles)
+        panels = sum(panels.count for branch in self.branches for panels in branch.panels)
+        size = 64 * len(self.source.layout.blocks) * self.source.shape.pixels
+        if self.row_tiles > 1 or others or panels < FEW_PANELS or size <= self.context.machine.l2_bytes / 2:
+            return row
+        chunks = min(tiles.times, -(-2 * size // self.context.machine.l2_bytes))
+        return -(-tiles.times // chunks) * tiles.tile.size
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks of pixels."""
+        return -(-self.columns.out // self.chunk)
 
     def _channels(self) -> Channels:
         regular = self.source.layout.regular
@@ -197,7 +232,7 @@ class ConvLayer:
     @property
     def items(self) -> int:
         """Units of work: rows of panels."""
-        return sum(panels.count for branch in self.branches for panels in branch.panels) * self.row_tiles
+        return sum(panels.count for branch in self.branches for panels in branch.panels) * self.row_tiles * self.chunks
 
     def routine(self, branch: Branch, panels: Panels, tile: PixelTile, row_tile: PixelTile) -> TileRoutine:
         """The tile routine for a tile of a panel."""
@@ -363,7 +398,7 @@ class ConvLayer:
     ) -> int:
         """Write the loop over the items of some panels; `begin` is the first one's number. Returns the end."""
         rows = self.row_tiles
-        end = begin + panels.count * rows
+        end = begin + panels.count * rows * self.chunks
         start = f"first < {begin} ? {begin} : first" if begin else "first"
         stop = f"item < last && item < {end}" if end < self.items else "item < last"
         several = panels.count > 1
@@ -371,9 +406,15 @@ class ConvLayer:
             item = f"(item - {begin})" if begin else "item"
             block = str(panels.first_block)
             if several:
+                number = item
+                if self.chunks > 1:
+                    writer.line(f"const ptrdiff_t chunk = {item} / {panels.count};")
+                    number = f"{item} % {panels.count}"
                 width = f" * {panels.width}" if panels.width > 1 else ""
-                writer.line(f"const ptrdiff_t block = {item}{f' / {rows}' if rows > 1 else ''}{width};")
+                writer.line(f"const ptrdiff_t block = {number}{f' / {rows}' if rows > 1 else ''}{width};")
                 block = "block"
+            elif self.chunks > 1:
+                writer.line(f"const ptrdiff_t chunk = {item.strip('()')};")
             if rows > 1:
                 number = f"{item} % {rows}" if several else item.strip("()")
                 self._write_row(writer, number)
@@ -401,6 +442,10 @@ class ConvLayer:
         for tile, count in repeats(self.tiles):
             function = self._either(functions[self.routine(branch, panels, tile, g.tile)] for g in self.row_groups)
             loop = f"for (ptrdiff_t x = {start}; x < {start + count * tile.size}; x += {tile.size})"
+            if self.chunks > 1:
+                end = f"x < (chunk + 1) * {self.chunk}"
+                end += f" && x < {self.columns.out}" if self.columns.out % self.chunk else ""
+                loop = f"for (ptrdiff_t x = chunk * {self.chunk}; {end}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
                 column = "x" if count > 1 else str(start)
                 pixel = f"{row}[{column}]"
