@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from fuzz.case import Case, DataSeed
 from fuzz.checker import Report, check_case
 from nn512.compiler import compile as compile_graph
+from nn512.kernels.conv_geometry import Axis
+from nn512.kernels.sliding_tile import UNROLLED, inputs_read, inside, sliding_tiles, span_of
 from nn512.options import Options
 
 REGIMES = ("exact", "gaussian", "nonfinite")
@@ -153,3 +156,19 @@ def test_the_cheapest_kernel_is_the_right_one() -> None:
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize("taps", [1, 2, 3, 7, 12, 13])
+def test_tiles_fit_what_is_unrolled(taps: int) -> None:
+    """Tiles cover a row; a loop over columns is short enough to be unrolled, sees the picture, and reads less."""
+    for stride, dilation, padding, out in itertools.product((1, 2, 3, 5), (1, 2, 4), (0, 1, 5), (1, 6, 14, 15, 57)):
+        size = (out - 1) * stride + (taps - 1) * dilation + 1 - 2 * padding
+        if size < 1:
+            continue
+        axis = Axis(size, out, taps, stride, padding, dilation)
+        tiles, sweeps = sliding_tiles(axis)
+        assert [x for tile in tiles for x in range(tile.start, tile.start + tile.size)] == list(range(out))
+        for tile in tiles if sweeps else ():
+            low, high = inside(axis, tile)
+            assert 0 <= low < high <= span_of(axis, tile.size) <= UNROLLED
+            assert inputs_read(axis, tile, sweeps=True) <= inputs_read(axis, tile, sweeps=False)
