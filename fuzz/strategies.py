@@ -501,6 +501,9 @@ _SITUATIONS: tuple[tuple[Wish, ...], ...] = (
     (_CONV, _NORM, replace(_RELU, source=1)),  # the convolution has a second reader: nothing folds
     (_NORM, _POINTWISE),  # folds forward
     (_NORM, _NORM, _POINTWISE, replace(_POINTWISE, source=1)),  # into both readers
+    (_RELU, _NORM, _POINTWISE, replace(_POINTWISE, source=2)),  # of two alike only one has a norm before it
+    (_POINTWISE, replace(_POINTWISE, source=1), _CONV, AddWish(2, 0)),  # a sum that comes after a merged pair
+    (FullyConnectedWish(0, 9), _NORM, _LEAKY, AddWish(0, 7)),
     (_NORM, _CONV),  # which padding forbids
     (_NORM, _RELU, _POINTWISE, _NORM, _RELU, _CONV, ConcatWish(6, 0, 1)),  # a layer of DenseNet
     (_NORM, _RELU, PoolingWish(0, "Avg3x3Stride2", 1, 1), _NORM),
