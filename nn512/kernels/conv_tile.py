@@ -6,8 +6,7 @@ import contextlib
 import enum
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer

@@ -474,7 +474,7 @@ class ConvLayer:
         """Which weights a tile fetches: those of the next panel, one cache line of each input lane after another."""
         size = panels.width * branch.weights.block_floats
         lines = panels.width
-        tile = "t" if self.row_tiles > 1 and len(self.row_groups) > 1 or self.row_groups[0].tile.size > 1 else "y"
+        tile = "t" if (self.row_tiles > 1 and len(self.row_groups) > 1) or self.row_groups[0].tile.size > 1 else "y"
         number = f"{tile} % {lines}" if self.row_tiles > 1 else "0"
         return [f"{size} + {number} * 16" if lines > 1 and self.row_tiles > 1 else str(size)]
 

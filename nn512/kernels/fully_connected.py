@@ -37,6 +37,7 @@ ACCUMULATORS = 8
 
 FLOAT_KERNEL = "fully_connected"
 HALF_KERNEL = "fully_connected_fp16"
+KERNELS = (FLOAT_KERNEL, HALF_KERNEL)
 
 LOAD_HALVES = """
 /* Sixteen half floats, widened. */
