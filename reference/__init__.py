@@ -3,7 +3,7 @@
     ops.py          one short declarative function per node kind; the docstrings are the specification
     fast.py         convolution as matrix products, held to the definition by a property test
     variance.py     variance of a float32 evaluation around the real value, one function per node kind
-    common.py       the part of the errors that all elements of a tensor share
+    samples.py      samples of its error, which show what of it elements have in common
     domain.py       where nothing is promised: overflow, and whatever depends on it
     exact.py        where a float32 evaluation has no freedom at all: every partial sum is exact
     interpreter.py  evaluates a graph node by node

@@ -6,6 +6,7 @@ for, so the variance (squares) and the bounds (absolute values) use these functi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -24,28 +25,37 @@ def conv(x: Array, weights: Array, biases: Array, node: Conv) -> Array:
 
 
 def correlate(x: Array, weights: Array, node: Conv) -> Array:
-    """`ops.conv` without the biases: the windows of a few output rows at a time become the columns of a matrix."""
-    taps = windows(pad(x, node, 0.0), node)
-    channels, height, width = taps.shape[:3]
+    """`ops.conv` without the biases: the windows of a few output rows at a time become the columns of a matrix.
+
+    `x` may be C x S x H x W, which is S images of C x H x W; the result is then K x S x OH x OW.
+    """
+    images = math.prod(x.shape[1:-2])
+    taps = windows(pad(x.reshape(-1, *x.shape[-2:]), node, 0.0), node)
+    taps = taps.reshape(len(x), images, *taps.shape[1:])
+    height, width = taps.shape[2:4]
     matrix = weights.reshape(node.groups, len(weights) // node.groups, -1)
-    y = np.empty((*matrix.shape[:2], height, width))
-    rows = max(1, BLOCK // (channels * weights.shape[2] * weights.shape[3] * width))
+    y = np.empty((*matrix.shape[:2], images, height, width))
+    rows = max(1, BLOCK // max(1, taps[:, :, :1].size))
     for top in range(0, height, rows):
-        block = taps[:, top : top + rows]
-        columns = block.transpose(0, 3, 4, 1, 2).reshape(node.groups, matrix.shape[2], -1)
-        y[:, :, top : top + rows] = (matrix @ columns).reshape(*matrix.shape[:2], -1, width)
-    return y.reshape(len(weights), height, width)
+        block = taps[:, :, top : top + rows]
+        pixels = math.prod(block.shape[1:4])
+        columns = block.transpose(0, 4, 5, 1, 2, 3).reshape(node.groups, matrix.shape[2], pixels)
+        y[:, :, :, top : top + rows] = (matrix @ columns).reshape(*matrix.shape[:2], *block.shape[1:4])
+    return y.reshape(len(weights), *x.shape[1:-2], height, width)
 
 
 def project(x: Array, weights: npt.NDArray[np.floating], of: Callable[[Array], Array] = np.positive) -> Array:
     """of(weights) applied to the whole of `x`, K x 1 x 1: a fully connected layer without its biases.
 
     `weights` may stay float32: a block of rows at a time becomes float64, as the largest matrices have 10^8 elements.
+    `x` may be C x S x H x W, which is S images of C x H x W; the result is then K x S x 1 x 1.
     """
-    rows = max(1, BLOCK // x.size)
-    matrix, column = weights.reshape(len(weights), -1), x.reshape(-1)
-    parts = [of(matrix[k : k + rows].astype(np.float64)) @ column for k in range(0, len(matrix), rows)]
-    return np.concatenate(parts)[:, np.newaxis, np.newaxis]
+    images = math.prod(x.shape[1:-2])
+    matrix = weights.reshape(len(weights), -1)
+    columns = np.moveaxis(x.reshape(len(x), images, *x.shape[-2:]), 1, -1).reshape(matrix.shape[1], images)
+    rows = max(1, BLOCK // len(columns))
+    parts = [of(matrix[k : k + rows].astype(np.float64)) @ columns for k in range(0, len(matrix), rows)]
+    return np.concatenate(parts).reshape(len(weights), *x.shape[1:-2], 1, 1)
 
 
 def touched(mask: Mask, node: Conv) -> Mask:

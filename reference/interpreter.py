@@ -25,15 +25,20 @@ from nn512.graph.nodes import (
     tensor_written,
     tensors_read,
 )
-from reference import common, domain, fast, ops, variance
+from reference import domain, fast, ops, samples, variance
 from reference.ops import Array, Mask
 from reference.rounding import DEFAULT, Rounding
+from reference.samples import Sampler
 from reference.variance import Affine
 
 Single: TypeAlias = npt.NDArray[np.float32]
 
 MIXING = 8
 """A sum of this many products leaves so little of each single error that it counts as independent of what it reads."""
+
+
+_NOTHING: Array = np.zeros((1, 1, 1))
+"""The variance of what is read when only a layer's own errors are asked for; any shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,41 +59,38 @@ class Result:
 class _Tensor:
     """A tensor during evaluation: its Result and what later nodes must know about its errors.
 
+    derived: the variance by `reference.variance`.
+    errors: samples of the error, C x S x H x W, by `reference.samples`.
     origins: tensors whose errors reach this one element by element, each with the channel at which its channel 0 lies
         here. Two tensors with one in common have correlated errors; one name at several channels is the same error
         several times.
     terms: length of the accumulation this is a linear function of, element by element (a later node may be fused into
     it); else 0.
     peak: bound on the magnitude of every partial sum behind the finite elements.
-    mode: the error that all elements have in common (see `reference.common`), if any; mode^2 is part of the variance.
     affine: of the result of a BatchNorm what a later layer may read instead of it.
     """
 
-    value: Array
-    variance: Array
-    unspecified: Mask
+    result: Result
+    derived: Array
+    errors: Array
     origins: frozenset[tuple[str, int]]
     terms: int
     peak: float
-    mode: Array | None = None
     affine: Affine | None = None
 
     @property
-    def result(self) -> Result:
-        return Result(self.value, self.variance, self.unspecified)
+    def value(self) -> Array:
+        return self.result.value
+
+    @property
+    def unspecified(self) -> Mask:
+        return self.result.unspecified
 
     @property
     def mixed_variance(self) -> Array:
         """The variance to use in a sum over channels: n copies of an error add up to n^2 times its variance, not n."""
         copies = Counter(name for name, _ in self.origins)
-        return max(copies.values(), default=1) * self.variance
-
-    @property
-    def independent(self) -> Array:
-        """That variance without the part of it that is common to all elements."""
-        if self.mode is None:
-            return self.mixed_variance
-        return np.asarray(np.maximum(self.mixed_variance - np.square(self.mode), 0.0))
+        return max(copies.values(), default=1) * self.derived
 
 
 def run(
@@ -98,12 +100,15 @@ def run(
     *,
     keep: Collection[str] | None = None,
     rounding: Mapping[str, Rounding] | None = None,
+    sampled: int | None = None,
 ) -> dict[str, Result]:
     """Evaluate `graph` and return the tensors named by `keep` (default: those of the Output nodes).
 
     `params` holds every parameter tensor by its name and `inputs` every tensor of an Input node, all float32 and of
     the graph's shapes. `rounding` says, by the name of the tensor a Conv or FullyConnected produces, how that layer
-    is evaluated. Tensors are freed after their last use. Raises UsageError for missing, unknown or ill-shaped arrays,
+    is evaluated. `sampled` is the number of samples behind the variance, by default what the size of the graph allows;
+    more of them change the variance a little and cost an evaluation each. Tensors are freed after their last use.
+    Equal calls return equal results. Raises UsageError for missing, unknown or ill-shaped arrays,
     other dtypes and unknown names.
     """
     wanted = tuple(node.from_tensor for node in graph.outputs) if keep is None else tuple(keep)
@@ -113,12 +118,14 @@ def run(
     shapes = {node.to_tensor: tuple(graph.shapes[node.to_tensor]) for node in graph.inputs}
     checked_inputs = check_arrays("input", shapes, inputs)
 
-    live = {name: _input(array) for name, array in checked_inputs.items()}
+    sampler = Sampler.of(samples.sensible_count(graph) if sampled is None else sampled)
+    live = {name: _input(array, sampler) for name, array in checked_inputs.items()}
     results = {name: live[name].result for name in wanted if name in live}
     with np.errstate(all="ignore"):
         for layer, dead in schedule(graph):
             name = layer.to_tensor
-            live[name] = _evaluate(layer, live, checked_params, algorithms.get(name, DEFAULT))
+            evaluation = _Evaluation(layer, [live[read] for read in tensors_read(layer)], sampler)
+            live[name] = evaluation.of_layer(checked_params, algorithms.get(name, DEFAULT))
             if name in wanted:
                 results[name] = live[name].result
             for tensor in dead:
@@ -173,149 +180,178 @@ def schedule(graph: Graph) -> Iterator[tuple[Layer, tuple[str, ...]]]:
         yield layer, tuple(name for name in names if name is not None and last[name] == i)
 
 
-def _input(array: Single) -> _Tensor:
+def _input(array: Single, sampler: Sampler) -> _Tensor:
     value = array.astype(np.float64)
     nothing = np.zeros(array.shape)
-    return _Tensor(value, nothing, nothing.astype(np.bool_), frozenset(), 0, domain.peak(array))
+    result = Result(value, nothing, nothing.astype(np.bool_))
+    return _Tensor(result, nothing, sampler.none(array.shape), frozenset(), 0, domain.peak(array))
 
 
-def _evaluate(layer: Layer, live: Mapping[str, _Tensor], params: Mapping[str, Single], rounding: Rounding) -> _Tensor:
-    def parameter(suffix: str) -> Array:
-        return params[layer.to_tensor + suffix].astype(np.float64)
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    """The evaluation of one layer. Its variance given that of what it reads is a function of the latter."""
 
-    reads = [live[name] for name in tensors_read(layer)]
-    x = reads[0]
-    match layer:
-        case Conv():
-            return _conv(layer, x, parameter("Weights"), parameter("Biases"), rounding)
-        case FullyConnected():
-            return _fully_connected(layer, x, params[layer.to_tensor + "Weights"], parameter("Biases"), rounding)
-        case BatchNorm():
-            names = ("Means", "Variances", "Scales", "Shifts")
-            return _batch_norm(layer, x, *(parameter(name) for name in names))
-        case Activation():
-            y = ops.activation(x.value, layer)
-            after = variance.activation(x.value, x.variance, layer)
-            mode = None if x.mode is None else common.activation(x.mode, x.value, x.variance, after, layer)
-            return _finish(layer, reads, y, after, x.unspecified, mode=mode)
-        case Add():
-            return _add(layer, x, reads[1])
-        case Concat():
-            return _concat(layer, x, reads[1])
-        case Pooling():
-            y = ops.pooling(x.value, layer)
-            after = variance.pooling(x.value, x.variance, y, layer)
-            mode = None if x.mode is None else common.pooling(x.mode, layer, after)
-            return _finish(layer, reads, y, after, domain.pooling(x.value, x.unspecified, layer), mode=mode)
-        case Softmax():
-            y = ops.softmax(x.value)
-            after = variance.softmax(x.value, x.mixed_variance, y)
-            return _finish(layer, reads, y, after, domain.softmax(x.unspecified))
-        case _:
-            assert_never(layer)
+    layer: Layer
+    reads: list[_Tensor]
+    sampler: Sampler
 
+    def of_layer(self, params: Mapping[str, Single], rounding: Rounding) -> _Tensor:
+        def parameter(suffix: str) -> Array:
+            return params[self.layer.to_tensor + suffix].astype(np.float64)
 
-def _conv(layer: Conv, x: _Tensor, weights: Array, biases: Array, rounding: Rounding) -> _Tensor:
-    y = fast.conv(x.value, weights, biases, layer)
-    one_sided = common.one_sided(weights)
-    independent = x.independent if one_sided else x.mixed_variance
-    padded = layer.padding_h or layer.padding_w
-    affine = None if padded else x.affine
-    after = variance.conv(x.value, independent, y, weights, biases, layer, rounding, affine)
-    mode = None
-    if one_sided:
-        ones = np.ones((layer.groups, *weights.shape[1:]))
-        boxes = replace(layer, to_channels=layer.groups)
+        match self.layer:
+            case Conv() as layer:
+                return self._conv(layer, parameter("Weights"), parameter("Biases"), rounding)
+            case FullyConnected() as layer:
+                weights = params[layer.to_tensor + "Weights"]
+                return self._fully_connected(weights, parameter("Biases"), rounding)
+            case BatchNorm() as layer:
+                names = ("Means", "Variances", "Scales", "Shifts")
+                return self._batch_norm(layer, *(parameter(name) for name in names))
+            case Activation() as layer:
+                return self._activation(layer)
+            case Add():
+                return self._add(*self.reads)
+            case Concat():
+                return self._concat(*self.reads)
+            case Pooling() as layer:
+                return self._pooling(layer)
+            case Softmax():
+                return self._softmax()
+            case _:
+                assert_never(self.layer)
 
-        def total(array: Array) -> Array:
-            return np.repeat(fast.correlate(array, ones, boxes), len(weights) // layer.groups, axis=0)
+    def _conv(self, layer: Conv, weights: Array, biases: Array, rounding: Rounding) -> _Tensor:
+        (x,) = self.reads
+        y = fast.conv(x.value, weights, biases, layer)
+        affine = None if layer.padding_h or layer.padding_w else x.affine
 
-        added, mode = common.weighted_sum(independent, x.mode, lambda a: fast.correlate(a, weights, layer), total)
-        after = after + added
-    peak = domain.sum_peak(x.value, weights, biases)
-    unspecified = domain.conv(x.value, x.unspecified, weights, biases, layer, peak)
-    if rounding.tile != (1, 1):
-        strange = x.unspecified | ~np.isfinite(x.value)
-        unspecified = unspecified | domain.tiles(fast.touched(strange, layer), rounding.tile)
-    return _finish(layer, [x], y, after, unspecified, terms=weights[0].size, peak=peak, mode=mode)
+        def evaluated(before: Array, rounding: Rounding) -> Array:
+            return variance.conv(x.value, before, y, weights, biases, layer, rounding, affine)
 
+        errors = samples.conv(x.errors, y, weights, layer)
+        exact = rounding
+        if self.sampler.count and samples.coarse(rounding):
+            exact = replace(rounding, weight_error=0.0)
+            factor = x.value
+            if affine is not None:
+                factor = np.where(np.abs(affine.product) > np.abs(x.value), affine.product, x.value)
+            factor = np.where(np.isfinite(factor), factor, 0.0)
+            errors += self.sampler.stored_weights(factor, weights, layer, rounding)
+        peak = domain.sum_peak(x.value, weights, biases)
+        unspecified = domain.conv(x.value, x.unspecified, weights, biases, layer, peak)
+        if rounding.tile != (1, 1):
+            strange = x.unspecified | ~np.isfinite(x.value)
+            unspecified = unspecified | domain.tiles(fast.touched(strange, layer), rounding.tile)
+        derived, own = evaluated(x.mixed_variance, rounding), evaluated(_NOTHING, exact)
+        return self._finish(y, derived, (errors, own), unspecified, terms=weights[0].size, peak=peak)
 
-def _fully_connected(layer: FullyConnected, x: _Tensor, weights: Single, biases: Array, rounding: Rounding) -> _Tensor:
-    y = fast.project(x.value, weights) + biases[:, np.newaxis, np.newaxis]
-    one_sided = common.one_sided(weights)
-    independent = x.independent if one_sided else x.mixed_variance
-    after = variance.fully_connected(x.value, independent, y, weights, biases, rounding, x.affine)
-    mode = None
-    if one_sided:
-        added, mode = common.weighted_sum(
-            independent, x.mode, lambda a: fast.project(a, weights), lambda a: np.full(y.shape, a.sum())
-        )
-        after = after + added
-    peak = domain.sum_peak(x.value, weights, biases)
-    unspecified = domain.fully_connected(x.value, x.unspecified, weights, biases, peak)
-    return _finish(layer, [x], y, after, unspecified, terms=x.value.size, peak=peak, mode=mode)
+    def _fully_connected(self, weights: Single, biases: Array, rounding: Rounding) -> _Tensor:
+        (x,) = self.reads
+        y = fast.project(x.value, weights) + biases[:, np.newaxis, np.newaxis]
 
+        def evaluated(before: Array) -> Array:
+            return variance.fully_connected(x.value, before, y, weights, biases, rounding, x.affine)
 
-def _batch_norm(layer: BatchNorm, x: _Tensor, means: Array, variances: Array, scales: Array, shifts: Array) -> _Tensor:
-    y = ops.batch_norm(x.value, means, variances, scales, shifts, layer)
-    factor = (scales / np.sqrt(variances + layer.epsilon))[:, np.newaxis, np.newaxis]
-    mean = means[:, np.newaxis, np.newaxis]
-    shift = shifts[:, np.newaxis, np.newaxis] - mean * factor
-    after = variance.batch_norm(x.value, x.variance, y, factor, mean, shift, x.terms)
-    unspecified = domain.batch_norm(x.unspecified, factor, shift, x.peak)
-    peak = x.peak * domain.peak(factor) + domain.peak(shift)
-    mode = None if x.mode is None else x.mode * factor
-    before = Affine(x.value) if x.affine is None else x.affine
-    affine = before.then(factor, shift)
-    return _finish(layer, [x], y, after, unspecified, terms=x.terms, peak=peak, mode=mode, affine=affine)
+        errors = samples.fully_connected(x.errors, y, weights)
+        peak = domain.sum_peak(x.value, weights, biases)
+        unspecified = domain.fully_connected(x.value, x.unspecified, weights, biases, peak)
+        derived, own = evaluated(x.mixed_variance), evaluated(_NOTHING)
+        return self._finish(y, derived, (errors, own), unspecified, terms=x.value.size, peak=peak)
 
+    def _batch_norm(self, layer: BatchNorm, means: Array, variances: Array, scales: Array, shifts: Array) -> _Tensor:
+        (x,) = self.reads
+        y = ops.batch_norm(x.value, means, variances, scales, shifts, layer)
+        factor = (scales / np.sqrt(variances + layer.epsilon))[:, np.newaxis, np.newaxis]
+        mean = means[:, np.newaxis, np.newaxis]
+        shift = shifts[:, np.newaxis, np.newaxis] - mean * factor
 
-def _add(layer: Add, x1: _Tensor, x2: _Tensor) -> _Tensor:
-    y = ops.add(x1.value, x2.value)
-    correlated = bool(x1.origins & x2.origins)
-    terms = (x1.terms, x2.terms)
-    after = variance.add(x1.value, x2.value, (x1.variance, x2.variance), terms, correlated=correlated)
-    mode = x2.mode if x1.mode is None else x1.mode
-    if x1.mode is not None and x2.mode is not None:
-        mode = x1.mode + x2.mode
-        after = after if correlated else after + np.maximum(2 * x1.mode * x2.mode, 0.0)
-    peaks = (x1.peak, x2.peak)
-    accumulated = (x1.peak if x1.terms else 0.0, x2.peak if x2.terms else 0.0)
-    unspecified = domain.add(x1.value, x2.value, (x1.unspecified, x2.unspecified), peaks, accumulated)
-    return _finish(layer, [x1, x2], y, after, unspecified, terms=max(terms), peak=x1.peak + x2.peak, mode=mode)
+        def evaluated(before: Array) -> Array:
+            return variance.batch_norm(x.value, before, y, factor, mean, shift, x.terms)
 
+        errors = x.errors * factor[:, np.newaxis]
+        unspecified = domain.batch_norm(x.unspecified, factor, shift, x.peak)
+        peak = x.peak * domain.peak(factor) + domain.peak(shift)
+        affine = (Affine(x.value) if x.affine is None else x.affine).then(factor, shift)
+        derived, own = evaluated(x.derived), evaluated(_NOTHING)
+        return self._finish(y, derived, (errors, own), unspecified, terms=x.terms, peak=peak, affine=affine)
 
-def _concat(layer: Concat, x1: _Tensor, x2: _Tensor) -> _Tensor:
-    y = ops.concat(x1.value, x2.value)
-    after = variance.concat(x1.variance, x2.variance)
-    unspecified = np.concatenate((x1.unspecified, x2.unspecified))
-    terms, peak = max(x1.terms, x2.terms), max(x1.peak, x2.peak)
-    mode = None
-    if x1.mode is not None or x2.mode is not None:
-        mode = np.concatenate([np.zeros_like(x.value) if x.mode is None else x.mode for x in (x1, x2)])
-    return _finish(layer, [x1, x2], y, after, unspecified, terms=terms, peak=peak, mode=mode)
+    def _activation(self, layer: Activation) -> _Tensor:
+        (x,) = self.reads
+        y = ops.activation(x.value, layer)
+        errors = samples.activation(x.value, x.errors, y, layer)
+        derived = variance.activation(x.value, x.derived, layer)
+        own = variance.activation(x.value, _NOTHING, layer)
+        return self._finish(y, derived, (errors, own), x.unspecified)
 
+    def _add(self, x1: _Tensor, x2: _Tensor) -> _Tensor:
+        y = ops.add(x1.value, x2.value)
+        correlated = bool(x1.origins & x2.origins)
 
-def _finish(
-    layer: Layer,
-    reads: list[_Tensor],
-    value: Array,
-    after: Array,
-    unspecified: Mask,
-    *,
-    terms: int = 0,
-    peak: float | None = None,
-    mode: Array | None = None,
-    affine: Affine | None = None,
-) -> _Tensor:
-    """The tensor a layer produces, completed by what is the same for all kinds."""
-    settled = np.isfinite(value) & np.isfinite(after)
-    after = np.where(settled, after, 0.0)
-    unspecified = np.broadcast_to(unspecified, value.shape) | domain.out_of_range(value, after)
-    bound = domain.peak(value) if peak is None else peak
-    if mode is not None:
-        mode = np.where(settled & np.isfinite(mode), mode, 0.0)
-    return _Tensor(value, after, unspecified, _origins(layer, reads, terms), terms, bound, mode, affine)
+        def evaluated(before1: Array, before2: Array) -> Array:
+            terms = (x1.terms, x2.terms)
+            return variance.add(x1.value, x2.value, (before1, before2), terms, correlated=correlated)
+
+        peaks = (x1.peak, x2.peak)
+        accumulated = (x1.peak if x1.terms else 0.0, x2.peak if x2.terms else 0.0)
+        unspecified = domain.add(x1.value, x2.value, (x1.unspecified, x2.unspecified), peaks, accumulated)
+        derived, own = evaluated(x1.derived, x2.derived), evaluated(_NOTHING, _NOTHING)
+        sampled = (x1.errors + x2.errors, own)
+        return self._finish(y, derived, sampled, unspecified, terms=max(x1.terms, x2.terms), peak=x1.peak + x2.peak)
+
+    def _concat(self, x1: _Tensor, x2: _Tensor) -> _Tensor:
+        y = ops.concat(x1.value, x2.value)
+        derived = variance.concat(x1.derived, x2.derived)
+        sampled = (np.concatenate((x1.errors, x2.errors)), np.zeros_like(derived))
+        unspecified = np.concatenate((x1.unspecified, x2.unspecified))
+        terms, peak = max(x1.terms, x2.terms), max(x1.peak, x2.peak)
+        return self._finish(y, derived, sampled, unspecified, terms=terms, peak=peak)
+
+    def _pooling(self, layer: Pooling) -> _Tensor:
+        (x,) = self.reads
+        y = ops.pooling(x.value, layer)
+        derived = variance.pooling(x.value, x.derived, y, layer)
+        errors = samples.pooling(x.value, x.errors, y, layer)
+        own = np.zeros_like(derived)
+        if not layer.is_max:
+            # What pixels have in common was derived, not sampled: the samples are made up to it here.
+            own = np.maximum(derived - samples.mean_square(errors), 0.0)
+        return self._finish(y, derived, (errors, own), domain.pooling(x.value, x.unspecified, layer))
+
+    def _softmax(self) -> _Tensor:
+        (x,) = self.reads
+        y = ops.softmax(x.value)
+        derived = variance.softmax(x.value, x.mixed_variance, y)
+        own = variance.softmax(x.value, _NOTHING, y)
+        sampled = (samples.softmax(x.value, x.errors, y), own)
+        return self._finish(y, derived, sampled, domain.softmax(x.unspecified))
+
+    def _finish(
+        self,
+        value: Array,
+        derived: Array,
+        sampled: tuple[Array, Array],
+        unspecified: Mask,
+        *,
+        terms: int = 0,
+        peak: float | None = None,
+        affine: Affine | None = None,
+    ) -> _Tensor:
+        """The tensor a layer produces, completed by what is the same for all kinds.
+
+        `sampled` are the errors that come from what the layer reads, and the variance of those of its own.
+        """
+        finite = np.isfinite(value)
+        derived = np.where(finite & np.isfinite(derived), derived, 0.0)
+        errors, own = sampled
+        self.sampler.add_own(errors, np.where(finite & np.isfinite(own), own, 0.0))
+        if not (finite.all() and np.isfinite(errors.sum())):
+            errors[~(np.isfinite(errors) & finite[:, np.newaxis])] = 0.0
+        whole = np.fmax(derived, samples.mean_square(errors))
+        unspecified = np.broadcast_to(unspecified, value.shape) | domain.out_of_range(value, whole)
+        bound = domain.peak(value) if peak is None else peak
+        origins = _origins(self.layer, self.reads, terms)
+        return _Tensor(Result(value, whole, unspecified), derived, errors, origins, terms, bound, affine)
 
 
 def _origins(layer: Layer, reads: list[_Tensor], terms: int) -> frozenset[tuple[str, int]]:

@@ -1,8 +1,8 @@
 """How far a float32 evaluation may stray: the variance of its rounding error, one function per node kind.
 
 Errors of single roundings are modelled as independent, and the variance V of a tensor's error is carried through the
-graph beside its value; what the elements of one tensor have in common is split off (see `reference.common`). The model,
-with u = 2^-24:
+graph beside its value; what that leaves out, as elements have errors in common, is seen by `reference.samples`. The
+model, with u = 2^-24:
 
 * One rounding to s has variance u^2 s^2 / 3 at most, and 0.18 u^2 s^2 on average over the mantissa of s (0.18 =
   0.541/3; the mean of 1/m^2 over a log-uniform m in 1..2 is 0.541). Single roundings use the first, long
@@ -100,7 +100,7 @@ def conv(
     b, as s x' and h may cancel. The larger variance of the two ways is taken.
     """
     terms = weights[0].size
-    squares = np.square(weights) + _floor(weights, rounding)
+    squares = np.square(weights) + weight_floor(weights, rounding)
 
     def evaluated(x: Array, biases: Array) -> Array:
         source = _product_variance(terms, rounding) * np.square(x) + before
@@ -127,7 +127,7 @@ def fully_connected(
 
     def evaluated(x: Array, biases: Array) -> Array:
         source = _product_variance(x.size, rounding) * np.square(x) + before
-        spread = fast.project(source, weights, lambda block: np.square(block) + _floor(block, rounding))
+        spread = fast.project(source, weights, lambda block: np.square(block) + weight_floor(block, rounding))
         return spread + _accumulated(y, biases, x.size, rounding)
 
     start = biases[:, np.newaxis, np.newaxis]
@@ -264,7 +264,7 @@ def _product_variance(terms: int, rounding: Rounding) -> float:
     return 0.5 * STEP * terms * rounding.accumulation + rounding.weight_error**2 / 3
 
 
-def _floor(weights: npt.NDArray[np.floating], rounding: Rounding) -> Array | float:
+def weight_floor(weights: npt.NDArray[np.floating], rounding: Rounding) -> Array | float:
     """What is added to w^2 so that weights too small for their format keep their absolute error; per output channel."""
     if not rounding.weight_span:
         return rounding.weight_floor**2

@@ -102,6 +102,21 @@ def test_fast_conv_is_conv(case: tuple[Conv, ops.Array, ops.Array, ops.Array], b
         np.testing.assert_array_equal(fast.conv(x, weights, biases, node), ops.conv(x, weights, biases, node))
 
 
+@given(convolutions(), st.integers(0, 3), st.sampled_from((1, 50, 1 << 22)))
+def test_several_images_at_once(case: tuple[Conv, ops.Array, ops.Array, ops.Array], images: int, block: int) -> None:
+    node, x, weights, _ = case
+    several = np.stack([x * (image + 1) for image in range(images)] or [x], axis=1)[:, :images]
+    with pytest.MonkeyPatch.context() as patch, np.errstate(invalid="ignore"):
+        patch.setattr(fast, "BLOCK", block)
+        together = fast.correlate(several, weights, node)
+        whole = np.ones((2, *x.shape)) * np.arange(float(x.shape[-1]))
+        projected = fast.project(several, whole)
+        assert together.shape[1] == projected.shape[1] == images
+        for image in range(images):
+            np.testing.assert_array_equal(together[:, image], fast.correlate(several[:, image], weights, node))
+            np.testing.assert_array_equal(projected[:, image], fast.project(several[:, image], whole))
+
+
 @given(convolutions())
 def test_touched_is_where_a_marked_cell_arrives(case: tuple[Conv, ops.Array, ops.Array, ops.Array]) -> None:
     node, x, weights, biases = case
