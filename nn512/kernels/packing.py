@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,9 +41,6 @@ static Affine compose(const Norm *norms, ptrdiff_t channel) {
 """
 
 POSITION = """
-"""
-
-POSITION = """
 /* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. */
 static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     if (segments == NULL) return channel;
@@ -62,11 +60,11 @@ typedef struct {
     const float *weights, *biases;
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, taps; /* inputs of one group */
-    ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
-    ptrdiff_t lanes;           /* input lanes of a block: 16, or fewer in small groups */
-    const ptrdiff_t *segments; /* of the input channels */
-    const Norm *before, *after;
-    ptrdiff_t groupOutputs; /* where there is something before */
+    ptrdiff_t panel;                 /* output blocks in a panel; the last panel may have fewer */
+    ptrdiff_t lanes;                 /* input lanes of a block: 16, or fewer in small groups */
+    const ptrdiff_t *segments;       /* of the input channels */
+    const Norm *before, *after;      /* batch norms of the input, of the result */
+    ptrdiff_t groupOutputs;          /* outputs of one group, where there is something before */
 } ConvPack;
 
 static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
@@ -146,7 +144,16 @@ class ConvWeights:
     @property
     def block_floats(self) -> int:
         """Weights of one output block, padding lanes included."""
-        return len(self.layout.blocks) * self.node.filter_h * self.node.filter_w * self.lanes * LANES
+        return math.prod(self._block_extents)
+
+    @property
+    def block_extent(self) -> str:
+        """The same as it is written in C: input blocks * filter rows * filter columns * input lanes * output lanes."""
+        return names.product(*self._block_extents)
+
+    @property
+    def _block_extents(self) -> tuple[int, ...]:
+        return (len(self.layout.blocks), self.node.filter_h, self.node.filter_w, self.lanes, LANES)
 
     @property
     def name(self) -> str:
@@ -155,8 +162,7 @@ class ConvWeights:
 
     def fields(self) -> tuple[WeightField, ...]:
         """Arrays in the packed net."""
-        taps = self.node.filter_h * self.node.filter_w
-        factors = (self.blocks, len(self.layout.blocks), taps, self.lanes, LANES)
+        factors = (self.blocks, *self._block_extents)
         return (
             WeightField(f"{self.name}Biases", names.product(self.blocks, LANES), self.blocks * LANES),
             WeightField(f"{self.name}Weights", names.product(*factors), self.blocks * self.block_floats),

@@ -15,7 +15,7 @@ from typing import assert_never
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles
+from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.grouped_weights import GroupedWeights

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_geometry import TILE_PIXELS, Axis, PixelTile, Run, pixel_tiles
+from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, Run, pixel_tiles
 from nn512.kernels.epilogue import Chain
 
 UNROLLED = 32  # iterations that the macro UNROLL unrolls

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import assert_never
 
 from nn512.graph.nodes import Shape
-from nn512.kernels.conv_geometry import edge_variants
+from nn512.plan.conv_geometry import edge_variants
 from nn512.passes.program import (
     ConcatOp,
     ConvOp,
