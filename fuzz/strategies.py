@@ -37,7 +37,7 @@ from nn512.graph import (
     format_graph,
     tensors_read,
 )
-from nn512.kernels.selection import CONV_KERNELS
+from nn512.kernels.selection import kernel_names
 from nn512.options import Options
 from nn512.passes.pipeline import PASSES
 
@@ -501,6 +501,9 @@ _SITUATIONS: tuple[tuple[Wish, ...], ...] = (
     (_CONV, _NORM, replace(_RELU, source=1)),  # the convolution has a second reader: nothing folds
     (_NORM, _POINTWISE),  # folds forward
     (_NORM, _NORM, _POINTWISE, replace(_POINTWISE, source=1)),  # into both readers
+    (_RELU, _NORM, _POINTWISE, replace(_POINTWISE, source=2)),  # of two alike only one has a norm before it
+    (_POINTWISE, replace(_POINTWISE, source=1), _CONV, AddWish(2, 0)),  # a sum that comes after a merged pair
+    (FullyConnectedWish(0, 9), _NORM, _LEAKY, AddWish(0, 7)),
     (_NORM, _CONV),  # which padding forbids
     (_NORM, _RELU, _POINTWISE, _NORM, _RELU, _CONV, ConcatWish(6, 0, 1)),  # a layer of DenseNet
     (_NORM, _RELU, PoolingWish(0, "Avg3x3Stride2", 1, 1), _NORM),
@@ -568,7 +571,7 @@ def options() -> st.SearchStrategy[Options]:
     """Compiler options: mostly the defaults, else passes switched off, a kernel forced on every layer, full weights."""
     some = st.lists(st.sampled_from(tuple(PASSES)), min_size=1, max_size=len(PASSES), unique=True).map(tuple)
     without = st.one_of(st.just(()), st.just(()), some, st.just(tuple(PASSES)))
-    forced = st.sampled_from(((), (), *((("", kernel.name),) for kernel in CONV_KERNELS)))
+    forced = st.sampled_from(((), (), *((("", kernel),) for kernel in kernel_names())))
     return st.builds(Options, without, forced, st.sampled_from(("fp16", "fp16", "fp32")))
 
 

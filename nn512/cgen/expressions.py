@@ -14,11 +14,6 @@ def times(index: str, factor: str) -> str:
     return factor if index == "1" else index if factor == "1" else f"{index} * {factor}"
 
 
-def plus(first: str, second: str) -> str:
-    """`first + second`; nothing where both are missing."""
-    return " + ".join(term for term in (first, second) if term)
-
-
 def minus(index: str, low: int) -> str:
     """`index - low`, in parentheses if anything is left to subtract."""
     return f"({index} - {low})" if low else index

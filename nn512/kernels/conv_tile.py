@@ -125,7 +125,7 @@ class TileRoutine:
     @property
     def steps_rows(self) -> bool:
         """Whether the routine goes from filter row to filter row."""
-        return self.clipped or self.filter_h > 1
+        return self.clipped or any(run.last > 1 for run in self.row_runs)
 
     def write(self, name: str) -> str:
         """Text of the routine."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from nn512.cgen import names
-from nn512.cgen.expressions import element, minus, plus
+from nn512.cgen.expressions import element, minus
 from nn512.cgen.writer import Writer
 from nn512.kernels.conv_cost import direct_work
 from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine, instance_names
@@ -27,7 +27,6 @@ from nn512.kernels.layer import Context, ConvKernel, LayerCode, Part, Place, beg
 from nn512.kernels.packing import ConvWeights
 from nn512.passes.program import ConvBranch, ConvOp
 from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, pixel_tiles, repeats
-from nn512.plan.cost import Work
 from nn512.plan.layout import Layout, blocks_of
 
 PANEL_BLOCKS = 2
@@ -38,18 +37,16 @@ MOST_ROW_GROUPS = 4
 # A panel that meets no more tiles than this comes from memory, not from a cache.
 FEW_TILES = 8
 
+# Fewer panels than this do not read the source often enough for chunks to pay.
+FEW_PANELS = 3
+
 
 def emit(op: ConvOp, context: Context, *, panel_blocks: int = PANEL_BLOCKS) -> LayerCode:
     """One layer: the tile routines it uses, its step functions and its packing."""
     return ConvLayer(op, context, panel_blocks).emit()
 
 
-def work(op: ConvOp, context: Context) -> Work:
-    """What the layer costs."""
-    return direct_work(op, context, PANEL_BLOCKS)
-
-
-KERNEL = ConvKernel("direct", lambda _op, _context: True, work, emit)
+KERNEL = ConvKernel("direct", lambda _op, _context: True, direct_work, emit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +96,22 @@ class ConvLayer:
         self.clipped = self.row_groups[0].tile.size == 1 and self.rows.padding > 0
         self.fetches = self.channels in (Channels.FULL, Channels.TAIL) and self.fetches_weights()
         self.branches = tuple(self._branch(branch) for branch in op.branches)
+        self.chunk = self._chunk()
+
+    def _chunk(self) -> int:
+        """Pixels that meet all panels before the next ones do: as much of the source as stays in the level 2 cache."""
+        row, (tiles, *others) = self.columns.out, repeats(self.tiles)
+        panels = sum(panels.count for branch in self.branches for panels in branch.panels)
+        size = 64 * len(self.source.layout.blocks) * self.source.shape.pixels
+        if self.row_tiles > 1 or others or panels < FEW_PANELS or size <= self.context.machine.l2_bytes / 2:
+            return row
+        chunks = min(tiles.times, -(-2 * size // self.context.machine.l2_bytes))
+        return -(-tiles.times // chunks) * tiles.tile.size
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks of pixels."""
+        return -(-self.columns.out // self.chunk)
 
     def _channels(self) -> Channels:
         regular = self.source.layout.regular
@@ -160,7 +173,7 @@ class ConvLayer:
     @property
     def items(self) -> int:
         """Units of work: rows of panels."""
-        return sum(panels.count for branch in self.branches for panels in branch.panels) * self.row_tiles
+        return sum(panels.count for branch in self.branches for panels in branch.panels) * self.row_tiles * self.chunks
 
     def routine(self, branch: Branch, panels: Panels, tile: PixelTile, row_tile: PixelTile) -> TileRoutine:
         """The tile routine for a tile of a panel."""
@@ -223,7 +236,8 @@ class ConvLayer:
             writer.line()
         with writer.block(step_signature(prefix, self.name)):
             begin_step(writer, prefix)
-            writer.line(f"const {prefix}Net *net = engine->net;")
+            if any(branch.chain.normalizes for branch in self.branches):
+                writer.line(f"const {prefix}Net *net = engine->net;")
             for name in self.tensors_read():
                 declare_tensor(writer, self.context.places[name], written=False, flat=self.flat)
             for branch in self.branches:
@@ -330,11 +344,13 @@ class ConvLayer:
     ) -> int:
         """Write the loop over the items of some panels; `begin` is the first one's number. Returns the end."""
         rows, several = self.row_tiles, panels.count > 1
-        end = begin + panels.count * rows
+        end = begin + panels.count * rows * self.chunks
         start = f"first < {begin} ? {begin} : first" if begin else "first"
         single_rows = self.row_groups[0].tile.size == 1
         item = "item"
-        if not begin and several and rows == 1 and panels.width == 1:
+        if not begin and not several and self.chunks > 1:
+            item = "chunk"
+        elif not begin and several and rows == self.chunks == 1 and panels.width == 1:
             item = "block"
         elif not begin and not several and rows > 1:
             item = "y" if single_rows else "t"
@@ -343,17 +359,23 @@ class ConvLayer:
             number = minus(item, begin)
             block = "block" if several else str(panels.first_block)
             indices = []
+            if self.chunks > 1 and item != "chunk":
+                indices.append(f"chunk = {f'{number} / {panels.count}' if several else number.strip('()')}")
             if several and item == "item":
-                width = f" * {panels.width}" if panels.width > 1 else ""
-                indices.append(f"block = {number}{f' / {rows}' if rows > 1 else ''}{width}")
+                panel = f"{number} % {panels.count}" if self.chunks > 1 else f"{number} / {rows}" if rows > 1 else number
+                indices.append(f"block = {panel}{f' * {panels.width}' if panels.width > 1 else ''}")
             if rows > 1:
                 row = f"{number} % {rows}" if several else number.strip("()")
                 if row != (item if single_rows else ""):
                     indices += self._row_indices(row, declared=item == "t")
             if indices:
                 writer.line(f"const ptrdiff_t {', '.join(indices)};")
-            weights, biases = self.weights(branch, block)
-            writer.assign("const float *w", f"{weights}, *bias = {biases}")
+            weights, biases = (f"engine->{pointer}" for pointer in self.weights(branch, block))
+            if len(weights) + len(biases) <= 80:  # both on one line
+                writer.line(f"const float *w = {weights}, *bias = {biases};")
+            else:
+                writer.assign("const float *w", weights)
+                writer.assign("const float *bias", biases)
             if self.padded:
                 self._write_origin(writer)
             if self.fetches:
@@ -394,6 +416,14 @@ class ConvLayer:
         for tile, count in repeats(self.tiles):
             function = self._either(functions[self.routine(branch, panels, tile, g.tile)] for g in self.row_groups)
             loop = f"for (ptrdiff_t x = {start}; x < {start + count * tile.size}; x += {tile.size})"
+            if self.chunks > 1:
+                end = f"x < (chunk + 1) * {self.chunk}"
+                end += f" && x < {self.columns.out}" if self.columns.out % self.chunk else ""
+                loop = f"for (ptrdiff_t x = chunk * {self.chunk}; {end}; x += {tile.size})"
+            if self.chunks > 1:
+                end = f"x < (chunk + 1) * {self.chunk}"
+                end += f" && x < {self.columns.out}" if self.columns.out % self.chunk else ""
+                loop = f"for (ptrdiff_t x = chunk * {self.chunk}; {end}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
                 column = "x" if count > 1 else str(start)
                 pixel = f"{row}[{column}]"
@@ -403,7 +433,7 @@ class ConvLayer:
                     "bias",
                     f"{names.local(branch.result.name)}[{block}]{pixel}",
                     *branch.chain.arguments(block, pixel),
-                    *([plus("at", self._across(column))] if self.padded else []),
+                    *([self._across(column)] if self.padded else []),
                     *(["origin"] if self.clipped else []),
                     *([f"{block} * 16"] if self.channels in MASKED else []),
                     *(["ahead"] if self.fetches else []),
@@ -442,12 +472,12 @@ class ConvLayer:
         return f"{tensor}{'' if self.flat else rows}[{_strided(column, self.columns.stride)}]"
 
     def _across(self, column: str) -> str:
-        """Offset of the input column under filter column 0, for the output column given."""
+        """Where the pixel under filter row and column 0 begins, for the output column given."""
         axis = self.columns
         moved = _strided(column, axis.stride)
         if moved == "0":
-            return f"{-axis.padding} * 16" if axis.padding else ""
-        return f"({moved} - {axis.padding}) * 16" if axis.padding else f"{moved} * 16"
+            return f"at - {names.product(axis.padding, 16)}" if axis.padding else "at"
+        return f"at + ({moved} - {axis.padding}) * 16" if axis.padding else f"at + {moved} * 16"
 
 
 def _strided(index: str, stride: int) -> str:

@@ -37,6 +37,7 @@ ACCUMULATORS = 8
 
 FLOAT_KERNEL = "fully_connected"
 HALF_KERNEL = "fully_connected_fp16"
+KERNELS = (FLOAT_KERNEL, HALF_KERNEL)
 
 LOAD_HALVES = """
 /* Sixteen half floats, widened. */
@@ -287,4 +288,4 @@ class _FullLayer:
             arguments.append(f".before = {packing.norms_of(self.op.normalized)}")
         if self.op.folded:
             arguments.append(f".after = {packing.norms_of(self.op.folded)}")
-        return PackCall("pack_full", "FullPack", tuple(arguments), self.blocks)
+        return PackCall("pack_full", tuple(arguments), self.blocks)

@@ -41,10 +41,9 @@ class WeightField:
 
 @dataclass(frozen=True, slots=True)
 class PackCall:
-    """A call of a shared packing routine: its name, the type of its arguments and their values, items of work."""
+    """A call of a shared packing routine: its name, the values of its arguments, items of work."""
 
     routine: str
-    type: str
     arguments: tuple[str, ...]
     items: int
 

@@ -21,6 +21,7 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
+/* In NetCreate: the arrays of a layer, and packing routines called with their arguments by name. */
 #define CONV(name) \\
     .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \\
     .packedBiases = net->name##Biases
@@ -91,6 +92,8 @@ static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
         p->packedBiases[k] = (float)(bias * after.scale + after.shift);
     }
 }
+
+#define PACK_CONV(items, ...) team_run(&team, pack_conv, &(ConvPack){__VA_ARGS__}, items)
 """
 
 PACK_NORM = """
@@ -110,6 +113,11 @@ static void pack_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
         p->shifts[position(p->segments, c)] = (float)norm.shift;
     }
 }
+
+#define LONE_NORM(name, epsilon) \\
+    .norms = NORMS({params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}), \\
+    .scales = net->name##Scales, .shifts = net->name##Shifts
+#define PACK_NORM(items, ...) team_run(&team, pack_norm, &(NormPack){__VA_ARGS__}, items)
 """
 
 ROUTINES = {"pack_conv": PACK_CONV, "pack_norm": PACK_NORM, "pack_full": PACK_FULL, "pack_grouped": PACK_GROUPED}
@@ -185,7 +193,7 @@ class ConvWeights:
             arguments.append(f".before = {norms_of(self.normalized)}")
         if self.folded:
             arguments.append(f".after = {norms_of(self.folded)}")
-        return PackCall("pack_conv", "ConvPack", tuple(arguments), self.blocks)
+        return PackCall("pack_conv", tuple(arguments), self.blocks)
 
 
 def norm_fields(node: BatchNorm, layout: Layout) -> tuple[WeightField, ...]:
@@ -200,13 +208,11 @@ def norm_fields(node: BatchNorm, layout: Layout) -> tuple[WeightField, ...]:
 def pack_norm(node: BatchNorm, layout: Layout) -> PackCall:
     """The call that packs a batch norm that is computed on its own."""
     arguments = (
-        f".norms = {norms_of((node,))}",
-        f".scales = net->{node.to_tensor}Scales",
-        f".shifts = net->{node.to_tensor}Shifts",
+        f"LONE_NORM({node.to_tensor}, {node.epsilon!r})",
         f".channels = {layout.channels}",
         *segments_of(layout),
     )
-    return PackCall("pack_norm", "NormPack", arguments, 1)
+    return PackCall("pack_norm", arguments, 1)
 
 
 def segments_of(layout: Layout) -> tuple[str, ...]:

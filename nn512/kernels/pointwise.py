@@ -11,7 +11,7 @@ import contextlib
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_cost import is_pointwise, padded_macs, tensor_bytes
+from nn512.kernels.conv_cost import is_pointwise, padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.conv_tile import TileRoutine
 from nn512.kernels.convolution import ConvLayer
 from nn512.kernels.epilogue import Chain
@@ -30,9 +30,10 @@ def _applies(op: ConvOp, context: Context) -> bool:
 
 
 def _work(op: ConvOp, context: Context) -> Work:
-    weights = 4.0 * padded_macs(op, context) / context.places[op.branches[0].writes].shape.pixels
+    """Writing to many planes at once costs something, weights that do not stay in the level 2 cache cost much."""
+    weights = weight_bytes(op, context)
     resident = weights <= context.machine.l2_bytes / 2
-    return Work(padded_macs(op, context), 0.95 if resident else 0.7, weights, tensor_bytes(op, context))
+    return Work(padded_macs(op, context), 0.93 if resident else 0.7, weights, tensor_bytes(op, context))
 
 
 def _emit(op: ConvOp, context: Context) -> LayerCode:
@@ -58,7 +59,7 @@ class _PointwiseLayer(ConvLayer):
     @property
     def plane(self) -> str:
         if self.prologue.steps:
-            return str(self.tiles[0].size * 16)
+            return names.product(self.tiles[0].size, 16)
         return super().plane
 
     def steps(self) -> tuple[Part, ...]:

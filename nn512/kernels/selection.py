@@ -1,4 +1,4 @@
-"""Which kernel computes a convolution: every one that applies is priced, and the cheapest is taken unless the user insists."""
+"""Which kernel computes a layer: every one that applies is priced, and the cheapest is taken unless the user insists."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nn512.errors import UsageError
-from nn512.kernels import convolution, depthwise, grouped, pointwise
+from nn512.kernels import convolution, depthwise, fully_connected, grouped, pointwise
 from nn512.kernels.layer import Context, ConvKernel
-from nn512.passes.program import ConvOp, Op
+from nn512.passes.program import ConvOp, FullyConnectedOp, Op
 from nn512.plan.cost import microseconds
 
 CONV_KERNELS: Sequence[ConvKernel] = (convolution.KERNEL, pointwise.KERNEL, grouped.KERNEL, depthwise.KERNEL)
+
+_CHOICE = (ConvOp, FullyConnectedOp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +25,30 @@ class Choice:
     forced: bool
 
 
+def kernel_names() -> tuple[str, ...]:
+    """Names of all kernels that a user may force."""
+    return (*(kernel.name for kernel in CONV_KERNELS), *fully_connected.KERNELS)
+
+
 def check_forced(ops: Iterable[Op], context: Context) -> None:
     """UsageError where the user forces a kernel that does not exist, or upon a layer that it cannot compute."""
-    names = [kernel.name for kernel in CONV_KERNELS]
-    convs = {op.branches[0].writes: op for op in ops if isinstance(op, ConvOp)}
+    layers = {op.branches[0].writes if isinstance(op, ConvOp) else op.writes: op for op in ops if isinstance(op, _CHOICE)}
     for layer, wanted in context.force.items():
-        if wanted not in names:
-            raise UsageError(f"there is no kernel {wanted!r} for convolutions; there are {', '.join(names)}")
+        if wanted not in kernel_names():
+            raise UsageError(f"there is no kernel {wanted!r} to force; there are {', '.join(kernel_names())}")
         if not layer:
             continue
-        if layer not in convs:
-            raise UsageError(f"{layer!r} is not a layer of this net that is a convolution; nn512 explain lists the layers")
-        if not any(kernel.name == wanted and kernel.applies(convs[layer], context) for kernel in CONV_KERNELS):
+        if layer not in layers:
+            message = f"{layer!r} is no convolution or fully connected layer of this net; nn512 explain lists its layers"
+            raise UsageError(message)
+        if wanted not in _applicable(layers[layer], context):
             raise UsageError(f"kernel {wanted!r} cannot compute layer {layer!r}")
+
+
+def _applicable(op: ConvOp | FullyConnectedOp, context: Context) -> tuple[str, ...]:
+    if isinstance(op, FullyConnectedOp):
+        return fully_connected.KERNELS
+    return tuple(kernel.name for kernel in CONV_KERNELS if kernel.applies(op, context))
 
 
 def choose_conv(op: ConvOp, context: Context) -> Choice:

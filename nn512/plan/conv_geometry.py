@@ -88,6 +88,19 @@ def _runs(axis: Axis, start: int, size: int) -> tuple[Run, ...]:
     return tuple(runs)
 
 
+def real_taps(axis: Axis) -> int:
+    """Taps that fall on real cells, summed over all output positions of an axis."""
+    if not axis.padding:
+        return axis.out * axis.taps
+    total = 0
+    for tap in range(axis.taps):
+        origin = tap * axis.dilation - axis.padding
+        low = max(0, -(origin // axis.stride))
+        high = min(axis.out, max(0, -((origin - axis.size) // axis.stride)))
+        total += max(0, high - low)
+    return total
+
+
 def edge_variants(node: Conv, source: Shape, result: Shape) -> int | None:
     """How many different kinds of tiles a row has; None where one of them sees nothing but padding."""
     _, columns = axes(node, source, result)

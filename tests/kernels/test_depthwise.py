@@ -28,7 +28,7 @@ def net(shape: tuple[int, int, int], *convs: tuple[int, str, str]) -> str:
 
 def convolutions(text: str, force: str = "depthwise") -> list[dict[str, Any]]:
     """The convolutions of a plan."""
-    layers: list[dict[str, Any]] = compile_graph(text, Options(force=(("", force),))).plan["layers"]
+    layers: list[dict[str, Any]] = compile_graph(text, Options(force=(("", force),) if force else ())).plan["layers"]
     return [layer for layer in layers if layer["kernel"] not in {"load", "store", "pad"}]
 
 

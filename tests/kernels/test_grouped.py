@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from fuzz.case import Case, DataSeed
 from fuzz.checker import Report, check_case
 from nn512.compiler import compile as compile_graph
+from nn512.kernels.conv_geometry import Axis
+from nn512.kernels.sliding_tile import UNROLLED, inputs_read, inside, sliding_tiles, span_of
 from nn512.options import Options
 
 REGIMES = ("exact", "gaussian", "nonfinite")
@@ -34,13 +37,13 @@ def check(text: str, optimisation: str = "-O1", compiler: str = "", force: str =
 
 def plan(text: str, force: str = "grouped") -> list[dict[str, Any]]:
     """The convolutions of a plan."""
-    layers: list[dict[str, Any]] = compile_graph(text, Options(force=(("", force),))).plan["layers"]
+    layers: list[dict[str, Any]] = compile_graph(text, Options(force=(("", force),) if force else ())).plan["layers"]
     return [layer for layer in layers if layer["kernel"] not in {"load", "store", "pad"}]
 
 
 def taken(text: str, force: str = "grouped") -> list[bool]:
     """For each convolution whether the forced kernel took it."""
-    return ["lanes" in layer["algorithm"] for layer in plan(text, force)]
+    return [layer["kernel"] == "grouped" for layer in plan(text, force)]
 
 
 def conv(outputs: int, groups: int, taps: str = "3x3", more: str = "") -> str:
@@ -106,6 +109,11 @@ def test_wide_filters_and_wide_padding() -> None:
     check(text)
 
 
+def test_rows_that_see_padding_alone() -> None:
+    """The compiler must not see a pointer outside the only row of the picture."""
+    check(net((16, 1, 16), conv(16, 4, "1x3", "PaddingH=1 PaddingW=1"), conv(16, 8, "2x1", "PaddingH=2")), "-O3", "gcc")
+
+
 FUSED = """
 Config Prefix=Net
 Input ToTensor=x Channels=24 Height=7 Width=15
@@ -142,9 +150,25 @@ def test_compilers(compiler: str, optimisation: str) -> None:
 def test_the_cheapest_kernel_is_the_right_one() -> None:
     """Unforced: groups of 4 and 8 take the permutations; one big group, or groups of 6, the direct kernel."""
     text = net((48, 14, 14), *(conv(48, groups, more=SAME) for groups in (12, 6, 8, 1)))
-    assert [layer["kernel"] == "grouped" and "lanes" in layer["algorithm"] for layer in plan(text, "")] == [
+    assert taken(text, "") == [
         True,
         True,
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize("taps", [1, 2, 3, 7, 12, 13])
+def test_tiles_fit_what_is_unrolled(taps: int) -> None:
+    """Tiles cover a row; a loop over columns is short enough to be unrolled, sees the picture, and reads less."""
+    for stride, dilation, padding, out in itertools.product((1, 2, 3, 5), (1, 2, 4), (0, 1, 5), (1, 6, 14, 15, 57)):
+        size = (out - 1) * stride + (taps - 1) * dilation + 1 - 2 * padding
+        if size < 1:
+            continue
+        axis = Axis(size, out, taps, stride, padding, dilation)
+        tiles, sweeps = sliding_tiles(axis)
+        assert [x for tile in tiles for x in range(tile.start, tile.start + tile.size)] == list(range(out))
+        for tile in tiles if sweeps else ():
+            low, high = inside(axis, tile)
+            assert 0 <= low < high <= span_of(axis, tile.size) <= UNROLLED
+            assert inputs_read(axis, tile, sweeps=True) <= inputs_read(axis, tile, sweeps=False)

@@ -130,6 +130,15 @@ class TestDedup:
         before = program(*nodes, Output("g"), Output("h"))
         assert dedup(before) == before
 
+    def test_poolings_of_other_padding_stay(self) -> None:
+        pools: list[Node] = [
+            Pooling("x", to, "Max3x3Stride2", *padding) for to, padding in (("a", (1, 1)), ("b", (1, 2)), ("c", (2, 1)))
+        ]
+        before = program(*pools, *(Output(to) for to in "abc"))
+        assert dedup(before) == before
+        copies: list[Node] = [*pools, *(Softmax(to, f"{to}s") for to in "abc"), *(Output(f"{to}s") for to in "abc")]
+        assert dedup(program(*copies)) == program(*copies)
+
     def test_layers_with_parameters_stay(self) -> None:
         nodes: list[Node] = [
             conv("x", "a"),
@@ -239,6 +248,12 @@ class TestMergeConvs:
         nodes: list[Node] = [relu("x", "v"), conv("x", "a"), other, Output("a"), Output("b"), Output("v")]
         assert merge_convs(program(*nodes)) == program(*nodes)
 
+    def test_not_when_only_one_has_a_norm_in_its_weights(self) -> None:
+        nodes: list[Node] = [BatchNorm("x", "n"), conv("n", "a"), conv("x", "b"), Output("a"), Output("b")]
+        done = optimize(program(*nodes).graph)
+        assert kinds(done) == ["Conv", "Conv"]
+        assert [len(op.normalized) for op in done.ops if isinstance(op, ConvOp)] == [1, 0]
+
     def test_not_when_they_meet_in_a_sum(self) -> None:
         nodes: list[Node] = [conv("x", "a"), conv("x", "b"), Add("a", "b", "y"), Output("y")]
         assert kinds(merge_convs(program(*nodes))) == ["Conv", "Conv", "Elementwise"]
@@ -252,6 +267,14 @@ class TestMergeConvs:
         assert kinds(done) == ["Conv", "Conv"]
         assert names(done.ops[1]) == ["a", "b"]
         assert names(done.ops[2]) == ["c", "y"]
+        done = optimize(program(*nodes, Output("c")).graph)
+        assert kinds(done) == ["Conv", "Conv", "Elementwise"], "as an output, c cannot take it either"
+
+    def test_a_merged_pair_stays_before_all_that_read_it(self) -> None:
+        nodes: list[Node] = [conv("x", "a"), conv("x", "b"), Softmax("b", "s"), Softmax("s", "t"), relu("a", "y")]
+        done = optimize(program(*nodes, Output("t"), Output("y")).graph)
+        assert kinds(done) == ["Conv", "Softmax", "Softmax"]
+        assert names(done.ops[1]) == ["a", "y", "b"]
 
 
 class TestFuseElementwise:
@@ -268,6 +291,7 @@ class TestFuseElementwise:
             nodes: list[Node] = [producer, Pooling("x", "w", "AvgGlobal"), Add("v", "w", "a"), relu("a", "y")]
             done = fuse_elementwise(program(*nodes, Output("y")))
             assert "Elementwise" not in kinds(done)
+            assert names(done.ops[2]) in (["w", "a", "y"], ["v", "a", "y"])
 
     def test_a_sum_goes_into_the_later_operand(self) -> None:
         nodes: list[Node] = [conv("x", "a"), conv("a", "b"), conv("b", "c"), Add("a", "c", "y"), Output("y")]
@@ -286,6 +310,11 @@ class TestFuseElementwise:
             done = fuse_elementwise(program(BatchNorm("x", "a"), relu("a", "b"), last, Output("y")))
             assert len(kinds(done)) == 1
             assert names(done.ops[1]) == ["a", "b", "y"]
+
+    def test_not_before_a_norm_that_is_in_the_weights(self) -> None:
+        """The prologue of a convolution comes after the norms in its weights."""
+        done = optimize(program(relu("x", "a"), BatchNorm("a", "b"), conv("b", "y"), Output("y")).graph)
+        assert kinds(done) == ["Elementwise", "Conv"]
 
     def test_a_relu_may_be_computed_twice(self) -> None:
         pools: list[Node] = [Pooling("a", "b", "Max2x2Stride2"), Pooling("a", "c", "Avg2x2Stride2")]
