@@ -11,6 +11,7 @@ from typing import Any
 from nn512.cgen.describe import describe
 from nn512.cgen.header import write_header
 from nn512.cgen.net import Layer, write_source
+from nn512.cgen.writer import WIDTH
 from nn512.errors import UsageError
 from nn512.graph import parse
 from nn512.graph.graph import Graph, multiply_accumulates
@@ -108,11 +109,12 @@ def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
     lines = graph_lines(op, graph)
     figures = [f"{macs / 1e6:.2f} MMAC"] if macs else []
     figures += [f"{code.weight_bytes:,} bytes of weights ({code.weights})"] if code.weight_bytes else []
-    comment = [
-        ", ".join(describe(node) for node in nodes),
-        f"{read or 'caller'}  ->  {written or 'caller'}{'     ' if figures else ''}{', '.join(figures)}",
-        f"{code.algorithm[0].upper()}{code.algorithm[1:]}.{_rivals(code)}",
-    ]
+    shapes = f"{read or 'caller'}  ->  {written or 'caller'}"
+    beside = "     ".join([shapes, *filter(None, [", ".join(figures)])])
+    how = f"{code.algorithm[0].upper()}{code.algorithm[1:]}.{_rivals(code)}"
+    fits = len(beside) <= WIDTH - len(" *  */")
+    below = [beside, how] if fits else [shapes, f"{', '.join(figures)}. {how}"]
+    comment = [", ".join(describe(node) for node in nodes), *below]
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
     split = max(part.items for part in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS
     return Layer(code, f"{code.name}{where}", tuple(comment), macs / 1e6, split, predicted)

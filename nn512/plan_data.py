@@ -1,4 +1,4 @@
-"""The plan of a compilation as plain data, for `<prefix>.plan.json` and `nn512 explain`: what became of the graph, and why."""
+"""The plan as plain data, for `<prefix>.plan.json` and `nn512 explain`: what became of the graph, and why."""
 
 from __future__ import annotations
 

@@ -59,8 +59,8 @@ def write_header(graph: Graph) -> str:
     writer.comment(
         "Run the net. Tensors are float32, channels x height x width without gaps, aligned to 4 bytes; inputs are only "
         "read, outputs only written. An engine serves one call at a time, from any thread; that thread must not be "
-        "cancelled meanwhile. Workers do not follow a fork(): in the child an inherited engine still serves, and can be "
-        "destroyed, but the calling thread works alone."
+        "cancelled meanwhile. Workers do not follow a fork(): in the child an inherited engine still serves, and can "
+        "be destroyed, but the calling thread works alone."
     )
     for node in graph.arguments:
         role = "input" if isinstance(node, Input) else "output"

@@ -197,9 +197,9 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
     _section(writer, "Parameters, tensors")
     writer.line()
     writer.comment(
-        "Packed parameters, padded to whole blocks. Biases, scales and shifts: [block][lane]. Weights: [panel of output blocks][input block]"
-        "[filter row][filter column][input lane][output block of the panel][output lane], the order in which they are "
-        "read."
+        "Packed parameters, padded to whole blocks of 16 channels. Biases, scales and shifts: [block][lane]. Weights: "
+        "[panel of output blocks][input block][filter row][filter column][input lane][output block of the panel]"
+        "[output lane], the order in which they are read."
     )
     with writer.block(f"struct {prefix}Net", "};"):
         fields = [f for layer in layers for f in layer.code.fields]

@@ -35,8 +35,8 @@ static void gate_destroy(Gate *gate) {
     pthread_mutex_destroy(&gate->mutex);
 }
 
-/* Sequentially consistent on both sides: either the waker sees the sleeper, or the sleeper sees the new value. A sleeper
- * holds the mutex from its last look at the value until it sleeps, so that the broadcast does not come too early. */
+/* Sequentially consistent on both sides: either the waker sees the sleeper, or the sleeper sees the new value. A
+ * sleeper holds the mutex from its last look at the value until it sleeps: the broadcast does not come too early. */
 static void gate_set(Gate *gate, unsigned value) {
     __atomic_store_n(&gate->value, value, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&gate->sleepers, __ATOMIC_SEQ_CST) == 0) return;

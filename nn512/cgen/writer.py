@@ -96,12 +96,12 @@ class Writer:
         indent = " " * (len(opening) if len(opening) <= room // 2 else 4)
         pieces = list(arguments)
         for number, piece in enumerate(pieces):
-            piece += "," if number < len(pieces) - 1 else f"){tail}"
+            closed = f"{piece}," if number < len(pieces) - 1 else f"{piece}){tail}"
             fresh = current == opening or not current.strip()
-            if len(current) + (not fresh) + len(piece) > room:
+            if len(current) + (not fresh) + len(closed) > room:
                 self.line(current)
                 current, fresh = indent, True
-            current += piece if fresh else f" {piece}"
+            current += closed if fresh else f" {closed}"
         self.line(current if pieces else f"{opening}){tail}")
 
     def table(self, declaration: str, items: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ def is_pointwise(op: ConvOp) -> bool:
 
 
 def padded_macs(op: ConvOp, context: Context) -> float:
-    """Multiply-accumulates: blocks of outputs are computed whole, a block's groups one after another, padding is not."""
+    """Multiply-accumulates: blocks of outputs are whole, a block's groups one after another, padding is left out."""
     source, node = context.places[op.source], op.branches[0].node
     inputs = source.shape.channels // node.groups
     outputs = sum(16 * blocks_of(branch.node.to_channels) for branch in op.branches)
@@ -56,7 +56,7 @@ def tensor_bytes(op: ConvOp, context: Context) -> float:
 
 
 def direct_work(op: ConvOp, context: Context) -> Work:
-    """What the layer costs; a prologue is a pass of its own over the source, to scratch memory, with nothing beside it."""
+    """What the layer costs; a prologue is a pass of its own over the source, to scratch memory, hidden by nothing."""
     source = context.places[op.source]
     moved = tensor_bytes(op, context)
     if op.prologue:

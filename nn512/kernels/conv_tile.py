@@ -254,7 +254,9 @@ class TileRoutine:
                             times(j, str(self.dilation_w * 16)),
                             times(str(run.low), str(self.stride_w * 16)),
                         ]
-                        place = times(offset_from("", [times(i, str(self.filter_w)), j]), "tapWeights")
+                        place = ""
+                        if self.filter_h * self.filter_w > 1:
+                            place = times(offset_from("", [times(i, str(self.filter_w)), j]), "tapWeights")
                         yield _Tap(offset_from(pixel, offset), offset_from(weights, [place]), row_run, run)
 
     def _columns(

@@ -14,7 +14,6 @@ import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import assert_never
 
 from nn512.cgen import names
 from nn512.cgen.expressions import element, minus
@@ -197,6 +196,7 @@ class ConvLayer:
         )
 
     def emit(self) -> LayerCode:
+        """The layer: instances of its tile routines, its step functions and its packing."""
         writer = Writer()
         functions = self._write_tiles(writer)
         self.write_steps(writer, functions)
@@ -362,7 +362,9 @@ class ConvLayer:
             if self.chunks > 1 and item != "chunk":
                 indices.append(f"chunk = {f'{number} / {panels.count}' if several else number.strip('()')}")
             if several and item == "item":
-                panel = f"{number} % {panels.count}" if self.chunks > 1 else f"{number} / {rows}" if rows > 1 else number
+                panel = (
+                    f"{number} % {panels.count}" if self.chunks > 1 else f"{number} / {rows}" if rows > 1 else number
+                )
                 indices.append(f"block = {panel}{f' * {panels.width}' if panels.width > 1 else ''}")
             if rows > 1:
                 row = f"{number} % {rows}" if several else number.strip("()")
@@ -464,7 +466,9 @@ class ConvLayer:
         """The first input pixel of a tile; in a padded picture the first pixel of all, as that one may lie outside."""
         blocks = "[0]"
         if self.node.groups > 1 and self.channels not in MASKED:
-            blocks = f"[{block} / {self.node.to_channels // self.node.groups // 16} * {self.inputs // 16}]"
+            outputs, inputs = self.node.to_channels // self.node.groups // 16, self.inputs // 16
+            group = block if outputs == 1 else f"{block} / {outputs}"
+            blocks = f"[{group}]" if inputs == 1 else f"[{group} * {inputs}]"
         tensor = f"{names.local(self.source.name)}{blocks}"
         if self.padded:
             return f"{tensor}[0][0]"

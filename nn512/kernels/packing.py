@@ -115,7 +115,8 @@ static void pack_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
 }
 
 #define LONE_NORM(name, epsilon) \\
-    .norms = NORMS({params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}), \\
+    .norms = NORMS({params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, \\
+                    epsilon}), \\
     .scales = net->name##Scales, .shifts = net->name##Shifts
 #define PACK_NORM(items, ...) team_run(&team, pack_norm, &(NormPack){__VA_ARGS__}, items)
 """

@@ -131,8 +131,8 @@ class _PointwiseLayer(ConvLayer):
 def _prologue_text(name: str, chain: Chain, size: int, stride: int) -> str:
     writer = Writer()
     writer.comment(
-        f"Element-wise steps on all channels of {size} pixels, from planes of the picture to planes of the tile. The next "
-        "tile's pixels are fetched ahead: they are too short a run for the hardware to see it."
+        f"Element-wise steps on all channels of {size} pixels, from planes of the picture to planes of the tile. The "
+        "next tile's pixels are fetched ahead: they are too short a run for the hardware to see it."
     )
     parameters = ["const float *restrict x", "float *restrict to", *chain.parameters()]
     writer.statement(f"static INLINE void {name}", [*parameters, "ptrdiff_t blocks", "ptrdiff_t plane"], " {")
