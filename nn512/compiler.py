@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from nn512.cgen.describe import describe
 from nn512.cgen.header import write_header
 from nn512.cgen.net import Layer, write_source
+from nn512.cgen.writer import WIDTH
 from nn512.errors import UsageError
 from nn512.graph import parse
 from nn512.graph.graph import Graph, multiply_accumulates
@@ -20,12 +20,11 @@ from nn512.kernels import emit_layer
 from nn512.kernels.layer import Context, LayerCode, Library, Place
 from nn512.kernels.selection import check_forced, choose_conv
 from nn512.options import Options
-from nn512.passes.effects import effects
 from nn512.passes.pipeline import stages
-from nn512.passes.program import ConvOp, Op, Program, nodes_of, tensors_read, tensors_written
-from nn512.passes.roles import Role, occurrences, reason_of, roles_of, vanished
+from nn512.passes.program import ConvOp, Op, nodes_of, tensors_read, tensors_written
 from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.planner import Plan, make_plan
+from nn512.plan_data import graph_lines, plan_data
 
 # A step handed to the team costs about a microsecond; work below this many is done by the caller alone.
 SMALLEST_SPLIT_MICROSECONDS = 4.0
@@ -86,7 +85,7 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
         graph.config.prefix,
         write_header(graph),
         write_source(plan, layers, library),
-        _plan_data(plan, layers) | _account(programs),
+        plan_data(plan, layers, programs),
     )
 
 
@@ -107,79 +106,24 @@ def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
         predicted = microseconds(work, Machine.of(graph.config))
     read = " + ".join(f"{n} {plan.tensors[n].shape}" for n in dict.fromkeys(tensors_read(op)))
     written = ", ".join(f"{n} {plan.tensors[n].shape}" for n in tensors_written(op))
-    lines = _graph_lines(op, graph)
-    algorithm = code.algorithm[0].upper() + code.algorithm[1:]
-    comment = [
-        ", ".join(describe(node) for node in nodes),
-        f"{read or 'caller'}  ->  {written or 'caller'}",
-        f"{macs / 1e6:.2f} MMAC, {code.weight_bytes:,} bytes of weights. {algorithm}.",
-    ]
+    lines = graph_lines(op, graph)
+    figures = [f"{macs / 1e6:.2f} MMAC"] if macs else []
+    figures += [f"{code.weight_bytes:,} bytes of weights ({code.weights})"] if code.weight_bytes else []
+    shapes = f"{read or 'caller'}  ->  {written or 'caller'}"
+    beside = "     ".join([shapes, *filter(None, [", ".join(figures)])])
+    how = f"{code.algorithm[0].upper()}{code.algorithm[1:]}.{_rivals(code)}"
+    fits = len(beside) <= WIDTH - len(" *  */")
+    below = [beside, how] if fits else [shapes, f"{', '.join(figures)}. {how}"]
+    comment = [", ".join(describe(node) for node in nodes), *below]
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
     split = max(part.items for part in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS
     return Layer(code, f"{code.name}{where}", tuple(comment), macs / 1e6, split, predicted)
 
 
-def _graph_lines(op: Op, graph: Graph) -> list[int]:
-    numbers = (graph.line_of(node) for node in nodes_of(op))
-    return sorted({number for number in numbers if number is not None})
-
-
-def _plan_data(plan: Plan, layers: list[Layer]) -> dict[str, Any]:
-    graph = plan.program.graph
-    counts = occurrences(plan.program)
-    return {
-        "prefix": graph.config.prefix,
-        "layers": [
-            {
-                "name": layer.code.name,
-                "kernel": layer.code.kernel,
-                "algorithm": layer.code.algorithm,
-                "reads": list(tensors_read(op)),
-                "writes": list(tensors_written(op)),
-                "covers": [getattr(n, "to_tensor", None) or n.from_tensor for n in nodes_of(op)],  # type: ignore[union-attr]
-                "lines": _graph_lines(op, graph),
-                "nodes": [_node_data(role, graph) for role in roles_of(op, counts)],
-                "reason": reason_of(op),
-                "mmac": round(layer.mmac, 6),
-                "weight_bytes": layer.code.weight_bytes,
-                "predicted_microseconds": round(layer.predicted, 3),
-                "prices": {name: round(price, 3) for name, price in layer.code.prices},
-                "forced": layer.code.forced,
-                "weights": layer.code.weights,
-                "steps": [{"name": part.name, "items": part.items} for part in layer.code.steps],
-                "shared_by_threads": layer.split,
-                "edge_classes": list(layer.code.edge_classes),
-            }
-            for op, layer in zip(plan.ops, layers, strict=True)
-        ],
-        "tensors": [
-            {
-                "name": t.name,
-                "shape": list(t.shape),
-                "segments": list(t.layout.segments),
-                "offset_bytes": t.offset * 64,
-                "bytes": t.vectors * 64,
-                "first_layer": t.first_step + 1,
-                "last_layer": t.last_step + 1,
-            }
-            for t in plan.tensors.values()
-        ],
-        "arena_bytes": plan.arena.size * 64,
-        "arena_lower_bound_bytes": plan.arena.lower_bound * 64,
-    }
-
-
-def _account(programs: Sequence[tuple[str, Program]]) -> dict[str, Any]:
-    """What the passes did, and where nodes went that no layer covers."""
-    graph = programs[-1][1].graph
-    return {
-        "passes": [
-            {"name": e.name, "operations_before": e.before, "operations_after": e.after, "did": e.text}
-            for e in effects(programs)
-        ],
-        "dropped_nodes": [_node_data(role, graph) for role in vanished(programs)],
-    }
-
-
-def _node_data(role: Role, graph: Graph) -> dict[str, Any]:
-    return {"node": describe(role.node), "line": graph.line_of(role.node), "why": role.why}
+def _rivals(code: LayerCode) -> str:
+    """Why this kernel: what it and the others that could do the same would take."""
+    prices = dict(code.prices)
+    if code.kernel not in prices or len(prices) < 2:
+        return ""
+    others = ", ".join(f"{name} {price:.0f} us" for name, price in code.prices if name != code.kernel)
+    return f" {'Forced: would' if code.forced else 'Should'} take {prices[code.kernel]:.0f} us, {others}."

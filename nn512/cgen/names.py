@@ -21,12 +21,20 @@ TAKEN = frozenset(
     first firsts from i index input inputs item items j k lane lanes largest last left lower mask net o operand origin
     out output outputs p pair panel params piece pieces pixel pixels plane position row rows scale shift source starts
     step sum sums t tap taps team threads tile to top total upper v value w window x y z zero
+    at down groups height outPlane places
     chunk NULL OPERANDS EOF errno stdin stdout stderr unix linux i386 signbit INFINITY NAN UNROLL INLINE NOINLINE main
     malloc free memcpy memset abort snprintf ptrdiff_t size_t run""".split()
 )
 
 # Locals that are numbered.
 _NUMBERED = re.compile(r"(acc|add|negative|scale|shift|w)[0-9]+")
+
+# Functions of the emitted file that a prefix and a tensor could spell, such as `Config Prefix=team`, `ToTensor=run`.
+_SHARED = frozenset(
+    """exponent_of full_of gate_await gate_create gate_destroy gate_set half_exponent load_block load_halves load_narrow
+    pack_conv pack_full pack_grouped pack_norm run_alone run_shared softmax_pixel store_block team_check team_create
+    team_destroy team_dismiss team_run team_share team_work""".split()
+)
 
 _SYSTEM_PREFIX = re.compile(r"^(pthread|posix|sched|clock|va|mm|sem|time|size|ptrdiff|mmap|sig)_")
 
@@ -44,7 +52,8 @@ def offset(tensor: str) -> str:
 def static(prefix: str, name: str) -> str:
     """Name of a file-local function or type that belongs to this net."""
     full = f"{prefix}_{name}"
-    return f"{full}_" if _SYSTEM_PREFIX.match(full) else full
+    taken = full in _SHARED or name == "at" or _SYSTEM_PREFIX.match(full)
+    return f"{full}_" if taken else full
 
 
 def product(*factors: int) -> str:

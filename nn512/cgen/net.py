@@ -197,15 +197,15 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
     _section(writer, "Parameters, tensors")
     writer.line()
     writer.comment(
-        "Packed parameters, padded to whole blocks. Biases, scales and shifts: [block][lane]. Weights: [panel of output blocks][input block]"
-        "[filter row][filter column][input lane][output block of the panel][output lane], the order in which they are "
-        "read."
+        "Packed parameters, padded to whole blocks of 16 channels. Biases, scales and shifts: [block][lane]. Weights: "
+        "[panel of output blocks][input block][filter row][filter column][input lane][output block of the panel]"
+        "[output lane], the order in which they are read."
     )
     with writer.block(f"struct {prefix}Net", "};"):
         fields = [f for layer in layers for f in layer.code.fields]
         for layer in layers:
             for element, group in itertools.groupby(layer.code.fields, key=lambda f: f.element):
-                writer.enumeration(f"{element} ", [f"{f.name}[{f.elements}]" for f in group], ";")
+                writer.enumeration(f"{element} ", [f"{f.name}[{f.extent}]" for f in group], ";")
         if not fields:
             writer.line("char none; /* this net has no parameters */")
     writer.line()
@@ -247,10 +247,7 @@ def _write_packing(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> Non
     with writer.block(f"char *{prefix}NetCreate({prefix}Net **to, {prefix}Params *params, ptrdiff_t threads)"):
         writer.lines(NET_CREATE.replace("{p}", prefix))
         for call in calls:
-            first, *rest = call.arguments
-            last = rest.pop()
-            literal = [f"&({call.type}){{{first}", *rest, f"{last}}}"]
-            writer.statement("team_run", ["&team", call.routine, *literal, str(call.items)], ";")
+            writer.statement(call.routine.upper(), [str(call.items), *call.arguments], ";")
         if not calls:
             writer.line("(void)params;")
         writer.lines("team_destroy(&team);\n*to = net;\nreturn NULL;")

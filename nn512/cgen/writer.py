@@ -17,8 +17,8 @@ class Writer:
         self._depth = 0
 
     def line(self, text: str = "") -> None:
-        """Write one line at the current indentation; an empty one separates."""
-        self._lines.append("    " * self._depth + text if text else "")
+        """Write one line at the current indentation; an empty one separates. Directives begin in the first column."""
+        self._lines.append("    " * self._depth + text if text and not text.startswith("#") else text)
 
     def lines(self, text: str) -> None:
         """Write several lines, given as one text whose common indentation does not matter."""
@@ -26,9 +26,9 @@ class Writer:
             self.line(line)
 
     @contextlib.contextmanager
-    def block(self, opening: str = "", closing: str = "}") -> Iterator[None]:
-        """Write `opening {`, then what the body of the `with` writes, indented, then `closing`."""
-        self.line(f"{opening} {{".lstrip())
+    def block(self, opening: str = "", closing: str = "}", note: str = "") -> Iterator[None]:
+        """Write `opening { /* note */`, then what the body of the `with` writes, indented, then `closing`."""
+        self.line(f"{opening} {{".lstrip() + (f" /* {note} */" if note else ""))
         self._depth += 1
         yield
         self._depth -= 1
@@ -96,24 +96,31 @@ class Writer:
         indent = " " * (len(opening) if len(opening) <= room // 2 else 4)
         pieces = list(arguments)
         for number, piece in enumerate(pieces):
-            piece += "," if number < len(pieces) - 1 else f"){tail}"
+            closed = f"{piece}," if number < len(pieces) - 1 else f"{piece}){tail}"
             fresh = current == opening or not current.strip()
-            if len(current) + (not fresh) + len(piece) > room:
+            if len(current) + (not fresh) + len(closed) > room:
                 self.line(current)
                 current, fresh = indent, True
-            current += piece if fresh else f" {piece}"
+            current += closed if fresh else f" {closed}"
         self.line(current if pieces else f"{opening}){tail}")
 
     def table(self, declaration: str, items: Iterable[str]) -> None:
         """Write `declaration = {items};`, on one line where it fits, else wrapped between items."""
-        text = ", ".join(items)
-        line = f"{declaration} = {{{text}}};"
+        pieces = list(items)
+        line = f"{declaration} = {{{', '.join(pieces)}}};"
         if len(line) + 4 * self._depth <= WIDTH:
             self.line(line)
             return
         self.line(f"{declaration} = {{")
-        for wrapped in textwrap.wrap(text, WIDTH - 4 * self._depth - 4, break_long_words=False):
-            self.line(f"    {wrapped}")
+        with self.indented():
+            current = ""
+            for number, piece in enumerate(pieces):
+                following = f"{piece}," if number < len(pieces) - 1 else piece
+                if current and len(current) + 1 + len(following) + 4 * self._depth > WIDTH:
+                    self.line(current)
+                    current = ""
+                current += f" {following}" if current else following
+            self.line(current)
         self.line("};")
 
     def text(self) -> str:

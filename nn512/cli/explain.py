@@ -99,7 +99,8 @@ def _layer(layer: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Any]]) -
             yield from _wrapped(word, _tensor(tensors[name]))
     moved = sum(tensors[name]["bytes"] for name in dict.fromkeys((*layer["reads"], *layer["writes"])))
     yield from _wrapped(
-        "work", f"{layer['mmac']:,.2f} MMAC, {layer['weight_bytes']:,} bytes of weights, {moved:,} bytes of tensors, "
+        "work",
+        f"{layer['mmac']:,.2f} MMAC, {layer['weight_bytes']:,} bytes of weights, {moved:,} bytes of tensors, "
         f"{layer['predicted_microseconds']:,.1f} us predicted on one core",
     )
     steps = ", then ".join(_count(step["items"], "item") for step in layer["steps"])

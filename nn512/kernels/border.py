@@ -109,42 +109,44 @@ def emit_load(op: LoadOp, context: Context) -> LayerCode:
         context.library.add("transpose16", lambda _: TRANSPOSE)
     context.library.add(routine, lambda _: LOAD_NARROW if narrow else LOAD_BLOCK)
     writer = Writer()
-    with writer.block(step_signature(context.prefix, f"load_{op.writes}")):
+    with writer.block(step_signature(context.prefix, f"{op.writes}_load")):
         begin_step(writer, context.prefix)
         declare_tensor(writer, result, written=True, flat=True)
-        with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
-            first, channels = _extent(writer, result)
+        first, channels = _extent(writer, result)
+        with writer.loop("for (ptrdiff_t block = first; block < last; block++)"):
             pixels = names.product(result.shape.height, result.shape.width)
             caller = f"engine->{argument_name(op.node)} + {first} * {pixels}"
-            writer.line(f"{routine}({caller}, {pixels}, {channels}, {names.local(op.writes)}[block]);")
-    return _layer(f"load_{op.writes}", "load", result, writer)
+            writer.statement(routine, [caller, pixels, channels, f"{names.local(op.writes)}[block]"], ";")
+    return _layer(f"{op.writes}_load", "load", result, writer)
 
 
 def emit_store(op: StoreOp, context: Context) -> LayerCode:
     """Hand a tensor to the caller."""
     source = context.places[op.source]
     writer = Writer()
-    with writer.block(step_signature(context.prefix, f"store_{op.source}")):
+    with writer.block(step_signature(context.prefix, f"{op.source}_store")):
         begin_step(writer, context.prefix)
         declare_tensor(writer, source, written=False, flat=True)
-        with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
-            first, channels = _extent(writer, source)
+        first, channels = _extent(writer, source)
+        with writer.loop("for (ptrdiff_t block = first; block < last; block++)"):
             caller = f"engine->{argument_name(op.node)} + {first}"
             tensor = f"{names.local(op.source)}[block]"
             if source.shape.pixels == 1:
-                writer.line(f"memcpy({caller}, {tensor}, (size_t)({channels}) * sizeof(float));")
+                count = f"({channels})" if " " in channels else channels
+                writer.line(f"memcpy({caller}, {tensor}, (size_t){count} * sizeof(float));")
             else:
                 context.library.add("transpose16", lambda _: TRANSPOSE)
                 context.library.add("store_block", lambda _: STORE_BLOCK)
                 pixels = names.product(source.shape.height, source.shape.width)
-                writer.line(f"store_block({tensor}, {pixels}, {channels}, {caller} * {pixels});")
-    return _layer(f"store_{op.source}", "store", source, writer)
+                writer.statement("store_block", [tensor, pixels, channels, f"{caller} * {pixels}"], ";")
+    return _layer(f"{op.source}_store", "store", source, writer)
 
 
 def _extent(writer: Writer, place: Place) -> tuple[str, str]:
     """C expressions for the first channel of `block` and how many channels it holds."""
     blocks = place.layout.blocks
     if not place.layout.regular:
+        writer.comment("first channel of each block, and how many there are")
         writer.table("static const ptrdiff_t firsts[]", (str(b.first) for b in blocks))
         writer.table("static const ptrdiff_t counts[]", (str(b.channels) for b in blocks))
         return "firsts[block]", "counts[block]"

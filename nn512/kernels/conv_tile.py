@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
 from nn512.cgen import names
+from nn512.cgen.expressions import minus, offset_from, times
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_geometry import Run
 from nn512.kernels.epilogue import Chain
+from nn512.plan.conv_geometry import Run
 
 
 class Channels(enum.Enum):
@@ -77,8 +78,7 @@ class TileRoutine:
         dilation = f"d{self.dilation_w}" if self.dilation_w > 1 else ""
         rows = f"x{self.rows}" if self.rows > 1 else ""
         words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}{rows}x{self.pixels}"]
-        words += [self.edge] if self.edge else []
-        words += [edge for edge in (self.row_edge,) if edge]
+        words += [edge for edge in (self.edge, self.row_edge) if edge]
         words += ["ahead"] if self.fetches else []
         words += [self.channels.value] if self.channels is not Channels.FULL else []
         return "_".join(words) + self.chain.suffix
@@ -157,16 +157,17 @@ class TileRoutine:
         blocks, pixels = self.blocks, self.rows * self.pixels
         if self.clipped:
             self._write_tap_bounds(writer)
-        writer.line(f"__m512 acc[{blocks}][{pixels}];")
-        self._each(writer, ["acc[o][p] = _mm512_loadu_ps(bias + o * 16);"])
+        acc, block = ("acc[o][p]", "o") if blocks > 1 else ("acc[p]", "0")
+        writer.line(f"__m512 {acc.replace('[o]', f'[{blocks}]').replace('[p]', f'[{pixels}]')};")
+        self._each(writer, [f"{acc} = _mm512_loadu_ps(bias{' + o * 16' if blocks > 1 else ''});"])
         if self.channels in MASKED:
             self._write_groups(writer)
         else:
             self._write_blocks(writer)
         store = Writer()
         element = "o * outPlane + p * 16" if blocks > 1 else "p * 16"
-        self.chain.apply(store, "acc[o][p]", "o", element)
-        store.line(f"_mm512_storeu_ps(out + {element}, acc[o][p]);")
+        self.chain.apply(store, acc, block, element)
+        store.line(f"_mm512_storeu_ps(out + {element}, {acc});")
         self._each(writer, store.text().splitlines())
 
     def _write_tap_bounds(self, writer: Writer) -> None:
@@ -180,8 +181,8 @@ class TileRoutine:
     def _each(self, writer: Writer, statements: list[str]) -> None:
         """Write statements for every accumulator."""
         inner = f"UNROLL for (int p = 0; p < {self.rows * self.pixels}; p++)"
-        writer.line(f"UNROLL for (int o = 0; o < {self.blocks}; o++)")
-        with writer.indented():
+        outer = f"UNROLL for (int o = 0; o < {self.blocks}; o++)"
+        with writer.loop(outer) if self.blocks > 1 else contextlib.nullcontext():
             if len(statements) == 1:
                 writer.line(f"{inner} {statements[0]}")
                 return
@@ -190,14 +191,17 @@ class TileRoutine:
                     writer.line(statement)
 
     def _write_blocks(self, writer: Writer) -> None:
-        step = names.product(self.filter_h, self.filter_w, 16, self.blocks, 16)
+        taps, step = self.filter_h * self.filter_w, names.product(16, self.blocks, 16)
+        if taps > 1:
+            writer.line(f"enum {{ tapWeights = {step} }}; /* of one filter tap for a block of 16 inputs */")
+            step = f"{names.product(self.filter_h, self.filter_w)} * tapWeights"
         with writer.block(f"for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += {step})"):
             bound = "16"
             if self.channels is not Channels.FULL:
                 count = "counts[c / 16]" if self.channels is Channels.TABLE else "channels - c < 16 ? channels - c : 16"
                 writer.line(f"const ptrdiff_t lanes = {count};")
                 bound = "lanes"
-            for tap in self._each_tap(writer, "x", "w", str(16 * 16 * self.blocks)):
+            for tap in self._each_tap(writer, "x", "w"):
                 writer.line(f"const float *pixel = {tap.pixel};")
                 writer.line(f"const float *tap = {tap.weights};")
                 step_lane = f"lane++, pixel++, tap += {16 * self.blocks}"
@@ -210,6 +214,8 @@ class TileRoutine:
         taps = names.product(self.filter_h, self.filter_w)
         opening = "for (ptrdiff_t group = k / outputs; group < groups && group * outputs < k + 16; group++)"
         writer.line("const ptrdiff_t lanes = inputs < 16 ? inputs : 16; /* input lanes in a block of weights */")
+        if self.filter_h * self.filter_w > 1:
+            writer.line("const ptrdiff_t tapWeights = lanes * 16;")
         with writer.block(opening):
             writer.line("const ptrdiff_t low = group * outputs > k ? group * outputs - k : 0;")
             end = "(group + 1) * outputs"
@@ -222,38 +228,47 @@ class TileRoutine:
                     place = "places[channel][0] * plane + places[channel][1]"
                 writer.line(f"const float *source = x + {place};")
                 writer.line(f"const float *weights = w + (c / lanes * lanes * {taps} + c % lanes) * 16;")
-                for tap in self._each_tap(writer, "source", "weights", "lanes * 16"):
+                for tap in self._each_tap(writer, "source", "weights"):
                     writer.line(f"const float *pixel = {tap.pixel};")
                     writer.line(f"const float *tap = {tap.weights};")
                     self._write_multiply(writer, tap)
 
-    def _each_tap(self, writer: Writer, pixel: str, weights: str, size: str) -> Iterator[_Tap]:
-        """Write the loops over filter rows and columns; gives what is inside each. `size`: floats of a tap's weights."""
+    def _each_tap(self, writer: Writer, pixel: str, weights: str) -> Iterator[_Tap]:
+        """Write the loops over filter rows and columns; gives what is inside each."""
         for row_run in self.row_runs or (Run(0, 0, 0, 1),):
-            rows: contextlib.AbstractContextManager[None]
+            rows: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+            i = str(row_run.first)
             if self.clipped:
                 rows, i = writer.block("for (ptrdiff_t i = top; i < bottom; i++)"), "i"
             elif row_run.last - row_run.first > 1:
-                loop = f"for (ptrdiff_t i = {row_run.first}; i < {row_run.last}; i++)"
-                rows, i = writer.block(loop), "i"
-            else:
-                rows, i = contextlib.nullcontext(), str(row_run.first)
+                rows, i = writer.block(f"for (ptrdiff_t i = {row_run.first}; i < {row_run.last}; i++)"), "i"
+            alone = len(self.runs) == 1 and (i == "i" or len(self.row_runs) <= 1)
             with rows:
                 for run in self.runs:
-                    if run.last - run.first > 1:
-                        columns, j = writer.block(f"for (ptrdiff_t j = {run.first}; j < {run.last}; j++)"), "j"
-                    else:
-                        columns, j = writer.block(), str(run.first)
+                    columns, j = self._columns(writer, run, i, alone=alone)
                     with columns:
                         offset = [
                             "at" if self.padded else "",
-                            _term(i, "row"),
-                            _term(str(row_run.low), "down"),
-                            _term(j, str(self.dilation_w * 16)),
-                            _term(str(run.low), str(self.stride_w * 16)),
+                            times(i, "row"),
+                            times(str(row_run.low), "down"),
+                            times(j, str(self.dilation_w * 16)),
+                            times(str(run.low), str(self.stride_w * 16)),
                         ]
-                        place = [_term(i, _times(self.filter_w, size)), _term(j, size)]
-                        yield _Tap(_sum(pixel, offset), _sum(weights, place), row_run, run)
+                        place = ""
+                        if self.filter_h * self.filter_w > 1:
+                            place = times(offset_from("", [times(i, str(self.filter_w)), j]), "tapWeights")
+                        yield _Tap(offset_from(pixel, offset), offset_from(weights, [place]), row_run, run)
+
+    def _columns(
+        self, writer: Writer, run: Run, i: str, *, alone: bool
+    ) -> tuple[contextlib.AbstractContextManager[None], str]:
+        """What is written around the taps of a run, and the filter column inside. `alone`: nothing else is in scope."""
+        if run.last - run.first > 1:
+            return writer.block(f"for (ptrdiff_t j = {run.first}; j < {run.last}; j++)"), "j"
+        j = str(run.first)
+        if alone:
+            return contextlib.nullcontext(), j
+        return writer.block(note=f"filter column {j}" if i == "i" else f"filter row {i}, column {j}"), j
 
     def _write_multiply(self, writer: Writer, tap: _Tap) -> None:
         for o in range(self.blocks):
@@ -261,10 +276,10 @@ class TileRoutine:
         run, row_run = tap.run, tap.row_run
         loops = [f"UNROLL for (int p = {run.low}; p < {run.high}; p++)"]
         step = 16 * self.stride_w
-        pixel, element = _sum("", [_term(_less("p", run.low), str(step))]), "p"
+        pixel, element = times(minus("p", run.low), str(step)), "p"
         if self.rows > 1:
             loops.insert(0, f"UNROLL for (int r = {row_run.low}; r < {row_run.high}; r++)")
-            pixel = f"{_less('r', row_run.low)} * down + {pixel}"
+            pixel = f"{minus('r', row_run.low)} * down + {pixel}"
             element = f"r * {self.pixels} + p"
         with contextlib.ExitStack() as stack:
             for opening in loops[:-1]:
@@ -272,7 +287,7 @@ class TileRoutine:
             stack.enter_context(writer.block(loops[-1]))
             writer.line(f"const __m512 xp = _mm512_set1_ps(pixel[{pixel}]);")
             for o in range(self.blocks):
-                acc = f"acc[{o}][{element}]"
+                acc = f"acc[{o}][{element}]" if self.blocks > 1 else f"acc[{element}]"
                 if self.channels in MASKED:
                     writer.line(f"{acc} = _mm512_mask3_fmadd_ps(w{o}, xp, {acc}, mask);")
                 else:
@@ -288,32 +303,18 @@ class _Tap(NamedTuple):
     run: Run
 
 
-def _term(index: str, factor: str) -> str:
-    """`index * factor`, as short as it can be written; nothing for 0."""
-    if index == "0":
-        return ""
-    if index.isdigit() and factor.isdigit():
-        return str(int(index) * int(factor))
-    return factor if index == "1" else index if factor == "1" else f"{index} * {factor}"
-
-
-def _sum(base: str, terms: Sequence[str]) -> str:
-    """`base + (terms)`: the offset is summed before it meets the pointer, which must not leave its array."""
-    present = [term for term in terms if term]
-    constant = sum(int(term) for term in present if term.isdigit())
-    kept = [term for term in present if not term.isdigit()] + ([str(constant)] if constant else [])
-    if not base:
-        return " + ".join(kept) or "0"
-    if not kept:
-        return base
-    return f"{base} + {kept[0]}" if len(kept) == 1 else f"{base} + ({' + '.join(kept)})"
-
-
-def _less(index: str, low: int) -> str:
-    return f"({index} - {low})" if low else index
-
-
-def _times(count: int, size: str) -> str:
-    if size.isdigit():
-        return str(count * int(size))
-    return size if count == 1 else f"{count} * {size}"
+def instance_names(routines: Iterable[TileRoutine]) -> dict[TileRoutine, str]:
+    """Names for one layer's instances of its routines: `tile`, and whatever tells them apart (`tile_2x13_left`)."""
+    distinct = list(dict.fromkeys(routines))
+    sizes = [(routine.blocks, routine.rows, routine.pixels) for routine in distinct]
+    varying = [len(set(column)) > 1 for column in zip(*sizes, strict=True)]
+    chains = len({routine.chain for routine in distinct}) > 1
+    result: dict[TileRoutine, str] = {}
+    taken: dict[str, int] = {}
+    for routine, size in zip(distinct, sizes, strict=True):
+        words = ["x".join(str(extent) for extent, varies in zip(size, varying, strict=True) if varies)]
+        words += [routine.edge, routine.row_edge, routine.chain.suffix.strip("_") if chains else ""]
+        word = "_".join(["tile", *filter(None, words)])
+        taken[word] = taken.get(word, 0) + 1
+        result[routine] = word if taken[word] == 1 else f"{word}_{taken[word]}"
+    return result

@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import assert_never
 
 from nn512.cgen import names
+from nn512.cgen.expressions import element, minus
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, pixel_tiles, real_taps, repeats
-from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine
+from nn512.kernels.conv_cost import direct_work
+from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine, instance_names
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, ConvKernel, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
 from nn512.kernels.packing import ConvWeights
 from nn512.passes.program import ConvBranch, ConvOp
-from nn512.plan.cost import EXPOSED, Work
+from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, pixel_tiles, repeats
 from nn512.plan.layout import Layout, blocks_of
 
 PANEL_BLOCKS = 2
@@ -44,68 +45,7 @@ def emit(op: ConvOp, context: Context, *, panel_blocks: int = PANEL_BLOCKS) -> L
     return ConvLayer(op, context, panel_blocks).emit()
 
 
-def scaled(index: str, factor: int) -> str:
-    """` + index * factor`, or nothing for index 0."""
-    return "" if index == "0" else f" + {index} * {factor}"
-
-
-def is_pointwise(op: ConvOp) -> bool:
-    """Whether the picture can be seen as one row of pixels."""
-    node = op.branches[0].node
-    geometry = (node.filter_h, node.filter_w, node.stride_h, node.stride_w, node.padding_h, node.padding_w)
-    return geometry == (1, 1, 1, 1, 0, 0)
-
-
-def padded_macs(op: ConvOp, context: Context) -> float:
-    """Multiply-accumulates: blocks of outputs are computed whole, a block's groups one after another, padding is not."""
-    source, node = context.places[op.source], op.branches[0].node
-    inputs = source.shape.channels // node.groups
-    outputs = sum(16 * blocks_of(branch.node.to_channels) for branch in op.branches)
-    result = context.places[op.branches[0].writes].shape
-    taps = 1.0
-    for axis in axes(node, source.shape, result, padded=op.padded):
-        taps *= real_taps(axis) / axis.out
-    passes = max(1.0, 16 / (node.to_channels // node.groups)) if shares_blocks(op, context) else 1.0
-    return outputs * result.pixels * inputs * taps * passes
-
-
-def shares_blocks(op: ConvOp, context: Context) -> bool:
-    """Whether groups are so small that several share a block of 16 channels."""
-    node = op.branches[0].node
-    inputs = context.places[op.source].shape.channels // node.groups
-    return node.groups > 1 and (inputs % 16 > 0 or node.to_channels // node.groups % 16 > 0)
-
-
-def weight_bytes(op: ConvOp, context: Context) -> float:
-    """Bytes of float32 weights, padding lanes of outputs included."""
-    node = op.branches[0].node
-    inputs = context.places[op.source].shape.channels // node.groups
-    outputs = sum(16 * blocks_of(branch.node.to_channels) for branch in op.branches)
-    return 4.0 * outputs * inputs * node.filter_h * node.filter_w
-
-
-def tensor_bytes(op: ConvOp, context: Context) -> float:
-    """Bytes of the tensors of a layer; with a stride, a filter of one tap skips most of its source."""
-    source, node = context.places[op.source], op.branches[0].node
-    results = (context.places[branch.writes] for branch in op.branches)
-    written = sum(len(p.layout.blocks) * p.shape.pixels for p in results)
-    read = len(source.layout.blocks) * source.shape.pixels
-    if (node.filter_h, node.filter_w) == (1, 1):
-        read //= node.stride_h * node.stride_w
-    return 64.0 * (read + written)
-
-
-def work(op: ConvOp, context: Context) -> Work:
-    """What the layer costs; a prologue is a pass of its own over the source, to scratch memory, with nothing beside it."""
-    source = context.places[op.source]
-    moved = tensor_bytes(op, context)
-    if op.prologue:
-        moved += 2 * EXPOSED * 64.0 * len(source.layout.blocks) * source.shape.pixels
-    efficiency = 0.45 if shares_blocks(op, context) else 0.96
-    return Work(padded_macs(op, context), efficiency, weight_bytes(op, context), moved)
-
-
-KERNEL = ConvKernel("direct", lambda _op, _context: True, work, emit)
+KERNEL = ConvKernel("direct", lambda _op, _context: True, direct_work, emit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,14 +196,9 @@ class ConvLayer:
         )
 
     def emit(self) -> LayerCode:
+        """The layer: instances of its tile routines, its step functions and its packing."""
         writer = Writer()
-        functions: dict[TileRoutine, str] = {}
-        for branch in self.branches:
-            for panels in branch.panels:
-                for tile, group in itertools.product(self.tiles, self.row_groups):
-                    routine = self.routine(branch, panels, tile, group.tile)
-                    if routine not in functions:
-                        functions[routine] = self._write_tile(writer, branch, routine, len(functions))
+        functions = self._write_tiles(writer)
         self.write_steps(writer, functions)
         chains = [(branch.chain, branch.result) for branch in self.branches]
         chains += [(self.prologue, self.source)]
@@ -301,7 +236,8 @@ class ConvLayer:
             writer.line()
         with writer.block(step_signature(prefix, self.name)):
             begin_step(writer, prefix)
-            writer.line(f"const {prefix}Net *net = engine->net;")
+            if any(branch.chain.normalizes for branch in self.branches):
+                writer.line(f"const {prefix}Net *net = engine->net;")
             for name in self.tensors_read():
                 declare_tensor(writer, self.context.places[name], written=False, flat=self.flat)
             for branch in self.branches:
@@ -311,15 +247,11 @@ class ConvLayer:
                 for panels in branch.panels:
                     begin = self._write_panels(writer, branch, panels, begin, functions)
 
-    def call_arguments(self, branch: Branch, source: str, block: str, pixel: str) -> list[str]:
-        """Arguments of a call of a tile routine: where it reads, weights and biases, where it writes, the epilogue's."""
-        return [
-            source,
-            f"net->{branch.weights.name}Weights" + scaled(block, branch.weights.block_floats),
-            f"net->{branch.weights.name}Biases" + scaled(block, 16),
-            f"{names.local(branch.result.name)}[{block}]{pixel}",
-            *branch.chain.arguments(block, pixel),
-        ]
+    def weights(self, branch: Branch, block: str) -> tuple[str, str]:
+        """Where the weights and the biases of a block of outputs begin."""
+        name, extent = branch.weights.name, branch.weights.block_extent
+        at = "" if block == "0" else f" + {block} * {f'({extent})' if '*' in extent else extent}"
+        return f"net->{name}Weights{at}", element(f"net->{name}Biases", block, 16)
 
     @property
     def plane(self) -> str:
@@ -344,7 +276,8 @@ class ConvLayer:
             for t in self.tiles
             for r in rows
         }
-        classes |= {f"{kernel} columns {self.routine(*all_panels[0], t, self.row_groups[0].tile).edge or 'inside'}" for t in self.tiles}
+        edges = (self.routine(*all_panels[0], tile, self.row_groups[0].tile).edge for tile in self.tiles)
+        classes |= {f"{kernel} columns {edge or 'inside'}" for edge in edges}
         if self.rows.padding:
             classes.add(f"{kernel} rows clipped")
         classes.add(f"{kernel} input {self.channels.value} {self.inputs % 16}")
@@ -353,91 +286,134 @@ class ConvLayer:
             classes.add(f"{kernel} merged")
         return classes
 
-    def _write_tile(self, writer: Writer, branch: Branch, routine: TileRoutine, number: int) -> str:
-        """Write this layer's instance of a shared tile routine: the layer's constants are bound here."""
+    def _write_tiles(self, writer: Writer) -> dict[TileRoutine, str]:
+        """Write this layer's instances of shared tile routines, and give their names."""
+        users: dict[TileRoutine, Branch] = {}
+        for branch in self.branches:
+            for panels in branch.panels:
+                for tile, group in itertools.product(self.tiles, self.row_groups):
+                    users.setdefault(self.routine(branch, panels, tile, group.tile), branch)
+        functions: dict[TileRoutine, str] = {}
+        for routine, word in instance_names(users).items():
+            functions[routine] = names.static(self.context.prefix, f"{self.name}_{word}")
+            self._write_tile(writer, users[routine], routine, functions[routine])
+            writer.line()
+        return functions
+
+    def _write_tile(self, writer: Writer, branch: Branch, routine: TileRoutine, name: str) -> None:
+        """Write an instance of a shared tile routine: the layer's constants get their names here."""
         shared = self.context.library.add(routine.hint, routine.write)
-        name = names.static(self.context.prefix, f"{self.name}_tile{number or ''}")
         writer.statement(f"static NOINLINE void {name}", routine.parameters(), " {")
         with writer.indented():
-            constants = self._write_constants(writer, branch, routine)
-            writer.statement(shared, [*routine.forwarded(), *constants], ";")
-        writer.line("}")
-        writer.line()
-        return name
-
-    def _write_constants(self, writer: Writer, branch: Branch, routine: TileRoutine) -> list[str]:
-        layout = self.source.layout
-        outputs = branch.result.shape.channels // self.node.groups
-        match self.channels:
-            case Channels.FULL | Channels.TAIL:
-                extent = [str(self.inputs)]
-            case Channels.TABLE:
+            constants = self._constants(branch)
+            parameters = [declaration.split("*")[-1].split()[-1] for declaration in routine.constants()]
+            parameters = [re.sub(r"\W.*", "", parameter) for parameter in parameters]
+            numbers = [f"{name} = {constants[name]}" for name in parameters if name in constants]
+            writer.enumeration("const ptrdiff_t ", numbers, ";")
+            if "counts" in parameters:
                 writer.comment("channels in each block")
-                writer.table("static const unsigned char counts[]", (str(b.channels) for b in layout.blocks))
-                extent = [str(16 * len(layout.blocks)), "counts"]
-            case Channels.GROUPS:
-                extent = [str(self.node.groups), str(self.inputs), str(outputs)]
-            case Channels.SCATTERED_GROUPS:
+                counts = (str(block.channels) for block in self.source.layout.blocks)
+                writer.table("static const unsigned char counts[]", counts)
+            if "places" in parameters:
                 writer.comment("block and lane of each channel")
+                layout = self.source.layout
                 places = (layout.position(c) for c in range(layout.channels))
                 writer.table("static const int places[][2]", (f"{{{block}, {lane}}}" for block, lane in places))
-                extent = [str(self.node.groups), str(self.inputs), str(outputs), "places"]
-            case _:
-                assert_never(self.channels)
+            writer.statement(shared, [*routine.forwarded(), *parameters], ";")
+        writer.line("}")
+
+    def _constants(self, branch: Branch) -> dict[str, str]:
+        """The layer's constants under the names that tile routines have for them; distances are in floats."""
         width = self.source.shape.width
-        row = [names.product(self.rows.dilation, width, 16)] if routine.steps_rows else []
-        if routine.rows > 1:
-            row.append(names.product(self.rows.stride, width, 16))
-        elif self.clipped:
-            row.append(str(self.rows.size))
-        out_plane = names.product(branch.result.shape.height, branch.result.shape.width, 16)
-        return [*extent, self.plane, *row, *([out_plane] if routine.blocks > 1 else [])]
+        result = branch.result.shape
+        channels = 16 * len(self.source.layout.blocks) if self.channels is Channels.TABLE else self.inputs
+        return {
+            "channels": str(channels),
+            "groups": str(self.node.groups),
+            "inputs": str(self.inputs),
+            "outputs": str(self.node.to_channels // self.node.groups),
+            "plane": self.plane,
+            "row": names.product(self.rows.dilation, width, 16),
+            "down": names.product(self.rows.stride, width, 16),
+            "height": str(self.rows.size),
+            "outPlane": names.product(result.height, result.width, 16),
+        }
 
     def _write_panels(
         self, writer: Writer, branch: Branch, panels: Panels, begin: int, functions: dict[TileRoutine, str]
     ) -> int:
         """Write the loop over the items of some panels; `begin` is the first one's number. Returns the end."""
-        rows = self.row_tiles
+        rows, several = self.row_tiles, panels.count > 1
         end = begin + panels.count * rows * self.chunks
         start = f"first < {begin} ? {begin} : first" if begin else "first"
-        stop = f"item < last && item < {end}" if end < self.items else "item < last"
-        several = panels.count > 1
-        with writer.block(f"for (ptrdiff_t item = {start}; {stop}; item++)"):
-            item = f"(item - {begin})" if begin else "item"
-            block = str(panels.first_block)
-            if several:
-                number = item
-                if self.chunks > 1:
-                    writer.line(f"const ptrdiff_t chunk = {item} / {panels.count};")
-                    number = f"{item} % {panels.count}"
-                width = f" * {panels.width}" if panels.width > 1 else ""
-                writer.line(f"const ptrdiff_t block = {number}{f' / {rows}' if rows > 1 else ''}{width};")
-                block = "block"
-            elif self.chunks > 1:
-                writer.line(f"const ptrdiff_t chunk = {item.strip('()')};")
+        single_rows = self.row_groups[0].tile.size == 1
+        item = "item"
+        if not begin and not several and self.chunks > 1:
+            item = "chunk"
+        elif not begin and several and rows == self.chunks == 1 and panels.width == 1:
+            item = "block"
+        elif not begin and not several and rows > 1:
+            item = "y" if single_rows else "t"
+        stop = f"{item} < last && {item} < {end}" if end < self.items else f"{item} < last"
+        with writer.block(f"for (ptrdiff_t {item} = {start}; {stop}; {item}++)"):
+            number = minus(item, begin)
+            block = "block" if several else str(panels.first_block)
+            indices = []
+            if self.chunks > 1 and item != "chunk":
+                indices.append(f"chunk = {f'{number} / {panels.count}' if several else number.strip('()')}")
+            if several and item == "item":
+                panel = (
+                    f"{number} % {panels.count}" if self.chunks > 1 else f"{number} / {rows}" if rows > 1 else number
+                )
+                indices.append(f"block = {panel}{f' * {panels.width}' if panels.width > 1 else ''}")
             if rows > 1:
-                number = f"{item} % {rows}" if several else item.strip("()")
-                self._write_row(writer, number)
+                row = f"{number} % {rows}" if several else number.strip("()")
+                if row != (item if single_rows else ""):
+                    indices += self._row_indices(row, declared=item == "t")
+            if indices:
+                writer.line(f"const ptrdiff_t {', '.join(indices)};")
+            weights, biases = (f"engine->{pointer}" for pointer in self.weights(branch, block))
+            if len(weights) + len(biases) <= 80:  # both on one line
+                writer.line(f"const float *w = {weights}, *bias = {biases};")
+            else:
+                writer.assign("const float *w", weights)
+                writer.assign("const float *bias", biases)
+            if self.padded:
+                self._write_origin(writer)
+            if self.fetches:
+                writer.line(f"const ptrdiff_t ahead = {self._ahead(branch, panels)};")
             self._write_calls(writer, branch, panels, block, functions)
         return end
 
-    def _write_row(self, writer: Writer, number: str) -> None:
-        """Write the first row of the row tile with this number."""
+    def _row_indices(self, number: str, *, declared: bool) -> list[str]:
+        """Definitions of t, the row tile with this number (unless `declared`), and of y, its first row."""
         widest, narrowest = self.row_groups[0].tile.size, self.row_groups[-1].tile.size
         if len(self.row_groups) == 1 and widest == 1:
-            writer.line(f"const ptrdiff_t y = {number};")
-            return
+            return [f"y = {number}"]
         wide = sum(group.times for group in self.row_groups if group.tile.size == widest)
         row = f"t * {narrowest}" if narrowest > 1 else "t"
         if widest != narrowest:
             row += f" + (t < {wide} ? t : {wide})"
-        writer.line(f"const ptrdiff_t t = {number}, y = {row};")
+        return [*([] if declared else [f"t = {number}"]), f"y = {row}"]
+
+    def _write_origin(self, writer: Writer) -> None:
+        """Write the input row under filter row 0, and where it begins, in floats from the top of the picture."""
+        axis, width = self.rows, names.product(self.source.shape.width, 16)
+        row = "0" if self.row_tiles == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
+        row += f" - {axis.padding}" if axis.padding else ""
+        if row == "0":
+            writer.line("const ptrdiff_t at = 0;")
+        elif self.clipped:
+            note = " /* the row under filter row 0, and where it begins */"
+            writer.line(f"const ptrdiff_t origin = {row}, at = origin * {width};{note}")
+        else:
+            factor = f"({row})" if " - " in row else row
+            writer.line(f"const ptrdiff_t at = {factor} * {width}; /* where the row under filter row 0 begins */")
 
     def _write_calls(
         self, writer: Writer, branch: Branch, panels: Panels, block: str, functions: dict[TileRoutine, str]
     ) -> None:
         row = "" if self.flat else "[y]" if self.row_tiles > 1 else "[0]"
-        base, down = self._source(block), self._down()
         start = 0
         for tile, count in repeats(self.tiles):
             function = self._either(functions[self.routine(branch, panels, tile, g.tile)] for g in self.row_groups)
@@ -446,16 +422,23 @@ class ConvLayer:
                 end = f"x < (chunk + 1) * {self.chunk}"
                 end += f" && x < {self.columns.out}" if self.columns.out % self.chunk else ""
                 loop = f"for (ptrdiff_t x = chunk * {self.chunk}; {end}; x += {tile.size})"
+            if self.chunks > 1:
+                end = f"x < (chunk + 1) * {self.chunk}"
+                end += f" && x < {self.columns.out}" if self.columns.out % self.chunk else ""
+                loop = f"for (ptrdiff_t x = chunk * {self.chunk}; {end}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
                 column = "x" if count > 1 else str(start)
                 pixel = f"{row}[{column}]"
-                offset = add_terms(down, self._across(column))
                 arguments = [
-                    *self.call_arguments(branch, base if self.padded else add_terms(base, offset), block, pixel),
-                    *([offset or "0"] if self.padded else []),
-                    *([self._origin()] if self.clipped else []),
+                    self._source(block, column),
+                    "w",
+                    "bias",
+                    f"{names.local(branch.result.name)}[{block}]{pixel}",
+                    *branch.chain.arguments(block, pixel),
+                    *([self._across(column)] if self.padded else []),
+                    *(["origin"] if self.clipped else []),
                     *([f"{block} * 16"] if self.channels in MASKED else []),
-                    *(self._ahead(branch, panels) if self.fetches else []),
+                    *(["ahead"] if self.fetches else []),
                 ]
                 writer.statement(function, arguments, ";")
             start += count * tile.size
@@ -470,50 +453,36 @@ class ConvLayer:
             end -= group.times
         return f"({result})" if " " in result else result
 
-    def _ahead(self, branch: Branch, panels: Panels) -> list[str]:
+    def _ahead(self, branch: Branch, panels: Panels) -> str:
         """Which weights a tile fetches: those of the next panel, one cache line of each input lane after another."""
-        size = panels.width * branch.weights.block_floats
-        lines = panels.width
-        tile = "t" if (self.row_tiles > 1 and len(self.row_groups) > 1) or self.row_groups[0].tile.size > 1 else "y"
-        number = f"{tile} % {lines}" if self.row_tiles > 1 else "0"
-        return [f"{size} + {number} * 16" if lines > 1 and self.row_tiles > 1 else str(size)]
+        extent = branch.weights.block_extent
+        size = f"{panels.width} * {f'({extent})' if '*' in extent else extent}" if panels.width > 1 else extent
+        if panels.width == 1 or self.row_tiles == 1:
+            return f"{size}; /* to the next panel's weights */"
+        tile = "t" if len(self.row_groups) > 1 or self.row_groups[0].tile.size > 1 else "y"
+        return f"{size} + {tile} % {panels.width} * 16; /* to the next panel's weights, a line per block */"
 
-    def _source(self, block: str) -> str:
-        """Pointer to the first pixel of the input."""
+    def _source(self, block: str, column: str) -> str:
+        """The first input pixel of a tile; in a padded picture the first pixel of all, as that one may lie outside."""
         blocks = "[0]"
         if self.node.groups > 1 and self.channels not in MASKED:
-            blocks = f"[{block} / {self.node.to_channels // self.node.groups // 16} * {self.inputs // 16}]"
-        return f"{names.local(self.source.name)}{blocks}[0]" + ("" if self.flat else "[0]")
-
-    def _down(self) -> str:
-        """Offset of the input row under filter row 0."""
-        axis, width = self.rows, names.product(self.source.shape.width, 16)
-        if self.row_tiles == 1:
-            return _constant(-axis.padding * self.source.shape.width * 16)
-        row = f"y * {axis.stride}" if axis.stride > 1 else "y"
-        return f"({row} - {axis.padding}) * {width}" if axis.padding else f"{row} * {width}"
-
-    def _origin(self) -> str:
-        """Input row under filter row 0."""
-        axis = self.rows
-        row = "0" if self.row_tiles == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
-        return f"{row} - {axis.padding}"
+            outputs, inputs = self.node.to_channels // self.node.groups // 16, self.inputs // 16
+            group = block if outputs == 1 else f"{block} / {outputs}"
+            blocks = f"[{group}]" if inputs == 1 else f"[{group} * {inputs}]"
+        tensor = f"{names.local(self.source.name)}{blocks}"
+        if self.padded:
+            return f"{tensor}[0][0]"
+        rows = "[0]" if self.row_tiles == 1 else f"[{_strided('y', self.rows.stride)}]"
+        return f"{tensor}{'' if self.flat else rows}[{_strided(column, self.columns.stride)}]"
 
     def _across(self, column: str) -> str:
-        """Offset of the input column under filter column 0, for the output column given."""
+        """Where the pixel under filter row and column 0 begins, for the output column given."""
         axis = self.columns
-        if column.isdigit():
-            return _constant((int(column) * axis.stride - axis.padding) * 16)
-        moved = f"x * {axis.stride}" if axis.stride > 1 else "x"
-        return f"({moved} - {axis.padding}) * 16" if axis.padding else f"{moved} * 16"
+        moved = _strided(column, axis.stride)
+        if moved == "0":
+            return f"at - {names.product(axis.padding, 16)}" if axis.padding else "at"
+        return f"at + ({moved} - {axis.padding}) * 16" if axis.padding else f"at + {moved} * 16"
 
 
-def _constant(value: int) -> str:
-    return str(value) if value else ""
-
-
-def add_terms(first: str, second: str) -> str:
-    """`first + second` where both may be missing and the second may be a negative number."""
-    if not (first and second):
-        return first or second
-    return f"{first} - {second[1:]}" if second.startswith("-") else f"{first} + {second}"
+def _strided(index: str, stride: int) -> str:
+    return index if stride == 1 or index == "0" else f"{index} * {stride}"

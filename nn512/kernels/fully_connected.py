@@ -235,8 +235,10 @@ class _FullLayer:
             writer.table(
                 "static const ptrdiff_t input_spans[][2]", (f"{{{rows}, {lanes}}}" for rows, lanes in self.spans)
             )
-            with writer.block("for (ptrdiff_t panel = first; panel < last; panel++)"):
-                writer.line(f"const ptrdiff_t block = panel{f' * {self.width}' if self.width > 1 else ''};")
+            panel = "panel" if self.width > 1 else "block"
+            with writer.block(f"for (ptrdiff_t {panel} = first; {panel} < last; {panel}++)"):
+                if self.width > 1:
+                    writer.line(f"const ptrdiff_t block = panel * {self.width};")
                 if len(routines) == 1:
                     writer.statement(names_of_routines[0], self._arguments(), ";")
                 else:
@@ -288,4 +290,4 @@ class _FullLayer:
             arguments.append(f".before = {packing.norms_of(self.op.normalized)}")
         if self.op.folded:
             arguments.append(f".after = {packing.norms_of(self.op.folded)}")
-        return PackCall("pack_full", "FullPack", tuple(arguments), self.blocks)
+        return PackCall("pack_full", tuple(arguments), self.blocks)

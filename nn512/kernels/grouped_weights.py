@@ -57,4 +57,4 @@ class GroupedWeights:
             arguments.append(f".before = {norms_of(self.normalized)}")
         if self.folded:
             arguments.append(f".after = {norms_of(self.folded)}")
-        return PackCall("pack_grouped", "GroupedPack", tuple(arguments), blocks_of(node.to_channels))
+        return PackCall("pack_grouped", tuple(arguments), blocks_of(node.to_channels))

@@ -41,10 +41,9 @@ class WeightField:
 
 @dataclass(frozen=True, slots=True)
 class PackCall:
-    """A call of a shared packing routine: its name, the type of its arguments and their values, items of work."""
+    """A call of a shared packing routine: its name, the values of its arguments, items of work."""
 
     routine: str
-    type: str
     arguments: tuple[str, ...]
     items: int
 
@@ -113,8 +112,8 @@ class Part:
 class LayerCode:
     """One emitted layer: the step functions of inference and packing, the weights it keeps, and what to say about it.
 
-    `steps` run one after another; most layers have one. `code` is the text of all their functions. `prices` are those of
-    all kernels that could compute the layer, in microseconds; `forced` says that the user chose among them.
+    `steps` run one after another; most layers have one. `code` is the text of all their functions. `prices` are
+    those of all kernels that could compute the layer, in microseconds; `forced` says that the user chose among them.
     """
 
     name: str

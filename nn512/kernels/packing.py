@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
+/* In NetCreate: the arrays of a layer, and packing routines called with their arguments by name. */
 #define CONV(name) \\
     .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \\
     .packedBiases = net->name##Biases
@@ -37,9 +39,6 @@ static Affine compose(const Norm *norms, ptrdiff_t channel) {
     }
     return all;
 }
-"""
-
-POSITION = """
 """
 
 POSITION = """
@@ -62,11 +61,11 @@ typedef struct {
     const float *weights, *biases;
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, taps; /* inputs of one group */
-    ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
-    ptrdiff_t lanes;           /* input lanes of a block: 16, or fewer in small groups */
-    const ptrdiff_t *segments; /* of the input channels */
-    const Norm *before, *after;
-    ptrdiff_t groupOutputs; /* where there is something before */
+    ptrdiff_t panel;                 /* output blocks in a panel; the last panel may have fewer */
+    ptrdiff_t lanes;                 /* input lanes of a block: 16, or fewer in small groups */
+    const ptrdiff_t *segments;       /* of the input channels */
+    const Norm *before, *after;      /* batch norms of the input, of the result */
+    ptrdiff_t groupOutputs;          /* outputs of one group, where there is something before */
 } ConvPack;
 
 static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
@@ -93,6 +92,8 @@ static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
         p->packedBiases[k] = (float)(bias * after.scale + after.shift);
     }
 }
+
+#define PACK_CONV(items, ...) team_run(&team, pack_conv, &(ConvPack){__VA_ARGS__}, items)
 """
 
 PACK_NORM = """
@@ -112,6 +113,12 @@ static void pack_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
         p->shifts[position(p->segments, c)] = (float)norm.shift;
     }
 }
+
+#define LONE_NORM(name, epsilon) \\
+    .norms = NORMS({params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, \\
+                    epsilon}), \\
+    .scales = net->name##Scales, .shifts = net->name##Shifts
+#define PACK_NORM(items, ...) team_run(&team, pack_norm, &(NormPack){__VA_ARGS__}, items)
 """
 
 ROUTINES = {"pack_conv": PACK_CONV, "pack_norm": PACK_NORM, "pack_full": PACK_FULL, "pack_grouped": PACK_GROUPED}
@@ -146,7 +153,16 @@ class ConvWeights:
     @property
     def block_floats(self) -> int:
         """Weights of one output block, padding lanes included."""
-        return len(self.layout.blocks) * self.node.filter_h * self.node.filter_w * self.lanes * LANES
+        return math.prod(self._block_extents)
+
+    @property
+    def block_extent(self) -> str:
+        """The same as it is written in C: input blocks * filter rows * filter columns * input lanes * output lanes."""
+        return names.product(*self._block_extents)
+
+    @property
+    def _block_extents(self) -> tuple[int, ...]:
+        return (len(self.layout.blocks), self.node.filter_h, self.node.filter_w, self.lanes, LANES)
 
     @property
     def name(self) -> str:
@@ -155,8 +171,7 @@ class ConvWeights:
 
     def fields(self) -> tuple[WeightField, ...]:
         """Arrays in the packed net."""
-        taps = self.node.filter_h * self.node.filter_w
-        factors = (self.blocks, len(self.layout.blocks), taps, self.lanes, LANES)
+        factors = (self.blocks, *self._block_extents)
         return (
             WeightField(f"{self.name}Biases", names.product(self.blocks, LANES), self.blocks * LANES),
             WeightField(f"{self.name}Weights", names.product(*factors), self.blocks * self.block_floats),
@@ -179,7 +194,7 @@ class ConvWeights:
             arguments.append(f".before = {norms_of(self.normalized)}")
         if self.folded:
             arguments.append(f".after = {norms_of(self.folded)}")
-        return PackCall("pack_conv", "ConvPack", tuple(arguments), self.blocks)
+        return PackCall("pack_conv", tuple(arguments), self.blocks)
 
 
 def norm_fields(node: BatchNorm, layout: Layout) -> tuple[WeightField, ...]:
@@ -194,13 +209,11 @@ def norm_fields(node: BatchNorm, layout: Layout) -> tuple[WeightField, ...]:
 def pack_norm(node: BatchNorm, layout: Layout) -> PackCall:
     """The call that packs a batch norm that is computed on its own."""
     arguments = (
-        f".norms = {norms_of((node,))}",
-        f".scales = net->{node.to_tensor}Scales",
-        f".shifts = net->{node.to_tensor}Shifts",
+        f"LONE_NORM({node.to_tensor}, {node.epsilon!r})",
         f".channels = {layout.channels}",
         *segments_of(layout),
     )
-    return PackCall("pack_norm", "NormPack", arguments, 1)
+    return PackCall("pack_norm", arguments, 1)
 
 
 def segments_of(layout: Layout) -> tuple[str, ...]:

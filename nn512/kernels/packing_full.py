@@ -89,4 +89,6 @@ static void pack_full(const void *context, ptrdiff_t first, ptrdiff_t last) {
             p->packedBiases[block * 16 + o] = (float)(biases[o] * after[o].scale + after[o].shift);
     }
 }
+
+#define PACK_FULL(items, ...) team_run(&team, pack_full, &(FullPack){__VA_ARGS__}, items)
 """

@@ -31,4 +31,6 @@ static void pack_grouped(const void *context, ptrdiff_t first, ptrdiff_t last) {
         p->packedBiases[k] = (float)(bias * after.scale + after.shift);
     }
 }
+
+#define PACK_GROUPED(items, ...) team_run(&team, pack_grouped, &(GroupedPack){__VA_ARGS__}, items)
 """

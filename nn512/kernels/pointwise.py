@@ -11,8 +11,9 @@ import contextlib
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
+from nn512.kernels.conv_cost import is_pointwise, padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.conv_tile import TileRoutine
-from nn512.kernels.convolution import ConvLayer, is_pointwise, padded_macs, tensor_bytes, weight_bytes
+from nn512.kernels.convolution import ConvLayer
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, ConvKernel, LayerCode, Part, begin_step, declare_tensor, step_signature
 from nn512.passes.program import ConvOp
@@ -58,7 +59,7 @@ class _PointwiseLayer(ConvLayer):
     @property
     def plane(self) -> str:
         if self.prologue.steps:
-            return str(self.tiles[0].size * 16)
+            return names.product(self.tiles[0].size, 16)
         return super().plane
 
     def steps(self) -> tuple[Part, ...]:
@@ -92,9 +93,7 @@ class _PointwiseLayer(ConvLayer):
         hint = f"prologue_{size}{chain.suffix}" + (f"_of_{stride}" if stride != size else "")
         return self.context.library.add(hint, lambda name: _prologue_text(name, chain, size, stride))
 
-    def _write_tile_calls(
-        self, writer: Writer, wide: int, functions: dict[TileRoutine, str]
-    ) -> None:
+    def _write_tile_calls(self, writer: Writer, wide: int, functions: dict[TileRoutine, str]) -> None:
         """Write the calls for one tile: the first `wide` tiles are a pixel wider than the others."""
 
         def either(first: str, second: str) -> str:
@@ -115,7 +114,8 @@ class _PointwiseLayer(ConvLayer):
             base = "input[0][0]"
         for branch in self.branches:
             for panels in branch.panels:
-                tiles = (functions[self.routine(branch, panels, tile, self.row_groups[0].tile)] for tile in (widest, narrowest))
+                row = self.row_groups[0].tile
+                tiles = (functions[self.routine(branch, panels, tile, row)] for tile in (widest, narrowest))
                 block = str(panels.first_block)
                 loop: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
                 if panels.count > 1:
@@ -123,14 +123,16 @@ class _PointwiseLayer(ConvLayer):
                     loop = writer.loop(f"for (ptrdiff_t block = {block}; block < {end}; block += {panels.width})")
                     block = "block"
                 with loop:
-                    writer.statement(either(*tiles), self.call_arguments(branch, base, block, "[x]"), ";")
+                    result = f"{names.local(branch.result.name)}[{block}][x]"
+                    arguments = [base, *self.weights(branch, block), result, *branch.chain.arguments(block, "[x]")]
+                    writer.statement(either(*tiles), arguments, ";")
 
 
 def _prologue_text(name: str, chain: Chain, size: int, stride: int) -> str:
     writer = Writer()
     writer.comment(
-        f"Element-wise steps on all channels of {size} pixels, from planes of the picture to planes of the tile. The next "
-        "tile's pixels are fetched ahead: they are too short a run for the hardware to see it."
+        f"Element-wise steps on all channels of {size} pixels, from planes of the picture to planes of the tile. The "
+        "next tile's pixels are fetched ahead: they are too short a run for the hardware to see it."
     )
     parameters = ["const float *restrict x", "float *restrict to", *chain.parameters()]
     writer.statement(f"static INLINE void {name}", [*parameters, "ptrdiff_t blocks", "ptrdiff_t plane"], " {")

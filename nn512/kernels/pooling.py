@@ -6,6 +6,7 @@ the picture, have calls of their own with fewer columns. Rows of a window inside
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -107,9 +108,8 @@ class _PoolLayer:
                 declare_tensor(writer, self.context.places[name], written=False)
             declare_tensor(writer, self.result, written=True)
             with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
-                writer.line(f"const ptrdiff_t block = item{f' / {rows}' if rows > 1 else ''};")
-                if rows > 1:
-                    writer.line(f"const ptrdiff_t y = item % {rows};")
+                row = f", y = item % {rows}" if rows > 1 else ""
+                writer.line(f"const ptrdiff_t block = item{f' / {rows}' if rows > 1 else ''}{row};")
                 self.before.bind(writer, "block", "[0][0]")
                 self.after.bind(writer, "block", f"{self._row}[0]")
                 if self.node.window is None:
@@ -143,16 +143,17 @@ class _PoolLayer:
                 "const ptrdiff_t top = origin > 0 ? origin : 0;" if padding else "const ptrdiff_t top = origin;"
             )
             writer.line(f"const ptrdiff_t rows = (end < {height} ? end : {height}) - top;")
+        plain = self.node.is_max and not self.after.steps  # one statement per cell
         for column in self.columns:
-            x = "x" if column.count > 1 else str(column.first)
             if column.count == 1:
-                with writer.block():
-                    self._write_cell(writer, column, x, start)
+                with contextlib.nullcontext() if plain else writer.block(note=f"column {column.first}"):
+                    self._write_cell(writer, column, str(column.first), start, plain=plain)
                 continue
-            with writer.block(f"for (ptrdiff_t x = {column.first}; x < {column.first + column.count}; x++)"):
-                self._write_cell(writer, column, x, start)
+            loop = f"for (ptrdiff_t x = {column.first}; x < {column.first + column.count}; x++)"
+            with writer.loop(loop) if plain else writer.block(loop):
+                self._write_cell(writer, column, "x", start, plain=plain)
 
-    def _write_cell(self, writer: Writer, column: Column, x: str, start: str) -> None:
+    def _write_cell(self, writer: Writer, column: Column, x: str, start: str, *, plain: bool) -> None:
         window = self.node.window
         cell = str(column.cell)
         if column.count > 1:
@@ -163,6 +164,10 @@ class _PoolLayer:
         routine = self.context.library.add(self._hint(str(column.columns)), self._writer_of(column.columns))
         pixel = f"{names.local(self.source.name)}[block][{top}][{cell}]"
         arguments = ", ".join([pixel, rows, row, *self.before.forwarded()])
+        if plain:
+            result = f"{names.local(self.result.name)}[block]{self._row}[{x}]"
+            writer.statement("_mm512_storeu_ps", [result, f"{routine}({arguments})"], ";")
+            return
         writer.line(f"__m512 v = {routine}({arguments});")
         if not self.node.is_max:
             _write_quotient(writer, None if self.clipped else column.columns * int(rows), _times(rows, column.columns))

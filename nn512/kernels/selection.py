@@ -1,4 +1,4 @@
-"""Which kernel computes a layer: every one that applies is priced, and the cheapest is taken unless the user insists."""
+"""Which kernel computes a layer: every one that applies is priced, the cheapest is taken unless the user insists."""
 
 from __future__ import annotations
 
@@ -32,14 +32,18 @@ def kernel_names() -> tuple[str, ...]:
 
 def check_forced(ops: Iterable[Op], context: Context) -> None:
     """UsageError where the user forces a kernel that does not exist, or upon a layer that it cannot compute."""
-    layers = {op.branches[0].writes if isinstance(op, ConvOp) else op.writes: op for op in ops if isinstance(op, _CHOICE)}
+    layers = {
+        op.branches[0].writes if isinstance(op, ConvOp) else op.writes: op for op in ops if isinstance(op, _CHOICE)
+    }
     for layer, wanted in context.force.items():
         if wanted not in kernel_names():
             raise UsageError(f"there is no kernel {wanted!r} to force; there are {', '.join(kernel_names())}")
         if not layer:
             continue
         if layer not in layers:
-            message = f"{layer!r} is no convolution or fully connected layer of this net; nn512 explain lists its layers"
+            message = (
+                f"{layer!r} is no convolution or fully connected layer of this net; nn512 explain lists its layers"
+            )
             raise UsageError(message)
         if wanted not in _applicable(layers[layer], context):
             raise UsageError(f"kernel {wanted!r} cannot compute layer {layer!r}")

@@ -15,13 +15,13 @@ from typing import assert_never
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
 from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles, span_of
 from nn512.passes.program import ConvOp
+from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES, blocks_of
 

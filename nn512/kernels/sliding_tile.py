@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_geometry import TILE_PIXELS, Axis, PixelTile, Run, pixel_tiles
 from nn512.kernels.epilogue import Chain
+from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, Run, pixel_tiles
 
 UNROLLED = 32  # iterations that the macro UNROLL unrolls
 SMALLEST_SWEEP = 6  # output pixels below which weights are loaded too often

@@ -1,7 +1,7 @@
 """What a layer costs: arithmetic at a kernel's efficiency, weights from memory, tensors through the caches.
 
-Figures are those of the machine on which kernels were measured (AMD EPYC, Zen 4, one core at 3.7 GHz; see the benchmarks);
-what matters for the choice between kernels is how they relate, and that is much the same on other processors.
+Figures are those of the machine on which kernels were measured (AMD EPYC, Zen 4, one core at 3.7 GHz; see the
+benchmarks); what matters for the choice between kernels is how they relate: much the same on other processors.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nn512.graph.nodes import Config
-
 
 # Tensors that stream beside arithmetic cost this much less than those that stream alone.
 EXPOSED = 4
@@ -46,7 +45,7 @@ class Work:
 
 
 def microseconds(work: Work, machine: Machine) -> float:
-    """Time of one layer on one core: half of the streams hides behind arithmetic (measured on the three example nets)."""
+    """Time of one layer on one core: half of the streams hides behind arithmetic (measured on three example nets)."""
     arithmetic = 2 * work.macs / (machine.peak_gflops * 1e3 * work.efficiency)
     weights = work.weight_bytes / (machine.memory_gbs * 1e3)
     speed = machine.l2_gbs if work.tensor_bytes <= machine.l2_bytes else machine.l3_gbs

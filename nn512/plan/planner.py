@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import assert_never
 
 from nn512.graph.nodes import Shape
-from nn512.kernels.conv_geometry import edge_variants
 from nn512.passes.program import (
     ConcatOp,
     ConvOp,
@@ -29,8 +28,8 @@ from nn512.passes.program import (
     tensors_written,
 )
 from nn512.plan.arena import Arena, Buffer, place
+from nn512.plan.conv_geometry import edge_variants
 from nn512.plan.layout import Layout
-
 
 # Tiles at the left and right edge of a picture have routines of their own; with more than this many (a wide filter
 # under wide padding) the code would grow out of hand, and a padded copy of the tensor is the better way.
@@ -61,7 +60,7 @@ class Plan:
 
 
 def make_plan(program: Program, in_tiles: Collection[str] = ()) -> Plan:
-    """Lay out a program. `in_tiles` names convolutions (by their first result) whose prologue needs no scratch memory."""
+    """Lay out a program. `in_tiles` are convolutions, by their first result, whose prologue needs no scratch memory."""
     layouts = _Layouts(program)
     ops: list[Op] = []
     for op in program.ops:
@@ -70,7 +69,9 @@ def make_plan(program: Program, in_tiles: Collection[str] = ()) -> Plan:
     lifetimes = _lifetimes(ops, program, in_tiles)
     roots = {part: joined.writes for joined in program.joined for part in joined.parts}
     buffers = [
-        Buffer(name, layouts.vectors(name), first, last) for name, (first, last) in lifetimes.items() if name not in roots
+        Buffer(name, layouts.vectors(name), first, last)
+        for name, (first, last) in lifetimes.items()
+        if name not in roots
     ]
     arena = place(buffers)
     offsets = dict(arena.offsets)
