@@ -45,10 +45,10 @@ def check_plan(plan: Plan) -> None:
         assert tensor.offset + tensor.vectors <= plan.arena.size
         assert tensor.vectors == len(tensor.layout.blocks) * tensor.shape.height * tensor.shape.width
         assert tensor.layout.channels == tensor.shape.channels
-    for whole in joined:  # the parts of a whole stand one after the other
+    for whole, parts in ((j.writes, j.parts) for j in joined.values()):  # the parts stand one after the other
         offset = plan.tensors[whole].offset
         assert plan.tensors[whole].last_step >= max(dies[leaf] for leaf in leaves(whole, joined))
-        assert all(plan.tensors[part].last_step == plan.tensors[whole].last_step for part in joined[whole].parts)
+        assert all(plan.tensors[part].last_step == plan.tensors[whole].last_step for part in parts)
         for leaf in leaves(whole, joined):
             assert plan.tensors[leaf].offset == offset
             offset += plan.tensors[leaf].vectors
