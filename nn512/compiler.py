@@ -125,5 +125,9 @@ def _rivals(code: LayerCode) -> str:
     prices = dict(code.prices)
     if code.kernel not in prices or len(prices) < 2:
         return ""
-    others = ", ".join(f"{name} {price:.0f} us" for name, price in code.prices if name != code.kernel)
-    return f" {'Forced: would' if code.forced else 'Should'} take {prices[code.kernel]:.0f} us, {others}."
+    others = ", ".join(f"{name} {_amount(price)} us" for name, price in code.prices if name != code.kernel)
+    return f" {'Forced: would' if code.forced else 'Should'} take {_amount(prices[code.kernel])} us, {others}."
+
+
+def _amount(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"

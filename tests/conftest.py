@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,3 +43,30 @@ def runs_here(monkeypatch: pytest.MonkeyPatch) -> str:
     if runner != "native":
         monkeypatch.setenv("NN512_RUNNER", "soft")
     return runner
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let golden files be written anew."""
+    parser.addoption(
+        "--update-golden", action="store_true", help="write golden files instead of comparing with them; read the diff"
+    )
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """A function that compares a text with the file of that name in the folder `golden` beside the test."""
+    folder = request.path.parent / "golden"
+
+    def compare(name: str, text: str) -> None:
+        path: Path = folder / name
+        if request.config.getoption("--update-golden"):
+            path.write_text(text, "utf-8")
+            return
+        known = path.read_text("utf-8") if path.exists() else ""
+        if text == known:
+            return
+        found = list(difflib.unified_diff(known.splitlines(), text.splitlines(), f"golden/{name}", "now", lineterm=""))
+        advice = "Read the difference; if it is what you want, run pytest with --update-golden and commit the files."
+        pytest.fail("\n".join([*found[:60], *(["..."] if len(found) > 60 else []), advice]), pytrace=False)
+
+    return compare

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from nn512.cgen.writer import Writer
+import textwrap
+
+from nn512.cgen.writer import WIDTH, Writer
 from nn512.graph.graph import Graph, argument_name, argument_tensor
 from nn512.graph.nodes import Input
 
@@ -65,7 +67,7 @@ def write_header(graph: Graph) -> str:
     for node in graph.arguments:
         role = "input" if isinstance(node, Input) else "output"
         writer.line(f"/* {argument_name(node)}: {role}, {graph.shapes[argument_tensor(node)]} */")
-    writer.line(f"{inference_signature(graph)};")
+    write_inference_signature(writer, graph, ";")
     writer.line()
     writer.comment("Stop the workers and free the engine. NULL is fine.")
     writer.line(f"void {prefix}EngineDestroy({prefix}Engine *engine);")
@@ -76,11 +78,11 @@ def write_header(graph: Graph) -> str:
     return writer.text()
 
 
-def inference_signature(graph: Graph) -> str:
-    """Signature of the inference function."""
+def write_inference_signature(writer: Writer, graph: Graph, tail: str) -> None:
+    """Write the signature of the inference function and what stands behind it."""
     prefix = graph.config.prefix
-    arguments = ", ".join(f"float *{argument_name(node)}" for node in graph.arguments)
-    return f"void {prefix}EngineInference({prefix}Engine *engine, {arguments})"
+    arguments = (f"float *{argument_name(node)}" for node in graph.arguments)
+    writer.statement(f"void {prefix}EngineInference", [f"{prefix}Engine *engine", *arguments], tail)
 
 
 def _write_params(writer: Writer, graph: Graph) -> None:
@@ -115,7 +117,12 @@ def _example(graph: Graph) -> str:
         ' *     if (error) { fprintf(stderr, "%s\\n", error); free(error); exit(1); }',
         *tensors,
         f" *     ... fill {fill} ...",
-        f" *     {prefix}EngineInference(engine, {arguments}); // as often as you like",
+        *textwrap.wrap(
+            f"{prefix}EngineInference(engine, {arguments}); // as often as you like",
+            WIDTH,
+            initial_indent=" *     ",
+            subsequent_indent=" *         ",
+        ),
         f" *     {prefix}EngineDestroy(engine);",
         f" *     {prefix}NetDestroy(net);",
         " */",

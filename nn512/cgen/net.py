@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nn512.cgen import names
-from nn512.cgen.header import inference_signature
+from nn512.cgen.header import write_inference_signature
 from nn512.cgen.threads import MESSAGE, TEAM, TEAM_END, TEAM_RUN
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import Graph, argument_name
@@ -258,7 +258,8 @@ def _write_packing(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> Non
 
 def _write_inference(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> None:
     prefix = graph.config.prefix
-    with writer.block(inference_signature(graph)):
+    write_inference_signature(writer, graph, " {")
+    with writer.indented():
         writer.line("team_check(&engine->team);")
         for node in graph.arguments:
             writer.line(f"engine->{argument_name(node)} = {argument_name(node)};")
@@ -267,6 +268,7 @@ def _write_inference(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> N
                 step = names.static(prefix, part.name)
                 run = "run_shared" if layer.split else "run_alone"
                 writer.line(f"{run}(engine, {number}, {step}, {part.items});")
+    writer.line("}")
     writer.line()
     writer.line("#ifdef NN512_PROFILE")
     with writer.block(f"void {prefix}EngineProfile({prefix}Engine *engine, FILE *to)"):

@@ -133,7 +133,7 @@ def emit_store(op: StoreOp, context: Context) -> LayerCode:
             tensor = f"{names.local(op.source)}[block]"
             if source.shape.pixels == 1:
                 count = f"({channels})" if " " in channels else channels
-                writer.line(f"memcpy({caller}, {tensor}, (size_t){count} * sizeof(float));")
+                writer.statement("memcpy", [caller, tensor, f"(size_t){count} * sizeof(float)"], ";")
             else:
                 context.library.add("transpose16", lambda _: TRANSPOSE)
                 context.library.add("store_block", lambda _: STORE_BLOCK)

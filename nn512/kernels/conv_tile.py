@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
@@ -12,6 +12,7 @@ from nn512.cgen import names
 from nn512.cgen.expressions import minus, offset_from, times
 from nn512.cgen.writer import Writer
 from nn512.kernels.epilogue import Chain
+from nn512.kernels.tiles import edge_word, write_tap_bounds
 from nn512.plan.conv_geometry import Run
 
 
@@ -62,7 +63,7 @@ class TileRoutine:
         """Which ends of the tile hang over the picture, as part of a name."""
         left = any(run.low > 0 for run in self.runs)
         right = any(run.high < self.pixels for run in self.runs)
-        return "both" if left and right else "left" if left else "right" if right else "" if self.whole else "part"
+        return edge_word(left=left, right=right, whole=self.whole)
 
     @property
     def row_edge(self) -> str:
@@ -72,13 +73,23 @@ class TileRoutine:
         return "ends" if above and below else "top" if above else "bottom" if below else ""
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """Blocks of outputs, rows, pixels."""
+        return self.blocks, self.rows, self.pixels
+
+    @property
+    def edges(self) -> tuple[str, ...]:
+        """Both kinds of edges."""
+        return self.edge, self.row_edge
+
+    @property
     def hint(self) -> str:
         """Name of the routine, unless another has it."""
         stride = f"s{self.stride_w}" if self.stride_w > 1 else ""
         dilation = f"d{self.dilation_w}" if self.dilation_w > 1 else ""
         rows = f"x{self.rows}" if self.rows > 1 else ""
         words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}{rows}x{self.pixels}"]
-        words += [edge for edge in (self.edge, self.row_edge) if edge]
+        words += filter(None, self.edges)
         words += ["ahead"] if self.fetches else []
         words += [self.channels.value] if self.channels is not Channels.FULL else []
         return "_".join(words) + self.chain.suffix
@@ -156,7 +167,7 @@ class TileRoutine:
     def _write_body(self, writer: Writer) -> None:
         blocks, pixels = self.blocks, self.rows * self.pixels
         if self.clipped:
-            self._write_tap_bounds(writer)
+            write_tap_bounds(writer, "height", self.filter_h, self.dilation_h)
         acc, block = ("acc[o][p]", "o") if blocks > 1 else ("acc[p]", "0")
         writer.line(f"__m512 {acc.replace('[o]', f'[{blocks}]').replace('[p]', f'[{pixels}]')};")
         self._each(writer, [f"{acc} = _mm512_loadu_ps(bias{' + o * 16' if blocks > 1 else ''});"])
@@ -169,14 +180,6 @@ class TileRoutine:
         self.chain.apply(store, acc, block, element)
         store.line(f"_mm512_storeu_ps(out + {element}, {acc});")
         self._each(writer, store.text().splitlines())
-
-    def _write_tap_bounds(self, writer: Writer) -> None:
-        """Write which filter rows are inside the picture."""
-        above, below = "-origin", "height - origin"
-        if self.dilation_h > 1:
-            above, below = (f"({rows} + {self.dilation_h - 1}) / {self.dilation_h}" for rows in (above, below))
-        writer.line(f"const ptrdiff_t top = origin < 0 ? {above} : 0;")
-        writer.line(f"const ptrdiff_t bottom = {below} < {self.filter_h} ? {below} : {self.filter_h};")
 
     def _each(self, writer: Writer, statements: list[str]) -> None:
         """Write statements for every accumulator."""
@@ -213,9 +216,10 @@ class TileRoutine:
     def _write_groups(self, writer: Writer) -> None:
         taps = names.product(self.filter_h, self.filter_w)
         opening = "for (ptrdiff_t group = k / outputs; group < groups && group * outputs < k + 16; group++)"
-        writer.line("const ptrdiff_t lanes = inputs < 16 ? inputs : 16; /* input lanes in a block of weights */")
-        if self.filter_h * self.filter_w > 1:
-            writer.line("const ptrdiff_t tapWeights = lanes * 16;")
+        several = self.filter_h * self.filter_w > 1
+        if several:
+            note = "/* input lanes in a block of weights, which has one tap after another */"
+            writer.line(f"const ptrdiff_t lanes = inputs < 16 ? inputs : 16, tapWeights = lanes * 16; {note}")
         with writer.block(opening):
             writer.line("const ptrdiff_t low = group * outputs > k ? group * outputs - k : 0;")
             end = "(group + 1) * outputs"
@@ -227,7 +231,8 @@ class TileRoutine:
                 if self.channels is Channels.SCATTERED_GROUPS:
                     place = "places[channel][0] * plane + places[channel][1]"
                 writer.line(f"const float *source = x + {place};")
-                writer.line(f"const float *weights = w + (c / lanes * lanes * {taps} + c % lanes) * 16;")
+                position = f"(c / lanes * {taps} * lanes + c % lanes)" if several else "c"
+                writer.line(f"const float *weights = w + {position} * 16;")
                 for tap in self._each_tap(writer, "source", "weights"):
                     writer.line(f"const float *pixel = {tap.pixel};")
                     writer.line(f"const float *tap = {tap.weights};")
@@ -301,20 +306,3 @@ class _Tap(NamedTuple):
     weights: str
     row_run: Run
     run: Run
-
-
-def instance_names(routines: Iterable[TileRoutine]) -> dict[TileRoutine, str]:
-    """Names for one layer's instances of its routines: `tile`, and whatever tells them apart (`tile_2x13_left`)."""
-    distinct = list(dict.fromkeys(routines))
-    sizes = [(routine.blocks, routine.rows, routine.pixels) for routine in distinct]
-    varying = [len(set(column)) > 1 for column in zip(*sizes, strict=True)]
-    chains = len({routine.chain for routine in distinct}) > 1
-    result: dict[TileRoutine, str] = {}
-    taken: dict[str, int] = {}
-    for routine, size in zip(distinct, sizes, strict=True):
-        words = ["x".join(str(extent) for extent, varies in zip(size, varying, strict=True) if varies)]
-        words += [routine.edge, routine.row_edge, routine.chain.suffix.strip("_") if chains else ""]
-        word = "_".join(["tile", *filter(None, words)])
-        taken[word] = taken.get(word, 0) + 1
-        result[routine] = word if taken[word] == 1 else f"{word}_{taken[word]}"
-    return result

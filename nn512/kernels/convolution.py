@@ -19,11 +19,12 @@ from nn512.cgen import names
 from nn512.cgen.expressions import element, minus
 from nn512.cgen.writer import Writer
 from nn512.kernels.conv_cost import direct_work
-from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine, instance_names
+from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, ConvKernel, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
 from nn512.kernels.packing import ConvWeights
+from nn512.kernels.tiles import instance_names
 from nn512.passes.program import ConvBranch, ConvOp
 from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, pixel_tiles, repeats
 from nn512.plan.layout import Layout, blocks_of
@@ -381,7 +382,7 @@ class ConvLayer:
             if self.padded:
                 self._write_origin(writer)
             if self.fetches:
-                writer.line(f"const ptrdiff_t ahead = {self._ahead(branch, panels)};")
+                writer.line(f"const ptrdiff_t ahead = {self._ahead(branch, panels)}; /* to the next panel's weights */")
             self._write_calls(writer, branch, panels, block, functions)
         return end
 
@@ -404,7 +405,7 @@ class ConvLayer:
         if row == "0":
             writer.line("const ptrdiff_t at = 0;")
         elif self.clipped:
-            note = " /* the row under filter row 0, and where it begins */"
+            note = " /* the row under filter row 0, its offset */"
             writer.line(f"const ptrdiff_t origin = {row}, at = origin * {width};{note}")
         else:
             factor = f"({row})" if " - " in row else row
@@ -458,9 +459,9 @@ class ConvLayer:
         extent = branch.weights.block_extent
         size = f"{panels.width} * {f'({extent})' if '*' in extent else extent}" if panels.width > 1 else extent
         if panels.width == 1 or self.row_tiles == 1:
-            return f"{size}; /* to the next panel's weights */"
+            return size
         tile = "t" if len(self.row_groups) > 1 or self.row_groups[0].tile.size > 1 else "y"
-        return f"{size} + {tile} % {panels.width} * 16; /* to the next panel's weights, a line per block */"
+        return f"{size} + {tile} % {panels.width} * 16"
 
     def _source(self, block: str, column: str) -> str:
         """The first input pixel of a tile; in a padded picture the first pixel of all, as that one may lie outside."""

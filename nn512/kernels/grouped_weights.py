@@ -33,6 +33,11 @@ class GroupedWeights:
         """Weights of one output block."""
         return self.inputs * self.node.filter_h * self.node.filter_w * LANES
 
+    @property
+    def block_extent(self) -> str:
+        """The same as it is written in C: filter rows * inputs * filter columns * output lanes."""
+        return names.product(self.node.filter_h, self.inputs, self.node.filter_w, LANES)
+
     def fields(self) -> tuple[WeightField, ...]:
         """Arrays in the packed net."""
         blocks = blocks_of(self.node.to_channels)

@@ -20,6 +20,7 @@ from nn512.kernels.epilogue import Chain
 from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
 from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles, span_of
+from nn512.kernels.tiles import instance_names, write_tap_bounds
 from nn512.passes.program import ConvOp
 from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles
 from nn512.plan.cost import Work
@@ -137,11 +138,12 @@ class SlidingLayer:
             source = self.context.places[self.op.source]
             writer.lines(write_chain_step(self.context, self.source.name, source, self.source, self.prologue))
             writer.line()
-        functions: dict[SlidingTile, str] = {}
-        for tile in self.tiles:
-            routine = self.routine(tile)
-            if routine not in functions:
-                functions[routine] = self._write_tile(writer, routine, len(functions))
+        functions = {
+            routine: names.static(prefix, f"{self.name}_{word}")
+            for routine, word in instance_names(self.routine(tile) for tile in self.tiles).items()
+        }
+        for routine, name in functions.items():
+            self._write_tile(writer, routine, name)
         with writer.block(step_signature(prefix, self.name)):
             begin_step(writer, prefix)
             writer.line(f"const {prefix}Net *net = engine->net;")
@@ -151,11 +153,11 @@ class SlidingLayer:
             if self.routine(self.tiles[0]).permutes:
                 self._write_lanes(writer)
             with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
-                writer.line(f"const ptrdiff_t block = item{f' / {self.rows.out}' if self.rows.out > 1 else ''};")
-                if self.rows.out > 1:
-                    writer.line(f"const ptrdiff_t y = item % {self.rows.out};")
+                rows = self.rows.out
+                row = f" / {rows}, y = item % {rows}" if rows > 1 else ""
+                writer.line(f"const ptrdiff_t block = item{row};")
                 if self.clipped:
-                    _write_tap_bounds(writer, self.rows)
+                    self._write_tap_bounds(writer)
                 if self._blind:
                     writer.line(
                         f"const ptrdiff_t row = top < bottom ? {_first_row(self.rows)} : 0; /* else none is read */"
@@ -204,21 +206,20 @@ class SlidingLayer:
             classes.add(f"{kernel} rows clipped")
         return classes
 
-    def _write_tile(self, writer: Writer, routine: SlidingTile, number: int) -> str:
-        """Write this layer's instance of a shared tile routine: the layer's constants are bound here."""
+    def _write_tile(self, writer: Writer, routine: SlidingTile, name: str) -> None:
+        """Write this layer's instance of a shared tile routine: the layer's constants get their names here."""
         if routine.sweeps:
             self.context.library.add("IN_REGISTER", lambda _: IN_REGISTER)
         shared = self.context.library.add(routine.hint, routine.write)
-        name = names.static(self.context.prefix, f"{self.name}_tile{number or ''}")
-        constants = [str(self.inputs)] if self.spread is Spread.PERMUTED else []
-        if self.clipped:
-            constants.append(names.product(self.rows.dilation, self.source.shape.width, 16))
+        constants = {"channels": self.inputs, "row": names.product(self.rows.dilation, self.source.shape.width, 16)}
+        parameters = [declaration.split()[-1] for declaration in routine.constants()]
         writer.statement(f"static NOINLINE void {name}", routine.parameters(), " {")
         with writer.indented():
-            writer.statement(shared, [*routine.forwarded(), *constants], ";")
+            if parameters:
+                writer.enumeration("const ptrdiff_t ", [f"{name} = {constants[name]}" for name in parameters], ";")
+            writer.statement(shared, [*routine.forwarded(), *parameters], ";")
         writer.line("}")
         writer.line()
-        return name
 
     def _write_lanes(self, writer: Writer) -> None:
         """Write for each output block that reads the same input block where each lane finds its group's first input."""
@@ -234,6 +235,13 @@ class SlidingLayer:
             for row in rows:
                 writer.line(f"{row},")
 
+    def _write_tap_bounds(self, writer: Writer) -> None:
+        """Write which filter rows are inside the picture for output row y."""
+        axis = self.rows
+        start = "0" if axis.out == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
+        writer.line(f"const ptrdiff_t origin = {start} - {axis.padding}; /* input row under filter row 0 */")
+        write_tap_bounds(writer, str(axis.size), axis.taps, axis.dilation)
+
     def _write_calls(self, writer: Writer, functions: dict[SlidingTile, str]) -> None:
         row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"
         phase = f"block % {self.ratio}" if self.ratio > 1 else "0"
@@ -245,7 +253,7 @@ class SlidingLayer:
                 pixel = f"{row}[{column}]"
                 arguments = [
                     self._source(tile, column),
-                    f"net->{self.weights.name}Weights + block * {self.weights.block_floats}",
+                    f"net->{self.weights.name}Weights + block * ({self.weights.block_extent})",
                     f"net->{self.weights.name}Biases + block * 16",
                     f"{names.local(self.name)}[block]{pixel}",
                     *self.chain.arguments("block", pixel),
@@ -286,14 +294,3 @@ class SlidingLayer:
 def _first_row(axis: Axis) -> str:
     """The input row under the first filter row inside the picture."""
     return f"origin + top * {axis.dilation}" if axis.dilation > 1 else "origin + top"
-
-
-def _write_tap_bounds(writer: Writer, axis: Axis) -> None:
-    """Write which filter rows are inside the picture for output row y."""
-    above, below = "-origin", f"{axis.size} - origin"
-    if axis.dilation > 1:
-        above, below = (f"({rows} + {axis.dilation - 1}) / {axis.dilation}" for rows in (above, below))
-    start = "0" if axis.out == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
-    writer.line(f"const ptrdiff_t origin = {start} - {axis.padding}; /* input row under filter row 0 */")
-    writer.line(f"const ptrdiff_t top = origin < 0 ? {above} : 0;")
-    writer.line(f"const ptrdiff_t bottom = {below} < {axis.taps} ? {below} : {axis.taps};")

@@ -16,6 +16,7 @@ from typing import assert_never
 
 from nn512.cgen.writer import Writer
 from nn512.kernels.epilogue import Chain
+from nn512.kernels.tiles import edge_word
 from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, Run, pixel_tiles
 
 UNROLLED = 32  # iterations that the macro UNROLL unrolls
@@ -70,7 +71,17 @@ class SlidingTile:
         left = self.low > 0 if self.sweeps else any(run.low > 0 for run in self.runs)
         right = self.high < self.span if self.sweeps else any(run.high < self.pixels for run in self.runs)
         whole = self.sweeps or self.runs == (Run(0, self.filter_w, 0, self.pixels),)
-        return "both" if left and right else "left" if left else "right" if right else "" if whole else "part"
+        return edge_word(left=left, right=right, whole=whole)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Pixels."""
+        return (self.pixels,)
+
+    @property
+    def edges(self) -> tuple[str, ...]:
+        """The edge, if there is one."""
+        return (self.edge,)
 
     @property
     def hint(self) -> str:
@@ -88,10 +99,7 @@ class SlidingTile:
     def parameters(self) -> list[str]:
         """Declarations of the parameters that change from call to call."""
         return [
-            "const float *restrict x",
-            "const float *restrict w",
-            "const float *restrict bias",
-            "float *restrict out",
+            "OPERANDS",
             *self.chain.parameters(),
             *(["ptrdiff_t top", "ptrdiff_t bottom"] if self.clipped else []),
             *(["const int *lanes"] if self.permutes else []),

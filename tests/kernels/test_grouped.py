@@ -10,9 +10,9 @@ import pytest
 from fuzz.case import Case, DataSeed
 from fuzz.checker import Report, check_case
 from nn512.compiler import compile as compile_graph
-from nn512.plan.conv_geometry import Axis
 from nn512.kernels.sliding_tile import UNROLLED, inputs_read, inside, sliding_tiles, span_of
 from nn512.options import Options
+from nn512.plan.conv_geometry import Axis
 
 REGIMES = ("exact", "gaussian", "nonfinite")
 

@@ -1,0 +1,887 @@
+/* Edges: 4 layers, 0.2 MMAC, 31,104 bytes of packed weights.
+ *
+ *      layer                             MMAC    weights, bytes  kernel
+ *   1  image_load                        0.00                 0  load
+ *   2  norm                              0.22            27,840  direct
+ *   3  relu                              0.02             3,264  direct
+ *   4  relu_store                        0.00                 0  store
+ *
+ * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes items
+ * first to last-1 of its layer; an item is a block, or a row of one or a few blocks. */
+
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200112L /* posix_memalign and pthread_sigmask, which C99 alone hides */
+#endif
+
+#include "Edges.h"
+#include <immintrin.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* What every tile of a convolution takes: input, weights, biases, and where its results go. */
+#define OPERANDS const float *restrict x, const float *restrict w, const float *restrict bias, float *restrict out
+
+#define UNROLL _Pragma("GCC unroll 32")
+#define INLINE inline __attribute__((always_inline)) /* a shared routine: each layer has its own copy in the object */
+#define NOINLINE __attribute__((noinline))           /* a layer's inner loops: registers are allocated for it alone */
+
+/* An error message for the caller to free; without memory even for that, there is nobody left to tell. */
+static char *message(const char *format, ...) {
+    enum { Longest = 256 };
+    char *text = malloc(Longest);
+    if (text == NULL) abort();
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, Longest, format, arguments);
+    va_end(arguments);
+    return text;
+}
+
+/* ---- Threads ---------------------------------------------------------------------------------------------------
+ * A team is the calling thread and its workers. Every step has a number of equal items; each thread takes its share of
+ * them, and the caller returns when all are done. A team of one calls the step and does nothing else. */
+
+typedef void (*Step)(const void *context, ptrdiff_t first, ptrdiff_t last);
+
+/* A number that one thread changes and others wait for: they spin for a moment, then sleep. */
+typedef struct {
+    unsigned value;
+    int sleepers;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+} Gate;
+
+enum { SpinsBeforeSleep = 4000 }; /* 0.05 to 0.2 ms, as long as waking a sleeper may take */
+
+static int gate_create(Gate *gate) {
+    gate->value = 0;
+    gate->sleepers = 0;
+    if (pthread_mutex_init(&gate->mutex, NULL)) return 0;
+    if (pthread_cond_init(&gate->changed, NULL)) {
+        pthread_mutex_destroy(&gate->mutex);
+        return 0;
+    }
+    return 1;
+}
+
+static void gate_destroy(Gate *gate) {
+    pthread_cond_destroy(&gate->changed);
+    pthread_mutex_destroy(&gate->mutex);
+}
+
+/* Sequentially consistent on both sides: either the waker sees the sleeper, or the sleeper sees the new value. It holds
+ * the mutex from its last look at the value until it sleeps, so that the broadcast does not come too early. */
+static void gate_set(Gate *gate, unsigned value) {
+    __atomic_store_n(&gate->value, value, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&gate->sleepers, __ATOMIC_SEQ_CST) == 0) return;
+    pthread_mutex_lock(&gate->mutex);
+    pthread_mutex_unlock(&gate->mutex);
+    pthread_cond_broadcast(&gate->changed);
+}
+
+static void gate_await(Gate *gate, unsigned value) {
+    for (int spin = 0; spin < SpinsBeforeSleep; spin++) {
+        if (__atomic_load_n(&gate->value, __ATOMIC_ACQUIRE) == value) return;
+        _mm_pause();
+    }
+    pthread_mutex_lock(&gate->mutex);
+    __atomic_add_fetch(&gate->sleepers, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&gate->value, __ATOMIC_SEQ_CST) != value) pthread_cond_wait(&gate->changed, &gate->mutex);
+    __atomic_sub_fetch(&gate->sleepers, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&gate->mutex);
+}
+
+typedef struct Team Team;
+
+typedef struct {
+    Team *team;
+    ptrdiff_t index; /* the caller is 0 */
+    pthread_t thread;
+} Worker;
+
+struct Team {
+    ptrdiff_t threads;
+    Step step; /* NULL tells the workers to leave */
+    const void *context;
+    ptrdiff_t items;
+    ptrdiff_t working; /* workers that have not finished the step */
+    unsigned steps;    /* how many steps have begun */
+    Gate begun, done;
+    Worker *workers; /* [threads], the caller's entry included */
+    pid_t process;
+};
+
+/* A child of fork() inherits the team without its workers: there the caller works alone, and touches no gate. */
+static void team_check(Team *team) {
+    if (team->threads > 1 && team->process != getpid()) team->threads = 1;
+}
+
+static void team_share(const Team *team, ptrdiff_t index) {
+    const ptrdiff_t each = team->items / team->threads, rest = team->items % team->threads;
+    const ptrdiff_t first = index * each + (index < rest ? index : rest);
+    const ptrdiff_t last = first + each + (index < rest);
+    if (first < last) team->step(team->context, first, last);
+}
+
+static void *team_work(void *argument) {
+    const Worker *worker = argument;
+    Team *team = worker->team;
+    for (unsigned number = 1;; number++) {
+        gate_await(&team->begun, number);
+        if (team->step == NULL) return NULL;
+        team_share(team, worker->index);
+        if (__atomic_sub_fetch(&team->working, 1, __ATOMIC_ACQ_REL) == 0) gate_set(&team->done, number);
+    }
+}
+
+/* Run a step on all threads. */
+static void team_run(Team *team, Step step, const void *context, ptrdiff_t items) {
+    if (team->threads == 1) {
+        step(context, 0, items);
+        return;
+    }
+    team->step = step;
+    team->context = context;
+    team->items = items;
+    team->working = team->threads - 1;
+    gate_set(&team->begun, ++team->steps);
+    team_share(team, 0);
+    gate_await(&team->done, team->steps);
+}
+
+/* Dismiss the first `workers` workers, wait for them and free what the team holds. */
+static void team_dismiss(Team *team, ptrdiff_t workers) {
+    team_check(team);
+    if (team->threads > 1) {
+        team->step = NULL;
+        gate_set(&team->begun, ++team->steps);
+        for (ptrdiff_t i = 1; i <= workers; i++) pthread_join(team->workers[i].thread, NULL);
+        gate_destroy(&team->done);
+        gate_destroy(&team->begun);
+    }
+    free(team->workers);
+}
+
+static void team_destroy(Team *team) {
+    team_dismiss(team, team->threads - 1);
+}
+
+/* NULL, or what went wrong. Workers leave signals to the threads of the program, except for their own faults. */
+static char *team_create(Team *team, ptrdiff_t threads) {
+    if (threads < 1) return message("threads must be at least 1, not %td", threads);
+    memset(team, 0, sizeof *team);
+    team->threads = threads;
+    team->process = getpid();
+    if ((size_t)threads > SIZE_MAX / sizeof *team->workers ||
+        (team->workers = malloc((size_t)threads * sizeof *team->workers)) == NULL)
+        return message("no memory for a team of %td threads", threads);
+    team->workers[0].thread = pthread_self();
+    if (threads == 1) return NULL;
+    const int begun = gate_create(&team->begun);
+    if (!begun || !gate_create(&team->done)) {
+        if (begun) gate_destroy(&team->begun);
+        free(team->workers);
+        return message("cannot create a mutex and a condition variable");
+    }
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    sigdelset(&blocked, SIGSEGV);
+    sigdelset(&blocked, SIGBUS);
+    sigdelset(&blocked, SIGFPE);
+    sigdelset(&blocked, SIGILL);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    ptrdiff_t created = 0;
+    int error = 0;
+    while (created < threads - 1 && error == 0) {
+        Worker *worker = &team->workers[created + 1];
+        worker->team = team;
+        worker->index = created + 1;
+        error = pthread_create(&worker->thread, NULL, team_work, worker);
+        if (error == 0) created++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error == 0) return NULL;
+    team_dismiss(team, created);
+    return message("cannot create thread %td of %td (error %d)", created + 2, threads, error);
+}
+
+/* ---- Parameters, tensors ------------------------------------------------------------------------------------- */
+
+/* Packed parameters, padded to whole blocks of 16 channels. Biases, scales and shifts: [block][lane]. Weights:
+ * [panel of output blocks][input block][filter row][filter column][input lane][output block of the panel][output
+ * lane], the order in which they are read. */
+struct EdgesNet {
+    float convBiases[3 * 16], convWeights[3 * 3 * 3 * 16 * 16];
+    float shortcutBiases[3 * 16], shortcutWeights[3 * 16 * 16];
+};
+
+/* Where tensors begin in the arena, in floats, and the layers between which they live. */
+enum {
+    image_at = 19872, /* 3x9x23, layers 1 to 3 */
+    norm_at = 0, /* 40x9x23, layers 2 to 3 */
+    relu_at = 9936, /* 40x9x23, layers 3 to 4 */
+    Layers = 4,
+    ArenaFloats = 23184
+};
+
+struct EdgesEngine {
+    const EdgesNet *net;
+    float *arena;
+    Team team;
+    const float *imageData;
+    float *reluData;
+#ifdef NN512_PROFILE
+    long long inferences, nanoseconds[Layers];
+#endif
+};
+
+/* ---- Shared routines ----------------------------------------------------------------------------------------- */
+
+/* Up to 4 channels of `pixels` floats each into one block; lanes without a channel become 0. */
+static INLINE void load_narrow(const float *x, ptrdiff_t pixels, ptrdiff_t channels, float (*out)[16]) {
+    for (ptrdiff_t p = 0; p < pixels; p += 16) {
+        const ptrdiff_t count = pixels - p < 16 ? pixels - p : 16;
+        const __mmask16 mask = (__mmask16)((1u << count) - 1), four = 0xf;
+        __m512 v[4], pair[4];
+        UNROLL for (int c = 0; c < 4; c++)
+            v[c] = c < channels ? _mm512_maskz_loadu_ps(mask, x + c * pixels + p) : _mm512_setzero_ps();
+        UNROLL for (int c = 0; c < 4; c += 2) { /* two channels of pixels 0 and 1 of every four, then of 2 and 3 */
+            pair[c] = _mm512_unpacklo_ps(v[c], v[c + 1]);
+            pair[c + 1] = _mm512_unpackhi_ps(v[c], v[c + 1]);
+        }
+        UNROLL for (int i = 0; i < 2; i++) { /* all channels of pixel j of every four */
+            v[2 * i] = _mm512_shuffle_ps(pair[i], pair[i + 2], 0x44);
+            v[2 * i + 1] = _mm512_shuffle_ps(pair[i], pair[i + 2], 0xee);
+        }
+        UNROLL for (int j = 0; j < 4; j++) {
+            if (j < count) _mm512_storeu_ps(out[p + j], _mm512_maskz_mov_ps(four, v[j]));
+            const __m512 second = _mm512_shuffle_f32x4(v[j], v[j], 1), third = _mm512_shuffle_f32x4(v[j], v[j], 2);
+            if (j + 4 < count) _mm512_storeu_ps(out[p + 4 + j], _mm512_maskz_mov_ps(four, second));
+            if (j + 8 < count) _mm512_storeu_ps(out[p + 8 + j], _mm512_maskz_mov_ps(four, third));
+            const __m512 fourth = _mm512_shuffle_f32x4(v[j], v[j], 3);
+            if (j + 12 < count) _mm512_storeu_ps(out[p + 12 + j], _mm512_maskz_mov_ps(four, fourth));
+        }
+    }
+}
+
+/* 2 blocks of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
+ * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
+ * pixel; origin is the row of the picture under filter row 0. */
+static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t channels, ptrdiff_t plane,
+                                          ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane) {
+    const ptrdiff_t top = origin < 0 ? -origin : 0;
+    const ptrdiff_t bottom = height - origin < 3 ? height - origin : 3;
+    __m512 acc[2][12];
+    UNROLL for (int o = 0; o < 2; o++)
+        UNROLL for (int p = 0; p < 12; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+    enum { tapWeights = 16 * 2 * 16 }; /* of one filter tap for a block of 16 inputs */
+    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 3 * 3 * tapWeights) {
+        const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+        for (ptrdiff_t i = top; i < bottom; i++) {
+            { /* filter column 0 */
+                const float *pixel = x + (at + i * row + 16);
+                const float *tap = w + i * 3 * tapWeights;
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    const __m512 w1 = _mm512_loadu_ps(tap + 16);
+                    UNROLL for (int p = 1; p < 12; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[(p - 1) * 16]);
+                        acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
+                        acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
+                    }
+                }
+            }
+            for (ptrdiff_t j = 1; j < 3; j++) {
+                const float *pixel = x + (at + i * row + j * 16);
+                const float *tap = w + (i * 3 + j) * tapWeights;
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    const __m512 w1 = _mm512_loadu_ps(tap + 16);
+                    UNROLL for (int p = 0; p < 12; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
+                        acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
+                    }
+                }
+            }
+        }
+    }
+    UNROLL for (int o = 0; o < 2; o++)
+        UNROLL for (int p = 0; p < 12; p++) _mm512_storeu_ps(out + o * outPlane + p * 16, acc[o][p]);
+}
+
+/* 2 blocks of 16 outputs at 11 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
+ * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
+ * pixel; origin is the row of the picture under filter row 0. */
+static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t channels,
+                                           ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane) {
+    const ptrdiff_t top = origin < 0 ? -origin : 0;
+    const ptrdiff_t bottom = height - origin < 3 ? height - origin : 3;
+    __m512 acc[2][11];
+    UNROLL for (int o = 0; o < 2; o++)
+        UNROLL for (int p = 0; p < 11; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+    enum { tapWeights = 16 * 2 * 16 }; /* of one filter tap for a block of 16 inputs */
+    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 3 * 3 * tapWeights) {
+        const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+        for (ptrdiff_t i = top; i < bottom; i++) {
+            for (ptrdiff_t j = 0; j < 2; j++) {
+                const float *pixel = x + (at + i * row + j * 16);
+                const float *tap = w + (i * 3 + j) * tapWeights;
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    const __m512 w1 = _mm512_loadu_ps(tap + 16);
+                    UNROLL for (int p = 0; p < 11; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
+                        acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
+                    }
+                }
+            }
+            { /* filter column 2 */
+                const float *pixel = x + (at + i * row + 32);
+                const float *tap = w + (i * 3 + 2) * tapWeights;
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    const __m512 w1 = _mm512_loadu_ps(tap + 16);
+                    UNROLL for (int p = 0; p < 10; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
+                        acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
+                    }
+                }
+            }
+        }
+    }
+    UNROLL for (int o = 0; o < 2; o++)
+        UNROLL for (int p = 0; p < 11; p++) _mm512_storeu_ps(out + o * outPlane + p * 16, acc[o][p]);
+}
+
+/* 1 block of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
+ * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
+ * pixel; origin is the row of the picture under filter row 0. */
+static INLINE void conv3x3_1x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t channels, ptrdiff_t plane,
+                                          ptrdiff_t row, ptrdiff_t height) {
+    const ptrdiff_t top = origin < 0 ? -origin : 0;
+    const ptrdiff_t bottom = height - origin < 3 ? height - origin : 3;
+    __m512 acc[12];
+    UNROLL for (int p = 0; p < 12; p++) acc[p] = _mm512_loadu_ps(bias);
+    enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
+    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 3 * 3 * tapWeights) {
+        const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+        for (ptrdiff_t i = top; i < bottom; i++) {
+            { /* filter column 0 */
+                const float *pixel = x + (at + i * row + 16);
+                const float *tap = w + i * 3 * tapWeights;
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    UNROLL for (int p = 1; p < 12; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[(p - 1) * 16]);
+                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+                    }
+                }
+            }
+            for (ptrdiff_t j = 1; j < 3; j++) {
+                const float *pixel = x + (at + i * row + j * 16);
+                const float *tap = w + (i * 3 + j) * tapWeights;
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    UNROLL for (int p = 0; p < 12; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+                    }
+                }
+            }
+        }
+    }
+    UNROLL for (int p = 0; p < 12; p++) _mm512_storeu_ps(out + p * 16, acc[p]);
+}
+
+/* 1 block of 16 outputs at 11 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
+ * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
+ * pixel; origin is the row of the picture under filter row 0. */
+static INLINE void conv3x3_1x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t channels,
+                                           ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height) {
+    const ptrdiff_t top = origin < 0 ? -origin : 0;
+    const ptrdiff_t bottom = height - origin < 3 ? height - origin : 3;
+    __m512 acc[11];
+    UNROLL for (int p = 0; p < 11; p++) acc[p] = _mm512_loadu_ps(bias);
+    enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
+    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 3 * 3 * tapWeights) {
+        const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+        for (ptrdiff_t i = top; i < bottom; i++) {
+            for (ptrdiff_t j = 0; j < 2; j++) {
+                const float *pixel = x + (at + i * row + j * 16);
+                const float *tap = w + (i * 3 + j) * tapWeights;
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    UNROLL for (int p = 0; p < 11; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+                    }
+                }
+            }
+            { /* filter column 2 */
+                const float *pixel = x + (at + i * row + 32);
+                const float *tap = w + (i * 3 + 2) * tapWeights;
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    UNROLL for (int p = 0; p < 10; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+                    }
+                }
+            }
+        }
+    }
+    UNROLL for (int p = 0; p < 11; p++) _mm512_storeu_ps(out + p * 16, acc[p]);
+}
+
+/* 2 blocks of 16 outputs at 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
+ * x[p]. */
+static INLINE void conv1x1_2x14_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
+                                                 ptrdiff_t plane, ptrdiff_t outPlane) {
+    __m512 acc[2][14];
+    UNROLL for (int o = 0; o < 2; o++)
+        UNROLL for (int p = 0; p < 14; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 2 * 16) {
+        const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+        const float *pixel = x;
+        const float *tap = w;
+        for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+            const __m512 w0 = _mm512_loadu_ps(tap);
+            const __m512 w1 = _mm512_loadu_ps(tap + 16);
+            UNROLL for (int p = 0; p < 14; p++) {
+                const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
+                acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
+            }
+        }
+    }
+    UNROLL for (int o = 0; o < 2; o++)
+        UNROLL for (int p = 0; p < 14; p++) {
+            acc[o][p] = _mm512_add_ps(acc[o][p], _mm512_loadu_ps(add0 + o * outPlane + p * 16));
+            const __mmask16 negative1 = _mm512_cmp_ps_mask(acc[o][p], _mm512_setzero_ps(), _CMP_LE_OQ);
+            acc[o][p] = _mm512_mask_mul_ps(acc[o][p], negative1, acc[o][p], _mm512_set1_ps(0.100000001f));
+            _mm512_storeu_ps(out + o * outPlane + p * 16, acc[o][p]);
+        }
+}
+
+/* 2 blocks of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
+ * x[p]. */
+static INLINE void conv1x1_2x13_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
+                                                 ptrdiff_t plane, ptrdiff_t outPlane) {
+    __m512 acc[2][13];
+    UNROLL for (int o = 0; o < 2; o++)
+        UNROLL for (int p = 0; p < 13; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 2 * 16) {
+        const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+        const float *pixel = x;
+        const float *tap = w;
+        for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+            const __m512 w0 = _mm512_loadu_ps(tap);
+            const __m512 w1 = _mm512_loadu_ps(tap + 16);
+            UNROLL for (int p = 0; p < 13; p++) {
+                const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
+                acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
+            }
+        }
+    }
+    UNROLL for (int o = 0; o < 2; o++)
+        UNROLL for (int p = 0; p < 13; p++) {
+            acc[o][p] = _mm512_add_ps(acc[o][p], _mm512_loadu_ps(add0 + o * outPlane + p * 16));
+            const __mmask16 negative1 = _mm512_cmp_ps_mask(acc[o][p], _mm512_setzero_ps(), _CMP_LE_OQ);
+            acc[o][p] = _mm512_mask_mul_ps(acc[o][p], negative1, acc[o][p], _mm512_set1_ps(0.100000001f));
+            _mm512_storeu_ps(out + o * outPlane + p * 16, acc[o][p]);
+        }
+}
+
+/* 1 block of 16 outputs at 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
+ * x[p]. */
+static INLINE void conv1x1_1x14_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
+                                                 ptrdiff_t plane) {
+    __m512 acc[14];
+    UNROLL for (int p = 0; p < 14; p++) acc[p] = _mm512_loadu_ps(bias);
+    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 16) {
+        const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+        const float *pixel = x;
+        const float *tap = w;
+        for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+            const __m512 w0 = _mm512_loadu_ps(tap);
+            UNROLL for (int p = 0; p < 14; p++) {
+                const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+            }
+        }
+    }
+    UNROLL for (int p = 0; p < 14; p++) {
+        acc[p] = _mm512_add_ps(acc[p], _mm512_loadu_ps(add0 + p * 16));
+        const __mmask16 negative1 = _mm512_cmp_ps_mask(acc[p], _mm512_setzero_ps(), _CMP_LE_OQ);
+        acc[p] = _mm512_mask_mul_ps(acc[p], negative1, acc[p], _mm512_set1_ps(0.100000001f));
+        _mm512_storeu_ps(out + p * 16, acc[p]);
+    }
+}
+
+/* 1 block of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
+ * x[p]. */
+static INLINE void conv1x1_1x13_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
+                                                 ptrdiff_t plane) {
+    __m512 acc[13];
+    UNROLL for (int p = 0; p < 13; p++) acc[p] = _mm512_loadu_ps(bias);
+    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 16) {
+        const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+        const float *pixel = x;
+        const float *tap = w;
+        for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+            const __m512 w0 = _mm512_loadu_ps(tap);
+            UNROLL for (int p = 0; p < 13; p++) {
+                const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+            }
+        }
+    }
+    UNROLL for (int p = 0; p < 13; p++) {
+        acc[p] = _mm512_add_ps(acc[p], _mm512_loadu_ps(add0 + p * 16));
+        const __mmask16 negative1 = _mm512_cmp_ps_mask(acc[p], _mm512_setzero_ps(), _CMP_LE_OQ);
+        acc[p] = _mm512_mask_mul_ps(acc[p], negative1, acc[p], _mm512_set1_ps(0.100000001f));
+        _mm512_storeu_ps(out + p * 16, acc[p]);
+    }
+}
+
+/* Transpose 16 vectors of 16: v[i][j] becomes v[j][i]. */
+static INLINE void transpose16(__m512 v[16]) {
+    __m512 t[16];
+    UNROLL for (int i = 0; i < 16; i += 2) { /* pairs of rows, interleaved */
+        t[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+    }
+    UNROLL for (int i = 0; i < 16; i += 4) /* 4x4 blocks inside the 128-bit lanes */
+        UNROLL for (int j = 0; j < 2; j++) {
+            v[i + 2 * j] = _mm512_shuffle_ps(t[i + j], t[i + j + 2], 0x44);
+            v[i + 2 * j + 1] = _mm512_shuffle_ps(t[i + j], t[i + j + 2], 0xee);
+        }
+    UNROLL for (int j = 0; j < 4; j++) { /* the lanes themselves, even ones and odd ones */
+        t[j] = _mm512_shuffle_f32x4(v[j], v[j + 4], 0x88);
+        t[j + 4] = _mm512_shuffle_f32x4(v[j], v[j + 4], 0xdd);
+        t[j + 8] = _mm512_shuffle_f32x4(v[j + 8], v[j + 12], 0x88);
+        t[j + 12] = _mm512_shuffle_f32x4(v[j + 8], v[j + 12], 0xdd);
+    }
+    UNROLL for (int j = 0; j < 4; j++) {
+        v[j] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0x88);
+        v[j + 4] = _mm512_shuffle_f32x4(t[j + 4], t[j + 12], 0x88);
+        v[j + 8] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0xdd);
+        v[j + 12] = _mm512_shuffle_f32x4(t[j + 4], t[j + 12], 0xdd);
+    }
+}
+
+/* One block into up to 16 channels of `pixels` floats each. */
+static INLINE void store_block(const float (*x)[16], ptrdiff_t pixels, ptrdiff_t channels, float *out) {
+    for (ptrdiff_t p = 0; p < pixels; p += 16) {
+        const ptrdiff_t count = pixels - p < 16 ? pixels - p : 16;
+        const __mmask16 mask = (__mmask16)((1u << count) - 1);
+        __m512 v[16];
+        UNROLL for (int i = 0; i < 16; i++) v[i] = i < count ? _mm512_loadu_ps(x[p + i]) : _mm512_setzero_ps();
+        transpose16(v);
+        UNROLL for (int c = 0; c < 16; c++)
+            if (c < channels) _mm512_mask_storeu_ps(out + c * pixels + p, mask, v[c]);
+    }
+}
+
+/* ---- Packing of parameters: once, when a net is created ------------------------------------------------------ */
+
+/* Parameters of a batch norm. A list of them ends with an empty one; NULL is an empty list. */
+typedef struct { const float *means, *variances, *scales, *shifts; double epsilon; } Norm;
+
+#define NORM(name, epsilon) \
+    {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
+#define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
+#define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
+/* In NetCreate: the arrays of a layer, and packing routines called with their arguments by name. */
+#define CONV(name) \
+    .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \
+    .packedBiases = net->name##Biases
+
+/* What the batch norms of a list do to one channel, one after another: value * scale + shift. */
+typedef struct { double scale, shift; } Affine;
+
+static Affine compose(const Norm *norms, ptrdiff_t channel) {
+    Affine all = {1, 0};
+    for (; norms != NULL && norms->means != NULL; norms++) {
+        const double variance = (double)norms->variances[channel] + norms->epsilon;
+        const double scale = norms->scales[channel] / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(variance)));
+        all.shift = (all.shift - norms->means[channel]) * scale + norms->shifts[channel];
+        all.scale *= scale;
+    }
+    return all;
+}
+
+/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. */
+static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
+    if (segments == NULL) return channel;
+    ptrdiff_t start = 0;
+    for (; channel >= *segments; segments++) {
+        channel -= *segments;
+        start += (*segments + 15) / 16 * 16;
+    }
+    return start + channel;
+}
+
+/* Weights of a convolution, [output][input][tap], to [panel][input block][tap][input lane][output block][output lane]:
+ * the order in which the tile routines read them. Batch norms of the input and of the result are folded in. */
+typedef struct {
+    const float *weights, *biases;
+    float *packed, *packedBiases;
+    ptrdiff_t outputs, inputs, taps; /* inputs of one group */
+    ptrdiff_t panel;                 /* output blocks in a panel; the last panel may have fewer */
+    ptrdiff_t lanes;                 /* input lanes of a block: 16, or fewer in small groups */
+    const ptrdiff_t *segments;       /* of the input channels */
+    const Norm *before, *after;      /* batch norms of the input, of the result */
+    ptrdiff_t groupOutputs;          /* outputs of one group, where there is something before */
+} ConvPack;
+
+static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const ConvPack *p = context;
+    const ptrdiff_t blocks = (p->outputs + 15) / 16;
+    const ptrdiff_t size = (position(p->segments, p->inputs - 1) / p->lanes + 1) * p->taps * p->lanes * 16;
+    for (ptrdiff_t k = first * 16; k < last * 16 && k < p->outputs; k++) {
+        const ptrdiff_t block = k / 16, start = block / p->panel * p->panel;
+        const ptrdiff_t width = blocks - start < p->panel ? blocks - start : p->panel;
+        float *to = p->packed + start * size + (block - start) * 16 + k % 16;
+        const Affine after = compose(p->after, k);
+        double bias = p->biases[k];
+        for (ptrdiff_t c = 0; c < p->inputs; c++) {
+            const ptrdiff_t source = p->before == NULL ? 0 : k / p->groupOutputs * p->inputs + c;
+            const Affine before = compose(p->before, source);
+            const ptrdiff_t place = position(p->segments, c), block0 = place / p->lanes, lane = place % p->lanes;
+            for (ptrdiff_t t = 0; t < p->taps; t++) {
+                const double weight = p->weights[(k * p->inputs + c) * p->taps + t];
+                to[((block0 * p->taps + t) * p->lanes + lane) * width * 16] =
+                    (float)(after.scale * before.scale * weight);
+                bias += before.shift * weight;
+            }
+        }
+        p->packedBiases[k] = (float)(bias * after.scale + after.shift);
+    }
+}
+
+#define PACK_CONV(items, ...) team_run(&team, pack_conv, &(ConvPack){__VA_ARGS__}, items)
+
+char *EdgesNetCreate(EdgesNet **to, EdgesParams *params, ptrdiff_t threads) {
+    if (!__builtin_cpu_supports("avx512f")) return message("Edges: this processor does not have AVX-512F");
+    Team team;
+    char *error = team_create(&team, threads);
+    if (error) return error;
+    void *memory;
+    if (posix_memalign(&memory, 64, sizeof(EdgesNet))) {
+        team_destroy(&team);
+        return message("Edges: no memory for %zu bytes of packed parameters", sizeof(EdgesNet));
+    }
+    EdgesNet *net = memory;
+    memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
+    PACK_CONV(3, CONV(conv), .outputs = 40, .inputs = 3, .taps = 3 * 3, .panel = 2, .lanes = 16,
+              .after = NORMS(NORM(norm, 1e-05)));
+    PACK_CONV(3, CONV(shortcut), .outputs = 40, .inputs = 3, .taps = 1, .panel = 2, .lanes = 16);
+    team_destroy(&team);
+    *to = net;
+    return NULL;
+}
+
+void EdgesNetDestroy(EdgesNet *net) {
+    free(net);
+}
+
+/* ---- Layer 1: image_load   (graph line 3) -------------------------------------------------------------------------
+ * Input image
+ * caller  ->  image 3x9x23
+ * Transposition into blocks of 16 channels. */
+static void Edges_image_load(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const EdgesEngine *engine = context;
+    float (*restrict image)[9 * 23][16] = (void *)(engine->arena + image_at);
+    for (ptrdiff_t block = first; block < last; block++)
+        load_narrow(engine->imageData + block * 16 * 9 * 23, 9 * 23, 3, image[block]);
+}
+
+/* ---- Layer 2: norm   (graph lines 4, 5) ---------------------------------------------------------------------------
+ * Conv conv (3x3, padding 1), BatchNorm norm
+ * image 3x9x23  ->  norm 40x9x23     0.22 MMAC, 27,840 bytes of weights (fp32)
+ * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. */
+static NOINLINE void Edges_norm_tile_2x12_left(OPERANDS, ptrdiff_t at, ptrdiff_t origin) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16;
+    conv3x3_2x12_left_tail(x, w, bias, out, at, origin, channels, plane, row, height, outPlane);
+}
+
+static NOINLINE void Edges_norm_tile_2x11_right(OPERANDS, ptrdiff_t at, ptrdiff_t origin) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16;
+    conv3x3_2x11_right_tail(x, w, bias, out, at, origin, channels, plane, row, height, outPlane);
+}
+
+static NOINLINE void Edges_norm_tile_1x12_left(OPERANDS, ptrdiff_t at, ptrdiff_t origin) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9;
+    conv3x3_1x12_left_tail(x, w, bias, out, at, origin, channels, plane, row, height);
+}
+
+static NOINLINE void Edges_norm_tile_1x11_right(OPERANDS, ptrdiff_t at, ptrdiff_t origin) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9;
+    conv3x3_1x11_right_tail(x, w, bias, out, at, origin, channels, plane, row, height);
+}
+
+static void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const EdgesEngine *engine = context;
+    const float (*restrict image)[9][23][16] = (const void *)(engine->arena + image_at);
+    float (*restrict norm)[9][23][16] = (void *)(engine->arena + norm_at);
+    for (ptrdiff_t y = first; y < last && y < 9; y++) {
+        const float *w = engine->net->convWeights, *bias = engine->net->convBiases;
+        const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
+        Edges_norm_tile_2x12_left(image[0][0][0], w, bias, norm[0][y][0], at - 16, origin);
+        Edges_norm_tile_2x11_right(image[0][0][0], w, bias, norm[0][y][12], at + (12 - 1) * 16, origin);
+    }
+    for (ptrdiff_t item = first < 9 ? 9 : first; item < last; item++) {
+        const ptrdiff_t y = item - 9;
+        const float *w = engine->net->convWeights + 2 * (3 * 3 * 16 * 16), *bias = engine->net->convBiases + 2 * 16;
+        const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
+        Edges_norm_tile_1x12_left(image[0][0][0], w, bias, norm[2][y][0], at - 16, origin);
+        Edges_norm_tile_1x11_right(image[0][0][0], w, bias, norm[2][y][12], at + (12 - 1) * 16, origin);
+    }
+}
+
+/* ---- Layer 3: relu   (graph lines 6, 7, 8) ------------------------------------------------------------------------
+ * Conv shortcut (1x1), Add sum (norm, shortcut), ReLU relu (slope 0.1)
+ * image 3x9x23 + norm 40x9x23  ->  relu 40x9x23     0.02 MMAC, 3,264 bytes of weights (fp32)
+ * Direct, 32 or 16 outputs x 14 or 13 pixels in registers. Should take 0.7 us, pointwise 0.72 us. */
+static NOINLINE void Edges_relu_tile_2x14(OPERANDS, const float *restrict add0) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, outPlane = 9 * 23 * 16;
+    conv1x1_2x14_tail_add_relu0p1(x, w, bias, out, add0, channels, plane, outPlane);
+}
+
+static NOINLINE void Edges_relu_tile_2x13(OPERANDS, const float *restrict add0) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, outPlane = 9 * 23 * 16;
+    conv1x1_2x13_tail_add_relu0p1(x, w, bias, out, add0, channels, plane, outPlane);
+}
+
+static NOINLINE void Edges_relu_tile_1x14(OPERANDS, const float *restrict add0) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16;
+    conv1x1_1x14_tail_add_relu0p1(x, w, bias, out, add0, channels, plane);
+}
+
+static NOINLINE void Edges_relu_tile_1x13(OPERANDS, const float *restrict add0) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16;
+    conv1x1_1x13_tail_add_relu0p1(x, w, bias, out, add0, channels, plane);
+}
+
+static void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const EdgesEngine *engine = context;
+    const float (*restrict image)[9 * 23][16] = (const void *)(engine->arena + image_at);
+    const float (*restrict norm)[9 * 23][16] = (const void *)(engine->arena + norm_at);
+    float (*restrict relu)[9 * 23][16] = (void *)(engine->arena + relu_at);
+    for (ptrdiff_t item = first; item < last && item < 1; item++) {
+        const float *w = engine->net->shortcutWeights, *bias = engine->net->shortcutBiases;
+        for (ptrdiff_t x = 0; x < 168; x += 14)
+            Edges_relu_tile_2x14(image[0][x], w, bias, relu[0][x], norm[0][x]);
+        for (ptrdiff_t x = 168; x < 207; x += 13)
+            Edges_relu_tile_2x13(image[0][x], w, bias, relu[0][x], norm[0][x]);
+    }
+    for (ptrdiff_t item = first < 1 ? 1 : first; item < last; item++) {
+        const float *w = engine->net->shortcutWeights + 2 * (16 * 16), *bias = engine->net->shortcutBiases + 2 * 16;
+        for (ptrdiff_t x = 0; x < 168; x += 14)
+            Edges_relu_tile_1x14(image[0][x], w, bias, relu[2][x], norm[2][x]);
+        for (ptrdiff_t x = 168; x < 207; x += 13)
+            Edges_relu_tile_1x13(image[0][x], w, bias, relu[2][x], norm[2][x]);
+    }
+}
+
+/* ---- Layer 4: relu_store   (graph line 9) -------------------------------------------------------------------------
+ * Output relu
+ * relu 40x9x23  ->  caller
+ * Transposition out of blocks of 16 channels. */
+static void Edges_relu_store(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const EdgesEngine *engine = context;
+    const float (*restrict relu)[9 * 23][16] = (const void *)(engine->arena + relu_at);
+    for (ptrdiff_t block = first; block < last; block++)
+        store_block(relu[block], 9 * 23, block < 2 ? 16 : 8, engine->reluData + block * 16 * 9 * 23);
+}
+
+/* ---- The engine ---------------------------------------------------------------------------------------------- */
+
+char *EdgesEngineCreate(EdgesEngine **engine, EdgesNet *net, ptrdiff_t threads) {
+    EdgesEngine *created = malloc(sizeof *created);
+    if (created == NULL) return message("Edges: no memory for an engine");
+    char *error = team_create(&created->team, threads);
+    if (error) {
+        free(created);
+        return error;
+    }
+    void *memory;
+    if (posix_memalign(&memory, 64, (size_t)ArenaFloats * sizeof(float))) {
+        team_destroy(&created->team);
+        free(created);
+        return message("Edges: no memory for tensors of %zu bytes", (size_t)ArenaFloats * sizeof(float));
+    }
+    created->arena = memory;
+    created->net = net;
+#ifdef NN512_PROFILE
+    created->inferences = 0;
+    memset(created->nanoseconds, 0, sizeof created->nanoseconds);
+#endif
+    *engine = created;
+    return NULL;
+}
+
+char *EdgesEnginePthreadT(EdgesEngine *engine, ptrdiff_t index, pthread_t *to) {
+    team_check(&engine->team);
+    if (index < 0 || index >= engine->team.threads)
+        return message("Edges: no thread %td, the engine has threads 0 to %td", index, engine->team.threads - 1);
+    *to = engine->team.workers[index].thread;
+    return NULL;
+}
+
+void EdgesEngineDestroy(EdgesEngine *engine) {
+    if (engine == NULL) return;
+    team_destroy(&engine->team);
+    free(engine->arena);
+    free(engine);
+}
+
+/* Built with -DNN512_PROFILE, an engine counts the time of every layer; without it nothing is added. */
+#ifdef NN512_PROFILE
+static long long now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+#define TIMED(engine, layer, call) \
+    do { \
+        const long long before = now(); \
+        call; \
+        (engine)->nanoseconds[layer] += now() - before; \
+        (engine)->inferences += (layer) == 0; \
+    } while (0)
+#else
+#define TIMED(engine, layer, call) call
+#endif
+
+#define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
+#define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, 0, items))
+
+void EdgesEngineInference(EdgesEngine *engine, float *imageData, float *reluData) {
+    team_check(&engine->team);
+    engine->imageData = imageData;
+    engine->reluData = reluData;
+    run_alone(engine, 0, Edges_image_load, 1);
+    run_shared(engine, 1, Edges_norm, 18);
+    run_alone(engine, 2, Edges_relu, 2);
+    run_alone(engine, 3, Edges_relu_store, 3);
+}
+
+#ifdef NN512_PROFILE
+void EdgesEngineProfile(EdgesEngine *engine, FILE *to) {
+    static const char *const layers[] = {"image_load", "norm", "relu", "relu_store"};
+    for (int i = 0; i < Layers; i++)
+        fprintf(to, "%s\t%lld\t%lld\n", layers[i], engine->inferences, engine->nanoseconds[i]);
+}
+#endif

@@ -1,0 +1,699 @@
+/* Head: 6 layers, 0.0 MMAC, 1,600 bytes of packed weights.
+ *
+ *      layer                             MMAC    weights, bytes  kernel
+ *   1  features_load                     0.00                 0  load
+ *   2  halved                            0.00                 0  pooling
+ *   3  pooled                            0.00                 0  pooling
+ *   4  scores                            0.00             1,600  fully_connected
+ *   5  probabilities                     0.00                 0  softmax
+ *   6  probabilities_store               0.00                 0  store
+ *
+ * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes items
+ * first to last-1 of its layer; an item is a block, or a row of one or a few blocks. */
+
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200112L /* posix_memalign and pthread_sigmask, which C99 alone hides */
+#endif
+
+#include "Head.h"
+#include <immintrin.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* What every tile of a convolution takes: input, weights, biases, and where its results go. */
+#define OPERANDS const float *restrict x, const float *restrict w, const float *restrict bias, float *restrict out
+
+#define UNROLL _Pragma("GCC unroll 32")
+#define INLINE inline __attribute__((always_inline)) /* a shared routine: each layer has its own copy in the object */
+#define NOINLINE __attribute__((noinline))           /* a layer's inner loops: registers are allocated for it alone */
+
+/* An error message for the caller to free; without memory even for that, there is nobody left to tell. */
+static char *message(const char *format, ...) {
+    enum { Longest = 256 };
+    char *text = malloc(Longest);
+    if (text == NULL) abort();
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, Longest, format, arguments);
+    va_end(arguments);
+    return text;
+}
+
+/* ---- Threads ---------------------------------------------------------------------------------------------------
+ * A team is the calling thread and its workers. Every step has a number of equal items; each thread takes its share of
+ * them, and the caller returns when all are done. A team of one calls the step and does nothing else. */
+
+typedef void (*Step)(const void *context, ptrdiff_t first, ptrdiff_t last);
+
+/* A number that one thread changes and others wait for: they spin for a moment, then sleep. */
+typedef struct {
+    unsigned value;
+    int sleepers;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+} Gate;
+
+enum { SpinsBeforeSleep = 4000 }; /* 0.05 to 0.2 ms, as long as waking a sleeper may take */
+
+static int gate_create(Gate *gate) {
+    gate->value = 0;
+    gate->sleepers = 0;
+    if (pthread_mutex_init(&gate->mutex, NULL)) return 0;
+    if (pthread_cond_init(&gate->changed, NULL)) {
+        pthread_mutex_destroy(&gate->mutex);
+        return 0;
+    }
+    return 1;
+}
+
+static void gate_destroy(Gate *gate) {
+    pthread_cond_destroy(&gate->changed);
+    pthread_mutex_destroy(&gate->mutex);
+}
+
+/* Sequentially consistent on both sides: either the waker sees the sleeper, or the sleeper sees the new value. It holds
+ * the mutex from its last look at the value until it sleeps, so that the broadcast does not come too early. */
+static void gate_set(Gate *gate, unsigned value) {
+    __atomic_store_n(&gate->value, value, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&gate->sleepers, __ATOMIC_SEQ_CST) == 0) return;
+    pthread_mutex_lock(&gate->mutex);
+    pthread_mutex_unlock(&gate->mutex);
+    pthread_cond_broadcast(&gate->changed);
+}
+
+static void gate_await(Gate *gate, unsigned value) {
+    for (int spin = 0; spin < SpinsBeforeSleep; spin++) {
+        if (__atomic_load_n(&gate->value, __ATOMIC_ACQUIRE) == value) return;
+        _mm_pause();
+    }
+    pthread_mutex_lock(&gate->mutex);
+    __atomic_add_fetch(&gate->sleepers, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&gate->value, __ATOMIC_SEQ_CST) != value) pthread_cond_wait(&gate->changed, &gate->mutex);
+    __atomic_sub_fetch(&gate->sleepers, 1, __ATOMIC_SEQ_CST);
+    pthread_mutex_unlock(&gate->mutex);
+}
+
+typedef struct Team Team;
+
+typedef struct {
+    Team *team;
+    ptrdiff_t index; /* the caller is 0 */
+    pthread_t thread;
+} Worker;
+
+struct Team {
+    ptrdiff_t threads;
+    Step step; /* NULL tells the workers to leave */
+    const void *context;
+    ptrdiff_t items;
+    ptrdiff_t working; /* workers that have not finished the step */
+    unsigned steps;    /* how many steps have begun */
+    Gate begun, done;
+    Worker *workers; /* [threads], the caller's entry included */
+    pid_t process;
+};
+
+/* A child of fork() inherits the team without its workers: there the caller works alone, and touches no gate. */
+static void team_check(Team *team) {
+    if (team->threads > 1 && team->process != getpid()) team->threads = 1;
+}
+
+static void team_share(const Team *team, ptrdiff_t index) {
+    const ptrdiff_t each = team->items / team->threads, rest = team->items % team->threads;
+    const ptrdiff_t first = index * each + (index < rest ? index : rest);
+    const ptrdiff_t last = first + each + (index < rest);
+    if (first < last) team->step(team->context, first, last);
+}
+
+static void *team_work(void *argument) {
+    const Worker *worker = argument;
+    Team *team = worker->team;
+    for (unsigned number = 1;; number++) {
+        gate_await(&team->begun, number);
+        if (team->step == NULL) return NULL;
+        team_share(team, worker->index);
+        if (__atomic_sub_fetch(&team->working, 1, __ATOMIC_ACQ_REL) == 0) gate_set(&team->done, number);
+    }
+}
+
+/* Run a step on all threads. */
+static void team_run(Team *team, Step step, const void *context, ptrdiff_t items) {
+    if (team->threads == 1) {
+        step(context, 0, items);
+        return;
+    }
+    team->step = step;
+    team->context = context;
+    team->items = items;
+    team->working = team->threads - 1;
+    gate_set(&team->begun, ++team->steps);
+    team_share(team, 0);
+    gate_await(&team->done, team->steps);
+}
+
+/* Dismiss the first `workers` workers, wait for them and free what the team holds. */
+static void team_dismiss(Team *team, ptrdiff_t workers) {
+    team_check(team);
+    if (team->threads > 1) {
+        team->step = NULL;
+        gate_set(&team->begun, ++team->steps);
+        for (ptrdiff_t i = 1; i <= workers; i++) pthread_join(team->workers[i].thread, NULL);
+        gate_destroy(&team->done);
+        gate_destroy(&team->begun);
+    }
+    free(team->workers);
+}
+
+static void team_destroy(Team *team) {
+    team_dismiss(team, team->threads - 1);
+}
+
+/* NULL, or what went wrong. Workers leave signals to the threads of the program, except for their own faults. */
+static char *team_create(Team *team, ptrdiff_t threads) {
+    if (threads < 1) return message("threads must be at least 1, not %td", threads);
+    memset(team, 0, sizeof *team);
+    team->threads = threads;
+    team->process = getpid();
+    if ((size_t)threads > SIZE_MAX / sizeof *team->workers ||
+        (team->workers = malloc((size_t)threads * sizeof *team->workers)) == NULL)
+        return message("no memory for a team of %td threads", threads);
+    team->workers[0].thread = pthread_self();
+    if (threads == 1) return NULL;
+    const int begun = gate_create(&team->begun);
+    if (!begun || !gate_create(&team->done)) {
+        if (begun) gate_destroy(&team->begun);
+        free(team->workers);
+        return message("cannot create a mutex and a condition variable");
+    }
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    sigdelset(&blocked, SIGSEGV);
+    sigdelset(&blocked, SIGBUS);
+    sigdelset(&blocked, SIGFPE);
+    sigdelset(&blocked, SIGILL);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    ptrdiff_t created = 0;
+    int error = 0;
+    while (created < threads - 1 && error == 0) {
+        Worker *worker = &team->workers[created + 1];
+        worker->team = team;
+        worker->index = created + 1;
+        error = pthread_create(&worker->thread, NULL, team_work, worker);
+        if (error == 0) created++;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error == 0) return NULL;
+    team_dismiss(team, created);
+    return message("cannot create thread %td of %td (error %d)", created + 2, threads, error);
+}
+
+/* ---- Parameters, tensors ------------------------------------------------------------------------------------- */
+
+/* Packed parameters, padded to whole blocks of 16 channels. Biases, scales and shifts: [block][lane]. Weights:
+ * [panel of output blocks][input block][filter row][filter column][input lane][output block of the panel][output
+ * lane], the order in which they are read. */
+struct HeadNet {
+    float scoresBiases[16], scoresWeights[24 * 16];
+};
+
+/* Where tensors begin in the arena, in floats, and the layers between which they live. */
+enum {
+    features_at = 0, /* 24x6x6, layers 1 to 2 */
+    halved_at = 1152, /* 24x3x3, layers 2 to 3 */
+    pooled_at = 0, /* 24x1x1, layers 3 to 4 */
+    scores_at = 32, /* 10x1x1, layers 4 to 5 */
+    probabilities_at = 0, /* 10x1x1, layers 5 to 6 */
+    Layers = 6,
+    ArenaFloats = 1440
+};
+
+struct HeadEngine {
+    const HeadNet *net;
+    float *arena;
+    Team team;
+    const float *featuresData;
+    float *probabilitiesData;
+#ifdef NN512_PROFILE
+    long long inferences, nanoseconds[Layers];
+#endif
+};
+
+/* ---- Shared routines ----------------------------------------------------------------------------------------- */
+
+/* Transpose 16 vectors of 16: v[i][j] becomes v[j][i]. */
+static INLINE void transpose16(__m512 v[16]) {
+    __m512 t[16];
+    UNROLL for (int i = 0; i < 16; i += 2) { /* pairs of rows, interleaved */
+        t[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+    }
+    UNROLL for (int i = 0; i < 16; i += 4) /* 4x4 blocks inside the 128-bit lanes */
+        UNROLL for (int j = 0; j < 2; j++) {
+            v[i + 2 * j] = _mm512_shuffle_ps(t[i + j], t[i + j + 2], 0x44);
+            v[i + 2 * j + 1] = _mm512_shuffle_ps(t[i + j], t[i + j + 2], 0xee);
+        }
+    UNROLL for (int j = 0; j < 4; j++) { /* the lanes themselves, even ones and odd ones */
+        t[j] = _mm512_shuffle_f32x4(v[j], v[j + 4], 0x88);
+        t[j + 4] = _mm512_shuffle_f32x4(v[j], v[j + 4], 0xdd);
+        t[j + 8] = _mm512_shuffle_f32x4(v[j + 8], v[j + 12], 0x88);
+        t[j + 12] = _mm512_shuffle_f32x4(v[j + 8], v[j + 12], 0xdd);
+    }
+    UNROLL for (int j = 0; j < 4; j++) {
+        v[j] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0x88);
+        v[j + 4] = _mm512_shuffle_f32x4(t[j + 4], t[j + 12], 0x88);
+        v[j + 8] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0xdd);
+        v[j + 12] = _mm512_shuffle_f32x4(t[j + 4], t[j + 12], 0xdd);
+    }
+}
+
+/* Up to 16 channels of `pixels` floats each into one block; lanes without a channel become 0. */
+static INLINE void load_block(const float *x, ptrdiff_t pixels, ptrdiff_t channels, float (*out)[16]) {
+    for (ptrdiff_t p = 0; p < pixels; p += 16) {
+        const ptrdiff_t count = pixels - p < 16 ? pixels - p : 16;
+        const __mmask16 mask = (__mmask16)((1u << count) - 1);
+        __m512 v[16];
+        UNROLL for (int c = 0; c < 16; c++)
+            v[c] = c < channels ? _mm512_maskz_loadu_ps(mask, x + c * pixels + p) : _mm512_setzero_ps();
+        transpose16(v);
+        UNROLL for (int i = 0; i < 16; i++)
+            if (i < count) _mm512_storeu_ps(out[p + i], v[i]);
+    }
+}
+
+/* The larger of two vectors; NaN stays NaN whichever it is in (max alone returns its second operand then). */
+static INLINE __m512 maximum(__m512 largest, __m512 v) {
+    const __mmask16 ordered = _mm512_cmp_ps_mask(largest, largest, _CMP_ORD_Q);
+    return _mm512_mask_max_ps(largest, ordered, largest, v);
+}
+
+/* The largest of 2 neighbouring cells in each of a number of rows, `row` floats from one to the next. */
+static INLINE __m512 largest_of_2(const float *restrict x, ptrdiff_t rows, ptrdiff_t row) {
+    __m512 v = _mm512_loadu_ps(x);
+    for (ptrdiff_t i = 0; i < rows; i++, x += row)
+        UNROLL for (int j = 0; j < 2; j++) v = maximum(v, _mm512_loadu_ps(x + j * 16));
+    return v;
+}
+
+/* The largest of 3 neighbouring cells in each of a number of rows, `row` floats from one to the next. */
+static INLINE __m512 largest_of_3(const float *restrict x, ptrdiff_t rows, ptrdiff_t row) {
+    __m512 v = _mm512_loadu_ps(x);
+    for (ptrdiff_t i = 0; i < rows; i++, x += row)
+        UNROLL for (int j = 0; j < 3; j++) v = maximum(v, _mm512_loadu_ps(x + j * 16));
+    return v;
+}
+
+/* The sum of all pixels, in 4 independent accumulators. */
+static INLINE __m512 sum_of_all(const float *restrict x, ptrdiff_t pixels) {
+    __m512 v = _mm512_setzero_ps();
+    __m512 part[4] = {v, v, v, v};
+    ptrdiff_t p = 0;
+    for (; p + 4 <= pixels; p += 4)
+        UNROLL for (int k = 0; k < 4; k++) part[k] = _mm512_add_ps(part[k], _mm512_loadu_ps(x + (p + k) * 16));
+    for (; p < pixels; p++) part[0] = _mm512_add_ps(part[0], _mm512_loadu_ps(x + p * 16));
+    return _mm512_add_ps(_mm512_add_ps(part[0], part[1]), _mm512_add_ps(part[2], part[3]));
+}
+
+/* 1 block of 16 outputs: out[o] = bias[o] + sum over inputs of w[o] * x. A span is a number of rows of 16 floats of
+ * which the first few are inputs. */
+static INLINE void full_1x8(const float *restrict x, const float *restrict w, const float *restrict bias,
+                            float *restrict out, const ptrdiff_t (*span)[2], ptrdiff_t spans) {
+    __m512 acc[8][1];
+    UNROLL for (int s = 0; s < 8; s++)
+        UNROLL for (int o = 0; o < 1; o++) acc[s][o] = _mm512_setzero_ps();
+    for (const ptrdiff_t (*end)[2] = span + spans; span < end; span++)
+        for (ptrdiff_t row = 0, lanes = (*span)[1]; row < (*span)[0]; row++, x += 16) {
+            for (ptrdiff_t lane = 0; lane < lanes; lane += 8, w += 128) {
+                UNROLL for (int s = 0; s < 8; s++) {
+                    const __m512 input = _mm512_set1_ps(x[lane + s]);
+                    UNROLL for (int o = 0; o < 1; o++)
+                        acc[s][o] = _mm512_fmadd_ps(_mm512_loadu_ps(w + (s + o) * 16), input, acc[s][o]);
+                }
+            }
+        }
+    UNROLL for (int o = 0; o < 1; o++) {
+        UNROLL for (int s = 1; s < 8; s++) acc[0][o] = _mm512_add_ps(acc[0][o], acc[s][o]);
+        __m512 v = _mm512_add_ps(acc[0][o], _mm512_loadu_ps(bias + o * 16));
+        _mm512_storeu_ps(out + o * 16, v);
+    }
+}
+
+/* exp(x) for x <= 0, to about 1 ulp: 2^n * exp(r) with |r| <= ln(2)/2, exp(r) by its series. NaN stays NaN. */
+static INLINE __m512 exponential(__m512 x) {
+    static const float series[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
+    x = _mm512_max_ps(_mm512_set1_ps(-200.0f), x); /* exp(-200) is 0 in float; -inf would give inf - inf below */
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x); /* ln(2), high bits and rest */
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
+    __m512 y = _mm512_set1_ps(series[0]);
+    UNROLL for (int i = 1; i < 8; i++) y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(series[i]));
+    return _mm512_scalef_ps(y, n);
+}
+
+/* Softmax of one pixel: x and out are its first block, planes of `plane` floats follow. The largest value is
+ * subtracted first, so nothing overflows. */
+static INLINE void softmax_pixel(const float *x, float *out, ptrdiff_t blocks, ptrdiff_t lastLanes, ptrdiff_t plane) {
+    __m512 largest = _mm512_set1_ps(*x), sum = _mm512_setzero_ps();
+    for (ptrdiff_t block = 0; block < blocks; block++) {
+        const __mmask16 mask = (__mmask16)((1u << (block < blocks - 1 ? 16 : lastLanes)) - 1);
+        largest = _mm512_mask_max_ps(largest, mask, largest, _mm512_loadu_ps(x + block * plane));
+    }
+    const __m512 offset = _mm512_set1_ps(_mm512_reduce_max_ps(largest));
+    for (ptrdiff_t block = 0; block < blocks; block++) {
+        const __mmask16 mask = (__mmask16)((1u << (block < blocks - 1 ? 16 : lastLanes)) - 1);
+        const __m512 v = exponential(_mm512_sub_ps(_mm512_loadu_ps(x + block * plane), offset));
+        _mm512_storeu_ps(out + block * plane, v);
+        sum = _mm512_mask_add_ps(sum, mask, sum, v);
+    }
+    const __m512 part = _mm512_set1_ps(1.0f / _mm512_reduce_add_ps(sum)); /* the sum is 1 or more */
+    for (ptrdiff_t block = 0; block < blocks; block++)
+        _mm512_storeu_ps(out + block * plane, _mm512_mul_ps(_mm512_loadu_ps(out + block * plane), part));
+}
+
+/* ---- Packing of parameters: once, when a net is created ------------------------------------------------------ */
+
+/* Parameters of a batch norm. A list of them ends with an empty one; NULL is an empty list. */
+typedef struct { const float *means, *variances, *scales, *shifts; double epsilon; } Norm;
+
+#define NORM(name, epsilon) \
+    {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
+#define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
+#define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
+/* In NetCreate: the arrays of a layer, and packing routines called with their arguments by name. */
+#define CONV(name) \
+    .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \
+    .packedBiases = net->name##Biases
+
+/* What the batch norms of a list do to one channel, one after another: value * scale + shift. */
+typedef struct { double scale, shift; } Affine;
+
+static Affine compose(const Norm *norms, ptrdiff_t channel) {
+    Affine all = {1, 0};
+    for (; norms != NULL && norms->means != NULL; norms++) {
+        const double variance = (double)norms->variances[channel] + norms->epsilon;
+        const double scale = norms->scales[channel] / _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set1_pd(variance)));
+        all.shift = (all.shift - norms->means[channel]) * scale + norms->shifts[channel];
+        all.scale *= scale;
+    }
+    return all;
+}
+
+/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. */
+static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
+    if (segments == NULL) return channel;
+    ptrdiff_t start = 0;
+    for (; channel >= *segments; segments++) {
+        channel -= *segments;
+        start += (*segments + 15) / 16 * 16;
+    }
+    return start + channel;
+}
+
+/* Weights of a fully connected layer, [output][input channel][pixel], to [panel][input][output block][output lane] with
+ * the inputs as they stand in memory: [input block][pixel][input lane], lanes that hold channels only. Batch norms of
+ * the input and of the result are folded in.
+ *
+ * Halves have 11 significant bits from 2^-14 to 2^16. The weights of an output are multiplied by a power of two, the
+ * one nearest 1 that leaves none of them outside; where their range is too wide for that, the largest comes to 2^14.
+ * What undoes it goes to `scales`. */
+typedef struct {
+    const float *weights, *biases;
+    void *packed;
+    float *packedBiases, *scales; /* without scales, weights stay floats */
+    ptrdiff_t outputs, channels, pixels;
+    ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
+    const ptrdiff_t *segments; /* of the input channels */
+    const Norm *before, *after;
+} FullPack;
+
+static double power_of_two(int exponent) {
+    const uint64_t bits = (uint64_t)(exponent + 1023) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return power;
+}
+
+static int exponent_of(double v) {
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return (int)(bits >> 52 & 2047) - 1023;
+}
+
+/* Exponent of the power of two for weights that will be multiplied by `factor`, too. */
+static int half_exponent(const float *weights, ptrdiff_t count, double factor) {
+    double smallest = 0, largest = 0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const double magnitude = weights[i] < 0 ? -weights[i] : weights[i];
+        if (magnitude > 0 && (smallest == 0 || magnitude < smallest)) smallest = magnitude;
+        if (magnitude > largest) largest = magnitude;
+    }
+    const int up = -14 - exponent_of(smallest * factor), most = 14 - exponent_of(largest * factor);
+    const int lift = up > 0 ? up : 0, exponent = lift < most ? lift : most;
+    if (largest == 0) return 0;
+    return exponent < -126 ? -126 : exponent > 126 ? 126 : exponent; /* so that the inverse is a float, too */
+}
+
+static void pack_full(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const FullPack *p = context;
+    const ptrdiff_t blocks = (p->outputs + 15) / 16, inputs = p->channels * p->pixels;
+    for (ptrdiff_t block = first; block < last; block++) {
+        const ptrdiff_t start = block / p->panel * p->panel;
+        const ptrdiff_t width = blocks - start < p->panel ? blocks - start : p->panel;
+        const ptrdiff_t lanes = p->outputs - block * 16 < 16 ? p->outputs - block * 16 : 16;
+        const float *weights = p->weights + block * 16 * inputs;
+        Affine after[16];
+        double scales[16], biases[16];
+        for (ptrdiff_t o = 0; o < lanes; o++) {
+            after[o] = compose(p->after, block * 16 + o);
+            scales[o] = after[o].scale;
+            biases[o] = p->biases[block * 16 + o];
+            if (p->scales == NULL) continue;
+            const int exponent = half_exponent(weights + o * inputs, inputs, scales[o] < 0 ? -scales[o] : scales[o]);
+            scales[o] *= power_of_two(exponent);
+            p->scales[block * 16 + o] = (float)power_of_two(-exponent);
+        }
+        for (ptrdiff_t begin = 0, count; begin < p->channels; begin += count) { /* channels of an input block */
+            for (count = 1; begin + count < p->channels && position(p->segments, begin + count) % 16; count++) continue;
+            for (ptrdiff_t c = 0; c < count; c++) {
+                const Affine before = compose(p->before, begin + c);
+                for (ptrdiff_t t = 0; t < p->pixels; t++) {
+                    const ptrdiff_t input = begin * p->pixels + t * count + c;
+                    const ptrdiff_t to = (start * inputs + input * width + block - start) * 16;
+                    float packed[16] = {0};
+                    for (ptrdiff_t o = 0; o < lanes; o++) {
+                        const double weight = weights[o * inputs + (begin + c) * p->pixels + t];
+                        packed[o] = (float)(scales[o] * before.scale * weight);
+                        biases[o] += before.shift * weight;
+                    }
+                    const __m512 v = _mm512_loadu_ps(packed);
+                    if (p->scales)
+                        _mm256_storeu_si256((__m256i *)((uint16_t *)p->packed + to), _mm512_cvtps_ph(v, 0));
+                    else
+                        _mm512_storeu_ps((float *)p->packed + to, v);
+                }
+            }
+        }
+        for (ptrdiff_t o = 0; o < lanes; o++)
+            p->packedBiases[block * 16 + o] = (float)(biases[o] * after[o].scale + after[o].shift);
+    }
+}
+
+#define PACK_FULL(items, ...) team_run(&team, pack_full, &(FullPack){__VA_ARGS__}, items)
+
+char *HeadNetCreate(HeadNet **to, HeadParams *params, ptrdiff_t threads) {
+    if (!__builtin_cpu_supports("avx512f")) return message("Head: this processor does not have AVX-512F");
+    Team team;
+    char *error = team_create(&team, threads);
+    if (error) return error;
+    void *memory;
+    if (posix_memalign(&memory, 64, sizeof(HeadNet))) {
+        team_destroy(&team);
+        return message("Head: no memory for %zu bytes of packed parameters", sizeof(HeadNet));
+    }
+    HeadNet *net = memory;
+    memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
+    PACK_FULL(1, .weights = params->scoresWeights, .biases = params->scoresBiases, .packed = net->scoresWeights,
+              .packedBiases = net->scoresBiases, .outputs = 10, .channels = 24, .pixels = 1, .panel = 1);
+    team_destroy(&team);
+    *to = net;
+    return NULL;
+}
+
+void HeadNetDestroy(HeadNet *net) {
+    free(net);
+}
+
+/* ---- Layer 1: features_load   (graph line 3) ----------------------------------------------------------------------
+ * Input features
+ * caller  ->  features 24x6x6
+ * Transposition into blocks of 16 channels. */
+static void Head_features_load(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const HeadEngine *engine = context;
+    float (*restrict features)[6 * 6][16] = (void *)(engine->arena + features_at);
+    for (ptrdiff_t block = first; block < last; block++)
+        load_block(engine->featuresData + block * 16 * 6 * 6, 6 * 6, block < 1 ? 16 : 8, features[block]);
+}
+
+/* ---- Layer 2: halved   (graph line 4) -----------------------------------------------------------------------------
+ * Pooling halved (Max3x3Stride2, padding 1)
+ * features 24x6x6  ->  halved 24x3x3
+ * Pooling, a vector of 16 channels at a time. */
+static void Head_halved(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const HeadEngine *engine = context;
+    const float (*restrict features)[6][6][16] = (const void *)(engine->arena + features_at);
+    float (*restrict halved)[3][3][16] = (void *)(engine->arena + halved_at);
+    for (ptrdiff_t item = first; item < last; item++) {
+        const ptrdiff_t block = item / 3, y = item % 3;
+        const ptrdiff_t origin = y * 2 - 1, end = origin + 3;
+        const ptrdiff_t top = origin > 0 ? origin : 0;
+        const ptrdiff_t rows = (end < 6 ? end : 6) - top;
+        _mm512_storeu_ps(halved[block][y][0], largest_of_2(features[block][top][0], rows, 6 * 16));
+        for (ptrdiff_t x = 1; x < 3; x++)
+            _mm512_storeu_ps(halved[block][y][x], largest_of_3(features[block][top][x * 2 - 1], rows, 6 * 16));
+    }
+}
+
+/* ---- Layer 3: pooled   (graph line 5) -----------------------------------------------------------------------------
+ * Pooling pooled (AvgGlobal)
+ * halved 24x3x3  ->  pooled 24x1x1
+ * Pooling, a vector of 16 channels at a time. */
+static void Head_pooled(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const HeadEngine *engine = context;
+    const float (*restrict halved)[3][3][16] = (const void *)(engine->arena + halved_at);
+    float (*restrict pooled)[1][1][16] = (void *)(engine->arena + pooled_at);
+    for (ptrdiff_t item = first; item < last; item++) {
+        const ptrdiff_t block = item;
+        __m512 v = sum_of_all(halved[block][0][0], 3 * 3);
+        v = _mm512_div_ps(v, _mm512_set1_ps((float)(3 * 3)));
+        _mm512_storeu_ps(pooled[block][0][0], v);
+    }
+}
+
+/* ---- Layer 4: scores   (graph line 6) -----------------------------------------------------------------------------
+ * FullyConnected scores
+ * pooled 24x1x1  ->  scores 10x1x1     0.00 MMAC, 1,600 bytes of weights (fp32)
+ * Fully connected, 16 outputs in registers, float weights. */
+static void Head_scores(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const HeadEngine *engine = context;
+    const HeadNet *net = engine->net;
+    const float (*restrict pooled)[1][16] = (const void *)(engine->arena + pooled_at);
+    float (*restrict scores)[1][16] = (void *)(engine->arena + scores_at);
+    /* rows of 16 floats, and how many of each are inputs */
+    static const ptrdiff_t input_spans[][2] = {{1, 16}, {1, 8}};
+    for (ptrdiff_t block = first; block < last; block++) {
+        full_1x8(pooled[0][0], net->scoresWeights + block * 24 * 16, net->scoresBiases + block * 16, scores[block][0],
+                 input_spans, 2);
+    }
+}
+
+/* ---- Layer 5: probabilities   (graph line 7) ----------------------------------------------------------------------
+ * Softmax probabilities
+ * scores 10x1x1  ->  probabilities 10x1x1
+ * Softmax, pixel by pixel. */
+static void Head_probabilities(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const HeadEngine *engine = context;
+    const float (*restrict scores)[1][16] = (const void *)(engine->arena + scores_at);
+    float (*restrict probabilities)[1][16] = (void *)(engine->arena + probabilities_at);
+    for (ptrdiff_t p = first; p < last; p++)
+        softmax_pixel(scores[0][p], probabilities[0][p], 1, 10, 16);
+}
+
+/* ---- Layer 6: probabilities_store   (graph line 8) ----------------------------------------------------------------
+ * Output probabilities
+ * probabilities 10x1x1  ->  caller
+ * Transposition out of blocks of 16 channels. */
+static void Head_probabilities_store(const void *context, ptrdiff_t first, ptrdiff_t last) {
+    const HeadEngine *engine = context;
+    const float (*restrict probabilities)[1][16] = (const void *)(engine->arena + probabilities_at);
+    for (ptrdiff_t block = first; block < last; block++)
+        memcpy(engine->probabilitiesData + block * 16, probabilities[block], (size_t)10 * sizeof(float));
+}
+
+/* ---- The engine ---------------------------------------------------------------------------------------------- */
+
+char *HeadEngineCreate(HeadEngine **engine, HeadNet *net, ptrdiff_t threads) {
+    HeadEngine *created = malloc(sizeof *created);
+    if (created == NULL) return message("Head: no memory for an engine");
+    char *error = team_create(&created->team, threads);
+    if (error) {
+        free(created);
+        return error;
+    }
+    void *memory;
+    if (posix_memalign(&memory, 64, (size_t)ArenaFloats * sizeof(float))) {
+        team_destroy(&created->team);
+        free(created);
+        return message("Head: no memory for tensors of %zu bytes", (size_t)ArenaFloats * sizeof(float));
+    }
+    created->arena = memory;
+    created->net = net;
+#ifdef NN512_PROFILE
+    created->inferences = 0;
+    memset(created->nanoseconds, 0, sizeof created->nanoseconds);
+#endif
+    *engine = created;
+    return NULL;
+}
+
+char *HeadEnginePthreadT(HeadEngine *engine, ptrdiff_t index, pthread_t *to) {
+    team_check(&engine->team);
+    if (index < 0 || index >= engine->team.threads)
+        return message("Head: no thread %td, the engine has threads 0 to %td", index, engine->team.threads - 1);
+    *to = engine->team.workers[index].thread;
+    return NULL;
+}
+
+void HeadEngineDestroy(HeadEngine *engine) {
+    if (engine == NULL) return;
+    team_destroy(&engine->team);
+    free(engine->arena);
+    free(engine);
+}
+
+/* Built with -DNN512_PROFILE, an engine counts the time of every layer; without it nothing is added. */
+#ifdef NN512_PROFILE
+static long long now(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+#define TIMED(engine, layer, call) \
+    do { \
+        const long long before = now(); \
+        call; \
+        (engine)->nanoseconds[layer] += now() - before; \
+        (engine)->inferences += (layer) == 0; \
+    } while (0)
+#else
+#define TIMED(engine, layer, call) call
+#endif
+
+#define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
+#define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, 0, items))
+
+void HeadEngineInference(HeadEngine *engine, float *featuresData, float *probabilitiesData) {
+    team_check(&engine->team);
+    engine->featuresData = featuresData;
+    engine->probabilitiesData = probabilitiesData;
+    run_alone(engine, 0, Head_features_load, 2);
+    run_alone(engine, 1, Head_halved, 6);
+    run_alone(engine, 2, Head_pooled, 2);
+    run_alone(engine, 3, Head_scores, 1);
+    run_alone(engine, 4, Head_probabilities, 1);
+    run_alone(engine, 5, Head_probabilities_store, 1);
+}
+
+#ifdef NN512_PROFILE
+void HeadEngineProfile(HeadEngine *engine, FILE *to) {
+    static const char *const layers[] = {
+        "features_load", "halved", "pooled", "scores", "probabilities", "probabilities_store"
+    };
+    for (int i = 0; i < Layers; i++)
+        fprintf(to, "%s\t%lld\t%lld\n", layers[i], engine->inferences, engine->nanoseconds[i]);
+}
+#endif
