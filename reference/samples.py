@@ -85,11 +85,11 @@ class Sampler:
     def stored_weights(self, x: Array, weights: Array, node: Conv, rounding: Rounding) -> Array:
         """What rounded weights do to a convolution of `x`: the same error of a weight at every pixel."""
         largest = rounding.weight_error * np.sqrt(np.square(weights) + variance.weight_floor(weights, rounding))
-        errors = [
-            fast.correlate(x, largest * self.generator.uniform(-1.0, 1.0, weights.shape), node)
-            for _ in range(self.count)
-        ]
-        return np.stack(errors, axis=1)
+        drawn = self.generator.random((len(weights), self.count, *weights.shape[1:]), np.float32)
+        drawn -= np.float32(0.5)
+        errors = (drawn * (2 * largest)[:, np.newaxis]).reshape(-1, *weights.shape[1:])
+        y = fast.correlate(x, errors, node)
+        return y.reshape(len(weights), self.count, *y.shape[1:])
 
 
 def coarse(rounding: Rounding) -> bool:

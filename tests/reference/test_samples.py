@@ -186,7 +186,8 @@ def stored_as_half(weights: Single) -> Single:
     """Weights as fp16 with the largest of each filter lifted to 2^14..2^15."""
     largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
     scale = np.exp2(15 - np.frexp(largest)[1]).astype(F)
-    return (weights * scale).astype(np.float16).astype(F) / scale
+    stored: Single = (weights * scale).astype(np.float16).astype(F) / scale
+    return stored
 
 
 def worst_of_half(graph: Graph, layers: tuple[str, ...], seed: int, sampled: int | None = None) -> tuple[float, float]:
