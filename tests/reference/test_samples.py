@@ -28,7 +28,7 @@ from nn512.graph import (
     Softmax,
     build,
 )
-from reference import ops
+from reference import ops, samples
 
 Single: TypeAlias = npt.NDArray[np.float32]
 
@@ -260,6 +260,11 @@ def test_samples_can_only_widen_and_are_the_same_every_time() -> None:
             np.testing.assert_array_equal(first[name].variance, second[name].variance)
             assert (first[name].variance >= derived[name].variance).all()
             assert first[name].variance.mean() < 1.5 * derived[name].variance.mean()
+
+
+@pytest.mark.parametrize(("size", "count"), [(9, 16), (500, 8), (2000, 8), (3000, 0)])
+def test_large_graphs_get_fewer_samples(size: int, count: int) -> None:
+    assert samples.sensible_count(net(float32.conv3("x", "y", 8), channels=8, size=size)) == count
 
 
 DIAMONDS: dict[str, list[Node]] = {
