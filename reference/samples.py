@@ -25,6 +25,7 @@ makes, so that nothing is lost beside large values, and an element that is not f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -44,13 +45,21 @@ FEW = 8
 """Samples for large ones, which otherwise take too long."""
 
 LARGE_MAC = 100e6
-"""Multiply-accumulates from which a graph is large."""
+"""Multiply-accumulates from which a graph is large. ResNet50 takes 9 s of processor time, 4 s of them without samples;
+random graphs of the campaign take 3 ms instead of 2 (median)."""
+
+ROOM = 1 << 28
+"""Elements of the samples of one tensor that memory is taken for, 2 GiB."""
 
 
 def sensible_count(graph: Graph) -> int:
-    """How many samples a graph gets."""
+    """How many samples a graph gets: MANY, FEW where it is large, and none where its tensors are too large for FEW."""
     total = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers)
-    return MANY if total < LARGE_MAC else FEW
+    largest = max(math.prod(shape) for shape in graph.shapes.values())
+    for count, fits in ((MANY, total < LARGE_MAC), (FEW, True)):
+        if fits and count * largest <= ROOM:
+            return count
+    return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +94,11 @@ class Sampler:
     def stored_weights(self, x: Array, weights: Array, node: Conv, rounding: Rounding) -> Array:
         """What rounded weights do to a convolution of `x`: the same error of a weight at every pixel."""
         largest = rounding.weight_error * np.sqrt(np.square(weights) + variance.weight_floor(weights, rounding))
-        errors = [
-            fast.correlate(x, largest * self.generator.uniform(-1.0, 1.0, weights.shape), node)
-            for _ in range(self.count)
-        ]
-        return np.stack(errors, axis=1)
+        drawn = self.generator.random((len(weights), self.count, *weights.shape[1:]), np.float32)
+        drawn -= np.float32(0.5)
+        errors = (drawn * (2 * largest)[:, np.newaxis]).reshape(-1, *weights.shape[1:])
+        y = fast.correlate(x, errors, node)
+        return y.reshape(len(weights), self.count, *y.shape[1:])
 
 
 def coarse(rounding: Rounding) -> bool:

@@ -80,8 +80,8 @@ def test_data(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_times_without_agreement(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     honest = reference.run
 
-    def lie(*arguments: Any) -> Mapping[str, reference.Result]:
-        results = honest(*arguments)
+    def lie(*arguments: Any, **options: Any) -> Mapping[str, reference.Result]:
+        results = honest(*arguments, **options)
         for result in results.values():
             value: npt.NDArray[np.float64] = result.value
             value.flat[0] += 0.1

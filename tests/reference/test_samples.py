@@ -28,7 +28,7 @@ from nn512.graph import (
     Softmax,
     build,
 )
-from reference import ops
+from reference import ops, samples
 
 Single: TypeAlias = npt.NDArray[np.float32]
 
@@ -186,7 +186,8 @@ def stored_as_half(weights: Single) -> Single:
     """Weights as fp16 with the largest of each filter lifted to 2^14..2^15."""
     largest = np.abs(weights).max(axis=(1, 2, 3), keepdims=True)
     scale = np.exp2(15 - np.frexp(largest)[1]).astype(F)
-    return (weights * scale).astype(np.float16).astype(F) / scale
+    stored: Single = (weights * scale).astype(np.float16).astype(F) / scale
+    return stored
 
 
 def worst_of_half(graph: Graph, layers: tuple[str, ...], seed: int, sampled: int | None = None) -> tuple[float, float]:
@@ -259,6 +260,11 @@ def test_samples_can_only_widen_and_are_the_same_every_time() -> None:
             np.testing.assert_array_equal(first[name].variance, second[name].variance)
             assert (first[name].variance >= derived[name].variance).all()
             assert first[name].variance.mean() < 1.5 * derived[name].variance.mean()
+
+
+@pytest.mark.parametrize(("size", "count"), [(9, 16), (500, 8), (2000, 8), (3000, 0)])
+def test_large_graphs_get_fewer_samples(size: int, count: int) -> None:
+    assert samples.sensible_count(net(float32.conv3("x", "y", 8), channels=8, size=size)) == count
 
 
 DIAMONDS: dict[str, list[Node]] = {
