@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nn512.cgen.describe import describe
 from nn512.cgen.header import write_header
 from nn512.cgen.net import Layer, write_source
 from nn512.cgen.writer import WIDTH
 from nn512.errors import UsageError
 from nn512.graph import parse
+from nn512.graph.describe import describe
 from nn512.graph.graph import Graph, multiply_accumulates
 from nn512.graph.nodes import Input, Output
 from nn512.kernels import emit_layer

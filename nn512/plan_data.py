@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nn512.cgen.describe import describe
 from nn512.cgen.net import Layer
+from nn512.graph.describe import describe
 from nn512.graph.graph import Graph
 from nn512.passes.effects import effects
 from nn512.passes.program import Op, Program, nodes_of, tensors_read, tensors_written

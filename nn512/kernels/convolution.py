@@ -372,7 +372,8 @@ class ConvLayer:
                 if row != (item if single_rows else ""):
                     indices += self._row_indices(row, declared=item == "t")
             if indices:
-                writer.line(f"const ptrdiff_t {', '.join(indices)};")
+                note = " /* a chunk of pixels stays in L2 */" if indices[0].startswith("chunk") else ""
+                writer.line(f"const ptrdiff_t {', '.join(indices)};{note}")
             weights, biases = (f"engine->{pointer}" for pointer in self.weights(branch, block))
             if len(weights) + len(biases) <= 80:  # both on one line
                 writer.line(f"const float *w = {weights}, *bias = {biases};")

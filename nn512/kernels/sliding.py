@@ -146,7 +146,8 @@ class SlidingLayer:
             self._write_tile(writer, routine, name)
         with writer.block(step_signature(prefix, self.name)):
             begin_step(writer, prefix)
-            writer.line(f"const {prefix}Net *net = engine->net;")
+            if self.chain.normalizes:
+                writer.line(f"const {prefix}Net *net = engine->net;")
             for name in dict.fromkeys((self.source.name, *self.chain.operands)):
                 declare_tensor(writer, self.context.places[name], written=False, flat=self.flat)
             declare_tensor(writer, self.result, written=True, flat=self.flat)
@@ -156,6 +157,9 @@ class SlidingLayer:
                 rows = self.rows.out
                 row = f" / {rows}, y = item % {rows}" if rows > 1 else ""
                 writer.line(f"const ptrdiff_t block = item{row};")
+                pointer, extent = f"engine->net->{self.weights.name}", self.weights.block_extent
+                writer.assign("const float *w", f"{pointer}Weights + block * ({extent})")
+                writer.assign("const float *bias", f"{pointer}Biases + block * 16")
                 if self.clipped:
                     self._write_tap_bounds(writer)
                 if self._blind:
@@ -253,8 +257,8 @@ class SlidingLayer:
                 pixel = f"{row}[{column}]"
                 arguments = [
                     self._source(tile, column),
-                    f"net->{self.weights.name}Weights + block * ({self.weights.block_extent})",
-                    f"net->{self.weights.name}Biases + block * 16",
+                    "w",
+                    "bias",
                     f"{names.local(self.name)}[block]{pixel}",
                     *self.chain.arguments("block", pixel),
                     *(["top", "bottom"] if self.clipped else []),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import assert_never
 
-from nn512.cgen.describe import describe
+from nn512.graph.describe import describe
 from nn512.graph.nodes import Add, BatchNorm
 from nn512.passes.program import (
     ConcatOp,

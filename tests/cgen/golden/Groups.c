@@ -466,18 +466,18 @@ static NOINLINE void Groups_fours_tile(OPERANDS, ptrdiff_t top, ptrdiff_t bottom
 
 static void Groups_fours(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const GroupsEngine *engine = context;
-    const GroupsNet *net = engine->net;
     const float (*restrict image)[8][8][16] = (const void *)(engine->arena + image_at);
     float (*restrict fours)[8][4][16] = (void *)(engine->arena + fours_at);
     /* the lane in which each lane of an output block finds the first input of its group */
     static const int lanes[1][16] = {{0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12}};
     for (ptrdiff_t item = first; item < last; item++) {
         const ptrdiff_t block = item / 8, y = item % 8;
+        const float *w = engine->net->foursWeights + block * (3 * 4 * 3 * 16);
+        const float *bias = engine->net->foursBiases + block * 16;
         const ptrdiff_t origin = y - 1; /* input row under filter row 0 */
         const ptrdiff_t top = origin < 0 ? -origin : 0;
         const ptrdiff_t bottom = 8 - origin < 3 ? 8 - origin : 3;
-        Groups_fours_tile(image[block][origin + top][0], net->foursWeights + block * (3 * 4 * 3 * 16),
-                          net->foursBiases + block * 16, fours[block][y][0], top, bottom, lanes[0]);
+        Groups_fours_tile(image[block][origin + top][0], w, bias, fours[block][y][0], top, bottom, lanes[0]);
     }
 }
 
@@ -492,16 +492,16 @@ static NOINLINE void Groups_own_tile(OPERANDS, ptrdiff_t top, ptrdiff_t bottom) 
 
 static void Groups_own(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const GroupsEngine *engine = context;
-    const GroupsNet *net = engine->net;
     const float (*restrict fours)[8][4][16] = (const void *)(engine->arena + fours_at);
     float (*restrict own)[8][4][16] = (void *)(engine->arena + own_at);
     for (ptrdiff_t item = first; item < last; item++) {
         const ptrdiff_t block = item / 8, y = item % 8;
+        const float *w = engine->net->ownWeights + block * (3 * 3 * 16);
+        const float *bias = engine->net->ownBiases + block * 16;
         const ptrdiff_t origin = y - 1; /* input row under filter row 0 */
         const ptrdiff_t top = origin < 0 ? -origin : 0;
         const ptrdiff_t bottom = 8 - origin < 3 ? 8 - origin : 3;
-        Groups_own_tile(fours[block][origin + top][0], net->ownWeights + block * (3 * 3 * 16),
-                        net->ownBiases + block * 16, own[block][y][0], top, bottom);
+        Groups_own_tile(fours[block][origin + top][0], w, bias, own[block][y][0], top, bottom);
     }
 }
 
