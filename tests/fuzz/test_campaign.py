@@ -101,14 +101,15 @@ def test_a_failure_is_shrunk_to_one_small_finding(tmp_path: Path) -> None:
 
     findings = Explorer(tmp_path, lambda _: None, check=check).chunk(7, 100)
     assert findings
-    # However many cases fail, the same fault is shrunk only so often, and to the same folder.
+    # However many cases fail, the same fault is shrunk only so often; two shrinks may end in different small nets.
     assert len(findings) <= 2
-    assert {path.name for path in tmp_path.iterdir()} == {findings[0].path.name}
-    graph = parse(findings[0].case.graph)
-    assert len(graph.layers) == 1
-    assert isinstance(graph.layers[0], Conv)
-    assert graph.shapes["t0"].elements <= 3
-    assert findings[0].case == Case(findings[0].case.graph, data=(DataSeed("exact", 0),))
+    assert {path.name for path in tmp_path.iterdir()} == {finding.path.name for finding in findings}
+    for finding in findings:
+        graph = parse(finding.case.graph)
+        assert len(graph.layers) == 1
+        assert isinstance(graph.layers[0], Conv)
+        assert graph.shapes["t0"].elements <= 3
+        assert finding.case == Case(finding.case.graph, data=(DataSeed("exact", 0),))
     assert checked < 1000
 
 
