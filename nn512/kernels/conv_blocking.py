@@ -1,0 +1,217 @@
+"""How a convolution is cut up: panels of output blocks, tiles and chunks of pixels, and which routine computes what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nn512.cgen import names
+from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine
+from nn512.kernels.epilogue import Chain
+from nn512.kernels.layer import Context, Part, Place
+from nn512.kernels.packing import ConvWeights
+from nn512.passes.program import ConvBranch, ConvOp
+from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, pixel_tiles, repeats
+from nn512.plan.layout import Layout, blocks_of
+
+PANEL_BLOCKS = 2
+
+# More kinds of row tiles than this (wide padding) are not worth their code: then every row is a tile.
+MOST_ROW_GROUPS = 4
+
+# A panel that meets no more tiles than this comes from memory, not from a cache.
+FEW_TILES = 8
+
+# Fewer panels than this do not read the source often enough for chunks to pay.
+FEW_PANELS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """Output blocks computed `width` at a time: `count` panels from `first_block` on."""
+
+    width: int
+    count: int
+    first_block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One convolution of the layer: its result, its packed weights and what follows in registers."""
+
+    result: Place
+    weights: ConvWeights
+    chain: Chain
+    panels: tuple[Panels, ...]
+
+
+class ConvBlocking:
+    """The numbers of one layer while it is written.
+
+    A prologue is a first step that fills scratch memory, unless a kernel has a better way (`input_in_scratch`).
+    """
+
+    kernel = "direct"
+    input_in_scratch = True
+
+    def __init__(self, op: ConvOp, context: Context, panel_blocks: int = PANEL_BLOCKS) -> None:
+        self.context = context
+        self.op = op
+        self.panel_blocks = panel_blocks
+        self.name = op.branches[0].writes
+        self.node = op.branches[0].node  # all branches agree in all but output channels
+        self.prologue = Chain(op.prologue)
+        self.source = context.places[f"{self.name}_input" if op.prologue and self.input_in_scratch else op.source]
+        result = context.places[self.name]
+        self.rows, self.columns = axes(self.node, self.source.shape, result.shape, padded=op.padded)
+        self.flat = result.shape.height > self.rows.out  # the picture as one row
+        self.padded = self.rows.padding > 0 or self.columns.padding > 0
+        self.tiles = pixel_tiles(self.columns, TILE_PIXELS)
+        self.inputs = self.source.shape.channels // self.node.groups
+        self.channels = self._channels()
+        self.row_groups = self._row_groups()
+        self.clipped = self.row_groups[0].tile.size == 1 and self.rows.padding > 0
+        self.fetches = self.channels in (Channels.FULL, Channels.TAIL) and self.fetches_weights()
+        self.branches = tuple(self._branch(branch) for branch in op.branches)
+        self.chunk = self._chunk()
+
+    def _chunk(self) -> int:
+        """Pixels that meet all panels before the next ones do: as much of the source as stays in the level 2 cache."""
+        row, (tiles, *others) = self.columns.out, repeats(self.tiles)
+        panels = sum(panels.count for branch in self.branches for panels in branch.panels)
+        size = 64 * len(self.source.layout.blocks) * self.source.shape.pixels
+        if self.row_tiles > 1 or others or panels < FEW_PANELS or size <= self.context.machine.l2_bytes / 2:
+            return row
+        chunks = min(tiles.times, -(-2 * size // self.context.machine.l2_bytes))
+        return -(-tiles.times // chunks) * tiles.tile.size
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks of pixels."""
+        return -(-self.columns.out // self.chunk)
+
+    def _channels(self) -> Channels:
+        regular = self.source.layout.regular
+        outputs = self.node.to_channels // self.node.groups
+        if self.node.groups > 1 and not (regular and self.inputs % 16 == 0 and outputs % 16 == 0):
+            return Channels.GROUPS if regular else Channels.SCATTERED_GROUPS
+        if not regular:
+            return Channels.TABLE
+        return Channels.TAIL if self.inputs % 16 else Channels.FULL
+
+    def _row_groups(self) -> tuple[Repeat, ...]:
+        """Rows that are computed together: several where the picture is narrow, so that the registers fill."""
+        limit = 1
+        if len(self.tiles) == 1 and self.channels not in MASKED:
+            limit = min(self.rows.out, TILE_PIXELS // self.tiles[0].size)
+        if limit > 1:
+            groups = repeats(pixel_tiles(self.rows, limit))
+            if len(groups) <= MOST_ROW_GROUPS and all(group.tile.runs for group in groups):
+                return groups
+        return (Repeat(PixelTile(0, 1, ()), self.rows.out),)
+
+    @property
+    def row_tiles(self) -> int:
+        """Number of tiles from the first row to the last."""
+        return sum(group.times for group in self.row_groups)
+
+    def fetches_weights(self) -> bool:
+        """Whether a panel's weights are used so few times that fetching the next ones ahead pays."""
+        return 1 < len(self.tiles) * self.row_tiles <= FEW_TILES
+
+    def _branch(self, branch: ConvBranch) -> Branch:
+        panels = self._panels(branch)
+        weights = ConvWeights(
+            node=branch.node,
+            inputs=self.inputs,
+            layout=self.source.layout if self.node.groups == 1 else Layout((self.inputs,)),
+            panel=panels[0].width,
+            shared=self.channels in MASKED,
+            normalized=self.op.normalized,
+            folded=branch.folded,
+        )
+        return Branch(self.context.places[branch.writes], weights, Chain(branch.epilogue), panels)
+
+    def _panels(self, branch: ConvBranch) -> tuple[Panels, ...]:
+        node = branch.node
+        blocks = blocks_of(node.to_channels)
+        if self.channels in MASKED:
+            return (Panels(1, blocks, 0),)
+        if node.groups > 1:
+            even = node.to_channels // node.groups % (16 * self.panel_blocks) == 0
+            width = self.panel_blocks if even else 1
+            return (Panels(width, blocks // width, 0),)
+        whole, rest = divmod(blocks, self.panel_blocks)
+        result = [Panels(self.panel_blocks, whole, 0)] if whole else []
+        if rest:
+            result.append(Panels(rest, 1, blocks - rest))
+        return tuple(result)
+
+    @property
+    def items(self) -> int:
+        """Units of work: rows of panels."""
+        return sum(panels.count for branch in self.branches for panels in branch.panels) * self.row_tiles * self.chunks
+
+    def routine(self, branch: Branch, panels: Panels, tile: PixelTile, row_tile: PixelTile) -> TileRoutine:
+        """The tile routine for a tile of a panel."""
+        runs = row_tile.runs or (Run(0, self.rows.taps, 0, 1),)
+        return TileRoutine(
+            blocks=panels.width,
+            rows=row_tile.size,
+            pixels=tile.size,
+            filter_h=self.rows.taps,
+            filter_w=self.columns.taps,
+            stride_w=self.columns.stride,
+            dilation_h=self.rows.dilation if self.clipped else 1,
+            dilation_w=self.columns.dilation,
+            clipped=self.clipped,
+            padded=self.padded,
+            row_runs=() if self.clipped else runs,
+            runs=tile.runs,
+            channels=self.channels,
+            chain=branch.chain.neutral,
+            fetches=self.fetches,
+        )
+
+    def steps(self) -> tuple[Part, ...]:
+        """The step functions and their items."""
+        main = Part(self.name, self.items)
+        return (Part(self.source.name, len(self.source.layout.blocks)), main) if self.prologue.steps else (main,)
+
+    def tensors_read(self) -> tuple[str, ...]:
+        """Names of the tensors the main step reads."""
+        operands = (operand for branch in self.branches for operand in branch.chain.operands)
+        return tuple(dict.fromkeys((self.source.name, *operands)))
+
+    @property
+    def plane(self) -> str:
+        """Floats from one input block to the next."""
+        return names.product(self.source.shape.height, self.source.shape.width, 16)
+
+    def algorithm(self) -> str:
+        """The algorithm in a few words."""
+        sizes = " or ".join(str(size) for size in sorted({tile.size for tile in self.tiles}, reverse=True))
+        widths = sorted({p.width for branch in self.branches for p in branch.panels}, reverse=True)
+        outputs = " or ".join(str(16 * width) for width in widths)
+        lanes = ", lanes masked by group" if self.channels in MASKED else ""
+        return f"{self.kernel}, {outputs} outputs x {sizes} pixels in registers{lanes}"
+
+    def edge_classes(self) -> set[str]:
+        """Names of the edge cases that this layer has."""
+        kernel = self.kernel
+        all_panels = [(branch, panels) for branch in self.branches for panels in branch.panels]
+        rows = sorted({group.tile.size for group in self.row_groups})
+        classes = {
+            f"{kernel} tile {p.width}x{f'{r}x' if r > 1 else ''}{t.size}"
+            for _, p in all_panels
+            for t in self.tiles
+            for r in rows
+        }
+        edges = (self.routine(*all_panels[0], tile, self.row_groups[0].tile).edge for tile in self.tiles)
+        classes |= {f"{kernel} columns {edge or 'inside'}" for edge in edges}
+        if self.rows.padding:
+            classes.add(f"{kernel} rows clipped")
+        classes.add(f"{kernel} input {self.channels.value} {self.inputs % 16}")
+        classes |= {f"{kernel} output tail {b.result.shape.channels % 16}" for b in self.branches}
+        if len(self.branches) > 1:
+            classes.add(f"{kernel} merged")
+        return classes
