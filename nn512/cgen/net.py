@@ -231,6 +231,12 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
         writer.line("#ifdef NN512_PROFILE")
         writer.line("long long inferences, nanoseconds[Layers];")
         writer.line("#endif")
+    writer.line()
+    writer.comment(
+        "A tensor of an engine. A call, so that compilers take it for memory of its own and not for part of another."
+    )
+    with writer.block(f"static NOINLINE void *tensor(const {prefix}Engine *engine, ptrdiff_t at)"):
+        writer.line("return engine->arena + at;")
 
 
 def _write_packing(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> None:

@@ -218,7 +218,7 @@ class TileRoutine:
         opening = "for (ptrdiff_t group = k / outputs; group < groups && group * outputs < k + 16; group++)"
         several = self.filter_h * self.filter_w > 1
         if several:
-            note = "/* input lanes in a block of weights, which has one tap after another */"
+            note = "/* input lanes in a block of weights */"
             writer.line(f"const ptrdiff_t lanes = inputs < 16 ? inputs : 16, tapWeights = lanes * 16; {note}")
         with writer.block(opening):
             writer.line("const ptrdiff_t low = group * outputs > k ? group * outputs - k : 0;")

@@ -156,7 +156,7 @@ def declare_tensor(writer: Writer, place: Place, *, written: bool, flat: bool = 
     qualifier = "" if written else "const "
     writer.assign(
         f"{qualifier}float (*restrict {names.local(place.name)}){extents}",
-        f"({qualifier}void *)(engine->arena + {names.offset(place.name)})",
+        f"tensor(engine, {names.offset(place.name)})",
     )
 
 
@@ -167,4 +167,4 @@ def begin_step(writer: Writer, prefix: str) -> None:
 
 def step_signature(prefix: str, name: str) -> str:
     """Signature of a step function: items first to last-1 of its work."""
-    return f"static void {names.static(prefix, name)}(const void *context, ptrdiff_t first, ptrdiff_t last)"
+    return f"static NOINLINE void {names.static(prefix, name)}(const void *context, ptrdiff_t first, ptrdiff_t last)"

@@ -242,6 +242,11 @@ struct DenseEngine {
 #endif
 };
 
+/* A tensor of an engine. A call, so that compilers take it for memory of its own and not for part of another. */
+static NOINLINE void *tensor(const DenseEngine *engine, ptrdiff_t at) {
+    return engine->arena + at;
+}
+
 /* ---- Shared routines ----------------------------------------------------------------------------------------- */
 
 /* Transpose 16 vectors of 16: v[i][j] becomes v[j][i]. */
@@ -709,9 +714,9 @@ void DenseNetDestroy(DenseNet *net) {
  * Input start
  * caller  ->  start 32x7x7
  * Transposition into blocks of 16 channels. */
-static void Dense_start_load(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Dense_start_load(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const DenseEngine *engine = context;
-    float (*restrict start)[7 * 7][16] = (void *)(engine->arena + start_at);
+    float (*restrict start)[7 * 7][16] = tensor(engine, start_at);
     for (ptrdiff_t block = first; block < last; block++)
         load_block(engine->startData + block * 16 * 7 * 7, 7 * 7, 16, start[block]);
 }
@@ -730,11 +735,11 @@ static NOINLINE void Dense_relu2_tile_12(OPERANDS) {
     conv1x1_2x12_relu(x, w, bias, out, channels, plane, outPlane);
 }
 
-static void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const DenseEngine *engine = context;
     const DenseNet *net = engine->net;
-    const float (*restrict start)[7 * 7][16] = (const void *)(engine->arena + start_at);
-    float (*restrict relu2)[7 * 7][16] = (void *)(engine->arena + relu2_at);
+    const float (*restrict start)[7 * 7][16] = tensor(engine, start_at);
+    float (*restrict relu2)[7 * 7][16] = tensor(engine, relu2_at);
     for (ptrdiff_t tile = first; tile < last; tile++) {
         float input[2][13][16] __attribute__((aligned(64)));
         const ptrdiff_t x = tile * 12 + (tile < 1 ? tile : 1);
@@ -767,10 +772,10 @@ static NOINLINE void Dense_conv2_tile_1_both(OPERANDS, ptrdiff_t at, ptrdiff_t a
     conv3x3_1x7_both_ahead(x, w, bias, out, at, ahead, channels, plane, row);
 }
 
-static void Dense_conv2(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Dense_conv2(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const DenseEngine *engine = context;
-    const float (*restrict relu2)[7][7][16] = (const void *)(engine->arena + relu2_at);
-    float (*restrict conv2)[7][7][16] = (void *)(engine->arena + conv2_at);
+    const float (*restrict relu2)[7][7][16] = tensor(engine, relu2_at);
+    float (*restrict conv2)[7][7][16] = tensor(engine, conv2_at);
     for (ptrdiff_t t = first; t < last; t++) {
         const ptrdiff_t y = t + (t < 3 ? t : 3);
         const float *w = engine->net->conv2Weights, *bias = engine->net->conv2Biases;
@@ -785,9 +790,9 @@ static void Dense_conv2(const void *context, ptrdiff_t first, ptrdiff_t last) {
  * Output both
  * both 48x7x7  ->  caller
  * Transposition out of blocks of 16 channels. */
-static void Dense_both_store(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Dense_both_store(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const DenseEngine *engine = context;
-    const float (*restrict both)[7 * 7][16] = (const void *)(engine->arena + both_at);
+    const float (*restrict both)[7 * 7][16] = tensor(engine, both_at);
     for (ptrdiff_t block = first; block < last; block++)
         store_block(both[block], 7 * 7, 16, engine->bothData + block * 16 * 7 * 7);
 }

@@ -241,6 +241,11 @@ struct EdgesEngine {
 #endif
 };
 
+/* A tensor of an engine. A call, so that compilers take it for memory of its own and not for part of another. */
+static NOINLINE void *tensor(const EdgesEngine *engine, ptrdiff_t at) {
+    return engine->arena + at;
+}
+
 /* ---- Shared routines ----------------------------------------------------------------------------------------- */
 
 /* Up to 4 channels of `pixels` floats each into one block; lanes without a channel become 0. */
@@ -700,9 +705,9 @@ void EdgesNetDestroy(EdgesNet *net) {
  * Input image
  * caller  ->  image 3x9x23
  * Transposition into blocks of 16 channels. */
-static void Edges_image_load(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Edges_image_load(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const EdgesEngine *engine = context;
-    float (*restrict image)[9 * 23][16] = (void *)(engine->arena + image_at);
+    float (*restrict image)[9 * 23][16] = tensor(engine, image_at);
     for (ptrdiff_t block = first; block < last; block++)
         load_narrow(engine->imageData + block * 16 * 9 * 23, 9 * 23, 3, image[block]);
 }
@@ -731,10 +736,10 @@ static NOINLINE void Edges_norm_tile_1x11_right(OPERANDS, ptrdiff_t at, ptrdiff_
     conv3x3_1x11_right_tail(x, w, bias, out, at, origin, channels, plane, row, height);
 }
 
-static void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const EdgesEngine *engine = context;
-    const float (*restrict image)[9][23][16] = (const void *)(engine->arena + image_at);
-    float (*restrict norm)[9][23][16] = (void *)(engine->arena + norm_at);
+    const float (*restrict image)[9][23][16] = tensor(engine, image_at);
+    float (*restrict norm)[9][23][16] = tensor(engine, norm_at);
     for (ptrdiff_t y = first; y < last && y < 9; y++) {
         const float *w = engine->net->convWeights, *bias = engine->net->convBiases;
         const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
@@ -774,11 +779,11 @@ static NOINLINE void Edges_relu_tile_1x13(OPERANDS, const float *restrict add0) 
     conv1x1_1x13_tail_add_relu0p1(x, w, bias, out, add0, channels, plane);
 }
 
-static void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const EdgesEngine *engine = context;
-    const float (*restrict image)[9 * 23][16] = (const void *)(engine->arena + image_at);
-    const float (*restrict norm)[9 * 23][16] = (const void *)(engine->arena + norm_at);
-    float (*restrict relu)[9 * 23][16] = (void *)(engine->arena + relu_at);
+    const float (*restrict image)[9 * 23][16] = tensor(engine, image_at);
+    const float (*restrict norm)[9 * 23][16] = tensor(engine, norm_at);
+    float (*restrict relu)[9 * 23][16] = tensor(engine, relu_at);
     for (ptrdiff_t item = first; item < last && item < 1; item++) {
         const float *w = engine->net->shortcutWeights, *bias = engine->net->shortcutBiases;
         for (ptrdiff_t x = 0; x < 168; x += 14)
@@ -799,9 +804,9 @@ static void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t last) {
  * Output relu
  * relu 40x9x23  ->  caller
  * Transposition out of blocks of 16 channels. */
-static void Edges_relu_store(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Edges_relu_store(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const EdgesEngine *engine = context;
-    const float (*restrict relu)[9 * 23][16] = (const void *)(engine->arena + relu_at);
+    const float (*restrict relu)[9 * 23][16] = tensor(engine, relu_at);
     for (ptrdiff_t block = first; block < last; block++)
         store_block(relu[block], 9 * 23, block < 2 ? 16 : 8, engine->reluData + block * 16 * 9 * 23);
 }

@@ -241,6 +241,11 @@ struct GroupsEngine {
 #endif
 };
 
+/* A tensor of an engine. A call, so that compilers take it for memory of its own and not for part of another. */
+static NOINLINE void *tensor(const GroupsEngine *engine, ptrdiff_t at) {
+    return engine->arena + at;
+}
+
 /* ---- Shared routines ----------------------------------------------------------------------------------------- */
 
 /* Transpose 16 vectors of 16: v[i][j] becomes v[j][i]. */
@@ -447,9 +452,9 @@ void GroupsNetDestroy(GroupsNet *net) {
  * Input image
  * caller  ->  image 16x8x8
  * Transposition into blocks of 16 channels. */
-static void Groups_image_load(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Groups_image_load(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const GroupsEngine *engine = context;
-    float (*restrict image)[8 * 8][16] = (void *)(engine->arena + image_at);
+    float (*restrict image)[8 * 8][16] = tensor(engine, image_at);
     for (ptrdiff_t block = first; block < last; block++)
         load_block(engine->imageData + block * 16 * 8 * 8, 8 * 8, 16, image[block]);
 }
@@ -464,10 +469,10 @@ static NOINLINE void Groups_fours_tile(OPERANDS, ptrdiff_t top, ptrdiff_t bottom
     grouped3x3s2_4_left(x, w, bias, out, top, bottom, lanes, channels, row);
 }
 
-static void Groups_fours(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Groups_fours(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const GroupsEngine *engine = context;
-    const float (*restrict image)[8][8][16] = (const void *)(engine->arena + image_at);
-    float (*restrict fours)[8][4][16] = (void *)(engine->arena + fours_at);
+    const float (*restrict image)[8][8][16] = tensor(engine, image_at);
+    float (*restrict fours)[8][4][16] = tensor(engine, fours_at);
     /* the lane in which each lane of an output block finds the first input of its group */
     static const int lanes[1][16] = {{0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12}};
     for (ptrdiff_t item = first; item < last; item++) {
@@ -490,10 +495,10 @@ static NOINLINE void Groups_own_tile(OPERANDS, ptrdiff_t top, ptrdiff_t bottom) 
     depthwise3x3_4_both(x, w, bias, out, top, bottom, row);
 }
 
-static void Groups_own(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Groups_own(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const GroupsEngine *engine = context;
-    const float (*restrict fours)[8][4][16] = (const void *)(engine->arena + fours_at);
-    float (*restrict own)[8][4][16] = (void *)(engine->arena + own_at);
+    const float (*restrict fours)[8][4][16] = tensor(engine, fours_at);
+    float (*restrict own)[8][4][16] = tensor(engine, own_at);
     for (ptrdiff_t item = first; item < last; item++) {
         const ptrdiff_t block = item / 8, y = item % 8;
         const float *w = engine->net->ownWeights + block * (3 * 3 * 16);
@@ -509,9 +514,9 @@ static void Groups_own(const void *context, ptrdiff_t first, ptrdiff_t last) {
  * Output own
  * own 16x8x4  ->  caller
  * Transposition out of blocks of 16 channels. */
-static void Groups_own_store(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Groups_own_store(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const GroupsEngine *engine = context;
-    const float (*restrict own)[8 * 4][16] = (const void *)(engine->arena + own_at);
+    const float (*restrict own)[8 * 4][16] = tensor(engine, own_at);
     for (ptrdiff_t block = first; block < last; block++)
         store_block(own[block], 8 * 4, 16, engine->ownData + block * 16 * 8 * 4);
 }

@@ -244,6 +244,11 @@ struct HeadEngine {
 #endif
 };
 
+/* A tensor of an engine. A call, so that compilers take it for memory of its own and not for part of another. */
+static NOINLINE void *tensor(const HeadEngine *engine, ptrdiff_t at) {
+    return engine->arena + at;
+}
+
 /* ---- Shared routines ----------------------------------------------------------------------------------------- */
 
 /* Transpose 16 vectors of 16: v[i][j] becomes v[j][i]. */
@@ -532,9 +537,9 @@ void HeadNetDestroy(HeadNet *net) {
  * Input features
  * caller  ->  features 24x6x6
  * Transposition into blocks of 16 channels. */
-static void Head_features_load(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Head_features_load(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const HeadEngine *engine = context;
-    float (*restrict features)[6 * 6][16] = (void *)(engine->arena + features_at);
+    float (*restrict features)[6 * 6][16] = tensor(engine, features_at);
     for (ptrdiff_t block = first; block < last; block++)
         load_block(engine->featuresData + block * 16 * 6 * 6, 6 * 6, block < 1 ? 16 : 8, features[block]);
 }
@@ -543,10 +548,10 @@ static void Head_features_load(const void *context, ptrdiff_t first, ptrdiff_t l
  * Pooling halved (Max3x3Stride2, padding 1)
  * features 24x6x6  ->  halved 24x3x3
  * Pooling, a vector of 16 channels at a time. */
-static void Head_halved(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Head_halved(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const HeadEngine *engine = context;
-    const float (*restrict features)[6][6][16] = (const void *)(engine->arena + features_at);
-    float (*restrict halved)[3][3][16] = (void *)(engine->arena + halved_at);
+    const float (*restrict features)[6][6][16] = tensor(engine, features_at);
+    float (*restrict halved)[3][3][16] = tensor(engine, halved_at);
     for (ptrdiff_t item = first; item < last; item++) {
         const ptrdiff_t block = item / 3, y = item % 3;
         const ptrdiff_t origin = y * 2 - 1, end = origin + 3;
@@ -562,10 +567,10 @@ static void Head_halved(const void *context, ptrdiff_t first, ptrdiff_t last) {
  * Pooling pooled (AvgGlobal)
  * halved 24x3x3  ->  pooled 24x1x1
  * Pooling, a vector of 16 channels at a time. */
-static void Head_pooled(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Head_pooled(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const HeadEngine *engine = context;
-    const float (*restrict halved)[3][3][16] = (const void *)(engine->arena + halved_at);
-    float (*restrict pooled)[1][1][16] = (void *)(engine->arena + pooled_at);
+    const float (*restrict halved)[3][3][16] = tensor(engine, halved_at);
+    float (*restrict pooled)[1][1][16] = tensor(engine, pooled_at);
     for (ptrdiff_t item = first; item < last; item++) {
         const ptrdiff_t block = item;
         __m512 v = sum_of_all(halved[block][0][0], 3 * 3);
@@ -578,11 +583,11 @@ static void Head_pooled(const void *context, ptrdiff_t first, ptrdiff_t last) {
  * FullyConnected scores
  * pooled 24x1x1  ->  scores 10x1x1     0.00 MMAC, 1,600 bytes of weights (fp32)
  * Fully connected, 16 outputs in registers, float weights. */
-static void Head_scores(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Head_scores(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const HeadEngine *engine = context;
     const HeadNet *net = engine->net;
-    const float (*restrict pooled)[1][16] = (const void *)(engine->arena + pooled_at);
-    float (*restrict scores)[1][16] = (void *)(engine->arena + scores_at);
+    const float (*restrict pooled)[1][16] = tensor(engine, pooled_at);
+    float (*restrict scores)[1][16] = tensor(engine, scores_at);
     /* rows of 16 floats, and how many of each are inputs */
     static const ptrdiff_t input_spans[][2] = {{1, 16}, {1, 8}};
     for (ptrdiff_t block = first; block < last; block++) {
@@ -595,10 +600,10 @@ static void Head_scores(const void *context, ptrdiff_t first, ptrdiff_t last) {
  * Softmax probabilities
  * scores 10x1x1  ->  probabilities 10x1x1
  * Softmax, pixel by pixel. */
-static void Head_probabilities(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Head_probabilities(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const HeadEngine *engine = context;
-    const float (*restrict scores)[1][16] = (const void *)(engine->arena + scores_at);
-    float (*restrict probabilities)[1][16] = (void *)(engine->arena + probabilities_at);
+    const float (*restrict scores)[1][16] = tensor(engine, scores_at);
+    float (*restrict probabilities)[1][16] = tensor(engine, probabilities_at);
     for (ptrdiff_t p = first; p < last; p++)
         softmax_pixel(scores[0][p], probabilities[0][p], 1, 10, 16);
 }
@@ -607,9 +612,9 @@ static void Head_probabilities(const void *context, ptrdiff_t first, ptrdiff_t l
  * Output probabilities
  * probabilities 10x1x1  ->  caller
  * Transposition out of blocks of 16 channels. */
-static void Head_probabilities_store(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Head_probabilities_store(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const HeadEngine *engine = context;
-    const float (*restrict probabilities)[1][16] = (const void *)(engine->arena + probabilities_at);
+    const float (*restrict probabilities)[1][16] = tensor(engine, probabilities_at);
     for (ptrdiff_t block = first; block < last; block++)
         memcpy(engine->probabilitiesData + block * 16, probabilities[block], (size_t)10 * sizeof(float));
 }
