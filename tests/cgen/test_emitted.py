@@ -193,6 +193,28 @@ def test_object_has_no_state_and_defines_only_the_interface(tmp_path: Path) -> N
     assert {name for kind, name in found if kind == "T"} == declared - {"AllEngineProfile"}
 
 
+EQUAL_LAYERS = """
+    Config Prefix=Twins
+    Input ToTensor=x Channels=32 Height=9 Width=9
+    Conv FromTensor=x ToTensor=a ToChannels=32 FilterH=3 FilterW=3
+    Conv FromTensor=a ToTensor=b ToChannels=32 FilterH=1 FilterW=1
+    Conv FromTensor=b ToTensor=c ToChannels=32 FilterH=1 FilterW=1
+    Output FromTensor=c
+"""
+
+
+def test_layers_of_equal_code_stay_apart(tmp_path: Path) -> None:
+    """A profile names layers by their functions; a compiler that merges equal ones would hide all but one."""
+    made = build_object(EQUAL_LAYERS, tmp_path, "-O2")
+    if shutil.which("nm") is None:
+        pytest.skip("no nm here")
+    lines = [line.split() for line in run(["nm", made], made.parent).splitlines()]
+    addresses = {name: address for address, _, name in (line for line in lines if len(line) == 3)}
+    tiles = [name for name in addresses if re.match("Twins_[bc]_tile", name)]
+    assert len(tiles) >= 2
+    assert len({addresses[name] for name in tiles}) == len(tiles)
+
+
 def rename(text: str, tensors: Sequence[str]) -> str:
     """The net with its tensors renamed, one after another."""
     known = dict.fromkeys(re.findall(r"ToTensor=(\w+)", text))

@@ -29,7 +29,13 @@
 
 #define UNROLL _Pragma("GCC unroll 32")
 #define INLINE inline __attribute__((always_inline)) /* a shared routine: each layer has its own copy in the object */
-#define NOINLINE __attribute__((noinline))           /* a layer's inner loops: registers are allocated for it alone */
+/* A function of its own: registers are allocated for it alone, and profiles name its layer (gcc would merge layers whose
+ * code is equal). */
+#ifdef __clang__
+#define NOINLINE __attribute__((noinline))
+#else
+#define NOINLINE __attribute__((noinline, no_icf))
+#endif
 
 /* An error message for the caller to free; without memory even for that, there is nobody left to tell. */
 static char *message(const char *format, ...) {
