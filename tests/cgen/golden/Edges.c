@@ -29,8 +29,8 @@
 
 #define UNROLL _Pragma("GCC unroll 32")
 #define INLINE inline __attribute__((always_inline)) /* a shared routine: each layer has its own copy in the object */
-/* A function of its own: registers are allocated for it alone, and profiles name its layer (gcc would merge layers whose
- * code is equal). */
+/* A function of its own: registers are allocated for it alone, and profiles name its layer (gcc would merge layers
+ * whose code is equal). */
 #ifdef __clang__
 #define NOINLINE __attribute__((noinline))
 #else
