@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -105,6 +106,9 @@ def measure(request: Request) -> Measurement:
         raise UsageError(f"--runs must be from 1 to {MOST_RUNS:,}, not {request.runs}")
     cpus = choose_cpus(request.threads)
     systems.check_peers(request.peers)
+    runner = os.environ.get("NN512_RUNNER", "")
+    if runner not in {"", "native"}:
+        raise CannotRunError(f"NN512_RUNNER={runner}: only the processor itself is worth measuring")
     compiler = toolchain.find_compiler()
     if not toolchain.has_avx512(compiler):
         raise CannotRunError("this processor has no AVX-512F: there is nothing to measure")

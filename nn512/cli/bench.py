@@ -17,7 +17,7 @@ from nn512.cli.arguments import (
     compiler_words,
     read_graph,
 )
-from nn512.errors import CannotRunError, UsageError
+from nn512.errors import UsageError
 from nn512.graph import Graph
 
 if TYPE_CHECKING:
@@ -57,10 +57,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure one net; progress goes to standard error."""
     import json
-    import os
 
-    if os.environ.get("NN512_RUNNER", "") not in {"", "native"}:
-        raise CannotRunError(f"NN512_RUNNER={os.environ['NN512_RUNNER']}: only the processor itself is worth measuring")
     peers = tuple(name.strip() for name in args.against.split(",")) if args.against else ()
     if args.threads < 1:
         raise UsageError(f"--threads must be at least 1, not {args.threads}")
