@@ -128,7 +128,8 @@ def check_case(
         emitted = compile_graph(graph, options)
         sources = Sources(emitted.prefix, emitted.header, emitted.source, emitted.plan)
     except Exception as error:  # noqa: BLE001 - whatever the compiler raises for a legal graph is a finding
-        return replace(Report(case, graph, describe(runner)), problems=(Problem("emit", explain(error)),))
+        report = Report(case, graph, describe(runner), culprit=_given(data))
+        return replace(report, problems=(Problem("emit", explain(error)),))
     return check_sources(case, graph, sources, data or draw(case, graph), runner, checks=checks)
 
 
@@ -149,7 +150,7 @@ def check_sources(
         executable = build_net(graph, sources.header, sources.source, runner, flags=(case.optimisation,), strict=strict)
     except BuildError as error:
         first = next((line for line in error.text.splitlines() if "error:" in line), error.summary)
-        return replace(report, problems=(Problem("build", f"{first}\n{error}"),))
+        return replace(report, problems=(Problem("build", f"{first}\n{error}"),), culprit=_given(data))
     limits, rounding = limits_of(report, profile), rounding_of(report)
     problems: list[Problem] = []
     verdicts: dict[DataSeed, tuple[Verdict, ...]] = {}
@@ -168,6 +169,11 @@ def check_sources(
         if culprit is None and len(problems) > before:
             culprit = data_set, expected
     return replace(report, problems=tuple(problems), verdicts=verdicts, executed=executed, culprit=culprit)
+
+
+def _given(data: Sequence[DataSet]) -> tuple[DataSet, Mapping[str, reference.Result]] | None:
+    """The data set that a finding must keep although it was not run: a user gave it, no seed can draw it again."""
+    return next(((data_set, {}) for data_set in data if data_set.regime == regimes.GIVEN), None)
 
 
 def describe(runner: Runner) -> str:

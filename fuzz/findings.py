@@ -5,7 +5,7 @@
     <Prefix>.c, .h       the emitted code, as far as there is any
     params.npz, input.npz, expected.npz   the data set that showed it, and what the reference expects
     repro.sh             one line that replays it
-    test_<name>.py       the same as a pytest file with the graph inline
+    test_<name>.py       the same as a pytest file with the graph inline, for our compiler and data drawn from a seed
 
 A replay needs none of the arrays: `case.json` names their regime and seed.
 """
@@ -13,6 +13,7 @@ A replay needs none of the arrays: `case.json` names their regime and seed.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import platform
 import re
@@ -84,15 +85,16 @@ def signature_of(report: Report) -> str:
 def save(report: Report, directory: Path, *, replaces: Path | None = None) -> Finding:
     """Write the folder of a failed check below `directory`, atomically; `replaces` is one to remove afterwards.
 
-    Saving the same case again gives the same folder.
+    Saving the same case again gives the same folder; cases of C from elsewhere are the same if the C is, too.
     """
     case = report.case
-    name = f"finding-{case.key}"
+    key = _key(report)
+    name = f"finding-{key}"
     summary = str(report.problems[0])
     directory.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=directory))
     try:
-        _write(report, work, case.key, summary)
+        _write(report, work, key, summary)
         target = directory / name
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(target)
@@ -104,6 +106,14 @@ def save(report: Report, directory: Path, *, replaces: Path | None = None) -> Fi
     if replaces is not None and replaces != target:
         shutil.rmtree(replaces, ignore_errors=True)
     return Finding(target, case, signature_of(report), summary)
+
+
+def _key(report: Report) -> str:
+    """What names a finding: the case, with the C where that does not follow from it."""
+    if not report.profile or report.sources is None:
+        return report.case.key
+    parts = (report.case.dump(), report.sources.header, report.sources.source)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
 
 def _write(report: Report, folder: Path, key: str, summary: str) -> None:
@@ -123,17 +133,8 @@ def _write(report: Report, folder: Path, key: str, summary: str) -> None:
     repro = folder / "repro.sh"
     repro.write_text(_REPRO, encoding="utf-8")
     repro.chmod(0o755)
-    data = "".join(f"DataSeed({d.regime!r}, {d.seed}), " for d in case.data)
-    test = _TEST.format(
-        summary=" ".join(summary.split())[:90].replace('"', "'").replace("\\", "/"),
-        graph=case.graph.replace("\\", "/"),
-        name=f"finding_{key}",
-        options=dict(case.options),
-        optimisation=case.optimisation,
-        data=data,
-        compiler=case.compiler,
-    )
-    (folder / f"test_finding_{key}.py").write_text(test, encoding="utf-8")
+    if not report.profile and all(data.regime != GIVEN for data in case.data):
+        (folder / f"test_finding_{key}.py").write_text(_test(case, key, summary), encoding="utf-8")
     if report.sources is not None:
         report.sources.write(folder)
     if report.culprit is not None:
@@ -144,6 +145,20 @@ def _write(report: Report, folder: Path, key: str, summary: str) -> None:
             values = {name: result.value for name, result in expected.items()}
             sigmas = {name + "Sigma": np.sqrt(result.variance) for name, result in expected.items()}
             save_arrays(folder / "expected.npz", {**values, **sigmas})
+
+
+def _test(case: Case, key: str, summary: str) -> str:
+    """The text of the pytest file of a finding."""
+    data = "".join(f"DataSeed({d.regime!r}, {d.seed}), " for d in case.data)
+    return _TEST.format(
+        summary=" ".join(summary.split())[:90].replace('"', "'").replace("\\", "/"),
+        graph=case.graph.replace("\\", "/"),
+        name=f"finding_{key}",
+        options=dict(case.options),
+        optimisation=case.optimisation,
+        data=data,
+        compiler=case.compiler,
+    )
 
 
 def environment(runner: str) -> dict[str, str]:

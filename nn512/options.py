@@ -46,7 +46,17 @@ class Options:
             raise UsageError(f"unknown compiler option {unknown[0]!r}; known are {', '.join(sorted(known)) or 'none'}")
         values = dict(data)
         if "without_passes" in values:
-            values["without_passes"] = tuple(values["without_passes"])
+            names = values["without_passes"]
+            if not (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)):
+                raise UsageError("'without_passes' must be a list of passes")
+            values["without_passes"] = tuple(names)
         if "force" in values:
-            values["force"] = tuple((str(layer), str(kernel)) for layer, kernel in values["force"])
+            pairs = values["force"]
+            if not (isinstance(pairs, list | tuple) and all(_is_pair(pair) for pair in pairs)):
+                raise UsageError("'force' must be a list of pairs of a layer and a kernel")
+            values["force"] = tuple((layer, kernel) for layer, kernel in pairs)
         return cls(**values)
+
+
+def _is_pair(data: object) -> bool:
+    return isinstance(data, list | tuple) and [type(part) for part in data] == [str, str]

@@ -39,6 +39,9 @@ Params: TypeAlias = dict[str, NDArray[np.float32]]
 
 _MOST_COMPLAINTS = 20
 
+_NO_PARAMETERS = b"\0"
+"""The Params struct of a graph without parameters: C has no empty structs."""
+
 
 def params_bytes(graph: Graph) -> int:
     """Size of the Params struct."""
@@ -90,7 +93,7 @@ def to_bytes(graph: Graph, params: Mapping[str, Array]) -> bytes:
 
 def from_bytes(graph: Graph, data: bytes) -> Params:
     """The parameters in the bytes of a Params struct. Raises UsageError where the size is another."""
-    if len(data) != params_bytes(graph):
+    if len(data) != params_bytes(graph) and (graph.parameters or data != _NO_PARAMETERS):
         raise UsageError(f"{len(data):,} bytes; the parameters of this graph take {params_bytes(graph):,}")
     params: Params = {}
     offset = 0
@@ -134,6 +137,8 @@ def save_params(path: PathLike, graph: Graph, params: Mapping[str, Array]) -> No
         with write_file(path) as stream:
             for array in checked.values():
                 stream.write(array.tobytes())
+            if not checked:
+                stream.write(_NO_PARAMETERS)
     else:
         save_arrays(path, checked)
 

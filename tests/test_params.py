@@ -127,3 +127,15 @@ def test_deep_nets_stay_near_one() -> None:
     x = np.random.default_rng(0).standard_normal((32, 6, 6), np.float32)
     result = reference.run(graph, random_params(graph, 0), {"x": x})["r49"].value
     assert 0.1 < np.sqrt(np.mean(result**2)) < 100
+
+
+def test_params_struct_without_parameters(tmp_path: Path) -> None:
+    """C has no empty structs: a program that reads sizeof(Params) bytes finds one."""
+    layers = "Softmax FromTensor=x ToTensor=y Output FromTensor=y"
+    graph = parse(f"Config Input ToTensor=x Channels=3 Height=1 Width=1 {layers}")
+    save_params(tmp_path / "p.bin", graph, {})
+    assert len((tmp_path / "p.bin").read_bytes()) == 1
+    assert load_params(tmp_path / "p.bin", graph) == {}
+    (tmp_path / "p.bin").write_bytes(b"ab")
+    with pytest.raises(UsageError):
+        load_params(tmp_path / "p.bin", graph)

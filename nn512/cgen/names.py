@@ -29,6 +29,9 @@ TAKEN = frozenset(
 # Locals that are numbered.
 _NUMBERED = re.compile(r"(acc|add|negative|scale|shift|w)[0-9]+")
 
+# Headers define hundreds of macros in capitals, others on every system: BUFSIZ, SIGINT, WNOHANG.
+_MACRO = re.compile(r"[A-Z][A-Z0-9]+")
+
 # Functions of the emitted file that a prefix and a tensor could spell, such as `Config Prefix=team`, `ToTensor=run`.
 _SHARED = frozenset(
     """exponent_of full_of gate_await gate_create gate_destroy gate_set half_exponent load_block load_halves load_narrow
@@ -41,7 +44,8 @@ _SYSTEM_PREFIX = re.compile(r"^(pthread|posix|sched|clock|va|mm|sem|time|size|pt
 
 def local(tensor: str) -> str:
     """Name of the local pointer to a tensor."""
-    return f"{tensor}_" if tensor in KEYWORDS or tensor in TAKEN or _NUMBERED.fullmatch(tensor) else tensor
+    patterns = _NUMBERED.fullmatch(tensor) or _MACRO.fullmatch(tensor)
+    return f"{tensor}_" if tensor in KEYWORDS or tensor in TAKEN or patterns else tensor
 
 
 def offset(tensor: str) -> str:

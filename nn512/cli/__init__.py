@@ -10,6 +10,7 @@ cannot do it; 70 a fault of nn512; 130 interrupted; 141 whoever read the output 
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -25,6 +26,9 @@ SUBCOMMANDS = (
 )
 """Modules of this package, in the order in which help lists them."""
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""Errors of a device that takes no more output."""
+
 _DESCRIPTION = (
     "Compiles convolutional nets, described as text, to readable stand-alone C99 with AVX-512, and proves the result."
 )
@@ -34,17 +38,29 @@ _EPILOG = "Start with: nn512 example ResNet50 > r.graph && nn512 check r.graph. 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit code; `argv` are the arguments behind the program's name."""
     arguments = sys.argv[1:] if argv is None else list(argv)
+    if sys.stdout is None:  # started with a closed standard output; a file opened later must not take its place
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the program runs
     try:
         code = _run(arguments)
         sys.stdout.flush()  # here, where a closed pipe is still handled, and not while Python shuts down
     except BrokenPipeError:  # `nn512 ... | head`: the reader has seen enough
-        # What is still in the buffer goes nowhere, without a complaint at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 141
+    except OSError as error:
+        if error.errno not in _FULL:
+            return _apologize()
+        _discard_output()
+        print(f"nn512: cannot write: {error.strerror}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("nn512: interrupted", file=sys.stderr)
         return 130
     return code
+
+
+def _discard_output() -> None:
+    """What is still in the buffer of standard output goes nowhere, without a complaint at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -61,7 +77,7 @@ def _run(arguments: Sequence[str]) -> int:
         raise
     except OSError as error:
         if error.filename is None:
-            return _apologize()
+            raise
         print(f"nn512: {error.filename}: {error.strerror}", file=sys.stderr)
         return 2
     except Exception:  # noqa: BLE001 - the last resort is the same for all of them

@@ -73,6 +73,10 @@ def run(args: argparse.Namespace) -> int:
     if args.source and (words := compiler_words(args)):
         raise UsageError(f"{words[0]} does not go with --source, which is compiled already")
     options = compiler_options(args)
+    if options.force:
+        from nn512.compiler import compile as compile_graph
+
+        compile_graph(graph, options)  # a kernel or layer that does not exist is the user's mistake and no finding
     from fuzz.case import Case, DataSeed
     from fuzz.checker import Sources, check_case, check_sources, checks_for, runner_for
     from fuzz.findings import save

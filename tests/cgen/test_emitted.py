@@ -225,6 +225,7 @@ def rename(text: str, tensors: Sequence[str]) -> str:
 WORDS = {
     "keywords": "int return static restrict inline double typedef asm volatile sizeof class this template new",
     "macros": "NULL EOF UNROLL INLINE NOINLINE OPERANDS errno linux unix TIMED NORM NORMS CONV SEGMENTS PACK i386",
+    "macros of system headers": "BUFSIZ SIGINT SIGSEGV SIGCHLD SIGRTMIN SIGRTMAX SIGKILL NSIG WNOHANG X86 Y1 SIGFPE",
     "functions": "malloc free memcpy memset abort main exit printf exp message now compose position maximum memmove",
     "locals": "engine net params context first last item block y x t w bias out at origin",
     "more locals": "ahead chunk v tile tiles k p i j panel count channels height row plane down",

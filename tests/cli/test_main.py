@@ -115,3 +115,21 @@ def test_reader_that_has_seen_enough() -> None:
     done = subprocess.run(program, stdout=write, stderr=subprocess.PIPE, text=True, check=False)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("arguments", [["example"], ["example", "DenseNet265"]])
+def test_full_device(arguments: list[str]) -> None:
+    """Also where the whole output fits into a buffer and fails when that is flushed."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("there is no /dev/full")
+    with full.open("w") as device:
+        program = [sys.executable, "-m", "nn512", *arguments]
+        done = subprocess.run(program, stdout=device, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "nn512: cannot write: No space left on device\n")
+
+
+def test_closed_standard_output(graph: str) -> None:
+    script = '"$0" -m nn512 check "$1" >&-'
+    done = subprocess.run(["sh", "-c", script, sys.executable, graph], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

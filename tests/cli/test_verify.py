@@ -46,3 +46,13 @@ def test_options_reach_the_compiler(tiny: str, tmp_path: Path, monkeypatch: pyte
 def test_no_options_for_what_is_compiled_already(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", tiny, "--source", ".", "--no-pass", "dedup"]) == 2
     assert "--no-pass does not go with --source" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("force", ["nonsense", "y=nonsense", "nowhere=direct"])
+def test_forcing_what_does_not_exist_is_no_finding(
+    force: str, tiny: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "findings"
+    assert main(["verify", tiny, "--force", force, "--out", str(folder)]) == 2
+    assert capsys.readouterr().err.startswith("nn512: ")
+    assert not folder.exists()

@@ -15,6 +15,7 @@ import pytest
 from fuzz import findings
 from fuzz.case import Case, DataSeed
 from fuzz.checker import Report, Sources, check_sources, draw, runner_for
+from fuzz.regimes import GIVEN, DataSet
 from nn512.cli import main
 from nn512.errors import UsageError
 from nn512.graph import Graph, parse
@@ -149,3 +150,46 @@ def test_the_corpus_loads() -> None:
         case = findings.load(file).case
         parse(case.graph)
         assert case.data
+
+
+def test_c_from_elsewhere_has_findings_of_its_own(naive_emit: Emit, tmp_path: Path) -> None:
+    """Two faulty sources of one graph are two findings; a test of our compiler would not replay either of them."""
+    graph = parse(GRAPH)
+    good = naive_emit(graph)
+    paths = []
+    for fault in ("#error one", "#error two"):
+        source = Sources(good.prefix, good.header, f"{good.source}\n{fault}\n")
+        report = check_sources(CASE, graph, source, draw(CASE, graph), runner_for(), profile="direct")
+        paths.append(findings.save(report, tmp_path).path)
+        assert fault in (paths[-1] / "NN512.c").read_text()
+        assert not list(paths[-1].glob("test_*.py"))
+    assert len({*paths}) == 2
+
+
+def test_given_data_are_kept_even_if_nothing_runs(
+    naive_emit: Emit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = parse(GRAPH)
+    good = naive_emit(graph)
+    drawn = draw(CASE, graph)[0]
+    given = DataSet(GIVEN, 0, drawn.params, drawn.inputs)
+    source = Sources(good.prefix, good.header, f"{good.source}\n#error broken\n")
+    case = Case(GRAPH, data=(DataSeed(GIVEN, 0),))
+    report = check_sources(case, graph, source, [given], runner_for(), profile="direct")
+    finding = findings.save(report, tmp_path)
+    assert main(["repro", str(finding.path)]) == 1
+    assert "#error broken" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"force": 3}, {"force": "ab"}, {"force": [[]]}, {"force": [["a", 1]]}, {"weights": []}, {"nonsense": 1}),
+        *({"without_passes": 3}, {"without_passes": [[]]}, {"without_passes": "dedup"}),
+    ],
+)
+def test_broken_options(options: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "case.json"
+    file.write_text(json.dumps({"case": {"graph": GRAPH.splitlines(), "options": options}}))
+    assert main(["repro", str(file)]) == 2
+    assert capsys.readouterr().err.startswith("nn512: ")
