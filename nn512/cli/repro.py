@@ -44,4 +44,4 @@ def run(args: argparse.Namespace) -> int:
     else:
         report = check_case(stored.case, data, runner)
     print_report(report)
-    return 1 if report.problems else 0
+    return 0 if report.verified and not report.problems else 1
