@@ -110,10 +110,13 @@ def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
     figures = [f"{macs / 1e6:.2f} MMAC"] if macs else []
     figures += [f"{code.weight_bytes:,} bytes of weights ({code.weights})"] if code.weight_bytes else []
     shapes = f"{read or 'caller'}  ->  {written or 'caller'}"
-    beside = "     ".join([shapes, *filter(None, [", ".join(figures)])])
     how = f"{code.algorithm[0].upper()}{code.algorithm[1:]}.{_rivals(code)}"
-    fits = len(beside) <= WIDTH - len(" *  */")
-    below = [beside, how] if fits else [shapes, f"{', '.join(figures)}. {how}"]
+    if not figures:
+        below = [shapes, how]
+    elif len(beside := f"{shapes}     {', '.join(figures)}") <= WIDTH - len(" *  */"):
+        below = [beside, how]
+    else:
+        below = [shapes, f"{', '.join(figures)}. {how}"]
     comment = [", ".join(describe(node) for node in nodes), *below]
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
     split = max(part.items for part in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS

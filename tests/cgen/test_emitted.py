@@ -193,6 +193,21 @@ def test_object_has_no_state_and_defines_only_the_interface(tmp_path: Path) -> N
     assert {name for kind, name in found if kind == "T"} == declared - {"AllEngineProfile"}
 
 
+def test_comments_of_layers_with_long_names() -> None:
+    """A layer without arithmetic has no figures to put before its algorithm, however little room there is."""
+    name = "a" * 70
+    text = f"""
+        Config
+        Input ToTensor=x Channels=3 Height=4 Width=4
+        Activation FromTensor=x ToTensor={name} Kind=ReLU
+        Concat FromTensor1={name} FromTensor2=x ToTensor={name}2
+        Output FromTensor={name}2
+    """
+    source = nn512.compile(text, Options(("drop_concat", "fuse_elementwise"))).source
+    assert name in source
+    assert not re.search(r"^ \* [.,]", source, re.MULTILINE)
+
+
 EQUAL_LAYERS = """
     Config Prefix=Twins
     Input ToTensor=x Channels=32 Height=9 Width=9
