@@ -22,7 +22,7 @@ from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_te
 from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles, span_of
 from nn512.kernels.tiles import instance_names, write_tap_bounds
 from nn512.passes.program import ConvOp
-from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles
+from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles, repeats
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES, blocks_of
 
@@ -249,7 +249,7 @@ class SlidingLayer:
     def _write_calls(self, writer: Writer, functions: dict[SlidingTile, str]) -> None:
         row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"
         phase = f"block % {self.ratio}" if self.ratio > 1 else "0"
-        for tile, count in self._repeats():
+        for tile, count in repeats(self.tiles, self.routine):
             routine = self.routine(tile)
             loop = f"for (ptrdiff_t x = {tile.start}; x < {tile.start + count * tile.size}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
@@ -265,17 +265,6 @@ class SlidingLayer:
                     *([f"lanes[{phase}]"] if routine.permutes else []),
                 ]
                 writer.statement(functions[routine], arguments, ";")
-
-    def _repeats(self) -> list[tuple[PixelTile, int]]:
-        """Runs of neighbouring tiles that are computed alike: the first, and how many there are."""
-        result: list[tuple[PixelTile, int]] = []
-        for tile in self.tiles:
-            if result and self.routine(result[-1][0]) == self.routine(tile):
-                first, count = result[-1]
-                result[-1] = (first, count + 1)
-            else:
-                result.append((tile, 1))
-        return result
 
     def _source(self, tile: PixelTile, column: str) -> str:
         """The first input inside the picture that a tile sees; `column` is that of its first output."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -117,12 +117,12 @@ class Repeat(NamedTuple):
     times: int
 
 
-def repeats(tiles: Sequence[PixelTile]) -> tuple[Repeat, ...]:
-    """Runs of neighbouring tiles that are computed alike."""
-    result: list[Repeat] = []
-    for tile in tiles:
-        if result and (result[-1].tile.size, result[-1].tile.runs) == (tile.size, tile.runs):
-            result[-1] = Repeat(result[-1].tile, result[-1].times + 1)
-        else:
-            result.append(Repeat(tile, 1))
-    return tuple(result)
+def size_and_runs(tile: PixelTile) -> Hashable:
+    """What the code of a tile depends on."""
+    return tile.size, tile.runs
+
+
+def repeats(tiles: Sequence[PixelTile], key: Callable[[PixelTile], Hashable] = size_and_runs) -> tuple[Repeat, ...]:
+    """Runs of neighbouring tiles that are computed alike: those with the same `key`."""
+    groups = (tuple(group) for _, group in itertools.groupby(tiles, key))
+    return tuple(Repeat(group[0], len(group)) for group in groups)
