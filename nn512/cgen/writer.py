@@ -75,11 +75,14 @@ class Writer:
             self.line(f" * {piece}" + (" */" if number == len(wrapped) else ""))
 
     def enumeration(self, head: str, pieces: Iterable[str], tail: str) -> None:
-        """Write `head`, the pieces with commas between them, and `tail`, wrapped where the line would grow too long."""
-        text = head + ", ".join(pieces) + tail
-        indent = "    "
-        for line in textwrap.wrap(text, WIDTH - 4 * self._depth, subsequent_indent=indent, break_long_words=False):
-            self.line(line)
+        """Write `head`, the pieces with commas between them, and `tail`, wrapped between pieces."""
+        glue = "\N{NO-BREAK SPACE}"  # wrap breaks at none
+        text = head + ", ".join(piece.replace(" ", glue) for piece in pieces) + tail
+        width = WIDTH - 4 * self._depth
+        for line in textwrap.wrap(
+            text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        ):
+            self.line(line.replace(glue, " "))
 
     def statement(self, head: str, arguments: Iterable[str], tail: str) -> None:
         """Write `head(arguments)tail`, breaking between arguments where the line would grow too long.

@@ -18,9 +18,6 @@ PANEL_BLOCKS = 2
 # More kinds of row tiles than this (wide padding) are not worth their code: then every row is a tile.
 MOST_ROW_GROUPS = 4
 
-# A panel that meets no more tiles than this comes from memory, not from a cache.
-FEW_TILES = 8
-
 # Fewer panels than this do not read the source often enough for chunks to pay.
 FEW_PANELS = 3
 
@@ -70,7 +67,6 @@ class ConvBlocking:
         self.channels = self._channels()
         self.row_groups = self._row_groups()
         self.clipped = self.row_groups[0].tile.size == 1 and self.rows.padding > 0
-        self.fetches = self.channels in (Channels.FULL, Channels.TAIL) and self.fetches_weights()
         self.branches = tuple(self._branch(branch) for branch in op.branches)
         self.chunk = self._chunk()
 
@@ -114,9 +110,14 @@ class ConvBlocking:
         """Number of tiles from the first row to the last."""
         return sum(group.times for group in self.row_groups)
 
-    def fetches_weights(self) -> bool:
-        """Whether a panel's weights are used so few times that fetching the next ones ahead pays."""
-        return 1 < len(self.tiles) * self.row_tiles <= FEW_TILES
+    @property
+    def shares(self) -> int:
+        """How many row tiles, or tiles of the only row, share the work of fetching the next weights."""
+        return self.row_tiles if self.row_tiles > 1 else len(self.tiles)
+
+    def share(self, blocks: int) -> int:
+        """Cache lines that each of them fetches, of the weights of a tap for a block of inputs and some of outputs."""
+        return -(-16 * blocks // self.shares)
 
     def _branch(self, branch: ConvBranch) -> Branch:
         panels = self._panels(branch)
@@ -169,7 +170,6 @@ class ConvBlocking:
             runs=tile.runs,
             channels=self.channels,
             chain=branch.chain.neutral,
-            fetches=self.fetches,
         )
 
     def steps(self) -> tuple[Part, ...]:

@@ -51,7 +51,6 @@ class TileRoutine:
     runs: tuple[Run, ...]
     channels: Channels
     chain: Chain
-    fetches: bool  # the weights that are needed next
 
     @property
     def whole(self) -> bool:
@@ -90,7 +89,6 @@ class TileRoutine:
         rows = f"x{self.rows}" if self.rows > 1 else ""
         words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}{rows}x{self.pixels}"]
         words += filter(None, self.edges)
-        words += ["ahead"] if self.fetches else []
         words += [self.channels.value] if self.channels is not Channels.FULL else []
         return "_".join(words) + self.chain.suffix
 
@@ -107,8 +105,7 @@ class TileRoutine:
         return [
             *(["at"] if self.padded else []),
             *(["origin"] if self.clipped else []),
-            *(["k"] if self.channels in MASKED else []),
-            *(["ahead"] if self.fetches else []),
+            "k" if self.channels in MASKED else "ahead",
         ]
 
     def forwarded(self) -> list[str]:
@@ -131,7 +128,8 @@ class TileRoutine:
         rows = ["row"] if self.steps_rows else []
         down = ["down"] if self.rows > 1 else ["height"] if self.clipped else []
         out = ["outPlane"] if self.blocks > 1 else []
-        return [*extent, *(f"ptrdiff_t {name}" for name in ("plane", *rows, *down, *out))]
+        fetched = [] if self.channels in MASKED else ["fetched"]
+        return [*extent, *(f"ptrdiff_t {name}" for name in ("plane", *rows, *down, *out, *fetched))]
 
     @property
     def steps_rows(self) -> bool:
@@ -160,8 +158,8 @@ class TileRoutine:
             text += "; filter row 0 and column 0 are at x + at for the first pixel"
         if self.clipped:
             text += "; origin is the row of the picture under filter row 0"
-        if self.fetches:
-            text += "; weights further ahead are fetched meanwhile"
+        if self.channels not in MASKED:
+            text += "; weights that are needed later are fetched from w + ahead"
         return f"{text}."
 
     def _write_body(self, writer: Writer) -> None:
@@ -207,10 +205,10 @@ class TileRoutine:
             for tap in self._each_tap(writer, "x", "w"):
                 writer.line(f"const float *pixel = {tap.pixel};")
                 writer.line(f"const float *tap = {tap.weights};")
+                with writer.loop("UNROLL for (ptrdiff_t line = 0; line < fetched; line++)"):
+                    writer.line("_mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);")
                 step_lane = f"lane++, pixel++, tap += {16 * self.blocks}"
                 with writer.block(f"for (ptrdiff_t lane = 0; lane < {bound}; {step_lane})"):
-                    if self.fetches:
-                        writer.line("_mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);")
                     self._write_multiply(writer, tap)
 
     def _write_groups(self, writer: Writer) -> None:

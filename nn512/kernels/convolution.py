@@ -105,7 +105,7 @@ class ConvLayer(ConvBlocking):
         shared = self.context.library.add(routine.hint, routine.write)
         writer.statement(f"static NOINLINE void {name}", routine.parameters(), " {")
         with writer.indented():
-            constants = self._constants(branch)
+            constants = self._constants(branch, routine)
             parameters = [declaration.split("*")[-1].split()[-1] for declaration in routine.constants()]
             parameters = [re.sub(r"\W.*", "", parameter) for parameter in parameters]
             numbers = [f"{name} = {constants[name]}" for name in parameters if name in constants]
@@ -122,7 +122,7 @@ class ConvLayer(ConvBlocking):
             writer.statement(shared, [*routine.forwarded(), *parameters], ";")
         writer.line("}")
 
-    def _constants(self, branch: Branch) -> dict[str, str]:
+    def _constants(self, branch: Branch, routine: TileRoutine) -> dict[str, str]:
         """The layer's constants under the names that tile routines have for them; distances are in floats."""
         width = self.source.shape.width
         result = branch.result.shape
@@ -137,6 +137,7 @@ class ConvLayer(ConvBlocking):
             "down": names.product(self.rows.stride, width, 16),
             "height": str(self.rows.size),
             "outPlane": names.product(result.height, result.width, 16),
+            "fetched": str(self.share(routine.blocks)),
         }
 
     def _write_panels(
@@ -181,8 +182,9 @@ class ConvLayer(ConvBlocking):
                 writer.assign("const float *bias", biases)
             if self.padded:
                 self._write_origin(writer)
-            if self.fetches:
-                writer.line(f"const ptrdiff_t ahead = {self._ahead(branch, panels)}; /* to the next panel's weights */")
+            if self.channels not in MASKED:
+                note = "/* to its share of the next weights */"
+                writer.line(f"const ptrdiff_t ahead = {self._ahead(branch, panels)}; {note}")
             self._write_calls(writer, branch, panels, block, functions)
         return end
 
@@ -223,10 +225,6 @@ class ConvLayer(ConvBlocking):
                 end = f"x < (chunk + 1) * {self.chunk}"
                 end += f" && x < {self.columns.out}" if self.columns.out % self.chunk else ""
                 loop = f"for (ptrdiff_t x = chunk * {self.chunk}; {end}; x += {tile.size})"
-            if self.chunks > 1:
-                end = f"x < (chunk + 1) * {self.chunk}"
-                end += f" && x < {self.columns.out}" if self.columns.out % self.chunk else ""
-                loop = f"for (ptrdiff_t x = chunk * {self.chunk}; {end}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
                 column = "x" if count > 1 else str(start)
                 pixel = f"{row}[{column}]"
@@ -238,8 +236,7 @@ class ConvLayer(ConvBlocking):
                     *branch.chain.arguments(block, pixel),
                     *([self._across(column)] if self.padded else []),
                     *(["origin"] if self.clipped else []),
-                    *([f"{block} * 16"] if self.channels in MASKED else []),
-                    *(["ahead"] if self.fetches else []),
+                    f"{block} * 16" if self.channels in MASKED else self.ahead_of("ahead", panels, column),
                 ]
                 writer.statement(function, arguments, ";")
             start += count * tile.size
@@ -255,13 +252,22 @@ class ConvLayer(ConvBlocking):
         return f"({result})" if " " in result else result
 
     def _ahead(self, branch: Branch, panels: Panels) -> str:
-        """Which weights a tile fetches: those of the next panel, one cache line of each input lane after another."""
+        """Which weights a tile fetches: its share of those of the next panel, or of what follows the last one."""
         extent = branch.weights.block_extent
         size = f"{panels.width} * {f'({extent})' if '*' in extent else extent}" if panels.width > 1 else extent
-        if panels.width == 1 or self.row_tiles == 1:
+        if self.row_tiles == 1:
             return size
         tile = "t" if len(self.row_groups) > 1 or self.row_groups[0].tile.size > 1 else "y"
-        return f"{size} + {tile} % {panels.width} * 16"
+        return f"{size} + {tile} * {16 * self.share(panels.width)}"
+
+    def ahead_of(self, ahead: str, panels: Panels, column: str) -> str:
+        """The same for the tile that begins at an output column, where the row is the only one."""
+        if self.row_tiles > 1 or column == "0":
+            return ahead
+        lines, width = 16 * panels.width, self.columns.out
+        if column != "x":
+            return f"{ahead} + {int(column) * lines // width * 16}"
+        return f"{ahead} + x * {lines} / {width} * 16"
 
     def _source(self, block: str, column: str) -> str:
         """The first input pixel of a tile; in a padded picture the first pixel of all, as that one may lie outside."""

@@ -161,6 +161,11 @@ class ConvWeights:
         return names.product(*self._block_extents)
 
     @property
+    def extent(self) -> str:
+        """All weights, likewise."""
+        return names.product(self.blocks, *self._block_extents)
+
+    @property
     def _block_extents(self) -> tuple[int, ...]:
         return (len(self.layout.blocks), self.node.filter_h, self.node.filter_w, self.lanes, LANES)
 
@@ -171,10 +176,9 @@ class ConvWeights:
 
     def fields(self) -> tuple[WeightField, ...]:
         """Arrays in the packed net."""
-        factors = (self.blocks, *self._block_extents)
         return (
             WeightField(f"{self.name}Biases", names.product(self.blocks, LANES), self.blocks * LANES),
-            WeightField(f"{self.name}Weights", names.product(*factors), self.blocks * self.block_floats),
+            WeightField(f"{self.name}Weights", self.extent, self.blocks * self.block_floats),
         )
 
     def pack(self) -> PackCall:

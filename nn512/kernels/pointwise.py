@@ -50,9 +50,6 @@ class _PointwiseLayer(ConvLayer):
 
     input_in_scratch = False
 
-    def fetches_weights(self) -> bool:
-        return False  # they stay in a cache
-
     def algorithm(self) -> str:
         return f"{super().algorithm()}, pixels outermost"
 
@@ -125,6 +122,7 @@ class _PointwiseLayer(ConvLayer):
                 with loop:
                     result = f"{names.local(branch.result.name)}[{block}][x]"
                     arguments = [base, *self.weights(branch, block), result, *branch.chain.arguments(block, "[x]")]
+                    arguments.append(self.ahead_of(branch.weights.extent, panels, "x"))
                     writer.statement(either(*tiles), arguments, ";")
 
 

@@ -296,14 +296,17 @@ static INLINE void load_block(const float *x, ptrdiff_t pixels, ptrdiff_t channe
 }
 
 /* 2 blocks of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]. */
-static INLINE void conv1x1_2x13_relu(OPERANDS, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane) {
+ * x[p]; weights that are needed later are fetched from w + ahead. */
+static INLINE void conv1x1_2x13_relu(OPERANDS, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
+                                     ptrdiff_t fetched) {
     __m512 acc[2][13];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 13; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
     for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 2 * 16) {
         const float *pixel = x;
         const float *tap = w;
+        UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+            _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
         for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 32) {
             const __m512 w0 = _mm512_loadu_ps(tap);
             const __m512 w1 = _mm512_loadu_ps(tap + 16);
@@ -322,14 +325,17 @@ static INLINE void conv1x1_2x13_relu(OPERANDS, ptrdiff_t channels, ptrdiff_t pla
 }
 
 /* 2 blocks of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]. */
-static INLINE void conv1x1_2x12_relu(OPERANDS, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane) {
+ * x[p]; weights that are needed later are fetched from w + ahead. */
+static INLINE void conv1x1_2x12_relu(OPERANDS, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
+                                     ptrdiff_t fetched) {
     __m512 acc[2][12];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 12; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
     for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 2 * 16) {
         const float *pixel = x;
         const float *tap = w;
+        UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+            _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
         for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 32) {
             const __m512 w0 = _mm512_loadu_ps(tap);
             const __m512 w1 = _mm512_loadu_ps(tap + 16);
@@ -380,9 +386,9 @@ static INLINE void prologue_12_norm_relu_of_13(const float *restrict x, float *r
 
 /* 1 block of 16 outputs at 2 rows of 7 pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; weights further ahead are fetched meanwhile. */
-static INLINE void conv3x3_1x2x7_both_top_ahead(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels,
-                                                ptrdiff_t plane, ptrdiff_t row, ptrdiff_t down) {
+ * pixel; weights that are needed later are fetched from w + ahead. */
+static INLINE void conv3x3_1x2x7_both_top(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
+                                          ptrdiff_t row, ptrdiff_t down, ptrdiff_t fetched) {
     __m512 acc[14];
     UNROLL for (int p = 0; p < 14; p++) acc[p] = _mm512_loadu_ps(bias);
     enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
@@ -390,8 +396,9 @@ static INLINE void conv3x3_1x2x7_both_top_ahead(OPERANDS, ptrdiff_t at, ptrdiff_
         { /* filter row 0, column 0 */
             const float *pixel = x + (at + down + 16);
             const float *tap = w;
+            UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
             for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                _mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);
                 const __m512 w0 = _mm512_loadu_ps(tap);
                 UNROLL for (int r = 1; r < 2; r++)
                     UNROLL for (int p = 1; p < 7; p++) {
@@ -403,8 +410,9 @@ static INLINE void conv3x3_1x2x7_both_top_ahead(OPERANDS, ptrdiff_t at, ptrdiff_
         { /* filter row 0, column 1 */
             const float *pixel = x + (at + down + 16);
             const float *tap = w + tapWeights;
+            UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
             for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                _mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);
                 const __m512 w0 = _mm512_loadu_ps(tap);
                 UNROLL for (int r = 1; r < 2; r++)
                     UNROLL for (int p = 0; p < 7; p++) {
@@ -416,8 +424,9 @@ static INLINE void conv3x3_1x2x7_both_top_ahead(OPERANDS, ptrdiff_t at, ptrdiff_
         { /* filter row 0, column 2 */
             const float *pixel = x + (at + down + 32);
             const float *tap = w + 2 * tapWeights;
+            UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
             for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                _mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);
                 const __m512 w0 = _mm512_loadu_ps(tap);
                 UNROLL for (int r = 1; r < 2; r++)
                     UNROLL for (int p = 0; p < 6; p++) {
@@ -430,8 +439,9 @@ static INLINE void conv3x3_1x2x7_both_top_ahead(OPERANDS, ptrdiff_t at, ptrdiff_
             { /* filter column 0 */
                 const float *pixel = x + (at + i * row + 16);
                 const float *tap = w + i * 3 * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    _mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int r = 0; r < 2; r++)
                         UNROLL for (int p = 1; p < 7; p++) {
@@ -443,8 +453,9 @@ static INLINE void conv3x3_1x2x7_both_top_ahead(OPERANDS, ptrdiff_t at, ptrdiff_
             { /* filter column 1 */
                 const float *pixel = x + (at + i * row + 16);
                 const float *tap = w + (i * 3 + 1) * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    _mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int r = 0; r < 2; r++)
                         UNROLL for (int p = 0; p < 7; p++) {
@@ -456,8 +467,9 @@ static INLINE void conv3x3_1x2x7_both_top_ahead(OPERANDS, ptrdiff_t at, ptrdiff_
             { /* filter column 2 */
                 const float *pixel = x + (at + i * row + 32);
                 const float *tap = w + (i * 3 + 2) * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    _mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int r = 0; r < 2; r++)
                         UNROLL for (int p = 0; p < 6; p++) {
@@ -473,9 +485,9 @@ static INLINE void conv3x3_1x2x7_both_top_ahead(OPERANDS, ptrdiff_t at, ptrdiff_
 
 /* 1 block of 16 outputs at 2 rows of 7 pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; weights further ahead are fetched meanwhile. */
-static INLINE void conv3x3_1x2x7_both_ahead(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels,
-                                            ptrdiff_t plane, ptrdiff_t row, ptrdiff_t down) {
+ * pixel; weights that are needed later are fetched from w + ahead. */
+static INLINE void conv3x3_1x2x7_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
+                                      ptrdiff_t row, ptrdiff_t down, ptrdiff_t fetched) {
     __m512 acc[14];
     UNROLL for (int p = 0; p < 14; p++) acc[p] = _mm512_loadu_ps(bias);
     enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
@@ -484,8 +496,9 @@ static INLINE void conv3x3_1x2x7_both_ahead(OPERANDS, ptrdiff_t at, ptrdiff_t ah
             { /* filter column 0 */
                 const float *pixel = x + (at + i * row + 16);
                 const float *tap = w + i * 3 * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    _mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int r = 0; r < 2; r++)
                         UNROLL for (int p = 1; p < 7; p++) {
@@ -497,8 +510,9 @@ static INLINE void conv3x3_1x2x7_both_ahead(OPERANDS, ptrdiff_t at, ptrdiff_t ah
             { /* filter column 1 */
                 const float *pixel = x + (at + i * row + 16);
                 const float *tap = w + (i * 3 + 1) * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    _mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int r = 0; r < 2; r++)
                         UNROLL for (int p = 0; p < 7; p++) {
@@ -510,8 +524,9 @@ static INLINE void conv3x3_1x2x7_both_ahead(OPERANDS, ptrdiff_t at, ptrdiff_t ah
             { /* filter column 2 */
                 const float *pixel = x + (at + i * row + 32);
                 const float *tap = w + (i * 3 + 2) * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    _mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int r = 0; r < 2; r++)
                         UNROLL for (int p = 0; p < 6; p++) {
@@ -527,9 +542,9 @@ static INLINE void conv3x3_1x2x7_both_ahead(OPERANDS, ptrdiff_t at, ptrdiff_t ah
 
 /* 1 block of 16 outputs at 7 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; weights further ahead are fetched meanwhile. */
-static INLINE void conv3x3_1x7_both_ahead(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
-                                          ptrdiff_t row) {
+ * pixel; weights that are needed later are fetched from w + ahead. */
+static INLINE void conv3x3_1x7_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
+                                    ptrdiff_t row, ptrdiff_t fetched) {
     __m512 acc[7];
     UNROLL for (int p = 0; p < 7; p++) acc[p] = _mm512_loadu_ps(bias);
     enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
@@ -538,8 +553,9 @@ static INLINE void conv3x3_1x7_both_ahead(OPERANDS, ptrdiff_t at, ptrdiff_t ahea
             { /* filter column 0 */
                 const float *pixel = x + (at + i * row + 16);
                 const float *tap = w + i * 3 * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    _mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 1; p < 7; p++) {
                         const __m512 xp = _mm512_set1_ps(pixel[(p - 1) * 16]);
@@ -550,8 +566,9 @@ static INLINE void conv3x3_1x7_both_ahead(OPERANDS, ptrdiff_t at, ptrdiff_t ahea
             { /* filter column 1 */
                 const float *pixel = x + (at + i * row + 16);
                 const float *tap = w + (i * 3 + 1) * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    _mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 0; p < 7; p++) {
                         const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
@@ -562,8 +579,9 @@ static INLINE void conv3x3_1x7_both_ahead(OPERANDS, ptrdiff_t at, ptrdiff_t ahea
             { /* filter column 2 */
                 const float *pixel = x + (at + i * row + 32);
                 const float *tap = w + (i * 3 + 2) * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    _mm_prefetch((const char *)(tap + ahead), _MM_HINT_T0);
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 0; p < 6; p++) {
                         const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
@@ -731,14 +749,14 @@ static NOINLINE void Dense_start_load(const void *context, ptrdiff_t first, ptrd
  * BatchNorm norm1, ReLU relu1, Conv conv1 (1x1), BatchNorm norm2, ReLU relu2
  * start 32x7x7  ->  relu2 64x7x7     0.10 MMAC, 8,704 bytes of weights (fp32)
  * Pointwise, 32 outputs x 13 or 12 pixels in registers, pixels outermost. Should take 2 us, direct 2.1 us. */
-static NOINLINE void Dense_relu2_tile_13(OPERANDS) {
-    const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16;
-    conv1x1_2x13_relu(x, w, bias, out, channels, plane, outPlane);
+static NOINLINE void Dense_relu2_tile_13(OPERANDS, ptrdiff_t ahead) {
+    const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16, fetched = 8;
+    conv1x1_2x13_relu(x, w, bias, out, ahead, channels, plane, outPlane, fetched);
 }
 
-static NOINLINE void Dense_relu2_tile_12(OPERANDS) {
-    const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16;
-    conv1x1_2x12_relu(x, w, bias, out, channels, plane, outPlane);
+static NOINLINE void Dense_relu2_tile_12(OPERANDS, ptrdiff_t ahead) {
+    const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16, fetched = 8;
+    conv1x1_2x12_relu(x, w, bias, out, ahead, channels, plane, outPlane, fetched);
 }
 
 static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t last) {
@@ -755,7 +773,8 @@ static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t
             prologue_12_norm_relu_of_13(start[0][x], input[0][0], net->norm1Scales, net->norm1Shifts, 2, 7 * 7 * 16);
         for (ptrdiff_t block = 0; block < 4; block += 2)
             (tile < 1 ? Dense_relu2_tile_13 : Dense_relu2_tile_12)(input[0][0],
-                net->conv1Weights + block * (2 * 16 * 16), net->conv1Biases + block * 16, relu2[block][x]);
+                net->conv1Weights + block * (2 * 16 * 16), net->conv1Biases + block * 16, relu2[block][x],
+                4 * 2 * 16 * 16 + x * 32 / 49 * 16);
     }
 }
 
@@ -764,18 +783,18 @@ static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t
  * relu2 64x7x7  ->  conv2 16x7x7     0.45 MMAC, 36,928 bytes of weights (fp32)
  * Direct, 16 outputs x 7 pixels in registers. */
 static NOINLINE void Dense_conv2_tile_2_both_top(OPERANDS, ptrdiff_t at, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, down = 7 * 16;
-    conv3x3_1x2x7_both_top_ahead(x, w, bias, out, at, ahead, channels, plane, row, down);
+    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, down = 7 * 16, fetched = 4;
+    conv3x3_1x2x7_both_top(x, w, bias, out, at, ahead, channels, plane, row, down, fetched);
 }
 
 static NOINLINE void Dense_conv2_tile_2_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, down = 7 * 16;
-    conv3x3_1x2x7_both_ahead(x, w, bias, out, at, ahead, channels, plane, row, down);
+    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, down = 7 * 16, fetched = 4;
+    conv3x3_1x2x7_both(x, w, bias, out, at, ahead, channels, plane, row, down, fetched);
 }
 
 static NOINLINE void Dense_conv2_tile_1_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16;
-    conv3x3_1x7_both_ahead(x, w, bias, out, at, ahead, channels, plane, row);
+    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, fetched = 4;
+    conv3x3_1x7_both(x, w, bias, out, at, ahead, channels, plane, row, fetched);
 }
 
 static NOINLINE void Dense_conv2(const void *context, ptrdiff_t first, ptrdiff_t last) {
@@ -786,7 +805,7 @@ static NOINLINE void Dense_conv2(const void *context, ptrdiff_t first, ptrdiff_t
         const ptrdiff_t y = t + (t < 3 ? t : 3);
         const float *w = engine->net->conv2Weights, *bias = engine->net->conv2Biases;
         const ptrdiff_t at = (y - 1) * 7 * 16; /* where the row under filter row 0 begins */
-        const ptrdiff_t ahead = 4 * 3 * 3 * 16 * 16; /* to the next panel's weights */
+        const ptrdiff_t ahead = 4 * 3 * 3 * 16 * 16 + t * 64; /* to its share of the next weights */
         (t < 1 ? Dense_conv2_tile_2_both_top : t < 3 ? Dense_conv2_tile_2_both : Dense_conv2_tile_1_both)(
             relu2[0][0][0], w, bias, conv2[0][y][0], at - 16, ahead);
     }

@@ -283,9 +283,11 @@ static INLINE void load_narrow(const float *x, ptrdiff_t pixels, ptrdiff_t chann
 
 /* 2 blocks of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; origin is the row of the picture under filter row 0. */
-static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t channels, ptrdiff_t plane,
-                                          ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane) {
+ * pixel; origin is the row of the picture under filter row 0; weights that are needed later are fetched from w +
+ * ahead. */
+static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead, ptrdiff_t channels,
+                                          ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane,
+                                          ptrdiff_t fetched) {
     const ptrdiff_t top = origin < 0 ? -origin : 0;
     const ptrdiff_t bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[2][12];
@@ -298,6 +300,8 @@ static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t orig
             { /* filter column 0 */
                 const float *pixel = x + (at + i * row + 16);
                 const float *tap = w + i * 3 * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     const __m512 w1 = _mm512_loadu_ps(tap + 16);
@@ -311,6 +315,8 @@ static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t orig
             for (ptrdiff_t j = 1; j < 3; j++) {
                 const float *pixel = x + (at + i * row + j * 16);
                 const float *tap = w + (i * 3 + j) * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     const __m512 w1 = _mm512_loadu_ps(tap + 16);
@@ -329,9 +335,11 @@ static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t orig
 
 /* 2 blocks of 16 outputs at 11 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; origin is the row of the picture under filter row 0. */
-static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t channels,
-                                           ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane) {
+ * pixel; origin is the row of the picture under filter row 0; weights that are needed later are fetched from w +
+ * ahead. */
+static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead,
+                                           ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height,
+                                           ptrdiff_t outPlane, ptrdiff_t fetched) {
     const ptrdiff_t top = origin < 0 ? -origin : 0;
     const ptrdiff_t bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[2][11];
@@ -344,6 +352,8 @@ static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t ori
             for (ptrdiff_t j = 0; j < 2; j++) {
                 const float *pixel = x + (at + i * row + j * 16);
                 const float *tap = w + (i * 3 + j) * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     const __m512 w1 = _mm512_loadu_ps(tap + 16);
@@ -357,6 +367,8 @@ static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t ori
             { /* filter column 2 */
                 const float *pixel = x + (at + i * row + 32);
                 const float *tap = w + (i * 3 + 2) * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     const __m512 w1 = _mm512_loadu_ps(tap + 16);
@@ -375,9 +387,10 @@ static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t ori
 
 /* 1 block of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; origin is the row of the picture under filter row 0. */
-static INLINE void conv3x3_1x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t channels, ptrdiff_t plane,
-                                          ptrdiff_t row, ptrdiff_t height) {
+ * pixel; origin is the row of the picture under filter row 0; weights that are needed later are fetched from w +
+ * ahead. */
+static INLINE void conv3x3_1x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead, ptrdiff_t channels,
+                                          ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t fetched) {
     const ptrdiff_t top = origin < 0 ? -origin : 0;
     const ptrdiff_t bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[12];
@@ -389,6 +402,8 @@ static INLINE void conv3x3_1x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t orig
             { /* filter column 0 */
                 const float *pixel = x + (at + i * row + 16);
                 const float *tap = w + i * 3 * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 1; p < 12; p++) {
@@ -400,6 +415,8 @@ static INLINE void conv3x3_1x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t orig
             for (ptrdiff_t j = 1; j < 3; j++) {
                 const float *pixel = x + (at + i * row + j * 16);
                 const float *tap = w + (i * 3 + j) * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 0; p < 12; p++) {
@@ -415,9 +432,11 @@ static INLINE void conv3x3_1x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t orig
 
 /* 1 block of 16 outputs at 11 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; origin is the row of the picture under filter row 0. */
-static INLINE void conv3x3_1x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t channels,
-                                           ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height) {
+ * pixel; origin is the row of the picture under filter row 0; weights that are needed later are fetched from w +
+ * ahead. */
+static INLINE void conv3x3_1x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead,
+                                           ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height,
+                                           ptrdiff_t fetched) {
     const ptrdiff_t top = origin < 0 ? -origin : 0;
     const ptrdiff_t bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[11];
@@ -429,6 +448,8 @@ static INLINE void conv3x3_1x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t ori
             for (ptrdiff_t j = 0; j < 2; j++) {
                 const float *pixel = x + (at + i * row + j * 16);
                 const float *tap = w + (i * 3 + j) * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 0; p < 11; p++) {
@@ -440,6 +461,8 @@ static INLINE void conv3x3_1x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t ori
             { /* filter column 2 */
                 const float *pixel = x + (at + i * row + 32);
                 const float *tap = w + (i * 3 + 2) * tapWeights;
+                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
                 for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 0; p < 10; p++) {
@@ -454,9 +477,10 @@ static INLINE void conv3x3_1x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t ori
 }
 
 /* 2 blocks of 16 outputs at 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]. */
-static INLINE void conv1x1_2x14_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
-                                                 ptrdiff_t plane, ptrdiff_t outPlane) {
+ * x[p]; weights that are needed later are fetched from w + ahead. */
+static INLINE void conv1x1_2x14_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t ahead,
+                                                 ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
+                                                 ptrdiff_t fetched) {
     __m512 acc[2][14];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 14; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
@@ -464,6 +488,8 @@ static INLINE void conv1x1_2x14_tail_add_relu0p1(OPERANDS, const float *restrict
         const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
         const float *pixel = x;
         const float *tap = w;
+        UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+            _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
         for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
             const __m512 w0 = _mm512_loadu_ps(tap);
             const __m512 w1 = _mm512_loadu_ps(tap + 16);
@@ -484,9 +510,10 @@ static INLINE void conv1x1_2x14_tail_add_relu0p1(OPERANDS, const float *restrict
 }
 
 /* 2 blocks of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]. */
-static INLINE void conv1x1_2x13_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
-                                                 ptrdiff_t plane, ptrdiff_t outPlane) {
+ * x[p]; weights that are needed later are fetched from w + ahead. */
+static INLINE void conv1x1_2x13_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t ahead,
+                                                 ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
+                                                 ptrdiff_t fetched) {
     __m512 acc[2][13];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 13; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
@@ -494,6 +521,8 @@ static INLINE void conv1x1_2x13_tail_add_relu0p1(OPERANDS, const float *restrict
         const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
         const float *pixel = x;
         const float *tap = w;
+        UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+            _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
         for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
             const __m512 w0 = _mm512_loadu_ps(tap);
             const __m512 w1 = _mm512_loadu_ps(tap + 16);
@@ -514,15 +543,17 @@ static INLINE void conv1x1_2x13_tail_add_relu0p1(OPERANDS, const float *restrict
 }
 
 /* 1 block of 16 outputs at 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]. */
-static INLINE void conv1x1_1x14_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
-                                                 ptrdiff_t plane) {
+ * x[p]; weights that are needed later are fetched from w + ahead. */
+static INLINE void conv1x1_1x14_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t ahead,
+                                                 ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t fetched) {
     __m512 acc[14];
     UNROLL for (int p = 0; p < 14; p++) acc[p] = _mm512_loadu_ps(bias);
     for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 16) {
         const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
         const float *pixel = x;
         const float *tap = w;
+        UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+            _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
         for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
             const __m512 w0 = _mm512_loadu_ps(tap);
             UNROLL for (int p = 0; p < 14; p++) {
@@ -540,15 +571,17 @@ static INLINE void conv1x1_1x14_tail_add_relu0p1(OPERANDS, const float *restrict
 }
 
 /* 1 block of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]. */
-static INLINE void conv1x1_1x13_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
-                                                 ptrdiff_t plane) {
+ * x[p]; weights that are needed later are fetched from w + ahead. */
+static INLINE void conv1x1_1x13_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t ahead,
+                                                 ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t fetched) {
     __m512 acc[13];
     UNROLL for (int p = 0; p < 13; p++) acc[p] = _mm512_loadu_ps(bias);
     for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 16) {
         const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
         const float *pixel = x;
         const float *tap = w;
+        UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
+            _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
         for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
             const __m512 w0 = _mm512_loadu_ps(tap);
             UNROLL for (int p = 0; p < 13; p++) {
@@ -722,24 +755,24 @@ static NOINLINE void Edges_image_load(const void *context, ptrdiff_t first, ptrd
  * Conv conv (3x3, padding 1), BatchNorm norm
  * image 3x9x23  ->  norm 40x9x23     0.22 MMAC, 27,840 bytes of weights (fp32)
  * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. */
-static NOINLINE void Edges_norm_tile_2x12_left(OPERANDS, ptrdiff_t at, ptrdiff_t origin) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16;
-    conv3x3_2x12_left_tail(x, w, bias, out, at, origin, channels, plane, row, height, outPlane);
+static NOINLINE void Edges_norm_tile_2x12_left(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16, fetched = 4;
+    conv3x3_2x12_left_tail(x, w, bias, out, at, origin, ahead, channels, plane, row, height, outPlane, fetched);
 }
 
-static NOINLINE void Edges_norm_tile_2x11_right(OPERANDS, ptrdiff_t at, ptrdiff_t origin) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16;
-    conv3x3_2x11_right_tail(x, w, bias, out, at, origin, channels, plane, row, height, outPlane);
+static NOINLINE void Edges_norm_tile_2x11_right(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16, fetched = 4;
+    conv3x3_2x11_right_tail(x, w, bias, out, at, origin, ahead, channels, plane, row, height, outPlane, fetched);
 }
 
-static NOINLINE void Edges_norm_tile_1x12_left(OPERANDS, ptrdiff_t at, ptrdiff_t origin) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9;
-    conv3x3_1x12_left_tail(x, w, bias, out, at, origin, channels, plane, row, height);
+static NOINLINE void Edges_norm_tile_1x12_left(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, fetched = 2;
+    conv3x3_1x12_left_tail(x, w, bias, out, at, origin, ahead, channels, plane, row, height, fetched);
 }
 
-static NOINLINE void Edges_norm_tile_1x11_right(OPERANDS, ptrdiff_t at, ptrdiff_t origin) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9;
-    conv3x3_1x11_right_tail(x, w, bias, out, at, origin, channels, plane, row, height);
+static NOINLINE void Edges_norm_tile_1x11_right(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, fetched = 2;
+    conv3x3_1x11_right_tail(x, w, bias, out, at, origin, ahead, channels, plane, row, height, fetched);
 }
 
 static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
@@ -749,15 +782,17 @@ static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t 
     for (ptrdiff_t y = first; y < last && y < 9; y++) {
         const float *w = engine->net->convWeights, *bias = engine->net->convBiases;
         const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
-        Edges_norm_tile_2x12_left(image[0][0][0], w, bias, norm[0][y][0], at - 16, origin);
-        Edges_norm_tile_2x11_right(image[0][0][0], w, bias, norm[0][y][12], at + (12 - 1) * 16, origin);
+        const ptrdiff_t ahead = 2 * (3 * 3 * 16 * 16) + y * 64; /* to its share of the next weights */
+        Edges_norm_tile_2x12_left(image[0][0][0], w, bias, norm[0][y][0], at - 16, origin, ahead);
+        Edges_norm_tile_2x11_right(image[0][0][0], w, bias, norm[0][y][12], at + (12 - 1) * 16, origin, ahead);
     }
     for (ptrdiff_t item = first < 9 ? 9 : first; item < last; item++) {
         const ptrdiff_t y = item - 9;
         const float *w = engine->net->convWeights + 2 * (3 * 3 * 16 * 16), *bias = engine->net->convBiases + 2 * 16;
         const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
-        Edges_norm_tile_1x12_left(image[0][0][0], w, bias, norm[2][y][0], at - 16, origin);
-        Edges_norm_tile_1x11_right(image[0][0][0], w, bias, norm[2][y][12], at + (12 - 1) * 16, origin);
+        const ptrdiff_t ahead = 3 * 3 * 16 * 16 + y * 32; /* to its share of the next weights */
+        Edges_norm_tile_1x12_left(image[0][0][0], w, bias, norm[2][y][0], at - 16, origin, ahead);
+        Edges_norm_tile_1x11_right(image[0][0][0], w, bias, norm[2][y][12], at + (12 - 1) * 16, origin, ahead);
     }
 }
 
@@ -765,24 +800,24 @@ static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t 
  * Conv shortcut (1x1), Add sum (norm, shortcut), ReLU relu (slope 0.1)
  * image 3x9x23 + norm 40x9x23  ->  relu 40x9x23     0.02 MMAC, 3,264 bytes of weights (fp32)
  * Direct, 32 or 16 outputs x 14 or 13 pixels in registers. Should take 0.7 us, pointwise 0.72 us. */
-static NOINLINE void Edges_relu_tile_2x14(OPERANDS, const float *restrict add0) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, outPlane = 9 * 23 * 16;
-    conv1x1_2x14_tail_add_relu0p1(x, w, bias, out, add0, channels, plane, outPlane);
+static NOINLINE void Edges_relu_tile_2x14(OPERANDS, const float *restrict add0, ptrdiff_t ahead) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, outPlane = 9 * 23 * 16, fetched = 3;
+    conv1x1_2x14_tail_add_relu0p1(x, w, bias, out, add0, ahead, channels, plane, outPlane, fetched);
 }
 
-static NOINLINE void Edges_relu_tile_2x13(OPERANDS, const float *restrict add0) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, outPlane = 9 * 23 * 16;
-    conv1x1_2x13_tail_add_relu0p1(x, w, bias, out, add0, channels, plane, outPlane);
+static NOINLINE void Edges_relu_tile_2x13(OPERANDS, const float *restrict add0, ptrdiff_t ahead) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, outPlane = 9 * 23 * 16, fetched = 3;
+    conv1x1_2x13_tail_add_relu0p1(x, w, bias, out, add0, ahead, channels, plane, outPlane, fetched);
 }
 
-static NOINLINE void Edges_relu_tile_1x14(OPERANDS, const float *restrict add0) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16;
-    conv1x1_1x14_tail_add_relu0p1(x, w, bias, out, add0, channels, plane);
+static NOINLINE void Edges_relu_tile_1x14(OPERANDS, const float *restrict add0, ptrdiff_t ahead) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, fetched = 2;
+    conv1x1_1x14_tail_add_relu0p1(x, w, bias, out, add0, ahead, channels, plane, fetched);
 }
 
-static NOINLINE void Edges_relu_tile_1x13(OPERANDS, const float *restrict add0) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16;
-    conv1x1_1x13_tail_add_relu0p1(x, w, bias, out, add0, channels, plane);
+static NOINLINE void Edges_relu_tile_1x13(OPERANDS, const float *restrict add0, ptrdiff_t ahead) {
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, fetched = 2;
+    conv1x1_1x13_tail_add_relu0p1(x, w, bias, out, add0, ahead, channels, plane, fetched);
 }
 
 static NOINLINE void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t last) {
@@ -792,17 +827,19 @@ static NOINLINE void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t 
     float (*restrict relu)[9 * 23][16] = tensor(engine, relu_at);
     for (ptrdiff_t item = first; item < last && item < 1; item++) {
         const float *w = engine->net->shortcutWeights, *bias = engine->net->shortcutBiases;
+        const ptrdiff_t ahead = 2 * (16 * 16); /* to its share of the next weights */
         for (ptrdiff_t x = 0; x < 168; x += 14)
-            Edges_relu_tile_2x14(image[0][x], w, bias, relu[0][x], norm[0][x]);
+            Edges_relu_tile_2x14(image[0][x], w, bias, relu[0][x], norm[0][x], ahead + x * 32 / 207 * 16);
         for (ptrdiff_t x = 168; x < 207; x += 13)
-            Edges_relu_tile_2x13(image[0][x], w, bias, relu[0][x], norm[0][x]);
+            Edges_relu_tile_2x13(image[0][x], w, bias, relu[0][x], norm[0][x], ahead + x * 32 / 207 * 16);
     }
     for (ptrdiff_t item = first < 1 ? 1 : first; item < last; item++) {
         const float *w = engine->net->shortcutWeights + 2 * (16 * 16), *bias = engine->net->shortcutBiases + 2 * 16;
+        const ptrdiff_t ahead = 16 * 16; /* to its share of the next weights */
         for (ptrdiff_t x = 0; x < 168; x += 14)
-            Edges_relu_tile_1x14(image[0][x], w, bias, relu[2][x], norm[2][x]);
+            Edges_relu_tile_1x14(image[0][x], w, bias, relu[2][x], norm[2][x], ahead + x * 16 / 207 * 16);
         for (ptrdiff_t x = 168; x < 207; x += 13)
-            Edges_relu_tile_1x13(image[0][x], w, bias, relu[2][x], norm[2][x]);
+            Edges_relu_tile_1x13(image[0][x], w, bias, relu[2][x], norm[2][x], ahead + x * 16 / 207 * 16);
     }
 }
 
