@@ -130,7 +130,8 @@ class ConvBlocking:
             normalized=self.op.normalized,
             folded=branch.folded,
         )
-        return Branch(self.context.places[branch.writes], weights, Chain(branch.epilogue), panels)
+        first = 0 if self.input_in_scratch else len(self.prologue.steps)
+        return Branch(self.context.places[branch.writes], weights, Chain(branch.epilogue, first), panels)
 
     def _panels(self, branch: ConvBranch) -> tuple[Panels, ...]:
         node = branch.node
@@ -170,6 +171,7 @@ class ConvBlocking:
             runs=tile.runs,
             channels=self.channels,
             chain=branch.chain.neutral,
+            prologue=Chain(()) if self.input_in_scratch else self.prologue.neutral,
         )
 
     def steps(self) -> tuple[Part, ...]:

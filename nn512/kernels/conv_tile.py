@@ -51,6 +51,7 @@ class TileRoutine:
     runs: tuple[Run, ...]
     channels: Channels
     chain: Chain
+    prologue: Chain  # on the input, which is then a buffer of the tile's own
 
     @property
     def whole(self) -> bool:
@@ -90,12 +91,14 @@ class TileRoutine:
         words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}{rows}x{self.pixels}"]
         words += filter(None, self.edges)
         words += [self.channels.value] if self.channels is not Channels.FULL else []
-        return "_".join(words) + self.chain.suffix
+        words += [f"after{self.prologue.suffix}", "then"] if self.prologue.steps else []
+        return "_".join(words).removesuffix("_then" if not self.chain.steps else "") + self.chain.suffix
 
     def parameters(self) -> list[str]:
         """Declarations of the parameters that change from call to call."""
         return [
             "OPERANDS",
+            *(["float *restrict input", *self.prologue.parameters()] if self.prologue.steps else []),
             *self.chain.parameters(),
             *(f"ptrdiff_t {name}" for name in self.varying()),
         ]
@@ -110,7 +113,8 @@ class TileRoutine:
 
     def forwarded(self) -> list[str]:
         """The names of `parameters`, to hand them on."""
-        return ["x", "w", "bias", "out", *self.chain.forwarded(), *self.varying()]
+        prepared = ["input", *self.prologue.forwarded()] if self.prologue.steps else []
+        return ["x", "w", "bias", "out", *prepared, *self.chain.forwarded(), *self.varying()]
 
     def constants(self) -> list[str]:
         """Declarations of the parameters that are constants of the layer."""
@@ -129,6 +133,7 @@ class TileRoutine:
         down = ["down"] if self.rows > 1 else ["height"] if self.clipped else []
         out = ["outPlane"] if self.blocks > 1 else []
         fetched = [] if self.channels in MASKED else ["fetched"]
+        fetched += ["xPlane"] if self.prologue.steps else []
         return [*extent, *(f"ptrdiff_t {name}" for name in ("plane", *rows, *down, *out, *fetched))]
 
     @property
@@ -160,6 +165,11 @@ class TileRoutine:
             text += "; origin is the row of the picture under filter row 0"
         if self.channels not in MASKED:
             text += "; weights that are needed later are fetched from w + ahead"
+        if self.prologue.steps:
+            text += (
+                ". The sums are over input, which is first computed from x, if there is one; the next tile's pixels are "
+                "fetched then, as they are too short a run for the hardware to see it"
+            )
         return f"{text}."
 
     def _write_body(self, writer: Writer) -> None:
@@ -196,13 +206,16 @@ class TileRoutine:
         if taps > 1:
             writer.line(f"enum {{ tapWeights = {step} }}; /* of one filter tap for a block of 16 inputs */")
             step = f"{names.product(self.filter_h, self.filter_w)} * tapWeights"
-        with writer.block(f"for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += {step})"):
+        source = "input" if self.prologue.steps else "x"
+        with writer.block(f"for (ptrdiff_t c = 0; c < channels; c += 16, {source} += plane, w += {step})"):
             bound = "16"
             if self.channels is not Channels.FULL:
                 count = "counts[c / 16]" if self.channels is Channels.TABLE else "channels - c < 16 ? channels - c : 16"
                 writer.line(f"const ptrdiff_t lanes = {count};")
                 bound = "lanes"
-            for tap in self._each_tap(writer, "x", "w"):
+            if self.prologue.steps:
+                self._write_prologue(writer)
+            for tap in self._each_tap(writer, source, "w"):
                 writer.line(f"const float *pixel = {tap.pixel};")
                 writer.line(f"const float *tap = {tap.weights};")
                 with writer.loop("UNROLL for (ptrdiff_t line = 0; line < fetched; line++)"):
@@ -210,6 +223,15 @@ class TileRoutine:
                 step_lane = f"lane++, pixel++, tap += {16 * self.blocks}"
                 with writer.block(f"for (ptrdiff_t lane = 0; lane < {bound}; {step_lane})"):
                     self._write_multiply(writer, tap)
+
+    def _write_prologue(self, writer: Writer) -> None:
+        """Write what fills the input buffer for one block of inputs."""
+        with writer.loop("if (x)"), writer.block(f"UNROLL for (int p = 0; p < {self.pixels}; p++)"):
+            writer.line("const float *raw = x + c / 16 * xPlane + p * 16;")
+            writer.line(f"_mm_prefetch((const char *)(raw + {self.pixels} * 16), _MM_HINT_T0);")
+            writer.line("__m512 v = _mm512_loadu_ps(raw);")
+            self.prologue.apply(writer, "v", "c / 16", "")
+            writer.line("_mm512_storeu_ps(input + p * 16, v);")
 
     def _write_groups(self, writer: Writer) -> None:
         taps = names.product(self.filter_h, self.filter_w)

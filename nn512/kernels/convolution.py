@@ -138,6 +138,7 @@ class ConvLayer(ConvBlocking):
             "height": str(self.rows.size),
             "outPlane": names.product(result.height, result.width, 16),
             "fetched": str(self.share(routine.blocks)),
+            "xPlane": super().plane,
         }
 
     def _write_panels(

@@ -14,7 +14,6 @@ from nn512.cgen.writer import Writer
 from nn512.kernels.conv_cost import is_pointwise, padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.conv_tile import TileRoutine
 from nn512.kernels.convolution import ConvLayer
-from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, ConvKernel, LayerCode, Part, begin_step, declare_tensor, step_signature
 from nn512.passes.program import ConvOp
 from nn512.plan.cost import Work
@@ -83,37 +82,20 @@ class _PointwiseLayer(ConvLayer):
                     writer.line(f"const ptrdiff_t x = tile * {narrowest} + (tile < {wide} ? tile : {wide});")
                 self._write_tile_calls(writer, wide, functions)
 
-    def _prologue(self, size: int) -> str:
-        """Name of the shared routine that computes the prologue for a tile of `size` pixels."""
-        chain = self.prologue.neutral
-        stride = self.tiles[0].size
-        hint = f"prologue_{size}{chain.suffix}" + (f"_of_{stride}" if stride != size else "")
-        return self.context.library.add(hint, lambda name: _prologue_text(name, chain, size, stride))
-
     def _write_tile_calls(self, writer: Writer, wide: int, functions: dict[TileRoutine, str]) -> None:
         """Write the calls for one tile: the first `wide` tiles are a pixel wider than the others."""
 
         def either(first: str, second: str) -> str:
             return first if first == second else f"(tile < {wide} ? {first} : {second})"
 
-        base = f"{names.local(self.source.name)}[0][x]"
         widest, narrowest = self.tiles[0], self.tiles[-1]
-        if self.prologue.steps:
-            arguments = [base, "input[0][0]", *self.prologue.arguments("0", "[x]")]
-            arguments += [str(len(self.source.layout.blocks)), super().plane]
-            if widest.size == narrowest.size:
-                writer.statement(self._prologue(widest.size), arguments, ";")
-            else:
-                with writer.loop(f"if (tile < {wide})"):
-                    writer.statement(self._prologue(widest.size), arguments, ";")
-                with writer.loop("else"):
-                    writer.statement(self._prologue(narrowest.size), arguments, ";")
-            base = "input[0][0]"
+        picture = f"{names.local(self.source.name)}[0][x]"
         for branch in self.branches:
             for panels in branch.panels:
                 row = self.row_groups[0].tile
                 tiles = (functions[self.routine(branch, panels, tile, row)] for tile in (widest, narrowest))
                 block = str(panels.first_block)
+                first = panels is self.branches[0].panels[0]
                 loop: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
                 if panels.count > 1:
                     end = panels.first_block + panels.count * panels.width
@@ -121,26 +103,12 @@ class _PointwiseLayer(ConvLayer):
                     block = "block"
                 with loop:
                     result = f"{names.local(branch.result.name)}[{block}][x]"
-                    arguments = [base, *self.weights(branch, block), result, *branch.chain.arguments(block, "[x]")]
+                    where = picture if first or not self.prologue.steps else "NULL"
+                    if first and self.prologue.steps and panels.count > 1:
+                        where = f"block ? NULL : {picture}"
+                    arguments = [where, *self.weights(branch, block), result]
+                    if self.prologue.steps:
+                        arguments += ["input[0][0]", *self.prologue.arguments("0", "[x]")]
+                    arguments += branch.chain.arguments(block, "[x]")
                     arguments.append(self.ahead_of(branch.weights.extent, panels, "x"))
                     writer.statement(either(*tiles), arguments, ";")
-
-
-def _prologue_text(name: str, chain: Chain, size: int, stride: int) -> str:
-    writer = Writer()
-    writer.comment(
-        f"Element-wise steps on all channels of {size} pixels, from planes of the picture to planes of the tile. The "
-        "next tile's pixels are fetched ahead: they are too short a run for the hardware to see it."
-    )
-    parameters = ["const float *restrict x", "float *restrict to", *chain.parameters()]
-    writer.statement(f"static INLINE void {name}", [*parameters, "ptrdiff_t blocks", "ptrdiff_t plane"], " {")
-    with writer.indented():
-        step = f"x += plane, to += {stride * 16}"
-        with writer.block(f"for (ptrdiff_t block = 0; block < blocks; block++, {step})"):  # noqa: SIM117
-            with writer.block(f"UNROLL for (int p = 0; p < {size}; p++)"):
-                writer.line(f"_mm_prefetch((const char *)(x + ({stride} + p) * 16), _MM_HINT_T0);")
-                writer.line("__m512 v = _mm512_loadu_ps(x + p * 16);")
-                chain.apply(writer, "v", "block", "")
-                writer.line("_mm512_storeu_ps(to + p * 16, v);")
-    writer.line("}")
-    return writer.text()
