@@ -167,6 +167,7 @@ def test_words_read_before_are_read_as_before() -> None:
     conv = "Conv FromTensor=t0 ToTensor={} ToChannels=2 FilterH=1 FilterW={}\nOutput FromTensor={}\n"
     graph = parse(HEAD + conv.format("a", 1, "a") + conv.format("b", 1, "b"))
     first, second = graph.layers
+    assert second.spans is not None
     assert [graph.source.text[s.start : s.end] for s in second.spans.fields.values()] == ["t0", "b", "2", "1", "1"]
     assert replace(second, to_tensor="a") == first
     with pytest.raises(GraphError) as caught:
