@@ -38,7 +38,7 @@
 #endif
 
 /* An error message for the caller to free, in as few bytes as it takes: memory may be what is missing. Without even
- * those nothing true can be returned: NULL stands for success, and the caller could not free what is not from malloc. */
+ * those nothing true can be returned: NULL stands for success, and callers could not free what is not from malloc. */
 static char *message(const char *format, ...) {
     char text[256];
     va_list arguments;
