@@ -25,11 +25,11 @@ from nn512.graph.nodes import (
     tensor_written,
     tensors_read,
 )
-from reference import domain, fast, ops, samples, variance
+from reference import domain, fast, ops, runs, samples, variance
 from reference.ops import Array, Mask
 from reference.rounding import DEFAULT, Rounding
 from reference.samples import Sampler
-from reference.variance import Affine
+from reference.variance import Affine, Excess
 
 Single: TypeAlias = npt.NDArray[np.float32]
 
@@ -231,9 +231,11 @@ class _Evaluation:
         (x,) = self.reads
         y = fast.conv(x.value, weights, biases, layer)
         affine = None if layer.padding_h or layer.padding_w else x.affine
+        product = 0.0 if affine is None else runs.conv(affine.product, weights, layer)
+        excess = Excess(runs.conv(x.value, weights, layer), product)
 
         def evaluated(before: Array, rounding: Rounding) -> Array:
-            return variance.conv(x.value, before, y, weights, biases, layer, rounding, affine)
+            return variance.conv(x.value, before, y, weights, biases, layer, rounding, affine, excess)
 
         errors = samples.conv(x.errors, y, weights, layer)
         exact = rounding
@@ -255,9 +257,11 @@ class _Evaluation:
     def _fully_connected(self, weights: Single, biases: Array, rounding: Rounding) -> _Tensor:
         (x,) = self.reads
         y = fast.project(x.value, weights) + biases[:, np.newaxis, np.newaxis]
+        product = 0.0 if x.affine is None else runs.fully_connected(x.affine.product, weights)
+        excess = Excess(runs.fully_connected(x.value, weights), product)
 
         def evaluated(before: Array) -> Array:
-            return variance.fully_connected(x.value, before, y, weights, biases, rounding, x.affine)
+            return variance.fully_connected(x.value, before, y, weights, biases, rounding, x.affine, excess)
 
         errors = samples.fully_connected(x.errors, y, weights)
         peak = domain.sum_peak(x.value, weights, biases)
