@@ -6,13 +6,17 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import reference
 from nn512.graph import Config, Conv, FullyConnected, Graph, Input, Output, build
 from reference import ops, runs
+
+Single: TypeAlias = npt.NDArray[np.float32]
 
 LIMIT = 8.0
 """Errors in standard deviations that no honest evaluation may pass."""
@@ -34,9 +38,9 @@ float32 = _neighbour("test_variance")
 
 def excess_of(products: ops.Array) -> float:
     """What the squared steps by channel or by tap exceed the squared products by, channels x taps."""
-    by_channel = sum(sum(row) ** 2 for row in products.tolist())
-    by_tap = sum(sum(column) ** 2 for column in products.T.tolist())
-    return max(by_channel, by_tap, float(np.square(products).sum())) - float(np.square(products).sum())
+    single = sum(float(product) ** 2 for product in products.ravel())
+    by_channel, by_tap = (sum(float(sum(run)) ** 2 for run in table.tolist()) for table in (products, products.T))
+    return max(by_channel, by_tap, single) - single
 
 
 @pytest.mark.parametrize("block", [1, runs.BLOCK])
@@ -81,15 +85,15 @@ def test_a_walk_in_one_step_or_of_single_products_adds_nothing(channels: int, ta
 
 def cancelling(kind: str) -> Graph:
     """Sums over channels that have one sign each."""
-    last = {
+    layers: dict[str, Conv | FullyConnected] = {
         "conv": Conv("x", "y", 3, 5, 5, padding_h=2, padding_w=2),
         "groups": Conv("x", "y", 4, 7, 7, groups=2),
         "full": FullyConnected("x", "y", 200),
-    }[kind]
-    return build([Config(), Input("x", 52, 9, 9), last, Output("y")])
+    }
+    return build([Config(), Input("x", 52, 9, 9), layers[kind], Output("y")])
 
 
-def data(graph: Graph, seed: int) -> tuple[dict[str, ops.Array], dict[str, ops.Array]]:
+def data(graph: Graph, seed: int) -> tuple[dict[str, Single], dict[str, Single]]:
     """Channels of one sign, as behind filters of one sign, and positive weights; half of the channels are negative."""
     rng = np.random.default_rng(seed)
     params = {p.name: rng.uniform(0.9, 1.0, p.shape).astype(np.float32) for p in graph.parameters}
