@@ -89,7 +89,7 @@ def _listed(names: Sequence[str]) -> str:
 
 def _applicable(op: ConvOp | FullyConnectedOp, context: Context) -> tuple[str, ...]:
     if isinstance(op, FullyConnectedOp):
-        return fully_connected.KERNELS
+        return fully_connected.applicable(op, context)
     return tuple(kernel.name for kernel in CONV_KERNELS if kernel.applies(op, context))
 
 

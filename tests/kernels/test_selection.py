@@ -76,5 +76,17 @@ def test_names_that_do_not_fit(force: tuple[tuple[str, str], ...], said: str) ->
         kernels(*force)
 
 
+def test_halves_are_not_forced_where_they_cannot_be() -> None:
+    halves = (("full", "fully_connected_fp16"),)
+    with pytest.raises(
+        UsageError, match="'fully_connected_fp16' cannot compute layer 'last'; it takes fully_connected"
+    ):
+        nn512.compile(FUSED, Options(force=halves, weights="fp32"))
+    text = FUSED.replace("FromTensor=pool ToTensor=full", "FromTensor=normal ToTensor=full")
+    text += "BatchNorm FromTensor=pool ToTensor=normal\n"
+    with pytest.raises(UsageError, match="'fully_connected_fp16' cannot compute layer 'last'"):
+        nn512.compile(text, Options(force=halves))
+
+
 def test_two_names_of_one_layer_may_agree() -> None:
     assert kernels(("bn1", "direct"), ("conv1", "direct"))["relu1"] == "direct"
