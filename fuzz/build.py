@@ -13,6 +13,7 @@ from typing import assert_never
 
 from fuzz.interface import Interface
 from fuzz.runners.base import Runner
+from nn512.errors import CannotRunError
 from nn512.graph.graph import Graph
 from nn512.toolchain import (
     LANGUAGE_FLAGS,
@@ -80,7 +81,10 @@ def _driver_objects(compiler: Compiler, flags: Sequence[str], cache: BuildCache)
     for name in DRIVER_SOURCES:
         files = {"nn512_driver.h": texts["nn512_driver.h"], name: texts[name]}
         arguments = ("-std=gnu11", "-O2", "-pthread", *_WARNINGS, *flags, "-c", name)
-        objects.append(str(build(compiler, files, arguments, Path(name).stem + ".o", cache=cache).path))
+        try:
+            objects.append(str(build(compiler, files, arguments, Path(name).stem + ".o", cache=cache).path))
+        except BuildError as error:  # no net has anything to do with it
+            raise CannotRunError(f"{compiler.path} does not build the tester's own {name}: {error}") from error
     return objects
 
 
@@ -145,7 +149,7 @@ def build_net(
     """The driver program for `<Prefix>.h` and `<Prefix>.c`, given as text.
 
     `flags` choose the optimization and anything else to vary. `strict` makes warnings errors: for our own code.
-    Raises BuildError ("does not build") with the compiler's text, CannotRunError where there is no compiler.
+    Raises BuildError ("does not build") with the compiler's text, CannotRunError where no compiler works.
     """
     start = time.perf_counter()
     interface = Interface.of(graph) if isinstance(graph, Graph) else graph

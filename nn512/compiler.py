@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from nn512.graph.graph import Graph, multiply_accumulates
 from nn512.graph.nodes import Input, Output
 from nn512.kernels import emit_layer
 from nn512.kernels.layer import Context, LayerCode, Library, Place
-from nn512.kernels.selection import check_forced, choose_conv
+from nn512.kernels.selection import choose_conv, resolve_forced
 from nn512.options import Options
 from nn512.passes.pipeline import stages
 from nn512.passes.program import ConvOp, Op, nodes_of, tensors_read, tensors_written
@@ -69,8 +70,9 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     programs = list(stages(graph, options.without_passes))
     _, program = programs[-1]
     plan = make_plan(program)
-    context = _context(plan, options)
-    check_forced(plan.ops, context)
+    context = _context(plan, options.weights, dict(options.force))
+    force = resolve_forced(plan.ops, context)
+    context = replace(context, force=force)
     in_tiles = [
         op.branches[0].writes
         for op in plan.ops
@@ -78,7 +80,7 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     ]
     if in_tiles:
         plan = make_plan(program, in_tiles)
-        context = _context(plan, options)
+        context = _context(plan, options.weights, force)
     library = context.library
     layers = [_layer(op, emit_layer(op, context), plan) for op in plan.ops]
     return Emitted(
@@ -89,10 +91,10 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     )
 
 
-def _context(plan: Plan, options: Options) -> Context:
+def _context(plan: Plan, weights: str, force: Mapping[str, str]) -> Context:
     graph = plan.program.graph
     places = {t.name: Place(t.name, t.shape, t.layout, t.offset) for t in plan.tensors.values()}
-    return Context(graph, places, Library(), Machine.of(graph.config), dict(options.force), options.weights)
+    return Context(graph, places, Library(), Machine.of(graph.config), force, weights)
 
 
 def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:

@@ -16,8 +16,8 @@ WEIGHT_FORMATS = ("fp16", "fp32")
 class Options:
     """Options of one compilation; the defaults are what users want.
 
-    `without_passes` names passes that do not run, in alphabetical order. `force` has pairs of a layer's name and the
-    kernel it must use; an empty name stands for every layer to which the kernel applies.
+    `without_passes` names passes that do not run, in alphabetical order. `force` has pairs of a tensor and
+    the kernel of the layer that computes it; an empty name stands for every layer to which the kernel applies.
     `weights` is the narrowest format in which weights may be stored: "fp16" where that saves time, or "fp32".
     """
 

@@ -70,7 +70,7 @@ class Compiler:
 def find_compiler(command: str | None = None) -> Compiler:
     """The compiler `command`, or that of $CC, or the first of gcc, clang and cc on the path.
 
-    Raises CannotRunError, which says what to install or set, when none answers.
+    It has built a small program that runs. Raises CannotRunError, which says what to install or set, when none does.
     """
     if command is not None:
         return _ask_compiler(command, "the compiler asked for")
@@ -111,7 +111,9 @@ def _ask_compiler(command: str, what: str) -> Compiler:
     if status != 0 or timed_out or not text.strip():
         raise CannotRunError(f"{what}, {command!r}, does not answer --version")
     kind = CompilerKind.CLANG if "clang" in text.lower() else CompilerKind.GCC
-    return Compiler(tuple(words), kind, text.splitlines()[0].strip())
+    compiler = Compiler(tuple(words), kind, text.splitlines()[0].strip())
+    _check_programs_run(compiler)
+    return compiler
 
 
 def run_bounded(
@@ -313,7 +315,8 @@ def build(
     `arguments` come between the compiler and `-o output`. What they refer to outside of `files` must be told in
     `depends` (any text that changes with it). `keep` names files that stay beside the output, `stdin` the one that
     is standard input.
-    Raises BuildError with the compiler's text, CannotRunError when the compiler cannot be started.
+    Raises BuildError with the compiler's text; CannotRunError when the compiler cannot be started, or fails as well on
+    a program known to be right.
     """
     cache = default_cache() if cache is None else cache
     key = cache.key(compiler.command, compiler.version, dict(files), list(arguments), output, list(keep), list(depends))
@@ -337,10 +340,10 @@ def build(
             )
         except OSError as error:
             raise CannotRunError(f"cannot run {compiler.path}: {error.strerror}") from error
-        if timed_out:
-            raise BuildError(f"the compiler did not finish within {timeout:g} s", text, command)
-        if status != 0 or not (entry / output).exists():
-            raise BuildError("the C code does not build", text, command)
+        if timed_out or status != 0 or not (entry / output).exists():
+            _check_compiler(compiler, work / "control")
+            late = f"the compiler did not finish within {timeout:g} s"
+            raise BuildError(late if timed_out else "the C code does not build", text, command)
         for name in keep:
             (work / name).rename(entry / name)
         if text:
@@ -348,6 +351,55 @@ def build(
         cache.store(key, entry)
     path = cache.directory / key / output
     return Built(path, text)
+
+
+_CONTROL = """\
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+static void *run(void *unused) {
+    (void)unused;
+    puts("works");
+    return NULL;
+}
+int main(void) {
+    pthread_t thread;
+    return pthread_create(&thread, NULL, run, NULL) || pthread_join(thread, NULL);
+}
+"""
+"""A program that every working compiler builds: it uses the headers and the library that emitted code uses."""
+
+_CONTROL_FLAGS = ("-std=c99", "-pthread", "control.c")
+_CONTROL_TIMEOUT = 60.0
+
+
+def _check_compiler(compiler: Compiler, work: Path) -> None:
+    """CannotRunError if the compiler fails on the control program, too. Built anew in `work`, as compilers break."""
+    work.mkdir()
+    (work / "control.c").write_text(_CONTROL, "utf-8")
+    command = [*compiler.command, *_CONTROL_FLAGS, "-o", "control"]
+    status, text, timed_out = run_bounded(command, timeout=_CONTROL_TIMEOUT, cwd=work, memory_kib=COMPILE_MEMORY_KIB)
+    if timed_out or status != 0 or not (work / "control").exists():
+        how = "does not finish" if timed_out else f"ends with {status}" if status else "writes no program"
+        raise CannotRunError(
+            f"the C compiler {shlex.join(compiler.command)} does not work: given a program of a few lines it {how}; "
+            f"repair it, or set CC to another\n{text}".rstrip()
+        )
+
+
+def _check_programs_run(compiler: Compiler) -> None:
+    """CannotRunError if the compiler does not build the control program, or that does not run."""
+    program = build(compiler, {"control.c": _CONTROL}, _CONTROL_FLAGS, "control").path
+    try:
+        status, text, timed_out = run_bounded([str(program)], timeout=_CONTROL_TIMEOUT)
+    except OSError as error:
+        status, text, timed_out = -1, str(error.strerror), False
+    if timed_out or status != 0 or text != "works\n":
+        what = "never ends" if timed_out else text.strip() or f"ended with {status}"
+        raise CannotRunError(
+            f"what the C compiler {shlex.join(compiler.command)} builds does not run here ({what}); set CC to one for "
+            "this machine, or NN512_CACHE to a directory from which programs may be started"
+        )
 
 
 # --- what the emitted code needs ------------------------------------------------------------------------------------

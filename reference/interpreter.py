@@ -25,17 +25,19 @@ from nn512.graph.nodes import (
     tensor_written,
     tensors_read,
 )
-from reference import domain, fast, ops, samples, variance
+from reference import domain, fast, ops, runs, samples, variance
 from reference.ops import Array, Mask
 from reference.rounding import DEFAULT, Rounding
 from reference.samples import Sampler
-from reference.variance import Affine
+from reference.variance import Affine, Excess
 
 Single: TypeAlias = npt.NDArray[np.float32]
 
 MIXING = 8
 """A sum of this many products leaves so little of each single error that it counts as independent of what it reads."""
 
+_MOST_PROBLEMS = 20
+"""Problems with arrays that one message lists."""
 
 _NOTHING: Array = np.zeros((1, 1, 1))
 """The variance of what is read when only a layer's own errors are asked for; any shape."""
@@ -136,27 +138,31 @@ def run(
 def check_arrays(
     what: str, shapes: Mapping[str, tuple[int, ...]], arrays: Mapping[str, npt.ArrayLike]
 ) -> dict[str, Single]:
-    """`arrays` if they are float32 and have exactly these names and shapes; else a UsageError naming every fault."""
-    problems = [f"unknown {what} {name!r}" for name in sorted(set(arrays) - set(shapes))]
+    """`arrays` if they are float32 and have exactly these names and shapes.
+
+    Else a UsageError naming every fault, in the words in which the rest of nn512 complains of the same arrays.
+    """
+    problems = [f"there is no {what} {name!r}" for name in arrays if name not in shapes]
     checked: dict[str, Single] = {}
     for name, shape in shapes.items():
         if name not in arrays:
-            problems.append(f"missing {what} {name!r} of shape {_times(shape)}")
+            problems.append(f"{what} {name!r} ({_times(shape)}) is missing")
             continue
         array = np.asarray(arrays[name])
-        if array.shape != shape:
-            problems.append(f"{what} {name!r} has shape {_times(array.shape)}, the graph says {_times(shape)}")
-        elif array.dtype != np.float32:
-            problems.append(f"{what} {name!r} has dtype {array.dtype}; convert it to float32")
+        if array.dtype.kind != "f" or array.dtype.itemsize != 4:
+            problems.append(f"{what} {name!r} is {array.dtype}, not float32")
+        elif array.shape != shape:
+            problems.append(f"{what} {name!r} is {_times(array.shape)}, not {_times(shape)}")
         else:
-            checked[name] = array
+            checked[name] = array.astype(np.float32, copy=False)  # of either byte order
     if problems:
-        raise UsageError("; ".join(problems))
+        rest = len(problems) - _MOST_PROBLEMS
+        raise UsageError("\n".join([*problems[:_MOST_PROBLEMS], *([f"... and {rest} more"] if rest > 0 else [])]))
     return checked
 
 
 def _times(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "()"
+    return "x".join(map(str, shape)) or "a single number"
 
 
 def check_names(graph: Graph, wanted: Collection[str], rounding: Collection[str] = ()) -> None:
@@ -225,9 +231,11 @@ class _Evaluation:
         (x,) = self.reads
         y = fast.conv(x.value, weights, biases, layer)
         affine = None if layer.padding_h or layer.padding_w else x.affine
+        product = 0.0 if affine is None else runs.conv(affine.product, weights, layer)
+        excess = Excess(runs.conv(x.value, weights, layer), product)
 
         def evaluated(before: Array, rounding: Rounding) -> Array:
-            return variance.conv(x.value, before, y, weights, biases, layer, rounding, affine)
+            return variance.conv(x.value, before, y, weights, biases, layer, rounding, affine, excess)
 
         errors = samples.conv(x.errors, y, weights, layer)
         exact = rounding
@@ -249,9 +257,11 @@ class _Evaluation:
     def _fully_connected(self, weights: Single, biases: Array, rounding: Rounding) -> _Tensor:
         (x,) = self.reads
         y = fast.project(x.value, weights) + biases[:, np.newaxis, np.newaxis]
+        product = 0.0 if x.affine is None else runs.fully_connected(x.affine.product, weights)
+        excess = Excess(runs.fully_connected(x.value, weights), product)
 
         def evaluated(before: Array) -> Array:
-            return variance.fully_connected(x.value, before, y, weights, biases, rounding, x.affine)
+            return variance.fully_connected(x.value, before, y, weights, biases, rounding, x.affine, excess)
 
         errors = samples.fully_connected(x.errors, y, weights)
         peak = domain.sum_peak(x.value, weights, biases)

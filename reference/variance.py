@@ -10,7 +10,8 @@ model, with u = 2^-24:
 * An accumulation of K products that ends at y: the partial sums wander from 0 to y, their mean square is y^2/3 + Q/2
   with Q the sum of squared products, and each is rounded: sigma^2 = 0.18 u^2 K (y^2/3 + Q/2). Measured over K =
   144..4608 and four kinds of data: rms(error/sigma) 0.5..1, at most 5.6 in 50,000 outputs of a sequential chain; a
-  dropped tap gives 19 and more, usually 10^2..10^5.
+  dropped tap gives 19 and more, usually 10^2..10^5. Where products of one sign come in runs, the sum of squared runs
+  takes the place of Q (see `reference.runs`).
 * An accumulation that starts at b instead of 0 (the bias, or a residual or shift fused into it) has the mean square
   (y-b)^2/3 + Q/2 + b y; the last term is added where it is positive, as the start may just as well be added at the end.
 * Below 2^-126 a rounding error stops shrinking: TINY^2 per operation, and weights count as at least 2^-126.
@@ -20,7 +21,8 @@ without fused multiply-add and folding): over 34,000 tensors of random nets in e
 and at most 6.4 sigma; over the layers of ResNet50 and DenseNet121 on 64x64 images rms 0.05..1.2, at most 5.9 sigma.
 
 Not covered: filters whose products are sorted, all positive ones before all negative ones, so that the partial sums
-climb to order K before they come back. Then sigma is too small by up to sqrt(K/6).
+climb to order K before they come back. Then sigma is too small by up to sqrt(K/6), where C whole channels are sorted
+by up to sqrt(C/6).
 
 A function takes the variance of what the node reads and returns that of its result; other arguments are float64
 values. Where errors of two terms may be the same error (x + x, the pixels of one average) they are added as |e1| +
@@ -31,6 +33,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +82,16 @@ class Affine:
         return np.broadcast_to(np.asarray(self.shift, np.float64), self.value.shape)
 
 
+class Excess(NamedTuple):
+    """What runs of one sign add to the squared products (see `reference.runs`), of the two ways to read a tensor."""
+
+    read: Array | float
+    product: Array | float
+
+
+NO_EXCESS = Excess(0.0, 0.0)
+
+
 def conv(
     x: Array,
     before: Array,
@@ -88,12 +101,13 @@ def conv(
     node: Conv,
     rounding: Rounding,
     affine: Affine | None = None,
+    excess: Excess = NO_EXCESS,
 ) -> Array:
     """Variance of a convolution: w^2 correlated with V, plus the accumulation, plus the rounding of stored weights.
 
     The stored weights may have been rounded once (batch normalization folded in, or a narrow format):
     weight_error^2/3 * Q. Both that and Q of the accumulation are correlations of w^2 with something, so one
-    correlation does for all three.
+    correlation does for all three. `excess` is what is added to Q where products of one sign come in runs.
 
     `affine` is given where the layer reads a batch normalization x = s x' + h that may be folded into its weights:
     y = sum (w s) x' + (b + sum w h). The products and the start of that sum may be much larger than those of w x and
@@ -102,16 +116,17 @@ def conv(
     terms = weights[0].size
     squares = np.square(weights) + weight_floor(weights, rounding)
 
-    def evaluated(x: Array, biases: Array) -> Array:
+    def evaluated(x: Array, biases: Array, more: Array | float) -> Array:
         source = _product_variance(terms, rounding) * np.square(x) + before
-        return fast.correlate(source, squares, node) + _accumulated(y, biases, terms, rounding)
+        own = _accumulated(y, biases, terms, rounding) + _wandering(terms, rounding) * more
+        return fast.correlate(source, squares, node) + own
 
     start = biases[:, np.newaxis, np.newaxis]
-    after = evaluated(x, start)
+    after = evaluated(x, start, excess.read)
     if affine is None:
         return after
     start = start + fast.correlate(affine.shifts, weights, node)
-    return np.fmax(after, evaluated(affine.product, start) + ROUNDING * np.square(start))
+    return np.fmax(after, evaluated(affine.product, start, excess.product) + ROUNDING * np.square(start))
 
 
 def fully_connected(
@@ -122,20 +137,21 @@ def fully_connected(
     biases: Array,
     rounding: Rounding,
     affine: Affine | None = None,
+    excess: Excess = NO_EXCESS,
 ) -> Array:
     """Variance of a fully connected layer: that of a convolution whose window is the whole tensor."""
 
-    def evaluated(x: Array, biases: Array) -> Array:
+    def evaluated(x: Array, biases: Array, more: Array | float) -> Array:
         source = _product_variance(x.size, rounding) * np.square(x) + before
         spread = fast.project(source, weights, lambda block: np.square(block) + weight_floor(block, rounding))
-        return spread + _accumulated(y, biases, x.size, rounding)
+        return spread + _accumulated(y, biases, x.size, rounding) + _wandering(x.size, rounding) * more
 
     start = biases[:, np.newaxis, np.newaxis]
-    after = evaluated(x, start)
+    after = evaluated(x, start, excess.read)
     if affine is None:
         return after
     start = start + fast.project(affine.shifts, weights)
-    return np.fmax(after, evaluated(affine.product, start) + ROUNDING * np.square(start))
+    return np.fmax(after, evaluated(affine.product, start, excess.product) + ROUNDING * np.square(start))
 
 
 def batch_norm(x: Array, before: Array, y: Array, factor: Array, means: Array, shift: Array, terms: int) -> Array:
@@ -261,7 +277,12 @@ def _repeats(terms: Array, axis: int) -> Array:
 
 def _product_variance(terms: int, rounding: Rounding) -> float:
     """Factor of a squared product w x: the wandering of the partial sums and the rounding of the stored weight."""
-    return 0.5 * STEP * terms * rounding.accumulation + rounding.weight_error**2 / 3
+    return _wandering(terms, rounding) + rounding.weight_error**2 / 3
+
+
+def _wandering(terms: int, rounding: Rounding) -> float:
+    """Factor of the squared steps of the partial sums: each product, and what runs add to them."""
+    return 0.5 * STEP * terms * rounding.accumulation
 
 
 def weight_floor(weights: npt.NDArray[np.floating], rounding: Rounding) -> Array | float:

@@ -71,6 +71,41 @@ def test_long_lists_of_complaints_are_cut() -> None:
     assert lines[-1] == f"... and {len(graph.parameters) - 20} more"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cBiases": None},
+        {"bogus": np.zeros(1, np.float32), "another": np.zeros(1, np.float32)},
+        {"cWeights": np.zeros((2, 2), np.float32)},
+        {"cWeights": np.float32(0)},
+        {"cBiases": np.zeros(6), "bMeans": np.zeros(6, np.int32), "bShifts": np.zeros(6, "c8")},
+        {"cBiases": np.zeros(5, ">f8"), "bMeans": None, "fWeights": np.zeros(3, np.float16)},
+        {f"p{i}": np.zeros(1, np.float32) for i in range(30)},
+    ],
+)
+def test_the_reference_complains_in_the_same_words(graph: Graph, change: dict[str, np.ndarray | None]) -> None:
+    params = {**random_params(graph, 0), **change}
+    given = {name: array for name, array in params.items() if array is not None}
+    with pytest.raises(UsageError) as ours:
+        check_params(graph, given)
+    with pytest.raises(UsageError) as theirs:
+        reference.run(graph, given, {})
+    assert str(theirs.value) == str(ours.value)
+
+
+def test_the_reference_takes_either_byte_order(graph: Graph) -> None:
+    params = random_params(graph, 0)
+    shapes = {node.to_tensor: graph.shapes[node.to_tensor] for node in graph.inputs}
+    inputs = {name: np.random.default_rng(0).standard_normal(shape, np.float32) for name, shape in shapes.items()}
+    swapped = {name: array.astype(">f4") for name, array in params.items()}
+    native = reference.run(graph, params, inputs)
+    foreign = reference.run(graph, swapped, {name: array.astype(">f4") for name, array in inputs.items()})
+    for name, result in native.items():
+        assert np.array_equal(foreign[name].value, result.value)
+        assert np.array_equal(foreign[name].variance, result.variance)
+    assert check_params(graph, swapped).keys() == params.keys()
+
+
 def test_strided_and_foreign_byte_order(graph: Graph) -> None:
     params = random_params(graph, 1)
     odd = {name: np.asfortranarray(array).astype(">f4") for name, array in params.items()}

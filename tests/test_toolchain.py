@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -64,12 +65,18 @@ def test_warnings_are_remembered(compiler: Compiler, cache: BuildCache) -> None:
         assert "unused" in built.warnings
 
 
-def test_a_compiler_that_never_ends_is_stopped(cache: BuildCache, tmp_path: Path) -> None:
-    script = tmp_path / "slowcc"
-    script.write_text("#!/bin/sh\ncase $1 in --version) echo slow 1.0;; *) while :; do :; done;; esac\n")
+def wrapper(folder: Path, compiler: Compiler, cases: str) -> Compiler:
+    """A compiler that does what `compiler` does, except for the first arguments in `cases` (of a shell's `case`)."""
+    script = folder / "wrapper"
+    script.write_text(f'#!/bin/sh\ncase $1 in {cases} *) exec {shlex.join(compiler.command)} "$@";; esac\n')
     script.chmod(0o755)
+    return find_compiler(str(script))
+
+
+def test_a_compiler_that_never_ends_is_stopped(compiler: Compiler, cache: BuildCache, tmp_path: Path) -> None:
+    slow = wrapper(tmp_path, compiler, "answer.c) while :; do :; done;;")
     with pytest.raises(BuildError, match="did not finish"):
-        build(find_compiler(str(script)), PROGRAM, ["answer.c"], "answer", cache=cache, timeout=0.2)
+        build(slow, PROGRAM, ["answer.c"], "answer", cache=cache, timeout=0.2)
 
 
 def test_many_builders_of_one_thing_agree(compiler: Compiler, cache: BuildCache) -> None:
@@ -138,6 +145,39 @@ def test_no_compiler_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_a_program_that_is_no_compiler_is_refused() -> None:
     with pytest.raises(CannotRunError, match="does not answer --version"):
         find_compiler("false")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("exit 0", "it writes no program"),  # as `true` does, which answers --version
+        ("echo my disk is broken; exit 1", "it ends with 1; repair it, or set CC to another\nmy disk is broken"),
+        ("touch control entry/control", "does not run here"),
+        ("for last; do :; done; echo 'echo works not' > $last; chmod +x $last", "does not run here"),
+    ],
+)
+def test_a_compiler_that_does_not_work_is_refused(
+    body: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "brokencc"
+    script.write_text(f"#!/bin/sh\ncase $1 in --version) echo broken 1.0;; *) {body};; esac\n")
+    script.chmod(0o755)
+    monkeypatch.setenv("CC", str(script))
+    with pytest.raises(CannotRunError, match="brokencc") as caught:
+        find_compiler()
+    assert said in str(caught.value)
+
+
+def test_a_compiler_that_broke_since_is_not_blamed_on_the_code(
+    compiler: Compiler, cache: BuildCache, tmp_path: Path
+) -> None:
+    worked = wrapper(tmp_path, compiler, "no-such-file) ;;")
+    make(worked, cache)
+    Path(worked.path).write_text("#!/bin/sh\necho no space left\nexit 1\n")
+    with pytest.raises(CannotRunError, match="does not work") as caught:
+        make(worked, cache, "int main(void) { return 1; }\n")
+    assert "no space left" in str(caught.value)
+    assert not list(cache.directory.glob("tmp-*"))
 
 
 def test_output_of_a_command_is_bounded() -> None:

@@ -33,7 +33,7 @@ def add_compiler_options(parser: argparse.ArgumentParser) -> None:
         metavar="[LAYER=]KERNEL",
         action="append",
         default=[],
-        help="use this kernel for a layer, or for all layers to which it applies; repeatable",
+        help="use this kernel for the layer that computes the tensor LAYER, or for all to which it applies; repeatable",
     )
     parser.add_argument(
         "--weights",

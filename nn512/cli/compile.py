@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from nn512.cli.arguments import Subparsers, add_compiler_options, add_graph_argument, compiler_options, read_graph
+from nn512.cli.outputs import check_directory
 from nn512.errors import UsageError
 
 
@@ -27,6 +28,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compile a graph and write the three files."""
     graph = read_graph(args.graph)
+    check_directory(args.directory)
     from nn512.compiler import compile as compile_graph
 
     emitted = compile_graph(graph, compiler_options(args))

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from nn512.cli.arguments import Subparsers, add_graph_argument, read_graph
+from nn512.cli.outputs import check_file
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -31,6 +32,7 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write one model."""
     graph = read_graph(args.graph)
+    check_file(args.output)
     from nn512.onnx_export import export_onnx, import_onnx
     from nn512.params import load_params, random_params
 

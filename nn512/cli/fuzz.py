@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from nn512.cli.arguments import Subparsers
+from nn512.cli.outputs import check_directory
 from nn512.errors import UsageError
 
 _DEFAULT_SECONDS = 60.0
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"--{name} must be a positive number, not {value:g}")
     if not 0 <= args.seed < 1 << 32:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
+    check_directory(args.out, "--out")
     from fuzz.campaign import Campaign, Plan, regimes_for
     from fuzz.checker import runner_for
     from fuzz.findings import corpus

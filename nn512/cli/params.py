@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from nn512.cli.arguments import Subparsers, add_graph_argument, read_graph
+from nn512.cli.outputs import check_file
 from nn512.errors import UsageError
 
 
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output.suffix not in {".npz", ".bin"}:
         raise UsageError(f"parameters are written to a file named .npz or .bin, not {str(args.output)!r}")
     graph = read_graph(args.graph)
+    check_file(args.output)
     from nn512.params import load_params, params_bytes, random_params, save_params
 
     params = random_params(graph, args.random or 0) if args.source is None else load_params(args.source, graph)

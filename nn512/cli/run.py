@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nn512.cli.arguments import Subparsers, add_graph_argument, input_files, read_graph
+from nn512.cli.outputs import check_file
 from nn512.errors import UsageError
 from nn512.graph import Graph
 
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--threads is for --backend c; the reference has none")
     graph = read_graph(args.graph)
     files = input_files(args.input, graph)
+    check_file(args.output)
     from nn512.arrays import load_array, save_arrays
     from nn512.params import check_arrays, check_params, load_params, show_shape
 

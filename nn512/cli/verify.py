@@ -15,6 +15,7 @@ from nn512.cli.arguments import (
     input_files,
     read_graph,
 )
+from nn512.cli.outputs import check_directory
 from nn512.errors import UsageError
 from nn512.graph import Graph, multiply_accumulates
 
@@ -73,6 +74,7 @@ def run(args: argparse.Namespace) -> int:
     if args.source and (words := compiler_words(args)):
         raise UsageError(f"{words[0]} does not go with --source, which is compiled already")
     options = compiler_options(args)
+    check_directory(args.out, "--out")
     if options.force:
         from nn512.compiler import compile as compile_graph
 

@@ -24,6 +24,9 @@ MOST_NODES = 2**15
 _MOST_FIELDS = 1000
 _MOST_SKIPPED = 10_000
 
+_MOST_REMEMBERED = 1000
+"""Words such as `Groups=1` of one kind of node whose value is kept: large graphs say the same again and again."""
+
 _SPACE = " \t\n\v\f"
 # White space and comments, then a word if there is one. Possessive repeats: no backtracking, whatever the text.
 _WORD = re.compile(rf"(?:[{_SPACE}]++|#[^\n]*+)*+([^{_SPACE}#]++)?")
@@ -34,6 +37,7 @@ _KINDS = {kind.__name__: kind for kind in KINDS}
 _FIELDS = {kind: {info.name: info for info in field_infos(kind)} for kind in KINDS}
 _REQUIRED = {kind: tuple(name for name, info in _FIELDS[kind].items() if info.required) for kind in KINDS}
 _READS = {kind: tuple(name for name in _FIELDS[kind] if name.startswith("FromTensor")) for kind in KINDS}
+_ATTRIBUTES = {kind: {name: info.attribute for name, info in _FIELDS[kind].items()} for kind in KINDS}
 _WRITES = "ToTensor"
 _ALL_FIELDS = {name for infos in _FIELDS.values() for name in infos}
 
@@ -87,10 +91,14 @@ class _RawNode:
 def read_statements(report: Report) -> tuple[Statement, ...]:
     """The statements of the report's source. Raises HopelessTextError, with the report saying why."""
     statements: list[Statement] = []
+    memory: dict[type[Node], dict[str, tuple[str, Any]]] = {kind: {} for kind in KINDS}
     for raw in _group(report):
         if len(statements) == MOST_NODES:
             report.give_up(raw.span, f"the graph has more than {MOST_NODES:,} nodes")
-        statements.append(_read_node(raw.kind, raw, report) if raw.known and raw.kind else _guess_node(raw))
+        if raw.known and raw.kind:
+            statements.append(_read_node(raw.kind, raw, report, memory[raw.kind]))
+        else:
+            statements.append(_guess_node(raw))
     return tuple(statements)
 
 
@@ -100,7 +108,7 @@ def _words(text: str) -> Iterator[_Word]:
         word = found[1]
         if word is not None:
             start = found.start(1)
-            yield _Word(word, start, end == 0 or "\n" in text[end:start])
+            yield _Word(word, start, end == 0 or text.find("\n", end, start) >= 0)
             end = found.end()
 
 
@@ -111,7 +119,8 @@ def _group(report: Report) -> Iterator[_RawNode]:
     split = ""  # what is left of a `Field = value` that was reported whole
     for word in _words(report.source.text):
         text = word.text
-        kind = _KINDS.get(text)
+        equals = text.find("=")
+        kind = _KINDS.get(text) if equals < 0 else None
         split, unsplit = "", split
         if kind is not None:
             if current is not None:
@@ -120,7 +129,7 @@ def _group(report: Report) -> Iterator[_RawNode]:
             skipped = 0
         elif current is not None and unsplit and (unsplit == "value" or text.startswith("=")):
             split = "value" if text == "=" else ""
-        elif current is not None and text.find("=") > 0:
+        elif current is not None and equals > 0:
             missing_kind = _missing_kind(word, current, report) if word.first_on_line else None
             if missing_kind is not None:
                 report.add(word.span, missing_kind)
@@ -129,7 +138,7 @@ def _group(report: Report) -> Iterator[_RawNode]:
             current.words.append(word)
             if len(current.words) > _MOST_FIELDS:
                 report.give_up(word.span, f"stopped reading here: more than {_MOST_FIELDS:,} fields in one node")
-            split = "value" if text.find("=") == len(text) - 1 else ""
+            split = "value" if equals == len(text) - 1 else ""
         elif current is not None and not _begins_node(word):
             _complain_of_stray(word, current, report)
             split = "=" if text in _ALL_FIELDS else ""
@@ -209,15 +218,19 @@ def _complain_of_stray(word: _Word, current: _RawNode, report: Report) -> None:
         report.add(word.span, odd or f"{quote(word.text)} is neither a node kind nor Field=value")
 
 
-def _read_node(kind: type[Node], raw: _RawNode, report: Report) -> Statement:
-    """Read the fields of a node whose kind is known."""
+def _read_node(kind: type[Node], raw: _RawNode, report: Report, memory: dict[str, tuple[str, Any]]) -> Statement:
+    """Read the fields of a node whose kind is known; `memory` are field and value of words read before."""
     infos = _FIELDS[kind]
     mistakes = len(report.diagnostics)
     values: dict[str, Any] = {}
     spans: dict[str, Span] = {}
-    named = set(raw.excused)
     guesses: list[tuple[FieldInfo, _Word]] = []
     for word in raw.words:
+        known = memory.get(word.text)
+        if known is not None and known[0] not in spans:
+            name, values[name] = known
+            spans[name] = Span(word.start + len(name) + 1, word.start + len(word.text))
+            continue
         name, _, text = word.text.partition("=")
         info = infos.get(name)
         span = Span(word.start + len(name) + 1, word.start + len(word.text))
@@ -232,14 +245,15 @@ def _read_node(kind: type[Node], raw: _RawNode, report: Report) -> Statement:
             first = report.line(spans[name])
             report.add(word.span, f"{name} is given twice; the first is on line {first}")
         else:
-            named.add(name)
             spans[name] = span
             try:
-                values[name] = read_value(info, text)
+                values[name] = _read_field(info, text)
             except BadValueError as error:
                 report.add(span, str(error))
             else:
-                _check_value(info, values[name], span, report)
+                if info.type is not ValueType.NAME and len(memory) < _MOST_REMEMBERED:
+                    memory[word.text] = name, values[name]
+    named = raw.excused.union(spans) if raw.excused or guesses else set(spans)
     for info, word in guesses:  # a misspelt field stands in for the one that is then missing
         if info.name not in named:
             named.add(info.name)
@@ -253,26 +267,30 @@ def _read_node(kind: type[Node], raw: _RawNode, report: Report) -> Statement:
         what = "the field" if len(missing) == 1 else "the fields"
         report.add(raw.span, f"{kind.__name__} lacks {what} {', '.join(missing)}")
     correct = mistakes == len(report.diagnostics) and not raw.excused
-    reads = _READS[kind]
+    reads = tuple([Reference(values[name], spans[name]) for name in _READS[kind] if name in values])
     return Statement(
         kind=kind,
         span=raw.span,
         node=_construct(kind, values, Spans(raw.span, spans)) if correct else None,
-        reads=tuple(Reference(values[name], spans[name]) for name in reads if name in values),
+        reads=reads,
         writes=Reference(values[_WRITES], spans[_WRITES]) if _WRITES in values else None,
-        reads_unknown=any(name not in values for name in reads),
+        reads_unknown=len(reads) < len(_READS[kind]),
         writes_unknown=_WRITES in infos and _WRITES not in values,
     )
 
 
-def _check_value(info: FieldInfo, value: object, span: Span, report: Report) -> None:
-    """Rules about single values that their type does not express."""
+def _read_field(info: FieldInfo, text: str) -> str | int | float:
+    """The value of a field, or BadValueError; also where a rule says so that its type does not express."""
+    value = read_value(info, text)
     if info.name == "Epsilon" and isinstance(value, float) and value < 0:
-        report.add(span, "Epsilon must not be negative")
+        message = "Epsilon must not be negative"
+        raise BadValueError(message)
+    return value
 
 
 def _construct(kind: type[Node], values: dict[str, Any], spans: Spans) -> Node:
-    attributes = {_FIELDS[kind][name].attribute: value for name, value in values.items()}
+    names = _ATTRIBUTES[kind]
+    attributes = {names[name]: value for name, value in values.items()}
     return kind(**attributes, spans=spans)
 
 

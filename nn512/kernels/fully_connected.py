@@ -59,9 +59,18 @@ def spans_of(layout: Layout, pixels: int) -> tuple[tuple[int, int], ...]:
     return tuple((len(list(group)) * pixels, lanes) for lanes, group in groups)
 
 
+def applicable(op: FullyConnectedOp, context: Context) -> tuple[str, ...]:
+    """The kernels that can compute a layer: halves where the user allows them, and behind no folded batch norm."""
+    return (FLOAT_KERNEL,) if context.weights == "fp32" or op.normalized else KERNELS
+
+
 def stores_halves(op: FullyConnectedOp, context: Context) -> bool:
-    """Whether the weights become halves: where the user allows it and they are too large to wait in L2."""
-    if context.weights == "fp32" or op.normalized:
+    """Whether the weights become halves: where they may and are too large to wait in L2.
+
+    That is a rule about sizes and no price: prices take weights from memory, where halves always win, and have no word
+    for those that are still in L2 from the inference before, which cost the same in either format.
+    """
+    if HALF_KERNEL not in applicable(op, context):
         return False
     wanted = context.force.get(op.writes, context.force.get(""))
     if wanted in (FLOAT_KERNEL, HALF_KERNEL):

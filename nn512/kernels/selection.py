@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nn512.errors import UsageError
+from nn512.graph.nodes import Output
+from nn512.graph.suggest import NameIndex, close_match, did_you_mean
 from nn512.kernels import convolution, depthwise, fully_connected, grouped, pointwise
 from nn512.kernels.layer import Context, ConvKernel
-from nn512.passes.program import ConvOp, FullyConnectedOp, Op
+from nn512.passes.program import ConvOp, FullyConnectedOp, Op, nodes_of, tensors_written
 from nn512.plan.cost import microseconds
 
 CONV_KERNELS: Sequence[ConvKernel] = (convolution.KERNEL, pointwise.KERNEL, grouped.KERNEL, depthwise.KERNEL)
 
 _CHOICE = (ConvOp, FullyConnectedOp)
+
+_SHOWN_NAMES = 8
+"""Names of layers that a message lists at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,28 +35,61 @@ def kernel_names() -> tuple[str, ...]:
     return (*(kernel.name for kernel in CONV_KERNELS), *fully_connected.KERNELS)
 
 
-def check_forced(ops: Iterable[Op], context: Context) -> None:
-    """UsageError where the user forces a kernel that does not exist, or upon a layer that it cannot compute."""
-    layers = {
-        op.branches[0].writes if isinstance(op, ConvOp) else op.writes: op for op in ops if isinstance(op, _CHOICE)
-    }
-    for layer, wanted in context.force.items():
+def resolve_forced(ops: Iterable[Op], context: Context) -> dict[str, str]:
+    """What the user forces, by the names under which layers ask for it (see `Context.force`).
+
+    The user may name a layer by any tensor of the graph that it computes, fused ones included.
+    Raises UsageError for a kernel or layer that does not exist, and for a kernel that cannot compute the layer.
+    """
+    choices = {_name(op): op for op in ops if isinstance(op, _CHOICE)}
+    forced: dict[str, str] = {}
+    for tensor, wanted in context.force.items():
         if wanted not in kernel_names():
-            raise UsageError(f"there is no kernel {wanted!r} to force; there are {', '.join(kernel_names())}")
-        if not layer:
-            continue
-        if layer not in layers:
-            message = (
-                f"{layer!r} is no convolution or fully connected layer of this net; nn512 explain lists its layers"
-            )
-            raise UsageError(message)
-        if wanted not in _applicable(layers[layer], context):
-            raise UsageError(f"kernel {wanted!r} cannot compute layer {layer!r}")
+            guess = did_you_mean(close_match(wanted, kernel_names()))
+            raise UsageError(f"there is no kernel {wanted!r} to force; there are {', '.join(kernel_names())}{guess}")
+        layer = tensor and _layer_of(tensor, choices)
+        if layer and wanted not in (able := _applicable(choices[layer], context)):
+            raise UsageError(f"kernel {wanted!r} cannot compute layer {layer!r}; it takes {' or '.join(able)}")
+        if forced.setdefault(layer, wanted) != wanted:
+            raise UsageError(f"kernels {forced[layer]!r} and {wanted!r} are both forced upon layer {layer!r}")
+    return forced
+
+
+def _name(op: ConvOp | FullyConnectedOp) -> str:
+    """The tensor that names the layer."""
+    return op.branches[0].writes if isinstance(op, ConvOp) else op.writes
+
+
+def _layer_of(tensor: str, choices: Mapping[str, ConvOp | FullyConnectedOp]) -> str:
+    """The name of the layer that computes a tensor, in memory or on the way. Raises UsageError."""
+    if tensor in choices:
+        return tensor
+    covered: dict[str, list[str]] = {}
+    for layer, op in choices.items():
+        tensors = {node.to_tensor for node in nodes_of(op) if not isinstance(node, Output)}
+        for name in tensors.union(tensors_written(op)):
+            covered.setdefault(name, []).append(layer)
+    found = covered.get(tensor, [])
+    if len(found) > 1:  # what they read is normalized or activated by each of them
+        raise UsageError(f"{tensor!r} is computed in several layers: {_listed(found)}; name one of these")
+    if not found:
+        guess = did_you_mean(NameIndex(covered).find(tensor))
+        known = _listed(list(choices)) or "none"
+        raise UsageError(
+            f"{tensor!r} is no convolution or fully connected layer of this net{guess or f'; there are {known}'} "
+            "(nn512 explain lists all layers)"
+        )
+    return found[0]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN_NAMES])
+    return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"
 
 
 def _applicable(op: ConvOp | FullyConnectedOp, context: Context) -> tuple[str, ...]:
     if isinstance(op, FullyConnectedOp):
-        return fully_connected.KERNELS
+        return fully_connected.applicable(op, context)
     return tuple(kernel.name for kernel in CONV_KERNELS if kernel.applies(op, context))
 
 
@@ -66,6 +104,6 @@ def choose_conv(op: ConvOp, context: Context) -> Choice:
         key=lambda entry: entry[:2],
     )
     prices = tuple((kernel.name, price) for price, _, kernel in priced)
-    wanted = context.force.get(op.branches[0].writes, context.force.get(""))
+    wanted = context.force.get(_name(op), context.force.get(""))
     forced = next((kernel for _, _, kernel in priced if kernel.name == wanted), None)
     return Choice(forced or priced[0][2], prices, forced is not None)

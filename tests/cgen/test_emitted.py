@@ -167,7 +167,7 @@ def test_header_in_cpp(tmp_path: Path) -> None:
 
 
 LIBRARY = re.compile(
-    r"_?_?(?:malloc|free|posix_memalign|abort|getpid|memcpy|memset|vsnprintf|sig(?:fill|del|empty)set|pthread_\w+"
+    r"_?_?(?:malloc|free|posix_memalign|abort|getpid|memcpy|memset|strlen|vsnprintf|sig(?:fill|del|empty)set|pthread_\w+"
     r"|cpu_model|cpu_indicator_init|stack_chk_fail|vsnprintf_chk|memset_chk|GLOBAL_OFFSET_TABLE_)"
 )
 

@@ -97,6 +97,8 @@ def program(runs_here: str) -> Path:
         pytest.param(("many",), id="more-threads-than-items"),
         pytest.param(("hosts", 20), id="engines-of-several-threads"),
         pytest.param(("failures",), id="every-creation-fails-once"),
+        pytest.param(("shortage",), id="and-memory-stays-short"),
+        pytest.param(("exhaustion",), id="no-memory-even-for-a-message"),
         pytest.param(("forks", 36), id="forks"),
         pytest.param(("signals", 100), id="signals"),
         pytest.param(("faults",), id="fault-of-a-worker"),
@@ -171,8 +173,19 @@ def test_sanitizer_sees_a_gate_without_order(sanitizer: Compiler) -> None:
         ("failures", "if (begun) gate_destroy(&team->begun);", ""),
         ("failures", "while (created < threads - 1 && error == 0)", "while (created < threads - 1)"),
         ("forks", "    team_check(&engine->team);\n    if (index", "    if (index"),
+        ("shortage", "malloc(bytes)", "malloc(256)"),
+        ("exhaustion", "if (copy == NULL) abort();", "if (copy == NULL) return NULL;"),
     ],
-    ids=["mask", "faults", "mask-restored", "first-gate-kept", "error-ignored", "identities-in-child"],
+    ids=[
+        "mask",
+        "faults",
+        "mask-restored",
+        "first-gate-kept",
+        "error-ignored",
+        "identities-in-child",
+        "wasteful",
+        "silent",
+    ],
 )
 def test_program_sees_what_is_wrong(runs_here: str, trial: str, text: str, instead: str) -> None:
     source = net().source

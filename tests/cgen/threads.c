@@ -125,6 +125,7 @@ int __real_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex);
 
 static int counting; /* only while the program has no thread but the first and an engine's workers */
 static int calls_until_failure, allocations, synchronizers;
+static size_t spare; /* bytes that malloc still finds after the first failure */
 
 static int fails(void) {
     return counting && --calls_until_failure == 0;
@@ -132,6 +133,7 @@ static int fails(void) {
 
 void *__wrap_malloc(size_t bytes) {
     if (fails()) return NULL;
+    if (counting && calls_until_failure < 0 && bytes > spare) return NULL;
     if (counting) allocations++;
     return __real_malloc(bytes);
 }
@@ -186,7 +188,9 @@ int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex) 
     return __real_pthread_cond_wait(condition, mutex);
 }
 
-static void failures(void) {
+/* `left` is what malloc still finds after a failure. */
+static void failures(size_t left) {
+    spare = left;
     sigset_t usr2;
     sigemptyset(&usr2);
     sigaddset(&usr2, SIGUSR2);
@@ -393,6 +397,21 @@ static void signals(long count) {
     check(!received_elsewhere);
 }
 
+/* Without memory for a message there is no answer that a caller could understand. */
+static void exhaustion(void) {
+    const pid_t child = fork();
+    check(child >= 0);
+    if (child == 0) {
+        NetEngine *engine = NULL;
+        freopen("/dev/null", "w", stderr); /* what sanitizers say about it */
+        spare = 0, calls_until_failure = 1, counting = 1;
+        _exit(NetEngineCreate(&engine, net, 2) == NULL);
+    }
+    int status;
+    check(waitpid(child, &status, 0) == child);
+    check(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 /* A fault of a worker (parameters in a file that became shorter, say) is for the program's handler. */
 static void on_fault(int number) {
     _exit(number == SIGSEGV && !pthread_equal(pthread_self(), receiver) ? 0 : 1);
@@ -417,7 +436,9 @@ int main(int count, char **arguments) {
     if (!strcmp(name, "rounds")) rounds(n);
     else if (!strcmp(name, "many")) many();
     else if (!strcmp(name, "hosts")) hosts(n);
-    else if (!strcmp(name, "failures")) failures();
+    else if (!strcmp(name, "failures")) failures(SIZE_MAX);
+    else if (!strcmp(name, "shortage")) failures(100);
+    else if (!strcmp(name, "exhaustion")) exhaustion();
     else if (!strcmp(name, "forks")) forks(n);
     else if (!strcmp(name, "signals")) signals(n);
     else if (!strcmp(name, "faults")) faults();

@@ -116,13 +116,13 @@ def ratios_of(name: str, signs: tuple[int, ...], seeds: int) -> dict[str, list[o
     return found
 
 
-@pytest.mark.parametrize(("signs", "limit"), [((1,), LIMIT), ((-1, 1), 12.0)], ids=["one sign", "a sign per filter"])
+@pytest.mark.parametrize("signs", [(1,), (-1, 1)], ids=["one sign", "a sign per filter"])
 @pytest.mark.parametrize("name", NETS)
-def test_one_sided_filters(name: str, signs: tuple[int, ...], limit: float) -> None:
+def test_one_sided_filters(name: str, signs: tuple[int, ...]) -> None:
     """Filters of different signs make channels of different signs, and so sums that climb before they come back."""
     for tensor, draws in ratios_of(name, signs, seeds=5).items():
         ratios = np.concatenate(draws)
-        assert ratios.max() < limit, tensor
+        assert ratios.max() < LIMIT, tensor
         assert np.sqrt(np.square(ratios).mean()) < 1.25, tensor
 
 

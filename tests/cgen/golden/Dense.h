@@ -51,7 +51,8 @@ typedef struct DenseEngine DenseEngine; /* threads and working memory */
 
 /* Pack the parameters for inference. Gives NULL and sets *net, or an error message for free() and leaves *net alone.
  * `threads` threads share the work, the calling one included. The parameters are not used after the call. A net never
- * changes again and may serve any number of engines. */
+ * changes again and may serve any number of engines. Where there is no memory even for a message, this and the other
+ * functions call abort(). */
 char *DenseNetCreate(DenseNet **net, DenseParams *params, ptrdiff_t threads);
 
 /* Free a net, after the last engine that uses it. NULL is fine. */

@@ -37,16 +37,18 @@
 #define NOINLINE __attribute__((noinline, no_icf))
 #endif
 
-/* An error message for the caller to free; without memory even for that, there is nobody left to tell. */
+/* An error message for the caller to free, in as few bytes as it takes: memory may be what is missing. Without even
+ * those nothing true can be returned: NULL stands for success, and callers could not free what is not from malloc. */
 static char *message(const char *format, ...) {
-    enum { Longest = 256 };
-    char *text = malloc(Longest);
-    if (text == NULL) abort();
+    char text[256];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, Longest, format, arguments);
+    vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    return text;
+    const size_t bytes = strlen(text) + 1;
+    char *copy = malloc(bytes);
+    if (copy == NULL) abort();
+    return memcpy(copy, text, bytes);
 }
 
 /* ---- Threads ---------------------------------------------------------------------------------------------------

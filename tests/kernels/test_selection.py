@@ -1,0 +1,92 @@
+"""Kernels forced upon layers: by any tensor a layer computes, and what is said about names that are none."""
+
+from __future__ import annotations
+
+import pytest
+
+import nn512
+from nn512.errors import UsageError
+from nn512.options import Options
+
+FUSED = """
+Config Prefix=Net
+Input ToTensor=x Channels=20 Height=5 Width=5
+BatchNorm FromTensor=x ToTensor=norm
+Activation FromTensor=norm ToTensor=active Kind=ReLU
+Conv FromTensor=active ToTensor=conv1 ToChannels=20 FilterH=1 FilterW=1
+BatchNorm FromTensor=conv1 ToTensor=bn1
+Activation FromTensor=bn1 ToTensor=relu1 Kind=ReLU
+Conv FromTensor=relu1 ToTensor=conv2 ToChannels=16 FilterH=1 FilterW=1
+Add FromTensor1=conv2 FromTensor2=pooled ToTensor=sum
+Activation FromTensor=sum ToTensor=relu2 Kind=ReLU
+Conv FromTensor=active ToTensor=side ToChannels=16 FilterH=2 FilterW=2
+BatchNorm FromTensor=side ToTensor=shared
+Conv FromTensor=shared ToTensor=left ToChannels=3 FilterH=2 FilterW=2
+Conv FromTensor=shared ToTensor=right ToChannels=3 FilterH=3 FilterW=2
+Pooling FromTensor=side ToTensor=pool Kind=AvgGlobal
+FullyConnected FromTensor=pool ToTensor=full ToChannels=7
+BatchNorm FromTensor=full ToTensor=last
+Conv FromTensor=x ToTensor=pooled ToChannels=16 FilterH=1 FilterW=1
+Output FromTensor=relu2
+Output FromTensor=left
+Output FromTensor=right
+Output FromTensor=last
+"""
+
+
+def kernels(*force: tuple[str, str]) -> dict[str, str]:
+    """The kernel of every layer that has a choice."""
+    layers = nn512.compile(FUSED, Options(force=force)).plan["layers"]
+    return {layer["name"]: layer["kernel"] for layer in layers if layer["prices"] or layer["forced"]}
+
+
+@pytest.mark.parametrize(
+    ("tensor", "layer"),
+    [("conv1", "relu1"), ("bn1", "relu1"), ("relu1", "relu1"), ("pooled", "relu2"), ("sum", "relu2"), ("side", "side")],
+)
+def test_any_tensor_names_its_layer(tensor: str, layer: str) -> None:
+    usual = kernels()
+    other = "direct" if usual[layer] != "direct" else "pointwise"
+    if layer == "side":
+        other = usual[layer]  # nothing else applies; the name must do
+    assert kernels((tensor, other)) == {**usual, layer: other}
+
+
+@pytest.mark.parametrize("tensor", ["full", "last"])
+@pytest.mark.parametrize("kernel", ["fully_connected", "fully_connected_fp16"])
+def test_fully_connected_layers_too(tensor: str, kernel: str) -> None:
+    layers = nn512.compile(FUSED, Options(force=((tensor, kernel),))).plan["layers"]
+    assert [layer["kernel"] for layer in layers if "full" in layer["covers"]] == [kernel]
+
+
+@pytest.mark.parametrize(
+    ("force", "said"),
+    [
+        ((("conv1", "direkt"),), "no kernel 'direkt' to force; .*; did you mean direct?"),
+        ((("cnov1", "direct"),), "'cnov1' is no convolution or fully connected layer of this net; did you mean conv1?"),
+        ((("pool", "direct"),), "'pool' is no .* layer of this net; there are side, relu1, .*explain lists all layers"),
+        ((("shared", "direct"),), "'shared' is computed in several layers: right, left; name one of these"),
+        ((("side", "pointwise"),), "kernel 'pointwise' cannot compute layer 'side'; it takes direct"),
+        ((("full", "direct"),), "kernel 'direct' cannot compute layer 'last'; it takes fully_connected or"),
+        ((("bn1", "direct"), ("conv1", "pointwise")), "'direct' and 'pointwise' are both forced upon layer 'relu1'"),
+    ],
+)
+def test_names_that_do_not_fit(force: tuple[tuple[str, str], ...], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        kernels(*force)
+
+
+def test_halves_are_not_forced_where_they_cannot_be() -> None:
+    halves = (("full", "fully_connected_fp16"),)
+    with pytest.raises(
+        UsageError, match="'fully_connected_fp16' cannot compute layer 'last'; it takes fully_connected"
+    ):
+        nn512.compile(FUSED, Options(force=halves, weights="fp32"))
+    text = FUSED.replace("FromTensor=pool ToTensor=full", "FromTensor=normal ToTensor=full")
+    text += "BatchNorm FromTensor=pool ToTensor=normal\n"
+    with pytest.raises(UsageError, match="'fully_connected_fp16' cannot compute layer 'last'"):
+        nn512.compile(text, Options(force=halves))
+
+
+def test_two_names_of_one_layer_may_agree() -> None:
+    assert kernels(("bn1", "direct"), ("conv1", "direct"))["relu1"] == "direct"
