@@ -98,7 +98,8 @@ def _context(plan: Plan, options: Options) -> Context:
 def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
     graph = plan.program.graph
     nodes = nodes_of(op)
-    macs = sum(multiply_accumulates(n, graph.shapes) for n in nodes if not isinstance(n, Input | Output))
+    shapes_now = plan.program.shapes
+    macs = sum(multiply_accumulates(n, shapes_now) for n in nodes if not isinstance(n, Input | Output))
     moved = sum(plan.tensors[name].vectors * 64 for name in (*tensors_read(op), *tensors_written(op)))
     predicted = dict(code.prices).get(code.kernel)
     if predicted is None:

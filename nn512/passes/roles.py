@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from nn512.graph.nodes import Input, Layer, Output
+from nn512.graph.nodes import Conv, Input, Layer, Output
 from nn512.passes.dedup import stand_ins
 from nn512.passes.program import (
+    SAMPLING,
     ConcatOp,
     ConvOp,
     CopyOp,
@@ -25,7 +26,9 @@ from nn512.passes.program import (
     SoftmaxOp,
     Step,
     StoreOp,
+    Stride,
     nodes_of,
+    tensors_written,
 )
 
 ALONE = "no other node reads what it reads"
