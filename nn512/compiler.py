@@ -21,6 +21,7 @@ from nn512.kernels.layer import Context, LayerCode, Library, Place
 from nn512.kernels.selection import check_forced, choose_conv
 from nn512.options import Options
 from nn512.passes.pipeline import stages
+from nn512.passes.pixels import Pixels
 from nn512.passes.program import ConvOp, Op, nodes_of, tensors_read, tensors_written
 from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.planner import Plan, make_plan
@@ -80,7 +81,8 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
         plan = make_plan(program, in_tiles)
         context = _context(plan, options)
     library = context.library
-    layers = [_layer(op, emit_layer(op, context), plan) for op in plan.ops]
+    pixels = Pixels(program)
+    layers = [_layer(op, emit_layer(op, context), plan, pixels.of(op)) for op in plan.ops]
     return Emitted(
         graph.config.prefix,
         write_header(graph),
@@ -95,11 +97,10 @@ def _context(plan: Plan, options: Options) -> Context:
     return Context(graph, places, Library(), Machine.of(graph.config), dict(options.force), options.weights)
 
 
-def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
-    graph = plan.program.graph
+def _layer(op: Op, code: LayerCode, plan: Plan, pixels: str) -> Layer:
+    graph, shapes = plan.program.graph, plan.program.shapes
     nodes = nodes_of(op)
-    shapes_now = plan.program.shapes
-    macs = sum(multiply_accumulates(n, shapes_now) for n in nodes if not isinstance(n, Input | Output))
+    macs = sum(multiply_accumulates(n, shapes) for n in nodes if not isinstance(n, Input | Output))
     moved = sum(plan.tensors[name].vectors * 64 for name in (*tensors_read(op), *tensors_written(op)))
     predicted = dict(code.prices).get(code.kernel)
     if predicted is None:
@@ -110,18 +111,20 @@ def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
     lines = graph_lines(op, graph)
     figures = [f"{macs / 1e6:.2f} MMAC"] if macs else []
     figures += [f"{code.weight_bytes:,} bytes of weights ({code.weights})"] if code.weight_bytes else []
-    shapes = f"{read or 'caller'}  ->  {written or 'caller'}"
+    change = f"{read or 'caller'}  ->  {written or 'caller'}"
     how = f"{code.algorithm[0].upper()}{code.algorithm[1:]}.{_rivals(code)}"
     if not figures:
-        below = [shapes, how]
-    elif len(beside := f"{shapes}     {', '.join(figures)}") <= WIDTH - len(" *  */"):
+        below = [change, how]
+    elif len(beside := f"{change}     {', '.join(figures)}") <= WIDTH - len(" *  */"):
         below = [beside, how]
     else:
-        below = [shapes, f"{', '.join(figures)}. {how}"]
+        below = [change, f"{', '.join(figures)}. {how}"]
     comment = [", ".join(describe(node) for node in nodes), *below]
+    if pixels:
+        comment.append(f"{pixels[0].upper()}{pixels[1:]}.")
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
     split = max(part.items for part in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS
-    return Layer(code, f"{code.name}{where}", tuple(comment), macs / 1e6, split, predicted)
+    return Layer(code, f"{code.name}{where}", tuple(comment), macs / 1e6, split, predicted, pixels)
 
 
 def _rivals(code: LayerCode) -> str:

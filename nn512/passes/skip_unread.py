@@ -68,7 +68,9 @@ class _Thinning:
     def try_from(self, number: int) -> None:
         """Thin the result of an operation, and what it is computed from, where that is possible and worth it."""
         name = _result(self._ops[number])
-        stride = None if name is None else self._common_stride(name, _Attempt((1, 1)))
+        if name is None or name in self._strides:
+            return
+        stride = self._common_stride(name, _Attempt((1, 1)))
         if stride is None or stride == (1, 1):
             return
         attempt = self._attempt(number, stride)
