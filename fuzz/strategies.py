@@ -570,7 +570,8 @@ def stage_ends() -> st.SearchStrategy[list[Wish]]:
     )
     inner = st.lists(st.sampled_from(_INNER), min_size=1, max_size=5)
     last = st.lists(st.sampled_from((_RELU, _NORM)), max_size=2)
-    return st.builds(end, entries, inner, st.sampled_from((1, 1, 0, 2)), last, strided, st.sampled_from((*[-1] * 9, *range(9))))
+    outputs = st.sampled_from((*[-1] * 9, *range(9)))
+    return st.builds(end, entries, inner, st.sampled_from((1, 1, 0, 2)), last, strided, outputs)
 
 
 def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:

@@ -78,11 +78,12 @@ class _PoolLayer:
     def emit(self) -> LayerCode:
         if self.node.is_max and not self.copies:
             self.context.library.add("maximum", lambda _: MAXIMUM)
+        what = "every second row and column" if self.copies else "pooling"
         rows = self.result.shape.height
         return LayerCode(
             name=self.op.writes,
             kernel="pooling",
-            algorithm=f"{'every second row and column' if self.copies else 'pooling'}, a vector of 16 channels at a time",
+            algorithm=f"{what}, a vector of 16 channels at a time",
             steps=(Part(self.op.writes, len(self.result.layout.blocks) * rows),),
             code=self._code(),
             fields=self.both.fields(self.result.layout),

@@ -87,11 +87,11 @@ class TestConvolutions:
         assert done.shapes["x"] == (8, 7, 7)
 
     def test_all_readers_get_stride_1(self) -> None:
-        nodes = [conv("x", "a", 3), half("a", "b"), half("a", "c"), Output("b"), Output("c")]
+        nodes: list[Node] = [conv("x", "a", 3), half("a", "b"), half("a", "c"), Output("b"), Output("c")]
         assert strides(skip_unread(program(*nodes))) == {"a": (2, 2), "b": (1, 1), "c": (1, 1)}
 
     def test_a_chain_takes_the_product_to_its_beginning(self) -> None:
-        chain = [half("x", "a"), conv("a", "b"), half("b", "c"), half("c", "y"), Output("y")]
+        chain: list[Node] = [half("x", "a"), conv("a", "b"), half("b", "c"), half("c", "y"), Output("y")]
         done = skip_unread(program(*chain, height=23))
         assert strides(done) == {"a": (8, 8), "b": (1, 1), "c": (1, 1), "y": (1, 1)}
         assert done.thinned == {"a": (4, 4), "b": (4, 4), "c": (2, 2)}
@@ -106,19 +106,19 @@ class TestConvolutions:
     @pytest.mark.parametrize("height", range(1, 8))
     @pytest.mark.parametrize("stride", [(2, 2), (3, 2), (5, 3)])
     def test_sizes_that_the_stride_does_not_divide(self, height: int, stride: tuple[int, int]) -> None:
-        nodes = [conv("x", "a", 3, stride=(2, 1)), conv("a", "y", stride=stride), Output("y")]
+        nodes: list[Node] = [conv("x", "a", 3, stride=(2, 1)), conv("a", "y", stride=stride), Output("y")]
         done = skip_unread(program(*nodes, height=height, width=8 - height))
         assert done.shapes["a"] == done.shapes["y"] == done.graph.shapes["y"]
 
     def test_groups_and_dilation(self) -> None:
-        chain = [conv("x", "a", 5, groups=8), conv("a", "b", 3, dilation=2, groups=2)]
+        chain: list[Node] = [conv("x", "a", 5, groups=8), conv("a", "b", 3, dilation=2, groups=2)]
         done = skip_unread(program(*chain, conv("b", "y", stride=(2, 2), groups=4), Output("y")))
         assert strides(done) == {"a": (1, 1), "b": (2, 2), "y": (1, 1)}
         node = next(op.branches[0].node for op in done.ops if isinstance(op, ConvOp) and op.source == "a")
         assert (node.padding_h, node.dilation_h, node.groups) == (2, 2, 2)
 
     def test_strides_beyond_those_of_the_language_are_not_made(self) -> None:
-        nodes = [conv("x", "a", stride=(MAX_GEOMETRY, 1)), conv("a", "y", stride=(2, 1)), Output("y")]
+        nodes: list[Node] = [conv("x", "a", stride=(MAX_GEOMETRY, 1)), conv("a", "y", stride=(2, 1)), Output("y")]
         assert unchanged(*nodes, height=2 * MAX_GEOMETRY + 1, width=1)
         nodes[0] = conv("x", "a", stride=(MAX_GEOMETRY // 2, 1))
         assert not unchanged(*nodes, height=2 * MAX_GEOMETRY + 1, width=1)
@@ -126,7 +126,7 @@ class TestConvolutions:
 
 class TestElementwise:
     def test_a_shortcut_that_others_need_whole_is_sampled(self) -> None:
-        block = [conv("x", "a", 3), BatchNorm("a", "b"), Add("b", "x", "c"), relu("c", "d")]
+        block: list[Node] = [conv("x", "a", 3), BatchNorm("a", "b"), Add("b", "x", "c"), relu("c", "d")]
         done = skip_unread(program(*block, half("d", "y"), half("d", "z"), Output("y"), Output("z")))
         assert strides(done) == {"a": (2, 2), "y": (1, 1), "z": (1, 1)}
         assert sampled(done) == ["x"]
@@ -136,28 +136,42 @@ class TestElementwise:
         assert "_" not in "".join(done.graph.shapes), "the language has no names like that of the copy"
 
     def test_a_block_of_three_convolutions(self) -> None:
-        block = [conv("x", "a"), relu("a", "b"), conv("b", "c", 3), relu("c", "d"), conv("d", "e"), Add("x", "e", "f")]
+        block: list[Node] = [
+            conv("x", "a"),
+            relu("a", "b"),
+            conv("b", "c", 3),
+            relu("c", "d"),
+            conv("d", "e"),
+            Add("x", "e", "f"),
+        ]
         done = skip_unread(program(*block, half("f", "y"), Output("y")))
         assert strides(done) == {"a": (1, 1), "c": (2, 2), "e": (1, 1), "y": (1, 1)}
 
     def test_a_projection_computes_less_too(self) -> None:
-        block = [conv("x", "a", 3), conv("x", "b"), Add("a", "b", "c"), half("c", "y"), Output("y")]
+        block: list[Node] = [conv("x", "a", 3), conv("x", "b"), Add("a", "b", "c"), half("c", "y"), Output("y")]
         done = skip_unread(program(*block))
         assert strides(done) == {"a": (2, 2), "b": (2, 2), "y": (1, 1)}
         assert sampled(done) == []
 
     def test_one_sample_serves_all(self) -> None:
-        sums = [conv("x", "a", 3), Add("x", "a", "b"), Add("b", "x", "c"), half("c", "y"), Output("y")]
+        sums: list[Node] = [conv("x", "a", 3), Add("x", "a", "b"), Add("b", "x", "c"), half("c", "y"), Output("y")]
         assert sampled(skip_unread(program(*sums))) == ["x"]
 
     def test_what_several_thinned_ones_read_is_thinned(self) -> None:
-        block = [conv("x", "a", 3), relu("a", "b"), Add("a", "b", "c"), Add("c", "c", "d"), half("d", "y"), Output("y")]
+        block: list[Node] = [
+            conv("x", "a", 3),
+            relu("a", "b"),
+            Add("a", "b", "c"),
+            Add("c", "c", "d"),
+            half("d", "y"),
+            Output("y"),
+        ]
         done = skip_unread(program(*block))
         assert strides(done) == {"a": (2, 2), "y": (1, 1)}
         assert sampled(done) == []
 
     def test_a_tensor_of_which_no_more_than_a_sample_would_be_read_is_thinned(self) -> None:
-        block = [conv("x", "a", 3), conv("a", "b"), Add("a", "b", "c"), half("c", "y"), Output("y")]
+        block: list[Node] = [conv("x", "a", 3), conv("a", "b"), Add("a", "b", "c"), half("c", "y"), Output("y")]
         done = skip_unread(program(*block))
         assert strides(done) == {"a": (2, 2), "b": (1, 1), "y": (1, 1)}
         assert sampled(done) == []
@@ -230,13 +244,27 @@ def test_a_single_pixel_stays() -> None:
 
 
 def test_parts_of_a_whole_stay() -> None:
-    nodes = [conv("x", "a", 3), Concat("a", "x", "b"), half("b", "y"), half("a", "z"), Output("y"), Output("z")]
+    nodes: list[Node] = [
+        conv("x", "a", 3),
+        Concat("a", "x", "b"),
+        half("b", "y"),
+        half("a", "z"),
+        Output("y"),
+        Output("z"),
+    ]
     done = drop_concat(program(*nodes))
     assert skip_unread(done) is done
 
 
 def test_a_second_run_finds_nothing() -> None:
-    block = [half("x", "a"), conv("a", "b", 3), relu("b", "c"), Add("c", "a", "d"), half("d", "y"), Output("y")]
+    block: list[Node] = [
+        half("x", "a"),
+        conv("a", "b", 3),
+        relu("b", "c"),
+        Add("c", "a", "d"),
+        half("d", "y"),
+        Output("y"),
+    ]
     done = skip_unread(program(*block))
     assert done.thinned
     assert skip_unread(done) is done
@@ -309,9 +337,9 @@ Output FromTensor=pooled
 """
 
 
-def check(text: str, options: Options = Options(), optimisation: str = "-O1") -> Report:
+def check(text: str, options: Options) -> Report:
     data = tuple(DataSeed(regime, 1) for regime in ("exact", "gaussian", "nonfinite"))
-    return check_case(Case(text, options.to_dict(), optimisation, data))
+    return check_case(Case(text, options.to_dict(), "-O1", data))
 
 
 @pytest.mark.parametrize("passes", [(), ("fuse_elementwise",), ("fold_batchnorm", "merge_convs", "schedule")])
