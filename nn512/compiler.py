@@ -22,7 +22,7 @@ from nn512.kernels.selection import check_forced, choose_conv
 from nn512.options import Options
 from nn512.passes.pipeline import stages
 from nn512.passes.pixels import Pixels
-from nn512.passes.program import ConvOp, Op, nodes_of, tensors_read, tensors_written
+from nn512.passes.program import SAMPLING, ConvOp, Op, PoolOp, nodes_of, tensors_read, tensors_written
 from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.planner import Plan, make_plan
 from nn512.plan_data import graph_lines, plan_data
@@ -101,7 +101,7 @@ def _layer(op: Op, code: LayerCode, plan: Plan, pixels: str) -> Layer:
     graph, shapes = plan.program.graph, plan.program.shapes
     nodes = nodes_of(op)
     macs = sum(multiply_accumulates(n, shapes) for n in nodes if not isinstance(n, Input | Output))
-    moved = sum(plan.tensors[name].vectors * 64 for name in (*tensors_read(op), *tensors_written(op)))
+    moved = sum(plan.tensors[name].vectors * 64 for name in _tensors_moved(op))
     predicted = dict(code.prices).get(code.kernel)
     if predicted is None:
         work = Work(macs, 1.0, code.weight_bytes, moved)
@@ -125,6 +125,13 @@ def _layer(op: Op, code: LayerCode, plan: Plan, pixels: str) -> Layer:
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
     split = max(part.items for part in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS
     return Layer(code, f"{code.name}{where}", tuple(comment), macs / 1e6, split, predicted, pixels)
+
+
+def _tensors_moved(op: Op) -> tuple[str, ...]:
+    """Tensors that are read or written whole; what takes samples of one reads no more of it than it writes."""
+    if isinstance(op, PoolOp) and op.node.kind == SAMPLING:
+        return (*tensors_read(op)[1:], op.writes, op.writes)
+    return (*tensors_read(op), *tensors_written(op))
 
 
 def _rivals(code: LayerCode) -> str:
