@@ -62,8 +62,7 @@ class _Thinning:
         self._readers = readers(program.ops)
         self._writer = writers(program.ops)
         self._strides: dict[str, Stride] = {}
-        joined = (name for whole in program.joined for name in (*whole.parts, whole.writes))
-        self._needed_whole = program.outputs.union(joined)
+        self._in_wholes = {name for whole in program.joined for name in (*whole.parts, whole.writes)}
 
     def try_from(self, number: int) -> None:
         """Thin the result of an operation, and what it is computed from, where that is possible and worth it."""
@@ -122,7 +121,7 @@ class _Thinning:
     def _common_stride(self, name: str, attempt: _Attempt) -> Stride | None:
         """The distance between the pixels that every reader of a tensor reads; None where that is not one distance."""
         strides = {self._stride_of(number, attempt) for number in self._readers.get(name, ())}
-        return strides.pop() if len(strides) == 1 and name not in self._needed_whole else None
+        return strides.pop() if len(strides) == 1 and name not in self._in_wholes else None
 
     def _stride_of(self, number: int, attempt: _Attempt) -> Stride | None:
         """The distance between the pixels that an operation reads; None where it reads all of them, or may."""
@@ -153,9 +152,7 @@ class _Thinning:
                 if name in samples:  # here, so that a sum moves into the operation of its other operand, which is later
                     sampling = Pooling(name, samples[name], SAMPLING)
                     ops.append(PoolOp(name, sampling, (), (), samples[name]))
-        return dataclasses.replace(
-            self._program, ops=tuple(ops), shapes=shapes, thinned={**self._program.thinned, **self._strides}
-        )
+        return dataclasses.replace(self._program, ops=tuple(ops), shapes=shapes, thinned=self._strides)
 
 
 def thinned_shape(shape: Shape, stride: Stride) -> Shape:

@@ -170,11 +170,26 @@ class TestElementwise:
         assert strides(done) == {"a": (2, 2), "y": (1, 1)}
         assert sampled(done) == []
 
-    def test_a_tensor_of_which_no_more_than_a_sample_would_be_read_is_thinned(self) -> None:
-        block: list[Node] = [conv("x", "a", 3), conv("a", "b"), Add("a", "b", "c"), half("c", "y"), Output("y")]
-        done = skip_unread(program(*block))
-        assert strides(done) == {"a": (2, 2), "b": (1, 1), "y": (1, 1)}
+    @pytest.mark.parametrize("stride", [(2, 2), (3, 3)])
+    def test_a_convolution_that_is_thinned_reads_less(self, stride: tuple[int, int]) -> None:
+        block: list[Node] = [conv("x", "a", 3), conv("a", "b"), Add("a", "b", "c"), conv("c", "y", stride=stride)]
+        done = skip_unread(program(*block, Output("y")))
+        assert strides(done) == {"a": stride, "b": (1, 1), "y": (1, 1)}
         assert sampled(done) == []
+
+    def test_a_tensor_of_which_no_more_than_a_sample_would_be_read_is_thinned(self) -> None:
+        nodes: list[Node] = [conv("x", "s", 3), conv("x", "a", 3), conv("x", "b", 3)]
+        nodes += [Add("s", "a", "c"), half("c", "y"), Add("s", "b", "d"), half("d", "z"), Output("y"), Output("z")]
+        done = skip_unread(program(*nodes))
+        assert strides(done) == {"s": (2, 2), "a": (2, 2), "b": (2, 2), "y": (1, 1), "z": (1, 1)}
+        assert sampled(done) == []
+
+    def test_many_ways_from_one_tensor_to_another_take_no_longer(self) -> None:
+        diamonds: list[Node] = [conv("x", "t0", 3)]
+        for number in range(64):
+            diamonds += [relu(f"t{number}", f"r{number}"), Add(f"t{number}", f"r{number}", f"t{number + 1}")]
+        done = skip_unread(program(*diamonds, half("t64", "y"), Output("y")))
+        assert len(done.thinned) == 1 + 2 * 64
 
     def test_a_source_that_has_all_pixels_anyway_is_sampled(self) -> None:
         for whole in (Softmax("x", "b"), Concat("x", "x", "b"), Pooling("x", "b", "Max3x3Stride2", 1, 1)):
@@ -254,6 +269,23 @@ def test_parts_of_a_whole_stay() -> None:
     ]
     done = drop_concat(program(*nodes))
     assert skip_unread(done) is done
+    nodes = [Concat("x", "x", "b"), Conv("x", "a", 16, 1, 1), Add("a", "b", "c"), half("c", "y"), Output("y")]
+    assert sampled(skip_unread(program(*nodes))) == ["b"]
+    done = drop_concat(program(*nodes))
+    assert skip_unread(done) is done
+
+
+def test_what_is_fused_already_stays() -> None:
+    """The pass runs before all others that put operations together."""
+    chains: list[list[Node]] = [
+        [conv("x", "a"), BatchNorm("a", "b"), half("b", "y"), Output("y")],
+        [conv("x", "a"), relu("a", "b"), half("b", "y"), Output("y")],
+        [relu("x", "a"), conv("a", "b"), half("b", "y"), Output("y")],
+    ]
+    for nodes in chains:
+        done = optimize(program(*nodes).graph, {"skip_unread"})
+        assert not unchanged(*nodes)
+        assert skip_unread(done) is done
 
 
 def test_a_second_run_finds_nothing() -> None:
