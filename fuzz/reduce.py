@@ -6,6 +6,7 @@ candidate is a legal graph; whatever the checker calls illegal is not tried. The
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -96,6 +97,10 @@ def _candidates(graph: Graph) -> Iterator[tuple[Node, ...]]:
         # Only the layer goes.
         for source in dict.fromkeys(tensors_read(layer)):
             yield _pruned([_redirected(node, to, source) for node in without])
+    # An input goes: another one of its shape is read instead.
+    for kept, spare in itertools.combinations(graph.inputs, 2):
+        if graph.shapes[kept.to_tensor] == graph.shapes[spare.to_tensor]:
+            yield _pruned([_redirected(node, spare.to_tensor, kept.to_tensor) for node in nodes])
     if graph.config != Config():
         yield (Config(), *nodes[1:])
     for index, node in enumerate(nodes):

@@ -535,14 +535,63 @@ def situations() -> st.SearchStrategy[list[Wish]]:
     return st.builds(place, st.sampled_from(_SITUATIONS), _sources, outputs)
 
 
+_INNER: tuple[Wish, ...] = (
+    _POINTWISE, _RELU, _NORM, _CONV, _LEAKY, replace(_CONV, groups=-1), replace(_CONV, groups=1, dilation_w=2),
+)  # fmt: skip
+
+
+def stage_ends() -> st.SearchStrategy[list[Wish]]:
+    """A block of layers, then strided 1x1 convolutions as at the beginning of the next stage of a net.
+
+    Then no pixels between those they read need to be computed, unless they differ or something else reads the block.
+    The block may have a shortcut around it: none (0), its input (1), or a projection of that (2).
+    """
+
+    def end(
+        first: list[Wish], inner: list[Wish], shortcut: int, last: list[Wish], strided: list[ConvWish], output: int
+    ) -> list[Wish]:
+        wishes = [*first, *inner]
+        if shortcut == 2:
+            wishes += [ConvWish(len(inner)), AddWish(0, 0)]
+        elif shortcut == 1:
+            wishes.append(AddWish(0, len(inner) - 1))
+        wishes += [*last, *(replace(conv, source=number) for number, conv in enumerate(strided))]
+        if 0 <= output < len(wishes) and not isinstance(wish := wishes[output], InputWish):
+            wishes[output] = replace(wish, output=True)
+        return wishes
+
+    channels = st.sampled_from((3, 16, 17))
+    fresh = st.builds(InputWish, channels, st.integers(1, 9), st.integers(1, 9)).map(lambda wish: [wish, _POINTWISE])
+    entries = fresh | st.builds(ConvWish, _sources, channels).map(lambda wish: [wish])
+    strides = st.sampled_from(((2, 2), (2, 2), (2, 2), (2, 2), (2, 2), (3, 3), (2, 1), (1, 3)))
+    alike = st.tuples(strides, st.integers(1, 3)).map(lambda drawn: [drawn[0]] * drawn[1])
+    strided = (alike | alike | alike | st.lists(strides, min_size=2, max_size=2)).map(
+        lambda drawn: [ConvWish(0, stride_h=rows, stride_w=columns) for rows, columns in drawn]
+    )
+    inner = st.lists(st.sampled_from(_INNER), min_size=1, max_size=5)
+    last = st.lists(st.sampled_from((_RELU, _NORM)), max_size=2)
+    outputs = st.sampled_from((*[-1] * 9, *range(9)))
+    return st.builds(end, entries, inner, st.sampled_from((1, 1, 0, 2)), last, strided, outputs)
+
+
 def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
     """About `max_layers` layers at most: mostly single ones, now and then a situation for the passes."""
 
     def one() -> st.SearchStrategy[list[Wish]]:
         return wishes().map(lambda wish: [wish])
 
-    pieces = st.one_of(one(), one(), one(), one(), situations())
-    return st.lists(pieces, min_size=1, max_size=max_layers).map(lambda lists: [w for wishes in lists for w in wishes])
+    pieces = st.one_of(one(), one(), one(), one(), situations(), stage_ends())
+    mixed = st.lists(pieces, min_size=1, max_size=max_layers)
+    return st.one_of(*(lists.map(_joined) for lists in (*[mixed] * 5, _stage_lists())))
+
+
+def _stage_lists() -> st.SearchStrategy[list[list[Wish]]]:
+    """Ends of stages alone, so that nothing else reads the pixels that they need not compute."""
+    return st.lists(stage_ends(), min_size=1, max_size=2)
+
+
+def _joined(lists: list[list[Wish]]) -> list[Wish]:
+    return [wish for wishes in lists for wish in wishes]
 
 
 def styles() -> st.SearchStrategy[Style]:
@@ -560,6 +609,11 @@ def styles() -> st.SearchStrategy[Style]:
 def node_lists(max_layers: int = 10) -> st.SearchStrategy[tuple[Node, ...]]:
     """Nodes of legal graphs of up to about `max_layers` layers."""
     return st.builds(grow, shapes(), wish_lists(max_layers), styles())
+
+
+def stages() -> st.SearchStrategy[tuple[Node, ...]]:
+    """Nodes of graphs that are made of the ends of stages."""
+    return st.builds(grow, shapes(), _stage_lists().map(_joined), styles())
 
 
 def graphs(max_layers: int = 10) -> st.SearchStrategy[Graph]:

@@ -22,7 +22,8 @@ from nn512.kernels.layer import Context, LayerCode, Library, Place
 from nn512.kernels.selection import choose_conv, resolve_forced
 from nn512.options import Options
 from nn512.passes.pipeline import stages
-from nn512.passes.program import ConvOp, Op, nodes_of, tensors_read, tensors_written
+from nn512.passes.pixels import Pixels
+from nn512.passes.program import SAMPLING, ConvOp, Op, PoolOp, nodes_of, tensors_read, tensors_written
 from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.planner import Plan, make_plan
 from nn512.plan_data import graph_lines, plan_data
@@ -82,7 +83,8 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
         plan = make_plan(program, in_tiles)
         context = _context(plan, options.weights, force)
     library = context.library
-    layers = [_layer(op, emit_layer(op, context), plan) for op in plan.ops]
+    pixels = Pixels(program)
+    layers = [_layer(op, emit_layer(op, context), plan, pixels.of(op)) for op in plan.ops]
     return Emitted(
         graph.config.prefix,
         write_header(graph),
@@ -97,11 +99,11 @@ def _context(plan: Plan, weights: str, force: Mapping[str, str]) -> Context:
     return Context(graph, places, Library(), Machine.of(graph.config), force, weights)
 
 
-def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
-    graph = plan.program.graph
+def _layer(op: Op, code: LayerCode, plan: Plan, pixels: str) -> Layer:
+    graph, shapes = plan.program.graph, plan.program.shapes
     nodes = nodes_of(op)
-    macs = sum(multiply_accumulates(n, graph.shapes) for n in nodes if not isinstance(n, Input | Output))
-    moved = sum(plan.tensors[name].vectors * 64 for name in (*tensors_read(op), *tensors_written(op)))
+    macs = sum(multiply_accumulates(n, shapes) for n in nodes if not isinstance(n, Input | Output))
+    moved = sum(plan.tensors[name].vectors * 64 for name in _tensors_moved(op))
     predicted = dict(code.prices).get(code.kernel)
     if predicted is None:
         work = Work(macs, 1.0, code.weight_bytes, moved)
@@ -111,18 +113,27 @@ def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
     lines = graph_lines(op, graph)
     figures = [f"{macs / 1e6:.2f} MMAC"] if macs else []
     figures += [f"{code.weight_bytes:,} bytes of weights ({code.weights})"] if code.weight_bytes else []
-    shapes = f"{read or 'caller'}  ->  {written or 'caller'}"
+    change = f"{read or 'caller'}  ->  {written or 'caller'}"
     how = f"{code.algorithm[0].upper()}{code.algorithm[1:]}.{_rivals(code)}"
     if not figures:
-        below = [shapes, how]
-    elif len(beside := f"{shapes}     {', '.join(figures)}") <= WIDTH - len(" *  */"):
+        below = [change, how]
+    elif len(beside := f"{change}     {', '.join(figures)}") <= WIDTH - len(" *  */"):
         below = [beside, how]
     else:
-        below = [shapes, f"{', '.join(figures)}. {how}"]
+        below = [change, f"{', '.join(figures)}. {how}"]
     comment = [", ".join(describe(node) for node in nodes), *below]
+    if pixels:
+        comment.append(f"{pixels[0].upper()}{pixels[1:]}.")
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
     split = max(part.items for part in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS
-    return Layer(code, f"{code.name}{where}", tuple(comment), macs / 1e6, split, predicted)
+    return Layer(code, f"{code.name}{where}", tuple(comment), macs / 1e6, split, predicted, pixels)
+
+
+def _tensors_moved(op: Op) -> tuple[str, ...]:
+    """Tensors that are read or written whole; what takes samples of one reads no more of it than it writes."""
+    if isinstance(op, PoolOp) and op.node.kind == SAMPLING:
+        return (*tensors_read(op)[1:], op.writes, op.writes)
+    return (*tensors_read(op), *tensors_written(op))
 
 
 def _rivals(code: LayerCode) -> str:

@@ -44,6 +44,7 @@ def _layers_and_tensors(plan: Plan, layers: Sequence[Layer]) -> dict[str, Any]:
                 "lines": graph_lines(op, graph),
                 "nodes": [_node_data(role, graph) for role in roles_of(op, counts)],
                 "reason": reason_of(op),
+                "pixels": layer.pixels,
                 "mmac": round(layer.mmac, 6),
                 "weight_bytes": layer.code.weight_bytes,
                 "predicted_microseconds": round(layer.predicted, 3),

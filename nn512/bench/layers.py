@@ -15,7 +15,7 @@ from nn512.errors import InternalError
 class LayerTime:
     """One layer of the emitted code: what it does, and its time per inference.
 
-    `mmac`: million multiply-accumulates, by definition. `predicted`: microseconds, by the compiler's cost model.
+    `mmac`: million multiply-accumulates that it computes. `predicted`: microseconds, by the compiler's cost model.
     """
 
     name: str

@@ -74,7 +74,8 @@ class Timing:
 class Measurement:
     """What was measured, ours first among the `timings`.
 
-    `peak_gflops`: floating point operations per nanosecond of pure FMAs on as many threads, in the same rounds.
+    `computed_mmac`: million multiply-accumulates that our code does in an inference, which may be fewer than the graph
+    has. `peak_gflops`: floating point operations per nanosecond of pure FMAs on as many threads, in the same rounds.
     `layers` (empty if not asked for) come from a build with counters, whose time per inference is `profiled`.
     """
 
@@ -84,6 +85,7 @@ class Measurement:
     compiler: str
     agreement: Agreement
     timings: tuple[Timing, ...]
+    computed_mmac: float
     peak_gflops: Spread
     layers: tuple[LayerTime, ...]
     profiled: Timing | None
@@ -92,7 +94,7 @@ class Measurement:
 
     @property
     def mmac(self) -> float:
-        """Million multiply-accumulates of one inference, by definition."""
+        """Million multiply-accumulates of one inference by the graph's definition, whoever computes fewer."""
         return sum(multiply_accumulates(layer, self.graph.shapes) for layer in self.graph.layers) / 1e6
 
 
@@ -133,6 +135,7 @@ def measure(request: Request) -> Measurement:
         f"{compiler.version}, {' '.join(native.FLAGS)}",
         agreement,
         tuple(_timing(system, times.nanoseconds) for system in (programs.all[0], *peers)),
+        sum(layer["mmac"] for layer in emitted.plan["layers"]),
         spread([flops / time for burst in times.nanoseconds[systems.PEAK] for time in burst]),
         join(emitted.plan, times.profiles) if profiled else (),
         _timing(profiled[0], times.nanoseconds) if profiled else None,

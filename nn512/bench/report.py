@@ -16,6 +16,9 @@ from nn512.params import params_bytes
 QUIET = 0.1
 """Distance of the quartiles, relative to the median, beyond which something else used the processors too."""
 
+SKIPPED = 1e-6
+"""Share of the multiply-accumulates that must be missing to be spoken of: plans round them."""
+
 
 def as_text(measurement: Measurement, command: str) -> str:
     """The report: what was measured where, that all agree, a table of systems and, if asked for, one of layers."""
@@ -35,6 +38,13 @@ def as_text(measurement: Measurement, command: str) -> str:
     )
     turns = f"{measurement.runs} inferences each, in {_count(measurement.rounds, 'round')} of turns."
     legend = f"{turns} Ratio: time over that of nn512, median of rounds."
+    skipped = measurement.mmac - measurement.computed_mmac
+    if skipped > SKIPPED * measurement.mmac:
+        legend += (
+            f"\nGFLOP/s and shares of the peak count the {measurement.mmac / 1e3:,.3f} GMAC of the graph for every "
+            f"system;\nnn512 computes {measurement.computed_mmac / 1e3:,.4g} of them, since nothing reads the rest. "
+            "Those of a layer count what it computes."
+        )
     paragraphs = ["\n".join(head), _systems_table(measurement), legend]
     if disturbed := _disturbed(measurement):
         paragraphs.append(disturbed)
@@ -127,6 +137,7 @@ def as_data(measurement: Measurement, command: str) -> dict[str, Any]:
         "command": command,
         "prefix": measurement.graph.config.prefix,
         "gmac": measurement.mmac / 1e3,
+        "gmac_computed": measurement.computed_mmac / 1e3,
         "parameter_bytes": params_bytes(measurement.graph),
         "processor": measurement.processor,
         "threads": len(measurement.cpus),

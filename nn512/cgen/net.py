@@ -128,7 +128,7 @@ void {p}EngineDestroy({p}Engine *engine) {
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """An emitted layer and what its comment says: title, graph lines, figures."""
+    """An emitted layer and what its comment says: title, graph lines, figures, pixels that it need not have."""
 
     code: LayerCode
     title: str
@@ -136,6 +136,7 @@ class Layer:
     mmac: float
     split: bool
     predicted: float  # microseconds on one core
+    pixels: str = ""
 
 
 def write_source(plan: Plan, layers: Sequence[Layer], library: Library) -> str:

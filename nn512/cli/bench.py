@@ -32,7 +32,8 @@ def add_parser(subparsers: Subparsers) -> None:
         help="measure the emitted code beside other systems",
         description="Builds the emitted C with -O2 and measures it, pinned, taking turns with other systems and with a "
         "loop of nothing but FMAs; all results are held to the reference first. Prints medians, quartiles, ratios, "
-        "GFLOP/s and the share of the processor's limit. The peers need: pip install 'nn512[peers]'.",
+        "GFLOP/s and the share of the processor's limit, by the multiply-accumulates of the graph even where a system "
+        "computes fewer. The peers need: pip install 'nn512[peers]'.",
     )
     add_graph_argument(parser)
     parser.add_argument(

@@ -90,6 +90,8 @@ def _layer(layer: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Any]]) -
         yield from _wrapped(f"line {node['line'] or '':>{width}}", f"{node['node']}{why}")
     if layer["reason"]:
         yield from _wrapped("because", layer["reason"])
+    if layer["pixels"]:
+        yield from _wrapped("pixels", layer["pixels"])
     yield from _wrapped("algorithm", f"{layer['algorithm']} (kernel {layer['kernel']})")
     if len(layer["prices"]) > 1 or layer["forced"]:
         prices = ", ".join(f"{kernel} {price:,.1f} us" for kernel, price in layer["prices"].items())

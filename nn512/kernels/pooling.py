@@ -14,7 +14,7 @@ from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
-from nn512.passes.program import PoolOp
+from nn512.passes.program import SAMPLING, PoolOp
 
 ACCUMULATORS = 4
 
@@ -68,6 +68,7 @@ class _PoolLayer:
         self.both = Chain((*op.prologue, *op.epilogue))
         height, width = self.source.shape.height, self.source.shape.width
         window, padding = self.node.window, self.node.padding_h
+        self.copies = self.node.kind == SAMPLING
         self.columns: tuple[Column, ...] = ()
         self.clipped = False
         if window is not None:
@@ -75,13 +76,14 @@ class _PoolLayer:
             self.clipped = padding > 0 or (self.result.shape.height - 1) * 2 + window > height
 
     def emit(self) -> LayerCode:
-        if self.node.is_max:
+        if self.node.is_max and not self.copies:
             self.context.library.add("maximum", lambda _: MAXIMUM)
+        what = "every second row and column" if self.copies else "pooling"
         rows = self.result.shape.height
         return LayerCode(
             name=self.op.writes,
             kernel="pooling",
-            algorithm="pooling, a vector of 16 channels at a time",
+            algorithm=f"{what}, a vector of 16 channels at a time",
             steps=(Part(self.op.writes, len(self.result.layout.blocks) * rows),),
             code=self._code(),
             fields=self.both.fields(self.result.layout),
@@ -143,7 +145,8 @@ class _PoolLayer:
                 "const ptrdiff_t top = origin > 0 ? origin : 0;" if padding else "const ptrdiff_t top = origin;"
             )
             writer.line(f"const ptrdiff_t rows = (end < {height} ? end : {height}) - top;")
-        plain = self.node.is_max and not self.after.steps  # one statement per cell
+        steps = self.both.steps if self.copies else self.after.steps
+        plain = self.node.is_max and not steps  # one statement per cell
         for column in self.columns:
             if column.count == 1:
                 with contextlib.nullcontext() if plain else writer.block(note=f"column {column.first}"):
@@ -160,15 +163,20 @@ class _PoolLayer:
             offset = column.cell - 2 * column.first
             cell = "x * 2" + (f" - {-offset}" if offset < 0 else f" + {offset}" if offset else "")
         rows, top = ("rows", "top") if self.clipped else (str(window), start)
-        row = names.product(self.source.shape.width, 16)
-        routine = self.context.library.add(self._hint(str(column.columns)), self._writer_of(column.columns))
         pixel = f"{names.local(self.source.name)}[block][{top}][{cell}]"
-        arguments = ", ".join([pixel, rows, row, *self.before.forwarded()])
+        if self.copies:
+            value = f"_mm512_loadu_ps({pixel})"
+        else:
+            row = names.product(self.source.shape.width, 16)
+            routine = self.context.library.add(self._hint(str(column.columns)), self._writer_of(column.columns))
+            value = f"{routine}({', '.join([pixel, rows, row, *self.before.forwarded()])})"
         if plain:
             result = f"{names.local(self.result.name)}[block]{self._row}[{x}]"
-            writer.statement("_mm512_storeu_ps", [result, f"{routine}({arguments})"], ";")
+            writer.statement("_mm512_storeu_ps", [result, value], ";")
             return
-        writer.line(f"__m512 v = {routine}({arguments});")
+        writer.line(f"__m512 v = {value};")
+        if self.copies:
+            self.before.apply(writer, "v", "0", "0")
         if not self.node.is_max:
             _write_quotient(writer, None if self.clipped else column.columns * int(rows), _times(rows, column.columns))
         self._write_result(writer, x)

@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
+from nn512.graph.graph import multiply_accumulates
+from nn512.graph.nodes import Conv
 from nn512.passes.program import (
+    SAMPLING,
     ConcatOp,
     ConvOp,
     CopyOp,
@@ -26,6 +29,8 @@ from nn512.passes.program import (
 )
 
 _PHRASES: Mapping[str, tuple[str, str]] = {
+    "thinned": ("1 tensor without pixels that nobody reads", "{} tensors without pixels that nobody reads"),
+    "samples": ("1 tensor copied to a smaller one", "{} tensors copied to smaller ones"),
     "after": ("1 batch norm folded into the weights before it", "{} batch norms folded into the weights before them"),
     "before": ("1 batch norm folded into the weights after it", "{} batch norms folded into the weights after them"),
     "merged": ("1 convolution merged with another", "{} convolutions merged with others"),
@@ -64,6 +69,8 @@ def effects(programs: Sequence[tuple[str, Program]]) -> tuple[Effect, ...]:
             for key, (one, many) in _PHRASES.items()
             if counts[key] > 0
         ]
+        if counts["work"] < 0:
+            notes.append(f"{_mmac(-counts['work'])} MMAC less")
         if counts["nodes"] < 0 and name != "drop_concat":
             notes.append(f"{-counts['nodes']} node{'s' if counts['nodes'] < -1 else ''} gone")
         if not notes and before != after:
@@ -73,11 +80,17 @@ def effects(programs: Sequence[tuple[str, Program]]) -> tuple[Effect, ...]:
 
 
 def _count(program: Program) -> Counter[str]:
-    counts = Counter({"joined": len(program.joined)})
+    counts = Counter({"joined": len(program.joined), "thinned": len(program.thinned)})
     for op in program.ops:
-        counts["nodes"] += len(nodes_of(op))
+        nodes = nodes_of(op)
+        counts["nodes"] += len(nodes)
+        counts["work"] += sum(multiply_accumulates(node, program.shapes) for node in nodes if isinstance(node, Conv))
         counts.update(_parts(op))
     return counts
+
+
+def _mmac(work: int) -> str:
+    return f"{work / 1e6:,.2f}" if work >= 10_000 else f"{work / 1e6:.6f}"
 
 
 def _parts(op: Op) -> Mapping[str, int]:
@@ -93,7 +106,8 @@ def _parts(op: Op) -> Mapping[str, int]:
         case FullyConnectedOp():
             return {"before": len(op.normalized), "after": len(op.folded), "epilogue": len(op.epilogue)}
         case PoolOp():
-            return {"prologue": len(op.prologue), "epilogue": len(op.epilogue)}
+            samples = int(op.node.kind == SAMPLING)
+            return {"prologue": len(op.prologue), "epilogue": len(op.epilogue), "samples": samples}
         case ElementwiseOp():
             return {"epilogue": len(op.steps) - 1}
         case CopyOp():

@@ -14,9 +14,11 @@ from nn512.passes.lower import lower
 from nn512.passes.merge_convs import merge_convs
 from nn512.passes.program import Program
 from nn512.passes.schedule import schedule
+from nn512.passes.skip_unread import skip_unread
 
 PASSES: Mapping[str, Callable[[Program], Program]] = {
     "dedup": dedup,
+    "skip_unread": skip_unread,
     "fold_batchnorm": fold_batchnorm,
     "merge_convs": merge_convs,
     "fuse_elementwise": fuse_elementwise,

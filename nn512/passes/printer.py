@@ -8,6 +8,7 @@ from typing import assert_never
 from nn512.graph.describe import describe
 from nn512.graph.nodes import Add, BatchNorm
 from nn512.passes.program import (
+    SAMPLING,
     ConcatOp,
     ConvOp,
     CopyOp,
@@ -56,7 +57,8 @@ def _rows(op: Op, program: Program) -> Iterator[tuple[str, str]]:
         case FullyConnectedOp():
             chain = [op.source, _with_norms(op.normalized, describe(op.node), op.folded), *map(_word, op.epilogue)]
         case PoolOp():
-            chain = [op.source, *map(_word, op.prologue), describe(op.node), *map(_word, op.epilogue)]
+            own = "every second row and column" if op.node.kind == SAMPLING else describe(op.node)
+            chain = [op.source, *map(_word, op.prologue), own, *map(_word, op.epilogue)]
         case SoftmaxOp():
             chain = [op.source, describe(op.node)]
         case ElementwiseOp():

@@ -7,7 +7,7 @@ program can be evaluated by the reference interpreter and every emitted layer ca
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
 from nn512.graph.graph import Graph
@@ -25,6 +25,12 @@ from nn512.graph.nodes import (
     Shape,
     Softmax,
 )
+
+Stride: TypeAlias = tuple[int, int]
+"""Rows and columns from one pixel to the next."""
+
+SAMPLING = "Max1x1Stride2"
+"""Kind of a pooling that copies every second row and column; passes make it, the graph language does not have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,10 @@ class FullyConnectedOp:
 
 @dataclass(frozen=True, slots=True)
 class PoolOp:
-    """A pooling with a prologue on every element it reads and an epilogue."""
+    """A pooling with a prologue on every element it reads and an epilogue.
+
+    It may be one that is not in the graph, of the kind `SAMPLING`.
+    """
 
     source: str
     node: Pooling
@@ -181,12 +190,16 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Operations in the order in which they run, the shapes of all tensors, and the graph they came from."""
+    """Operations in the order in which they run, the shapes of all tensors, and the graph they came from.
+
+    `thinned` are tensors that have fewer pixels than in the graph: the first and every stride-th row and column.
+    """
 
     graph: Graph
     ops: tuple[Op, ...]
     shapes: Mapping[str, Shape]
     joined: tuple[Joined, ...] = ()
+    thinned: Mapping[str, Stride] = field(default_factory=dict)
 
     @property
     def outputs(self) -> frozenset[str]:
@@ -269,7 +282,8 @@ def nodes_of(op: Op) -> tuple[Layer | Input | Output, ...]:
         case FullyConnectedOp():
             return (*op.normalized, op.node, *op.folded, *(step.node for step in op.epilogue))
         case PoolOp():
-            return (*(s.node for s in op.prologue), op.node, *(s.node for s in op.epilogue))
+            own = () if op.node.kind == SAMPLING else (op.node,)
+            return (*(s.node for s in op.prologue), *own, *(s.node for s in op.epilogue))
         case ElementwiseOp():
             return tuple(step.node for step in op.steps)
         case CopyOp() | RelayoutOp() | PadOp():

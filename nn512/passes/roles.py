@@ -11,6 +11,7 @@ from typing import assert_never
 from nn512.graph.nodes import Input, Layer, Output
 from nn512.passes.dedup import stand_ins
 from nn512.passes.program import (
+    SAMPLING,
     ConcatOp,
     ConvOp,
     CopyOp,
@@ -70,8 +71,9 @@ def roles_of(op: Op, counts: Mapping[str, int]) -> tuple[Role, ...]:
             folded = tuple(Role(n, FOLDED_AFTER) for n in op.folded)
             return (*before, Role(op.node), *folded, *(Role(step.node, IN_REGISTERS) for step in op.epilogue))
         case PoolOp():
+            own = () if op.node.kind == SAMPLING else (Role(op.node),)
             after = (Role(step.node, IN_REGISTERS) for step in op.epilogue)
-            return (*_before(op.prologue, counts), Role(op.node), *after)
+            return (*_before(op.prologue, counts), *own, *after)
         case ElementwiseOp():
             return tuple(Role(step.node, IN_REGISTERS if number else "") for number, step in enumerate(op.steps))
         case CopyOp() | RelayoutOp() | PadOp():
@@ -89,6 +91,8 @@ def reason_of(op: Op) -> str:
             return f"{op.source} has its channels in other lanes than what it is added to"
         case PadOp():
             return "too many tiles would touch the padding for each to have a routine of its own"
+        case PoolOp() if op.node.kind == SAMPLING:
+            return f"what reads this needs no more of {op.node.from_tensor}, which others need whole"
         case _:
             return ""
 

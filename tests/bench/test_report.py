@@ -26,7 +26,7 @@ def around(value: float) -> Spread:
     return spread([0.98 * value, 0.99 * value, value, 1.01 * value, 1.02 * value])
 
 
-def made(*, unquiet: float = 1.0) -> Measurement:
+def made(*, unquiet: float = 1.0, computed: float = 1.0) -> Measurement:
     theirs = dataclasses.replace(around(4000.0), upper=4040.0 * unquiet)
     return Measurement(
         graph=GRAPH,
@@ -35,6 +35,7 @@ def made(*, unquiet: float = 1.0) -> Measurement:
         compiler="cc 1.0, -O2",
         agreement=Agreement({"nn512": 1e-6, "other": 2e-7}, {"nn512": 1e-3, "other": 1e-3}),
         timings=(Timing("nn512", "", around(2000.0), None), Timing("other", "7.1", theirs, around(2.0))),
+        computed_mmac=computed,
         peak_gflops=around(4.0),
         layers=(
             LayerTime("y", "pointwise", 1.0, 40_000, around(1000.0), 1100.0),
@@ -72,6 +73,14 @@ def test_a_machine_that_was_not_quiet_is_reported() -> None:
     assert "This machine was not quiet: the quartiles of other are" in as_text(made(unquiet=1.2), COMMAND)
 
 
+def test_fewer_multiply_accumulates_than_the_graph_has_are_reported() -> None:
+    assert "nothing reads" not in as_text(made(computed=0.9999999), COMMAND), "plans round"
+    _, systems, legend, *_ = as_text(made(computed=0.75), COMMAND).split("\n\n")
+    assert systems.splitlines()[1].split()[-2:] == ["1.0", "25.0%"], "by the graph"
+    assert "count the 0.001 GMAC of the graph" in legend
+    assert "nn512 computes 0.00075 of them" in legend
+
+
 def test_data() -> None:
     data = json.loads(json.dumps(as_data(made(), COMMAND)))
     assert [system["of_peak"] for system in data["systems"]] == [0.25, 0.125]
@@ -80,3 +89,4 @@ def test_data() -> None:
     assert data["layers"][1]["predicted_microseconds"] is None
     assert round(data["prediction_error"], 6) == 0.1
     assert data["command"] == COMMAND
+    assert (data["gmac"], data["gmac_computed"]) == (0.001, 0.001)

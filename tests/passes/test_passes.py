@@ -501,7 +501,7 @@ def test_options_name_passes() -> None:
     options = Options(("schedule", "dedup", "dedup"))
     assert options.without_passes == ("dedup", "schedule")
     assert Options.from_dict(options.to_dict()) == options
-    with pytest.raises(UsageError, match=r"there is no pass 'fold'; there are dedup, fold_batchnorm"):
+    with pytest.raises(UsageError, match=r"there is no pass 'fold'; there are dedup, skip_unread"):
         Options(("fold",))
 
 
