@@ -21,7 +21,7 @@ from nn512.kernels.layer import Context, LayerCode, Library, Place
 from nn512.kernels.selection import check_forced, choose_conv
 from nn512.options import Options
 from nn512.passes.pipeline import stages
-from nn512.passes.program import ConvOp, Op, nodes_of, tensors_read, tensors_written
+from nn512.passes.program import ConvOp, Op, PoolOp, nodes_of, tensors_read, tensors_written
 from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.planner import Plan, make_plan
 from nn512.plan_data import graph_lines, plan_data
@@ -98,7 +98,8 @@ def _context(plan: Plan, options: Options) -> Context:
 def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
     graph = plan.program.graph
     nodes = nodes_of(op)
-    macs = sum(multiply_accumulates(n, graph.shapes) for n in nodes if not isinstance(n, Input | Output))
+    shapes = plan.program.shapes  # in which a convolution after an average has fewer pixels than in the graph
+    macs = sum(multiply_accumulates(n, shapes) for n in nodes if not isinstance(n, Input | Output))
     moved = sum(plan.tensors[name].vectors * 64 for name in (*tensors_read(op), *tensors_written(op)))
     predicted = dict(code.prices).get(code.kernel)
     if predicted is None:
@@ -109,15 +110,16 @@ def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
     lines = graph_lines(op, graph)
     figures = [f"{macs / 1e6:.2f} MMAC"] if macs else []
     figures += [f"{code.weight_bytes:,} bytes of weights ({code.weights})"] if code.weight_bytes else []
-    shapes = f"{read or 'caller'}  ->  {written or 'caller'}"
+    flow = f"{read or 'caller'}  ->  {written or 'caller'}"
     how = f"{code.algorithm[0].upper()}{code.algorithm[1:]}.{_rivals(code)}"
     if not figures:
-        below = [shapes, how]
-    elif len(beside := f"{shapes}     {', '.join(figures)}") <= WIDTH - len(" *  */"):
+        below = [flow, how]
+    elif len(beside := f"{flow}     {', '.join(figures)}") <= WIDTH - len(" *  */"):
         below = [beside, how]
     else:
-        below = [shapes, f"{', '.join(figures)}. {how}"]
-    comment = [", ".join(describe(node) for node in nodes), *below]
+        below = [flow, f"{', '.join(figures)}. {how}"]
+    ahead = f", moved before {' and '.join(op.ahead_of)}" if isinstance(op, PoolOp) and op.ahead_of else ""
+    comment = [f"{', '.join(describe(node) for node in nodes)}{ahead}", *below]
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
     split = max(part.items for part in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS
     return Layer(code, f"{code.name}{where}", tuple(comment), macs / 1e6, split, predicted)

@@ -28,6 +28,7 @@ from nn512.passes.program import (
 _PHRASES: Mapping[str, tuple[str, str]] = {
     "after": ("1 batch norm folded into the weights before it", "{} batch norms folded into the weights before them"),
     "before": ("1 batch norm folded into the weights after it", "{} batch norms folded into the weights after them"),
+    "ahead": ("1 average taken before its convolution", "{} averages taken before their convolutions"),
     "merged": ("1 convolution merged with another", "{} convolutions merged with others"),
     "epilogue": ("1 step done where its input is computed", "{} steps done where their input is computed"),
     "prologue": ("1 step done where its result is read", "{} steps done where their results are read"),
@@ -93,7 +94,7 @@ def _parts(op: Op) -> Mapping[str, int]:
         case FullyConnectedOp():
             return {"before": len(op.normalized), "after": len(op.folded), "epilogue": len(op.epilogue)}
         case PoolOp():
-            return {"prologue": len(op.prologue), "epilogue": len(op.epilogue)}
+            return {"prologue": len(op.prologue), "epilogue": len(op.epilogue), "ahead": len(op.ahead_of)}
         case ElementwiseOp():
             return {"epilogue": len(op.steps) - 1}
         case CopyOp():

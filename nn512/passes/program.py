@@ -93,13 +93,17 @@ class FullyConnectedOp:
 
 @dataclass(frozen=True, slots=True)
 class PoolOp:
-    """A pooling with a prologue on every element it reads and an epilogue."""
+    """A pooling with a prologue on every element it reads and an epilogue.
+
+    `ahead_of` names convolutions, by what their nodes produce, that come before it in the graph and after it here.
+    """
 
     source: str
     node: Pooling
     prologue: tuple[Step, ...]
     epilogue: tuple[Step, ...]
     writes: str
+    ahead_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

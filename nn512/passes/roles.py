@@ -34,6 +34,7 @@ FOLDED_BEFORE = "folded into the weights after it: only layers without padding r
 IN_REGISTERS = f"done in registers: {ALONE}"
 ON_READING = "done on what is read: no other layer reads it"
 RECOMPUTED = "done on what is read: cheap enough for each of its readers to compute it"
+AHEAD = "moved before {}, which has fewer pixels to compute there: both are linear"
 MERGED = "merged: same input, filter, stride, padding and dilation"
 
 
@@ -71,7 +72,8 @@ def roles_of(op: Op, counts: Mapping[str, int]) -> tuple[Role, ...]:
             return (*before, Role(op.node), *folded, *(Role(step.node, IN_REGISTERS) for step in op.epilogue))
         case PoolOp():
             after = (Role(step.node, IN_REGISTERS) for step in op.epilogue)
-            return (*_before(op.prologue, counts), Role(op.node), *after)
+            why = AHEAD.format(" and ".join(op.ahead_of)) if op.ahead_of else ""
+            return (*_before(op.prologue, counts), Role(op.node, why), *after)
         case ElementwiseOp():
             return tuple(Role(step.node, IN_REGISTERS if number else "") for number, step in enumerate(op.steps))
         case CopyOp() | RelayoutOp() | PadOp():
@@ -114,6 +116,8 @@ def vanished(programs: Sequence[tuple[str, Program]]) -> tuple[Role, ...]:
             match name:
                 case "dedup":
                     why[tensor] = f"the same as {same[tensor]}"
+                case "pool_first":
+                    why[tensor] = "the same average as another, now that both come before their convolutions"
                 case "collapse_relus":
                     why[tensor] = "one ReLU together with its neighbour, or of slope 1"
                 case "drop_concat":
