@@ -516,6 +516,15 @@ _SITUATIONS: tuple[tuple[Wish, ...], ...] = (
     (_RELU, ConcatWish(0, 0, 3), ConcatWish(0, 1, 3), ConcatWish(1, 0, 3)),  # the same parts in several wholes
     (_CONV, replace(_CONV, source=1), ConcatWish(0, 0, 3), _NORM, _RELU),
     (_RELU, replace(_RELU, source=1), AddWish(0, 0), _RELU, _RELU),  # the same ReLU twice
+    # Averages that may come before 1x1 convolutions.
+    (_NORM, _RELU, _POINTWISE, PoolingWish(0, "Avg2x2Stride2")),  # a transition of DenseNet
+    (_POINTWISE, _NORM, PoolingWish(0, "AvgGlobal"), _RELU),
+    (_NORM, _POINTWISE, PoolingWish(0, "Avg3x3Stride2", 1, 2), _NORM, AddWish(0, 0)),
+    (replace(_POINTWISE, groups=-1), PoolingWish(0, "Avg2x2Stride2", 1, 1), PoolingWish(0, "Avg3x3Stride2")),
+    (replace(_POINTWISE, groups=1), ActivationWish(0, 1.0), PoolingWish(0, "Avg3x3Stride2"), _POINTWISE),
+    (_POINTWISE, _POINTWISE, _NORM, PoolingWish(0, "Avg2x2Stride2"), _LEAKY),  # before two
+    (_POINTWISE, PoolingWish(0, "AvgGlobal"), replace(_POINTWISE, source=2), PoolingWish(0, "AvgGlobal")),  # shared
+    (_POINTWISE, PoolingWish(0, "Avg2x2Stride2"), PoolingWish(1, "Max2x2Stride2")),  # two readers: stays
 )
 
 

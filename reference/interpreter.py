@@ -26,6 +26,7 @@ from nn512.graph.nodes import (
     tensors_read,
 )
 from reference import domain, fast, ops, samples, variance
+from reference.exchange import Linear, before_averages, is_identity, is_pointwise
 from reference.ops import Array, Mask
 from reference.rounding import DEFAULT, Rounding
 from reference.samples import Sampler
@@ -39,6 +40,10 @@ MIXING = 8
 
 _NOTHING: Array = np.zeros((1, 1, 1))
 """The variance of what is read when only a layer's own errors are asked for; any shape."""
+
+
+_QUIET = Sampler.of(0)
+"""For evaluations of which only the derived variance is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class _Tensor:
     it); else 0.
     peak: bound on the magnitude of every partial sum behind the finite elements.
     affine: of the result of a BatchNorm what a later layer may read instead of it.
+    linear: how to compute this on averages of what it was computed from, if an average may come of it.
     """
 
     result: Result
@@ -77,6 +83,7 @@ class _Tensor:
     terms: int
     peak: float
     affine: Affine | None = None
+    linear: Linear[_Tensor] | None = None
 
     @property
     def value(self) -> Array:
@@ -121,11 +128,14 @@ def run(
     sampler = Sampler.of(samples.sensible_count(graph) if sampled is None else sampled)
     live = {name: _input(array, sampler) for name, array in checked_inputs.items()}
     results = {name: live[name].result for name in wanted if name in live}
+    averaged = before_averages(graph)
     with np.errstate(all="ignore"):
         for layer, dead in schedule(graph):
             name = layer.to_tensor
             evaluation = _Evaluation(layer, [live[read] for read in tensors_read(layer)], sampler)
             live[name] = evaluation.of_layer(checked_params, algorithms.get(name, DEFAULT))
+            if name in averaged:
+                live[name] = evaluation.with_linear(live[name], checked_params, algorithms.get(name, DEFAULT))
             if name in wanted:
                 results[name] = live[name].result
             for tensor in dead:
@@ -221,6 +231,22 @@ class _Evaluation:
             case _:
                 assert_never(self.layer)
 
+    def with_linear(self, done: _Tensor, params: Mapping[str, Single], rounding: Rounding) -> _Tensor:
+        """What the layer produced, with `linear` where it has one."""
+        x, layer = self.reads[0], self.layer
+
+        def of(other: _Tensor) -> _Tensor:
+            return _Evaluation(layer, [other], _QUIET).of_layer(params, rounding)
+
+        if isinstance(layer, Conv) and is_pointwise(layer):
+            weights = params[layer.to_tensor + "Weights"].astype(np.float64)
+            return replace(done, linear=Linear(x, of, lambda errors: fast.correlate(errors, weights, layer)))
+        if isinstance(layer, BatchNorm) and x.linear is not None:
+            scales, variances = (params[layer.to_tensor + name].astype(np.float64) for name in ("Scales", "Variances"))
+            factor = (scales / np.sqrt(variances + layer.epsilon)).reshape(-1, 1, 1, 1)
+            return replace(done, linear=x.linear.then(of, lambda errors: errors * factor))
+        return replace(done, linear=x.linear) if is_identity(layer) else done
+
     def _conv(self, layer: Conv, weights: Array, biases: Array, rounding: Rounding) -> _Tensor:
         (x,) = self.reads
         y = fast.conv(x.value, weights, biases, layer)
@@ -312,11 +338,42 @@ class _Evaluation:
         y = ops.pooling(x.value, layer)
         derived = variance.pooling(x.value, x.derived, y, layer)
         errors = samples.pooling(x.value, x.errors, y, layer)
-        own = np.zeros_like(derived)
-        if not layer.is_max:
-            # What pixels have in common was derived, not sampled: the samples are made up to it here.
-            own = np.maximum(derived - samples.mean_square(errors), 0.0)
-        return self._finish(y, derived, (errors, own), domain.pooling(x.value, x.unspecified, layer))
+        unspecified = domain.pooling(x.value, x.unspecified, layer)
+        if layer.is_max:
+            return self._finish(y, derived, (errors, np.zeros_like(derived)), unspecified)
+        # What pixels have in common was derived, not sampled: the samples are made up to it here.
+        own = np.maximum(derived - samples.mean_square(errors), 0.0)
+        if x.linear is None:
+            return self._finish(y, derived, (errors, own), unspecified)
+        source = _average(layer, x.linear.source)
+        other = x.linear.of(source)
+        derived = np.fmax(derived, other.derived)
+        errors += self._errors_of_averaging(layer, x.linear)
+        own = np.maximum(own, derived - samples.mean_square(errors))
+        done = self._finish(
+            y,
+            derived,
+            (errors, own),
+            unspecified | other.unspecified,
+            terms=x.terms,
+            peak=max(domain.peak(y), other.peak),
+        )
+        return replace(done, linear=Linear(source, x.linear.of, x.linear.response))
+
+    def _errors_of_averaging(self, layer: Pooling, linear: Linear[_Tensor]) -> Array:
+        """Samples of what it adds to the errors of an average that what led there is done after it.
+
+        Errors of few channels may so become those of many. All others are there in the first order, too.
+        """
+        source = linear.source
+        errors = self.sampler.none(ops.pooling(source.value, layer).shape)
+        if not self.sampler.count:
+            return linear.response(errors)
+        own = _own_of_average(layer, source)
+        self.sampler.add_own(errors, np.where(np.isfinite(own), own, 0.0))
+        if source.linear is not None:
+            errors += self._errors_of_averaging(layer, source.linear)
+        return linear.response(errors)
 
     def _softmax(self) -> _Tensor:
         (x,) = self.reads
@@ -352,6 +409,36 @@ class _Evaluation:
         bound = domain.peak(value) if peak is None else peak
         origins = _origins(self.layer, self.reads, terms)
         return _Tensor(Result(value, whole, unspecified), derived, errors, origins, terms, bound, affine)
+
+
+def _average(layer: Pooling, source: _Tensor) -> _Tensor:
+    """The average of what a linear layer reads, for that layer to read; without samples.
+
+    Where the layer would have read a batch norm that may be folded into it, the average may be one of what that reads.
+    """
+    quiet = replace(source, errors=_QUIET.none(source.value.shape))
+    done = _Evaluation(layer, [quiet], _QUIET).of_layer({}, DEFAULT)
+    affine = source.affine
+    if affine is None:
+        return done
+    more = _own_of_average(layer, source) - variance.averaging(source.value, done.value, layer)
+    unspecified = done.unspecified | domain.pooling(affine.value, source.unspecified, layer)
+    return replace(
+        done,
+        result=replace(done.result, unspecified=unspecified),
+        derived=done.derived + np.where(np.isfinite(more), more, 0.0),
+        affine=replace(affine, value=ops.pooling(affine.value, layer)),
+    )
+
+
+def _own_of_average(layer: Pooling, source: _Tensor) -> Array:
+    """Variance that averaging adds, of the tensor or of what a batch norm made it from: the larger one."""
+    own = variance.averaging(source.value, ops.pooling(source.value, layer), layer)
+    affine = source.affine
+    if affine is None:
+        return own
+    before = variance.averaging(affine.value, ops.pooling(affine.value, layer), layer)
+    return np.fmax(own, np.square(affine.factor) * before)
 
 
 def _origins(layer: Layer, reads: list[_Tensor], terms: int) -> frozenset[tuple[str, int]]:

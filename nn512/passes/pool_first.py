@@ -48,7 +48,7 @@ def _move_up(program: Program, number: int) -> tuple[Program, int | None]:
     after = shapes[pool.writes]
     shapes[averaged] = Shape(shapes[conv.source].channels, after.height, after.width)
     # What the convolution computes has no place in memory, but its shape still says how much work it is.
-    shapes.update(dict.fromkeys((node.to_tensor for node in (branch.node, *branch.folded)), after))
+    shapes.update(dict.fromkeys((branch.node.to_tensor, *(norm.to_tensor for norm in branch.folded)), after))
     ops = list(program.ops)
     ahead_of = (branch.node.to_tensor, *pool.ahead_of)
     ops[place] = dataclasses.replace(pool, source=conv.source, writes=averaged, ahead_of=ahead_of)
@@ -108,9 +108,8 @@ def _share(program: Program) -> Program:
         op = rename_read(original, names)
         if _is_average(op):
             number = first.setdefault((op.source, op.node.kind, op.node.padding_h, op.node.padding_w), len(ops))
-            same = ops[number] if number < len(ops) else op
-            moved = isinstance(same, PoolOp) and (same.ahead_of or op.ahead_of)
-            if same is not op and moved and op.writes not in program.outputs:
+            same = ops[number] if number < len(ops) else None
+            if isinstance(same, PoolOp) and (same.ahead_of or op.ahead_of) and op.writes not in program.outputs:
                 names[op.writes] = same.writes
                 if same.ahead_of:
                     ops[number] = dataclasses.replace(same, ahead_of=(*same.ahead_of, *op.ahead_of))

@@ -13,7 +13,7 @@ import reference
 from fuzz import regimes, strategies
 from nn512.graph import Activation, Graph, Node, build, example, example_names, parse
 from nn512.passes.pipeline import PASSES, stages
-from nn512.passes.program import Program, tensors_read, tensors_written
+from nn512.passes.program import PoolOp, Program, tensors_read, tensors_written
 from nn512.passes.regraph import to_graph
 
 SUBSETS = st.sampled_from(tuple(PASSES)).map(lambda name: {name}) | st.sets(st.sampled_from(tuple(PASSES)))
@@ -48,12 +48,20 @@ def check_wiring(program: Program) -> None:
 def check_meaning(graph: Graph, skip: Collection[str], regime: str, seed: int) -> None:
     data = regimes.draw(graph, regime, seed)
     expected = reference.run(graph, data.params, data.inputs)
+    reordered = False
     for name, program in stages(graph, skip):
         check_wiring(program)
         results = reference.run(to_graph(program), data.params, data.inputs)
         assert results.keys() == expected.keys()
+        reordered |= any(isinstance(op, PoolOp) and bool(op.ahead_of) for op in program.ops)
         for tensor, result in results.items():
-            np.testing.assert_array_equal(result.value, expected[tensor].value, err_msg=f"{tensor} after {name}")
+            same = result.value == expected[tensor].value
+            same |= np.isnan(result.value) & np.isnan(expected[tensor].value)
+            if reordered:  # an average before a convolution rounds elsewhere, in float64 by next to nothing
+                with np.errstate(all="ignore"):
+                    far = np.abs(result.value - expected[tensor].value) / np.sqrt(expected[tensor].variance)
+                same |= np.isfinite(expected[tensor].value) & (far < 1e-6)
+            assert same.all(), f"{tensor} after {name}"
 
 
 @settings(max_examples=150)
