@@ -34,7 +34,7 @@ FOLDED_BEFORE = "folded into the weights after it: only layers without padding r
 IN_REGISTERS = f"done in registers: {ALONE}"
 ON_READING = "done on what is read: no other layer reads it"
 RECOMPUTED = "done on what is read: cheap enough for each of its readers to compute it"
-AHEAD = "moved before {}, which has fewer pixels to compute there: both are linear"
+AHEAD = "moved before {}: both are linear, and so there are fewer pixels to compute"
 MERGED = "merged: same input, filter, stride, padding and dilation"
 
 
