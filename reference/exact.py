@@ -1,9 +1,9 @@
 """Where a float32 evaluation has no freedom: the outputs for which every partial sum, in any order, is exact.
 
 Such an output must match the reference in value (-0 equals +0) whatever the compiler did: reordered sums, fused
-residuals, folded batch normalization. Numbers are counted in steps, a power of two that divides every term of a sum:
-if the terms' absolute values sum to at most 2^24 steps, every partial sum is a float32. Algorithms that compute other
-intermediates (Winograd) need a smaller limit.
+residuals, folded batch normalization, averages taken before 1x1 convolutions. Numbers are counted in steps, a power of
+two that divides every term of a sum: if the terms' absolute values sum to at most 2^24 steps, every partial sum is a
+float32. Algorithms that compute other intermediates (Winograd) need a smaller limit.
 """
 
 from __future__ import annotations

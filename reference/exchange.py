@@ -4,6 +4,17 @@ conv(average(x)) = average(conv(x)), so an implementation may evaluate either, a
 different places. What an average promises is therefore what both orders keep. The second one is evaluated by the very
 functions that evaluate the first: a `Linear` remembers how a tensor was computed, so that it can be done once more on
 averages.
+
+* Variance: the larger one. That of the convolution itself is larger in the first order: its root is, pixel by pixel, a
+  norm of an affine function of the pixel, so its mean over the cells, which is what an average of errors that may be
+  the same comes to, is at least its value at their mean. The second order adds the roundings of the average of what is
+  read: about u^2 sum (w x)^2, beside the 0.09 u^2 K sum (w x)^2 of a sum of K products. It counts where K is small. All
+  filters then err in common, so samples of it go through the convolution and are added to those of the first order.
+* Range: unspecified where either order may overflow. What is not finite comes out alike: in both orders the result is
+  that of the same terms w x, NaN if one of them is or if there are infinities of both signs.
+* Exactness: the averages, too, must be exact, and their fractions have room in the sums that follow.
+
+A batch norm that is folded forward into the convolution makes the average one of what that batch norm reads.
 """
 
 from __future__ import annotations

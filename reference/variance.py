@@ -193,7 +193,8 @@ def pooling(x: Array, before: Array, y: Array, node: Pooling) -> Array:
     are.
 
     Average of n cells: (sum of sigmas / n)^2, valid for any correlation, as neighbouring pixels share errors: those
-    of rounded weights and factors, and all errors where the image is constant. To this what `averaging` adds.
+    of rounded weights and factors, and all errors where the image is constant. To this what `averaging` adds. That an
+    average may be taken before a 1x1 convolution is not seen here: `reference.exchange`.
     """
     if node.is_max:
         return _max_pooling(x, before, node)
