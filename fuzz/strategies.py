@@ -544,13 +544,26 @@ def situations() -> st.SearchStrategy[list[Wish]]:
     return st.builds(place, st.sampled_from(_SITUATIONS), _sources, outputs)
 
 
+def averaged_convs() -> st.SearchStrategy[list[Wish]]:
+    """A 1x1 convolution, perhaps a norm, and an average with any padding: they may change places."""
+
+    def place(source: int, to_channels: int, groups: int, norm: bool, pooling: Wish) -> list[Wish]:  # noqa: FBT001
+        conv = ConvWish(source, to_channels, groups=groups)
+        return [conv, _NORM, pooling] if norm else [conv, pooling]
+
+    averages = st.sampled_from([kind for kind in POOLINGS if kind.startswith("Avg")])
+    pooling = st.builds(PoolingWish, st.just(0), averages, st.integers(0, 2), st.integers(0, 2), output=_outputs)
+    groups = st.sampled_from((0, 0, -1, 1, 2))
+    return st.builds(place, _sources, st.just(0) | sizes(), groups, st.booleans(), pooling)
+
+
 def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
     """About `max_layers` layers at most: mostly single ones, now and then a situation for the passes."""
 
     def one() -> st.SearchStrategy[list[Wish]]:
         return wishes().map(lambda wish: [wish])
 
-    pieces = st.one_of(one(), one(), one(), one(), situations())
+    pieces = st.one_of(one(), one(), one(), one(), situations(), averaged_convs())
     return st.lists(pieces, min_size=1, max_size=max_layers).map(lambda lists: [w for wishes in lists for w in wishes])
 
 

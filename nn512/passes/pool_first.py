@@ -73,13 +73,16 @@ def _is_pointwise(op: ConvOp) -> bool:
 def _pays(program: Program, conv: ConvOp, pool: PoolOp) -> bool:
     """Whether convolution and average take less time in the new order, by the cost model.
 
-    Time of the average is that of reading and writing its tensors, in whole blocks of channels.
+    Time of the average is that of reading and writing its tensors, in whole blocks of channels; a convolution without
+    groups computes whole blocks, too.
     """
     machine = Machine.of(program.graph.config)
     source, between, result = (program.shapes[name] for name in (conv.source, pool.source, pool.writes))
     if result.pixels >= between.pixels:
         return False
-    weights = source.channels // conv.branches[0].node.groups * between.channels
+    groups = conv.branches[0].node.groups
+    outputs = blocks_of(between.channels) * LANES if groups == 1 else between.channels
+    weights = source.channels // groups * outputs
 
     def convolving(pixels: int) -> float:
         moved = (blocks_of(source.channels) + blocks_of(between.channels)) * LANES * pixels
