@@ -96,6 +96,9 @@ def _candidates(graph: Graph) -> Iterator[tuple[Node, ...]]:
         # Only the layer goes.
         for source in dict.fromkeys(tensors_read(layer)):
             yield _pruned([_redirected(node, to, source) for node in without])
+    # What reads another input reads the first one.
+    for other in graph.inputs[1:]:
+        yield _pruned([_redirected(node, other.to_tensor, graph.inputs[0].to_tensor) for node in nodes])
     if graph.config != Config():
         yield (Config(), *nodes[1:])
     for index, node in enumerate(nodes):

@@ -117,7 +117,7 @@ def vanished(programs: Sequence[tuple[str, Program]]) -> tuple[Role, ...]:
                 case "dedup":
                     why[tensor] = f"the same as {same[tensor]}"
                 case "pool_first":
-                    why[tensor] = "the same average as another, now that both come before their convolutions"
+                    why[tensor] = "the same average as another, now that it comes before its convolution"
                 case "collapse_relus":
                     why[tensor] = "one ReLU together with its neighbour, or of slope 1"
                 case "drop_concat":

@@ -200,6 +200,7 @@ def test_every_pass_has_something_to_do(graphs: list[Graph]) -> None:
     for name, note in (
         ("dedup", "node gone"),
         ("fold_batchnorm", "batch norm"),
+        ("pool_first", "average taken"),
         ("fuse_elementwise", "step done"),
         ("drop_concat", "concatenation written"),
         ("drop_concat", "copy that"),
