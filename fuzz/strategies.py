@@ -516,6 +516,15 @@ _SITUATIONS: tuple[tuple[Wish, ...], ...] = (
     (_RELU, ConcatWish(0, 0, 3), ConcatWish(0, 1, 3), ConcatWish(1, 0, 3)),  # the same parts in several wholes
     (_CONV, replace(_CONV, source=1), ConcatWish(0, 0, 3), _NORM, _RELU),
     (_RELU, replace(_RELU, source=1), AddWish(0, 0), _RELU, _RELU),  # the same ReLU twice
+    # Averages that may come before 1x1 convolutions.
+    (_NORM, _RELU, _POINTWISE, PoolingWish(0, "Avg2x2Stride2")),  # a transition of DenseNet
+    (_POINTWISE, _NORM, PoolingWish(0, "AvgGlobal"), _RELU),
+    (_NORM, _POINTWISE, PoolingWish(0, "Avg3x3Stride2", 1, 2), _NORM, AddWish(0, 0)),
+    (replace(_POINTWISE, groups=-1), PoolingWish(0, "Avg2x2Stride2", 1, 1), PoolingWish(0, "Avg3x3Stride2")),
+    (replace(_POINTWISE, groups=1), ActivationWish(0, 1.0), PoolingWish(0, "Avg3x3Stride2"), _POINTWISE),
+    (_POINTWISE, _POINTWISE, _NORM, PoolingWish(0, "Avg2x2Stride2"), _LEAKY),  # before two
+    (_POINTWISE, PoolingWish(0, "AvgGlobal"), replace(_POINTWISE, source=2), PoolingWish(0, "AvgGlobal")),  # shared
+    (_POINTWISE, PoolingWish(0, "Avg2x2Stride2"), PoolingWish(1, "Max2x2Stride2")),  # two readers: stays
 )
 
 
@@ -574,13 +583,26 @@ def stage_ends() -> st.SearchStrategy[list[Wish]]:
     return st.builds(end, entries, inner, st.sampled_from((1, 1, 0, 2)), last, strided, outputs)
 
 
+def averaged_convs() -> st.SearchStrategy[list[Wish]]:
+    """A 1x1 convolution, perhaps a norm, and an average with any padding: they may change places."""
+
+    def place(source: int, to_channels: int, groups: int, norm: bool, pooling: Wish) -> list[Wish]:  # noqa: FBT001
+        conv = ConvWish(source, to_channels, groups=groups)
+        return [conv, _NORM, pooling] if norm else [conv, pooling]
+
+    averages = st.sampled_from([kind for kind in POOLINGS if kind.startswith("Avg")])
+    pooling = st.builds(PoolingWish, st.just(0), averages, st.integers(0, 2), st.integers(0, 2), output=_outputs)
+    groups = st.sampled_from((0, 0, -1, 1, 2))
+    return st.builds(place, _sources, st.just(0) | sizes(), groups, st.booleans(), pooling)
+
+
 def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
     """About `max_layers` layers at most: mostly single ones, now and then a situation for the passes."""
 
     def one() -> st.SearchStrategy[list[Wish]]:
         return wishes().map(lambda wish: [wish])
 
-    pieces = st.one_of(one(), one(), one(), one(), situations(), stage_ends())
+    pieces = st.one_of(one(), one(), one(), one(), situations(), stage_ends(), averaged_convs())
     mixed = st.lists(pieces, min_size=1, max_size=max_layers)
     return st.one_of(*(lists.map(_joined) for lists in (*[mixed] * 5, _stage_lists())))
 

@@ -113,15 +113,16 @@ def _layer(op: Op, code: LayerCode, plan: Plan, pixels: str) -> Layer:
     lines = graph_lines(op, graph)
     figures = [f"{macs / 1e6:.2f} MMAC"] if macs else []
     figures += [f"{code.weight_bytes:,} bytes of weights ({code.weights})"] if code.weight_bytes else []
-    change = f"{read or 'caller'}  ->  {written or 'caller'}"
+    flow = f"{read or 'caller'}  ->  {written or 'caller'}"
     how = f"{code.algorithm[0].upper()}{code.algorithm[1:]}.{_rivals(code)}"
     if not figures:
-        below = [change, how]
-    elif len(beside := f"{change}     {', '.join(figures)}") <= WIDTH - len(" *  */"):
+        below = [flow, how]
+    elif len(beside := f"{flow}     {', '.join(figures)}") <= WIDTH - len(" *  */"):
         below = [beside, how]
     else:
-        below = [change, f"{', '.join(figures)}. {how}"]
-    comment = [", ".join(describe(node) for node in nodes), *below]
+        below = [flow, f"{', '.join(figures)}. {how}"]
+    ahead = f", moved before {' and '.join(op.ahead_of)}" if isinstance(op, PoolOp) and op.ahead_of else ""
+    comment = [f"{', '.join(describe(node) for node in nodes)}{ahead}", *below]
     if pixels:
         comment.append(f"{pixels[0].upper()}{pixels[1:]}.")
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""

@@ -6,7 +6,9 @@
     samples.py      samples of its error, which show what of it elements have in common
     domain.py       where nothing is promised: overflow, and whatever depends on it
     exact.py        where a float32 evaluation has no freedom at all: every partial sum is exact
+    exchange.py     averages that may be taken before the 1x1 convolution that they read
     interpreter.py  evaluates a graph node by node
+    tensor.py       a tensor while that is done
     rounding.py     what a particular implementation of a layer adds to the variance
 
 Nothing of the compiler but the graph itself is imported here: the specification must not share a bug with what it
@@ -14,7 +16,8 @@ judges.
 """
 
 from reference.exact import exactness
-from reference.interpreter import Result, run
+from reference.interpreter import run
 from reference.rounding import HALF_WEIGHTS, Rounding
+from reference.tensor import Result
 
 __all__ = ["HALF_WEIGHTS", "Result", "Rounding", "exactness", "run"]

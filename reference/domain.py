@@ -1,9 +1,9 @@
 """Where nothing is promised: overflow of float32 on the way, parameters not finite, and what depends on such results.
 
-A float32 evaluation may add the terms of a sum in any order and may fold batch normalization into the layer before
-it, so a result is unspecified as soon as the terms' absolute values sum to more than float32 holds, even if the
-result itself would fit. `Peak` bounds keep this cheap: a scalar per tensor bounds every partial sum behind it, and
-only where that bound passes half the range is anything computed per element.
+A float32 evaluation may add the terms of a sum in any order, may fold batch normalization into the layer before it and
+may take an average before a 1x1 convolution, so a result is unspecified as soon as the terms' absolute values sum to
+more than float32 holds, even if the result itself would fit. `Peak` bounds keep this cheap: a scalar per tensor bounds
+every partial sum behind it, and only where that bound passes half the range is anything computed per element.
 
 Masks are True where the result is unspecified.
 """

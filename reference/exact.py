@@ -1,15 +1,16 @@
 """Where a float32 evaluation has no freedom: the outputs for which every partial sum, in any order, is exact.
 
 Such an output must match the reference in value (-0 equals +0) whatever the compiler did: reordered sums, fused
-residuals, folded batch normalization. Numbers are counted in steps, a power of two that divides every term of a sum:
-if the terms' absolute values sum to at most 2^24 steps, every partial sum is a float32. Algorithms that compute other
-intermediates (Winograd) need a smaller limit.
+residuals, folded batch normalization, averages taken before 1x1 convolutions. Numbers are counted in steps, a power of
+two that divides every term of a sum: if the terms' absolute values sum to at most 2^24 steps, every partial sum is a
+float32. Algorithms that compute other intermediates (Winograd) need a smaller limit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import assert_never
 
 import numpy as np
@@ -30,6 +31,7 @@ from nn512.graph.nodes import (
 )
 from reference import fast, ops
 from reference.domain import SAFE
+from reference.exchange import Linear, before_averages, is_identity, is_pointwise
 from reference.interpreter import check_arrays, check_names, schedule
 from reference.ops import Array, Mask
 from reference.rounding import DEFAULT, Rounding
@@ -51,6 +53,7 @@ class _Tensor:
     narrow: whether a batch norm that reads this may be folded into weights of fewer bits than a float's.
     apart: of the result of a batch norm: bound and step of what it adds up, which stands in the sums of the next layer
         where the batch norm is folded forward.
+    linear: how to compute this on averages of what it was computed from, if an average may come of it.
     """
 
     value: Array
@@ -59,6 +62,7 @@ class _Tensor:
     step: int
     narrow: bool = False
     apart: tuple[Array, int] | None = None
+    linear: Linear[_Tensor] | None = None
 
 
 def exactness(
@@ -83,11 +87,15 @@ def exactness(
     shapes = {node.to_tensor: tuple(graph.shapes[node.to_tensor]) for node in graph.inputs}
     live = {name: _leaf(array.astype(np.float64)) for name, array in check_arrays("input", shapes, inputs).items()}
     results = {name: live[name].exact for name in wanted if name in live}
+    averaged = before_averages(graph)
     with np.errstate(all="ignore"):
         for layer, dead in schedule(graph):
             name = layer.to_tensor
             reads = [live[read] for read in tensors_read(layer)]
-            live[name] = _evaluate(layer, reads, parameters, limit, formats.get(name, DEFAULT))
+            evaluate = partial(_evaluate, layer, params=parameters, limit=limit, rounding=formats.get(name, DEFAULT))
+            live[name] = evaluate(reads)
+            if name in averaged:
+                live[name] = _with_linear(layer, reads[0], live[name], evaluate)
             if name in wanted:
                 results[name] = live[name].exact
             for tensor in dead:
@@ -130,7 +138,7 @@ def _sum(value: Array, exact: Mask, bound: Array, step: int, limit: float) -> _T
 
 
 def _evaluate(
-    layer: Layer, reads: list[_Tensor], params: Mapping[str, Array], limit: float, rounding: Rounding
+    layer: Layer, reads: Sequence[_Tensor], params: Mapping[str, Array], limit: float, rounding: Rounding
 ) -> _Tensor:
     x = reads[0]
     match layer:
@@ -162,6 +170,19 @@ def _evaluate(
             return _tensor(ops.softmax(x.value), np.zeros_like(x.exact))
         case _:
             assert_never(layer)
+
+
+def _with_linear(layer: Layer, x: _Tensor, done: _Tensor, evaluate: Callable[[Sequence[_Tensor]], _Tensor]) -> _Tensor:
+    """What a layer produced from `x`, with `linear` where it has one."""
+
+    def of(other: _Tensor) -> _Tensor:
+        return evaluate([other])
+
+    if is_pointwise(layer):
+        return replace(done, linear=Linear(x, of, np.positive))
+    if isinstance(layer, BatchNorm) and x.linear is not None:
+        return replace(done, linear=x.linear.then(of, np.positive))
+    return replace(done, linear=x.linear) if is_identity(layer) else done
 
 
 def _weighted_sum(layer: Conv | FullyConnected, x: _Tensor, weights: Array, biases: Array, limit: float) -> _Tensor:
@@ -211,4 +232,32 @@ def _pooling(layer: Pooling, x: _Tensor, limit: float) -> _Tensor:
     cells = np.float64(x.value[0].size) if layer.window is None else ops.real_cells(x.value, layer)
     total = ops.pooling(np.abs(x.value), layer) * cells
     halving = np.frexp(cells)[0] == 0.5
-    return _tensor(value, exact & halving & (total <= np.ldexp(limit, step_of(x.value[x.exact]))))
+    done = _tensor(value, exact & halving & (total <= np.ldexp(limit, step_of(x.value[x.exact]))))
+    if x.linear is None:
+        return done
+    source = _average(layer, x.linear.source, limit)
+    other = x.linear.of(source)
+    return replace(
+        done,
+        exact=done.exact & other.exact,
+        bound=np.maximum(done.bound, other.bound),
+        step=min(done.step, other.step),
+        narrow=other.narrow,
+        linear=Linear(source, x.linear.of, np.positive),
+    )
+
+
+def _average(layer: Pooling, x: _Tensor, limit: float) -> _Tensor:
+    """The average of what a linear layer reads, for that layer to read.
+
+    Where that is a batch norm which may be folded into the layer, the average may be one of what the batch norm reads:
+    its terms must have room, too, and what it adds up is averaged with it.
+    """
+    done = _pooling(layer, x, limit)
+    if x.apart is None:
+        return done
+    sizes, step = x.apart
+    cells = np.float64(x.value[0].size) if layer.window is None else ops.real_cells(x.value, layer)
+    means = ops.pooling(sizes, layer)
+    fits = means * cells <= np.ldexp(limit, step)
+    return replace(done, exact=done.exact & fits, apart=(means, step + 1 - int(np.frexp(cells)[1].max())))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
@@ -26,15 +25,14 @@ from nn512.graph.nodes import (
     tensors_read,
 )
 from reference import domain, fast, ops, runs, samples, variance
+from reference.exchange import Linear, before_averages, is_identity, is_pointwise
 from reference.ops import Array, Mask
 from reference.rounding import DEFAULT, Rounding
 from reference.samples import Sampler
+from reference.tensor import Result, Tensor, origins_of
 from reference.variance import Affine, Excess
 
 Single: TypeAlias = npt.NDArray[np.float32]
-
-MIXING = 8
-"""A sum of this many products leaves so little of each single error that it counts as independent of what it reads."""
 
 _MOST_PROBLEMS = 20
 """Problems with arrays that one message lists."""
@@ -43,56 +41,8 @@ _NOTHING: Array = np.zeros((1, 1, 1))
 """The variance of what is read when only a layer's own errors are asked for; any shape."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One tensor: three arrays of its shape C x H x W.
-
-    value: float64, the real result; NaN and infinities are part of the specification.
-    variance: float64, variance of the error of a float32 evaluation; 0 where the value is not finite.
-    unspecified: True where nothing is promised about the value.
-    """
-
-    value: Array
-    variance: Array
-    unspecified: Mask
-
-
-@dataclass(frozen=True, slots=True)
-class _Tensor:
-    """A tensor during evaluation: its Result and what later nodes must know about its errors.
-
-    derived: the variance by `reference.variance`.
-    errors: samples of the error, C x S x H x W, by `reference.samples`.
-    origins: tensors whose errors reach this one element by element, each with the channel at which its channel 0 lies
-        here. Two tensors with one in common have correlated errors; one name at several channels is the same error
-        several times.
-    terms: length of the accumulation this is a linear function of, element by element (a later node may be fused into
-    it); else 0.
-    peak: bound on the magnitude of every partial sum behind the finite elements.
-    affine: of the result of a BatchNorm what a later layer may read instead of it.
-    """
-
-    result: Result
-    derived: Array
-    errors: Array
-    origins: frozenset[tuple[str, int]]
-    terms: int
-    peak: float
-    affine: Affine | None = None
-
-    @property
-    def value(self) -> Array:
-        return self.result.value
-
-    @property
-    def unspecified(self) -> Mask:
-        return self.result.unspecified
-
-    @property
-    def mixed_variance(self) -> Array:
-        """The variance to use in a sum over channels: n copies of an error add up to n^2 times its variance, not n."""
-        copies = Counter(name for name, _ in self.origins)
-        return max(copies.values(), default=1) * self.derived
+_QUIET = Sampler.of(0)
+"""For evaluations of which only the derived variance is wanted."""
 
 
 def run(
@@ -123,11 +73,14 @@ def run(
     sampler = Sampler.of(samples.sensible_count(graph) if sampled is None else sampled)
     live = {name: _input(array, sampler) for name, array in checked_inputs.items()}
     results = {name: live[name].result for name in wanted if name in live}
+    averaged = before_averages(graph)
     with np.errstate(all="ignore"):
         for layer, dead in schedule(graph):
             name = layer.to_tensor
             evaluation = _Evaluation(layer, [live[read] for read in tensors_read(layer)], sampler)
             live[name] = evaluation.of_layer(checked_params, algorithms.get(name, DEFAULT))
+            if name in averaged:
+                live[name] = evaluation.with_linear(live[name], checked_params, algorithms.get(name, DEFAULT))
             if name in wanted:
                 results[name] = live[name].result
             for tensor in dead:
@@ -186,11 +139,11 @@ def schedule(graph: Graph) -> Iterator[tuple[Layer, tuple[str, ...]]]:
         yield layer, tuple(name for name in names if name is not None and last[name] == i)
 
 
-def _input(array: Single, sampler: Sampler) -> _Tensor:
+def _input(array: Single, sampler: Sampler) -> Tensor:
     value = array.astype(np.float64)
     nothing = np.zeros(array.shape)
     result = Result(value, nothing, nothing.astype(np.bool_))
-    return _Tensor(result, nothing, sampler.none(array.shape), frozenset(), 0, domain.peak(array))
+    return Tensor(result, nothing, sampler.none(array.shape), frozenset(), 0, domain.peak(array))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,10 +151,10 @@ class _Evaluation:
     """The evaluation of one layer. Its variance given that of what it reads is a function of the latter."""
 
     layer: Layer
-    reads: list[_Tensor]
+    reads: list[Tensor]
     sampler: Sampler
 
-    def of_layer(self, params: Mapping[str, Single], rounding: Rounding) -> _Tensor:
+    def of_layer(self, params: Mapping[str, Single], rounding: Rounding) -> Tensor:
         def parameter(suffix: str) -> Array:
             return params[self.layer.to_tensor + suffix].astype(np.float64)
 
@@ -227,7 +180,23 @@ class _Evaluation:
             case _:
                 assert_never(self.layer)
 
-    def _conv(self, layer: Conv, weights: Array, biases: Array, rounding: Rounding) -> _Tensor:
+    def with_linear(self, done: Tensor, params: Mapping[str, Single], rounding: Rounding) -> Tensor:
+        """What the layer produced, with `linear` where it has one."""
+        x, layer = self.reads[0], self.layer
+
+        def of(other: Tensor) -> Tensor:
+            return _Evaluation(layer, [other], _QUIET).of_layer(params, rounding)
+
+        if isinstance(layer, Conv) and is_pointwise(layer):
+            weights = params[layer.to_tensor + "Weights"].astype(np.float64)
+            return replace(done, linear=Linear(x, of, lambda errors: fast.correlate(errors, weights, layer)))
+        if isinstance(layer, BatchNorm) and x.linear is not None:
+            scales, variances = (params[layer.to_tensor + name].astype(np.float64) for name in ("Scales", "Variances"))
+            factor = (scales / np.sqrt(variances + layer.epsilon)).reshape(-1, 1, 1, 1)
+            return replace(done, linear=x.linear.then(of, lambda errors: errors * factor))
+        return replace(done, linear=x.linear) if is_identity(layer) else done
+
+    def _conv(self, layer: Conv, weights: Array, biases: Array, rounding: Rounding) -> Tensor:
         (x,) = self.reads
         y = fast.conv(x.value, weights, biases, layer)
         affine = None if layer.padding_h or layer.padding_w else x.affine
@@ -254,7 +223,7 @@ class _Evaluation:
         derived, own = evaluated(x.mixed_variance, rounding), evaluated(_NOTHING, exact)
         return self._finish(y, derived, (errors, own), unspecified, terms=weights[0].size, peak=peak)
 
-    def _fully_connected(self, weights: Single, biases: Array, rounding: Rounding) -> _Tensor:
+    def _fully_connected(self, weights: Single, biases: Array, rounding: Rounding) -> Tensor:
         (x,) = self.reads
         y = fast.project(x.value, weights) + biases[:, np.newaxis, np.newaxis]
         product = 0.0 if x.affine is None else runs.fully_connected(x.affine.product, weights)
@@ -269,7 +238,7 @@ class _Evaluation:
         derived, own = evaluated(x.mixed_variance), evaluated(_NOTHING)
         return self._finish(y, derived, (errors, own), unspecified, terms=x.value.size, peak=peak)
 
-    def _batch_norm(self, layer: BatchNorm, means: Array, variances: Array, scales: Array, shifts: Array) -> _Tensor:
+    def _batch_norm(self, layer: BatchNorm, means: Array, variances: Array, scales: Array, shifts: Array) -> Tensor:
         (x,) = self.reads
         y = ops.batch_norm(x.value, means, variances, scales, shifts, layer)
         factor = (scales / np.sqrt(variances + layer.epsilon))[:, np.newaxis, np.newaxis]
@@ -286,7 +255,7 @@ class _Evaluation:
         derived, own = evaluated(x.derived), evaluated(_NOTHING)
         return self._finish(y, derived, (errors, own), unspecified, terms=x.terms, peak=peak, affine=affine)
 
-    def _activation(self, layer: Activation) -> _Tensor:
+    def _activation(self, layer: Activation) -> Tensor:
         (x,) = self.reads
         y = ops.activation(x.value, layer)
         errors = samples.activation(x.value, x.errors, y, layer)
@@ -294,7 +263,7 @@ class _Evaluation:
         own = variance.activation(x.value, _NOTHING, layer)
         return self._finish(y, derived, (errors, own), x.unspecified)
 
-    def _add(self, x1: _Tensor, x2: _Tensor) -> _Tensor:
+    def _add(self, x1: Tensor, x2: Tensor) -> Tensor:
         y = ops.add(x1.value, x2.value)
         correlated = bool(x1.origins & x2.origins)
 
@@ -309,7 +278,7 @@ class _Evaluation:
         sampled = (x1.errors + x2.errors, own)
         return self._finish(y, derived, sampled, unspecified, terms=max(x1.terms, x2.terms), peak=x1.peak + x2.peak)
 
-    def _concat(self, x1: _Tensor, x2: _Tensor) -> _Tensor:
+    def _concat(self, x1: Tensor, x2: Tensor) -> Tensor:
         y = ops.concat(x1.value, x2.value)
         derived = variance.concat(x1.derived, x2.derived)
         sampled = (np.concatenate((x1.errors, x2.errors)), np.zeros_like(derived))
@@ -317,18 +286,49 @@ class _Evaluation:
         terms, peak = max(x1.terms, x2.terms), max(x1.peak, x2.peak)
         return self._finish(y, derived, sampled, unspecified, terms=terms, peak=peak)
 
-    def _pooling(self, layer: Pooling) -> _Tensor:
+    def _pooling(self, layer: Pooling) -> Tensor:
         (x,) = self.reads
         y = ops.pooling(x.value, layer)
         derived = variance.pooling(x.value, x.derived, y, layer)
         errors = samples.pooling(x.value, x.errors, y, layer)
-        own = np.zeros_like(derived)
-        if not layer.is_max:
-            # What pixels have in common was derived, not sampled: the samples are made up to it here.
-            own = np.maximum(derived - samples.mean_square(errors), 0.0)
-        return self._finish(y, derived, (errors, own), domain.pooling(x.value, x.unspecified, layer))
+        unspecified = domain.pooling(x.value, x.unspecified, layer)
+        if layer.is_max:
+            return self._finish(y, derived, (errors, np.zeros_like(derived)), unspecified)
+        # What pixels have in common was derived, not sampled: the samples are made up to it here.
+        own = np.maximum(derived - samples.mean_square(errors), 0.0)
+        if x.linear is None:
+            return self._finish(y, derived, (errors, own), unspecified)
+        source = _average(layer, x.linear.source)
+        other = x.linear.of(source)
+        derived = np.fmax(derived, other.derived)
+        errors += self._errors_of_averaging(layer, x.linear)
+        own = np.maximum(own, derived - samples.mean_square(errors))
+        done = self._finish(
+            y,
+            derived,
+            (errors, own),
+            unspecified | other.unspecified,
+            terms=x.terms,
+            peak=max(domain.peak(y), other.peak),
+        )
+        return replace(done, linear=Linear(source, x.linear.of, x.linear.response))
 
-    def _softmax(self) -> _Tensor:
+    def _errors_of_averaging(self, layer: Pooling, linear: Linear[Tensor]) -> Array:
+        """Samples of what it adds to the errors of an average that what led there is done after it.
+
+        Errors of few channels may so become those of many. All others are there in the first order, too.
+        """
+        source = linear.source
+        errors = self.sampler.none(ops.pooling(source.value, layer).shape)
+        if not self.sampler.count:
+            return linear.response(errors)
+        own = _own_of_average(layer, source)
+        self.sampler.add_own(errors, np.where(np.isfinite(own), own, 0.0))
+        if source.linear is not None:
+            errors += self._errors_of_averaging(layer, source.linear)
+        return linear.response(errors)
+
+    def _softmax(self) -> Tensor:
         (x,) = self.reads
         y = ops.softmax(x.value)
         derived = variance.softmax(x.value, x.mixed_variance, y)
@@ -346,7 +346,7 @@ class _Evaluation:
         terms: int = 0,
         peak: float | None = None,
         affine: Affine | None = None,
-    ) -> _Tensor:
+    ) -> Tensor:
         """The tensor a layer produces, completed by what is the same for all kinds.
 
         `sampled` are the errors that come from what the layer reads, and the variance of those of its own.
@@ -360,22 +360,35 @@ class _Evaluation:
         whole = np.fmax(derived, samples.mean_square(errors))
         unspecified = np.broadcast_to(unspecified, value.shape) | domain.out_of_range(value, whole)
         bound = domain.peak(value) if peak is None else peak
-        origins = _origins(self.layer, self.reads, terms)
-        return _Tensor(Result(value, whole, unspecified), derived, errors, origins, terms, bound, affine)
+        origins = origins_of(self.layer, self.reads, terms)
+        return Tensor(Result(value, whole, unspecified), derived, errors, origins, terms, bound, affine)
 
 
-def _origins(layer: Layer, reads: list[_Tensor], terms: int) -> frozenset[tuple[str, int]]:
-    """Origins (see _Tensor) of what a layer produces; it is itself one of them.
+def _average(layer: Pooling, source: Tensor) -> Tensor:
+    """The average of what a linear layer reads, for that layer to read; without samples.
 
-    A long sum mixes its inputs' errors beyond recognition; everything else passes them on element by element.
+    Where the layer would have read a batch norm that may be folded into it, the average may be one of what that reads.
     """
-    own = frozenset(((layer.to_tensor, 0),))
-    match layer:
-        case Conv() | FullyConnected() if terms >= MIXING:
-            return own
-        case Concat():
-            offset = len(reads[0].value)
-            shifted = frozenset((name, channel + offset) for name, channel in reads[1].origins)
-            return reads[0].origins | shifted
-        case _:
-            return own.union(*(x.origins for x in reads))
+    quiet = replace(source, errors=_QUIET.none(source.value.shape))
+    done = _Evaluation(layer, [quiet], _QUIET).of_layer({}, DEFAULT)
+    affine = source.affine
+    if affine is None:
+        return done
+    more = _own_of_average(layer, source) - variance.averaging(source.value, done.value, layer)
+    unspecified = done.unspecified | domain.pooling(affine.value, source.unspecified, layer)
+    return replace(
+        done,
+        result=replace(done.result, unspecified=unspecified),
+        derived=done.derived + np.where(np.isfinite(more), more, 0.0),
+        affine=replace(affine, value=ops.pooling(affine.value, layer)),
+    )
+
+
+def _own_of_average(layer: Pooling, source: Tensor) -> Array:
+    """Variance that averaging adds, of the tensor or of what a batch norm made it from: the larger one."""
+    own = variance.averaging(source.value, ops.pooling(source.value, layer), layer)
+    affine = source.affine
+    if affine is None:
+        return own
+    before = variance.averaging(affine.value, ops.pooling(affine.value, layer), layer)
+    return np.fmax(own, np.square(affine.factor) * before)

@@ -98,7 +98,8 @@ def pooling(x: Array, node: Pooling) -> Array:
     Windows are 2x2 or 3x3 with stride 2, or the whole tensor (the result is then C x 1 x 1). Otherwise the result has
     height floor((H + 2 PH - window) / 2) + 1, likewise the width. Cells of the padding take no part: the maximum
     ignores them and the average divides by the number of real cells. The padding is smaller than the window, so every
-    window has a real cell. NaN in a window makes the maximum NaN. The maximum of -inf alone is -inf.
+    window has a real cell. NaN in a window makes the maximum NaN. The maximum of -inf alone is -inf. To take an average
+    before the 1x1 convolution whose result it reads, and before batch normalization behind that, is legal.
     """
     if node.window is None:
         whole = x.max(axis=(1, 2)) if node.is_max else x.mean(axis=(1, 2))

@@ -209,22 +209,35 @@ def pooling(x: Array, before: Array, y: Array, node: Pooling) -> Array:
     are.
 
     Average of n cells: (sum of sigmas / n)^2, valid for any correlation, as neighbouring pixels share errors: those
-    of rounded weights and factors, and all errors where the image is constant. To this the accumulation of n terms
-    x/n (the repeated ones count for more, see `_repeats`) and two roundings, of 1/n and of the product.
+    of rounded weights and factors, and all errors where the image is constant. To this what `averaging` adds. That an
+    average may be taken before a 1x1 convolution is not seen here: `reference.exchange`.
     """
     if node.is_max:
         return _max_pooling(x, before, node)
-    sigma, squares = np.sqrt(before), np.square(x)
+    sigma = np.sqrt(before)
+    if node.window is None:
+        sigmas = sigma.mean(axis=(1, 2), keepdims=True)
+    else:
+        sigmas = windows(pad(sigma, node, 0.0), node).sum(axis=(-2, -1)) / real_cells(x, node)
+    return np.asarray(np.square(sigmas) + averaging(x, y, node))
+
+
+def averaging(x: Array, y: Array, node: Pooling) -> Array:
+    """What the average `y` of n cells of `x` adds to the variance of x.
+
+    That is the accumulation of n terms x/n (the repeated ones count for more, see `_repeats`) and two roundings, of 1/n
+    and of the product.
+    """
+    squares = np.square(x)
     if node.window is None:
         cells: Array | int = x[0].size
         steps = cells * _repeats(x.reshape(len(x), -1, 1, 1), axis=1)
-        sigmas, sums = sigma.sum(axis=(1, 2), keepdims=True), squares.sum(axis=(1, 2), keepdims=True)
+        sums = squares.sum(axis=(1, 2), keepdims=True)
     else:
         cells = steps = real_cells(x, node)
-        sigmas = windows(pad(sigma, node, 0.0), node).sum(axis=(-2, -1))
         sums = windows(pad(squares, node, 0.0), node).sum(axis=(-2, -1))
     own = STEP * steps * (np.square(y) / 3 + sums / np.square(cells) / 2) + 2 * ROUNDING * np.square(y) + TINY**2
-    return np.asarray(np.square(sigmas / cells) + own)
+    return np.asarray(own)
 
 
 def softmax(x: Array, before: Array, y: Array) -> Array:

@@ -167,8 +167,8 @@ class TileRoutine:
             text += "; weights that are needed later are fetched from w + ahead"
         if self.prologue.steps:
             text += (
-                ". The sums are over input, which is first computed from x, if there is one; the next tile's pixels are "
-                "fetched then, as they are too short a run for the hardware to see it"
+                ". The sums are over input, which is first computed from x, if there is one; then the next tile's pixels "
+                "are fetched, too, as they are too short a run for the hardware to see it"
             )
         return f"{text}."
 

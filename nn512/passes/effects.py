@@ -33,6 +33,7 @@ _PHRASES: Mapping[str, tuple[str, str]] = {
     "samples": ("1 tensor copied to a smaller one", "{} tensors copied to smaller ones"),
     "after": ("1 batch norm folded into the weights before it", "{} batch norms folded into the weights before them"),
     "before": ("1 batch norm folded into the weights after it", "{} batch norms folded into the weights after them"),
+    "ahead": ("1 average taken before its convolution", "{} averages taken before their convolutions"),
     "merged": ("1 convolution merged with another", "{} convolutions merged with others"),
     "epilogue": ("1 step done where its input is computed", "{} steps done where their input is computed"),
     "prologue": ("1 step done where its result is read", "{} steps done where their results are read"),
@@ -107,7 +108,8 @@ def _parts(op: Op) -> Mapping[str, int]:
             return {"before": len(op.normalized), "after": len(op.folded), "epilogue": len(op.epilogue)}
         case PoolOp():
             samples = int(op.node.kind == SAMPLING)
-            return {"prologue": len(op.prologue), "epilogue": len(op.epilogue), "samples": samples}
+            fused = {"prologue": len(op.prologue), "epilogue": len(op.epilogue)}
+            return {**fused, "ahead": len(op.ahead_of), "samples": samples}
         case ElementwiseOp():
             return {"epilogue": len(op.steps) - 1}
         case CopyOp():

@@ -12,6 +12,7 @@ from nn512.passes.fold_batchnorm import fold_batchnorm
 from nn512.passes.fuse_elementwise import fuse_elementwise
 from nn512.passes.lower import lower
 from nn512.passes.merge_convs import merge_convs
+from nn512.passes.pool_first import pool_first
 from nn512.passes.program import Program
 from nn512.passes.schedule import schedule
 from nn512.passes.skip_unread import skip_unread
@@ -20,6 +21,7 @@ PASSES: Mapping[str, Callable[[Program], Program]] = {
     "dedup": dedup,
     "skip_unread": skip_unread,
     "fold_batchnorm": fold_batchnorm,
+    "pool_first": pool_first,
     "merge_convs": merge_convs,
     "fuse_elementwise": fuse_elementwise,
     "collapse_relus": collapse_relus,

@@ -101,7 +101,8 @@ class FullyConnectedOp:
 class PoolOp:
     """A pooling with a prologue on every element it reads and an epilogue.
 
-    It may be one that is not in the graph, of the kind `SAMPLING`.
+    It may be one that is not in the graph, of the kind `SAMPLING`. `ahead_of` names convolutions, by what their nodes
+    produce, that come before it in the graph and after it here.
     """
 
     source: str
@@ -109,6 +110,7 @@ class PoolOp:
     prologue: tuple[Step, ...]
     epilogue: tuple[Step, ...]
     writes: str
+    ahead_of: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

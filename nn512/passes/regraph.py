@@ -121,7 +121,10 @@ class _Builder:
                 self._define(op.writes, self._chain(name, op.epilogue, shapes[op.writes]))
             case PoolOp():
                 source = self._chain(self._lookup(op.source), op.prologue, shapes[op.source])
-                name = self._emit(dataclasses.replace(op.node, from_tensor=source), shapes[op.writes])
+                # an average ahead of a convolution leaves its name to the result of both
+                to = op.writes if op.ahead_of else op.node.to_tensor
+                pooling = dataclasses.replace(op.node, from_tensor=source, to_tensor=to)
+                name = self._emit(pooling, shapes[op.writes])
                 self._define(op.writes, self._chain(name, op.epilogue, shapes[op.writes]))
             case SoftmaxOp():
                 softmax = dataclasses.replace(op.node, from_tensor=self._lookup(op.source))

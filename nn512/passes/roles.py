@@ -35,6 +35,7 @@ FOLDED_BEFORE = "folded into the weights after it: only layers without padding r
 IN_REGISTERS = f"done in registers: {ALONE}"
 ON_READING = "done on what is read: no other layer reads it"
 RECOMPUTED = "done on what is read: cheap enough for each of its readers to compute it"
+AHEAD = "moved before {}: both are linear, and so there are fewer pixels to compute"
 MERGED = "merged: same input, filter, stride, padding and dilation"
 
 
@@ -71,7 +72,8 @@ def roles_of(op: Op, counts: Mapping[str, int]) -> tuple[Role, ...]:
             folded = tuple(Role(n, FOLDED_AFTER) for n in op.folded)
             return (*before, Role(op.node), *folded, *(Role(step.node, IN_REGISTERS) for step in op.epilogue))
         case PoolOp():
-            own = () if op.node.kind == SAMPLING else (Role(op.node),)
+            why = AHEAD.format(" and ".join(op.ahead_of)) if op.ahead_of else ""
+            own = () if op.node.kind == SAMPLING else (Role(op.node, why),)
             after = (Role(step.node, IN_REGISTERS) for step in op.epilogue)
             return (*_before(op.prologue, counts), *own, *after)
         case ElementwiseOp():
@@ -118,6 +120,8 @@ def vanished(programs: Sequence[tuple[str, Program]]) -> tuple[Role, ...]:
             match name:
                 case "dedup":
                     why[tensor] = f"the same as {same[tensor]}"
+                case "pool_first":
+                    why[tensor] = "the same average as another, now that it comes before its convolution"
                 case "collapse_relus":
                     why[tensor] = "one ReLU together with its neighbour, or of slope 1"
                 case "drop_concat":

@@ -202,6 +202,7 @@ def test_every_pass_has_something_to_do(graphs: list[Graph]) -> None:
         ("skip_unread", "tensor without"),
         ("skip_unread", "tensor copied"),
         ("fold_batchnorm", "batch norm"),
+        ("pool_first", "average taken"),
         ("fuse_elementwise", "step done"),
         ("drop_concat", "concatenation written"),
         ("drop_concat", "copy that"),

@@ -60,13 +60,25 @@ def check_equal(value: NDArray[Any], expected: NDArray[Any], message: str, *, ex
 def check_meaning(graph: Graph, skip: Collection[str], regime: str, seed: int) -> None:
     data = regimes.draw(graph, regime, seed)
     expected = reference.run(graph, data.params, data.inputs)
+    reordered, before = False, None
     for name, program in stages(graph, skip):
         check_wiring(program)
         results = reference.run(to_graph(program), data.params, data.inputs)
         assert results.keys() == expected.keys()
+        reordered |= name == "pool_first" and program != before
+        before = program
         for tensor, result in results.items():
             message, exactly = f"{tensor} after {name}", not program.thinned
-            check_equal(result.value, expected[tensor].value, message, exactly=exactly)
+            if not reordered:
+                check_equal(result.value, expected[tensor].value, message, exactly=exactly)
+                continue
+            same = result.value == expected[tensor].value
+            same |= np.isnan(result.value) & np.isnan(expected[tensor].value)
+            # An average before a convolution rounds elsewhere, in float64 by next to nothing.
+            with np.errstate(all="ignore"):
+                far = np.abs(result.value - expected[tensor].value) / np.sqrt(expected[tensor].variance)
+            same |= np.isfinite(expected[tensor].value) & (far < 1e-6)
+            assert same.all(), message
 
 
 @settings(max_examples=150)

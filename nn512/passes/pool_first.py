@@ -1,0 +1,121 @@
+"""An average moves before the 1x1 convolution that it reads: conv(average(x)) for average(conv(x)).
+
+Both are linear, a 1x1 convolution treats all pixels alike, and the weights of an average sum to one (padding cells take
+no part in it): the two orders are the same function, biases and batch norms in the weights included. The convolution
+then runs on the pixels that are left: a quarter of them in DenseNet's transitions, one before a global average.
+
+Condition: filter 1x1, stride 1, no padding, any groups; the average is the only reader of the convolution's result,
+which is no Output; fewer pixels come out than go in; and the cost model expects it to take less time, as there may be
+more channels to average before the convolution than after it. Convolutions that then want the same average share one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from typing import TypeGuard
+
+from nn512.graph.nodes import Shape
+from nn512.passes.program import ConvOp, Op, PoolOp, Program
+from nn512.passes.rewriting import readers, rename_read, writers
+from nn512.plan.cost import Machine, Work, microseconds
+from nn512.plan.layout import LANES, blocks_of
+
+
+def pool_first(program: Program) -> Program:
+    """The program with every average before its convolution where that saves work."""
+    moved = program
+    for number in range(len(program.ops)):
+        place: int | None = number
+        while place is not None:  # the convolution before that one may be another
+            moved, place = _move_up(moved, place)
+    return program if moved is program else _share(moved)
+
+
+def _move_up(program: Program, number: int) -> tuple[Program, int | None]:
+    """The program after one exchange, and where the average of operation `number` is then; None where it stays."""
+    pool = program.ops[number]
+    if not _is_average(pool):
+        return program, None
+    place = writers(program.ops)[pool.source]
+    conv = program.ops[place]
+    alone = readers(program.ops)[pool.source] == [number] and pool.source not in program.outputs
+    if not (alone and isinstance(conv, ConvOp) and _is_pointwise(conv) and _pays(program, conv, pool)):
+        return program, None
+    branch = conv.branches[0]
+    averaged = _name(program, conv.source, pool.writes)
+    shapes = dict(program.shapes)
+    after = shapes[pool.writes]
+    shapes[averaged] = Shape(shapes[conv.source].channels, after.height, after.width)
+    # What the convolution computes has no place in memory, but its shape still says how much work it is.
+    shapes.update(dict.fromkeys((branch.node.to_tensor, *(norm.to_tensor for norm in branch.folded)), after))
+    ops = list(program.ops)
+    ahead_of = (branch.node.to_tensor, *pool.ahead_of)
+    ops[place] = dataclasses.replace(pool, source=conv.source, writes=averaged, ahead_of=ahead_of)
+    branches = (dataclasses.replace(branch, writes=pool.writes),)
+    ops[number] = dataclasses.replace(conv, source=averaged, branches=branches)
+    return dataclasses.replace(program, ops=tuple(ops), shapes=shapes), place
+
+
+def _is_average(op: Op) -> TypeGuard[PoolOp]:
+    return isinstance(op, PoolOp) and not (op.node.is_max or op.prologue or op.epilogue)
+
+
+def _is_pointwise(op: ConvOp) -> bool:
+    """Whether this is one convolution and nothing else that turns every pixel into one by itself."""
+    if op.prologue or len(op.branches) > 1 or op.branches[0].epilogue:
+        return False
+    node = op.branches[0].node
+    geometry = (node.filter_h, node.filter_w, node.stride_h, node.stride_w)
+    return geometry == (1, 1, 1, 1) and (node.padding_h, node.padding_w) == (0, 0)
+
+
+def _pays(program: Program, conv: ConvOp, pool: PoolOp) -> bool:
+    """Whether convolution and average take less time in the new order, by the cost model.
+
+    Time of the average is that of reading and writing its tensors, in whole blocks of channels; a convolution without
+    groups computes whole blocks, too.
+    """
+    machine = Machine.of(program.graph.config)
+    source, between, result = (program.shapes[name] for name in (conv.source, pool.source, pool.writes))
+    if result.pixels >= between.pixels:
+        return False
+    groups = conv.branches[0].node.groups
+    outputs = blocks_of(between.channels) * LANES if groups == 1 else between.channels
+    weights = source.channels // groups * outputs
+
+    def convolving(pixels: int) -> float:
+        moved = (blocks_of(source.channels) + blocks_of(between.channels)) * LANES * pixels
+        return microseconds(Work(weights * pixels, 1.0, 4 * weights, 4 * moved), machine)
+
+    def averaging(channels: int) -> float:
+        moved = blocks_of(channels) * LANES * (between.pixels + result.pixels)
+        return microseconds(Work(0, 1.0, 0, 4 * moved), machine)
+
+    now = convolving(between.pixels) + averaging(between.channels)
+    return averaging(source.channels) + convolving(result.pixels) < now
+
+
+def _name(program: Program, source: str, result: str) -> str:
+    """A name for the averages of `source`; no tensor of the user's has an underscore in its name."""
+    short = f"{source}_averaged"
+    return short if short not in program.shapes else f"{short}_to_{result}"
+
+
+def _share(program: Program) -> Program:
+    """The program with averages that moved up computed once: of equal ones the first."""
+    names: dict[str, str] = {}
+    first: dict[Hashable, int] = {}
+    ops: list[Op] = []
+    for original in program.ops:
+        op = rename_read(original, names)
+        if _is_average(op):
+            number = first.setdefault((op.source, op.node.kind, op.node.padding_h, op.node.padding_w), len(ops))
+            same = ops[number] if number < len(ops) else None
+            if isinstance(same, PoolOp) and (same.ahead_of or op.ahead_of) and op.writes not in program.outputs:
+                names[op.writes] = same.writes
+                if same.ahead_of:
+                    ops[number] = dataclasses.replace(same, ahead_of=(*same.ahead_of, *op.ahead_of))
+                continue
+        ops.append(op)
+    return dataclasses.replace(program, ops=tuple(ops))

@@ -1,0 +1,71 @@
+"""Averages that may be taken before what they read: a 1x1 convolution, and batch norms, treat every pixel alike.
+
+conv(average(x)) = average(conv(x)), so an implementation may evaluate either, and rounds, overflows and is exact in
+different places. What an average promises is therefore what both orders keep. The second one is evaluated by the very
+functions that evaluate the first: a `Linear` remembers how a tensor was computed, so that it can be done once more on
+averages.
+
+* Variance: the larger one. That of the convolution itself is larger in the first order: its root is, pixel by pixel, a
+  norm of an affine function of the pixel, so its mean over the cells, which is what an average of errors that may be
+  the same comes to, is at least its value at their mean. The second order adds the roundings of the average of what is
+  read: about u^2 sum (w x)^2, beside the 0.09 u^2 K sum (w x)^2 of a sum of K products. It counts where K is small. All
+  filters then err in common, so samples of it go through the convolution and are added to those of the first order.
+* Range: unspecified where either order may overflow. What is not finite comes out alike: in both orders the result is
+  that of the same terms w x, NaN if one of them is or if there are infinities of both signs.
+* Exactness: the averages, too, must be exact, and their fractions have room in the sums that follow.
+
+A batch norm that is folded forward into the convolution makes the average one of what that batch norm reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from nn512.graph.graph import Graph
+from nn512.graph.nodes import Activation, BatchNorm, Conv, Layer, Pooling, tensors_read
+from reference.ops import Array, slope_of
+
+Tensor = TypeVar("Tensor")
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(Generic[Tensor]):
+    """A tensor as 1x1 convolution, and perhaps batch norms behind it, of `source`.
+
+    of: the same layers on another tensor in place of the source.
+    response: what they do to errors of the source, C x S x H x W.
+    """
+
+    source: Tensor
+    of: Callable[[Tensor], Tensor]
+    response: Callable[[Array], Array]
+
+    def then(self, of: Callable[[Tensor], Tensor], response: Callable[[Array], Array]) -> Linear[Tensor]:
+        """One more layer behind these."""
+        return Linear(self.source, lambda x: of(self.of(x)), lambda errors: response(self.response(errors)))
+
+
+def is_pointwise(layer: Layer) -> bool:
+    """Whether a layer is a convolution that computes every pixel from the one it reads at its place."""
+    if not isinstance(layer, Conv):
+        return False
+    geometry = (layer.filter_h, layer.filter_w, layer.stride_h, layer.stride_w)
+    return geometry == (1, 1, 1, 1) and (layer.padding_h, layer.padding_w) == (0, 0)
+
+
+def is_identity(layer: Layer) -> bool:
+    """Whether a layer is a ReLU of slope 1, which an implementation may leave out."""
+    return isinstance(layer, Activation) and slope_of(layer) == 1
+
+
+def before_averages(graph: Graph) -> frozenset[str]:
+    """Tensors from which only 1x1 convolutions, batch norms and averages lead to an average: worth a `Linear`."""
+    found: set[str] = set()
+    for layer in reversed(graph.layers):
+        average = isinstance(layer, Pooling) and not layer.is_max
+        passes_on = isinstance(layer, BatchNorm) or is_identity(layer) or is_pointwise(layer)
+        if average or (passes_on and layer.to_tensor in found):
+            found.update(tensors_read(layer))
+    return frozenset(found)
