@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from nn512.cgen.writer import WIDTH
 from nn512.errors import UsageError
 from nn512.graph import parse
 from nn512.graph.describe import describe
-from nn512.graph.graph import Graph, multiply_accumulates
+from nn512.graph.graph import Graph, argument_name, multiply_accumulates
 from nn512.graph.nodes import Input, Output
 from nn512.kernels import emit_layer
 from nn512.kernels.layer import Context, LayerCode, Library, Place
@@ -23,6 +24,8 @@ from nn512.options import Options
 from nn512.passes.pipeline import stages
 from nn512.passes.program import ConvOp, Op, nodes_of, tensors_read, tensors_written
 from nn512.plan.cost import Machine, Work, microseconds
+from nn512.plan.layout import Layout
+from nn512.plan.planes import planes_readers
 from nn512.plan.planner import Plan, make_plan
 from nn512.plan_data import graph_lines, plan_data
 
@@ -71,14 +74,13 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     plan = make_plan(program)
     context = _context(plan, options)
     check_forced(plan.ops, context)
-    in_tiles = [
-        op.branches[0].writes
-        for op in plan.ops
-        if isinstance(op, ConvOp) and op.prologue and not choose_conv(op, context).kernel.scratch
-    ]
-    if in_tiles:
-        plan = make_plan(program, in_tiles)
-        context = _context(plan, options)
+    convolutions = {op.branches[0].writes: op for op in plan.ops if isinstance(op, ConvOp)}
+    choices = {name: choose_conv(op, context) for name, op in convolutions.items()}
+    in_tiles = [name for name, op in convolutions.items() if op.prologue and not choices[name].kernel.scratch]
+    in_planes = [name for name, choice in choices.items() if choice.kernel.planes]
+    if in_tiles or in_planes:
+        plan = make_plan(program, in_tiles, in_planes)
+    context = dataclasses.replace(_context(plan, options), choices=choices)
     library = context.library
     layers = [_layer(op, emit_layer(op, context), plan) for op in plan.ops]
     return Emitted(
@@ -92,7 +94,20 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
 def _context(plan: Plan, options: Options) -> Context:
     graph = plan.program.graph
     places = {t.name: Place(t.name, t.shape, t.layout, t.offset) for t in plan.tensors.values()}
-    return Context(graph, places, Library(), Machine.of(graph.config), dict(options.force), options.weights)
+    for op in plan.ops:
+        if isinstance(op, ConvOp) and op.caller is not None:
+            shape = graph.shapes[op.caller.to_tensor]
+            layout = Layout((shape.channels,), lanes=1)
+            places[op.source] = Place(op.source, shape, layout, 0, argument_name(op.caller))
+    return Context(
+        graph,
+        places,
+        Library(),
+        Machine.of(graph.config),
+        dict(options.force),
+        options.weights,
+        planes_readers(plan.program),
+    )
 
 
 def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from nn512.errors import UsageError
-from nn512.kernels import convolution, depthwise, fully_connected, grouped, pointwise
-from nn512.kernels.layer import Context, ConvKernel
+from nn512.kernels import convolution, depthwise, fully_connected, grouped, planar, pointwise
+from nn512.kernels.layer import Choice, Context, ConvKernel
 from nn512.passes.program import ConvOp, FullyConnectedOp, Op
-from nn512.plan.cost import microseconds
+from nn512.plan.cost import Work, microseconds
+from nn512.plan.layout import blocks_of
 
-CONV_KERNELS: Sequence[ConvKernel] = (convolution.KERNEL, pointwise.KERNEL, grouped.KERNEL, depthwise.KERNEL)
+CONV_KERNELS: Sequence[ConvKernel] = (
+    convolution.KERNEL,
+    pointwise.KERNEL,
+    grouped.KERNEL,
+    depthwise.KERNEL,
+    planar.KERNEL,
+)
 
 _CHOICE = (ConvOp, FullyConnectedOp)
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The kernel taken, and the price in microseconds of each that applies, cheapest first."""
-
-    kernel: ConvKernel
-    prices: tuple[tuple[str, float], ...]
-    forced: bool
 
 
 def kernel_names() -> tuple[str, ...]:
@@ -57,9 +54,14 @@ def _applicable(op: ConvOp | FullyConnectedOp, context: Context) -> tuple[str, .
 
 def choose_conv(op: ConvOp, context: Context) -> Choice:
     """The cheapest kernel for a convolution, or the one forced upon it where that applies."""
+    load = _load_saved(op, context)
     priced = sorted(
         (
-            (microseconds(kernel.work(op, context), context.machine), number, kernel)
+            (
+                microseconds(kernel.work(op, context), context.machine) + (0 if kernel.planes else load),
+                number,
+                kernel,
+            )
             for number, kernel in enumerate(CONV_KERNELS)
             if kernel.applies(op, context)
         ),
@@ -69,3 +71,12 @@ def choose_conv(op: ConvOp, context: Context) -> Choice:
     wanted = context.force.get(op.branches[0].writes, context.force.get(""))
     forced = next((kernel for _, _, kernel in priced if kernel.name == wanted), None)
     return Choice(forced or priced[0][2], prices, forced is not None)
+
+
+def _load_saved(op: ConvOp, context: Context) -> float:
+    """What bringing a caller's tensor into blocks takes, where only kernels that read blocks need it: their share."""
+    sharing = context.planes.get(op.branches[0].writes, 0)
+    if not sharing:
+        return 0.0
+    shape = context.graph.shapes[op.branches[0].node.from_tensor]
+    return microseconds(Work(0, 1, 0, 64.0 * blocks_of(shape.channels) * shape.pixels), context.machine) / sharing
