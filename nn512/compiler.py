@@ -19,7 +19,7 @@ from nn512.graph.graph import Graph, argument_name, multiply_accumulates
 from nn512.graph.nodes import Input, Output
 from nn512.kernels import emit_layer
 from nn512.kernels.layer import Context, LayerCode, Library, Place
-from nn512.kernels.selection import check_forced, choose_conv
+from nn512.kernels.selection import check_forced, choose_convs
 from nn512.options import Options
 from nn512.passes.pipeline import stages
 from nn512.passes.program import ConvOp, Op, nodes_of, tensors_read, tensors_written
@@ -74,9 +74,9 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     plan = make_plan(program)
     context = _context(plan, options)
     check_forced(plan.ops, context)
-    convolutions = {op.branches[0].writes: op for op in plan.ops if isinstance(op, ConvOp)}
-    choices = {name: choose_conv(op, context) for name, op in convolutions.items()}
-    in_tiles = [name for name, op in convolutions.items() if op.prologue and not choices[name].kernel.scratch]
+    choices = choose_convs(plan.ops, context)
+    first_results = [op.branches[0].writes for op in plan.ops if isinstance(op, ConvOp) and op.prologue]
+    in_tiles = [name for name in first_results if not choices[name].kernel.scratch]
     in_planes = [name for name, choice in choices.items() if choice.kernel.planes]
     if in_tiles or in_planes:
         plan = make_plan(program, in_tiles, in_planes)
@@ -119,7 +119,10 @@ def _layer(op: Op, code: LayerCode, plan: Plan) -> Layer:
     if predicted is None:
         work = Work(macs, 1.0, code.weight_bytes, moved)
         predicted = microseconds(work, Machine.of(graph.config))
-    read = " + ".join(f"{n} {plan.tensors[n].shape}" for n in dict.fromkeys(tensors_read(op)))
+    sources = [f"{n} {plan.tensors[n].shape}" for n in dict.fromkeys(tensors_read(op))]
+    if isinstance(op, ConvOp) and op.caller is not None:
+        sources.insert(0, f"caller's {op.caller.to_tensor} {graph.shapes[op.caller.to_tensor]}")
+    read = " + ".join(sources)
     written = ", ".join(f"{n} {plan.tensors[n].shape}" for n in tensors_written(op))
     lines = graph_lines(op, graph)
     figures = [f"{macs / 1e6:.2f} MMAC"] if macs else []

@@ -1,4 +1,7 @@
-"""The border between the caller's tensors (channels x height x width) and the blocked layout: transpositions."""
+"""The border between the caller's tensors (channels x height x width) and the blocked layout: transpositions.
+
+Convolutions that read planes need no transposition, but zeros beside every row.
+"""
 
 from __future__ import annotations
 
@@ -129,7 +132,8 @@ def _emit_planes(op: LoadOp, context: Context) -> LayerCode:
     writer = Writer()
     with writer.block(step_signature(context.prefix, f"{op.writes}_load")):
         begin_step(writer, context.prefix)
-        writer.assign(f"float (*restrict {names.local(op.writes)})[{result.shape.width}]", f"tensor(engine, {names.offset(op.writes)})")
+        rows = f"float (*restrict {names.local(op.writes)})[{result.shape.width}]"
+        writer.assign(rows, f"tensor(engine, {names.offset(op.writes)})")
         with writer.block("for (ptrdiff_t row = first; row < last; row++)"):
             caller = f"engine->{argument_name(node)} + row * {node.width}"
             writer.line(f"memset({row}, 0, {op.columns} * sizeof(float));")

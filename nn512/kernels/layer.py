@@ -89,7 +89,8 @@ class Context:
 
     `force` maps names of layers to kernels they must use, and "" to one that all layers must use to which it applies.
     `weights` is the narrowest format in which weights may be stored. `planes` are the convolutions that may read a
-    caller's tensor as it is (see `plan.planes.planes_readers`), `choices` the kernels of all convolutions by first result.
+    caller's tensor as it is (see `plan.planes.planes_readers`), `choices` the kernels of all convolutions; both go by
+    the name of the first result.
     """
 
     graph: Graph
@@ -98,7 +99,7 @@ class Context:
     machine: Machine = field(default_factory=Machine)
     force: Mapping[str, str] = field(default_factory=dict)
     weights: str = "fp16"
-    planes: Mapping[str, int] = field(default_factory=dict)
+    planes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     choices: Mapping[str, Choice] = field(default_factory=dict)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 from nn512.errors import UsageError
@@ -52,6 +53,22 @@ def _applicable(op: ConvOp | FullyConnectedOp, context: Context) -> tuple[str, .
     return tuple(kernel.name for kernel in CONV_KERNELS if kernel.applies(op, context))
 
 
+def choose_convs(ops: Iterable[Op], context: Context) -> dict[str, Choice]:
+    """The kernels of all convolutions, by their first results.
+
+    Those that read the same tensor of the caller take planes all together, or else the load is not saved.
+    """
+    convs = {op.branches[0].writes: op for op in ops if isinstance(op, ConvOp)}
+    choices = {name: choose_conv(op, context) for name, op in convs.items()}
+    disputed = [
+        name for name, sharing in context.planes.items() if len({choices[o].kernel.planes for o in sharing}) > 1
+    ]
+    if disputed:
+        context = dataclasses.replace(context, planes={**context.planes, **dict.fromkeys(disputed, frozenset())})
+        choices |= {name: choose_conv(convs[name], context) for name in disputed}
+    return choices
+
+
 def choose_conv(op: ConvOp, context: Context) -> Choice:
     """The cheapest kernel for a convolution, or the one forced upon it where that applies."""
     load = _load_saved(op, context)
@@ -75,8 +92,8 @@ def choose_conv(op: ConvOp, context: Context) -> Choice:
 
 def _load_saved(op: ConvOp, context: Context) -> float:
     """What bringing a caller's tensor into blocks takes, where only kernels that read blocks need it: their share."""
-    sharing = context.planes.get(op.branches[0].writes, 0)
+    sharing = context.planes.get(op.branches[0].writes)
     if not sharing:
         return 0.0
     shape = context.graph.shapes[op.branches[0].node.from_tensor]
-    return microseconds(Work(0, 1, 0, 64.0 * blocks_of(shape.channels) * shape.pixels), context.machine) / sharing
+    return microseconds(Work(0, 1, 0, 64.0 * blocks_of(shape.channels) * shape.pixels), context.machine) / len(sharing)

@@ -42,7 +42,7 @@ class Step:
 class LoadOp:
     """Bring a tensor of the caller into the blocked layout.
 
-    With `columns` (the planner's doing) it stays channels x height x width, and each row gets so many zeros at both ends.
+    With `columns` (the planner's doing) it stays channels x height x width, with so many zeros at both ends of a row.
     """
 
     node: Input

@@ -34,6 +34,8 @@ FOLDED_BEFORE = "folded into the weights after it: only layers without padding r
 IN_REGISTERS = f"done in registers: {ALONE}"
 ON_READING = "done on what is read: no other layer reads it"
 RECOMPUTED = "done on what is read: cheap enough for each of its readers to compute it"
+AS_IT_IS = "read as the caller has it: few channels, and only convolutions without columns of padding"
+IN_PLANES = "left in planes: few channels, and only convolutions read it"
 MERGED = "merged: same input, filter, stride, padding and dilation"
 
 
@@ -51,9 +53,12 @@ def roles_of(op: Op, counts: Mapping[str, int]) -> tuple[Role, ...]:
     `counts` are the `occurrences` of all nodes: a ReLU may be computed by several operations.
     """
     match op:
-        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp():
+        case LoadOp():
+            return (Role(op.node, IN_PLANES if op.columns else ""),)
+        case StoreOp() | SoftmaxOp() | ConcatOp():
             return (Role(op.node),)
         case ConvOp():
+            caller = () if op.caller is None else (Role(op.caller, AS_IT_IS),)
             before = (*(Role(n, FOLDED_BEFORE) for n in op.normalized), *_before(op.prologue, counts))
             branches = tuple(
                 role
@@ -64,7 +69,7 @@ def roles_of(op: Op, counts: Mapping[str, int]) -> tuple[Role, ...]:
                     *(Role(step.node, IN_REGISTERS) for step in branch.epilogue),
                 )
             )
-            return before + branches
+            return caller + before + branches
         case FullyConnectedOp():
             before = tuple(Role(n, FOLDED_BEFORE) for n in op.normalized)
             folded = tuple(Role(n, FOLDED_AFTER) for n in op.folded)

@@ -1,22 +1,21 @@
 """Convolutions that read a tensor of the caller as it is, channels x height x width.
 
 That saves the transposition to blocks of 16 channels, of which a picture of three would use three lanes. Where columns
-are padded, the convolution reads a copy of the planes with zeros at both ends of every row, and all its tiles are alike.
+are padded, the convolution reads a copy of the planes with zeros at both ends of every row: then its tiles are alike.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Collection, Mapping
 
 from nn512.passes.program import ConvOp, LoadOp, Op, Program, tensors_read
 
 
-def planes_readers(program: Program) -> Mapping[str, int]:
-    """Convolutions that could read planes, by their first result, and how many share the load that would be saved.
+def planes_readers(program: Program) -> Mapping[str, frozenset[str]]:
+    """Convolutions that could read planes, by their first result, and all those with which each would save a load.
 
-    The number is 0 where the load is needed anyway.
+    There are none where the load is needed anyway.
     """
     loaded = {op.writes for op in program.ops if isinstance(op, LoadOp)}
     sources = {
@@ -25,8 +24,8 @@ def planes_readers(program: Program) -> Mapping[str, int]:
         if isinstance(op, ConvOp) and op.source in loaded and not op.prologue and op.branches[0].node.groups == 1
     }
     needed = _needed_in_blocks(program, sources)
-    sharing = Counter(sources.values())
-    return {name: 0 if source in needed else sharing[source] for name, source in sources.items()}
+    sharing = {source: frozenset(name for name, other in sources.items() if other == source) for source in loaded}
+    return {name: frozenset() if source in needed else sharing[source] for name, source in sources.items()}
 
 
 def read_planes(program: Program, chosen: Collection[str]) -> tuple[Op, ...]:

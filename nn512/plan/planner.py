@@ -61,9 +61,10 @@ class Plan:
 
 
 def make_plan(program: Program, in_tiles: Collection[str] = (), in_planes: Collection[str] = ()) -> Plan:
-    """Lay out a program. `in_tiles` are convolutions, by their first result, whose prologue needs no scratch memory;
+    """Lay out a program.
 
-    `in_planes` are those that read their source as the caller has it.
+    Convolutions by their first result: `in_tiles` are those whose prologue needs no scratch memory, `in_planes` those
+    that read their source as the caller has it.
     """
     layouts = _Layouts(program)
     ops: list[Op] = []
