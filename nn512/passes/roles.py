@@ -34,8 +34,8 @@ FOLDED_BEFORE = "folded into the weights after it: only layers without padding r
 IN_REGISTERS = f"done in registers: {ALONE}"
 ON_READING = "done on what is read: no other layer reads it"
 RECOMPUTED = "done on what is read: cheap enough for each of its readers to compute it"
-AS_IT_IS = "read as the caller has it: few channels, and only convolutions without columns of padding"
-IN_PLANES = "left in planes: few channels, and only convolutions read it"
+AS_IT_IS = "read as the caller has it: few channels, no columns of padding"
+IN_PLANES = "left in planes for a convolution: few channels"
 MERGED = "merged: same input, filter, stride, padding and dilation"
 
 
