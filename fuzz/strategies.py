@@ -596,13 +596,25 @@ def averaged_convs() -> st.SearchStrategy[list[Wish]]:
     return st.builds(place, _sources, st.just(0) | sizes(), groups, st.booleans(), pooling)
 
 
+def first_layers() -> st.SearchStrategy[list[Wish]]:
+    """A picture of few channels and a convolution on it: any filter, stride, padding and dilation."""
+    sides = st.sampled_from((*EDGE_SIZES[:12], 29, 31, 50, 65))
+    picture = st.builds(InputWish, st.sampled_from((3, 1, 2, 4)), sides, sides)
+
+    def reading(picture: Wish, conv: Wish) -> list[Wish]:
+        assert isinstance(conv, ConvWish)
+        return [picture, replace(conv, source=0)]
+
+    return st.builds(reading, picture, st.one_of(usual_convs(), dense_convs(), pointwise_convs()))
+
+
 def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
-    """About `max_layers` layers at most: mostly single ones, now and then a situation for the passes."""
+    """About `max_layers` layers at most: mostly single ones, now and then a situation or a first layer."""
 
     def one() -> st.SearchStrategy[list[Wish]]:
         return wishes().map(lambda wish: [wish])
 
-    pieces = st.one_of(one(), one(), one(), one(), situations(), stage_ends(), averaged_convs())
+    pieces = st.one_of(*[one()] * 5, situations(), situations(), stage_ends(), averaged_convs(), first_layers())
     mixed = st.lists(pieces, min_size=1, max_size=max_layers)
     return st.one_of(*(lists.map(_joined) for lists in (*[mixed] * 5, _stage_lists())))
 

@@ -15,16 +15,18 @@ from nn512.cgen.writer import WIDTH
 from nn512.errors import UsageError
 from nn512.graph import parse
 from nn512.graph.describe import describe
-from nn512.graph.graph import Graph, multiply_accumulates
+from nn512.graph.graph import Graph, argument_name, multiply_accumulates
 from nn512.graph.nodes import Input, Output
 from nn512.kernels import emit_layer
 from nn512.kernels.layer import Context, LayerCode, Library, Place
-from nn512.kernels.selection import choose_conv, resolve_forced
+from nn512.kernels.selection import choose_convs, resolve_forced
 from nn512.options import Options
 from nn512.passes.pipeline import stages
 from nn512.passes.pixels import Pixels
 from nn512.passes.program import SAMPLING, ConvOp, Op, PoolOp, nodes_of, tensors_read, tensors_written
 from nn512.plan.cost import Machine, Work, microseconds
+from nn512.plan.layout import Layout
+from nn512.plan.planes import planes_readers
 from nn512.plan.planner import Plan, make_plan
 from nn512.plan_data import graph_lines, plan_data
 
@@ -72,16 +74,14 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     _, program = programs[-1]
     plan = make_plan(program)
     context = _context(plan, options.weights, dict(options.force))
-    force = resolve_forced(plan.ops, context)
-    context = replace(context, force=force)
-    in_tiles = [
-        op.branches[0].writes
-        for op in plan.ops
-        if isinstance(op, ConvOp) and op.prologue and not choose_conv(op, context).kernel.scratch
-    ]
-    if in_tiles:
-        plan = make_plan(program, in_tiles)
-        context = _context(plan, options.weights, force)
+    context = replace(context, force=resolve_forced(plan.ops, context))
+    choices = choose_convs(plan.ops, context)
+    first_results = [op.branches[0].writes for op in plan.ops if isinstance(op, ConvOp) and op.prologue]
+    in_tiles = [name for name in first_results if not choices[name].kernel.scratch]
+    in_planes = [name for name, choice in choices.items() if choice.kernel.planes]
+    if in_tiles or in_planes:
+        plan = make_plan(program, in_tiles, in_planes)
+    context = replace(_context(plan, options.weights, context.force), choices=choices)
     library = context.library
     pixels = Pixels(program)
     layers = [_layer(op, emit_layer(op, context), plan, pixels.of(op)) for op in plan.ops]
@@ -96,7 +96,13 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
 def _context(plan: Plan, weights: str, force: Mapping[str, str]) -> Context:
     graph = plan.program.graph
     places = {t.name: Place(t.name, t.shape, t.layout, t.offset) for t in plan.tensors.values()}
-    return Context(graph, places, Library(), Machine.of(graph.config), force, weights)
+    for op in plan.ops:
+        if isinstance(op, ConvOp) and op.caller is not None:
+            shape = graph.shapes[op.caller.to_tensor]
+            layout = Layout((shape.channels,), lanes=1)
+            places[op.source] = Place(op.source, shape, layout, 0, argument_name(op.caller))
+    planes = planes_readers(plan.program)
+    return Context(graph, places, Library(), Machine.of(graph.config), force, weights, planes)
 
 
 def _layer(op: Op, code: LayerCode, plan: Plan, pixels: str) -> Layer:
@@ -108,7 +114,10 @@ def _layer(op: Op, code: LayerCode, plan: Plan, pixels: str) -> Layer:
     if predicted is None:
         work = Work(macs, 1.0, code.weight_bytes, moved)
         predicted = microseconds(work, Machine.of(graph.config))
-    read = " + ".join(f"{n} {plan.tensors[n].shape}" for n in dict.fromkeys(tensors_read(op)))
+    sources = [f"{n} {plan.tensors[n].shape}" for n in dict.fromkeys(tensors_read(op))]
+    if isinstance(op, ConvOp) and op.caller is not None:
+        sources.insert(0, f"caller's {op.caller.to_tensor} {graph.shapes[op.caller.to_tensor]}")
+    read = " + ".join(sources)
     written = ", ".join(f"{n} {plan.tensors[n].shape}" for n in tensors_written(op))
     lines = graph_lines(op, graph)
     figures = [f"{macs / 1e6:.2f} MMAC"] if macs else []

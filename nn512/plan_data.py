@@ -62,6 +62,7 @@ def _layers_and_tensors(plan: Plan, layers: Sequence[Layer]) -> dict[str, Any]:
                 "name": t.name,
                 "shape": list(t.shape),
                 "segments": list(t.layout.segments),
+                "lanes": t.layout.lanes,
                 "offset_bytes": t.offset * 64,
                 "bytes": t.vectors * 64,
                 "first_layer": t.first_step + 1,

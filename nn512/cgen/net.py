@@ -223,6 +223,7 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
             segments = ""
             if not tensor.layout.regular:
                 segments = f" in segments of {', '.join(map(str, tensor.layout.segments))} channels"
+            segments += " in planes" if tensor.layout.lanes == 1 else ""
             comment = f"/* {tensor.shape}{segments}, {lifetime} */"
             writer.line(f"{names.offset(tensor.name)} = {tensor.offset * 16}, {comment}")
         writer.line(f"Layers = {len(layers)},")

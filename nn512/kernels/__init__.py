@@ -10,7 +10,6 @@ from typing import assert_never
 
 from nn512.kernels import border, copying, elementwise, fully_connected, pooling, softmax
 from nn512.kernels.layer import Context, LayerCode
-from nn512.kernels.selection import choose_conv
 from nn512.passes.program import (
     ConcatOp,
     ConvOp,
@@ -35,7 +34,7 @@ def emit_layer(op: Op, context: Context) -> LayerCode:
         case StoreOp():
             return border.emit_store(op, context)
         case ConvOp():
-            choice = choose_conv(op, context)
+            choice = context.choices[op.branches[0].writes]
             code = choice.kernel.emit(op, context)
             return dataclasses.replace(code, prices=choice.prices, forced=choice.forced)
         case FullyConnectedOp():

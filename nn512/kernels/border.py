@@ -1,4 +1,7 @@
-"""The border between the caller's tensors (channels x height x width) and the blocked layout: transpositions."""
+"""The border between the caller's tensors (channels x height x width) and the blocked layout: transpositions.
+
+Convolutions that read planes need no transposition, but zeros beside every row.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +104,9 @@ static INLINE void store_block(const float (*x)[16], ptrdiff_t pixels, ptrdiff_t
 
 
 def emit_load(op: LoadOp, context: Context) -> LayerCode:
-    """Bring an input of the caller into the blocked layout."""
+    """Bring an input of the caller into the blocked layout, or put zeros beside its rows."""
+    if op.columns:
+        return _emit_planes(op, context)
     result = context.places[op.writes]
     narrow = result.shape.channels <= NARROW
     routine = "load_narrow" if narrow else "load_block"
@@ -118,6 +123,30 @@ def emit_load(op: LoadOp, context: Context) -> LayerCode:
             caller = f"engine->{argument_name(op.node)} + {first} * {pixels}"
             writer.statement(routine, [caller, pixels, channels, f"{names.local(op.writes)}[block]"], ";")
     return _layer(f"{op.writes}_load", "load", result, writer)
+
+
+def _emit_planes(op: LoadOp, context: Context) -> LayerCode:
+    """Copy every row of an input between zeros."""
+    node, result = op.node, context.places[op.writes]
+    row = f"{names.local(op.writes)}[row]"
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, f"{op.writes}_load")):
+        begin_step(writer, context.prefix)
+        rows = f"float (*restrict {names.local(op.writes)})[{result.shape.width}]"
+        writer.assign(rows, f"tensor(engine, {names.offset(op.writes)})")
+        with writer.block("for (ptrdiff_t row = first; row < last; row++)"):
+            caller = f"engine->{argument_name(node)} + row * {node.width}"
+            writer.line(f"memset({row}, 0, {op.columns} * sizeof(float));")
+            writer.statement("memcpy", [f"{row} + {op.columns}", caller, f"{node.width} * sizeof(float)"], ";")
+            writer.line(f"memset({row} + {op.columns + node.width}, 0, {op.columns} * sizeof(float));")
+    return LayerCode(
+        name=f"{op.writes}_load",
+        kernel="load",
+        algorithm="copy of the planes with zeros beside every row",
+        steps=(Part(f"{op.writes}_load", node.channels * node.height),),
+        code=writer.text(),
+        edge_classes=("load planes",),
+    )
 
 
 def emit_store(op: StoreOp, context: Context) -> LayerCode:

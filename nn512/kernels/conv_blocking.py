@@ -59,7 +59,7 @@ class ConvBlocking:
         self.prologue = Chain(op.prologue)
         self.source = context.places[f"{self.name}_input" if op.prologue and self.input_in_scratch else op.source]
         result = context.places[self.name]
-        self.rows, self.columns = axes(self.node, self.source.shape, result.shape, padded=op.padded)
+        self.rows, self.columns = axes(self.node, self.source.shape, result.shape, op.zeros)
         self.flat = result.shape.height > self.rows.out  # the picture as one row
         self.padded = self.rows.padding > 0 or self.columns.padding > 0
         self.tiles = pixel_tiles(self.columns, TILE_PIXELS)
@@ -74,7 +74,7 @@ class ConvBlocking:
         """Pixels that meet all panels before the next ones do: as much of the source as stays in the level 2 cache."""
         row, (tiles, *others) = self.columns.out, repeats(self.tiles)
         panels = sum(panels.count for branch in self.branches for panels in branch.panels)
-        size = 64 * len(self.source.layout.blocks) * self.source.shape.pixels
+        size = 64 * self.source.layout.vectors(self.source.shape.pixels)
         if self.row_tiles > 1 or others or panels < FEW_PANELS or size <= self.context.machine.l2_bytes / 2:
             return row
         chunks = min(tiles.times, -(-2 * size // self.context.machine.l2_bytes))
@@ -86,6 +86,8 @@ class ConvBlocking:
         return -(-self.columns.out // self.chunk)
 
     def _channels(self) -> Channels:
+        if self.source.layout.lanes == 1:
+            return Channels.PLANAR
         regular = self.source.layout.regular
         outputs = self.node.to_channels // self.node.groups
         if self.node.groups > 1 and not (regular and self.inputs % 16 == 0 and outputs % 16 == 0):
@@ -187,7 +189,7 @@ class ConvBlocking:
     @property
     def plane(self) -> str:
         """Floats from one input block to the next."""
-        return names.product(self.source.shape.height, self.source.shape.width, 16)
+        return names.product(self.source.shape.height, self.source.shape.width, self.source.layout.lanes)
 
     def algorithm(self) -> str:
         """The algorithm in a few words."""

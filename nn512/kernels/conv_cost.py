@@ -23,7 +23,7 @@ def padded_macs(op: ConvOp, context: Context) -> float:
     outputs = sum(16 * blocks_of(branch.node.to_channels) for branch in op.branches)
     result = context.places[op.branches[0].writes].shape
     taps = 1.0
-    for axis in axes(node, source.shape, result, padded=op.padded):
+    for axis in axes(node, source.shape, result, op.zeros):
         taps *= real_taps(axis) / axis.out
     passes = max(1.0, 16 / (node.to_channels // node.groups)) if shares_blocks(op, context) else 1.0
     return outputs * result.pixels * inputs * taps * passes

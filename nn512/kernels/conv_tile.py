@@ -21,12 +21,16 @@ class Channels(enum.Enum):
 
     FULL = "full"  # whole blocks of 16
     TAIL = "tail"  # the last block may be partial
+    PLANAR = "planar"  # one after another, each in a plane of its own
     TABLE = "table"  # a table says how many lanes of each block hold channels
     GROUPS = "groups"  # several groups share a block of outputs: masked lanes, one group after another
     SCATTERED_GROUPS = "scattered"  # the same, and a table says where each channel stands
 
 
 MASKED = (Channels.GROUPS, Channels.SCATTERED_GROUPS)
+
+# The others have weights that are worth fetching ahead, each tile its share.
+UNFETCHED = (*MASKED, Channels.PLANAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,11 @@ class TileRoutine:
         return "ends" if above and below else "top" if above else "bottom" if below else ""
 
     @property
+    def lanes(self) -> int:
+        """Floats from one pixel to the next."""
+        return 1 if self.channels is Channels.PLANAR else 16
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         """Blocks of outputs, rows, pixels."""
         return self.blocks, self.rows, self.pixels
@@ -108,7 +117,8 @@ class TileRoutine:
         return [
             *(["at"] if self.padded else []),
             *(["origin"] if self.clipped else []),
-            "k" if self.channels in MASKED else "ahead",
+            *(["k"] if self.channels in MASKED else []),
+            *(["ahead"] if self.channels not in UNFETCHED else []),
         ]
 
     def forwarded(self) -> list[str]:
@@ -119,7 +129,7 @@ class TileRoutine:
     def constants(self) -> list[str]:
         """Declarations of the parameters that are constants of the layer."""
         match self.channels:
-            case Channels.FULL | Channels.TAIL:
+            case Channels.FULL | Channels.TAIL | Channels.PLANAR:
                 extent = ["ptrdiff_t channels"]
             case Channels.TABLE:
                 extent = ["ptrdiff_t channels", "const unsigned char *counts"]
@@ -132,7 +142,7 @@ class TileRoutine:
         rows = ["row"] if self.steps_rows else []
         down = ["down"] if self.rows > 1 else ["height"] if self.clipped else []
         out = ["outPlane"] if self.blocks > 1 else []
-        fetched = [] if self.channels in MASKED else ["fetched"]
+        fetched = [] if self.channels in UNFETCHED else ["fetched"]
         fetched += ["xPlane"] if self.prologue.steps else []
         return [*extent, *(f"ptrdiff_t {name}" for name in ("plane", *rows, *down, *out, *fetched))]
 
@@ -163,12 +173,12 @@ class TileRoutine:
             text += "; filter row 0 and column 0 are at x + at for the first pixel"
         if self.clipped:
             text += "; origin is the row of the picture under filter row 0"
-        if self.channels not in MASKED:
+        if self.channels not in UNFETCHED:
             text += "; weights that are needed later are fetched from w + ahead"
         if self.prologue.steps:
             text += (
-                ". The sums are over input, which is first computed from x, if there is one; then the next tile's pixels "
-                "are fetched, too, as they are too short a run for the hardware to see it"
+                ". The sums are over input, which is first computed from x if there is one; the next tile's pixels "
+                "are fetched then, as they are too short a run for the hardware to see it"
             )
         return f"{text}."
 
@@ -181,6 +191,8 @@ class TileRoutine:
         self._each(writer, [f"{acc} = _mm512_loadu_ps(bias{' + o * 16' if blocks > 1 else ''});"])
         if self.channels in MASKED:
             self._write_groups(writer)
+        elif self.channels is Channels.PLANAR:
+            self._write_planes(writer)
         else:
             self._write_blocks(writer)
         store = Writer()
@@ -233,6 +245,19 @@ class TileRoutine:
             self.prologue.apply(writer, "v", "c / 16", "")
             writer.line("_mm512_storeu_ps(input + p * 16, v);")
 
+    def _write_planes(self, writer: Writer) -> None:
+        taps, step = self.filter_h * self.filter_w, names.product(16, self.blocks)
+        if taps > 1:
+            writer.line(f"enum {{ tapWeights = {step} }}; /* of one filter tap for one input channel */")
+            step = f"{names.product(self.filter_h, self.filter_w)} * tapWeights"
+        with writer.block(f"for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += {step})"):
+            for tap in self._each_tap(writer, "x", "w"):
+                writer.line(f"const float *pixel = {tap.pixel};")
+                writer.line(f"const float *tap = {tap.weights};")
+                if self.filter_w > 1:
+                    writer.line('__asm__("" : "+r"(pixel)); /* or gcc would keep pixels from tap to tap, and spill */')
+                self._write_multiply(writer, tap)
+
     def _write_groups(self, writer: Writer) -> None:
         taps = names.product(self.filter_h, self.filter_w)
         opening = "for (ptrdiff_t group = k / outputs; group < groups && group * outputs < k + 16; group++)"
@@ -276,8 +301,8 @@ class TileRoutine:
                             "at" if self.padded else "",
                             times(i, "row"),
                             times(str(row_run.low), "down"),
-                            times(j, str(self.dilation_w * 16)),
-                            times(str(run.low), str(self.stride_w * 16)),
+                            times(j, str(self.dilation_w * self.lanes)),
+                            times(str(run.low), str(self.stride_w * self.lanes)),
                         ]
                         place = ""
                         if self.filter_h * self.filter_w > 1:
@@ -300,7 +325,7 @@ class TileRoutine:
             writer.line(f"const __m512 w{o} = _mm512_loadu_ps(tap{f' + {16 * o}' if o else ''});")
         run, row_run = tap.run, tap.row_run
         loops = [f"UNROLL for (int p = {run.low}; p < {run.high}; p++)"]
-        step = 16 * self.stride_w
+        step = self.lanes * self.stride_w
         pixel, element = times(minus("p", run.low), str(step)), "p"
         if self.rows > 1:
             loops.insert(0, f"UNROLL for (int r = {row_run.low}; r < {row_run.high}; r++)")

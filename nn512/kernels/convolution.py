@@ -15,11 +15,11 @@ import re
 from collections.abc import Iterable
 
 from nn512.cgen import names
-from nn512.cgen.expressions import element, minus
+from nn512.cgen.expressions import element, minus, offset_from
 from nn512.cgen.writer import Writer
 from nn512.kernels.conv_blocking import PANEL_BLOCKS, Branch, ConvBlocking, Panels
 from nn512.kernels.conv_cost import direct_work
-from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine
+from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.layer import Context, ConvKernel, LayerCode, begin_step, declare_tensor, step_signature
 from nn512.kernels.tiles import instance_names
@@ -124,7 +124,7 @@ class ConvLayer(ConvBlocking):
 
     def _constants(self, branch: Branch, routine: TileRoutine) -> dict[str, str]:
         """The layer's constants under the names that tile routines have for them; distances are in floats."""
-        width = self.source.shape.width
+        width, lanes = self.source.shape.width, self.source.layout.lanes
         result = branch.result.shape
         channels = 16 * len(self.source.layout.blocks) if self.channels is Channels.TABLE else self.inputs
         return {
@@ -133,8 +133,8 @@ class ConvLayer(ConvBlocking):
             "inputs": str(self.inputs),
             "outputs": str(self.node.to_channels // self.node.groups),
             "plane": self.plane,
-            "row": names.product(self.rows.dilation, width, 16),
-            "down": names.product(self.rows.stride, width, 16),
+            "row": names.product(self.rows.dilation, width, lanes),
+            "down": names.product(self.rows.stride, width, lanes),
             "height": str(self.rows.size),
             "outPlane": names.product(result.height, result.width, 16),
             "fetched": str(self.share(routine.blocks)),
@@ -183,7 +183,7 @@ class ConvLayer(ConvBlocking):
                 writer.assign("const float *bias", biases)
             if self.padded:
                 self._write_origin(writer)
-            if self.channels not in MASKED:
+            if self.channels not in UNFETCHED:
                 note = "/* to its share of the next weights */"
                 writer.line(f"const ptrdiff_t ahead = {self._ahead(branch, panels)}; {note}")
             self._write_calls(writer, branch, panels, block, functions)
@@ -202,7 +202,7 @@ class ConvLayer(ConvBlocking):
 
     def _write_origin(self, writer: Writer) -> None:
         """Write the input row under filter row 0, and where it begins, in floats from the top of the picture."""
-        axis, width = self.rows, names.product(self.source.shape.width, 16)
+        axis, width = self.rows, names.product(self.source.shape.width, self.source.layout.lanes)
         row = "0" if self.row_tiles == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
         row += f" - {axis.padding}" if axis.padding else ""
         if row == "0":
@@ -237,7 +237,8 @@ class ConvLayer(ConvBlocking):
                     *branch.chain.arguments(block, pixel),
                     *([self._across(column)] if self.padded else []),
                     *(["origin"] if self.clipped else []),
-                    f"{block} * 16" if self.channels in MASKED else self.ahead_of("ahead", panels, column),
+                    *([f"{block} * 16"] if self.channels in MASKED else []),
+                    *([self.ahead_of("ahead", panels, column)] if self.channels not in UNFETCHED else []),
                 ]
                 writer.statement(function, arguments, ";")
             start += count * tile.size
@@ -278,15 +279,19 @@ class ConvLayer(ConvBlocking):
             group = block if outputs == 1 else f"{block} / {outputs}"
             blocks = f"[{group}]" if inputs == 1 else f"[{group} * {inputs}]"
         tensor = f"{names.local(self.source.name)}{blocks}"
+        planar = self.channels is Channels.PLANAR
         if self.padded:
-            return f"{tensor}[0][0]"
+            return f"{tensor}[0]" if planar else f"{tensor}[0][0]"
         rows = "[0]" if self.row_tiles == 1 else f"[{_strided('y', self.rows.stride)}]"
-        return f"{tensor}{'' if self.flat else rows}[{_strided(column, self.columns.stride)}]"
+        row, moved = f"{tensor}{'' if self.flat else rows}", _strided(column, self.columns.stride)
+        return offset_from(row, [moved]) if planar else f"{row}[{moved}]"
 
     def _across(self, column: str) -> str:
         """Where the pixel under filter row and column 0 begins, for the output column given."""
         axis = self.columns
         moved = _strided(column, axis.stride)
+        if self.channels is Channels.PLANAR:  # without columns of padding: the copy has them
+            return offset_from("at", [moved])
         if moved == "0":
             return f"at - {names.product(axis.padding, 16)}" if axis.padding else "at"
         return f"at + ({moved} - {axis.padding}) * 16" if axis.padding else f"at + {moved} * 16"

@@ -16,12 +16,16 @@ from nn512.plan.layout import Layout
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A tensor in memory: its shape and layout, and where it begins in the arena, in vectors of 64 bytes."""
+    """A tensor in memory: its shape and layout, and where it begins in the arena, in vectors of 64 bytes.
+
+    A tensor of the caller is not in the arena: `caller` is the field of the engine that points to it.
+    """
 
     name: str
     shape: Shape
     layout: Layout
     offset: int
+    caller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,9 @@ class Context:
     """The surroundings of a layer while it is emitted.
 
     `force` maps names of layers to kernels they must use, and "" to one that all layers must use to which it applies.
-    `weights` is the narrowest format in which weights may be stored.
+    `weights` is the narrowest format in which weights may be stored. `planes` are the convolutions that may read a
+    caller's tensor as it is (see `plan.planes.planes_readers`), `choices` the kernels of all convolutions; both go by
+    the name of the first result.
     """
 
     graph: Graph
@@ -93,6 +99,8 @@ class Context:
     machine: Machine = field(default_factory=Machine)
     force: Mapping[str, str] = field(default_factory=dict)
     weights: str = "fp16"
+    planes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    choices: Mapping[str, Choice] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
@@ -139,7 +147,8 @@ class LayerCode:
 class ConvKernel:
     """One way to compute a convolution: whether it can, what work that is, and the emitted layer.
 
-    `scratch` says that a prologue needs working memory in the arena, as large as the source.
+    `scratch` says that a prologue needs working memory in the arena, as large as the source; `planes` that the source
+    is channels x height x width.
     """
 
     name: str
@@ -147,17 +156,26 @@ class ConvKernel:
     work: Callable[[ConvOp, Context], Work]
     emit: Callable[[ConvOp, Context], LayerCode]
     scratch: bool = True
+    planes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The kernel taken, and the price in microseconds of each that applies, cheapest first."""
+
+    kernel: ConvKernel
+    prices: tuple[tuple[str, float], ...]
+    forced: bool
 
 
 def declare_tensor(writer: Writer, place: Place, *, written: bool, flat: bool = False) -> None:
-    """Write the local pointer to a tensor in the arena: blocks of [height][width][16] or [pixels][16]."""
+    """Write the local pointer to a tensor: blocks of [height][width][16] or [pixels][16], planes without the [16]."""
     shape = place.shape
-    extents = f"[{names.product(shape.height, shape.width)}][16]" if flat else f"[{shape.height}][{shape.width}][16]"
+    extents = f"[{names.product(shape.height, shape.width)}]" if flat else f"[{shape.height}][{shape.width}]"
+    extents += f"[{place.layout.lanes}]" if place.layout.lanes > 1 else ""
     qualifier = "" if written else "const "
-    writer.assign(
-        f"{qualifier}float (*restrict {names.local(place.name)}){extents}",
-        f"tensor(engine, {names.offset(place.name)})",
-    )
+    where = f"(const void *)engine->{place.caller}" if place.caller else f"tensor(engine, {names.offset(place.name)})"
+    writer.assign(f"{qualifier}float (*restrict {names.local(place.name)}){extents}", where)
 
 
 def begin_step(writer: Writer, prefix: str) -> None:

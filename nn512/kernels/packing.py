@@ -143,7 +143,7 @@ class ConvWeights:
     @property
     def lanes(self) -> int:
         """Input lanes of a block."""
-        return min(LANES, self.inputs) if self.shared else LANES
+        return min(LANES, self.inputs) if self.shared else self.layout.lanes
 
     @property
     def blocks(self) -> int:

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from nn512.errors import UsageError
 from nn512.graph.nodes import Output
 from nn512.graph.suggest import NameIndex, close_match, did_you_mean
-from nn512.kernels import convolution, depthwise, fully_connected, grouped, pointwise
-from nn512.kernels.layer import Context, ConvKernel
+from nn512.kernels import convolution, depthwise, fully_connected, grouped, planar, pointwise
+from nn512.kernels.layer import Choice, Context, ConvKernel
 from nn512.passes.program import ConvOp, FullyConnectedOp, Op, nodes_of, tensors_written
-from nn512.plan.cost import microseconds
+from nn512.plan.cost import Work, microseconds
+from nn512.plan.layout import blocks_of
 
-CONV_KERNELS: Sequence[ConvKernel] = (convolution.KERNEL, pointwise.KERNEL, grouped.KERNEL, depthwise.KERNEL)
+CONV_KERNELS: Sequence[ConvKernel] = (
+    convolution.KERNEL,
+    pointwise.KERNEL,
+    grouped.KERNEL,
+    depthwise.KERNEL,
+    planar.KERNEL,
+)
 
 _CHOICE = (ConvOp, FullyConnectedOp)
 
 _SHOWN_NAMES = 8
 """Names of layers that a message lists at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The kernel taken, and the price in microseconds of each that applies, cheapest first."""
-
-    kernel: ConvKernel
-    prices: tuple[tuple[str, float], ...]
-    forced: bool
 
 
 def kernel_names() -> tuple[str, ...]:
@@ -93,11 +91,32 @@ def _applicable(op: ConvOp | FullyConnectedOp, context: Context) -> tuple[str, .
     return tuple(kernel.name for kernel in CONV_KERNELS if kernel.applies(op, context))
 
 
+def choose_convs(ops: Iterable[Op], context: Context) -> dict[str, Choice]:
+    """The kernels of all convolutions, by their first results.
+
+    Those that read the same tensor of the caller take planes all together, or else the load is not saved.
+    """
+    convs = {op.branches[0].writes: op for op in ops if isinstance(op, ConvOp)}
+    choices = {name: choose_conv(op, context) for name, op in convs.items()}
+    disputed = [
+        name for name, sharing in context.planes.items() if len({choices[o].kernel.planes for o in sharing}) > 1
+    ]
+    if disputed:
+        context = dataclasses.replace(context, planes={**context.planes, **dict.fromkeys(disputed, frozenset())})
+        choices |= {name: choose_conv(convs[name], context) for name in disputed}
+    return choices
+
+
 def choose_conv(op: ConvOp, context: Context) -> Choice:
     """The cheapest kernel for a convolution, or the one forced upon it where that applies."""
+    load = _load_saved(op, context)
     priced = sorted(
         (
-            (microseconds(kernel.work(op, context), context.machine), number, kernel)
+            (
+                microseconds(kernel.work(op, context), context.machine) + (0 if kernel.planes else load),
+                number,
+                kernel,
+            )
             for number, kernel in enumerate(CONV_KERNELS)
             if kernel.applies(op, context)
         ),
@@ -107,3 +126,12 @@ def choose_conv(op: ConvOp, context: Context) -> Choice:
     wanted = context.force.get(_name(op), context.force.get(""))
     forced = next((kernel for _, _, kernel in priced if kernel.name == wanted), None)
     return Choice(forced or priced[0][2], prices, forced is not None)
+
+
+def _load_saved(op: ConvOp, context: Context) -> float:
+    """What bringing a caller's tensor into blocks takes, where only kernels that read blocks need it: their share."""
+    sharing = context.planes.get(op.branches[0].writes)
+    if not sharing:
+        return 0.0
+    shape = context.graph.shapes[op.branches[0].node.from_tensor]
+    return microseconds(Work(0, 1, 0, 64.0 * blocks_of(shape.channels) * shape.pixels), context.machine) / len(sharing)

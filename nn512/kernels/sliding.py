@@ -45,7 +45,7 @@ def sliding_work(op: ConvOp, context: Context) -> Work:
     """What the layer costs: multiplications outside the padding, or else permutations where each serves few of them."""
     source, result = context.places[op.source], context.places[op.branches[0].writes]
     node = op.branches[0].node
-    rows, columns = axes(node, source.shape, result.shape, padded=op.padded)
+    rows, columns = axes(node, source.shape, result.shape, op.zeros)
     tiles, sweeps = sliding_tiles(columns)
     inputs, blocks = source.shape.channels // node.groups, blocks_of(node.to_channels)
     multiplied = _products(columns)
@@ -82,7 +82,7 @@ class SlidingLayer:
         self.chain = Chain(branch.epilogue)
         self.source = context.places[f"{self.name}_input" if op.prologue else op.source]
         self.result = context.places[self.name]
-        self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape, padded=op.padded)
+        self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape, op.zeros)
         self.flat = self.result.shape.height > self.rows.out  # the picture as one row
         self.clipped = self.rows.taps > 1 or self.rows.padding > 0
         self.tiles, self.sweeps = sliding_tiles(self.columns)

@@ -46,10 +46,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class LoadOp:
-    """Bring a tensor of the caller into the blocked layout."""
+    """Bring a tensor of the caller into the blocked layout.
+
+    With `columns` (the planner's doing) it stays channels x height x width, with so many zeros at both ends of a row.
+    """
 
     node: Input
     writes: str
+    columns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +79,16 @@ class ConvOp:
     """Convolutions of the same geometry that read the same tensor.
 
     `prologue` is applied to what they read; `normalized` are batch norms of the source, folded into the weights.
-    `padded` says that the source has the padding around it already (the planner's doing).
+    The planner's doing: the source has `zeros` rows and columns of padding around it already; it is the tensor of a
+    `caller`, channels x height x width.
     """
 
     source: str
     prologue: tuple[Step, ...]
     branches: tuple[ConvBranch, ...]
     normalized: tuple[BatchNorm, ...] = ()
-    padded: bool = False
+    zeros: tuple[int, int] = (0, 0)
+    caller: Input | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +233,15 @@ def steps_of(op: Op) -> tuple[Step, ...]:
 
 
 def tensors_read(op: Op) -> tuple[str, ...]:
-    """Names of the tensors an operation reads, the operands of fused additions included."""
+    """Names of the net's tensors an operation reads, the operands of fused additions included."""
     operands = tuple(step.operand for step in steps_of(op) if step.operand is not None)
     match op:
         case LoadOp():
             return ()
         case ConcatOp():
             return op.sources
+        case ConvOp() if op.caller is not None:
+            return operands
         case (
             StoreOp()
             | ConvOp()
@@ -280,7 +288,8 @@ def nodes_of(op: Op) -> tuple[Layer | Input | Output, ...]:
             return (op.node,)
         case ConvOp():
             branches = (node for b in op.branches for node in (b.node, *b.folded, *(step.node for step in b.epilogue)))
-            return (*op.normalized, *(step.node for step in op.prologue), *branches)
+            caller = () if op.caller is None else (op.caller,)
+            return (*caller, *op.normalized, *(step.node for step in op.prologue), *branches)
         case FullyConnectedOp():
             return (*op.normalized, op.node, *op.folded, *(step.node for step in op.epilogue))
         case PoolOp():

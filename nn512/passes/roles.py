@@ -36,6 +36,8 @@ IN_REGISTERS = f"done in registers: {ALONE}"
 ON_READING = "done on what is read: no other layer reads it"
 RECOMPUTED = "done on what is read: cheap enough for each of its readers to compute it"
 AHEAD = "moved before {}: both are linear, and so there are fewer pixels to compute"
+AS_IT_IS = "read as the caller has it: few channels, no columns of padding"
+IN_PLANES = "left in planes for a convolution: few channels"
 MERGED = "merged: same input, filter, stride, padding and dilation"
 
 
@@ -53,9 +55,12 @@ def roles_of(op: Op, counts: Mapping[str, int]) -> tuple[Role, ...]:
     `counts` are the `occurrences` of all nodes: a ReLU may be computed by several operations.
     """
     match op:
-        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp():
+        case LoadOp():
+            return (Role(op.node, IN_PLANES if op.columns else ""),)
+        case StoreOp() | SoftmaxOp() | ConcatOp():
             return (Role(op.node),)
         case ConvOp():
+            caller = () if op.caller is None else (Role(op.caller, AS_IT_IS),)
             before = (*(Role(n, FOLDED_BEFORE) for n in op.normalized), *_before(op.prologue, counts))
             branches = tuple(
                 role
@@ -66,7 +71,7 @@ def roles_of(op: Op, counts: Mapping[str, int]) -> tuple[Role, ...]:
                     *(Role(step.node, IN_REGISTERS) for step in branch.epilogue),
                 )
             )
-            return before + branches
+            return caller + before + branches
         case FullyConnectedOp():
             before = tuple(Role(n, FOLDED_BEFORE) for n in op.normalized)
             folded = tuple(Role(n, FOLDED_AFTER) for n in op.folded)

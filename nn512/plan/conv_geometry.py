@@ -34,19 +34,19 @@ class Axis:
     dilation: int
 
 
-def axes(node: Conv, source: Shape, result: Shape, *, padded: bool = False) -> tuple[Axis, Axis]:
+def axes(node: Conv, source: Shape, result: Shape, zeros: tuple[int, int] = (0, 0)) -> tuple[Axis, Axis]:
     """Rows and columns of a convolution; a pointwise one becomes a single row.
 
-    `padded` says that `source` has the padding around it already.
+    `source` has so many rows and columns of `zeros` around it already.
     """
-    if padded:
-        node = dataclasses.replace(node, padding_h=0, padding_w=0)
+    rows, columns = zeros
+    node = dataclasses.replace(node, padding_h=node.padding_h - rows, padding_w=node.padding_w - columns)
     taps_and_strides = (node.filter_h, node.filter_w, node.stride_h, node.stride_w)
     if taps_and_strides == (1, 1, 1, 1) and not (node.padding_h or node.padding_w):
         return Axis(1, 1, 1, 1, 0, 1), Axis(source.pixels, result.pixels, 1, 1, 0, 1)
-    rows = Axis(source.height, result.height, node.filter_h, node.stride_h, node.padding_h, node.dilation_h)
-    columns = Axis(source.width, result.width, node.filter_w, node.stride_w, node.padding_w, node.dilation_w)
-    return rows, columns
+    down = Axis(source.height, result.height, node.filter_h, node.stride_h, node.padding_h, node.dilation_h)
+    across = Axis(source.width, result.width, node.filter_w, node.stride_w, node.padding_w, node.dilation_w)
+    return down, across
 
 
 class PixelTile(NamedTuple):

@@ -30,6 +30,7 @@ from nn512.passes.program import (
 from nn512.plan.arena import Arena, Buffer, place
 from nn512.plan.conv_geometry import edge_variants
 from nn512.plan.layout import Layout
+from nn512.plan.planes import read_planes
 
 # Tiles at the left and right edge of a picture have routines of their own; with more than this many (a wide filter
 # under wide padding) the code would grow out of hand, and a padded copy of the tensor is the better way.
@@ -59,11 +60,15 @@ class Plan:
     arena: Arena
 
 
-def make_plan(program: Program, in_tiles: Collection[str] = ()) -> Plan:
-    """Lay out a program. `in_tiles` are convolutions, by their first result, whose prologue needs no scratch memory."""
+def make_plan(program: Program, in_tiles: Collection[str] = (), in_planes: Collection[str] = ()) -> Plan:
+    """Lay out a program.
+
+    Convolutions by their first result: `in_tiles` are those whose prologue needs no scratch memory, `in_planes` those
+    that read their source as the caller has it.
+    """
     layouts = _Layouts(program)
     ops: list[Op] = []
-    for op in program.ops:
+    for op in read_planes(program, in_planes):
         for piece in _with_padding(op, layouts.shapes):
             ops.extend(layouts.lay_out(piece))
     lifetimes = _lifetimes(ops, program, in_tiles)
@@ -90,7 +95,7 @@ def make_plan(program: Program, in_tiles: Collection[str] = ()) -> Plan:
 
 def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
     """The operation, after a copy with zeros around it where tiles at the edges would need too many routines."""
-    if not isinstance(op, ConvOp):
+    if not isinstance(op, ConvOp) or op.caller is not None or op.zeros[1]:
         return [op]
     node = op.branches[0].node
     variants = edge_variants(node, shapes[op.source], shapes[op.branches[0].writes])
@@ -105,7 +110,8 @@ def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
         shapes[source] = shape
         before.append(ElementwiseOp(op.source, op.prologue, source))
     pad = PadOp(source, node.padding_h, node.padding_w, name)
-    return [*before, pad, dataclasses.replace(op, source=name, prologue=(), padded=True)]
+    zeros = (node.padding_h, node.padding_w)
+    return [*before, pad, dataclasses.replace(op, source=name, prologue=(), zeros=zeros)]
 
 
 class _Layouts:
@@ -129,7 +135,7 @@ class _Layouts:
 
     def vectors(self, name: str) -> int:
         """Size of a tensor in vectors of 16 floats."""
-        return self[name].block_count * self.shapes[name].pixels
+        return self[name].vectors(self.shapes[name].pixels)
 
     def _natural(self, name: str) -> None:
         self._known[name] = Layout((self.shapes[name].channels,))
@@ -137,6 +143,10 @@ class _Layouts:
     def lay_out(self, op: Op) -> list[Op]:
         """Give the results of an operation their layouts; the operation, after the relayouts it needs."""
         match op:
+            case LoadOp() if op.columns:
+                node = op.node
+                self.shapes[op.writes] = Shape(node.channels, node.height, node.width + 2 * op.columns)
+                self._known[op.writes] = Layout((node.channels,), lanes=1)
             case LoadOp() | FullyConnectedOp():
                 self._natural(op.writes)
             case ConvOp():

@@ -64,6 +64,12 @@ def produced(graph: Graph) -> dict[str, Any]:
     return {layer.to_tensor: layer for layer in graph.layers}
 
 
+def first_layers(graph: Graph) -> list[Conv]:
+    """Convolutions of few channels that read an input."""
+    inputs = {node.to_tensor for node in graph.inputs if node.channels <= 4}
+    return [c for c in layers(graph, Conv) if c.from_tensor in inputs and c.groups == 1]
+
+
 SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     **{
         kind.__name__: lambda g, kind=kind: any(layers(g, kind))  # type: ignore[misc]
@@ -99,6 +105,14 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     "different strides": lambda g: any(c.stride_h != c.stride_w for c, *_ in convs(g)),
     "even filter": lambda g: any(c.filter_h % 2 == 0 for c, *_ in convs(g)),
     "7x7": lambda g: any(c.filter_h == c.filter_w == 7 for c, *_ in convs(g)),
+    **{
+        f"a first layer on {channels} channels": lambda g, channels=channels: any(
+            g.shapes[c.from_tensor].channels == channels and c.filter_w > 1 for c in first_layers(g)
+        )  # type: ignore[misc]
+        for channels in (1, 2, 3, 4)
+    },
+    "a first layer with padding": lambda g: any(c.padding_w for c in first_layers(g)),
+    "a first layer without padding": lambda g: any(not c.padding_w and c.filter_w > 1 for c in first_layers(g)),
     "fully connected on an image": lambda g: any(g.shapes[f.from_tensor].pixels > 1 for f in layers(g, FullyConnected)),
     "softmax on an image": lambda g: any(g.shapes[s.from_tensor].pixels > 1 for s in layers(g, Softmax)),
     "padded pooling": lambda g: any(p.padding_h and p.padding_w for p in layers(g, Pooling)),

@@ -13,6 +13,7 @@ from nn512.graph import Add, Concat, Config, Conv, Graph, Input, Node, Output, S
 from nn512.passes.pipeline import PASSES, optimize
 from nn512.passes.program import Joined, RelayoutOp, tensors_read, tensors_written
 from nn512.plan.layout import LANES, Layout
+from nn512.plan.planes import planes_readers
 from nn512.plan.planner import Plan, make_plan
 
 
@@ -43,7 +44,8 @@ def check_plan(plan: Plan) -> None:
     for tensor in plan.tensors.values():
         assert tensor.offset >= 0
         assert tensor.offset + tensor.vectors <= plan.arena.size
-        assert tensor.vectors == len(tensor.layout.blocks) * tensor.shape.height * tensor.shape.width
+        floats = len(tensor.layout.blocks) * tensor.layout.lanes * tensor.shape.height * tensor.shape.width
+        assert tensor.vectors == -(-floats // LANES)
         assert tensor.layout.channels == tensor.shape.channels
     for whole, parts in ((j.writes, j.parts) for j in joined.values()):  # the parts stand one after the other
         offset = plan.tensors[whole].offset
@@ -57,9 +59,12 @@ def check_plan(plan: Plan) -> None:
 
 
 @settings(max_examples=150)
-@given(strategies.graphs(), st.just(()) | st.sets(st.sampled_from(tuple(PASSES))).map(tuple))
-def test_any_plan(graph: Graph, without: tuple[str, ...]) -> None:
-    check_plan(make_plan(optimize(graph, without)))
+@given(strategies.graphs(), st.just(()) | st.sets(st.sampled_from(tuple(PASSES))).map(tuple), st.integers(0, 7))
+def test_any_plan(graph: Graph, without: tuple[str, ...], planes: int) -> None:
+    """With any of the first convolutions reading planes, too."""
+    program = optimize(graph, without)
+    chosen = [name for number, name in enumerate(planes_readers(program)) if planes >> number & 1]
+    check_plan(make_plan(program, in_planes=chosen))
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNeXt50", "DenseNet121"])
@@ -82,14 +87,14 @@ def test_a_thousand_nested_concats() -> None:
     assert plan.tensors["t1000"].layout == Layout((1,) * 1001)
 
 
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=6))
-def test_every_channel_has_a_place_of_its_own(segments: list[int]) -> None:
-    layout = Layout(tuple(segments))
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.sampled_from((1, LANES)))
+def test_every_channel_has_a_place_of_its_own(segments: list[int], lanes: int) -> None:
+    layout = Layout(tuple(segments), lanes)
     places = [layout.position(channel) for channel in range(layout.channels)]
     assert len(set(places)) == sum(segments)
-    assert all(0 <= block < layout.block_count and 0 <= lane < LANES for block, lane in places)
+    assert all(0 <= block < layout.block_count and 0 <= lane < lanes for block, lane in places)
     assert len(layout.blocks) == layout.block_count
-    regular = places == [divmod(channel, LANES) for channel in range(layout.channels)]
+    regular = places == [divmod(channel, lanes) for channel in range(layout.channels)]
     assert layout.regular == regular
     with pytest.raises(IndexError):
         layout.position(layout.channels)

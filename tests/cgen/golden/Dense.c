@@ -298,14 +298,27 @@ static INLINE void load_block(const float *x, ptrdiff_t pixels, ptrdiff_t channe
 }
 
 /* 2 blocks of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; weights that are needed later are fetched from w + ahead. */
-static INLINE void conv1x1_2x13_relu(OPERANDS, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
-                                     ptrdiff_t fetched) {
+ * x[p]; weights that are needed later are fetched from w + ahead. The sums are over input, which is first computed
+ * from x if there is one; the next tile's pixels are fetched then, as they are too short a run for the hardware to
+ * see it. */
+static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restrict input, const float *restrict scale0,
+                                                          const float *restrict shift0, ptrdiff_t ahead,
+                                                          ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
+                                                          ptrdiff_t fetched, ptrdiff_t xPlane) {
     __m512 acc[2][13];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 13; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
-    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 2 * 16) {
-        const float *pixel = x;
+    for (ptrdiff_t c = 0; c < channels; c += 16, input += plane, w += 16 * 2 * 16) {
+        if (x)
+            UNROLL for (int p = 0; p < 13; p++) {
+                const float *raw = x + c / 16 * xPlane + p * 16;
+                _mm_prefetch((const char *)(raw + 13 * 16), _MM_HINT_T0);
+                __m512 v = _mm512_loadu_ps(raw);
+                v = _mm512_fmadd_ps(v, _mm512_loadu_ps(scale0 + c / 16 * 16), _mm512_loadu_ps(shift0 + c / 16 * 16));
+                v = _mm512_max_ps(_mm512_setzero_ps(), v);
+                _mm512_storeu_ps(input + p * 16, v);
+            }
+        const float *pixel = input;
         const float *tap = w;
         UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
             _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
@@ -327,14 +340,27 @@ static INLINE void conv1x1_2x13_relu(OPERANDS, ptrdiff_t ahead, ptrdiff_t channe
 }
 
 /* 2 blocks of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; weights that are needed later are fetched from w + ahead. */
-static INLINE void conv1x1_2x12_relu(OPERANDS, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
-                                     ptrdiff_t fetched) {
+ * x[p]; weights that are needed later are fetched from w + ahead. The sums are over input, which is first computed
+ * from x if there is one; the next tile's pixels are fetched then, as they are too short a run for the hardware to
+ * see it. */
+static INLINE void conv1x1_2x12_after_norm_relu_then_relu(OPERANDS, float *restrict input, const float *restrict scale0,
+                                                          const float *restrict shift0, ptrdiff_t ahead,
+                                                          ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
+                                                          ptrdiff_t fetched, ptrdiff_t xPlane) {
     __m512 acc[2][12];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 12; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
-    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 2 * 16) {
-        const float *pixel = x;
+    for (ptrdiff_t c = 0; c < channels; c += 16, input += plane, w += 16 * 2 * 16) {
+        if (x)
+            UNROLL for (int p = 0; p < 12; p++) {
+                const float *raw = x + c / 16 * xPlane + p * 16;
+                _mm_prefetch((const char *)(raw + 12 * 16), _MM_HINT_T0);
+                __m512 v = _mm512_loadu_ps(raw);
+                v = _mm512_fmadd_ps(v, _mm512_loadu_ps(scale0 + c / 16 * 16), _mm512_loadu_ps(shift0 + c / 16 * 16));
+                v = _mm512_max_ps(_mm512_setzero_ps(), v);
+                _mm512_storeu_ps(input + p * 16, v);
+            }
+        const float *pixel = input;
         const float *tap = w;
         UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
             _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
@@ -353,37 +379,6 @@ static INLINE void conv1x1_2x12_relu(OPERANDS, ptrdiff_t ahead, ptrdiff_t channe
             acc[o][p] = _mm512_max_ps(_mm512_setzero_ps(), acc[o][p]);
             _mm512_storeu_ps(out + o * outPlane + p * 16, acc[o][p]);
         }
-}
-
-/* Element-wise steps on all channels of 13 pixels, from planes of the picture to planes of the tile. The next tile's
- * pixels are fetched ahead: they are too short a run for the hardware to see it. */
-static INLINE void prologue_13_norm_relu(const float *restrict x, float *restrict to, const float *restrict scale0,
-                                         const float *restrict shift0, ptrdiff_t blocks, ptrdiff_t plane) {
-    for (ptrdiff_t block = 0; block < blocks; block++, x += plane, to += 208) {
-        UNROLL for (int p = 0; p < 13; p++) {
-            _mm_prefetch((const char *)(x + (13 + p) * 16), _MM_HINT_T0);
-            __m512 v = _mm512_loadu_ps(x + p * 16);
-            v = _mm512_fmadd_ps(v, _mm512_loadu_ps(scale0 + block * 16), _mm512_loadu_ps(shift0 + block * 16));
-            v = _mm512_max_ps(_mm512_setzero_ps(), v);
-            _mm512_storeu_ps(to + p * 16, v);
-        }
-    }
-}
-
-/* Element-wise steps on all channels of 12 pixels, from planes of the picture to planes of the tile. The next tile's
- * pixels are fetched ahead: they are too short a run for the hardware to see it. */
-static INLINE void prologue_12_norm_relu_of_13(const float *restrict x, float *restrict to,
-                                               const float *restrict scale0, const float *restrict shift0,
-                                               ptrdiff_t blocks, ptrdiff_t plane) {
-    for (ptrdiff_t block = 0; block < blocks; block++, x += plane, to += 208) {
-        UNROLL for (int p = 0; p < 12; p++) {
-            _mm_prefetch((const char *)(x + (13 + p) * 16), _MM_HINT_T0);
-            __m512 v = _mm512_loadu_ps(x + p * 16);
-            v = _mm512_fmadd_ps(v, _mm512_loadu_ps(scale0 + block * 16), _mm512_loadu_ps(shift0 + block * 16));
-            v = _mm512_max_ps(_mm512_setzero_ps(), v);
-            _mm512_storeu_ps(to + p * 16, v);
-        }
-    }
 }
 
 /* 1 block of 16 outputs at 2 rows of 7 pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
@@ -751,14 +746,18 @@ static NOINLINE void Dense_start_load(const void *context, ptrdiff_t first, ptrd
  * BatchNorm norm1, ReLU relu1, Conv conv1 (1x1), BatchNorm norm2, ReLU relu2
  * start 32x7x7  ->  relu2 64x7x7     0.10 MMAC, 8,704 bytes of weights (fp32)
  * Pointwise, 32 outputs x 13 or 12 pixels in registers, pixels outermost. Should take 2 us, direct 2.1 us. */
-static NOINLINE void Dense_relu2_tile_13(OPERANDS, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16, fetched = 8;
-    conv1x1_2x13_relu(x, w, bias, out, ahead, channels, plane, outPlane, fetched);
+static NOINLINE void Dense_relu2_tile_13(OPERANDS, float *restrict input, const float *restrict scale0,
+                                         const float *restrict shift0, ptrdiff_t ahead) {
+    const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16, fetched = 8, xPlane = 7 * 7 * 16;
+    conv1x1_2x13_after_norm_relu_then_relu(x, w, bias, out, input, scale0, shift0, ahead, channels, plane, outPlane,
+                                           fetched, xPlane);
 }
 
-static NOINLINE void Dense_relu2_tile_12(OPERANDS, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16, fetched = 8;
-    conv1x1_2x12_relu(x, w, bias, out, ahead, channels, plane, outPlane, fetched);
+static NOINLINE void Dense_relu2_tile_12(OPERANDS, float *restrict input, const float *restrict scale0,
+                                         const float *restrict shift0, ptrdiff_t ahead) {
+    const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16, fetched = 8, xPlane = 7 * 7 * 16;
+    conv1x1_2x12_after_norm_relu_then_relu(x, w, bias, out, input, scale0, shift0, ahead, channels, plane, outPlane,
+                                           fetched, xPlane);
 }
 
 static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t last) {
@@ -769,14 +768,10 @@ static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t
     for (ptrdiff_t tile = first; tile < last; tile++) {
         float input[2][13][16] __attribute__((aligned(64)));
         const ptrdiff_t x = tile * 12 + (tile < 1 ? tile : 1);
-        if (tile < 1)
-            prologue_13_norm_relu(start[0][x], input[0][0], net->norm1Scales, net->norm1Shifts, 2, 7 * 7 * 16);
-        else
-            prologue_12_norm_relu_of_13(start[0][x], input[0][0], net->norm1Scales, net->norm1Shifts, 2, 7 * 7 * 16);
         for (ptrdiff_t block = 0; block < 4; block += 2)
-            (tile < 1 ? Dense_relu2_tile_13 : Dense_relu2_tile_12)(input[0][0],
-                net->conv1Weights + block * (2 * 16 * 16), net->conv1Biases + block * 16, relu2[block][x],
-                4 * 2 * 16 * 16 + x * 32 / 49 * 16);
+            (tile < 1 ? Dense_relu2_tile_13 : Dense_relu2_tile_12)(block ? NULL : start[0][x],
+                net->conv1Weights + block * (2 * 16 * 16), net->conv1Biases + block * 16, relu2[block][x], input[0][0],
+                net->norm1Scales, net->norm1Shifts, 4 * 2 * 16 * 16 + x * 32 / 49 * 16);
     }
 }
 

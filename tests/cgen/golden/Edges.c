@@ -1,9 +1,9 @@
-/* Edges: 4 layers, 0.2 MMAC, 31,104 bytes of packed weights.
+/* Edges: 4 layers, 0.2 MMAC, 28,608 bytes of packed weights.
  *
  *      layer                             MMAC    weights, bytes  kernel
  *   1  image_load                        0.00                 0  load
  *   2  norm                              0.22            27,840  direct
- *   3  relu                              0.02             3,264  direct
+ *   3  relu                              0.02               768  planar
  *   4  relu_store                        0.00                 0  store
  *
  * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes items
@@ -226,16 +226,16 @@ static char *team_create(Team *team, ptrdiff_t threads) {
  * lane], the order in which they are read. */
 struct EdgesNet {
     float convBiases[3 * 16], convWeights[3 * 3 * 3 * 16 * 16];
-    float shortcutBiases[3 * 16], shortcutWeights[3 * 16 * 16];
+    float shortcutBiases[3 * 16], shortcutWeights[3 * 3 * 16];
 };
 
 /* Where tensors begin in the arena, in floats, and the layers between which they live. */
 enum {
-    image_at = 19872, /* 3x9x23, layers 1 to 3 */
+    image_at = 9936, /* 3x9x23, layers 1 to 2 */
     norm_at = 0, /* 40x9x23, layers 2 to 3 */
     relu_at = 9936, /* 40x9x23, layers 3 to 4 */
     Layers = 4,
-    ArenaFloats = 23184
+    ArenaFloats = 19872
 };
 
 struct EdgesEngine {
@@ -479,27 +479,21 @@ static INLINE void conv3x3_1x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t ori
 }
 
 /* 2 blocks of 16 outputs at 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; weights that are needed later are fetched from w + ahead. */
-static INLINE void conv1x1_2x14_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t ahead,
-                                                 ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
-                                                 ptrdiff_t fetched) {
+ * x[p]. */
+static INLINE void conv1x1_2x14_planar_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
+                                                   ptrdiff_t plane, ptrdiff_t outPlane) {
     __m512 acc[2][14];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 14; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
-    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 2 * 16) {
-        const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+    for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16 * 2) {
         const float *pixel = x;
         const float *tap = w;
-        UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
-            _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
-        for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
-            const __m512 w0 = _mm512_loadu_ps(tap);
-            const __m512 w1 = _mm512_loadu_ps(tap + 16);
-            UNROLL for (int p = 0; p < 14; p++) {
-                const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
-                acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
-                acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
-            }
+        const __m512 w0 = _mm512_loadu_ps(tap);
+        const __m512 w1 = _mm512_loadu_ps(tap + 16);
+        UNROLL for (int p = 0; p < 14; p++) {
+            const __m512 xp = _mm512_set1_ps(pixel[p]);
+            acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
+            acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
         }
     }
     UNROLL for (int o = 0; o < 2; o++)
@@ -512,27 +506,21 @@ static INLINE void conv1x1_2x14_tail_add_relu0p1(OPERANDS, const float *restrict
 }
 
 /* 2 blocks of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; weights that are needed later are fetched from w + ahead. */
-static INLINE void conv1x1_2x13_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t ahead,
-                                                 ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
-                                                 ptrdiff_t fetched) {
+ * x[p]. */
+static INLINE void conv1x1_2x13_planar_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
+                                                   ptrdiff_t plane, ptrdiff_t outPlane) {
     __m512 acc[2][13];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 13; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
-    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 2 * 16) {
-        const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+    for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16 * 2) {
         const float *pixel = x;
         const float *tap = w;
-        UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
-            _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
-        for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
-            const __m512 w0 = _mm512_loadu_ps(tap);
-            const __m512 w1 = _mm512_loadu_ps(tap + 16);
-            UNROLL for (int p = 0; p < 13; p++) {
-                const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
-                acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
-                acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
-            }
+        const __m512 w0 = _mm512_loadu_ps(tap);
+        const __m512 w1 = _mm512_loadu_ps(tap + 16);
+        UNROLL for (int p = 0; p < 13; p++) {
+            const __m512 xp = _mm512_set1_ps(pixel[p]);
+            acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
+            acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
         }
     }
     UNROLL for (int o = 0; o < 2; o++)
@@ -545,23 +533,18 @@ static INLINE void conv1x1_2x13_tail_add_relu0p1(OPERANDS, const float *restrict
 }
 
 /* 1 block of 16 outputs at 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; weights that are needed later are fetched from w + ahead. */
-static INLINE void conv1x1_1x14_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t ahead,
-                                                 ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t fetched) {
+ * x[p]. */
+static INLINE void conv1x1_1x14_planar_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
+                                                   ptrdiff_t plane) {
     __m512 acc[14];
     UNROLL for (int p = 0; p < 14; p++) acc[p] = _mm512_loadu_ps(bias);
-    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 16) {
-        const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+    for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16) {
         const float *pixel = x;
         const float *tap = w;
-        UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
-            _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
-        for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
-            const __m512 w0 = _mm512_loadu_ps(tap);
-            UNROLL for (int p = 0; p < 14; p++) {
-                const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
-                acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
-            }
+        const __m512 w0 = _mm512_loadu_ps(tap);
+        UNROLL for (int p = 0; p < 14; p++) {
+            const __m512 xp = _mm512_set1_ps(pixel[p]);
+            acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
         }
     }
     UNROLL for (int p = 0; p < 14; p++) {
@@ -573,23 +556,18 @@ static INLINE void conv1x1_1x14_tail_add_relu0p1(OPERANDS, const float *restrict
 }
 
 /* 1 block of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; weights that are needed later are fetched from w + ahead. */
-static INLINE void conv1x1_1x13_tail_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t ahead,
-                                                 ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t fetched) {
+ * x[p]. */
+static INLINE void conv1x1_1x13_planar_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
+                                                   ptrdiff_t plane) {
     __m512 acc[13];
     UNROLL for (int p = 0; p < 13; p++) acc[p] = _mm512_loadu_ps(bias);
-    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 16 * 16) {
-        const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+    for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16) {
         const float *pixel = x;
         const float *tap = w;
-        UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
-            _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
-        for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
-            const __m512 w0 = _mm512_loadu_ps(tap);
-            UNROLL for (int p = 0; p < 13; p++) {
-                const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
-                acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
-            }
+        const __m512 w0 = _mm512_loadu_ps(tap);
+        UNROLL for (int p = 0; p < 13; p++) {
+            const __m512 xp = _mm512_set1_ps(pixel[p]);
+            acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
         }
     }
     UNROLL for (int p = 0; p < 13; p++) {
@@ -732,7 +710,7 @@ char *EdgesNetCreate(EdgesNet **to, EdgesParams *params, ptrdiff_t threads) {
     memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
     PACK_CONV(3, CONV(conv), .outputs = 40, .inputs = 3, .taps = 3 * 3, .panel = 2, .lanes = 16,
               .after = NORMS(NORM(norm, 1e-05)));
-    PACK_CONV(3, CONV(shortcut), .outputs = 40, .inputs = 3, .taps = 1, .panel = 2, .lanes = 16);
+    PACK_CONV(3, CONV(shortcut), .outputs = 40, .inputs = 3, .taps = 1, .panel = 2, .lanes = 1);
     team_destroy(&team);
     *to = net;
     return NULL;
@@ -756,7 +734,7 @@ static NOINLINE void Edges_image_load(const void *context, ptrdiff_t first, ptrd
 /* ---- Layer 2: norm   (graph lines 4, 5) ---------------------------------------------------------------------------
  * Conv conv (3x3, padding 1), BatchNorm norm
  * image 3x9x23  ->  norm 40x9x23     0.22 MMAC, 27,840 bytes of weights (fp32)
- * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. */
+ * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. Should take 4.5 us, planar 4.7 us. */
 static NOINLINE void Edges_norm_tile_2x12_left(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead) {
     const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16, fetched = 4;
     conv3x3_2x12_left_tail(x, w, bias, out, at, origin, ahead, channels, plane, row, height, outPlane, fetched);
@@ -798,50 +776,49 @@ static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t 
     }
 }
 
-/* ---- Layer 3: relu   (graph lines 6, 7, 8) ------------------------------------------------------------------------
- * Conv shortcut (1x1), Add sum (norm, shortcut), ReLU relu (slope 0.1)
- * image 3x9x23 + norm 40x9x23  ->  relu 40x9x23     0.02 MMAC, 3,264 bytes of weights (fp32)
- * Direct, 32 or 16 outputs x 14 or 13 pixels in registers. Should take 0.7 us, pointwise 0.72 us. */
-static NOINLINE void Edges_relu_tile_2x14(OPERANDS, const float *restrict add0, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, outPlane = 9 * 23 * 16, fetched = 3;
-    conv1x1_2x14_tail_add_relu0p1(x, w, bias, out, add0, ahead, channels, plane, outPlane, fetched);
+/* ---- Layer 3: relu   (graph lines 3, 6, 7, 8) ---------------------------------------------------------------------
+ * Input image, Conv shortcut (1x1), Add sum (norm, shortcut), ReLU relu (slope 0.1)
+ * caller's image 3x9x23 + norm 40x9x23  ->  relu 40x9x23     0.02 MMAC, 768 bytes of weights (fp32)
+ * Planar, 32 or 16 outputs x 14 or 13 pixels in registers, from planes as the caller has them. Should take 0.67 us,
+ *   direct 0.7 us, pointwise 0.72 us. */
+static NOINLINE void Edges_relu_tile_2x14(OPERANDS, const float *restrict add0) {
+    const ptrdiff_t channels = 3, plane = 9 * 23, outPlane = 9 * 23 * 16;
+    conv1x1_2x14_planar_add_relu0p1(x, w, bias, out, add0, channels, plane, outPlane);
 }
 
-static NOINLINE void Edges_relu_tile_2x13(OPERANDS, const float *restrict add0, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, outPlane = 9 * 23 * 16, fetched = 3;
-    conv1x1_2x13_tail_add_relu0p1(x, w, bias, out, add0, ahead, channels, plane, outPlane, fetched);
+static NOINLINE void Edges_relu_tile_2x13(OPERANDS, const float *restrict add0) {
+    const ptrdiff_t channels = 3, plane = 9 * 23, outPlane = 9 * 23 * 16;
+    conv1x1_2x13_planar_add_relu0p1(x, w, bias, out, add0, channels, plane, outPlane);
 }
 
-static NOINLINE void Edges_relu_tile_1x14(OPERANDS, const float *restrict add0, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, fetched = 2;
-    conv1x1_1x14_tail_add_relu0p1(x, w, bias, out, add0, ahead, channels, plane, fetched);
+static NOINLINE void Edges_relu_tile_1x14(OPERANDS, const float *restrict add0) {
+    const ptrdiff_t channels = 3, plane = 9 * 23;
+    conv1x1_1x14_planar_add_relu0p1(x, w, bias, out, add0, channels, plane);
 }
 
-static NOINLINE void Edges_relu_tile_1x13(OPERANDS, const float *restrict add0, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, fetched = 2;
-    conv1x1_1x13_tail_add_relu0p1(x, w, bias, out, add0, ahead, channels, plane, fetched);
+static NOINLINE void Edges_relu_tile_1x13(OPERANDS, const float *restrict add0) {
+    const ptrdiff_t channels = 3, plane = 9 * 23;
+    conv1x1_1x13_planar_add_relu0p1(x, w, bias, out, add0, channels, plane);
 }
 
 static NOINLINE void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const EdgesEngine *engine = context;
-    const float (*restrict image)[9 * 23][16] = tensor(engine, image_at);
+    const float (*restrict image_data)[9 * 23] = (const void *)engine->imageData;
     const float (*restrict norm)[9 * 23][16] = tensor(engine, norm_at);
     float (*restrict relu)[9 * 23][16] = tensor(engine, relu_at);
     for (ptrdiff_t item = first; item < last && item < 1; item++) {
         const float *w = engine->net->shortcutWeights, *bias = engine->net->shortcutBiases;
-        const ptrdiff_t ahead = 2 * (16 * 16); /* to its share of the next weights */
         for (ptrdiff_t x = 0; x < 168; x += 14)
-            Edges_relu_tile_2x14(image[0][x], w, bias, relu[0][x], norm[0][x], ahead + x * 32 / 207 * 16);
+            Edges_relu_tile_2x14(image_data[0] + x, w, bias, relu[0][x], norm[0][x]);
         for (ptrdiff_t x = 168; x < 207; x += 13)
-            Edges_relu_tile_2x13(image[0][x], w, bias, relu[0][x], norm[0][x], ahead + x * 32 / 207 * 16);
+            Edges_relu_tile_2x13(image_data[0] + x, w, bias, relu[0][x], norm[0][x]);
     }
     for (ptrdiff_t item = first < 1 ? 1 : first; item < last; item++) {
-        const float *w = engine->net->shortcutWeights + 2 * (16 * 16), *bias = engine->net->shortcutBiases + 2 * 16;
-        const ptrdiff_t ahead = 16 * 16; /* to its share of the next weights */
+        const float *w = engine->net->shortcutWeights + 2 * (3 * 16), *bias = engine->net->shortcutBiases + 2 * 16;
         for (ptrdiff_t x = 0; x < 168; x += 14)
-            Edges_relu_tile_1x14(image[0][x], w, bias, relu[2][x], norm[2][x], ahead + x * 16 / 207 * 16);
+            Edges_relu_tile_1x14(image_data[0] + x, w, bias, relu[2][x], norm[2][x]);
         for (ptrdiff_t x = 168; x < 207; x += 13)
-            Edges_relu_tile_1x13(image[0][x], w, bias, relu[2][x], norm[2][x], ahead + x * 16 / 207 * 16);
+            Edges_relu_tile_1x13(image_data[0] + x, w, bias, relu[2][x], norm[2][x]);
     }
 }
 

@@ -1,0 +1,62 @@
+"""Convolutions that read a tensor of the caller as it is, channels x height x width.
+
+That saves the transposition to blocks of 16 channels, of which a picture of three would use three lanes. Where columns
+are padded, the convolution reads a copy of the planes with zeros at both ends of every row: then its tiles are alike.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+
+from nn512.passes.program import ConvOp, LoadOp, Op, Program, tensors_read
+
+
+def planes_readers(program: Program) -> Mapping[str, frozenset[str]]:
+    """Convolutions that could read planes, by their first result, and all those with which each would save a load.
+
+    There are none where the load is needed anyway.
+    """
+    loaded = {op.writes for op in program.ops if isinstance(op, LoadOp)}
+    sources = {
+        op.branches[0].writes: op.source
+        for op in program.ops
+        if isinstance(op, ConvOp) and op.source in loaded and not op.prologue and op.branches[0].node.groups == 1
+    }
+    needed = _needed_in_blocks(program, sources)
+    sharing = {source: frozenset(name for name, other in sources.items() if other == source) for source in loaded}
+    return {name: frozenset() if source in needed else sharing[source] for name, source in sources.items()}
+
+
+def read_planes(program: Program, chosen: Collection[str]) -> tuple[Op, ...]:
+    """The operations of a program in which the `chosen` convolutions read planes, without the loads nobody needs."""
+    inputs = {op.writes: op.node for op in program.ops if isinstance(op, LoadOp)}
+    needed = _needed_in_blocks(program, chosen)
+    copied: set[str] = set()
+    ops: list[Op] = []
+    for op in program.ops:
+        if isinstance(op, LoadOp) and op.writes not in needed:
+            continue
+        if not (isinstance(op, ConvOp) and op.branches[0].writes in chosen):
+            ops.append(op)
+            continue
+        columns = op.branches[0].node.padding_w
+        if not columns:
+            ops.append(dataclasses.replace(op, source=f"{op.source}_data", caller=inputs[op.source]))
+            continue
+        copy = f"{op.source}_padded{columns}"
+        if copy not in copied:
+            ops.append(LoadOp(inputs[op.source], copy, columns))
+            copied.add(copy)
+        ops.append(dataclasses.replace(op, source=copy, zeros=(0, columns)))
+    return tuple(ops)
+
+
+def _needed_in_blocks(program: Program, readers: Collection[str]) -> set[str]:
+    """Tensors that somebody else reads, or the `readers` as operands of additions; or that are part of a whole."""
+    needed = {part for joined in program.joined for part in joined.parts}
+    for op in program.ops:
+        if isinstance(op, ConvOp) and op.branches[0].writes in readers:
+            op = dataclasses.replace(op, source="")  # noqa: PLW2901 - the operation without its source
+        needed.update(tensors_read(op))
+    return needed
