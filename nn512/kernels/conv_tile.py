@@ -121,30 +121,24 @@ class TileRoutine:
             *(["ahead"] if self.channels not in UNFETCHED else []),
         ]
 
-    def forwarded(self) -> list[str]:
-        """The names of `parameters`, to hand them on."""
-        prepared = ["input", *self.prologue.forwarded()] if self.prologue.steps else []
-        return ["x", "w", "bias", "out", *prepared, *self.chain.forwarded(), *self.varying()]
-
     def constants(self) -> list[str]:
-        """Declarations of the parameters that are constants of the layer."""
+        """Names of the parameters that are constants of the layer."""
         match self.channels:
             case Channels.FULL | Channels.TAIL | Channels.PLANAR:
-                extent = ["ptrdiff_t channels"]
+                extent = ["channels"]
             case Channels.TABLE:
-                extent = ["ptrdiff_t channels", "const unsigned char *counts"]
+                extent = ["channels", "counts"]
             case Channels.GROUPS:
-                extent = ["ptrdiff_t groups", "ptrdiff_t inputs", "ptrdiff_t outputs"]
+                extent = ["groups", "inputs", "outputs"]
             case Channels.SCATTERED_GROUPS:
-                extent = ["ptrdiff_t groups", "ptrdiff_t inputs", "ptrdiff_t outputs", "const int (*places)[2]"]
+                extent = ["groups", "inputs", "outputs", "places"]
             case _:
                 assert_never(self.channels)
         rows = ["row"] if self.steps_rows else []
         down = ["down"] if self.rows > 1 else ["height"] if self.clipped else []
         out = ["outPlane"] if self.blocks > 1 else []
         fetched = [] if self.channels in UNFETCHED else ["fetched"]
-        fetched += ["xPlane"] if self.prologue.steps else []
-        return [*extent, *(f"ptrdiff_t {name}" for name in ("plane", *rows, *down, *out, *fetched))]
+        return [*extent, "plane", *rows, *down, *out, *fetched, *(["xPlane"] if self.prologue.steps else [])]
 
     @property
     def steps_rows(self) -> bool:
@@ -155,7 +149,7 @@ class TileRoutine:
         """Text of the routine."""
         writer = Writer()
         writer.comment(self._description())
-        writer.statement(f"static INLINE void {name}", [*self.parameters(), *self.constants()], " {")
+        writer.statement(f"static INLINE void {name}", [*self.parameters(), *map(_declared, self.constants())], " {")
         with writer.indented():
             self._write_body(writer)
         writer.line("}")
@@ -342,6 +336,12 @@ class TileRoutine:
                     writer.line(f"{acc} = _mm512_mask3_fmadd_ps(w{o}, xp, {acc}, mask);")
                 else:
                     writer.line(f"{acc} = _mm512_fmadd_ps(w{o}, xp, {acc});")
+
+
+def _declared(constant: str) -> str:
+    return {"counts": "const unsigned char *counts", "places": "const int (*places)[2]"}.get(
+        constant, f"ptrdiff_t {constant}"
+    )
 
 
 class _Tap(NamedTuple):

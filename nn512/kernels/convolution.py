@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from nn512.cgen import names
 from nn512.cgen.expressions import element, minus, offset_from
@@ -22,9 +21,8 @@ from nn512.kernels.conv_cost import direct_work
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.layer import Context, ConvKernel, LayerCode, begin_step, declare_tensor, step_signature
-from nn512.kernels.tiles import instance_names
 from nn512.passes.program import ConvOp
-from nn512.plan.conv_geometry import repeats
+from nn512.plan.conv_geometry import PixelTile, repeats
 
 
 def emit(op: ConvOp, context: Context, *, panel_blocks: int = PANEL_BLOCKS) -> LayerCode:
@@ -39,10 +37,9 @@ class ConvLayer(ConvBlocking):
     """The text of one layer."""
 
     def emit(self) -> LayerCode:
-        """The layer: instances of its tile routines, its step functions and its packing."""
+        """The layer: its step functions and its packing."""
         writer = Writer()
-        functions = self._write_tiles(writer)
-        self.write_steps(writer, functions)
+        self.write_steps(writer)
         chains = [(branch.chain, branch.result) for branch in self.branches]
         chains += [(self.prologue, self.source)]
         fields = [f for branch in self.branches for f in branch.weights.fields()]
@@ -60,8 +57,8 @@ class ConvLayer(ConvBlocking):
             edge_classes=tuple(sorted(self.edge_classes())),
         )
 
-    def write_steps(self, writer: Writer, functions: dict[TileRoutine, str]) -> None:
-        """Write the step functions; `functions` are this layer's instances of tile routines."""
+    def write_steps(self, writer: Writer) -> None:
+        """Write the step functions."""
         prefix = self.context.prefix
         if self.prologue.steps:
             source = self.context.places[self.op.source]
@@ -75,10 +72,11 @@ class ConvLayer(ConvBlocking):
                 declare_tensor(writer, self.context.places[name], written=False, flat=self.flat)
             for branch in self.branches:
                 declare_tensor(writer, branch.result, written=True, flat=self.flat)
+            self.write_constants(writer)
             begin = 0
             for branch in self.branches:
                 for panels in branch.panels:
-                    begin = self._write_panels(writer, branch, panels, begin, functions)
+                    begin = self._write_panels(writer, branch, panels, begin)
 
     def weights(self, branch: Branch, block: str) -> tuple[str, str]:
         """Where the weights and the biases of a block of outputs begin."""
@@ -86,46 +84,44 @@ class ConvLayer(ConvBlocking):
         at = "" if block == "0" else f" + {block} * {f'({extent})' if '*' in extent else extent}"
         return f"net->{name}Weights{at}", element(f"net->{name}Biases", block, 16)
 
-    def _write_tiles(self, writer: Writer) -> dict[TileRoutine, str]:
-        """Write this layer's instances of shared tile routines, and give their names."""
-        users: dict[TileRoutine, Branch] = {}
+    def write_constants(self, writer: Writer) -> None:
+        """Write what is the same in every call of a tile routine, under the names that the routines have for it."""
+        names_used: dict[str, None] = {}
         for branch in self.branches:
             for panels in branch.panels:
                 for tile, group in itertools.product(self.tiles, self.row_groups):
-                    users.setdefault(self.routine(branch, panels, tile, group.tile), branch)
-        functions: dict[TileRoutine, str] = {}
-        for routine, word in instance_names(users).items():
-            functions[routine] = names.static(self.context.prefix, f"{self.name}_{word}")
-            self._write_tile(writer, users[routine], routine, functions[routine])
-            writer.line()
-        return functions
+                    names_used |= dict.fromkeys(self.routine(branch, panels, tile, group.tile).constants())
+        constants = self._constants()
+        writer.enumeration("const ptrdiff_t ", [f"{n} = {constants[n]}" for n in names_used if n in constants], ";")
+        if "counts" in names_used:
+            writer.comment("channels in each block")
+            writer.table("static const unsigned char counts[]", (str(b.channels) for b in self.source.layout.blocks))
+        if "places" in names_used:
+            writer.comment("block and lane of each channel")
+            layout = self.source.layout
+            places = (layout.position(c) for c in range(layout.channels))
+            writer.table("static const int places[][2]", (f"{{{block}, {lane}}}" for block, lane in places))
 
-    def _write_tile(self, writer: Writer, branch: Branch, routine: TileRoutine, name: str) -> None:
-        """Write an instance of a shared tile routine: the layer's constants get their names here."""
-        shared = self.context.library.add(routine.hint, routine.write)
-        writer.statement(f"static NOINLINE void {name}", routine.parameters(), " {")
-        with writer.indented():
-            constants = self._constants(branch, routine)
-            parameters = [declaration.split("*")[-1].split()[-1] for declaration in routine.constants()]
-            parameters = [re.sub(r"\W.*", "", parameter) for parameter in parameters]
-            numbers = [f"{name} = {constants[name]}" for name in parameters if name in constants]
-            writer.enumeration("const ptrdiff_t ", numbers, ";")
-            if "counts" in parameters:
-                writer.comment("channels in each block")
-                counts = (str(block.channels) for block in self.source.layout.blocks)
-                writer.table("static const unsigned char counts[]", counts)
-            if "places" in parameters:
-                writer.comment("block and lane of each channel")
-                layout = self.source.layout
-                places = (layout.position(c) for c in range(layout.channels))
-                writer.table("static const int places[][2]", (f"{{{block}, {lane}}}" for block, lane in places))
-            writer.statement(shared, [*routine.forwarded(), *parameters], ";")
-        writer.line("}")
+    def write_call(self, writer: Writer, choices: Iterable[tuple[str, TileRoutine]], arguments: list[str]) -> None:
+        """Write a call of the first routine whose condition holds; that of the last one is empty."""
+        chosen = list(choices)
+        for number, (condition, routine) in enumerate(chosen):
+            shared = self.context.library.add(routine.hint, routine.write)
+            constants = self._constants()
+            fetched = str(self.share(routine.blocks))
+            extra = [n if n != "fetched" or n in constants else fetched for n in routine.constants()]
+            if len(chosen) == 1:
+                writer.statement(shared, [*arguments, *extra], ";")
+                continue
+            opening = f"if ({condition})" if condition else ""
+            with writer.loop(" ".join(filter(None, ("else" if number else "", opening)))):
+                writer.statement(shared, [*arguments, *extra], ";")
 
-    def _constants(self, branch: Branch, routine: TileRoutine) -> dict[str, str]:
+    def _constants(self) -> dict[str, str]:
         """The layer's constants under the names that tile routines have for them; distances are in floats."""
         width, lanes = self.source.shape.width, self.source.layout.lanes
-        result = branch.result.shape
+        result = self.branches[0].result.shape  # all branches agree in height and width
+        shares = {self.share(panels.width) for branch in self.branches for panels in branch.panels}
         channels = 16 * len(self.source.layout.blocks) if self.channels is Channels.TABLE else self.inputs
         return {
             "channels": str(channels),
@@ -137,13 +133,11 @@ class ConvLayer(ConvBlocking):
             "down": names.product(self.rows.stride, width, lanes),
             "height": str(self.rows.size),
             "outPlane": names.product(result.height, result.width, 16),
-            "fetched": str(self.share(routine.blocks)),
             "xPlane": super().plane,
+            **({"fetched": str(shares.pop())} if len(shares) == 1 else {}),
         }
 
-    def _write_panels(
-        self, writer: Writer, branch: Branch, panels: Panels, begin: int, functions: dict[TileRoutine, str]
-    ) -> int:
+    def _write_panels(self, writer: Writer, branch: Branch, panels: Panels, begin: int) -> int:
         """Write the loop over the items of some panels; `begin` is the first one's number. Returns the end."""
         rows, several = self.row_tiles, panels.count > 1
         end = begin + panels.count * rows * self.chunks
@@ -186,7 +180,7 @@ class ConvLayer(ConvBlocking):
             if self.channels not in UNFETCHED:
                 note = "/* to its share of the next weights */"
                 writer.line(f"const ptrdiff_t ahead = {self._ahead(branch, panels)}; {note}")
-            self._write_calls(writer, branch, panels, block, functions)
+            self._write_calls(writer, branch, panels, block)
         return end
 
     def _row_indices(self, number: str, *, declared: bool) -> list[str]:
@@ -214,13 +208,10 @@ class ConvLayer(ConvBlocking):
             factor = f"({row})" if " - " in row else row
             writer.line(f"const ptrdiff_t at = {factor} * {width}; /* where the row under filter row 0 begins */")
 
-    def _write_calls(
-        self, writer: Writer, branch: Branch, panels: Panels, block: str, functions: dict[TileRoutine, str]
-    ) -> None:
+    def _write_calls(self, writer: Writer, branch: Branch, panels: Panels, block: str) -> None:
         row = "" if self.flat else "[y]" if self.row_tiles > 1 else "[0]"
         start = 0
         for tile, count in repeats(self.tiles):
-            function = self._either(functions[self.routine(branch, panels, tile, g.tile)] for g in self.row_groups)
             loop = f"for (ptrdiff_t x = {start}; x < {start + count * tile.size}; x += {tile.size})"
             if self.chunks > 1:
                 end = f"x < (chunk + 1) * {self.chunk}"
@@ -240,18 +231,16 @@ class ConvLayer(ConvBlocking):
                     *([f"{block} * 16"] if self.channels in MASKED else []),
                     *([self.ahead_of("ahead", panels, column)] if self.channels not in UNFETCHED else []),
                 ]
-                writer.statement(function, arguments, ";")
+                self.write_call(writer, self._by_row(branch, panels, tile), arguments)
             start += count * tile.size
 
-    def _either(self, functions: Iterable[str]) -> str:
-        """The function for row tile t, as an expression."""
-        chosen = list(functions)
-        result, end = chosen[-1], self.row_tiles
-        for group, function in zip(reversed(self.row_groups), reversed(chosen), strict=True):
-            if function != result.strip("()").split(" ")[-1] or end != self.row_tiles:
-                result = f"t < {end} ? {function} : {result}"
-            end -= group.times
-        return f"({result})" if " " in result else result
+    def _by_row(self, branch: Branch, panels: Panels, tile: PixelTile) -> Iterator[tuple[str, TileRoutine]]:
+        """The routines for row tile t, each with the condition under which it is the one."""
+        end = 0
+        groups = itertools.groupby(self.row_groups, lambda group: self.routine(branch, panels, tile, group.tile))
+        for routine, members in groups:
+            end += sum(group.times for group in members)
+            yield f"t < {end}" if end < self.row_tiles else "", routine
 
     def _ahead(self, branch: Branch, panels: Panels) -> str:
         """Which weights a tile fetches: its share of those of the next panel, or of what follows the last one."""

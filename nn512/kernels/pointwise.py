@@ -12,7 +12,6 @@ import contextlib
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.kernels.conv_cost import is_pointwise, padded_macs, tensor_bytes, weight_bytes
-from nn512.kernels.conv_tile import TileRoutine
 from nn512.kernels.convolution import ConvLayer
 from nn512.kernels.layer import Context, ConvKernel, LayerCode, Part, begin_step, declare_tensor, step_signature
 from nn512.passes.program import ConvOp
@@ -61,7 +60,7 @@ class _PointwiseLayer(ConvLayer):
     def steps(self) -> tuple[Part, ...]:
         return (Part(self.name, len(self.tiles)),)
 
-    def write_steps(self, writer: Writer, functions: dict[TileRoutine, str]) -> None:
+    def write_steps(self, writer: Writer) -> None:
         prefix = self.context.prefix
         widest, narrowest = self.tiles[0].size, self.tiles[-1].size
         wide = sum(tile.size == widest for tile in self.tiles)
@@ -72,28 +71,29 @@ class _PointwiseLayer(ConvLayer):
                 declare_tensor(writer, self.context.places[name], written=False, flat=True)
             for branch in self.branches:
                 declare_tensor(writer, branch.result, written=True, flat=True)
+            self.write_constants(writer)
             with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
                 if self.prologue.steps:
                     extents = f"[{len(self.source.layout.blocks)}][{widest}][16]"
                     writer.line(f"float input{extents} __attribute__((aligned(64)));")
-                if widest == narrowest:
-                    writer.line(f"const ptrdiff_t x = tile * {widest};")
-                else:
-                    writer.line(f"const ptrdiff_t x = tile * {narrowest} + (tile < {wide} ? tile : {wide});")
-                self._write_tile_calls(writer, wide, functions)
+                x = f"tile * {narrowest}" + (f" + (tile < {wide} ? tile : {wide})" if widest != narrowest else "")
+                writer.line(f"const ptrdiff_t x = {x};")
+                self._write_tile_calls(writer, wide)
 
-    def _write_tile_calls(self, writer: Writer, wide: int, functions: dict[TileRoutine, str]) -> None:
+    def _write_tile_calls(self, writer: Writer, wide: int) -> None:
         """Write the calls for one tile: the first `wide` tiles are a pixel wider than the others."""
-
-        def either(first: str, second: str) -> str:
-            return first if first == second else f"(tile < {wide} ? {first} : {second})"
-
         widest, narrowest = self.tiles[0], self.tiles[-1]
         picture = f"{names.local(self.source.name)}[0][x]"
+        several = len(self.branches) > 1 or len(self.branches[0].panels) > 1
         for branch in self.branches:
             for panels in branch.panels:
+                ahead = self.ahead_of(branch.weights.extent, panels, "x")
+                if not several:
+                    writer.line(f"const ptrdiff_t ahead = {ahead}; /* to its share of the next weights */")
                 row = self.row_groups[0].tile
-                tiles = (functions[self.routine(branch, panels, tile, row)] for tile in (widest, narrowest))
+                choices = [("", self.routine(branch, panels, narrowest, row))]
+                if widest.size != narrowest.size:
+                    choices.insert(0, (f"tile < {wide}", self.routine(branch, panels, widest, row)))
                 block = str(panels.first_block)
                 first = panels is self.branches[0].panels[0]
                 loop: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
@@ -110,5 +110,5 @@ class _PointwiseLayer(ConvLayer):
                     if self.prologue.steps:
                         arguments += ["input[0][0]", *self.prologue.arguments("0", "[x]")]
                     arguments += branch.chain.arguments(block, "[x]")
-                    arguments.append(self.ahead_of(branch.weights.extent, panels, "x"))
-                    writer.statement(either(*tiles), arguments, ";")
+                    arguments.append(ahead if several else "ahead")
+                    self.write_call(writer, choices, arguments)

@@ -746,32 +746,29 @@ static NOINLINE void Dense_start_load(const void *context, ptrdiff_t first, ptrd
  * BatchNorm norm1, ReLU relu1, Conv conv1 (1x1), BatchNorm norm2, ReLU relu2
  * start 32x7x7  ->  relu2 64x7x7     0.10 MMAC, 8,704 bytes of weights (fp32)
  * Pointwise, 32 outputs x 13 or 12 pixels in registers, pixels outermost. Should take 2 us, direct 2.1 us. */
-static NOINLINE void Dense_relu2_tile_13(OPERANDS, float *restrict input, const float *restrict scale0,
-                                         const float *restrict shift0, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16, fetched = 8, xPlane = 7 * 7 * 16;
-    conv1x1_2x13_after_norm_relu_then_relu(x, w, bias, out, input, scale0, shift0, ahead, channels, plane, outPlane,
-                                           fetched, xPlane);
-}
-
-static NOINLINE void Dense_relu2_tile_12(OPERANDS, float *restrict input, const float *restrict scale0,
-                                         const float *restrict shift0, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16, fetched = 8, xPlane = 7 * 7 * 16;
-    conv1x1_2x12_after_norm_relu_then_relu(x, w, bias, out, input, scale0, shift0, ahead, channels, plane, outPlane,
-                                           fetched, xPlane);
-}
-
 static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const DenseEngine *engine = context;
     const DenseNet *net = engine->net;
     const float (*restrict start)[7 * 7][16] = tensor(engine, start_at);
     float (*restrict relu2)[7 * 7][16] = tensor(engine, relu2_at);
+    const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16, fetched = 8, xPlane = 7 * 7 * 16;
     for (ptrdiff_t tile = first; tile < last; tile++) {
         float input[2][13][16] __attribute__((aligned(64)));
         const ptrdiff_t x = tile * 12 + (tile < 1 ? tile : 1);
+        const ptrdiff_t ahead = 4 * 2 * 16 * 16 + x * 32 / 49 * 16; /* to its share of the next weights */
         for (ptrdiff_t block = 0; block < 4; block += 2)
-            (tile < 1 ? Dense_relu2_tile_13 : Dense_relu2_tile_12)(block ? NULL : start[0][x],
-                net->conv1Weights + block * (2 * 16 * 16), net->conv1Biases + block * 16, relu2[block][x], input[0][0],
-                net->norm1Scales, net->norm1Shifts, 4 * 2 * 16 * 16 + x * 32 / 49 * 16);
+            if (tile < 1)
+                conv1x1_2x13_after_norm_relu_then_relu(block ? NULL : start[0][x],
+                                                       net->conv1Weights + block * (2 * 16 * 16),
+                                                       net->conv1Biases + block * 16, relu2[block][x], input[0][0],
+                                                       net->norm1Scales, net->norm1Shifts, ahead, channels, plane,
+                                                       outPlane, fetched, xPlane);
+            else
+                conv1x1_2x12_after_norm_relu_then_relu(block ? NULL : start[0][x],
+                                                       net->conv1Weights + block * (2 * 16 * 16),
+                                                       net->conv1Biases + block * 16, relu2[block][x], input[0][0],
+                                                       net->norm1Scales, net->norm1Shifts, ahead, channels, plane,
+                                                       outPlane, fetched, xPlane);
     }
 }
 
@@ -779,32 +776,24 @@ static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t
  * Conv conv2 (3x3, padding 1)
  * relu2 64x7x7  ->  conv2 16x7x7     0.45 MMAC, 36,928 bytes of weights (fp32)
  * Direct, 16 outputs x 7 pixels in registers. */
-static NOINLINE void Dense_conv2_tile_2_both_top(OPERANDS, ptrdiff_t at, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, down = 7 * 16, fetched = 4;
-    conv3x3_1x2x7_both_top(x, w, bias, out, at, ahead, channels, plane, row, down, fetched);
-}
-
-static NOINLINE void Dense_conv2_tile_2_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, down = 7 * 16, fetched = 4;
-    conv3x3_1x2x7_both(x, w, bias, out, at, ahead, channels, plane, row, down, fetched);
-}
-
-static NOINLINE void Dense_conv2_tile_1_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, fetched = 4;
-    conv3x3_1x7_both(x, w, bias, out, at, ahead, channels, plane, row, fetched);
-}
-
 static NOINLINE void Dense_conv2(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const DenseEngine *engine = context;
     const float (*restrict relu2)[7][7][16] = tensor(engine, relu2_at);
     float (*restrict conv2)[7][7][16] = tensor(engine, conv2_at);
+    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, down = 7 * 16, fetched = 4;
     for (ptrdiff_t t = first; t < last; t++) {
         const ptrdiff_t y = t + (t < 3 ? t : 3);
         const float *w = engine->net->conv2Weights, *bias = engine->net->conv2Biases;
         const ptrdiff_t at = (y - 1) * 7 * 16; /* where the row under filter row 0 begins */
         const ptrdiff_t ahead = 4 * 3 * 3 * 16 * 16 + t * 64; /* to its share of the next weights */
-        (t < 1 ? Dense_conv2_tile_2_both_top : t < 3 ? Dense_conv2_tile_2_both : Dense_conv2_tile_1_both)(
-            relu2[0][0][0], w, bias, conv2[0][y][0], at - 16, ahead);
+        if (t < 1)
+            conv3x3_1x2x7_both_top(relu2[0][0][0], w, bias, conv2[0][y][0], at - 16, ahead, channels, plane, row, down,
+                                   fetched);
+        else if (t < 3)
+            conv3x3_1x2x7_both(relu2[0][0][0], w, bias, conv2[0][y][0], at - 16, ahead, channels, plane, row, down,
+                               fetched);
+        else
+            conv3x3_1x7_both(relu2[0][0][0], w, bias, conv2[0][y][0], at - 16, ahead, channels, plane, row, fetched);
     }
 }
 

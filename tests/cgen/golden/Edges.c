@@ -735,44 +735,29 @@ static NOINLINE void Edges_image_load(const void *context, ptrdiff_t first, ptrd
  * Conv conv (3x3, padding 1), BatchNorm norm
  * image 3x9x23  ->  norm 40x9x23     0.22 MMAC, 27,840 bytes of weights (fp32)
  * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. Should take 4.5 us, planar 4.7 us. */
-static NOINLINE void Edges_norm_tile_2x12_left(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16, fetched = 4;
-    conv3x3_2x12_left_tail(x, w, bias, out, at, origin, ahead, channels, plane, row, height, outPlane, fetched);
-}
-
-static NOINLINE void Edges_norm_tile_2x11_right(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16, fetched = 4;
-    conv3x3_2x11_right_tail(x, w, bias, out, at, origin, ahead, channels, plane, row, height, outPlane, fetched);
-}
-
-static NOINLINE void Edges_norm_tile_1x12_left(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, fetched = 2;
-    conv3x3_1x12_left_tail(x, w, bias, out, at, origin, ahead, channels, plane, row, height, fetched);
-}
-
-static NOINLINE void Edges_norm_tile_1x11_right(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead) {
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, fetched = 2;
-    conv3x3_1x11_right_tail(x, w, bias, out, at, origin, ahead, channels, plane, row, height, fetched);
-}
-
 static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const EdgesEngine *engine = context;
     const float (*restrict image)[9][23][16] = tensor(engine, image_at);
     float (*restrict norm)[9][23][16] = tensor(engine, norm_at);
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16;
     for (ptrdiff_t y = first; y < last && y < 9; y++) {
         const float *w = engine->net->convWeights, *bias = engine->net->convBiases;
         const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
         const ptrdiff_t ahead = 2 * (3 * 3 * 16 * 16) + y * 64; /* to its share of the next weights */
-        Edges_norm_tile_2x12_left(image[0][0][0], w, bias, norm[0][y][0], at - 16, origin, ahead);
-        Edges_norm_tile_2x11_right(image[0][0][0], w, bias, norm[0][y][12], at + (12 - 1) * 16, origin, ahead);
+        conv3x3_2x12_left_tail(image[0][0][0], w, bias, norm[0][y][0], at - 16, origin, ahead, channels, plane, row,
+                               height, outPlane, 4);
+        conv3x3_2x11_right_tail(image[0][0][0], w, bias, norm[0][y][12], at + (12 - 1) * 16, origin, ahead, channels,
+                                plane, row, height, outPlane, 4);
     }
     for (ptrdiff_t item = first < 9 ? 9 : first; item < last; item++) {
         const ptrdiff_t y = item - 9;
         const float *w = engine->net->convWeights + 2 * (3 * 3 * 16 * 16), *bias = engine->net->convBiases + 2 * 16;
         const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
         const ptrdiff_t ahead = 3 * 3 * 16 * 16 + y * 32; /* to its share of the next weights */
-        Edges_norm_tile_1x12_left(image[0][0][0], w, bias, norm[2][y][0], at - 16, origin, ahead);
-        Edges_norm_tile_1x11_right(image[0][0][0], w, bias, norm[2][y][12], at + (12 - 1) * 16, origin, ahead);
+        conv3x3_1x12_left_tail(image[0][0][0], w, bias, norm[2][y][0], at - 16, origin, ahead, channels, plane, row,
+                               height, 2);
+        conv3x3_1x11_right_tail(image[0][0][0], w, bias, norm[2][y][12], at + (12 - 1) * 16, origin, ahead, channels,
+                                plane, row, height, 2);
     }
 }
 
@@ -781,44 +766,27 @@ static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t 
  * caller's image 3x9x23 + norm 40x9x23  ->  relu 40x9x23     0.02 MMAC, 768 bytes of weights (fp32)
  * Planar, 32 or 16 outputs x 14 or 13 pixels in registers, from planes as the caller has them. Should take 0.67 us,
  *   direct 0.7 us, pointwise 0.72 us. */
-static NOINLINE void Edges_relu_tile_2x14(OPERANDS, const float *restrict add0) {
-    const ptrdiff_t channels = 3, plane = 9 * 23, outPlane = 9 * 23 * 16;
-    conv1x1_2x14_planar_add_relu0p1(x, w, bias, out, add0, channels, plane, outPlane);
-}
-
-static NOINLINE void Edges_relu_tile_2x13(OPERANDS, const float *restrict add0) {
-    const ptrdiff_t channels = 3, plane = 9 * 23, outPlane = 9 * 23 * 16;
-    conv1x1_2x13_planar_add_relu0p1(x, w, bias, out, add0, channels, plane, outPlane);
-}
-
-static NOINLINE void Edges_relu_tile_1x14(OPERANDS, const float *restrict add0) {
-    const ptrdiff_t channels = 3, plane = 9 * 23;
-    conv1x1_1x14_planar_add_relu0p1(x, w, bias, out, add0, channels, plane);
-}
-
-static NOINLINE void Edges_relu_tile_1x13(OPERANDS, const float *restrict add0) {
-    const ptrdiff_t channels = 3, plane = 9 * 23;
-    conv1x1_1x13_planar_add_relu0p1(x, w, bias, out, add0, channels, plane);
-}
-
 static NOINLINE void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const EdgesEngine *engine = context;
     const float (*restrict image_data)[9 * 23] = (const void *)engine->imageData;
     const float (*restrict norm)[9 * 23][16] = tensor(engine, norm_at);
     float (*restrict relu)[9 * 23][16] = tensor(engine, relu_at);
+    const ptrdiff_t channels = 3, plane = 9 * 23, outPlane = 9 * 23 * 16;
     for (ptrdiff_t item = first; item < last && item < 1; item++) {
         const float *w = engine->net->shortcutWeights, *bias = engine->net->shortcutBiases;
         for (ptrdiff_t x = 0; x < 168; x += 14)
-            Edges_relu_tile_2x14(image_data[0] + x, w, bias, relu[0][x], norm[0][x]);
+            conv1x1_2x14_planar_add_relu0p1(image_data[0] + x, w, bias, relu[0][x], norm[0][x], channels, plane,
+                                            outPlane);
         for (ptrdiff_t x = 168; x < 207; x += 13)
-            Edges_relu_tile_2x13(image_data[0] + x, w, bias, relu[0][x], norm[0][x]);
+            conv1x1_2x13_planar_add_relu0p1(image_data[0] + x, w, bias, relu[0][x], norm[0][x], channels, plane,
+                                            outPlane);
     }
     for (ptrdiff_t item = first < 1 ? 1 : first; item < last; item++) {
         const float *w = engine->net->shortcutWeights + 2 * (3 * 16), *bias = engine->net->shortcutBiases + 2 * 16;
         for (ptrdiff_t x = 0; x < 168; x += 14)
-            Edges_relu_tile_1x14(image_data[0] + x, w, bias, relu[2][x], norm[2][x]);
+            conv1x1_1x14_planar_add_relu0p1(image_data[0] + x, w, bias, relu[2][x], norm[2][x], channels, plane);
         for (ptrdiff_t x = 168; x < 207; x += 13)
-            Edges_relu_tile_1x13(image_data[0] + x, w, bias, relu[2][x], norm[2][x]);
+            conv1x1_1x13_planar_add_relu0p1(image_data[0] + x, w, bias, relu[2][x], norm[2][x], channels, plane);
     }
 }
 
