@@ -90,13 +90,9 @@ class Writer:
         Further lines stand under the first argument, or are indented where that would leave them little room.
         """
         opening = f"{head}("
-        while len(opening) + 4 * self._depth > WIDTH and " : " in opening:  # a long choice between functions
-            first, opening = opening.split(" : ", 1)
-            self.line(first)
-            opening = f"    : {opening}"
         current = opening
         room = WIDTH - 4 * self._depth
-        indent = " " * (len(opening) if len(opening) <= room // 2 else 4)
+        indent = " " * (len(opening) if len(opening) <= room // 4 else 8 if tail == " {" else 4)
         pieces = list(arguments)
         for number, piece in enumerate(pieces):
             closed = f"{piece}," if number < len(pieces) - 1 else f"{piece}){tail}"

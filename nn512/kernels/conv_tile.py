@@ -82,23 +82,13 @@ class TileRoutine:
         return 1 if self.channels is Channels.PLANAR else 16
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Blocks of outputs, rows, pixels."""
-        return self.blocks, self.rows, self.pixels
-
-    @property
-    def edges(self) -> tuple[str, ...]:
-        """Both kinds of edges."""
-        return self.edge, self.row_edge
-
-    @property
     def hint(self) -> str:
         """Name of the routine, unless another has it."""
         stride = f"s{self.stride_w}" if self.stride_w > 1 else ""
         dilation = f"d{self.dilation_w}" if self.dilation_w > 1 else ""
         rows = f"x{self.rows}" if self.rows > 1 else ""
         words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}{rows}x{self.pixels}"]
-        words += filter(None, self.edges)
+        words += filter(None, (self.edge, self.row_edge))
         words += [self.channels.value] if self.channels is not Channels.FULL else []
         words += [f"after{self.prologue.suffix}", "then"] if self.prologue.steps else []
         return "_".join(words).removesuffix("_then" if not self.chain.steps else "") + self.chain.suffix
@@ -168,7 +158,7 @@ class TileRoutine:
         if self.clipped:
             text += "; origin is the row of the picture under filter row 0"
         if self.channels not in UNFETCHED:
-            text += "; weights that are needed later are fetched from w + ahead"
+            text += "; a share of the weights that come next is fetched, from w + ahead"
         if self.prologue.steps:
             text += (
                 ". The sums are over input, which is first computed from x if there is one; the next tile's pixels "

@@ -166,6 +166,8 @@ class ConvLayer(ConvBlocking):
                 row = f"{number} % {rows}" if several else number.strip("()")
                 if row != (item if single_rows else ""):
                     indices += self._row_indices(row, declared=item == "t")
+            if self.channels not in UNFETCHED:
+                indices.append(f"ahead = {self._ahead(branch, panels)}")
             if indices:
                 note = " /* a chunk of pixels stays in L2 */" if indices[0].startswith("chunk") else ""
                 writer.line(f"const ptrdiff_t {', '.join(indices)};{note}")
@@ -177,9 +179,6 @@ class ConvLayer(ConvBlocking):
                 writer.assign("const float *bias", biases)
             if self.padded:
                 self._write_origin(writer)
-            if self.channels not in UNFETCHED:
-                note = "/* to its share of the next weights */"
-                writer.line(f"const ptrdiff_t ahead = {self._ahead(branch, panels)}; {note}")
             self._write_calls(writer, branch, panels, block)
         return end
 

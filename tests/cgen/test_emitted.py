@@ -212,8 +212,8 @@ EQUAL_LAYERS = """
     Config Prefix=Twins
     Input ToTensor=x Channels=32 Height=9 Width=9
     Conv FromTensor=x ToTensor=a ToChannels=32 FilterH=3 FilterW=3
-    Conv FromTensor=a ToTensor=b ToChannels=32 FilterH=1 FilterW=1
-    Conv FromTensor=b ToTensor=c ToChannels=32 FilterH=1 FilterW=1
+    Conv FromTensor=a ToTensor=b ToChannels=32 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Groups=8
+    Conv FromTensor=b ToTensor=c ToChannels=32 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Groups=8
     Output FromTensor=c
 """
 
