@@ -77,7 +77,7 @@ class Writer:
     def enumeration(self, head: str, pieces: Iterable[str], tail: str) -> None:
         """Write `head`, the pieces with commas between them, and `tail`, wrapped between pieces."""
         glue = "\N{NO-BREAK SPACE}"  # wrap breaks at none
-        text = head + ", ".join(piece.replace(" ", glue) for piece in pieces) + tail
+        text = head + ", ".join(piece.replace(" ", glue) for piece in pieces) + tail.replace(" ", glue)
         width = WIDTH - 4 * self._depth
         for line in textwrap.wrap(
             text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False

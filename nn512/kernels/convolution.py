@@ -166,15 +166,13 @@ class ConvLayer(ConvBlocking):
                 row = f"{number} % {rows}" if several else number.strip("()")
                 if row != (item if single_rows else ""):
                     indices += self._row_indices(row, declared=item == "t")
-            if self.chunks > 1 and indices:
-                writer.line(f"const ptrdiff_t {', '.join(indices)}; /* a chunk of pixels stays in L2 */")
-                indices = []
+            chunked = bool(indices) and indices[0].startswith("chunk")
             if self.channels not in UNFETCHED:
                 indices.append(f"ahead = {self._ahead(branch, panels)}")
             if indices:
-                writer.enumeration("const ptrdiff_t ", indices, ";")
+                writer.enumeration("const ptrdiff_t ", indices, "; /* chunk: stays in L2 */" if chunked else ";")
             weights, biases = (f"engine->{pointer}" for pointer in self.weights(branch, block))
-            if len(weights) + len(biases) <= 80:  # both on one line
+            if len(weights) + len(biases) <= 84:  # both on one line
                 writer.line(f"const float *w = {weights}, *bias = {biases};")
             else:
                 writer.assign("const float *w", weights)

@@ -156,12 +156,15 @@ class SlidingLayer:
             with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
                 rows = self.rows.out
                 row = f" / {rows}, y = item % {rows}" if rows > 1 else ""
-                writer.line(f"const ptrdiff_t block = item{row};")
+                if self.clipped:
+                    row += f", origin = {self._origin()}"
+                note = " /* origin: input row under filter row 0 */" if self.clipped else ""
+                writer.line(f"const ptrdiff_t block = item{row};{note}")
                 pointer, extent = f"engine->net->{self.weights.name}", self.weights.block_extent
                 writer.assign("const float *w", f"{pointer}Weights + block * ({extent})")
                 writer.assign("const float *bias", f"{pointer}Biases + block * 16")
                 if self.clipped:
-                    self._write_tap_bounds(writer)
+                    write_tap_bounds(writer, str(self.rows.size), self.rows.taps, self.rows.dilation)
                 if self._blind:
                     writer.line(
                         f"const ptrdiff_t topRow = top < bottom ? {_first_row(self.rows)} : 0; /* else none is read */"
@@ -224,12 +227,11 @@ class SlidingLayer:
             for row in rows:
                 writer.line(f"{row},")
 
-    def _write_tap_bounds(self, writer: Writer) -> None:
-        """Write which filter rows are inside the picture for output row y."""
+    def _origin(self) -> str:
+        """The input row under filter row 0 for output row y."""
         axis = self.rows
         start = "0" if axis.out == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
-        writer.line(f"const ptrdiff_t origin = {start} - {axis.padding}; /* input row under filter row 0 */")
-        write_tap_bounds(writer, str(axis.size), axis.taps, axis.dilation)
+        return f"{start} - {axis.padding}"
 
     def _write_calls(self, writer: Writer) -> None:
         row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"

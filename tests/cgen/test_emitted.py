@@ -108,8 +108,8 @@ def test_same_bytes_in_every_process() -> None:
     assert outputs == {emitted.header + emitted.source + emitted.plan_json}
 
 
-# Lines of C of the nets that the road map names; the deepest of the others has 12,400.
-MOST_LINES = {"ResNet50": 6000, "ResNeXt50": 6000, "DenseNet121": 6000, "DenseNet265": 13000}
+# Lines of C, where it is not fewer than 6,000: these nets have 155 to 271 layers.
+MOST_LINES = {"ResNeXt152": 6100, "DenseNet169": 7300, "DenseNet201": 8600, "DenseNet265": 11000}
 
 
 @pytest.mark.parametrize("name", [*example_names(), "everything"])
@@ -121,7 +121,7 @@ def test_text(name: str) -> None:
     assert "\n\n\n" not in emitted.source + emitted.header
     assert emitted.source.isascii()
     assert emitted.source.endswith("}\n") or emitted.source.endswith("#endif\n")
-    assert emitted.source.count("\n") < MOST_LINES.get(name, max(MOST_LINES.values()))
+    assert emitted.source.count("\n") < MOST_LINES.get(name, 6000)
     intrinsics.check(emitted.source)
     for text in (emitted.source, emitted.header, emitted.plan_json):
         assert str(Path.home()) not in text

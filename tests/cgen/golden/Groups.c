@@ -479,10 +479,9 @@ static NOINLINE void Groups_fours(const void *context, ptrdiff_t first, ptrdiff_
     static const int lanes[1][16] = {{0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12}};
     const ptrdiff_t channels = 4, row = 8 * 16;
     for (ptrdiff_t item = first; item < last; item++) {
-        const ptrdiff_t block = item / 8, y = item % 8;
+        const ptrdiff_t block = item / 8, y = item % 8, origin = y - 1; /* origin: input row under filter row 0 */
         const float *w = engine->net->foursWeights + block * (3 * 4 * 3 * 16);
         const float *bias = engine->net->foursBiases + block * 16;
-        const ptrdiff_t origin = y - 1; /* input row under filter row 0 */
         const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = 8 - origin < 3 ? 8 - origin : 3;
         grouped3x3s2_4_left(image[block][origin + top][0], w, bias, fours[block][y][0], top, bottom, lanes[0], channels,
                             row);
@@ -499,10 +498,9 @@ static NOINLINE void Groups_own(const void *context, ptrdiff_t first, ptrdiff_t 
     float (*restrict own)[8][4][16] = tensor(engine, own_at);
     const ptrdiff_t row = 4 * 16;
     for (ptrdiff_t item = first; item < last; item++) {
-        const ptrdiff_t block = item / 8, y = item % 8;
+        const ptrdiff_t block = item / 8, y = item % 8, origin = y - 1; /* origin: input row under filter row 0 */
         const float *w = engine->net->ownWeights + block * (3 * 3 * 16);
         const float *bias = engine->net->ownBiases + block * 16;
-        const ptrdiff_t origin = y - 1; /* input row under filter row 0 */
         const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = 8 - origin < 3 ? 8 - origin : 3;
         depthwise3x3_4_both(fours[block][origin + top][0], w, bias, own[block][y][0], top, bottom, row);
     }
