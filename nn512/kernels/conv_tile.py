@@ -172,7 +172,10 @@ class TileRoutine:
             write_tap_bounds(writer, "height", self.filter_h, self.dilation_h)
         acc, block = ("acc[o][p]", "o") if blocks > 1 else ("acc[p]", "0")
         writer.line(f"__m512 {acc.replace('[o]', f'[{blocks}]').replace('[p]', f'[{pixels}]')};")
-        self._each(writer, [f"{acc} = _mm512_loadu_ps(bias{' + o * 16' if blocks > 1 else ''});"])
+        element = "o * outPlane + p * 16" if blocks > 1 else "p * 16"
+        start = [f"{acc} = _mm512_loadu_ps(bias{' + o * 16' if blocks > 1 else ''});"]
+        start += [f"_mm_prefetch((const char *)({add} + {element}), _MM_HINT_T0);" for add in self.chain.addends]
+        self._each(writer, start)
         if self.channels in MASKED:
             self._write_groups(writer)
         elif self.channels is Channels.PLANAR:
@@ -180,7 +183,6 @@ class TileRoutine:
         else:
             self._write_blocks(writer)
         store = Writer()
-        element = "o * outPlane + p * 16" if blocks > 1 else "p * 16"
         self.chain.apply(store, acc, block, element)
         store.line(f"_mm512_storeu_ps(out + {element}, {acc});")
         self._each(writer, store.text().splitlines())

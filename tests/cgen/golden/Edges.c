@@ -477,7 +477,10 @@ static INLINE void conv1x1_2x14_planar_add_relu0p1(OPERANDS, const float *restri
         ptrdiff_t plane, ptrdiff_t outPlane) {
     __m512 acc[2][14];
     UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 14; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+        UNROLL for (int p = 0; p < 14; p++) {
+            acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+            _mm_prefetch((const char *)(add0 + o * outPlane + p * 16), _MM_HINT_T0);
+        }
     for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16 * 2) {
         const float *pixel = x;
         const float *tap = w;
@@ -504,7 +507,10 @@ static INLINE void conv1x1_2x13_planar_add_relu0p1(OPERANDS, const float *restri
         ptrdiff_t plane, ptrdiff_t outPlane) {
     __m512 acc[2][13];
     UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 13; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+        UNROLL for (int p = 0; p < 13; p++) {
+            acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+            _mm_prefetch((const char *)(add0 + o * outPlane + p * 16), _MM_HINT_T0);
+        }
     for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16 * 2) {
         const float *pixel = x;
         const float *tap = w;
@@ -530,7 +536,10 @@ static INLINE void conv1x1_2x13_planar_add_relu0p1(OPERANDS, const float *restri
 static INLINE void conv1x1_1x14_planar_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
         ptrdiff_t plane) {
     __m512 acc[14];
-    UNROLL for (int p = 0; p < 14; p++) acc[p] = _mm512_loadu_ps(bias);
+    UNROLL for (int p = 0; p < 14; p++) {
+        acc[p] = _mm512_loadu_ps(bias);
+        _mm_prefetch((const char *)(add0 + p * 16), _MM_HINT_T0);
+    }
     for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16) {
         const float *pixel = x;
         const float *tap = w;
@@ -553,7 +562,10 @@ static INLINE void conv1x1_1x14_planar_add_relu0p1(OPERANDS, const float *restri
 static INLINE void conv1x1_1x13_planar_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
         ptrdiff_t plane) {
     __m512 acc[13];
-    UNROLL for (int p = 0; p < 13; p++) acc[p] = _mm512_loadu_ps(bias);
+    UNROLL for (int p = 0; p < 13; p++) {
+        acc[p] = _mm512_loadu_ps(bias);
+        _mm_prefetch((const char *)(add0 + p * 16), _MM_HINT_T0);
+    }
     for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16) {
         const float *pixel = x;
         const float *tap = w;
