@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -209,16 +208,14 @@ def rounding_of(report: Report) -> dict[str, reference.Rounding]:
 
 
 def runner_for(compiler: str = "") -> Runner:
-    """The runner of this machine with the compiler asked for, or with the default one where that is missing."""
+    """The runner of this machine with the compiler asked for, or with the default one where that is missing.
+
+    $CC and $NN512_RUNNER are obeyed at every call; what is slow to find out is remembered per compiler.
+    """
     if compiler:
         with contextlib.suppress(CannotRunError):
-            return _runner(compiler)
-    return _runner(None)
-
-
-@functools.cache
-def _runner(compiler: str | None) -> Runner:
-    return choose_runner(compiler=find_compiler(compiler))
+            return choose_runner(compiler=find_compiler(compiler))
+    return choose_runner(compiler=find_compiler())
 
 
 def draw(case: Case, graph: Graph) -> list[DataSet]:

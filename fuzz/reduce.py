@@ -101,11 +101,28 @@ def _candidates(graph: Graph) -> Iterator[tuple[Node, ...]]:
     for kept, spare in itertools.combinations(graph.inputs, 2):
         if graph.shapes[kept.to_tensor] == graph.shapes[spare.to_tensor]:
             yield _pruned([_redirected(node, spare.to_tensor, kept.to_tensor) for node in nodes])
+    yield from _joined_ends(graph)
     if graph.config != Config():
         yield (Config(), *nodes[1:])
     for index, node in enumerate(nodes):
         for smaller in _smaller(node):
             yield (*nodes[:index], smaller, *nodes[index + 1 :])
+
+
+def _joined_ends(graph: Graph) -> Iterator[tuple[Node, ...]]:
+    """The last layers of two outputs become one sum of what they read.
+
+    Removing nodes never connects anything: a graph whose parts have nothing in common, each of them a single layer and
+    needed for its input, would keep a layer per part.
+    """
+    read = {name for layer in graph.layers for name in tensors_read(layer)}
+    ends = [layer for layer in graph.layers if layer.to_tensor not in read]  # so each is an output
+    for one, other in itertools.combinations(ends, 2):
+        kept = [node for node in _nodes(graph) if node not in {one, other, Output(one.to_tensor)}]
+        for first, second in itertools.product(dict.fromkeys(tensors_read(one)), dict.fromkeys(tensors_read(other))):
+            if graph.shapes[first] == graph.shapes[second]:
+                joined = Add(first, second, other.to_tensor)  # the output of that name stays
+                yield _pruned([*kept, joined])
 
 
 def _pruned(nodes: Sequence[Node]) -> tuple[Node, ...]:

@@ -11,6 +11,7 @@ import pytest
 
 from fuzz import runners
 from fuzz.build import build_net
+from fuzz.checker import runner_for
 from fuzz.runners import Runner, Unavailable, choose_runner, native, probe_runners, sde, soft
 from fuzz.sandbox import Checks, Kind, Status, execute
 from nn512.errors import CannotRunError, UsageError
@@ -112,6 +113,16 @@ def test_soft_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     assert runner.name == "soft"
     assert "-mavx512f" not in runner.net_flags
     check(runner)
+
+
+@pytest.mark.usefixtures("compiler")
+def test_the_environment_is_obeyed_after_the_first_call_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    runner_for()
+    monkeypatch.setenv("NN512_RUNNER", "soft")
+    assert runner_for().name == "soft"
+    monkeypatch.setenv("CC", str(tmp_path / "cc"))
+    with pytest.raises(CannotRunError, match="is not on this machine"):
+        runner_for()
 
 
 def test_a_name_that_is_none_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ from nn512.graph import (
     Pooling,
     Softmax,
     multiply_accumulates,
+    parse,
     tensors_read,
 )
 from nn512.options import Options
@@ -200,6 +201,23 @@ def test_failures_shrink_to_minimal_graphs(name: str) -> None:
     assert max(shape.elements for shape in graph.shapes.values()) <= 9
     assert graph.config == Config()
     assert "t0" in graph.shapes
+
+
+def test_parts_with_nothing_in_common_are_joined_to_one_layer() -> None:
+    graph = parse("""
+        Config
+        Input ToTensor=a Channels=3 Height=2 Width=1
+        Input ToTensor=b Channels=1 Height=4 Width=1
+        Softmax FromTensor=a ToTensor=c
+        Activation FromTensor=b ToTensor=d Kind=ReLU
+        Output FromTensor=c
+        Output FromTensor=d
+    """)
+    graph = reduce_graph(graph, SITUATIONS["several inputs"])
+    (layer,) = graph.layers
+    assert isinstance(layer, Add)
+    assert set(tensors_read(layer)) == {"a", "b"}
+    assert graph.shapes["a"] == (1, 1, 1)
 
 
 def test_every_pass_has_something_to_do(graphs: list[Graph]) -> None:

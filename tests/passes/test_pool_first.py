@@ -224,7 +224,8 @@ def test_explanations() -> None:
     graph = net(conv("x", "c"), halved("c", "y"), conv("x", "d"), halved("d", "z"), Output("y"), Output("z"))
     programs = list(stages(graph, ("merge_convs",)))
     done = {effect.name: effect.text for effect in effects(programs)}
-    assert done["pool_first"] == "7 -> 6 operations; 2 averages taken before their convolutions; 1 node gone"
+    less = f"{2 * 32 * 32 * (64 - 16) / 1e6:.2f} MMAC less"
+    assert done["pool_first"] == f"7 -> 6 operations; 2 averages taken before their convolutions; {less}; 1 node gone"
     program = programs[-1][1]
     (why,) = (r.why for op in program.ops for r in roles_of(op, occurrences(program)) if isinstance(r.node, Pooling))
     assert why == "moved before c and d: both are linear, and so there are fewer pixels to compute"
