@@ -157,8 +157,6 @@ class TileRoutine:
             text += "; filter row 0 and column 0 are at x + at for the first pixel"
         if self.clipped:
             text += "; origin is the row of the picture under filter row 0"
-        if self.channels not in UNFETCHED:
-            text += "; a share of the weights that come next is fetched, from w + ahead"
         if self.prologue.steps:
             text += (
                 ". The sums are over input, which is first computed from x if there is one; the next tile's pixels "

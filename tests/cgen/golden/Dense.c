@@ -24,7 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What every tile of a convolution takes: input, weights, biases, and where its results go. */
+/* What every tile of a convolution takes: input, weights, biases, and where its results go. Most also bring their share
+ * of the weights that are needed next into the caches: `fetched` cache lines per filter tap and block of inputs, from
+ * w + ahead on; weights lie in memory in the order in which they are read, from layer to layer. */
 #define OPERANDS const float *restrict x, const float *restrict w, const float *restrict bias, float *restrict out
 
 #define UNROLL _Pragma("GCC unroll 32")
@@ -298,9 +300,8 @@ static INLINE void load_block(const float *x, ptrdiff_t pixels, ptrdiff_t channe
 }
 
 /* 2 blocks of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; a share of the weights that come next is fetched, from w + ahead. The sums are over input, which is first
- * computed from x if there is one; the next tile's pixels are fetched then, as they are too short a run for the
- * hardware to see it. */
+ * x[p]. The sums are over input, which is first computed from x if there is one; the next tile's pixels are fetched
+ * then, as they are too short a run for the hardware to see it. */
 static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restrict input, const float *restrict scale0,
         const float *restrict shift0, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
         ptrdiff_t fetched, ptrdiff_t xPlane) {
@@ -339,9 +340,8 @@ static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restr
 }
 
 /* 2 blocks of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; a share of the weights that come next is fetched, from w + ahead. The sums are over input, which is first
- * computed from x if there is one; the next tile's pixels are fetched then, as they are too short a run for the
- * hardware to see it. */
+ * x[p]. The sums are over input, which is first computed from x if there is one; the next tile's pixels are fetched
+ * then, as they are too short a run for the hardware to see it. */
 static INLINE void conv1x1_2x12_after_norm_relu_then_relu(OPERANDS, float *restrict input, const float *restrict scale0,
         const float *restrict shift0, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
         ptrdiff_t fetched, ptrdiff_t xPlane) {
@@ -381,7 +381,7 @@ static INLINE void conv1x1_2x12_after_norm_relu_then_relu(OPERANDS, float *restr
 
 /* 1 block of 16 outputs at 2 rows of 7 pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; a share of the weights that come next is fetched, from w + ahead. */
+ * pixel. */
 static INLINE void conv3x3_1x2x7_both_top(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
         ptrdiff_t row, ptrdiff_t down, ptrdiff_t fetched) {
     __m512 acc[14];
@@ -480,7 +480,7 @@ static INLINE void conv3x3_1x2x7_both_top(OPERANDS, ptrdiff_t at, ptrdiff_t ahea
 
 /* 1 block of 16 outputs at 2 rows of 7 pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; a share of the weights that come next is fetched, from w + ahead. */
+ * pixel. */
 static INLINE void conv3x3_1x2x7_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
         ptrdiff_t row, ptrdiff_t down, ptrdiff_t fetched) {
     __m512 acc[14];
@@ -537,7 +537,7 @@ static INLINE void conv3x3_1x2x7_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, p
 
 /* 1 block of 16 outputs at 7 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; a share of the weights that come next is fetched, from w + ahead. */
+ * pixel. */
 static INLINE void conv3x3_1x7_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
         ptrdiff_t row, ptrdiff_t fetched) {
     __m512 acc[7];

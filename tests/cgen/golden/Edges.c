@@ -24,7 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What every tile of a convolution takes: input, weights, biases, and where its results go. */
+/* What every tile of a convolution takes: input, weights, biases, and where its results go. Most also bring their share
+ * of the weights that are needed next into the caches: `fetched` cache lines per filter tap and block of inputs, from
+ * w + ahead on; weights lie in memory in the order in which they are read, from layer to layer. */
 #define OPERANDS const float *restrict x, const float *restrict w, const float *restrict bias, float *restrict out
 
 #define UNROLL _Pragma("GCC unroll 32")
@@ -285,8 +287,7 @@ static INLINE void load_narrow(const float *x, ptrdiff_t pixels, ptrdiff_t chann
 
 /* 2 blocks of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; origin is the row of the picture under filter row 0; a share of the weights that come next is fetched, from
- * w + ahead. */
+ * pixel; origin is the row of the picture under filter row 0. */
 static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead, ptrdiff_t channels,
         ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane, ptrdiff_t fetched) {
     const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
@@ -335,8 +336,7 @@ static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t orig
 
 /* 2 blocks of 16 outputs at 11 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; origin is the row of the picture under filter row 0; a share of the weights that come next is fetched, from
- * w + ahead. */
+ * pixel; origin is the row of the picture under filter row 0. */
 static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead,
         ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane, ptrdiff_t fetched) {
     const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
@@ -385,8 +385,7 @@ static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t ori
 
 /* 1 block of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; origin is the row of the picture under filter row 0; a share of the weights that come next is fetched, from
- * w + ahead. */
+ * pixel; origin is the row of the picture under filter row 0. */
 static INLINE void conv3x3_1x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead, ptrdiff_t channels,
         ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t fetched) {
     const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
@@ -429,8 +428,7 @@ static INLINE void conv3x3_1x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t orig
 
 /* 1 block of 16 outputs at 11 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; origin is the row of the picture under filter row 0; a share of the weights that come next is fetched, from
- * w + ahead. */
+ * pixel; origin is the row of the picture under filter row 0. */
 static INLINE void conv3x3_1x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead,
         ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t fetched) {
     const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
