@@ -151,8 +151,8 @@ def _rivals(code: LayerCode) -> str:
     prices = dict(code.prices)
     if code.kernel not in prices or len(prices) < 2:
         return ""
-    others = ", ".join(f"{name} {_amount(price)} us" for name, price in code.prices if name != code.kernel)
-    return f" {'Forced: would' if code.forced else 'Should'} take {_amount(prices[code.kernel])} us, {others}."
+    others = ", ".join(f"{name} {_amount(price)}" for name, price in code.prices if name != code.kernel)
+    return f" {'Forced: ' if code.forced else 'Predicted: '}{_amount(prices[code.kernel])} us, {others}."
 
 
 def _amount(number: float) -> str:

@@ -33,7 +33,9 @@ PREAMBLE = """
 #include <time.h>
 #include <unistd.h>
 
-/* What every tile of a convolution takes: input, weights, biases, and where its results go. */
+/* What every tile of a convolution takes: input, weights, biases, and where its results go. Most also bring their share
+ * of the weights that are needed next into the caches: `fetched` cache lines per filter tap and block of inputs, from
+ * w + ahead on; weights lie in memory in the order in which they are read, from layer to layer. */
 #define OPERANDS const float *restrict x, const float *restrict w, const float *restrict bias, float *restrict out
 
 #define UNROLL _Pragma("GCC unroll 32")

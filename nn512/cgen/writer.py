@@ -77,7 +77,7 @@ class Writer:
     def enumeration(self, head: str, pieces: Iterable[str], tail: str) -> None:
         """Write `head`, the pieces with commas between them, and `tail`, wrapped between pieces."""
         glue = "\N{NO-BREAK SPACE}"  # wrap breaks at none
-        text = head + ", ".join(piece.replace(" ", glue) for piece in pieces) + tail
+        text = head + ", ".join(piece.replace(" ", glue) for piece in pieces) + tail.replace(" ", glue)
         width = WIDTH - 4 * self._depth
         for line in textwrap.wrap(
             text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
@@ -90,13 +90,9 @@ class Writer:
         Further lines stand under the first argument, or are indented where that would leave them little room.
         """
         opening = f"{head}("
-        while len(opening) + 4 * self._depth > WIDTH and " : " in opening:  # a long choice between functions
-            first, opening = opening.split(" : ", 1)
-            self.line(first)
-            opening = f"    : {opening}"
         current = opening
         room = WIDTH - 4 * self._depth
-        indent = " " * (len(opening) if len(opening) <= room // 2 else 4)
+        indent = " " * (len(opening) if len(opening) <= room // 4 else 8 if tail == " {" else 4)
         pieces = list(arguments)
         for number, piece in enumerate(pieces):
             closed = f"{piece}," if number < len(pieces) - 1 else f"{piece}){tail}"

@@ -82,23 +82,13 @@ class TileRoutine:
         return 1 if self.channels is Channels.PLANAR else 16
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Blocks of outputs, rows, pixels."""
-        return self.blocks, self.rows, self.pixels
-
-    @property
-    def edges(self) -> tuple[str, ...]:
-        """Both kinds of edges."""
-        return self.edge, self.row_edge
-
-    @property
     def hint(self) -> str:
         """Name of the routine, unless another has it."""
         stride = f"s{self.stride_w}" if self.stride_w > 1 else ""
         dilation = f"d{self.dilation_w}" if self.dilation_w > 1 else ""
         rows = f"x{self.rows}" if self.rows > 1 else ""
         words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}{rows}x{self.pixels}"]
-        words += filter(None, self.edges)
+        words += filter(None, (self.edge, self.row_edge))
         words += [self.channels.value] if self.channels is not Channels.FULL else []
         words += [f"after{self.prologue.suffix}", "then"] if self.prologue.steps else []
         return "_".join(words).removesuffix("_then" if not self.chain.steps else "") + self.chain.suffix
@@ -167,8 +157,6 @@ class TileRoutine:
             text += "; filter row 0 and column 0 are at x + at for the first pixel"
         if self.clipped:
             text += "; origin is the row of the picture under filter row 0"
-        if self.channels not in UNFETCHED:
-            text += "; weights that are needed later are fetched from w + ahead"
         if self.prologue.steps:
             text += (
                 ". The sums are over input, which is first computed from x if there is one; the next tile's pixels "
@@ -182,7 +170,10 @@ class TileRoutine:
             write_tap_bounds(writer, "height", self.filter_h, self.dilation_h)
         acc, block = ("acc[o][p]", "o") if blocks > 1 else ("acc[p]", "0")
         writer.line(f"__m512 {acc.replace('[o]', f'[{blocks}]').replace('[p]', f'[{pixels}]')};")
-        self._each(writer, [f"{acc} = _mm512_loadu_ps(bias{' + o * 16' if blocks > 1 else ''});"])
+        element = "o * outPlane + p * 16" if blocks > 1 else "p * 16"
+        start = [f"{acc} = _mm512_loadu_ps(bias{' + o * 16' if blocks > 1 else ''});"]
+        start += [f"_mm_prefetch((const char *)({add} + {element}), _MM_HINT_T0);" for add in self.chain.addends]
+        self._each(writer, start)
         if self.channels in MASKED:
             self._write_groups(writer)
         elif self.channels is Channels.PLANAR:
@@ -190,7 +181,6 @@ class TileRoutine:
         else:
             self._write_blocks(writer)
         store = Writer()
-        element = "o * outPlane + p * 16" if blocks > 1 else "p * 16"
         self.chain.apply(store, acc, block, element)
         store.line(f"_mm512_storeu_ps(out + {element}, {acc});")
         self._each(writer, store.text().splitlines())

@@ -166,20 +166,19 @@ class ConvLayer(ConvBlocking):
                 row = f"{number} % {rows}" if several else number.strip("()")
                 if row != (item if single_rows else ""):
                     indices += self._row_indices(row, declared=item == "t")
+            chunked = bool(indices) and indices[0].startswith("chunk")
+            if self.channels not in UNFETCHED:
+                indices.append(f"ahead = {self._ahead(branch, panels)}")
             if indices:
-                note = " /* a chunk of pixels stays in L2 */" if indices[0].startswith("chunk") else ""
-                writer.line(f"const ptrdiff_t {', '.join(indices)};{note}")
+                writer.enumeration("const ptrdiff_t ", indices, "; /* chunk: stays in L2 */" if chunked else ";")
             weights, biases = (f"engine->{pointer}" for pointer in self.weights(branch, block))
-            if len(weights) + len(biases) <= 80:  # both on one line
+            if len(weights) + len(biases) <= 84:  # both on one line
                 writer.line(f"const float *w = {weights}, *bias = {biases};")
             else:
                 writer.assign("const float *w", weights)
                 writer.assign("const float *bias", biases)
             if self.padded:
                 self._write_origin(writer)
-            if self.channels not in UNFETCHED:
-                note = "/* to its share of the next weights */"
-                writer.line(f"const ptrdiff_t ahead = {self._ahead(branch, panels)}; {note}")
             self._write_calls(writer, branch, panels, block)
         return end
 

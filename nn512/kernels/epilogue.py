@@ -66,6 +66,11 @@ class Chain:
         """The parameters' names, to hand them on."""
         return [parameter.split()[-1] for parameter in self.parameters()]
 
+    @property
+    def addends(self) -> list[str]:
+        """The parameters that point to what is added."""
+        return [name for name in self.forwarded() if name.startswith("add")]
+
     def arguments(self, block: str, pixel: str) -> list[str]:
         """What a layer passes: the chain's data from block `block` on, additions at `pixel` (an index like [y][x])."""
         result: list[str] = []

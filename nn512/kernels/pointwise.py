@@ -77,7 +77,12 @@ class _PointwiseLayer(ConvLayer):
                     extents = f"[{len(self.source.layout.blocks)}][{widest}][16]"
                     writer.line(f"float input{extents} __attribute__((aligned(64)));")
                 x = f"tile * {narrowest}" + (f" + (tile < {wide} ? tile : {wide})" if widest != narrowest else "")
-                writer.line(f"const ptrdiff_t x = {x};")
+                (branch, *others) = self.branches
+                if others or len(branch.panels) > 1:
+                    writer.line(f"const ptrdiff_t x = {x};")
+                else:
+                    ahead = self.ahead_of(branch.weights.extent, branch.panels[0], "x")
+                    writer.line(f"const ptrdiff_t x = {x}, ahead = {ahead};")
                 self._write_tile_calls(writer, wide)
 
     def _write_tile_calls(self, writer: Writer, wide: int) -> None:
@@ -87,9 +92,7 @@ class _PointwiseLayer(ConvLayer):
         several = len(self.branches) > 1 or len(self.branches[0].panels) > 1
         for branch in self.branches:
             for panels in branch.panels:
-                ahead = self.ahead_of(branch.weights.extent, panels, "x")
-                if not several:
-                    writer.line(f"const ptrdiff_t ahead = {ahead}; /* to its share of the next weights */")
+                ahead = self.ahead_of(branch.weights.extent, panels, "x") if several else "ahead"
                 row = self.row_groups[0].tile
                 choices = [("", self.routine(branch, panels, narrowest, row))]
                 if widest.size != narrowest.size:
@@ -110,5 +113,5 @@ class _PointwiseLayer(ConvLayer):
                     if self.prologue.steps:
                         arguments += ["input[0][0]", *self.prologue.arguments("0", "[x]")]
                     arguments += branch.chain.arguments(block, "[x]")
-                    arguments.append(ahead if several else "ahead")
+                    arguments.append(ahead)
                     self.write_call(writer, choices, arguments)

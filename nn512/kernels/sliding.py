@@ -20,7 +20,7 @@ from nn512.kernels.epilogue import Chain
 from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
 from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles, span_of
-from nn512.kernels.tiles import instance_names, write_tap_bounds
+from nn512.kernels.tiles import write_tap_bounds
 from nn512.passes.program import ConvOp
 from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles, repeats
 from nn512.plan.cost import Work
@@ -128,7 +128,7 @@ class SlidingLayer:
         )
 
     def emit(self) -> LayerCode:
-        """The layer: instances of its tile routines, its step functions and its packing."""
+        """The layer: its step functions and its packing."""
         prefix = self.context.prefix
         blocks = blocks_of(self.node.to_channels)
         writer = Writer()
@@ -138,12 +138,6 @@ class SlidingLayer:
             source = self.context.places[self.op.source]
             writer.lines(write_chain_step(self.context, self.source.name, source, self.source, self.prologue))
             writer.line()
-        functions = {
-            routine: names.static(prefix, f"{self.name}_{word}")
-            for routine, word in instance_names(self.routine(tile) for tile in self.tiles).items()
-        }
-        for routine, name in functions.items():
-            self._write_tile(writer, routine, name)
         with writer.block(step_signature(prefix, self.name)):
             begin_step(writer, prefix)
             if self.chain.normalizes:
@@ -153,20 +147,29 @@ class SlidingLayer:
             declare_tensor(writer, self.result, written=True, flat=self.flat)
             if self.routine(self.tiles[0]).permutes:
                 self._write_lanes(writer)
+            if constants := self.routine(self.tiles[0]).constants():
+                numbers = {
+                    "channels": self.inputs,
+                    "row": names.product(self.rows.dilation, self.source.shape.width, 16),
+                }
+                writer.enumeration("const ptrdiff_t ", [f"{name} = {numbers[name]}" for name in constants], ";")
             with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
                 rows = self.rows.out
                 row = f" / {rows}, y = item % {rows}" if rows > 1 else ""
-                writer.line(f"const ptrdiff_t block = item{row};")
+                if self.clipped:
+                    row += f", origin = {self._origin()}"
+                note = " /* origin: input row under filter row 0 */" if self.clipped else ""
+                writer.line(f"const ptrdiff_t block = item{row};{note}")
                 pointer, extent = f"engine->net->{self.weights.name}", self.weights.block_extent
                 writer.assign("const float *w", f"{pointer}Weights + block * ({extent})")
                 writer.assign("const float *bias", f"{pointer}Biases + block * 16")
                 if self.clipped:
-                    self._write_tap_bounds(writer)
+                    write_tap_bounds(writer, str(self.rows.size), self.rows.taps, self.rows.dilation)
                 if self._blind:
                     writer.line(
-                        f"const ptrdiff_t row = top < bottom ? {_first_row(self.rows)} : 0; /* else none is read */"
+                        f"const ptrdiff_t topRow = top < bottom ? {_first_row(self.rows)} : 0; /* else none is read */"
                     )
-                self._write_calls(writer, functions)
+                self._write_calls(writer)
         return LayerCode(
             name=self.name,
             kernel=self.kernel,
@@ -194,7 +197,7 @@ class SlidingLayer:
             case Spread.COPIED:
                 how = f"each channel copied to {self.outputs} lanes"
             case Spread.PERMUTED:
-                how = f"{self.inputs} inputs per group brought into their lanes"
+                how = f"{self.inputs} inputs per group permuted"
             case _:
                 assert_never(self.spread)
         return f"{self.kernel}, 16 outputs x {sizes} pixels in registers, {how}"
@@ -210,21 +213,6 @@ class SlidingLayer:
             classes.add(f"{kernel} rows clipped")
         return classes
 
-    def _write_tile(self, writer: Writer, routine: SlidingTile, name: str) -> None:
-        """Write this layer's instance of a shared tile routine: the layer's constants get their names here."""
-        if routine.sweeps:
-            self.context.library.add("IN_REGISTER", lambda _: IN_REGISTER)
-        shared = self.context.library.add(routine.hint, routine.write)
-        constants = {"channels": self.inputs, "row": names.product(self.rows.dilation, self.source.shape.width, 16)}
-        parameters = [declaration.split()[-1] for declaration in routine.constants()]
-        writer.statement(f"static NOINLINE void {name}", routine.parameters(), " {")
-        with writer.indented():
-            if parameters:
-                writer.enumeration("const ptrdiff_t ", [f"{name} = {constants[name]}" for name in parameters], ";")
-            writer.statement(shared, [*routine.forwarded(), *parameters], ";")
-        writer.line("}")
-        writer.line()
-
     def _write_lanes(self, writer: Writer) -> None:
         """Write for each output block that reads the same input block where each lane finds its group's first input."""
         rows = []
@@ -239,14 +227,13 @@ class SlidingLayer:
             for row in rows:
                 writer.line(f"{row},")
 
-    def _write_tap_bounds(self, writer: Writer) -> None:
-        """Write which filter rows are inside the picture for output row y."""
+    def _origin(self) -> str:
+        """The input row under filter row 0 for output row y."""
         axis = self.rows
         start = "0" if axis.out == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
-        writer.line(f"const ptrdiff_t origin = {start} - {axis.padding}; /* input row under filter row 0 */")
-        write_tap_bounds(writer, str(axis.size), axis.taps, axis.dilation)
+        return f"{start} - {axis.padding}"
 
-    def _write_calls(self, writer: Writer, functions: dict[SlidingTile, str]) -> None:
+    def _write_calls(self, writer: Writer) -> None:
         row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"
         phase = f"block % {self.ratio}" if self.ratio > 1 else "0"
         for tile, count in repeats(self.tiles, self.routine):
@@ -264,7 +251,10 @@ class SlidingLayer:
                     *(["top", "bottom"] if self.clipped else []),
                     *([f"lanes[{phase}]"] if routine.permutes else []),
                 ]
-                writer.statement(functions[routine], arguments, ";")
+                if routine.sweeps:
+                    self.context.library.add("IN_REGISTER", lambda _: IN_REGISTER)
+                shared = self.context.library.add(routine.hint, routine.write)
+                writer.statement(shared, [*arguments, *routine.constants()], ";")
 
     def _source(self, tile: PixelTile, column: str) -> str:
         """The first input inside the picture that a tile sees; `column` is that of its first output."""
@@ -272,7 +262,7 @@ class SlidingLayer:
         block = f"block / {self.ratio}" if self.ratio > 1 else "block"
         row = ""
         if self.clipped:
-            row = "[row]" if self._blind else f"[{_first_row(rows)}]"
+            row = "[topRow]" if self._blind else f"[{_first_row(rows)}]"
         elif not self.flat:
             row = "[0]" if rows.out == 1 else f"[y * {rows.stride}]" if rows.stride > 1 else "[y]"
         moved = inside(columns, tile)[0] - columns.padding

@@ -74,16 +74,6 @@ class SlidingTile:
         return edge_word(left=left, right=right, whole=whole)
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Pixels."""
-        return (self.pixels,)
-
-    @property
-    def edges(self) -> tuple[str, ...]:
-        """The edge, if there is one."""
-        return (self.edge,)
-
-    @property
     def hint(self) -> str:
         """Name of the routine, unless another has it."""
         stride = f"s{self.stride_w}" if self.stride_w > 1 else ""
@@ -105,21 +95,19 @@ class SlidingTile:
             *(["const int *lanes"] if self.permutes else []),
         ]
 
-    def forwarded(self) -> list[str]:
-        """The names of `parameters`, to hand them on."""
-        taps = ["top", "bottom"] if self.clipped else []
-        return ["x", "w", "bias", "out", *self.chain.forwarded(), *taps, *(["lanes"] if self.permutes else [])]
-
     def constants(self) -> list[str]:
-        """Declarations of the parameters that are constants of the layer."""
-        extent = ["ptrdiff_t channels"] if self.spread is Spread.PERMUTED else []
-        return [*extent, *(["ptrdiff_t row"] if self.clipped else [])]
+        """Names of the parameters that are constants of the layer."""
+        return [*(["channels"] if self.spread is Spread.PERMUTED else []), *(["row"] if self.clipped else [])]
 
     def write(self, name: str) -> str:
         """Text of the routine."""
         writer = Writer()
         writer.comment(self._description())
-        writer.statement(f"static INLINE void {name}", [*self.parameters(), *self.constants()], " {")
+        writer.statement(
+            f"static INLINE void {name}",
+            [*self.parameters(), *(f"ptrdiff_t {name}" for name in self.constants())],
+            " {",
+        )
         with writer.indented():
             self._write_body(writer)
         writer.line("}")

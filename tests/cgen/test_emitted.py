@@ -108,8 +108,8 @@ def test_same_bytes_in_every_process() -> None:
     assert outputs == {emitted.header + emitted.source + emitted.plan_json}
 
 
-# Lines of C of the nets that the road map names; the deepest of the others has 12,400.
-MOST_LINES = {"ResNet50": 6000, "ResNeXt50": 6000, "DenseNet121": 6000, "DenseNet265": 13000}
+# Lines of C, where it is not fewer than 6,000: these nets have 155 to 271 layers.
+MOST_LINES = {"ResNeXt152": 6100, "DenseNet169": 7300, "DenseNet201": 8600, "DenseNet265": 11000}
 
 
 @pytest.mark.parametrize("name", [*example_names(), "everything"])
@@ -121,7 +121,7 @@ def test_text(name: str) -> None:
     assert "\n\n\n" not in emitted.source + emitted.header
     assert emitted.source.isascii()
     assert emitted.source.endswith("}\n") or emitted.source.endswith("#endif\n")
-    assert emitted.source.count("\n") < MOST_LINES.get(name, max(MOST_LINES.values()))
+    assert emitted.source.count("\n") < MOST_LINES.get(name, 6000)
     intrinsics.check(emitted.source)
     for text in (emitted.source, emitted.header, emitted.plan_json):
         assert str(Path.home()) not in text
@@ -211,10 +211,11 @@ def test_comments_of_layers_with_long_names() -> None:
 EQUAL_LAYERS = """
     Config Prefix=Twins
     Input ToTensor=x Channels=32 Height=9 Width=9
-    Conv FromTensor=x ToTensor=a ToChannels=32 FilterH=3 FilterW=3
-    Conv FromTensor=a ToTensor=b ToChannels=32 FilterH=1 FilterW=1
-    Conv FromTensor=b ToTensor=c ToChannels=32 FilterH=1 FilterW=1
-    Output FromTensor=c
+    Softmax FromTensor=x ToTensor=a
+    Softmax FromTensor=a ToTensor=b
+    Softmax FromTensor=b ToTensor=c
+    Softmax FromTensor=c ToTensor=d
+    Output FromTensor=d
 """
 
 
@@ -224,10 +225,10 @@ def test_layers_of_equal_code_stay_apart(tmp_path: Path) -> None:
     if shutil.which("nm") is None:
         pytest.skip("no nm here")
     lines = [line.split() for line in run(["nm", made], made.parent).splitlines()]
-    addresses = {name: address for address, _, name in (line for line in lines if len(line) == 3)}
-    tiles = [name for name in addresses if re.match("Twins_[bc]_tile", name)]
-    assert len(tiles) >= 2
-    assert len({addresses[name] for name in tiles}) == len(tiles)
+    # gcc appends what it has done to a function: Twins_a.constprop.0
+    addresses = {name.split(".")[0]: address for address, _, name in (line for line in lines if len(line) == 3)}
+    layers = [f"Twins_{tensor}" for tensor in "abcd"]
+    assert len({addresses[name] for name in layers}) == len(layers)
 
 
 def rename(text: str, tensors: Sequence[str]) -> str:

@@ -24,7 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What every tile of a convolution takes: input, weights, biases, and where its results go. */
+/* What every tile of a convolution takes: input, weights, biases, and where its results go. Most also bring their share
+ * of the weights that are needed next into the caches: `fetched` cache lines per filter tap and block of inputs, from
+ * w + ahead on; weights lie in memory in the order in which they are read, from layer to layer. */
 #define OPERANDS const float *restrict x, const float *restrict w, const float *restrict bias, float *restrict out
 
 #define UNROLL _Pragma("GCC unroll 32")
@@ -298,13 +300,11 @@ static INLINE void load_block(const float *x, ptrdiff_t pixels, ptrdiff_t channe
 }
 
 /* 2 blocks of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; weights that are needed later are fetched from w + ahead. The sums are over input, which is first computed
- * from x if there is one; the next tile's pixels are fetched then, as they are too short a run for the hardware to
- * see it. */
+ * x[p]. The sums are over input, which is first computed from x if there is one; the next tile's pixels are fetched
+ * then, as they are too short a run for the hardware to see it. */
 static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restrict input, const float *restrict scale0,
-                                                          const float *restrict shift0, ptrdiff_t ahead,
-                                                          ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
-                                                          ptrdiff_t fetched, ptrdiff_t xPlane) {
+        const float *restrict shift0, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
+        ptrdiff_t fetched, ptrdiff_t xPlane) {
     __m512 acc[2][13];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 13; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
@@ -340,13 +340,11 @@ static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restr
 }
 
 /* 2 blocks of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; weights that are needed later are fetched from w + ahead. The sums are over input, which is first computed
- * from x if there is one; the next tile's pixels are fetched then, as they are too short a run for the hardware to
- * see it. */
+ * x[p]. The sums are over input, which is first computed from x if there is one; the next tile's pixels are fetched
+ * then, as they are too short a run for the hardware to see it. */
 static INLINE void conv1x1_2x12_after_norm_relu_then_relu(OPERANDS, float *restrict input, const float *restrict scale0,
-                                                          const float *restrict shift0, ptrdiff_t ahead,
-                                                          ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
-                                                          ptrdiff_t fetched, ptrdiff_t xPlane) {
+        const float *restrict shift0, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
+        ptrdiff_t fetched, ptrdiff_t xPlane) {
     __m512 acc[2][12];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 12; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
@@ -383,9 +381,9 @@ static INLINE void conv1x1_2x12_after_norm_relu_then_relu(OPERANDS, float *restr
 
 /* 1 block of 16 outputs at 2 rows of 7 pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; weights that are needed later are fetched from w + ahead. */
+ * pixel. */
 static INLINE void conv3x3_1x2x7_both_top(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
-                                          ptrdiff_t row, ptrdiff_t down, ptrdiff_t fetched) {
+        ptrdiff_t row, ptrdiff_t down, ptrdiff_t fetched) {
     __m512 acc[14];
     UNROLL for (int p = 0; p < 14; p++) acc[p] = _mm512_loadu_ps(bias);
     enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
@@ -482,9 +480,9 @@ static INLINE void conv3x3_1x2x7_both_top(OPERANDS, ptrdiff_t at, ptrdiff_t ahea
 
 /* 1 block of 16 outputs at 2 rows of 7 pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; weights that are needed later are fetched from w + ahead. */
+ * pixel. */
 static INLINE void conv3x3_1x2x7_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
-                                      ptrdiff_t row, ptrdiff_t down, ptrdiff_t fetched) {
+        ptrdiff_t row, ptrdiff_t down, ptrdiff_t fetched) {
     __m512 acc[14];
     UNROLL for (int p = 0; p < 14; p++) acc[p] = _mm512_loadu_ps(bias);
     enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
@@ -539,9 +537,9 @@ static INLINE void conv3x3_1x2x7_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, p
 
 /* 1 block of 16 outputs at 7 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; weights that are needed later are fetched from w + ahead. */
+ * pixel. */
 static INLINE void conv3x3_1x7_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
-                                    ptrdiff_t row, ptrdiff_t fetched) {
+        ptrdiff_t row, ptrdiff_t fetched) {
     __m512 acc[7];
     UNROLL for (int p = 0; p < 7; p++) acc[p] = _mm512_loadu_ps(bias);
     enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
@@ -745,7 +743,7 @@ static NOINLINE void Dense_start_load(const void *context, ptrdiff_t first, ptrd
 /* ---- Layer 2: relu2   (graph lines 4, 5, 6, 7, 8) -----------------------------------------------------------------
  * BatchNorm norm1, ReLU relu1, Conv conv1 (1x1), BatchNorm norm2, ReLU relu2
  * start 32x7x7  ->  relu2 64x7x7     0.10 MMAC, 8,704 bytes of weights (fp32)
- * Pointwise, 32 outputs x 13 or 12 pixels in registers, pixels outermost. Should take 2 us, direct 2.1 us. */
+ * Pointwise, 32 outputs x 13 or 12 pixels in registers, pixels outermost. Predicted: 2 us, direct 2.1. */
 static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const DenseEngine *engine = context;
     const DenseNet *net = engine->net;
@@ -754,21 +752,16 @@ static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t
     const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16, fetched = 8, xPlane = 7 * 7 * 16;
     for (ptrdiff_t tile = first; tile < last; tile++) {
         float input[2][13][16] __attribute__((aligned(64)));
-        const ptrdiff_t x = tile * 12 + (tile < 1 ? tile : 1);
-        const ptrdiff_t ahead = 4 * 2 * 16 * 16 + x * 32 / 49 * 16; /* to its share of the next weights */
+        const ptrdiff_t x = tile * 12 + (tile < 1 ? tile : 1), ahead = 4 * 2 * 16 * 16 + x * 32 / 49 * 16;
         for (ptrdiff_t block = 0; block < 4; block += 2)
             if (tile < 1)
                 conv1x1_2x13_after_norm_relu_then_relu(block ? NULL : start[0][x],
-                                                       net->conv1Weights + block * (2 * 16 * 16),
-                                                       net->conv1Biases + block * 16, relu2[block][x], input[0][0],
-                                                       net->norm1Scales, net->norm1Shifts, ahead, channels, plane,
-                                                       outPlane, fetched, xPlane);
+                    net->conv1Weights + block * (2 * 16 * 16), net->conv1Biases + block * 16, relu2[block][x],
+                    input[0][0], net->norm1Scales, net->norm1Shifts, ahead, channels, plane, outPlane, fetched, xPlane);
             else
                 conv1x1_2x12_after_norm_relu_then_relu(block ? NULL : start[0][x],
-                                                       net->conv1Weights + block * (2 * 16 * 16),
-                                                       net->conv1Biases + block * 16, relu2[block][x], input[0][0],
-                                                       net->norm1Scales, net->norm1Shifts, ahead, channels, plane,
-                                                       outPlane, fetched, xPlane);
+                    net->conv1Weights + block * (2 * 16 * 16), net->conv1Biases + block * 16, relu2[block][x],
+                    input[0][0], net->norm1Scales, net->norm1Shifts, ahead, channels, plane, outPlane, fetched, xPlane);
     }
 }
 
@@ -782,10 +775,9 @@ static NOINLINE void Dense_conv2(const void *context, ptrdiff_t first, ptrdiff_t
     float (*restrict conv2)[7][7][16] = tensor(engine, conv2_at);
     const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, down = 7 * 16, fetched = 4;
     for (ptrdiff_t t = first; t < last; t++) {
-        const ptrdiff_t y = t + (t < 3 ? t : 3);
+        const ptrdiff_t y = t + (t < 3 ? t : 3), ahead = 4 * 3 * 3 * 16 * 16 + t * 64;
         const float *w = engine->net->conv2Weights, *bias = engine->net->conv2Biases;
         const ptrdiff_t at = (y - 1) * 7 * 16; /* where the row under filter row 0 begins */
-        const ptrdiff_t ahead = 4 * 3 * 3 * 16 * 16 + t * 64; /* to its share of the next weights */
         if (t < 1)
             conv3x3_1x2x7_both_top(relu2[0][0][0], w, bias, conv2[0][y][0], at - 16, ahead, channels, plane, row, down,
                                    fetched);

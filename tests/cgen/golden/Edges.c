@@ -24,7 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What every tile of a convolution takes: input, weights, biases, and where its results go. */
+/* What every tile of a convolution takes: input, weights, biases, and where its results go. Most also bring their share
+ * of the weights that are needed next into the caches: `fetched` cache lines per filter tap and block of inputs, from
+ * w + ahead on; weights lie in memory in the order in which they are read, from layer to layer. */
 #define OPERANDS const float *restrict x, const float *restrict w, const float *restrict bias, float *restrict out
 
 #define UNROLL _Pragma("GCC unroll 32")
@@ -285,13 +287,10 @@ static INLINE void load_narrow(const float *x, ptrdiff_t pixels, ptrdiff_t chann
 
 /* 2 blocks of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; origin is the row of the picture under filter row 0; weights that are needed later are fetched from w +
- * ahead. */
+ * pixel; origin is the row of the picture under filter row 0. */
 static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead, ptrdiff_t channels,
-                                          ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane,
-                                          ptrdiff_t fetched) {
-    const ptrdiff_t top = origin < 0 ? -origin : 0;
-    const ptrdiff_t bottom = height - origin < 3 ? height - origin : 3;
+        ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane, ptrdiff_t fetched) {
+    const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[2][12];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 12; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
@@ -337,13 +336,10 @@ static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t orig
 
 /* 2 blocks of 16 outputs at 11 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; origin is the row of the picture under filter row 0; weights that are needed later are fetched from w +
- * ahead. */
+ * pixel; origin is the row of the picture under filter row 0. */
 static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead,
-                                           ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height,
-                                           ptrdiff_t outPlane, ptrdiff_t fetched) {
-    const ptrdiff_t top = origin < 0 ? -origin : 0;
-    const ptrdiff_t bottom = height - origin < 3 ? height - origin : 3;
+        ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane, ptrdiff_t fetched) {
+    const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[2][11];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 11; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
@@ -389,12 +385,10 @@ static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t ori
 
 /* 1 block of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; origin is the row of the picture under filter row 0; weights that are needed later are fetched from w +
- * ahead. */
+ * pixel; origin is the row of the picture under filter row 0. */
 static INLINE void conv3x3_1x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead, ptrdiff_t channels,
-                                          ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t fetched) {
-    const ptrdiff_t top = origin < 0 ? -origin : 0;
-    const ptrdiff_t bottom = height - origin < 3 ? height - origin : 3;
+        ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t fetched) {
+    const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[12];
     UNROLL for (int p = 0; p < 12; p++) acc[p] = _mm512_loadu_ps(bias);
     enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
@@ -434,13 +428,10 @@ static INLINE void conv3x3_1x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t orig
 
 /* 1 block of 16 outputs at 11 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel; origin is the row of the picture under filter row 0; weights that are needed later are fetched from w +
- * ahead. */
+ * pixel; origin is the row of the picture under filter row 0. */
 static INLINE void conv3x3_1x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead,
-                                           ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height,
-                                           ptrdiff_t fetched) {
-    const ptrdiff_t top = origin < 0 ? -origin : 0;
-    const ptrdiff_t bottom = height - origin < 3 ? height - origin : 3;
+        ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t fetched) {
+    const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[11];
     UNROLL for (int p = 0; p < 11; p++) acc[p] = _mm512_loadu_ps(bias);
     enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
@@ -481,10 +472,13 @@ static INLINE void conv3x3_1x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t ori
 /* 2 blocks of 16 outputs at 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]. */
 static INLINE void conv1x1_2x14_planar_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
-                                                   ptrdiff_t plane, ptrdiff_t outPlane) {
+        ptrdiff_t plane, ptrdiff_t outPlane) {
     __m512 acc[2][14];
     UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 14; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+        UNROLL for (int p = 0; p < 14; p++) {
+            acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+            _mm_prefetch((const char *)(add0 + o * outPlane + p * 16), _MM_HINT_T0);
+        }
     for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16 * 2) {
         const float *pixel = x;
         const float *tap = w;
@@ -508,10 +502,13 @@ static INLINE void conv1x1_2x14_planar_add_relu0p1(OPERANDS, const float *restri
 /* 2 blocks of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]. */
 static INLINE void conv1x1_2x13_planar_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
-                                                   ptrdiff_t plane, ptrdiff_t outPlane) {
+        ptrdiff_t plane, ptrdiff_t outPlane) {
     __m512 acc[2][13];
     UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 13; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+        UNROLL for (int p = 0; p < 13; p++) {
+            acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+            _mm_prefetch((const char *)(add0 + o * outPlane + p * 16), _MM_HINT_T0);
+        }
     for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16 * 2) {
         const float *pixel = x;
         const float *tap = w;
@@ -535,9 +532,12 @@ static INLINE void conv1x1_2x13_planar_add_relu0p1(OPERANDS, const float *restri
 /* 1 block of 16 outputs at 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]. */
 static INLINE void conv1x1_1x14_planar_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
-                                                   ptrdiff_t plane) {
+        ptrdiff_t plane) {
     __m512 acc[14];
-    UNROLL for (int p = 0; p < 14; p++) acc[p] = _mm512_loadu_ps(bias);
+    UNROLL for (int p = 0; p < 14; p++) {
+        acc[p] = _mm512_loadu_ps(bias);
+        _mm_prefetch((const char *)(add0 + p * 16), _MM_HINT_T0);
+    }
     for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16) {
         const float *pixel = x;
         const float *tap = w;
@@ -558,9 +558,12 @@ static INLINE void conv1x1_1x14_planar_add_relu0p1(OPERANDS, const float *restri
 /* 1 block of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]. */
 static INLINE void conv1x1_1x13_planar_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
-                                                   ptrdiff_t plane) {
+        ptrdiff_t plane) {
     __m512 acc[13];
-    UNROLL for (int p = 0; p < 13; p++) acc[p] = _mm512_loadu_ps(bias);
+    UNROLL for (int p = 0; p < 13; p++) {
+        acc[p] = _mm512_loadu_ps(bias);
+        _mm_prefetch((const char *)(add0 + p * 16), _MM_HINT_T0);
+    }
     for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16) {
         const float *pixel = x;
         const float *tap = w;
@@ -734,26 +737,25 @@ static NOINLINE void Edges_image_load(const void *context, ptrdiff_t first, ptrd
 /* ---- Layer 2: norm   (graph lines 4, 5) ---------------------------------------------------------------------------
  * Conv conv (3x3, padding 1), BatchNorm norm
  * image 3x9x23  ->  norm 40x9x23     0.22 MMAC, 27,840 bytes of weights (fp32)
- * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. Should take 4.5 us, planar 4.7 us. */
+ * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. Predicted: 4.5 us, planar 4.7. */
 static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const EdgesEngine *engine = context;
     const float (*restrict image)[9][23][16] = tensor(engine, image_at);
     float (*restrict norm)[9][23][16] = tensor(engine, norm_at);
     const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16;
     for (ptrdiff_t y = first; y < last && y < 9; y++) {
+        const ptrdiff_t ahead = 2 * (3 * 3 * 16 * 16) + y * 64;
         const float *w = engine->net->convWeights, *bias = engine->net->convBiases;
         const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
-        const ptrdiff_t ahead = 2 * (3 * 3 * 16 * 16) + y * 64; /* to its share of the next weights */
         conv3x3_2x12_left_tail(image[0][0][0], w, bias, norm[0][y][0], at - 16, origin, ahead, channels, plane, row,
                                height, outPlane, 4);
         conv3x3_2x11_right_tail(image[0][0][0], w, bias, norm[0][y][12], at + (12 - 1) * 16, origin, ahead, channels,
                                 plane, row, height, outPlane, 4);
     }
     for (ptrdiff_t item = first < 9 ? 9 : first; item < last; item++) {
-        const ptrdiff_t y = item - 9;
+        const ptrdiff_t y = item - 9, ahead = 3 * 3 * 16 * 16 + y * 32;
         const float *w = engine->net->convWeights + 2 * (3 * 3 * 16 * 16), *bias = engine->net->convBiases + 2 * 16;
         const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
-        const ptrdiff_t ahead = 3 * 3 * 16 * 16 + y * 32; /* to its share of the next weights */
         conv3x3_1x12_left_tail(image[0][0][0], w, bias, norm[2][y][0], at - 16, origin, ahead, channels, plane, row,
                                height, 2);
         conv3x3_1x11_right_tail(image[0][0][0], w, bias, norm[2][y][12], at + (12 - 1) * 16, origin, ahead, channels,
@@ -764,8 +766,8 @@ static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t 
 /* ---- Layer 3: relu   (graph lines 3, 6, 7, 8) ---------------------------------------------------------------------
  * Input image, Conv shortcut (1x1), Add sum (norm, shortcut), ReLU relu (slope 0.1)
  * caller's image 3x9x23 + norm 40x9x23  ->  relu 40x9x23     0.02 MMAC, 768 bytes of weights (fp32)
- * Planar, 32 or 16 outputs x 14 or 13 pixels in registers, from planes as the caller has them. Should take 0.67 us,
- *   direct 0.7 us, pointwise 0.72 us. */
+ * Planar, 32 or 16 outputs x 14 or 13 pixels in registers, from planes as the caller has them. Predicted: 0.67 us,
+ *   direct 0.7, pointwise 0.72. */
 static NOINLINE void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const EdgesEngine *engine = context;
     const float (*restrict image_data)[9 * 23] = (const void *)engine->imageData;
@@ -776,10 +778,10 @@ static NOINLINE void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t 
         const float *w = engine->net->shortcutWeights, *bias = engine->net->shortcutBiases;
         for (ptrdiff_t x = 0; x < 168; x += 14)
             conv1x1_2x14_planar_add_relu0p1(image_data[0] + x, w, bias, relu[0][x], norm[0][x], channels, plane,
-                                            outPlane);
+                outPlane);
         for (ptrdiff_t x = 168; x < 207; x += 13)
             conv1x1_2x13_planar_add_relu0p1(image_data[0] + x, w, bias, relu[0][x], norm[0][x], channels, plane,
-                                            outPlane);
+                outPlane);
     }
     for (ptrdiff_t item = first < 1 ? 1 : first; item < last; item++) {
         const float *w = engine->net->shortcutWeights + 2 * (3 * 16), *bias = engine->net->shortcutBiases + 2 * 16;
