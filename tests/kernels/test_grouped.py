@@ -136,7 +136,7 @@ Output FromTensor=f
 
 def test_with_everything_fused_around_it() -> None:
     """Batch norms before and after, activations before and after, additions, and a concatenation that is irregular."""
-    assert sum("per group brought" in layer["algorithm"] for layer in plan(FUSED)) == 3
+    assert sum("per group permuted" in layer["algorithm"] for layer in plan(FUSED)) == 3
     check(FUSED)
 
 
