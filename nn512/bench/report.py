@@ -42,7 +42,7 @@ def as_text(measurement: Measurement, command: str) -> str:
     if skipped > SKIPPED * measurement.mmac:
         legend += (
             f"\nGFLOP/s and shares of the peak count the {measurement.mmac / 1e3:,.3f} GMAC of the graph for every "
-            f"system;\nnn512 computes {measurement.computed_mmac / 1e3:,.4g} of them, since nothing reads the rest. "
+            f"system;\nnn512 computes {measurement.computed_mmac / 1e3:,.4g} of them: its passes spare the rest. "
             "Those of a layer count what it computes."
         )
     paragraphs = ["\n".join(head), _systems_table(measurement), legend]
