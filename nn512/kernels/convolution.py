@@ -104,18 +104,14 @@ class ConvLayer(ConvBlocking):
 
     def write_call(self, writer: Writer, choices: Iterable[tuple[str, TileRoutine]], arguments: list[str]) -> None:
         """Write a call of the first routine whose condition holds; that of the last one is empty."""
-        chosen = list(choices)
-        for number, (condition, routine) in enumerate(chosen):
+        several = "fetched" not in self._constants()
+        for number, (condition, routine) in enumerate(choices):
             shared = self.context.library.add(routine.hint, routine.write)
-            constants = self._constants()
-            fetched = str(self.share(routine.blocks))
-            extra = [n if n != "fetched" or n in constants else fetched for n in routine.constants()]
-            if len(chosen) == 1:
-                writer.statement(shared, [*arguments, *extra], ";")
-                continue
-            opening = f"if ({condition})" if condition else ""
-            with writer.loop(" ".join(filter(None, ("else" if number else "", opening)))):
-                writer.statement(shared, [*arguments, *extra], ";")
+            fetched = str(self.share(routine.blocks)) if several else "fetched"
+            constants = (fetched if name == "fetched" else name for name in routine.constants())
+            opening = " ".join([*(["else"] if number else []), *([f"if ({condition})"] if condition else [])])
+            with writer.loop(opening) if opening else contextlib.nullcontext():
+                writer.statement(shared, [*arguments, *constants], ";")
 
     def _constants(self) -> dict[str, str]:
         """The layer's constants under the names that tile routines have for them; distances are in floats."""

@@ -11,6 +11,7 @@ import contextlib
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
+from nn512.kernels.conv_blocking import Branch, Panels
 from nn512.kernels.conv_cost import is_pointwise, padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.convolution import ConvLayer
 from nn512.kernels.layer import Context, ConvKernel, LayerCode, Part, begin_step, declare_tensor, step_signature
@@ -77,22 +78,26 @@ class _PointwiseLayer(ConvLayer):
                     extents = f"[{len(self.source.layout.blocks)}][{widest}][16]"
                     writer.line(f"float input{extents} __attribute__((aligned(64)));")
                 x = f"tile * {narrowest}" + (f" + (tile < {wide} ? tile : {wide})" if widest != narrowest else "")
-                (branch, *others) = self.branches
-                if others or len(branch.panels) > 1:
-                    writer.line(f"const ptrdiff_t x = {x};")
-                else:
-                    ahead = self.ahead_of(branch.weights.extent, branch.panels[0], "x")
-                    writer.line(f"const ptrdiff_t x = {x}, ahead = {ahead};")
+                if self._panels_alike:
+                    x += f", ahead = {self._ahead_of_tile(self.branches[0], self.branches[0].panels[0])}"
+                writer.line(f"const ptrdiff_t x = {x};")
                 self._write_tile_calls(writer, wide)
+
+    @property
+    def _panels_alike(self) -> bool:
+        """Whether all calls fetch from equally far ahead."""
+        return len(self.branches) == 1 and len(self.branches[0].panels) == 1
+
+    def _ahead_of_tile(self, branch: Branch, panels: Panels) -> str:
+        """Where a tile's share of the weights begins that are read after this layer's."""
+        return self.ahead_of(branch.weights.extent, panels, "x")
 
     def _write_tile_calls(self, writer: Writer, wide: int) -> None:
         """Write the calls for one tile: the first `wide` tiles are a pixel wider than the others."""
         widest, narrowest = self.tiles[0], self.tiles[-1]
         picture = f"{names.local(self.source.name)}[0][x]"
-        several = len(self.branches) > 1 or len(self.branches[0].panels) > 1
         for branch in self.branches:
             for panels in branch.panels:
-                ahead = self.ahead_of(branch.weights.extent, panels, "x") if several else "ahead"
                 row = self.row_groups[0].tile
                 choices = [("", self.routine(branch, panels, narrowest, row))]
                 if widest.size != narrowest.size:
@@ -113,5 +118,5 @@ class _PointwiseLayer(ConvLayer):
                     if self.prologue.steps:
                         arguments += ["input[0][0]", *self.prologue.arguments("0", "[x]")]
                     arguments += branch.chain.arguments(block, "[x]")
-                    arguments.append(ahead)
+                    arguments.append("ahead" if self._panels_alike else self._ahead_of_tile(branch, panels))
                     self.write_call(writer, choices, arguments)
