@@ -22,7 +22,7 @@ TAKEN = frozenset(
     out output outputs p pair panel params piece pieces pixel pixels plane position row rows scale shift source starts
     step sum sums t tap taps team tensor threads tile to top total upper v value w window x y z zero
     at down fetched groups height line outPlane places raw topRow xPlane
-    chunk NULL OPERANDS EOF errno stdin stdout stderr unix linux i386 signbit INFINITY NAN UNROLL INLINE NOINLINE main
+    NULL OPERANDS EOF errno stdin stdout stderr unix linux i386 signbit INFINITY NAN UNROLL INLINE NOINLINE main
     malloc free memcpy memset abort snprintf ptrdiff_t size_t run""".split()
 )
 

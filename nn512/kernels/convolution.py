@@ -76,7 +76,10 @@ class ConvLayer(ConvBlocking):
             begin = 0
             for branch in self.branches:
                 for panels in branch.panels:
-                    begin = self._write_panels(writer, branch, panels, begin)
+                    if self.by_pixels:
+                        self._write_pixels(writer, branch, panels)
+                    else:
+                        begin = self._write_panels(writer, branch, panels, begin)
 
     def weights(self, branch: Branch, block: str) -> tuple[str, str]:
         """Where the weights and the biases of a block of outputs begin."""
@@ -136,58 +139,110 @@ class ConvLayer(ConvBlocking):
     def _write_panels(self, writer: Writer, branch: Branch, panels: Panels, begin: int) -> int:
         """Write the loop over the items of some panels; `begin` is the first one's number. Returns the end."""
         rows, several = self.row_tiles, panels.count > 1
-        end = begin + panels.count * rows * self.chunks
+        end = begin + panels.count * rows
         start = f"first < {begin} ? {begin} : first" if begin else "first"
-        single_rows = self.row_groups[0].tile.size == 1
         item = "item"
-        if not begin and not several and self.chunks > 1:
-            item = "chunk"
-        elif not begin and several and rows == self.chunks == 1 and panels.width == 1:
+        if not begin and several and rows == panels.width == 1:
             item = "block"
         elif not begin and not several and rows > 1:
-            item = "y" if single_rows else "t"
+            item = self._row_tile
         stop = f"{item} < last && {item} < {end}" if end < self.items else f"{item} < last"
         with writer.block(f"for (ptrdiff_t {item} = {start}; {stop}; {item}++)"):
             number = minus(item, begin)
             block = "block" if several else str(panels.first_block)
             indices = []
-            if self.chunks > 1 and item != "chunk":
-                indices.append(f"chunk = {f'{number} / {panels.count}' if several else number.strip('()')}")
             if several and item == "item":
-                panel = (
-                    f"{number} % {panels.count}" if self.chunks > 1 else f"{number} / {rows}" if rows > 1 else number
-                )
+                panel = f"{number} / {rows}" if rows > 1 else number
                 indices.append(f"block = {panel}{f' * {panels.width}' if panels.width > 1 else ''}")
             if rows > 1:
                 row = f"{number} % {rows}" if several else number.strip("()")
-                if row != (item if single_rows else ""):
-                    indices += self._row_indices(row, declared=item == "t")
-            chunked = bool(indices) and indices[0].startswith("chunk")
-            if self.channels not in UNFETCHED:
-                indices.append(f"ahead = {self._ahead(branch, panels)}")
-            if indices:
-                writer.enumeration("const ptrdiff_t ", indices, "; /* chunk: stays in L2 */" if chunked else ";")
-            weights, biases = (f"engine->{pointer}" for pointer in self.weights(branch, block))
-            if len(weights) + len(biases) <= 84:  # both on one line
-                writer.line(f"const float *w = {weights}, *bias = {biases};")
-            else:
-                writer.assign("const float *w", weights)
-                writer.assign("const float *bias", biases)
-            if self.padded:
-                self._write_origin(writer)
+                indices += self._row_indices(row, declared=item)
+            self._write_indices(writer, branch, panels, indices)
+            self._write_weights(writer, branch, block)
             self._write_calls(writer, branch, panels, block)
         return end
 
-    def _row_indices(self, number: str, *, declared: bool) -> list[str]:
-        """Definitions of t, the row tile with this number (unless `declared`), and of y, its first row."""
+    def _write_pixels(self, writer: Writer, branch: Branch, panels: Panels) -> None:
+        """Write the loops over some panels and, for each of them, over the items, which are tiles of pixels."""
+        block, end = str(panels.first_block), panels.first_block + panels.count * panels.width
+        scope: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
+        if panels.count > 1:
+            scope = writer.block(f"for (ptrdiff_t block = {block}; block < {end}; block += {panels.width})")
+            block = "block"
+        elif len([panels for branch in self.branches for panels in branch.panels]) > 1:
+            scope = writer.block()
+        with scope:
+            self._write_weights(writer, branch, block)
+            if self.row_tiles == 1:
+                self._write_indices(writer, branch, panels, [])
+                self._write_tiles(writer, branch, panels, block)
+                return
+            t = self._row_tile
+            with writer.block(f"for (ptrdiff_t {t} = first; {t} < last; {t}++)"):
+                self._write_indices(writer, branch, panels, self._row_indices(t, declared=t))
+                self._write_calls(writer, branch, panels, block)
+
+    def _write_tiles(self, writer: Writer, branch: Branch, panels: Panels, block: str) -> None:
+        """Write the loop over the tiles of the only row."""
+        call = self.by_tile(branch, panels), self._arguments(branch, panels, block, "x")
+        if len(repeats(self.tiles)) == 1:
+            size = self.tiles[0].size
+            with writer.loop(f"for (ptrdiff_t x = first * {size}; x < last * {size}; x += {size})"):
+                self.write_call(writer, *call)
+            return
+        with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
+            writer.line(f"const ptrdiff_t x = {self.first_pixel()};")
+            self.write_call(writer, *call)
+
+    def first_pixel(self) -> str:
+        """Where a tile of the only row begins."""
+        wide, size = self._wide_tiles, self.tiles[-1].size
+        return f"tile * {size}{f' + (tile < {wide} ? tile : {wide})' if wide else ''}"
+
+    def by_tile(self, branch: Branch, panels: Panels) -> list[tuple[str, TileRoutine]]:
+        """The routines for a tile of the only row, each with the condition under which it is the one."""
+        row = self.row_groups[0].tile
+        choices = [("", self.routine(branch, panels, self.tiles[-1], row))]
+        if wide := self._wide_tiles:
+            choices.insert(0, (f"tile < {wide}", self.routine(branch, panels, self.tiles[0], row)))
+        return choices
+
+    @property
+    def _wide_tiles(self) -> int:
+        """How many tiles, the first ones, are a pixel wider than the others."""
+        return sum(tile.size > self.tiles[-1].size for tile in self.tiles)
+
+    @property
+    def _row_tile(self) -> str:
+        """The name of a row tile's number: that of the row where it has one row."""
+        return "y" if self.row_groups[0].tile.size == 1 else "t"
+
+    def _write_indices(self, writer: Writer, branch: Branch, panels: Panels, indices: list[str]) -> None:
+        """Write what follows from an item's number: `indices`, and which weights to fetch ahead."""
+        if self.channels not in UNFETCHED:
+            indices = [*indices, f"ahead = {self._ahead(branch, panels)}"]
+        if indices:
+            writer.enumeration("const ptrdiff_t ", indices, ";")
+
+    def _write_weights(self, writer: Writer, branch: Branch, block: str) -> None:
+        """Write where the weights and biases of a block begin."""
+        weights, biases = (f"engine->{pointer}" for pointer in self.weights(branch, block))
+        if len(weights) + len(biases) <= 84:  # both on one line
+            writer.line(f"const float *w = {weights}, *bias = {biases};")
+        else:
+            writer.assign("const float *w", weights)
+            writer.assign("const float *bias", biases)
+
+    def _row_indices(self, number: str, *, declared: str) -> list[str]:
+        """Definitions of t, the row tile with this number, and of y, its first row; but of neither if `declared`."""
         widest, narrowest = self.row_groups[0].tile.size, self.row_groups[-1].tile.size
         if len(self.row_groups) == 1 and widest == 1:
-            return [f"y = {number}"]
+            return [] if declared == "y" else [f"y = {number}"]
         wide = sum(group.times for group in self.row_groups if group.tile.size == widest)
         row = f"t * {narrowest}" if narrowest > 1 else "t"
         if widest != narrowest:
             row += f" + (t < {wide} ? t : {wide})"
-        return [*([] if declared else [f"t = {number}"]), f"y = {row}"]
+        return [*([] if declared == "t" else [f"t = {number}"]), f"y = {row}"]
 
     def _write_origin(self, writer: Writer) -> None:
         """Write the input row under filter row 0, and where it begins, in floats from the top of the picture."""
@@ -204,30 +259,32 @@ class ConvLayer(ConvBlocking):
             writer.line(f"const ptrdiff_t at = {factor} * {width}; /* where the row under filter row 0 begins */")
 
     def _write_calls(self, writer: Writer, branch: Branch, panels: Panels, block: str) -> None:
-        row = "" if self.flat else "[y]" if self.row_tiles > 1 else "[0]"
+        """Write the calls for all tiles of a row."""
+        if self.padded:
+            self._write_origin(writer)
         start = 0
         for tile, count in repeats(self.tiles):
             loop = f"for (ptrdiff_t x = {start}; x < {start + count * tile.size}; x += {tile.size})"
-            if self.chunks > 1:
-                end = f"x < (chunk + 1) * {self.chunk}"
-                end += f" && x < {self.columns.out}" if self.columns.out % self.chunk else ""
-                loop = f"for (ptrdiff_t x = chunk * {self.chunk}; {end}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
-                column = "x" if count > 1 else str(start)
-                pixel = f"{row}[{column}]"
-                arguments = [
-                    self._source(block, column),
-                    "w",
-                    "bias",
-                    f"{names.local(branch.result.name)}[{block}]{pixel}",
-                    *branch.chain.arguments(block, pixel),
-                    *([self._across(column)] if self.padded else []),
-                    *(["origin"] if self.clipped else []),
-                    *([f"{block} * 16"] if self.channels in MASKED else []),
-                    *([self.ahead_of("ahead", panels, column)] if self.channels not in UNFETCHED else []),
-                ]
+                arguments = self._arguments(branch, panels, block, "x" if count > 1 else str(start))
                 self.write_call(writer, self._by_row(branch, panels, tile), arguments)
             start += count * tile.size
+
+    def _arguments(self, branch: Branch, panels: Panels, block: str, column: str) -> list[str]:
+        """What changes from call to call, for the tile that begins at an output column."""
+        row = "" if self.flat else "[y]" if self.row_tiles > 1 else "[0]"
+        pixel = f"{row}[{column}]"
+        return [
+            self._source(block, column),
+            "w",
+            "bias",
+            f"{names.local(branch.result.name)}[{block}]{pixel}",
+            *branch.chain.arguments(block, pixel),
+            *([self._across(column)] if self.padded else []),
+            *(["origin"] if self.clipped else []),
+            *([f"{block} * 16"] if self.channels in MASKED else []),
+            *([self.ahead_of("ahead", panels, column)] if self.channels not in UNFETCHED else []),
+        ]
 
     def _by_row(self, branch: Branch, panels: Panels, tile: PixelTile) -> Iterator[tuple[str, TileRoutine]]:
         """The routines for row tile t, each with the condition under which it is the one."""

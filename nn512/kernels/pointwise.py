@@ -58,13 +58,14 @@ class _PointwiseLayer(ConvLayer):
             return names.product(self.tiles[0].size, 16)
         return super().plane
 
+    def _by_pixels(self) -> bool:
+        return True
+
     def steps(self) -> tuple[Part, ...]:
-        return (Part(self.name, len(self.tiles)),)
+        return (Part(self.name, self.items),)
 
     def write_steps(self, writer: Writer) -> None:
         prefix = self.context.prefix
-        widest, narrowest = self.tiles[0].size, self.tiles[-1].size
-        wide = sum(tile.size == widest for tile in self.tiles)
         with writer.block(step_signature(prefix, self.name)):
             begin_step(writer, prefix)
             writer.line(f"const {prefix}Net *net = engine->net;")
@@ -75,13 +76,13 @@ class _PointwiseLayer(ConvLayer):
             self.write_constants(writer)
             with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
                 if self.prologue.steps:
-                    extents = f"[{len(self.source.layout.blocks)}][{widest}][16]"
+                    extents = f"[{len(self.source.layout.blocks)}][{self.tiles[0].size}][16]"
                     writer.line(f"float input{extents} __attribute__((aligned(64)));")
-                x = f"tile * {narrowest}" + (f" + (tile < {wide} ? tile : {wide})" if widest != narrowest else "")
+                x = self.first_pixel()
                 if self._panels_alike:
                     x += f", ahead = {self._ahead_of_tile(self.branches[0], self.branches[0].panels[0])}"
                 writer.line(f"const ptrdiff_t x = {x};")
-                self._write_tile_calls(writer, wide)
+                self._write_tile_calls(writer)
 
     @property
     def _panels_alike(self) -> bool:
@@ -92,16 +93,11 @@ class _PointwiseLayer(ConvLayer):
         """Where a tile's share of the weights begins that are read after this layer's."""
         return self.ahead_of(branch.weights.extent, panels, "x")
 
-    def _write_tile_calls(self, writer: Writer, wide: int) -> None:
-        """Write the calls for one tile: the first `wide` tiles are a pixel wider than the others."""
-        widest, narrowest = self.tiles[0], self.tiles[-1]
+    def _write_tile_calls(self, writer: Writer) -> None:
+        """Write the calls for one tile."""
         picture = f"{names.local(self.source.name)}[0][x]"
         for branch in self.branches:
             for panels in branch.panels:
-                row = self.row_groups[0].tile
-                choices = [("", self.routine(branch, panels, narrowest, row))]
-                if widest.size != narrowest.size:
-                    choices.insert(0, (f"tile < {wide}", self.routine(branch, panels, widest, row)))
                 block = str(panels.first_block)
                 first = panels is self.branches[0].panels[0]
                 loop: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
@@ -119,4 +115,4 @@ class _PointwiseLayer(ConvLayer):
                         arguments += ["input[0][0]", *self.prologue.arguments("0", "[x]")]
                     arguments += branch.chain.arguments(block, "[x]")
                     arguments.append("ahead" if self._panels_alike else self._ahead_of_tile(branch, panels))
-                    self.write_call(writer, choices, arguments)
+                    self.write_call(writer, self.by_tile(branch, panels), arguments)

@@ -109,7 +109,7 @@ def test_same_bytes_in_every_process() -> None:
 
 
 # Lines of C, where it is not fewer than 6,000: these nets have 155 to 271 layers.
-MOST_LINES = {"ResNeXt152": 6100, "DenseNet169": 7300, "DenseNet201": 8600, "DenseNet265": 11000}
+MOST_LINES = {"ResNeXt152": 6200, "DenseNet169": 7300, "DenseNet201": 8600, "DenseNet265": 11000}
 
 
 @pytest.mark.parametrize("name", [*example_names(), "everything"])
@@ -244,7 +244,7 @@ WORDS = {
     "macros of system headers": "BUFSIZ SIGINT SIGSEGV SIGCHLD SIGRTMIN SIGRTMAX SIGKILL NSIG WNOHANG X86 Y1 SIGFPE",
     "functions": "malloc free memcpy memset abort main exit printf exp message now compose position maximum memmove",
     "locals": "engine net params context first last item block y x t w bias out at origin",
-    "more locals": "ahead chunk v tile tiles k p i j panel count channels height row plane down",
+    "more locals": "ahead v tile tiles k p i j panel count channels height row plane down",
     "types": "AllNet AllEngine AllParams Team Gate Step Worker Layers ArenaFloats Norm Affine ConvPack FullPack FILE",
     "numbered": "acc0 w0 w1 add0 scale0 shift0 negative0 counts lanes places from index mask pieces rows top end",
 }

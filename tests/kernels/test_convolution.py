@@ -24,19 +24,29 @@ def layer(text: str, name: str) -> str:
     return found[0]
 
 
-@pytest.mark.parametrize("pixels", [(7, 7), (5, 9), (1, 29), (14, 14), (28, 28), (4, 11)])
+def starts(loop: str, pixels: int) -> list[int]:
+    """The values of x in a loop of which one call has all items."""
+    if by_tile := re.search(r"x = tile \* (\d+) \+ \(tile < (\d+)", loop):
+        size, wide = (int(number) for number in by_tile.groups())
+        return [tile * size + min(tile, wide) for tile in range(-(-pixels // 14))]
+    begin, end, step = re.findall(r"(?:= |< |\+= )([^;)]*)", loop)
+    items = {"first": 0, "last": pixels // int(step)}
+    return list(range(eval(begin, items), eval(end, items), int(step)))  # noqa: S307 - of our own text
+
+
+@pytest.mark.parametrize("pixels", [(7, 7), (5, 9), (1, 29), (14, 14), (28, 28), (4, 11), (15, 17)])
 def test_tiles_of_one_row_share_the_weights_that_come_next(pixels: tuple[int, int]) -> None:
     """Of the 32 cache lines that hold a tap for 16 inputs and 32 outputs, all are fetched by one tile or another."""
     height, width = pixels
     text = layer(NET.format(channels=48, height=height, width=width, taps=1, padding=0), "y")
     count = int(re.search(r"fetched = (\d+)", text)[1])  # type: ignore[index]
     fetched: set[int] = set()
-    start = 0
+    around, start = "", 0
     for loop, at, place in re.findall(
-        r"(for \(ptrdiff_t x = .*)?\n *conv1x1\w*\(.*\[(\w+)\], w[^;]*?(ahead[^,]*),", text
+        r"(for \(ptrdiff_t x = .*|x = tile .*;(?s:.*?))?\n *conv1x1\w*\(.*\[(\w+)\], w[^;]*?(ahead[^,]*),", text
     ):
-        limits = [int(n) for n in re.findall(r"\d+", loop)]
-        for x in range(*limits) if loop else (int(at),):
+        around = loop or around
+        for x in starts(around, height * width) if at == "x" else (int(at),):
             first = eval(place.replace("/", "//"), {"x": x, "ahead": 0}) // 16  # noqa: S307 - of our own text
             fetched |= set(range(first, first + count))
             start += 1
@@ -48,6 +58,18 @@ def test_tiles_of_one_row_share_the_weights_that_come_next(pixels: tuple[int, in
 def test_rows_share_the_weights_that_come_next(height: int, width: int) -> None:
     text = layer(NET.format(channels=48, height=height, width=width, taps=3, padding=1), "y")
     count = int(re.search(r"fetched = (\d+)", text)[1])  # type: ignore[index]
-    rows, step = re.search(r"% (\d+),.*ahead = [^;]* \+ [ty] \* (\d+)", text, re.DOTALL).groups()  # type: ignore[union-attr]
-    assert int(step) == 16 * count
-    assert int(rows) * count >= 32 > (int(rows) - 1) * (count - 1)
+    step = int(re.search(r"ahead = [^;]* \+ [ty] \* (\d+)", text)[1])  # type: ignore[index]
+    tiles = re.search(r"% (\d+),", text)  # of several panels; else a row is an item
+    rows = int(tiles[1]) if tiles else height
+    assert step == 16 * count
+    assert rows * count >= 32 > (rows - 1) * (count - 1)
+
+
+def test_threads_share_what_is_larger() -> None:
+    """Of two tensors that every thread would have to read, the larger one is divided."""
+    picture = layer(NET.format(channels=48, height=28, width=28, taps=1, padding=0), "y")
+    assert "for (ptrdiff_t x = first * 14; x < last * 14; x += 14)" in picture
+    rows = layer(NET.format(channels=48, height=30, width=30, taps=3, padding=1), "y")
+    assert "for (ptrdiff_t y = first; y < last; y++)" in rows
+    weights = layer(NET.format(channels=48, height=7, width=7, taps=1, padding=0), "y")
+    assert "for (ptrdiff_t item = first; item < last; item++)" in weights

@@ -743,23 +743,27 @@ static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t 
     const float (*restrict image)[9][23][16] = tensor(engine, image_at);
     float (*restrict norm)[9][23][16] = tensor(engine, norm_at);
     const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16;
-    for (ptrdiff_t y = first; y < last && y < 9; y++) {
-        const ptrdiff_t ahead = 2 * (3 * 3 * 16 * 16) + y * 64;
+    {
         const float *w = engine->net->convWeights, *bias = engine->net->convBiases;
-        const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
-        conv3x3_2x12_left_tail(image[0][0][0], w, bias, norm[0][y][0], at - 16, origin, ahead, channels, plane, row,
-                               height, outPlane, 4);
-        conv3x3_2x11_right_tail(image[0][0][0], w, bias, norm[0][y][12], at + (12 - 1) * 16, origin, ahead, channels,
-                                plane, row, height, outPlane, 4);
+        for (ptrdiff_t y = first; y < last; y++) {
+            const ptrdiff_t ahead = 2 * (3 * 3 * 16 * 16) + y * 64;
+            const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
+            conv3x3_2x12_left_tail(image[0][0][0], w, bias, norm[0][y][0], at - 16, origin, ahead, channels, plane, row,
+                                   height, outPlane, 4);
+            conv3x3_2x11_right_tail(image[0][0][0], w, bias, norm[0][y][12], at + (12 - 1) * 16, origin, ahead,
+                                    channels, plane, row, height, outPlane, 4);
+        }
     }
-    for (ptrdiff_t item = first < 9 ? 9 : first; item < last; item++) {
-        const ptrdiff_t y = item - 9, ahead = 3 * 3 * 16 * 16 + y * 32;
+    {
         const float *w = engine->net->convWeights + 2 * (3 * 3 * 16 * 16), *bias = engine->net->convBiases + 2 * 16;
-        const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
-        conv3x3_1x12_left_tail(image[0][0][0], w, bias, norm[2][y][0], at - 16, origin, ahead, channels, plane, row,
-                               height, 2);
-        conv3x3_1x11_right_tail(image[0][0][0], w, bias, norm[2][y][12], at + (12 - 1) * 16, origin, ahead, channels,
-                                plane, row, height, 2);
+        for (ptrdiff_t y = first; y < last; y++) {
+            const ptrdiff_t ahead = 3 * 3 * 16 * 16 + y * 32;
+            const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
+            conv3x3_1x12_left_tail(image[0][0][0], w, bias, norm[2][y][0], at - 16, origin, ahead, channels, plane, row,
+                                   height, 2);
+            conv3x3_1x11_right_tail(image[0][0][0], w, bias, norm[2][y][12], at + (12 - 1) * 16, origin, ahead,
+                                    channels, plane, row, height, 2);
+        }
     }
 }
 
@@ -774,21 +778,27 @@ static NOINLINE void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t 
     const float (*restrict norm)[9 * 23][16] = tensor(engine, norm_at);
     float (*restrict relu)[9 * 23][16] = tensor(engine, relu_at);
     const ptrdiff_t channels = 3, plane = 9 * 23, outPlane = 9 * 23 * 16;
-    for (ptrdiff_t item = first; item < last && item < 1; item++) {
+    {
         const float *w = engine->net->shortcutWeights, *bias = engine->net->shortcutBiases;
-        for (ptrdiff_t x = 0; x < 168; x += 14)
-            conv1x1_2x14_planar_add_relu0p1(image_data[0] + x, w, bias, relu[0][x], norm[0][x], channels, plane,
-                outPlane);
-        for (ptrdiff_t x = 168; x < 207; x += 13)
-            conv1x1_2x13_planar_add_relu0p1(image_data[0] + x, w, bias, relu[0][x], norm[0][x], channels, plane,
-                outPlane);
+        for (ptrdiff_t tile = first; tile < last; tile++) {
+            const ptrdiff_t x = tile * 13 + (tile < 12 ? tile : 12);
+            if (tile < 12)
+                conv1x1_2x14_planar_add_relu0p1(image_data[0] + x, w, bias, relu[0][x], norm[0][x], channels, plane,
+                    outPlane);
+            else
+                conv1x1_2x13_planar_add_relu0p1(image_data[0] + x, w, bias, relu[0][x], norm[0][x], channels, plane,
+                    outPlane);
+        }
     }
-    for (ptrdiff_t item = first < 1 ? 1 : first; item < last; item++) {
+    {
         const float *w = engine->net->shortcutWeights + 2 * (3 * 16), *bias = engine->net->shortcutBiases + 2 * 16;
-        for (ptrdiff_t x = 0; x < 168; x += 14)
-            conv1x1_1x14_planar_add_relu0p1(image_data[0] + x, w, bias, relu[2][x], norm[2][x], channels, plane);
-        for (ptrdiff_t x = 168; x < 207; x += 13)
-            conv1x1_1x13_planar_add_relu0p1(image_data[0] + x, w, bias, relu[2][x], norm[2][x], channels, plane);
+        for (ptrdiff_t tile = first; tile < last; tile++) {
+            const ptrdiff_t x = tile * 13 + (tile < 12 ? tile : 12);
+            if (tile < 12)
+                conv1x1_1x14_planar_add_relu0p1(image_data[0] + x, w, bias, relu[2][x], norm[2][x], channels, plane);
+            else
+                conv1x1_1x13_planar_add_relu0p1(image_data[0] + x, w, bias, relu[2][x], norm[2][x], channels, plane);
+        }
     }
 }
 
@@ -870,8 +880,8 @@ void EdgesEngineInference(EdgesEngine *engine, float *imageData, float *reluData
     engine->imageData = imageData;
     engine->reluData = reluData;
     run_alone(engine, 0, Edges_image_load, 1);
-    run_shared(engine, 1, Edges_norm, 18);
-    run_alone(engine, 2, Edges_relu, 2);
+    run_shared(engine, 1, Edges_norm, 9);
+    run_alone(engine, 2, Edges_relu, 15);
     run_alone(engine, 3, Edges_relu_store, 3);
 }
 
