@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from nn512.cgen import names
 from nn512.cgen.expressions import element, minus, offset_from
 from nn512.cgen.writer import Writer
-from nn512.kernels.conv_blocking import PANEL_BLOCKS, Branch, ConvBlocking, Panels
+from nn512.kernels.conv_blocking import Branch, ConvBlocking, Panels
 from nn512.kernels.conv_cost import direct_work
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
@@ -25,9 +25,9 @@ from nn512.passes.program import ConvOp
 from nn512.plan.conv_geometry import PixelTile, repeats
 
 
-def emit(op: ConvOp, context: Context, *, panel_blocks: int = PANEL_BLOCKS) -> LayerCode:
+def emit(op: ConvOp, context: Context) -> LayerCode:
     """One layer: the tile routines it uses, its step functions and its packing."""
-    return ConvLayer(op, context, panel_blocks).emit()
+    return ConvLayer(op, context).emit()
 
 
 KERNEL = ConvKernel("direct", lambda _op, _context: True, direct_work, emit)
