@@ -73,3 +73,12 @@ def test_threads_share_what_is_larger() -> None:
     assert "for (ptrdiff_t y = first; y < last; y++)" in rows
     weights = layer(NET.format(channels=48, height=7, width=7, taps=1, padding=0), "y")
     assert "for (ptrdiff_t item = first; item < last; item++)" in weights
+
+
+@pytest.mark.parametrize(("channels", "width", "together"), [(128, 7, False), (512, 7, True), (128, 5, True)])
+def test_rows_are_computed_together_where_one_is_narrow_or_weights_are_far(
+    channels: int, width: int, *, together: bool
+) -> None:
+    text = layer(NET.format(channels=channels, height=7, width=width, taps=3, padding=1), "y")
+    assert (f"x{width}_both_top(" in text) == together
+    assert (f"conv3x3_2x{width}_both(" in text) or together

@@ -379,172 +379,17 @@ static INLINE void conv1x1_2x12_after_norm_relu_then_relu(OPERANDS, float *restr
         }
 }
 
-/* 1 block of 16 outputs at 2 rows of 7 pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel. */
-static INLINE void conv3x3_1x2x7_both_top(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
-        ptrdiff_t row, ptrdiff_t down, ptrdiff_t fetched) {
-    __m512 acc[14];
-    UNROLL for (int p = 0; p < 14; p++) acc[p] = _mm512_loadu_ps(bias);
-    enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
-    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 3 * 3 * tapWeights) {
-        { /* filter row 0, column 0 */
-            const float *pixel = x + (at + down + 16);
-            const float *tap = w;
-            UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
-                _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
-            for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                const __m512 w0 = _mm512_loadu_ps(tap);
-                UNROLL for (int r = 1; r < 2; r++)
-                    UNROLL for (int p = 1; p < 7; p++) {
-                        const __m512 xp = _mm512_set1_ps(pixel[(r - 1) * down + (p - 1) * 16]);
-                        acc[r * 7 + p] = _mm512_fmadd_ps(w0, xp, acc[r * 7 + p]);
-                    }
-            }
-        }
-        { /* filter row 0, column 1 */
-            const float *pixel = x + (at + down + 16);
-            const float *tap = w + tapWeights;
-            UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
-                _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
-            for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                const __m512 w0 = _mm512_loadu_ps(tap);
-                UNROLL for (int r = 1; r < 2; r++)
-                    UNROLL for (int p = 0; p < 7; p++) {
-                        const __m512 xp = _mm512_set1_ps(pixel[(r - 1) * down + p * 16]);
-                        acc[r * 7 + p] = _mm512_fmadd_ps(w0, xp, acc[r * 7 + p]);
-                    }
-            }
-        }
-        { /* filter row 0, column 2 */
-            const float *pixel = x + (at + down + 32);
-            const float *tap = w + 2 * tapWeights;
-            UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
-                _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
-            for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                const __m512 w0 = _mm512_loadu_ps(tap);
-                UNROLL for (int r = 1; r < 2; r++)
-                    UNROLL for (int p = 0; p < 6; p++) {
-                        const __m512 xp = _mm512_set1_ps(pixel[(r - 1) * down + p * 16]);
-                        acc[r * 7 + p] = _mm512_fmadd_ps(w0, xp, acc[r * 7 + p]);
-                    }
-            }
-        }
-        for (ptrdiff_t i = 1; i < 3; i++) {
-            { /* filter column 0 */
-                const float *pixel = x + (at + i * row + 16);
-                const float *tap = w + i * 3 * tapWeights;
-                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
-                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
-                for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    UNROLL for (int r = 0; r < 2; r++)
-                        UNROLL for (int p = 1; p < 7; p++) {
-                            const __m512 xp = _mm512_set1_ps(pixel[r * down + (p - 1) * 16]);
-                            acc[r * 7 + p] = _mm512_fmadd_ps(w0, xp, acc[r * 7 + p]);
-                        }
-                }
-            }
-            { /* filter column 1 */
-                const float *pixel = x + (at + i * row + 16);
-                const float *tap = w + (i * 3 + 1) * tapWeights;
-                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
-                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
-                for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    UNROLL for (int r = 0; r < 2; r++)
-                        UNROLL for (int p = 0; p < 7; p++) {
-                            const __m512 xp = _mm512_set1_ps(pixel[r * down + p * 16]);
-                            acc[r * 7 + p] = _mm512_fmadd_ps(w0, xp, acc[r * 7 + p]);
-                        }
-                }
-            }
-            { /* filter column 2 */
-                const float *pixel = x + (at + i * row + 32);
-                const float *tap = w + (i * 3 + 2) * tapWeights;
-                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
-                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
-                for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    UNROLL for (int r = 0; r < 2; r++)
-                        UNROLL for (int p = 0; p < 6; p++) {
-                            const __m512 xp = _mm512_set1_ps(pixel[r * down + p * 16]);
-                            acc[r * 7 + p] = _mm512_fmadd_ps(w0, xp, acc[r * 7 + p]);
-                        }
-                }
-            }
-        }
-    }
-    UNROLL for (int p = 0; p < 14; p++) _mm512_storeu_ps(out + p * 16, acc[p]);
-}
-
-/* 1 block of 16 outputs at 2 rows of 7 pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel. */
-static INLINE void conv3x3_1x2x7_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
-        ptrdiff_t row, ptrdiff_t down, ptrdiff_t fetched) {
-    __m512 acc[14];
-    UNROLL for (int p = 0; p < 14; p++) acc[p] = _mm512_loadu_ps(bias);
-    enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
-    for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 3 * 3 * tapWeights) {
-        for (ptrdiff_t i = 0; i < 3; i++) {
-            { /* filter column 0 */
-                const float *pixel = x + (at + i * row + 16);
-                const float *tap = w + i * 3 * tapWeights;
-                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
-                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
-                for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    UNROLL for (int r = 0; r < 2; r++)
-                        UNROLL for (int p = 1; p < 7; p++) {
-                            const __m512 xp = _mm512_set1_ps(pixel[r * down + (p - 1) * 16]);
-                            acc[r * 7 + p] = _mm512_fmadd_ps(w0, xp, acc[r * 7 + p]);
-                        }
-                }
-            }
-            { /* filter column 1 */
-                const float *pixel = x + (at + i * row + 16);
-                const float *tap = w + (i * 3 + 1) * tapWeights;
-                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
-                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
-                for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    UNROLL for (int r = 0; r < 2; r++)
-                        UNROLL for (int p = 0; p < 7; p++) {
-                            const __m512 xp = _mm512_set1_ps(pixel[r * down + p * 16]);
-                            acc[r * 7 + p] = _mm512_fmadd_ps(w0, xp, acc[r * 7 + p]);
-                        }
-                }
-            }
-            { /* filter column 2 */
-                const float *pixel = x + (at + i * row + 32);
-                const float *tap = w + (i * 3 + 2) * tapWeights;
-                UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
-                    _mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);
-                for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    UNROLL for (int r = 0; r < 2; r++)
-                        UNROLL for (int p = 0; p < 6; p++) {
-                            const __m512 xp = _mm512_set1_ps(pixel[r * down + p * 16]);
-                            acc[r * 7 + p] = _mm512_fmadd_ps(w0, xp, acc[r * 7 + p]);
-                        }
-                }
-            }
-        }
-    }
-    UNROLL for (int p = 0; p < 14; p++) _mm512_storeu_ps(out + p * 16, acc[p]);
-}
-
 /* 1 block of 16 outputs at 7 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
- * pixel. */
-static INLINE void conv3x3_1x7_both(OPERANDS, ptrdiff_t at, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
-        ptrdiff_t row, ptrdiff_t fetched) {
+ * pixel; origin is the row of the picture under filter row 0. */
+static INLINE void conv3x3_1x7_both(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead, ptrdiff_t channels,
+        ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t fetched) {
+    const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[7];
     UNROLL for (int p = 0; p < 7; p++) acc[p] = _mm512_loadu_ps(bias);
     enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
     for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 3 * 3 * tapWeights) {
-        for (ptrdiff_t i = 0; i < 2; i++) {
+        for (ptrdiff_t i = top; i < bottom; i++) {
             { /* filter column 0 */
                 const float *pixel = x + (at + i * row + 16);
                 const float *tap = w + i * 3 * tapWeights;
@@ -773,19 +618,13 @@ static NOINLINE void Dense_conv2(const void *context, ptrdiff_t first, ptrdiff_t
     const DenseEngine *engine = context;
     const float (*restrict relu2)[7][7][16] = tensor(engine, relu2_at);
     float (*restrict conv2)[7][7][16] = tensor(engine, conv2_at);
-    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, down = 7 * 16, fetched = 4;
-    for (ptrdiff_t t = first; t < last; t++) {
-        const ptrdiff_t y = t + (t < 3 ? t : 3), ahead = 4 * 3 * 3 * 16 * 16 + t * 64;
+    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, height = 7, fetched = 3;
+    for (ptrdiff_t y = first; y < last; y++) {
+        const ptrdiff_t ahead = 4 * 3 * 3 * 16 * 16 + y * 48;
         const float *w = engine->net->conv2Weights, *bias = engine->net->conv2Biases;
-        const ptrdiff_t at = (y - 1) * 7 * 16; /* where the row under filter row 0 begins */
-        if (t < 1)
-            conv3x3_1x2x7_both_top(relu2[0][0][0], w, bias, conv2[0][y][0], at - 16, ahead, channels, plane, row, down,
-                                   fetched);
-        else if (t < 3)
-            conv3x3_1x2x7_both(relu2[0][0][0], w, bias, conv2[0][y][0], at - 16, ahead, channels, plane, row, down,
-                               fetched);
-        else
-            conv3x3_1x7_both(relu2[0][0][0], w, bias, conv2[0][y][0], at - 16, ahead, channels, plane, row, fetched);
+        const ptrdiff_t origin = y - 1, at = origin * 7 * 16; /* the row under filter row 0, its offset */
+        conv3x3_1x7_both(relu2[0][0][0], w, bias, conv2[0][y][0], at - 16, origin, ahead, channels, plane, row, height,
+                         fetched);
     }
 }
 
@@ -868,7 +707,7 @@ void DenseEngineInference(DenseEngine *engine, float *bothData, float *startData
     engine->startData = startData;
     run_alone(engine, 0, Dense_start_load, 2);
     run_alone(engine, 1, Dense_relu2, 4);
-    run_shared(engine, 2, Dense_conv2, 4);
+    run_shared(engine, 2, Dense_conv2, 7);
     run_alone(engine, 3, Dense_both_store, 3);
 }
 
