@@ -1,6 +1,6 @@
 """The differential tester: random graphs, compiled, built, run in a sandbox, compared with the reference.
 
-strategies.py              every Hypothesis strategy: graphs over the whole language, options, cases
+strategies/                every Hypothesis strategy: graphs over the whole language, options, cases
 case.py, regimes.py        a case as plain data; which numbers a net is run on
 build.py, interface.py     driver programs out of emitted C
 runners/                   ways to execute them: native, sde, soft
