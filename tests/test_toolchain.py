@@ -37,7 +37,7 @@ def test_a_program_is_built_and_runs(compiler: Compiler, cache: BuildCache) -> N
 
 def test_the_second_build_is_a_look_up(compiler: Compiler, cache: BuildCache, monkeypatch: pytest.MonkeyPatch) -> None:
     first = make(compiler, cache)
-    monkeypatch.setattr(toolchain, "run_bounded", lambda *_, **__: pytest.fail("compiled again"))
+    monkeypatch.setattr("nn512.toolchain.building.run_bounded", lambda *_, **__: pytest.fail("compiled again"))
     assert make(compiler, cache) == first
 
 

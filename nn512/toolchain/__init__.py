@@ -1,0 +1,50 @@
+"""The C compiler of this machine, and what the processor can do.
+
+    processes.py    commands run within bounds of time and memory
+    cache.py        files built earlier
+    building.py     a compiler run over given sources, and who is at fault where that fails
+    compilers.py    finding a compiler that works
+    emitted.py      flags and headers that emitted C is built with
+    processor.py    whether AVX-512F works here
+
+Only what runs emitted code needs this folder; emitting C needs no compiler.
+"""
+
+from nn512.toolchain.building import BuildError, Compiler, CompilerKind, build
+from nn512.toolchain.cache import BuildCache, Built, default_cache, default_cache_directory
+from nn512.toolchain.compilers import find_compiler, find_compilers
+from nn512.toolchain.emitted import (
+    LANGUAGE_FLAGS,
+    NATIVE_FLAGS,
+    SOFT_INCLUDE,
+    STRICT_FLAGS,
+    compile_shared,
+    soft_fingerprint,
+    soft_flags,
+)
+from nn512.toolchain.processes import end_group, ended, run_bounded
+from nn512.toolchain.processor import has_avx512
+
+__all__ = [
+    "LANGUAGE_FLAGS",
+    "NATIVE_FLAGS",
+    "SOFT_INCLUDE",
+    "STRICT_FLAGS",
+    "BuildCache",
+    "BuildError",
+    "Built",
+    "Compiler",
+    "CompilerKind",
+    "build",
+    "compile_shared",
+    "default_cache",
+    "default_cache_directory",
+    "end_group",
+    "ended",
+    "find_compiler",
+    "find_compilers",
+    "has_avx512",
+    "run_bounded",
+    "soft_fingerprint",
+    "soft_flags",
+]
