@@ -24,7 +24,7 @@ from nn512.toolchain import (
     Compiler,
     CompilerKind,
     build,
-    default_cache_directory,
+    default_cache,
 )
 
 __all__ = ["BuildError", "Executable", "build_net", "check_header", "fuzz_cache"]
@@ -62,10 +62,9 @@ class Executable:
     seconds: float
 
 
-@functools.cache
 def fuzz_cache() -> BuildCache:
     """Where the tester keeps builds. Apart from what `nn512 run` uses every day: most nets are built once."""
-    return BuildCache(default_cache_directory() / "fuzz", limit_bytes=512 << 20)
+    return default_cache("fuzz", limit_bytes=512 << 20)
 
 
 @functools.cache

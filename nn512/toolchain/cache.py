@@ -115,10 +115,13 @@ class BuildCache:
 
 
 @functools.cache
-def _cache_at(directory: Path) -> BuildCache:
-    return BuildCache(directory)
+def _cache_at(directory: Path, limit_bytes: int) -> BuildCache:
+    return BuildCache(directory, limit_bytes=limit_bytes)
 
 
-def default_cache() -> BuildCache:
-    """The cache of this user (one object per directory)."""
-    return _cache_at(default_cache_directory())
+def default_cache(part: str = "", limit_bytes: int = 1 << 30) -> BuildCache:
+    """The cache of this user, or the part of it with that name, which has a limit of its own.
+
+    The environment is asked at every call; there is one object per directory.
+    """
+    return _cache_at(default_cache_directory() / part, limit_bytes)

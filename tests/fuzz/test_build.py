@@ -188,6 +188,15 @@ def test_nothing_but_entries_stays_in_the_cache(one: Runner, tmp_path: Path) -> 
     assert not list(cache.directory.glob("*/*.c"))
 
 
+def test_the_environment_names_the_cache_at_any_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    caches = []
+    for name in ("one", "two", "one"):
+        monkeypatch.setenv("NN512_CACHE", str(tmp_path / name))
+        caches.append(builder.fuzz_cache())
+    assert [cache.directory for cache in caches] == [tmp_path / name / "fuzz" for name in ("one", "two", "one")]
+    assert caches[0] is caches[2], "it counts what it stores, and others remember what is in it"
+
+
 def test_headers_are_checked_alone_and_as_cpp(runner: Runner) -> None:
     cpp = 'extern "C" {{\n'.format()
     header = GUARDED.format(p="Tiny")
