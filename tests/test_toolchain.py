@@ -121,6 +121,16 @@ def test_the_environment_names_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert toolchain.default_cache_directory() == tmp_path / "two" / "nn512"
 
 
+def test_a_cache_may_be_named_relative_to_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiler: Compiler
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NN512_CACHE", "cache")
+    program = make(compiler, BuildCache())
+    assert program.is_relative_to(tmp_path / "cache")
+    assert subprocess.run([program], check=False, cwd="/").returncode == 42
+
+
 def test_a_cache_that_cannot_be_made_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotRunError, match="NN512_CACHE"):

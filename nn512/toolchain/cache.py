@@ -46,7 +46,8 @@ class BuildCache:
     """
 
     def __init__(self, directory: Path | None = None, *, limit_bytes: int = 1 << 30, grace: float = 60.0) -> None:
-        self.directory = default_cache_directory() if directory is None else directory
+        # Compilers and what they built are started in other directories.
+        self.directory = (default_cache_directory() if directory is None else directory).absolute()
         self.limit_bytes, self.grace = limit_bytes, grace
         self._stores = 0
         try:
