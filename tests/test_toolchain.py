@@ -97,18 +97,29 @@ def entry(cache: BuildCache, name: str, size: int, age: int) -> Path:
 
 def test_the_cache_stays_small_and_spares_what_is_in_use(tmp_path: Path) -> None:
     cache = BuildCache(tmp_path / "cache", limit_bytes=1000, grace=60)
-    oldest, older, used = (entry(cache, name, 500, age) for name, age in (("a", 3000), ("b", 2000), ("c", 1000)))
-    assert cache.find("a", "file") is not None  # marks it as used just now
+    keys = [cache.key(number) for number in range(4)]
+    oldest, older, used = (entry(cache, key, 500, age) for key, age in zip(keys, (3000, 2000, 1000), strict=False))
+    assert cache.find(keys[0], "file") is not None  # marks it as used just now
     cache.prune()
     assert (oldest.exists(), older.exists(), used.exists()) == (True, False, False)
-    entry(cache, "d", 5000, 1)
+    entry(cache, keys[3], 5000, 1)
     cache.prune()
     assert oldest.exists(), "within the grace period nothing goes, whatever the size"
 
 
+def test_what_is_no_entry_is_left_alone(tmp_path: Path) -> None:
+    """NN512_CACHE may name a directory with files of the user, and one cache may lie in another."""
+    cache = BuildCache(tmp_path, limit_bytes=1000)
+    others = [entry(cache, name, 5000, 100_000) for name in ("fuzz", "thesis", "tmp-work", "cafe")]
+    mine = entry(cache, cache.key(0), 5000, 100_000)
+    cache.prune()
+    assert not mine.exists()
+    assert all((other / "file").exists() for other in others)
+
+
 def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path) -> None:
     cache = BuildCache(tmp_path / "cache")
-    fresh, stale = entry(cache, "tmp-fresh", 1, 100), entry(cache, "tmp-stale", 1, 100_000)
+    fresh, stale = (entry(cache, f"tmp-nn512-{age}", 1, age) for age in (100, 100_000))
     cache.prune()
     assert (fresh.exists(), stale.exists()) == (True, False)
 

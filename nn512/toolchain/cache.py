@@ -6,6 +6,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nn512.errors import CannotRunError
+
+_KEY = re.compile("[0-9a-f]{40}")
+_UNFINISHED = "tmp-nn512-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class BuildCache:
 
     def workspace(self) -> tempfile.TemporaryDirectory[str]:
         """A temporary directory beside the entries, so that a rename can make it one."""
-        return tempfile.TemporaryDirectory(prefix="tmp-", dir=self.directory, ignore_cleanup_errors=True)
+        return tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=self.directory, ignore_cleanup_errors=True)
 
     def store(self, key: str, made: Path) -> None:
         """Turn the directory `made` into entry `key`, unless another process was faster."""
@@ -92,18 +96,25 @@ class BuildCache:
             self.prune()
 
     def prune(self) -> None:
-        """Remove the entries unused for longest until three quarters of the limit are kept."""
+        """Remove the entries unused for longest until three quarters of the limit are kept.
+
+        Whatever else is in the directory stays: a part of the cache with a limit of its own, or a user's files, if
+        NN512_CACHE names a directory that has some.
+        """
         now = time.time()
         entries = []
         for entry in self.directory.iterdir():
+            unfinished = entry.name.startswith(_UNFINISHED)
+            if not unfinished and not _KEY.fullmatch(entry.name):
+                continue
             try:
                 used = entry.stat().st_mtime
                 size = sum(file.stat().st_size for file in entry.iterdir())
             except OSError:
-                continue  # removed by another process, or not ours
-            if entry.name.startswith("tmp-") and now - used > 24 * 3600:
+                continue  # removed by another process
+            if unfinished and now - used > 24 * 3600:
                 shutil.rmtree(entry, ignore_errors=True)  # left by a process that was killed
-            elif not entry.name.startswith("tmp-"):
+            elif not unfinished:
                 entries.append((used, size, entry))
         total = sum(size for _, size, _ in entries)
         if total <= self.limit_bytes:
