@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -122,6 +123,12 @@ def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path) -> None:
     fresh, stale = (entry(cache, f"tmp-nn512-{age}", 1, age) for age in (100, 100_000))
     cache.prune()
     assert (fresh.exists(), stale.exists()) == (True, False)
+
+
+def test_a_cache_that_was_removed_is_made_anew(compiler: Compiler, cache: BuildCache) -> None:
+    make(compiler, cache)
+    shutil.rmtree(cache.directory)
+    assert subprocess.run([make(compiler, cache)], check=False).returncode == 42
 
 
 def test_the_environment_names_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -54,6 +54,9 @@ class BuildCache:
         self.directory = (default_cache_directory() if directory is None else directory).absolute()
         self.limit_bytes, self.grace = limit_bytes, grace
         self._stores = 0
+        self._make_directory()
+
+    def _make_directory(self) -> None:
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
@@ -82,6 +85,7 @@ class BuildCache:
 
     def workspace(self) -> tempfile.TemporaryDirectory[str]:
         """A temporary directory beside the entries, so that a rename can make it one."""
+        self._make_directory()  # a user may have removed it since
         return tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=self.directory, ignore_cleanup_errors=True)
 
     def store(self, key: str, made: Path) -> None:
