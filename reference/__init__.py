@@ -10,6 +10,7 @@
     interpreter.py  evaluates a graph node by node
     tensor.py       a tensor while that is done
     rounding.py     what a particular implementation of a layer adds to the variance
+    walk.py         what interpreter.py and exact.py have in common: arguments checked, layers in order
 
 Nothing of the compiler but the graph itself is imported here: the specification must not share a bug with what it
 judges.

@@ -32,9 +32,9 @@ from nn512.graph.nodes import (
 from reference import fast, ops
 from reference.domain import SAFE
 from reference.exchange import Linear, before_averages, is_identity, is_pointwise
-from reference.interpreter import check_arrays, check_names, schedule
 from reference.ops import Array, Mask
 from reference.rounding import DEFAULT, Rounding
+from reference.walk import check_arrays, check_names, schedule
 
 EXACT_STEPS = 2.0**24
 """Integers up to here are float32 numbers."""

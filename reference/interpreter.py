@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 import numpy as np
 import numpy.typing as npt
 
-from nn512.errors import UsageError
 from nn512.graph.graph import Graph
 from nn512.graph.nodes import (
     Activation,
@@ -21,7 +20,6 @@ from nn512.graph.nodes import (
     Layer,
     Pooling,
     Softmax,
-    tensor_written,
     tensors_read,
 )
 from reference import domain, fast, ops, runs, samples, variance
@@ -31,11 +29,7 @@ from reference.rounding import DEFAULT, Rounding
 from reference.samples import Sampler
 from reference.tensor import Result, Tensor, origins_of
 from reference.variance import Affine, Excess
-
-Single: TypeAlias = npt.NDArray[np.float32]
-
-_MOST_PROBLEMS = 20
-"""Problems with arrays that one message lists."""
+from reference.walk import Single, check_arrays, check_names, schedule
 
 _NOTHING: Array = np.zeros((1, 1, 1))
 """The variance of what is read when only a layer's own errors are asked for; any shape."""
@@ -86,57 +80,6 @@ def run(
             for tensor in dead:
                 del live[tensor]
     return {name: results[name] for name in wanted}
-
-
-def check_arrays(
-    what: str, shapes: Mapping[str, tuple[int, ...]], arrays: Mapping[str, npt.ArrayLike]
-) -> dict[str, Single]:
-    """`arrays` if they are float32 and have exactly these names and shapes.
-
-    Else a UsageError naming every fault, in the words in which the rest of nn512 complains of the same arrays.
-    """
-    problems = [f"there is no {what} {name!r}" for name in arrays if name not in shapes]
-    checked: dict[str, Single] = {}
-    for name, shape in shapes.items():
-        if name not in arrays:
-            problems.append(f"{what} {name!r} ({_times(shape)}) is missing")
-            continue
-        array = np.asarray(arrays[name])
-        if array.dtype.kind != "f" or array.dtype.itemsize != 4:
-            problems.append(f"{what} {name!r} is {array.dtype}, not float32")
-        elif array.shape != shape:
-            problems.append(f"{what} {name!r} is {_times(array.shape)}, not {_times(shape)}")
-        else:
-            checked[name] = array.astype(np.float32, copy=False)  # of either byte order
-    if problems:
-        rest = len(problems) - _MOST_PROBLEMS
-        raise UsageError("\n".join([*problems[:_MOST_PROBLEMS], *([f"... and {rest} more"] if rest > 0 else [])]))
-    return checked
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "a single number"
-
-
-def check_names(graph: Graph, wanted: Collection[str], rounding: Collection[str] = ()) -> None:
-    """UsageError if the graph lacks a wanted tensor, or `rounding` names one that no long sum produces."""
-    unknown = sorted(set(wanted) - set(graph.shapes))
-    if unknown:
-        raise UsageError(f"the graph has no tensor named {', '.join(map(repr, unknown))}")
-    sums = {layer.to_tensor for layer in graph.layers if isinstance(layer, Conv | FullyConnected)}
-    strange = sorted(set(rounding) - sums)
-    if strange:
-        raise UsageError(
-            f"rounding is given for {', '.join(map(repr, strange))}, but no Conv or FullyConnected produces it"
-        )
-
-
-def schedule(graph: Graph) -> Iterator[tuple[Layer, tuple[str, ...]]]:
-    """The layers in order, each with the tensors that are dead after it."""
-    last = {name: i for i, layer in enumerate(graph.layers) for name in (*tensors_read(layer), layer.to_tensor)}
-    for i, layer in enumerate(graph.layers):
-        names = {*tensors_read(layer), tensor_written(layer)}
-        yield layer, tuple(name for name in names if name is not None and last[name] == i)
 
 
 def _input(array: Single, sampler: Sampler) -> Tensor:
