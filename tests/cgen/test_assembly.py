@@ -1,0 +1,92 @@
+"""What compilers make of the hot loops: all sums stay in registers."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import nn512
+from nn512.errors import CannotRunError
+from nn512.toolchain import LANGUAGE_FLAGS, NATIVE_FLAGS, CompilerKind, find_compilers
+
+NET = """
+    Config Prefix=Net
+    Input ToTensor=image Channels=3 Height=56 Width=56
+    Conv FromTensor=image ToTensor=planar ToChannels=64 FilterH=7 FilterW=7 StrideH=2 StrideW=2 PaddingH=3 PaddingW=3
+    BatchNorm FromTensor=planar ToTensor=norm
+    Activation FromTensor=norm ToTensor=relu Kind=ReLU
+    Conv FromTensor=relu ToTensor=before ToChannels=64 FilterH=1 FilterW=1
+    Add FromTensor1=before FromTensor2=planar ToTensor=pointwise
+    Conv FromTensor=pointwise ToTensor=direct1 ToChannels=64 FilterH=1 FilterW=1
+    Activation FromTensor=direct1 ToTensor=direct1r Kind=ReLU
+    Conv FromTensor=direct1r ToTensor=direct3 ToChannels=48 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+    Conv FromTensor=direct3 ToTensor=strided ToChannels=64 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 StrideH=2 StrideW=2
+    Conv FromTensor=strided ToTensor=grouped4 ToChannels=64 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Groups=16
+    Conv FromTensor=grouped4 ToTensor=grouped16 ToChannels=64 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Groups=4
+    Conv FromTensor=grouped16 ToTensor=depthwise3 ToChannels=64 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Groups=64
+    Pooling FromTensor=depthwise3 ToTensor=small Kind=Max2x2Stride2
+    Conv FromTensor=small ToTensor=narrow ToChannels=512 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+    Conv FromTensor=narrow ToTensor=rows ToChannels=64 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+    FullyConnected FromTensor=rows ToTensor=full ToChannels=128
+    Output FromTensor=direct1
+    Output FromTensor=full
+"""
+
+LAYERS = (
+    *("planar", "pointwise", "direct1", "direct3", "strided", "grouped4", "grouped16", "depthwise3", "narrow", "rows"),
+    "full",
+)
+
+
+class Loop(NamedTuple):
+    """An innermost loop of a function: its instructions."""
+
+    function: str
+    body: tuple[str, ...]
+
+    @property
+    def sums(self) -> int:
+        """Multiply-accumulates of whole vectors."""
+        return sum("vfmadd" in line and "%zmm" in line for line in self.body)
+
+
+def innermost_loops(assembly: str) -> list[Loop]:
+    """Stretches from a label to a jump back to it, of those that hold no other."""
+    lines = assembly.splitlines()
+    function, labels = "", dict[str, int]()
+    found: list[tuple[int, int, str]] = []
+    for number, line in enumerate(lines):
+        if label := re.match(r"(\.L\w+):", line):
+            labels[label[1]] = number
+        elif name := re.match(r"(\w[\w.]*):", line):
+            function = name[1]
+        elif (jump := re.match(r"\s+j\w+\s+(\.L\w+)", line)) and jump[1] in labels:
+            found.append((labels[jump[1]], number, function))
+    ends = {(start, end) for start, end, _ in found}
+    return [
+        Loop(name, tuple(lines[start + 1 : end]))
+        for start, end, name in found
+        if not any((a, b) != (start, end) and start <= a and b <= end for a, b in ends)
+    ]
+
+
+@pytest.mark.parametrize("kind", list(CompilerKind))
+def test_sums_stay_in_registers(kind: CompilerKind, tmp_path: Path) -> None:
+    try:
+        compiler = next((found for found in find_compilers() if found.kind is kind), None)
+    except CannotRunError as error:
+        pytest.skip(str(error))
+    if compiler is None or platform.machine() not in {"x86_64", "AMD64"}:
+        pytest.skip(f"no {kind.value} for x86-64 here")
+    nn512.compile(NET).write(tmp_path)
+    command = [*compiler.command, *LANGUAGE_FLAGS, "-O2", *NATIVE_FLAGS, "-S", "Net.c", "-o", "Net.s"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    hot = [loop for loop in innermost_loops((tmp_path / "Net.s").read_text()) if loop.sums >= 6]
+    assert {f"Net_{layer}" for layer in LAYERS} <= {loop.function.split(".")[0] for loop in hot}
+    on_the_stack = [(loop.function, line) for loop in hot for line in loop.body if "(%rsp" in line]
+    assert on_the_stack == []
