@@ -21,7 +21,7 @@ TAKEN = frozenset(
     first firsts from i index input inputs item items j k lane lanes largest last left lower mask net o operand origin
     out output outputs p pair panel params piece pieces pixel pixels plane position row rows scale shift source starts
     step sum sums t tap taps team tensor threads tile to top total upper v value w window x y z zero
-    at down fetched groups height line outPlane places raw topRow xPlane
+    at down fetched groups soon height line outPlane places raw topRow xPlane
     NULL OPERANDS EOF errno stdin stdout stderr unix linux i386 signbit INFINITY NAN UNROLL INLINE NOINLINE main
     malloc free memcpy memset abort snprintf ptrdiff_t size_t run""".split()
 )

@@ -84,7 +84,17 @@ class ConvBlocking:
         """
         if self.row_tiles == 1 and (self.padded or len(self.tiles) == 1):
             return False  # one tile, or tiles of several kinds
-        return weight_bytes(self.op, self.context) < 64 * self.source.layout.vectors(self.source.shape.pixels)
+        return weight_bytes(self.op, self.context) < self._source_bytes
+
+    @property
+    def _source_bytes(self) -> int:
+        return 64 * self.source.layout.vectors(self.source.shape.pixels)
+
+    @property
+    def far(self) -> bool:
+        """Whether every panel gets the source from beyond the level 2 cache, as a single row of pixels."""
+        own = self.input_in_scratch or not self.prologue.steps
+        return self.flat and own and self._source_bytes > self.context.machine.l2_bytes
 
     def _channels(self) -> Channels:
         if self.source.layout.lanes == 1:
@@ -128,6 +138,11 @@ class ConvBlocking:
     def share(self, blocks: int) -> int:
         """Cache lines that each of them fetches, of the weights of a tap for a block of inputs and some of outputs."""
         return -(-16 * blocks // self.shares)
+
+    @property
+    def soon(self) -> int:
+        """Pixels of a tile whose results' places are fetched while a block of inputs is summed."""
+        return -(-self.row_groups[0].tile.size * self.tiles[0].size // blocks_of(self.inputs))
 
     def _branch(self, branch: ConvBranch) -> Branch:
         panels = self._panels(branch)
@@ -182,6 +197,7 @@ class ConvBlocking:
             row_runs=() if self.clipped else runs,
             runs=tile.runs,
             channels=self.channels,
+            far=self.far,
             chain=branch.chain.neutral,
             prologue=Chain(()) if self.input_in_scratch else self.prologue.neutral,
         )
@@ -225,6 +241,7 @@ class ConvBlocking:
         if self.rows.padding:
             classes.add(f"{kernel} rows clipped")
         classes.add(f"{kernel} threads share {'pixels' if self.by_pixels else 'panels'}")
+        classes |= {f"{kernel} source far"} if self.far else set()
         classes.add(f"{kernel} input {self.channels.value} {self.inputs % 16}")
         classes |= {f"{kernel} output tail {b.result.shape.channels % 16}" for b in self.branches}
         if len(self.branches) > 1:

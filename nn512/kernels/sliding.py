@@ -29,6 +29,9 @@ from nn512.plan.layout import LANES, blocks_of
 # Multiplications that take as long as calling a tile's routine, reading biases and storing sums.
 TILE_OVERHEAD = 8
 
+# Inputs per group from which on loads leave time to fetch what comes next.
+FETCHING = 4
+
 # Vectors that are permuted or multiplied in the time of one at the peak rate: two ports multiply, one more permutes.
 PORTS = 1.5
 
@@ -107,6 +110,16 @@ class SlidingLayer:
             return Spread.PERMUTED
         return Spread.COPIED if self.outputs > 1 else Spread.SAME
 
+    @property
+    def _far(self) -> bool:
+        """Whether the source comes from beyond the level 2 cache, row by row, and loads leave time to fetch it.
+
+        3x3 with 8 inputs per group, 256x56x56 to 28x28, takes 300 us then instead of 396 (Zen 4). A depthwise layer
+        would take 145 us instead of 137: it reads as much as it computes.
+        """
+        source = 64 * self.source.layout.vectors(self.source.shape.pixels)
+        return self.clipped and self.inputs >= FETCHING and source > self.context.machine.l2_bytes
+
     def routine(self, tile: PixelTile) -> SlidingTile:
         """The tile routine for a tile."""
         span = span_of(self.columns, tile.size)
@@ -124,6 +137,7 @@ class SlidingLayer:
             low=low,
             high=high if self.sweeps else span,
             runs=() if self.sweeps else tile.runs,
+            far=self._far,
             chain=self.chain.neutral,
         )
 
@@ -151,6 +165,8 @@ class SlidingLayer:
                 numbers = {
                     "channels": self.inputs,
                     "row": names.product(self.rows.dilation, self.source.shape.width, 16),
+                    "down": names.product(self.rows.stride, self.source.shape.width, 16),
+                    "soon": -(-span_of(self.columns, self.tiles[0].size) // self.inputs),
                 }
                 writer.enumeration("const ptrdiff_t ", [f"{name} = {numbers[name]}" for name in constants], ";")
             with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
@@ -207,6 +223,7 @@ class SlidingLayer:
         loop = "columns" if self.sweeps else "taps"
         classes = {f"{kernel} {loop} tile {tile.size}" for tile in self.tiles}
         classes |= {f"{kernel} {loop} {self.routine(tile).edge or 'inside'}" for tile in self.tiles}
+        classes |= {f"{kernel} source far"} if self._far else set()
         classes.add(f"{kernel} {self.inputs} to {self.outputs} per group")
         classes.add(f"{kernel} output tail {self.node.to_channels % 16}")
         if self.rows.padding:

@@ -63,6 +63,7 @@ class SlidingTile:
     low: int
     high: int
     runs: tuple[Run, ...]
+    far: bool  # the source comes from beyond the level 2 cache: what the next row of outputs needs of it is fetched
     chain: Chain
 
     @property
@@ -79,7 +80,8 @@ class SlidingTile:
         stride = f"s{self.stride_w}" if self.stride_w > 1 else ""
         dilation = f"d{self.dilation_w}" if self.dilation_w > 1 else ""
         words = [f"{self.spread.value}{self.filter_h}x{self.filter_w}{stride}{dilation}", str(self.pixels)]
-        return "_".join(words + ([self.edge] if self.edge else [])) + self.chain.suffix
+        words += filter(None, (self.edge, "far" if self.far else ""))
+        return "_".join(words) + self.chain.suffix
 
     @property
     def permutes(self) -> bool:
@@ -97,7 +99,8 @@ class SlidingTile:
 
     def constants(self) -> list[str]:
         """Names of the parameters that are constants of the layer."""
-        return [*(["channels"] if self.spread is Spread.PERMUTED else []), *(["row"] if self.clipped else [])]
+        channels = ["channels"] if self.spread is Spread.PERMUTED else []
+        return [*channels, *(["row"] if self.clipped else []), *(["down", "soon"] if self.far else [])]
 
     def write(self, name: str) -> str:
         """Text of the routine."""
@@ -125,6 +128,8 @@ class SlidingTile:
         text += "; x is the first input inside the picture"
         if self.clipped:
             text += ", and so are filter rows top to bottom-1"
+        if self.far:
+            text += ". What the next row of outputs needs is fetched, in parts that do not take long"
         return f"{text}."
 
     def _write_body(self, writer: Writer) -> None:
@@ -163,8 +168,16 @@ class SlidingTile:
         with writer.block(f"for (ptrdiff_t c = 0; c < channels; c++, weights += {step})"):
             writer.comment("inputs are read anew for each channel: a row of them would not fit beside the sums")
             writer.line('__asm__("" : "+r"(line));')
+            self._write_soon(writer)
             self._write_columns(writer)
             writer.line("from = _mm512_add_epi32(from, _mm512_set1_epi32(1));")
+
+    def _write_soon(self, writer: Writer) -> None:
+        """Write what fetches inputs of the next row of outputs, and the places of results."""
+        if self.far:
+            with writer.block("UNROLL for (ptrdiff_t p = 0; p < soon; p++)"):
+                for pointer in ("line + down", "out"):
+                    writer.line(f"_mm_prefetch((const char *)({pointer} + (c * soon + p) * 16), _MM_HINT_T0);")
 
     def _write_columns(self, writer: Writer) -> None:
         if self.sweeps:

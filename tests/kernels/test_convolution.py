@@ -16,6 +16,13 @@ NET = """
     Output FromTensor=z
 """
 
+GROUPED = """
+    Config L2CachePerThreadExL1={cache}
+    Input ToTensor=x Channels=64 Height=28 Width=28
+    Conv FromTensor=x ToTensor=y ToChannels=64 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Groups=16
+    Output FromTensor=y
+"""
+
 
 def layer(text: str, name: str) -> str:
     """The function of a layer."""
@@ -82,3 +89,21 @@ def test_rows_are_computed_together_where_one_is_narrow_or_weights_are_far(
     text = layer(NET.format(channels=channels, height=7, width=width, taps=3, padding=1), "y")
     assert (f"x{width}_both_top(" in text) == together
     assert (f"conv3x3_2x{width}_both(" in text) or together
+
+
+@pytest.mark.parametrize(("channels", "taps"), [(32, 1), (48, 1), (64, 3), (100, 3), (512, 1)])
+def test_places_of_all_results_are_fetched_while_inputs_are_summed(channels: int, taps: int) -> None:
+    text = layer(NET.format(channels=channels, height=14, width=14, taps=taps, padding=taps // 2), "y")
+    soon = int(re.search(r"soon = (\d+)", text)[1])  # type: ignore[index]
+    blocks = -(-channels // 16)
+    assert soon * blocks >= 14 > (soon - 1) * blocks
+
+
+@pytest.mark.parametrize(("cache", "far"), [("64KiB", True), ("960KiB", False)])
+def test_pixels_are_fetched_where_the_picture_exceeds_the_cache(cache: str, *, far: bool) -> None:
+    """64x28x28 floats are 196 KiB."""
+    net = NET.replace("Prefix=Net", f"Prefix=Net L2CachePerThreadExL1={cache}")
+    source = nn512.compile(net.format(channels=64, height=28, width=28, taps=1, padding=0)).source
+    assert ("x + 14 * 16 + p * 16), _MM_HINT_T0" in source) == far
+    grouped = GROUPED.format(cache=cache)
+    assert ("line + down + (c * soon + p) * 16), _MM_HINT_T0" in nn512.compile(grouped).source) == far

@@ -304,7 +304,7 @@ static INLINE void load_block(const float *x, ptrdiff_t pixels, ptrdiff_t channe
  * then, as they are too short a run for the hardware to see it. */
 static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restrict input, const float *restrict scale0,
         const float *restrict shift0, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
-        ptrdiff_t fetched, ptrdiff_t xPlane) {
+        ptrdiff_t fetched, ptrdiff_t soon, ptrdiff_t xPlane) {
     __m512 acc[2][13];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 13; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
@@ -318,6 +318,10 @@ static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restr
                 v = _mm512_max_ps(_mm512_setzero_ps(), v);
                 _mm512_storeu_ps(input + p * 16, v);
             }
+        if (c * soon < 13 * 16)
+            UNROLL for (int o = 0; o < 2; o++)
+                UNROLL for (ptrdiff_t p = 0; p < soon; p++)
+                    _mm_prefetch((const char *)(out + o * outPlane + c * soon + p * 16), _MM_HINT_T0);
         const float *pixel = input;
         const float *tap = w;
         UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
@@ -344,7 +348,7 @@ static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restr
  * then, as they are too short a run for the hardware to see it. */
 static INLINE void conv1x1_2x12_after_norm_relu_then_relu(OPERANDS, float *restrict input, const float *restrict scale0,
         const float *restrict shift0, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
-        ptrdiff_t fetched, ptrdiff_t xPlane) {
+        ptrdiff_t fetched, ptrdiff_t soon, ptrdiff_t xPlane) {
     __m512 acc[2][12];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 12; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
@@ -358,6 +362,10 @@ static INLINE void conv1x1_2x12_after_norm_relu_then_relu(OPERANDS, float *restr
                 v = _mm512_max_ps(_mm512_setzero_ps(), v);
                 _mm512_storeu_ps(input + p * 16, v);
             }
+        if (c * soon < 12 * 16)
+            UNROLL for (int o = 0; o < 2; o++)
+                UNROLL for (ptrdiff_t p = 0; p < soon; p++)
+                    _mm_prefetch((const char *)(out + o * outPlane + c * soon + p * 16), _MM_HINT_T0);
         const float *pixel = input;
         const float *tap = w;
         UNROLL for (ptrdiff_t line = 0; line < fetched; line++)
@@ -383,12 +391,15 @@ static INLINE void conv1x1_2x12_after_norm_relu_then_relu(OPERANDS, float *restr
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
  * pixel; origin is the row of the picture under filter row 0. */
 static INLINE void conv3x3_1x7_both(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead, ptrdiff_t channels,
-        ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t fetched) {
+        ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t fetched, ptrdiff_t soon) {
     const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[7];
     UNROLL for (int p = 0; p < 7; p++) acc[p] = _mm512_loadu_ps(bias);
     enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
     for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 3 * 3 * tapWeights) {
+        if (c * soon < 7 * 16)
+            UNROLL for (ptrdiff_t p = 0; p < soon; p++)
+                _mm_prefetch((const char *)(out + c * soon + p * 16), _MM_HINT_T0);
         for (ptrdiff_t i = top; i < bottom; i++) {
             { /* filter column 0 */
                 const float *pixel = x + (at + i * row + 16);
@@ -594,7 +605,7 @@ static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t
     const DenseNet *net = engine->net;
     const float (*restrict start)[7 * 7][16] = tensor(engine, start_at);
     float (*restrict relu2)[7 * 7][16] = tensor(engine, relu2_at);
-    const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16, fetched = 8, xPlane = 7 * 7 * 16;
+    const ptrdiff_t channels = 32, plane = 13 * 16, outPlane = 7 * 7 * 16, fetched = 8, soon = 7, xPlane = 7 * 7 * 16;
     for (ptrdiff_t tile = first; tile < last; tile++) {
         float input[2][13][16] __attribute__((aligned(64)));
         const ptrdiff_t x = tile * 12 + (tile < 1 ? tile : 1), ahead = 4 * 2 * 16 * 16 + x * 32 / 49 * 16;
@@ -602,11 +613,13 @@ static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t
             if (tile < 1)
                 conv1x1_2x13_after_norm_relu_then_relu(block ? NULL : start[0][x],
                     net->conv1Weights + block * (2 * 16 * 16), net->conv1Biases + block * 16, relu2[block][x],
-                    input[0][0], net->norm1Scales, net->norm1Shifts, ahead, channels, plane, outPlane, fetched, xPlane);
+                    input[0][0], net->norm1Scales, net->norm1Shifts, ahead, channels, plane, outPlane, fetched, soon,
+                    xPlane);
             else
                 conv1x1_2x12_after_norm_relu_then_relu(block ? NULL : start[0][x],
                     net->conv1Weights + block * (2 * 16 * 16), net->conv1Biases + block * 16, relu2[block][x],
-                    input[0][0], net->norm1Scales, net->norm1Shifts, ahead, channels, plane, outPlane, fetched, xPlane);
+                    input[0][0], net->norm1Scales, net->norm1Shifts, ahead, channels, plane, outPlane, fetched, soon,
+                    xPlane);
     }
 }
 
@@ -618,13 +631,13 @@ static NOINLINE void Dense_conv2(const void *context, ptrdiff_t first, ptrdiff_t
     const DenseEngine *engine = context;
     const float (*restrict relu2)[7][7][16] = tensor(engine, relu2_at);
     float (*restrict conv2)[7][7][16] = tensor(engine, conv2_at);
-    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, height = 7, fetched = 3;
+    const ptrdiff_t channels = 64, plane = 7 * 7 * 16, row = 7 * 16, height = 7, fetched = 3, soon = 2;
     for (ptrdiff_t y = first; y < last; y++) {
         const ptrdiff_t ahead = 4 * 3 * 3 * 16 * 16 + y * 48;
         const float *w = engine->net->conv2Weights, *bias = engine->net->conv2Biases;
         const ptrdiff_t origin = y - 1, at = origin * 7 * 16; /* the row under filter row 0, its offset */
         conv3x3_1x7_both(relu2[0][0][0], w, bias, conv2[0][y][0], at - 16, origin, ahead, channels, plane, row, height,
-                         fetched);
+                         fetched, soon);
     }
 }
 

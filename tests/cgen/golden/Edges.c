@@ -289,7 +289,7 @@ static INLINE void load_narrow(const float *x, ptrdiff_t pixels, ptrdiff_t chann
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
  * pixel; origin is the row of the picture under filter row 0. */
 static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead, ptrdiff_t channels,
-        ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane, ptrdiff_t fetched) {
+        ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane, ptrdiff_t fetched, ptrdiff_t soon) {
     const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[2][12];
     UNROLL for (int o = 0; o < 2; o++)
@@ -297,6 +297,10 @@ static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t orig
     enum { tapWeights = 16 * 2 * 16 }; /* of one filter tap for a block of 16 inputs */
     for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 3 * 3 * tapWeights) {
         const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+        if (c * soon < 12 * 16)
+            UNROLL for (int o = 0; o < 2; o++)
+                UNROLL for (ptrdiff_t p = 0; p < soon; p++)
+                    _mm_prefetch((const char *)(out + o * outPlane + c * soon + p * 16), _MM_HINT_T0);
         for (ptrdiff_t i = top; i < bottom; i++) {
             { /* filter column 0 */
                 const float *pixel = x + (at + i * row + 16);
@@ -338,7 +342,8 @@ static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t orig
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
  * pixel; origin is the row of the picture under filter row 0. */
 static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead,
-        ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane, ptrdiff_t fetched) {
+        ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t outPlane, ptrdiff_t fetched,
+        ptrdiff_t soon) {
     const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[2][11];
     UNROLL for (int o = 0; o < 2; o++)
@@ -346,6 +351,10 @@ static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t ori
     enum { tapWeights = 16 * 2 * 16 }; /* of one filter tap for a block of 16 inputs */
     for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 3 * 3 * tapWeights) {
         const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+        if (c * soon < 11 * 16)
+            UNROLL for (int o = 0; o < 2; o++)
+                UNROLL for (ptrdiff_t p = 0; p < soon; p++)
+                    _mm_prefetch((const char *)(out + o * outPlane + c * soon + p * 16), _MM_HINT_T0);
         for (ptrdiff_t i = top; i < bottom; i++) {
             for (ptrdiff_t j = 0; j < 2; j++) {
                 const float *pixel = x + (at + i * row + j * 16);
@@ -387,13 +396,16 @@ static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t ori
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
  * pixel; origin is the row of the picture under filter row 0. */
 static INLINE void conv3x3_1x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead, ptrdiff_t channels,
-        ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t fetched) {
+        ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t fetched, ptrdiff_t soon) {
     const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[12];
     UNROLL for (int p = 0; p < 12; p++) acc[p] = _mm512_loadu_ps(bias);
     enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
     for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 3 * 3 * tapWeights) {
         const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+        if (c * soon < 12 * 16)
+            UNROLL for (ptrdiff_t p = 0; p < soon; p++)
+                _mm_prefetch((const char *)(out + c * soon + p * 16), _MM_HINT_T0);
         for (ptrdiff_t i = top; i < bottom; i++) {
             { /* filter column 0 */
                 const float *pixel = x + (at + i * row + 16);
@@ -430,13 +442,16 @@ static INLINE void conv3x3_1x12_left_tail(OPERANDS, ptrdiff_t at, ptrdiff_t orig
  * x[p]; taps leave out pixels for which they fall on padding; filter row 0 and column 0 are at x + at for the first
  * pixel; origin is the row of the picture under filter row 0. */
 static INLINE void conv3x3_1x11_right_tail(OPERANDS, ptrdiff_t at, ptrdiff_t origin, ptrdiff_t ahead,
-        ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t fetched) {
+        ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t row, ptrdiff_t height, ptrdiff_t fetched, ptrdiff_t soon) {
     const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = height - origin < 3 ? height - origin : 3;
     __m512 acc[11];
     UNROLL for (int p = 0; p < 11; p++) acc[p] = _mm512_loadu_ps(bias);
     enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
     for (ptrdiff_t c = 0; c < channels; c += 16, x += plane, w += 3 * 3 * tapWeights) {
         const ptrdiff_t lanes = channels - c < 16 ? channels - c : 16;
+        if (c * soon < 11 * 16)
+            UNROLL for (ptrdiff_t p = 0; p < soon; p++)
+                _mm_prefetch((const char *)(out + c * soon + p * 16), _MM_HINT_T0);
         for (ptrdiff_t i = top; i < bottom; i++) {
             for (ptrdiff_t j = 0; j < 2; j++) {
                 const float *pixel = x + (at + i * row + j * 16);
@@ -475,10 +490,7 @@ static INLINE void conv1x1_2x14_planar_add_relu0p1(OPERANDS, const float *restri
         ptrdiff_t plane, ptrdiff_t outPlane) {
     __m512 acc[2][14];
     UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 14; p++) {
-            acc[o][p] = _mm512_loadu_ps(bias + o * 16);
-            _mm_prefetch((const char *)(add0 + o * outPlane + p * 16), _MM_HINT_T0);
-        }
+        UNROLL for (int p = 0; p < 14; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
     for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16 * 2) {
         const float *pixel = x;
         const float *tap = w;
@@ -505,10 +517,7 @@ static INLINE void conv1x1_2x13_planar_add_relu0p1(OPERANDS, const float *restri
         ptrdiff_t plane, ptrdiff_t outPlane) {
     __m512 acc[2][13];
     UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 13; p++) {
-            acc[o][p] = _mm512_loadu_ps(bias + o * 16);
-            _mm_prefetch((const char *)(add0 + o * outPlane + p * 16), _MM_HINT_T0);
-        }
+        UNROLL for (int p = 0; p < 13; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
     for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16 * 2) {
         const float *pixel = x;
         const float *tap = w;
@@ -534,10 +543,7 @@ static INLINE void conv1x1_2x13_planar_add_relu0p1(OPERANDS, const float *restri
 static INLINE void conv1x1_1x14_planar_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
         ptrdiff_t plane) {
     __m512 acc[14];
-    UNROLL for (int p = 0; p < 14; p++) {
-        acc[p] = _mm512_loadu_ps(bias);
-        _mm_prefetch((const char *)(add0 + p * 16), _MM_HINT_T0);
-    }
+    UNROLL for (int p = 0; p < 14; p++) acc[p] = _mm512_loadu_ps(bias);
     for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16) {
         const float *pixel = x;
         const float *tap = w;
@@ -560,10 +566,7 @@ static INLINE void conv1x1_1x14_planar_add_relu0p1(OPERANDS, const float *restri
 static INLINE void conv1x1_1x13_planar_add_relu0p1(OPERANDS, const float *restrict add0, ptrdiff_t channels,
         ptrdiff_t plane) {
     __m512 acc[13];
-    UNROLL for (int p = 0; p < 13; p++) {
-        acc[p] = _mm512_loadu_ps(bias);
-        _mm_prefetch((const char *)(add0 + p * 16), _MM_HINT_T0);
-    }
+    UNROLL for (int p = 0; p < 13; p++) acc[p] = _mm512_loadu_ps(bias);
     for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += 16) {
         const float *pixel = x;
         const float *tap = w;
@@ -742,16 +745,16 @@ static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t 
     const EdgesEngine *engine = context;
     const float (*restrict image)[9][23][16] = tensor(engine, image_at);
     float (*restrict norm)[9][23][16] = tensor(engine, norm_at);
-    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16;
+    const ptrdiff_t channels = 3, plane = 9 * 23 * 16, row = 23 * 16, height = 9, outPlane = 9 * 23 * 16, soon = 12;
     {
         const float *w = engine->net->convWeights, *bias = engine->net->convBiases;
         for (ptrdiff_t y = first; y < last; y++) {
             const ptrdiff_t ahead = 2 * (3 * 3 * 16 * 16) + y * 64;
             const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
             conv3x3_2x12_left_tail(image[0][0][0], w, bias, norm[0][y][0], at - 16, origin, ahead, channels, plane, row,
-                                   height, outPlane, 4);
+                                   height, outPlane, 4, soon);
             conv3x3_2x11_right_tail(image[0][0][0], w, bias, norm[0][y][12], at + (12 - 1) * 16, origin, ahead,
-                                    channels, plane, row, height, outPlane, 4);
+                                    channels, plane, row, height, outPlane, 4, soon);
         }
     }
     {
@@ -760,9 +763,9 @@ static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t 
             const ptrdiff_t ahead = 3 * 3 * 16 * 16 + y * 32;
             const ptrdiff_t origin = y - 1, at = origin * 23 * 16; /* the row under filter row 0, its offset */
             conv3x3_1x12_left_tail(image[0][0][0], w, bias, norm[2][y][0], at - 16, origin, ahead, channels, plane, row,
-                                   height, 2);
+                                   height, 2, soon);
             conv3x3_1x11_right_tail(image[0][0][0], w, bias, norm[2][y][12], at + (12 - 1) * 16, origin, ahead,
-                                    channels, plane, row, height, 2);
+                                    channels, plane, row, height, 2, soon);
         }
     }
 }
