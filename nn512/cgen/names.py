@@ -27,7 +27,7 @@ TAKEN = frozenset(
 )
 
 # Locals that are numbered.
-_NUMBERED = re.compile(r"(acc|add|negative|scale|shift|w)[0-9]+")
+_NUMBERED = re.compile(r"(acc|add|affine|negative|w)[0-9]+")
 
 # Headers define hundreds of macros in capitals, others on every system: BUFSIZ, SIGINT, WNOHANG.
 _MACRO = re.compile(r"[A-Z][A-Z0-9]+")

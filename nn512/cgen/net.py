@@ -206,15 +206,15 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
     _section(writer, "Parameters, tensors")
     writer.line()
     writer.comment(
-        "Packed parameters, padded to whole blocks of 16 channels. Biases, scales and shifts: [block][lane]. Weights: "
-        "[panel of output blocks][input block][filter row][filter column][input lane][output block of the panel]"
-        "[output lane], the order in which they are read."
+        "Packed parameters, padded to whole blocks of 16 channels. Biases: [block][lane]. Batch norms: [block]"
+        "[scales, then shifts][lane]. Weights: [panel of output blocks][input block][filter row][filter column]"
+        "[input lane][output block of the panel][output lane], the order in which they are read."
     )
     with writer.block(f"struct {prefix}Net", "};"):
         fields = [f for layer in layers for f in layer.code.fields]
         for layer in layers:
             for element, group in itertools.groupby(layer.code.fields, key=lambda f: f.element):
-                writer.enumeration(f"{element} ", [f"{f.name}[{f.extent}]" for f in group], ";")
+                writer.enumeration(f"{element} ", [f"{f.name}{f.extents}" for f in group], ";")
         if not fields:
             writer.line("char none; /* this net has no parameters */")
     writer.line()

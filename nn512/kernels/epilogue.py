@@ -1,16 +1,18 @@
 """Element-wise steps on a vector in registers: the C of a chain, its parameters and its arguments.
 
-A chain is written into shared routines under neutral names (`scale0`, `shift0`, `add0`); every layer that calls such a
-routine passes its own pointers for them.
+A chain is written into shared routines under neutral names (`affine0`, `add1`, by the number of the step); every layer
+that calls such a routine passes its own pointers for them.
 """
 
 from __future__ import annotations
 
+import re
 import struct
 from dataclasses import dataclass
 from typing import assert_never
 
 from nn512.cgen import names
+from nn512.cgen.expressions import offset_from
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Activation, Add, BatchNorm
 from nn512.kernels import packing
@@ -52,8 +54,7 @@ class Chain:
         for number, step in enumerate(self.steps, self.start):
             match step.node:
                 case BatchNorm():
-                    result.append(f"const float *restrict scale{number}")
-                    result.append(f"const float *restrict shift{number}")
+                    result.append(f"const float (*restrict affine{number})[2][16]")
                 case Add() if step.operand is not None:
                     result.append(f"const float *restrict add{number}")
                 case Activation() | Add():
@@ -64,7 +65,7 @@ class Chain:
 
     def forwarded(self) -> list[str]:
         """The parameters' names, to hand them on."""
-        return [parameter.split()[-1] for parameter in self.parameters()]
+        return re.findall(r"\b(?:add|affine)[0-9]+", " ".join(self.parameters()))
 
     @property
     def addends(self) -> list[str]:
@@ -74,13 +75,10 @@ class Chain:
     def arguments(self, block: str, pixel: str) -> list[str]:
         """What a layer passes: the chain's data from block `block` on, additions at `pixel` (an index like [y][x])."""
         result: list[str] = []
-        offset = "" if block == "0" else f" + {block} * 16"
         for step in self.steps:
             match step.node:
                 case BatchNorm():
-                    name = step.node.to_tensor
-                    result.append(f"net->{name}Scales{offset}")
-                    result.append(f"net->{name}Shifts{offset}")
+                    result.append(offset_from(f"net->{packing.norm_field(step.node)}", [block]))
                 case Add() if step.operand is not None:
                     result.append(f"{names.local(step.operand)}[{block}]{pixel}")
                 case Activation() | Add():
@@ -94,16 +92,15 @@ class Chain:
         for parameter, argument in zip(self.parameters(), self.arguments(block, pixel), strict=True):
             writer.line(f"{parameter} = {argument};")
 
-    def apply(self, writer: Writer, value: str, block: str, element: str) -> None:
-        """Write the steps on variable `value`: `block` indexes the blocks passed, `element` is the offset in floats."""
+    def apply(self, writer: Writer, value: str, block: str, at: str) -> None:
+        """Write the steps on variable `value`: `block` indexes the blocks passed, `at` is the offset in floats."""
         for number, step in enumerate(self.steps, self.start):
             match step.node:
                 case BatchNorm():
-                    offset = "" if block == "0" else f" + {block} * 16"
-                    scale, shift = (f"_mm512_loadu_ps({n}{number}{offset})" for n in ("scale", "shift"))
+                    scale, shift = (f"_mm512_loadu_ps(affine{number}[{block}][{part}])" for part in (0, 1))
                     writer.line(f"{value} = _mm512_fmadd_ps({value}, {scale}, {shift});")
                 case Add():
-                    other = value if step.operand is None else f"_mm512_loadu_ps(add{number} + {element})"
+                    other = value if step.operand is None else f"_mm512_loadu_ps(add{number} + {at})"
                     writer.line(f"{value} = _mm512_add_ps({value}, {other});")
                 case Activation():
                     _apply_relu(writer, value, step.node.param, number)
@@ -112,7 +109,7 @@ class Chain:
 
     def fields(self, layout: Layout) -> tuple[WeightField, ...]:
         """Packed parameters of the chain's batch norms for a tensor of this layout."""
-        return tuple(f for node in self._norms() for f in packing.norm_fields(node, layout))
+        return tuple(packing.norm_array(node, layout) for node in self._norms())
 
     def packs(self, layout: Layout) -> tuple[PackCall, ...]:
         """The calls that pack them."""

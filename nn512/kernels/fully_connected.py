@@ -278,8 +278,8 @@ class _FullLayer:
         extent, elements = names.product(self.blocks, self.inputs, LANES), self.blocks * self.inputs * LANES
         if self.halves and elements % (2 * LANES):
             extent, elements = f"{extent} + {LANES}", elements + LANES
-        weights = WeightField(self.weights, extent, elements, "uint16_t" if self.halves else "float")
-        return (*(WeightField(name, vectors, self.blocks * LANES) for name in floats), weights)
+        weights = WeightField(self.weights, f"[{extent}]", elements, "uint16_t" if self.halves else "float")
+        return (*(WeightField(name, f"[{vectors}]", self.blocks * LANES) for name in floats), weights)
 
     def _pack(self) -> PackCall:
         """The call that packs them."""

@@ -43,8 +43,8 @@ class GroupedWeights:
         blocks = blocks_of(self.node.to_channels)
         factors = (blocks, self.node.filter_h, self.inputs, self.node.filter_w, LANES)
         return (
-            WeightField(f"{self.name}Biases", names.product(blocks, LANES), blocks * LANES),
-            WeightField(f"{self.name}Weights", names.product(*factors), blocks * self.block_floats),
+            WeightField(f"{self.name}Biases", f"[{names.product(blocks, LANES)}]", blocks * LANES),
+            WeightField(f"{self.name}Weights", f"[{names.product(*factors)}]", blocks * self.block_floats),
         )
 
     def pack(self) -> PackCall:

@@ -30,10 +30,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class WeightField:
-    """One array of the packed weights: its number of elements, as it is written in C and as a number."""
+    """One array of the packed weights: its extents as they are written in C, and its number of elements."""
 
     name: str
-    extent: str
+    extents: str
     elements: int
     element: str = "float"
 

@@ -97,10 +97,10 @@ static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
 """
 
 PACK_NORM = """
-/* A batch norm that is computed on its own: a scale and a shift for every lane. */
+/* A batch norm that is computed on its own: for each block a scale for every lane, then a shift for every lane. */
 typedef struct {
     const Norm *norms;
-    float *scales, *shifts;
+    float (*packed)[2][16];
     ptrdiff_t channels;
     const ptrdiff_t *segments;
 } NormPack;
@@ -109,15 +109,16 @@ static void pack_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const NormPack *p = context;
     for (ptrdiff_t c = first * p->channels; c < last * p->channels; c++) {
         const Affine norm = compose(p->norms, c);
-        p->scales[position(p->segments, c)] = (float)norm.scale;
-        p->shifts[position(p->segments, c)] = (float)norm.shift;
+        const ptrdiff_t place = position(p->segments, c), block = place / 16, lane = place % 16;
+        p->packed[block][0][lane] = (float)norm.scale;
+        p->packed[block][1][lane] = (float)norm.shift;
     }
 }
 
 #define LONE_NORM(name, epsilon) \\
     .norms = NORMS({params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, \\
                     epsilon}), \\
-    .scales = net->name##Scales, .shifts = net->name##Shifts
+    .packed = net->name##Norm
 #define PACK_NORM(items, ...) team_run(&team, pack_norm, &(NormPack){__VA_ARGS__}, items)
 """
 
@@ -177,8 +178,8 @@ class ConvWeights:
     def fields(self) -> tuple[WeightField, ...]:
         """Arrays in the packed net."""
         return (
-            WeightField(f"{self.name}Biases", names.product(self.blocks, LANES), self.blocks * LANES),
-            WeightField(f"{self.name}Weights", self.extent, self.blocks * self.block_floats),
+            WeightField(f"{self.name}Biases", f"[{names.product(self.blocks, LANES)}]", self.blocks * LANES),
+            WeightField(f"{self.name}Weights", f"[{self.extent}]", self.blocks * self.block_floats),
         )
 
     def pack(self) -> PackCall:
@@ -201,13 +202,15 @@ class ConvWeights:
         return PackCall("pack_conv", tuple(arguments), self.blocks)
 
 
-def norm_fields(node: BatchNorm, layout: Layout) -> tuple[WeightField, ...]:
-    """Arrays of a batch norm that is computed on its own."""
+def norm_field(node: BatchNorm) -> str:
+    """Name of the array of a batch norm that is computed on its own."""
+    return f"{node.to_tensor}Norm"
+
+
+def norm_array(node: BatchNorm, layout: Layout) -> WeightField:
+    """The array itself: scales and shifts, [block][2][lane]."""
     blocks = len(layout.blocks)
-    return tuple(
-        WeightField(f"{node.to_tensor}{suffix}", names.product(blocks, LANES), blocks * LANES)
-        for suffix in ("Scales", "Shifts")
-    )
+    return WeightField(norm_field(node), f"[{blocks}][2][{LANES}]", blocks * 2 * LANES)
 
 
 def pack_norm(node: BatchNorm, layout: Layout) -> PackCall:

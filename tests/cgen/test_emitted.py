@@ -246,7 +246,7 @@ WORDS = {
     "locals": "engine net params context first last item block y x t w bias out at origin",
     "more locals": "ahead v tile tiles k p i j panel count channels height row plane down",
     "types": "AllNet AllEngine AllParams Team Gate Step Worker Layers ArenaFloats Norm Affine ConvPack FullPack FILE",
-    "numbered": "acc0 w0 w1 add0 scale0 shift0 negative0 counts lanes places from index mask pieces rows top end",
+    "numbered": "acc0 w0 w1 add0 affine0 affine1 negative0 counts lanes places from index mask pieces rows top end",
 }
 
 

@@ -223,11 +223,11 @@ static char *team_create(Team *team, ptrdiff_t threads) {
 
 /* ---- Parameters, tensors ------------------------------------------------------------------------------------- */
 
-/* Packed parameters, padded to whole blocks of 16 channels. Biases, scales and shifts: [block][lane]. Weights:
- * [panel of output blocks][input block][filter row][filter column][input lane][output block of the panel][output
- * lane], the order in which they are read. */
+/* Packed parameters, padded to whole blocks of 16 channels. Biases: [block][lane]. Batch norms: [block][scales, then
+ * shifts][lane]. Weights: [panel of output blocks][input block][filter row][filter column][input lane][output block
+ * of the panel][output lane], the order in which they are read. */
 struct DenseNet {
-    float conv1Biases[4 * 16], conv1Weights[4 * 2 * 16 * 16], norm1Scales[2 * 16], norm1Shifts[2 * 16];
+    float conv1Biases[4 * 16], conv1Weights[4 * 2 * 16 * 16], norm1Norm[2][2][16];
     float conv2Biases[16], conv2Weights[4 * 3 * 3 * 16 * 16];
 };
 
@@ -302,9 +302,9 @@ static INLINE void load_block(const float *x, ptrdiff_t pixels, ptrdiff_t channe
 /* 2 blocks of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]. The sums are over input, which is first computed from x if there is one; the next tile's pixels are fetched
  * then, as they are too short a run for the hardware to see it. */
-static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restrict input, const float *restrict scale0,
-        const float *restrict shift0, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
-        ptrdiff_t fetched, ptrdiff_t soon, ptrdiff_t xPlane) {
+static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restrict input,
+        const float (*restrict affine0)[2][16], ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
+        ptrdiff_t outPlane, ptrdiff_t fetched, ptrdiff_t soon, ptrdiff_t xPlane) {
     __m512 acc[2][13];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 13; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
@@ -314,7 +314,7 @@ static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restr
                 const float *raw = x + c / 16 * xPlane + p * 16;
                 _mm_prefetch((const char *)(raw + 13 * 16), _MM_HINT_T0);
                 __m512 v = _mm512_loadu_ps(raw);
-                v = _mm512_fmadd_ps(v, _mm512_loadu_ps(scale0 + c / 16 * 16), _mm512_loadu_ps(shift0 + c / 16 * 16));
+                v = _mm512_fmadd_ps(v, _mm512_loadu_ps(affine0[c / 16][0]), _mm512_loadu_ps(affine0[c / 16][1]));
                 v = _mm512_max_ps(_mm512_setzero_ps(), v);
                 _mm512_storeu_ps(input + p * 16, v);
             }
@@ -346,9 +346,9 @@ static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restr
 /* 2 blocks of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
  * x[p]. The sums are over input, which is first computed from x if there is one; the next tile's pixels are fetched
  * then, as they are too short a run for the hardware to see it. */
-static INLINE void conv1x1_2x12_after_norm_relu_then_relu(OPERANDS, float *restrict input, const float *restrict scale0,
-        const float *restrict shift0, ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane, ptrdiff_t outPlane,
-        ptrdiff_t fetched, ptrdiff_t soon, ptrdiff_t xPlane) {
+static INLINE void conv1x1_2x12_after_norm_relu_then_relu(OPERANDS, float *restrict input,
+        const float (*restrict affine0)[2][16], ptrdiff_t ahead, ptrdiff_t channels, ptrdiff_t plane,
+        ptrdiff_t outPlane, ptrdiff_t fetched, ptrdiff_t soon, ptrdiff_t xPlane) {
     __m512 acc[2][12];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < 12; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
@@ -358,7 +358,7 @@ static INLINE void conv1x1_2x12_after_norm_relu_then_relu(OPERANDS, float *restr
                 const float *raw = x + c / 16 * xPlane + p * 16;
                 _mm_prefetch((const char *)(raw + 12 * 16), _MM_HINT_T0);
                 __m512 v = _mm512_loadu_ps(raw);
-                v = _mm512_fmadd_ps(v, _mm512_loadu_ps(scale0 + c / 16 * 16), _mm512_loadu_ps(shift0 + c / 16 * 16));
+                v = _mm512_fmadd_ps(v, _mm512_loadu_ps(affine0[c / 16][0]), _mm512_loadu_ps(affine0[c / 16][1]));
                 v = _mm512_max_ps(_mm512_setzero_ps(), v);
                 _mm512_storeu_ps(input + p * 16, v);
             }
@@ -537,10 +537,10 @@ static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
 
 #define PACK_CONV(items, ...) team_run(&team, pack_conv, &(ConvPack){__VA_ARGS__}, items)
 
-/* A batch norm that is computed on its own: a scale and a shift for every lane. */
+/* A batch norm that is computed on its own: for each block a scale for every lane, then a shift for every lane. */
 typedef struct {
     const Norm *norms;
-    float *scales, *shifts;
+    float (*packed)[2][16];
     ptrdiff_t channels;
     const ptrdiff_t *segments;
 } NormPack;
@@ -549,15 +549,16 @@ static void pack_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const NormPack *p = context;
     for (ptrdiff_t c = first * p->channels; c < last * p->channels; c++) {
         const Affine norm = compose(p->norms, c);
-        p->scales[position(p->segments, c)] = (float)norm.scale;
-        p->shifts[position(p->segments, c)] = (float)norm.shift;
+        const ptrdiff_t place = position(p->segments, c), block = place / 16, lane = place % 16;
+        p->packed[block][0][lane] = (float)norm.scale;
+        p->packed[block][1][lane] = (float)norm.shift;
     }
 }
 
 #define LONE_NORM(name, epsilon) \
     .norms = NORMS({params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, \
                     epsilon}), \
-    .scales = net->name##Scales, .shifts = net->name##Shifts
+    .packed = net->name##Norm
 #define PACK_NORM(items, ...) team_run(&team, pack_norm, &(NormPack){__VA_ARGS__}, items)
 
 char *DenseNetCreate(DenseNet **to, DenseParams *params, ptrdiff_t threads) {
@@ -613,13 +614,11 @@ static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t
             if (tile < 1)
                 conv1x1_2x13_after_norm_relu_then_relu(block ? NULL : start[0][x],
                     net->conv1Weights + block * (2 * 16 * 16), net->conv1Biases + block * 16, relu2[block][x],
-                    input[0][0], net->norm1Scales, net->norm1Shifts, ahead, channels, plane, outPlane, fetched, soon,
-                    xPlane);
+                    input[0][0], net->norm1Norm, ahead, channels, plane, outPlane, fetched, soon, xPlane);
             else
                 conv1x1_2x12_after_norm_relu_then_relu(block ? NULL : start[0][x],
                     net->conv1Weights + block * (2 * 16 * 16), net->conv1Biases + block * 16, relu2[block][x],
-                    input[0][0], net->norm1Scales, net->norm1Shifts, ahead, channels, plane, outPlane, fetched, soon,
-                    xPlane);
+                    input[0][0], net->norm1Norm, ahead, channels, plane, outPlane, fetched, soon, xPlane);
     }
 }
 

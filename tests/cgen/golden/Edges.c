@@ -223,9 +223,9 @@ static char *team_create(Team *team, ptrdiff_t threads) {
 
 /* ---- Parameters, tensors ------------------------------------------------------------------------------------- */
 
-/* Packed parameters, padded to whole blocks of 16 channels. Biases, scales and shifts: [block][lane]. Weights:
- * [panel of output blocks][input block][filter row][filter column][input lane][output block of the panel][output
- * lane], the order in which they are read. */
+/* Packed parameters, padded to whole blocks of 16 channels. Biases: [block][lane]. Batch norms: [block][scales, then
+ * shifts][lane]. Weights: [panel of output blocks][input block][filter row][filter column][input lane][output block
+ * of the panel][output lane], the order in which they are read. */
 struct EdgesNet {
     float convBiases[3 * 16], convWeights[3 * 3 * 3 * 16 * 16];
     float shortcutBiases[3 * 16], shortcutWeights[3 * 3 * 16];
