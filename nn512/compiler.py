@@ -11,13 +11,14 @@ from typing import Any
 
 from nn512.cgen.header import write_header
 from nn512.cgen.net import Layer, write_source
-from nn512.cgen.writer import WIDTH
+from nn512.cgen.writer import WIDTH, sentence
 from nn512.errors import UsageError
 from nn512.graph import parse
 from nn512.graph.describe import describe
 from nn512.graph.graph import Graph, argument_name, multiply_accumulates
 from nn512.graph.nodes import Input, Output
 from nn512.kernels import emit_layer
+from nn512.kernels.bodies import shared_bodies
 from nn512.kernels.layer import Context, LayerCode, Library, Place
 from nn512.kernels.selection import choose_convs, resolve_forced
 from nn512.options import Options
@@ -82,9 +83,10 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     if in_tiles or in_planes:
         plan = make_plan(program, in_tiles, in_planes)
     context = replace(_context(plan, options.weights, context.force), choices=choices)
+    context = replace(context, bodies=shared_bodies(plan.ops, context))
     library = context.library
     pixels = Pixels(program)
-    layers = [_layer(op, emit_layer(op, context), plan, pixels.of(op)) for op in plan.ops]
+    layers = [_layer(op, emit_layer(op, context), context, plan, pixels.of(op)) for op in plan.ops]
     return Emitted(
         graph.config.prefix,
         write_header(graph),
@@ -105,7 +107,7 @@ def _context(plan: Plan, weights: str, force: Mapping[str, str]) -> Context:
     return Context(graph, places, Library(), Machine.of(graph.config), force, weights, planes)
 
 
-def _layer(op: Op, code: LayerCode, plan: Plan, pixels: str) -> Layer:
+def _layer(op: Op, code: LayerCode, context: Context, plan: Plan, pixels: str) -> Layer:
     graph, shapes = plan.program.graph, plan.program.shapes
     nodes = nodes_of(op)
     macs = sum(multiply_accumulates(n, shapes) for n in nodes if not isinstance(n, Input | Output))
@@ -123,17 +125,18 @@ def _layer(op: Op, code: LayerCode, plan: Plan, pixels: str) -> Layer:
     figures = [f"{macs / 1e6:.2f} MMAC"] if macs else []
     figures += [f"{code.weight_bytes:,} bytes of weights ({code.weights})"] if code.weight_bytes else []
     flow = f"{read or 'caller'}  ->  {written or 'caller'}"
-    how = f"{code.algorithm[0].upper()}{code.algorithm[1:]}.{_rivals(code)}"
+    how = _prices(code, named=True) if code.name in context.bodies else f"{sentence(code.algorithm)}. {_prices(code)}"
+    how = how.rstrip()
     if not figures:
         below = [flow, how]
     elif len(beside := f"{flow}     {', '.join(figures)}") <= WIDTH - len(" *  */"):
-        below = [beside, how]
+        below = [beside, *([how] if how else [])]
     else:
-        below = [flow, f"{', '.join(figures)}. {how}"]
+        below = [flow, f"{', '.join(figures)}. {how}".rstrip()]
     ahead = f", moved before {' and '.join(op.ahead_of)}" if isinstance(op, PoolOp) and op.ahead_of else ""
     comment = [f"{', '.join(describe(node) for node in nodes)}{ahead}", *below]
     if pixels:
-        comment.append(f"{pixels[0].upper()}{pixels[1:]}.")
+        comment.append(f"{sentence(pixels)}.")
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
     split = max(part.items for part in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS
     return Layer(code, f"{code.name}{where}", tuple(comment), macs / 1e6, split, predicted, pixels)
@@ -146,13 +149,14 @@ def _tensors_moved(op: Op) -> tuple[str, ...]:
     return (*tensors_read(op), *tensors_written(op))
 
 
-def _rivals(code: LayerCode) -> str:
-    """Why this kernel: what it and the others that could do the same would take."""
+def _prices(code: LayerCode, *, named: bool = False) -> str:
+    """Why this kernel (which the sentence before names, or this): what it and others that could do the same take."""
     prices = dict(code.prices)
     if code.kernel not in prices or len(prices) < 2:
         return ""
-    others = ", ".join(f"{name} {_amount(price)}" for name, price in code.prices if name != code.kernel)
-    return f" {'Forced: ' if code.forced else 'Predicted: '}{_amount(prices[code.kernel])} us, {others}."
+    chosen = f"{f'{code.kernel} ' if named else ''}{_amount(prices[code.kernel])} us"
+    others = (f"{name} {_amount(price)}" for name, price in code.prices if name != code.kernel)
+    return f"{'Forced' if code.forced else 'Predicted'}: {', '.join((chosen, *others))}."
 
 
 def _amount(number: float) -> str:

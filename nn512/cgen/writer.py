@@ -9,6 +9,11 @@ from collections.abc import Iterable, Iterator
 WIDTH = 120
 
 
+def sentence(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
 class Writer:
     """Collects lines of C; `text()` is the result."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nn512.cgen import names
-from nn512.kernels.conv_cost import weight_bytes
+from nn512.kernels.bodies import StepFunction
+from nn512.kernels.conv_cost import weights_are_less
 from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, Part, Place
@@ -50,19 +51,22 @@ class Branch:
 class ConvBlocking:
     """The numbers of one layer while it is written.
 
-    A prologue is a first step that fills scratch memory, unless a kernel has a better way (`input_in_scratch`).
+    A prologue is a first step that fills scratch memory, unless a kernel has a better way (`input_in_scratch`). Steps
+    have a pointer to the parameters where there are batch norms, or always (`names_net`).
     """
 
     kernel = "direct"
     input_in_scratch = True
+    names_net = False
 
     def __init__(self, op: ConvOp, context: Context) -> None:
         self.context = context
         self.op = op
         self.name = op.branches[0].writes
         self.node = op.branches[0].node  # all branches agree in all but output channels
-        self.prologue = Chain(op.prologue)
-        self.source = context.places[f"{self.name}_input" if op.prologue and self.input_in_scratch else op.source]
+        self.shared = self.name in context.bodies
+        self.prologue = Chain(op.prologue, shared=self.shared and not self.input_in_scratch)
+        self.source = context.places[f"{self.name}_input" if self.fills_scratch else op.source]
         result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, result.shape, op.zeros)
         self.flat = result.shape.height > self.rows.out  # the picture as one row
@@ -74,6 +78,18 @@ class ConvBlocking:
         self.clipped = self.row_groups[0].tile.size == 1 and self.rows.padding > 0
         self.branches = tuple(self._branch(branch) for branch in op.branches)
         self.by_pixels = self._by_pixels()
+        before = Chain(()) if self.input_in_scratch else self.prologue
+        after = tuple(branch.chain for branch in self.branches)
+        self.body = StepFunction(
+            context,
+            self.source,
+            tuple(branch.node for branch in op.branches),
+            tuple(branch.result for branch in self.branches),
+            before,
+            after,
+            flat=self.flat,
+            net=self.names_net or any(chain.normalizes for chain in (before, *after)),
+        )
 
     def _by_pixels(self) -> bool:
         """Whether threads share the pixels, and each reads all weights: where weights are less than the source.
@@ -84,17 +100,13 @@ class ConvBlocking:
         """
         if self.row_tiles == 1 and (self.padded or len(self.tiles) == 1):
             return False  # one tile, or tiles of several kinds
-        return weight_bytes(self.op, self.context) < self._source_bytes
-
-    @property
-    def _source_bytes(self) -> int:
-        return 64 * self.source.layout.vectors(self.source.shape.pixels)
+        return weights_are_less(self.op, self.context, self.source)
 
     @property
     def far(self) -> bool:
         """Whether every panel gets the source from beyond the level 2 cache, as a single row of pixels."""
         own = self.input_in_scratch or not self.prologue.steps
-        return self.flat and own and self._source_bytes > self.context.machine.l2_bytes
+        return self.flat and own and self.source.bytes > self.context.machine.l2_bytes
 
     def _channels(self) -> Channels:
         if self.source.layout.lanes == 1:
@@ -124,6 +136,11 @@ class ConvBlocking:
             if len(groups) <= MOST_ROW_GROUPS and all(group.tile.runs for group in groups):
                 return groups
         return (Repeat(PixelTile(0, 1, ()), self.rows.out),)
+
+    @property
+    def fills_scratch(self) -> bool:
+        """Whether a prologue is a step of its own."""
+        return bool(self.prologue.steps) and self.input_in_scratch
 
     @property
     def row_tiles(self) -> int:
@@ -156,7 +173,8 @@ class ConvBlocking:
             folded=branch.folded,
         )
         first = 0 if self.input_in_scratch else len(self.prologue.steps)
-        return Branch(self.context.places[branch.writes], weights, Chain(branch.epilogue, first), panels)
+        chain = Chain(branch.epilogue, first, self.shared)
+        return Branch(self.context.places[branch.writes], weights, chain, panels)
 
     def _panels(self, branch: ConvBranch) -> tuple[Panels, ...]:
         node = branch.node
@@ -205,12 +223,9 @@ class ConvBlocking:
     def steps(self) -> tuple[Part, ...]:
         """The step functions and their items."""
         main = Part(self.name, self.items)
-        return (Part(self.source.name, len(self.source.layout.blocks)), main) if self.prologue.steps else (main,)
-
-    def tensors_read(self) -> tuple[str, ...]:
-        """Names of the tensors the main step reads."""
-        operands = (operand for branch in self.branches for operand in branch.chain.operands)
-        return tuple(dict.fromkeys((self.source.name, *operands)))
+        if self.fills_scratch:
+            return (Part(self.source.name, len(self.source.layout.blocks)), main)
+        return (main,)
 
     @property
     def plane(self) -> str:

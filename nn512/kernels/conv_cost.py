@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nn512.kernels.layer import Context
+from nn512.kernels.layer import Context, Place
 from nn512.passes.program import ConvOp
 from nn512.plan.conv_geometry import axes, real_taps
 from nn512.plan.cost import EXPOSED, Work
@@ -42,6 +42,11 @@ def weight_bytes(op: ConvOp, context: Context) -> float:
     inputs = context.places[op.source].shape.channels // node.groups
     outputs = sum(16 * blocks_of(branch.node.to_channels) for branch in op.branches)
     return 4.0 * outputs * inputs * node.filter_h * node.filter_w
+
+
+def weights_are_less(op: ConvOp, context: Context, source: Place) -> bool:
+    """Whether the weights take less memory than what the tiles read."""
+    return weight_bytes(op, context) < source.bytes
 
 
 def tensor_bytes(op: ConvOp, context: Context) -> float:

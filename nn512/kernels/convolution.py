@@ -15,14 +15,15 @@ from collections.abc import Iterable, Iterator
 
 from nn512.cgen import names
 from nn512.cgen.expressions import element, minus, offset_from
-from nn512.cgen.writer import Writer
+from nn512.cgen.writer import Writer, sentence
 from nn512.kernels.conv_blocking import Branch, ConvBlocking, Panels
 from nn512.kernels.conv_cost import direct_work
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
-from nn512.kernels.layer import Context, ConvKernel, LayerCode, begin_step, declare_tensor, step_signature
+from nn512.kernels.layer import Context, ConvKernel, LayerCode
 from nn512.passes.program import ConvOp
 from nn512.plan.conv_geometry import PixelTile, repeats
+from nn512.plan.layout import LANES
 
 
 def emit(op: ConvOp, context: Context) -> LayerCode:
@@ -59,33 +60,46 @@ class ConvLayer(ConvBlocking):
 
     def write_steps(self, writer: Writer) -> None:
         """Write the step functions."""
-        prefix = self.context.prefix
-        if self.prologue.steps:
+        if self.fills_scratch:
             source = self.context.places[self.op.source]
-            writer.lines(write_chain_step(self.context, self.source.name, source, self.source, self.prologue))
+            writer.lines(write_chain_step(self.context, source, self.source, self.prologue))
             writer.line()
-        with writer.block(step_signature(prefix, self.name)):
-            begin_step(writer, prefix)
-            if any(branch.chain.normalizes for branch in self.branches):
-                writer.line(f"const {prefix}Net *net = engine->net;")
-            for name in self.tensors_read():
-                declare_tensor(writer, self.context.places[name], written=False, flat=self.flat)
-            for branch in self.branches:
-                declare_tensor(writer, branch.result, written=True, flat=self.flat)
-            self.write_constants(writer)
-            begin = 0
-            for branch in self.branches:
-                for panels in branch.panels:
-                    if self.by_pixels:
-                        self._write_pixels(writer, branch, panels)
-                    else:
-                        begin = self._write_panels(writer, branch, panels, begin)
+        self.body.write(writer, self.body.hint("conv"), self.body.description(self._how()), self.write_body)
+
+    def _how(self) -> str:
+        """The algorithm, and what the items are, for the comment of a shared body."""
+        rows = "rows" if self.row_groups[0].tile.size == 1 else "tiles of rows"
+        items = "tiles" if self.row_tiles == 1 else rows
+        if not self.by_pixels and sum(panels.count for panels in self.branches[0].panels) > 1:
+            items = "panels" if self.row_tiles == 1 else f"{rows} of panels"
+        return f"{items} first to last-1. {sentence(self.algorithm())}"
+
+    def write_body(self, writer: Writer) -> None:
+        """Write the constants and the loops of the main step."""
+        self.write_constants(writer)
+        begin = 0
+        for branch in self.branches:
+            for panels in branch.panels:
+                if self.by_pixels:
+                    self._write_pixels(writer, branch, panels)
+                else:
+                    begin = self._write_panels(writer, branch, panels, begin)
 
     def weights(self, branch: Branch, block: str) -> tuple[str, str]:
         """Where the weights and the biases of a block of outputs begin."""
-        name, extent = branch.weights.name, branch.weights.block_extent
+        node, extent = branch.weights.node, self.block_extent(branch)
         at = "" if block == "0" else f" + {block} * {f'({extent})' if '*' in extent else extent}"
-        return f"net->{name}Weights{at}", element(f"net->{name}Biases", block, 16)
+        return f"{self.body.weights_of(node)}{at}", element(self.body.biases_of(node), block, 16)
+
+    def _weights_named(self, branch: Branch, block: str) -> tuple[str, str]:
+        """What these places are called in calls."""
+        weights, biases = self.weights(branch, block)
+        return (weights, biases) if weights.isidentifier() else ("w", "bias")
+
+    def block_extent(self, branch: Branch) -> str:
+        """Floats of the weights of a block of outputs."""
+        taps = (self.node.filter_h, self.node.filter_w)
+        return f"channels * {names.product(*taps, LANES)}" if self.body.varying else branch.weights.block_extent
 
     def write_constants(self, writer: Writer) -> None:
         """Write what is the same in every call of a tile routine, under the names that the routines have for it."""
@@ -95,6 +109,8 @@ class ConvLayer(ConvBlocking):
                 for tile, group in itertools.product(self.tiles, self.row_groups):
                     names_used |= dict.fromkeys(self.routine(branch, panels, tile, group.tile).constants())
         constants = self._constants()
+        if self.body.varying:  # a parameter
+            del constants["channels"]
         writer.enumeration("const ptrdiff_t ", [f"{n} = {constants[n]}" for n in names_used if n in constants], ";")
         if "counts" in names_used:
             writer.comment("channels in each block")
@@ -226,8 +242,10 @@ class ConvLayer(ConvBlocking):
             writer.enumeration("const ptrdiff_t ", indices, ";")
 
     def _write_weights(self, writer: Writer, branch: Branch, block: str) -> None:
-        """Write where the weights and biases of a block begin."""
-        weights, biases = (f"engine->{pointer}" for pointer in self.weights(branch, block))
+        """Write where the weights and biases of a block begin, unless that is where parameters of the body point."""
+        weights, biases = self.weights(branch, block)
+        if self._weights_named(branch, block) == (weights, biases):
+            return
         if len(weights) + len(biases) <= 84:  # both on one line
             writer.line(f"const float *w = {weights}, *bias = {biases};")
         else:
@@ -277,9 +295,8 @@ class ConvLayer(ConvBlocking):
         pixel = f"{row}[{column}]"
         return [
             self._source(block, column),
-            "w",
-            "bias",
-            f"{names.local(branch.result.name)}[{block}]{pixel}",
+            *self._weights_named(branch, block),
+            f"{self.body.tensor(branch.result)}[{block}]{pixel}",
             *branch.chain.arguments(block, pixel),
             *([self._across(column)] if self.padded else []),
             *(["origin"] if self.clipped else []),
@@ -297,7 +314,7 @@ class ConvLayer(ConvBlocking):
 
     def _ahead(self, branch: Branch, panels: Panels) -> str:
         """Which weights a tile fetches: its share of those of the next panel, or of what follows the last one."""
-        extent = branch.weights.block_extent
+        extent = self.block_extent(branch)
         size = f"{panels.width} * {f'({extent})' if '*' in extent else extent}" if panels.width > 1 else extent
         if self.row_tiles == 1:
             return size
@@ -320,7 +337,7 @@ class ConvLayer(ConvBlocking):
             outputs, inputs = self.node.to_channels // self.node.groups // 16, self.inputs // 16
             group = block if outputs == 1 else f"{block} / {outputs}"
             blocks = f"[{group}]" if inputs == 1 else f"[{group} * {inputs}]"
-        tensor = f"{names.local(self.source.name)}{blocks}"
+        tensor = f"{self.body.tensor(self.source)}{blocks}"
         planar = self.channels is Channels.PLANAR
         if self.padded:
             return f"{tensor}[0]" if planar else f"{tensor}[0][0]"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nn512.cgen import names
-from nn512.cgen.writer import Writer
+from nn512.cgen.writer import Writer, sentence
+from nn512.kernels.bodies import StepFunction
 from nn512.kernels.epilogue import Chain
-from nn512.kernels.layer import Context, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
+from nn512.kernels.layer import Context, LayerCode, Part, Place
 from nn512.passes.program import ElementwiseOp
 
 
@@ -18,27 +18,28 @@ def emit(op: ElementwiseOp, context: Context) -> LayerCode:
         kernel="elementwise",
         algorithm="element-wise, a vector of 16 channels at a time",
         steps=(Part(op.writes, len(result.layout.blocks)),),
-        code=write_chain_step(context, op.writes, source, result, steps),
+        code=write_chain_step(context, source, result, steps),
         fields=steps.fields(result.layout),
         packs=steps.packs(result.layout),
         edge_classes=(f"elementwise channel tail {result.shape.channels % 16}",),
     )
 
 
-def write_chain_step(context: Context, name: str, source: Place, result: Place, steps: Chain) -> str:
+def write_chain_step(context: Context, source: Place, result: Place, steps: Chain) -> str:
     """Text of a step function that applies a chain to a whole tensor; its items are blocks."""
-    writer = Writer()
-    with writer.block(step_signature(context.prefix, name)):
-        begin_step(writer, context.prefix)
-        if steps.normalizes:
-            writer.line(f"const {context.prefix}Net *net = engine->net;")
-        for read in dict.fromkeys((source.name, *steps.operands)):
-            declare_tensor(writer, context.places[read], written=False, flat=True)
-        declare_tensor(writer, result, written=True, flat=True)
+    function = StepFunction(context, source, (), (result,), Chain(()), (steps,), flat=True, net=steps.normalizes)
+
+    def write_body(writer: Writer) -> None:
         with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
-            steps.bind(writer, "block", "[0]")
+            if not function.sharing:
+                steps.bind(writer, "block", "[0]")
             with writer.block(f"for (ptrdiff_t p = 0; p < {result.shape.pixels}; p++)"):
-                writer.line(f"__m512 v = _mm512_loadu_ps({names.local(source.name)}[block][p]);")
-                steps.apply(writer, "v", "0", "p * 16")
-                writer.line(f"_mm512_storeu_ps({names.local(result.name)}[block][p], v);")
+                writer.line(f"__m512 v = _mm512_loadu_ps({function.tensor(source)}[block][p]);")
+                steps.apply(writer, "v", "block" if function.sharing else "0", "p * 16")
+                writer.line(f"_mm512_storeu_ps({function.tensor(result)}[block][p], v);")
+
+    writer = Writer()
+    picture = f"{result.shape.height}x{result.shape.width}"
+    description = sentence(f"{', '.join(steps.description)} of pictures of {picture}: blocks first to last-1.")
+    function.write(writer, f"{steps.suffix}_{picture}".removeprefix("_"), description, write_body)
     return writer.text()

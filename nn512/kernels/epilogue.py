@@ -6,8 +6,8 @@ that calls such a routine passes its own pointers for them.
 
 from __future__ import annotations
 
-import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -23,15 +23,24 @@ from nn512.plan.layout import Layout
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A sequence of element-wise steps; neutral names are numbered from `start`."""
+    """A sequence of element-wise steps; neutral names are numbered from `start`.
+
+    In a body that several layers share (`shared`), what the steps read has neutral names, too.
+    """
 
     steps: tuple[Step, ...]
     start: int = 0
+    shared: bool = False
 
     @property
     def suffix(self) -> str:
         """Part of the name of a routine that ends in this chain, such as `_add_relu`."""
         return "".join(f"_{_word(step)}" for step in self.steps)
+
+    @property
+    def description(self) -> tuple[str, ...]:
+        """The steps as a comment names them."""
+        return tuple(_description(step) for step in self.steps)
 
     @property
     def neutral(self) -> Chain:
@@ -48,43 +57,43 @@ class Chain:
         """Tensors that additions of the chain read."""
         return tuple(step.operand for step in self.steps if step.operand is not None)
 
-    def parameters(self) -> list[str]:
-        """Declarations of a routine's parameters for the chain."""
-        result: list[str] = []
+    def inputs(self) -> Iterator[tuple[str, BatchNorm | str]]:
+        """What the steps read besides the value, a batch norm's parameters or a tensor, each with its neutral name."""
         for number, step in enumerate(self.steps, self.start):
             match step.node:
                 case BatchNorm():
-                    result.append(f"const float (*restrict affine{number})[2][16]")
+                    yield f"affine{number}", step.node
                 case Add() if step.operand is not None:
-                    result.append(f"const float *restrict add{number}")
+                    yield f"add{number}", step.operand
                 case Activation() | Add():
                     pass
                 case _:
                     assert_never(step.node)
-        return result
+
+    def parameters(self) -> list[str]:
+        """Declarations of a routine's parameters for the chain."""
+        return [
+            affine_pointer(name) if isinstance(read, BatchNorm) else f"const float *restrict {name}"
+            for name, read in self.inputs()
+        ]
 
     def forwarded(self) -> list[str]:
         """The parameters' names, to hand them on."""
-        return re.findall(r"\b(?:add|affine)[0-9]+", " ".join(self.parameters()))
+        return [name for name, _ in self.inputs()]
 
     @property
     def addends(self) -> list[str]:
         """The parameters that point to what is added."""
-        return [name for name in self.forwarded() if name.startswith("add")]
+        return [name for name, read in self.inputs() if isinstance(read, str)]
 
     def arguments(self, block: str, pixel: str) -> list[str]:
         """What a layer passes: the chain's data from block `block` on, additions at `pixel` (an index like [y][x])."""
         result: list[str] = []
-        for step in self.steps:
-            match step.node:
-                case BatchNorm():
-                    result.append(offset_from(f"net->{packing.norm_field(step.node)}", [block]))
-                case Add() if step.operand is not None:
-                    result.append(f"{names.local(step.operand)}[{block}]{pixel}")
-                case Activation() | Add():
-                    pass
-                case _:
-                    assert_never(step.node)
+        for name, read in self.inputs():
+            if isinstance(read, BatchNorm):
+                result.append(offset_from(name if self.shared else f"net->{packing.norm_field(read)}", [block]))
+            else:
+                result.append(f"{name if self.shared else names.local(read)}[{block}]{pixel}")
         return result
 
     def bind(self, writer: Writer, block: str, pixel: str) -> None:
@@ -144,6 +153,23 @@ def _word(step: Step) -> str:
             return f"relu{digits}"
         case _:
             assert_never(step.node)
+
+
+def _description(step: Step) -> str:
+    match step.node:
+        case BatchNorm():
+            return "batch norm"
+        case Add():
+            return "doubling" if step.operand is None else "addition"
+        case Activation():
+            return "ReLU" if step.node.param == 0 else f"ReLU {step.node.param:g}"
+        case _:
+            assert_never(step.node)
+
+
+def affine_pointer(name: str) -> str:
+    """Declaration of a pointer to what a batch norm does to each block: [block][scales, then shifts][lane]."""
+    return f"const float (*restrict {name})[2][16]"
 
 
 def _apply_relu(writer: Writer, value: str, slope: float, number: int) -> None:

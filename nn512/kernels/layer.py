@@ -27,6 +27,11 @@ class Place:
     offset: int
     caller: str = ""
 
+    @property
+    def bytes(self) -> int:
+        """Size of the tensor, lanes without a channel included."""
+        return 64 * self.layout.vectors(self.shape.pixels)
+
 
 @dataclass(frozen=True, slots=True)
 class WeightField:
@@ -84,13 +89,25 @@ class Library:
 
 
 @dataclass(frozen=True, slots=True)
+class Sharing:
+    """What several step functions with the same body differ in, besides names: how many channels they read.
+
+    `most_channels` is the largest number; if there are several (`varying`), the body has a parameter for it.
+    """
+
+    most_channels: int
+    varying: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """The surroundings of a layer while it is emitted.
 
     `force` maps names of layers to kernels they must use, and "" to one that all layers must use to which it applies.
     `weights` is the narrowest format in which weights may be stored. `planes` are the convolutions that may read a
     caller's tensor as it is (see `plan.planes.planes_readers`), `choices` the kernels of all convolutions; both go by
-    the name of the first result.
+    the name of the first result. `bodies` are the step functions that have the same body as others, by their names (see
+    `bodies.shared_bodies`).
     """
 
     graph: Graph
@@ -101,6 +118,7 @@ class Context:
     weights: str = "fp16"
     planes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     choices: Mapping[str, Choice] = field(default_factory=dict)
+    bodies: Mapping[str, Sharing] = field(default_factory=dict)
 
     @property
     def prefix(self) -> str:
@@ -168,14 +186,23 @@ class Choice:
     forced: bool
 
 
-def declare_tensor(writer: Writer, place: Place, *, written: bool, flat: bool = False) -> None:
-    """Write the local pointer to a tensor: blocks of [height][width][16] or [pixels][16], planes without the [16]."""
+def tensor_pointer(place: Place, name: str, *, written: bool, flat: bool = False) -> str:
+    """Declaration of a pointer to a tensor: blocks of [height][width][16] or [pixels][16], planes without the [16]."""
     shape = place.shape
     extents = f"[{names.product(shape.height, shape.width)}]" if flat else f"[{shape.height}][{shape.width}]"
     extents += f"[{place.layout.lanes}]" if place.layout.lanes > 1 else ""
-    qualifier = "" if written else "const "
-    where = f"(const void *)engine->{place.caller}" if place.caller else f"tensor(engine, {names.offset(place.name)})"
-    writer.assign(f"{qualifier}float (*restrict {names.local(place.name)}){extents}", where)
+    return f"{'' if written else 'const '}float (*restrict {name}){extents}"
+
+
+def tensor_address(place: Place) -> str:
+    """Where a tensor begins, in a step function."""
+    return f"(const void *)engine->{place.caller}" if place.caller else f"tensor(engine, {names.offset(place.name)})"
+
+
+def declare_tensor(writer: Writer, place: Place, *, written: bool, flat: bool = False) -> None:
+    """Write the local pointer to a tensor."""
+    pointer = tensor_pointer(place, names.local(place.name), written=written, flat=flat)
+    writer.assign(pointer, tensor_address(place))
 
 
 def begin_step(writer: Writer, prefix: str) -> None:

@@ -14,9 +14,10 @@ from nn512.cgen.writer import Writer
 from nn512.kernels.conv_blocking import Branch, Panels
 from nn512.kernels.conv_cost import is_pointwise, padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.convolution import ConvLayer
-from nn512.kernels.layer import Context, ConvKernel, LayerCode, Part, begin_step, declare_tensor, step_signature
+from nn512.kernels.layer import Context, ConvKernel, LayerCode
 from nn512.passes.program import ConvOp
 from nn512.plan.cost import Work
+from nn512.plan.layout import LANES, blocks_of
 
 MOST_BUFFER_BYTES = 256 << 10
 
@@ -48,6 +49,7 @@ class _PointwiseLayer(ConvLayer):
     kernel = "pointwise"
 
     input_in_scratch = False
+    names_net = True
 
     def algorithm(self) -> str:
         return f"{super().algorithm()}, pixels outermost"
@@ -61,28 +63,19 @@ class _PointwiseLayer(ConvLayer):
     def _by_pixels(self) -> bool:
         return True
 
-    def steps(self) -> tuple[Part, ...]:
-        return (Part(self.name, self.items),)
-
-    def write_steps(self, writer: Writer) -> None:
-        prefix = self.context.prefix
-        with writer.block(step_signature(prefix, self.name)):
-            begin_step(writer, prefix)
-            writer.line(f"const {prefix}Net *net = engine->net;")
-            for name in self.tensors_read():
-                declare_tensor(writer, self.context.places[name], written=False, flat=True)
-            for branch in self.branches:
-                declare_tensor(writer, branch.result, written=True, flat=True)
-            self.write_constants(writer)
-            with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
-                if self.prologue.steps:
-                    extents = f"[{len(self.source.layout.blocks)}][{self.tiles[0].size}][16]"
-                    writer.line(f"float input{extents} __attribute__((aligned(64)));")
-                x = self.first_pixel()
-                if self._panels_alike:
-                    x += f", ahead = {self._ahead_of_tile(self.branches[0], self.branches[0].panels[0])}"
-                writer.line(f"const ptrdiff_t x = {x};")
-                self._write_tile_calls(writer)
+    def write_body(self, writer: Writer) -> None:
+        self.write_constants(writer)
+        with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
+            if self.prologue.steps:
+                most = self.body.sharing.most_channels if self.body.sharing else self.inputs
+                note = " /* for as many channels as any of the layers has */" if self.body.varying else ""
+                extents = f"[{blocks_of(most)}][{self.tiles[0].size}][16]"
+                writer.line(f"float input{extents} __attribute__((aligned(64)));{note}")
+            x = self.first_pixel()
+            if self._panels_alike:
+                x += f", ahead = {self._ahead_of_tile(self.branches[0], self.branches[0].panels[0])}"
+            writer.line(f"const ptrdiff_t x = {x};")
+            self._write_tile_calls(writer)
 
     @property
     def _panels_alike(self) -> bool:
@@ -91,11 +84,12 @@ class _PointwiseLayer(ConvLayer):
 
     def _ahead_of_tile(self, branch: Branch, panels: Panels) -> str:
         """Where a tile's share of the weights begins that are read after this layer's."""
-        return self.ahead_of(branch.weights.extent, panels, "x")
+        extent = f"{branch.weights.blocks} * channels * {LANES}" if self.body.varying else branch.weights.extent
+        return self.ahead_of(extent, panels, "x")
 
     def _write_tile_calls(self, writer: Writer) -> None:
         """Write the calls for one tile."""
-        picture = f"{names.local(self.source.name)}[0][x]"
+        picture = f"{self.body.tensor(self.source)}[0][x]"
         for branch in self.branches:
             for panels in branch.panels:
                 block = str(panels.first_block)
@@ -106,7 +100,7 @@ class _PointwiseLayer(ConvLayer):
                     loop = writer.loop(f"for (ptrdiff_t block = {block}; block < {end}; block += {panels.width})")
                     block = "block"
                 with loop:
-                    result = f"{names.local(branch.result.name)}[{block}][x]"
+                    result = f"{self.body.tensor(branch.result)}[{block}][x]"
                     where = picture if first or not self.prologue.steps else "NULL"
                     if first and self.prologue.steps and panels.count > 1:
                         where = f"block ? NULL : {picture}"

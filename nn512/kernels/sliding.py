@@ -14,11 +14,12 @@ import contextlib
 from typing import assert_never
 
 from nn512.cgen import names
-from nn512.cgen.writer import Writer
+from nn512.cgen.writer import Writer, sentence
+from nn512.kernels.bodies import StepFunction
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.grouped_weights import GroupedWeights
-from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
+from nn512.kernels.layer import Context, LayerCode, Part
 from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles, span_of
 from nn512.kernels.tiles import write_tap_bounds
 from nn512.passes.program import ConvOp
@@ -82,7 +83,7 @@ class SlidingLayer:
         self.name = branch.writes
         self.node = branch.node
         self.prologue = Chain(op.prologue)
-        self.chain = Chain(branch.epilogue)
+        self.chain = Chain(branch.epilogue, shared=self.name in context.bodies)
         self.source = context.places[f"{self.name}_input" if op.prologue else op.source]
         self.result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape, op.zeros)
@@ -92,6 +93,16 @@ class SlidingLayer:
         self.inputs = self.source.shape.channels // self.node.groups
         self.outputs = self.node.to_channels // self.node.groups
         self.weights = GroupedWeights(self.node, self.inputs, op.normalized, branch.folded)
+        self.body = StepFunction(
+            context,
+            self.source,
+            (self.node,),
+            (self.result,),
+            Chain(()),
+            (self.chain,),
+            flat=self.flat,
+            net=self.chain.normalizes,
+        )
 
     @property
     def ratio(self) -> int:
@@ -117,8 +128,7 @@ class SlidingLayer:
         3x3 with 8 inputs per group, 256x56x56 to 28x28, takes 300 us then instead of 396 (Zen 4). A depthwise layer
         would take 145 us instead of 137: it reads as much as it computes.
         """
-        source = 64 * self.source.layout.vectors(self.source.shape.pixels)
-        return self.clipped and self.inputs >= FETCHING and source > self.context.machine.l2_bytes
+        return self.clipped and self.inputs >= FETCHING and self.source.bytes > self.context.machine.l2_bytes
 
     def routine(self, tile: PixelTile) -> SlidingTile:
         """The tile routine for a tile."""
@@ -143,49 +153,16 @@ class SlidingLayer:
 
     def emit(self) -> LayerCode:
         """The layer: its step functions and its packing."""
-        prefix = self.context.prefix
         blocks = blocks_of(self.node.to_channels)
         writer = Writer()
         steps = [Part(self.name, blocks * self.rows.out)]
         if self.prologue.steps:
             steps.insert(0, Part(self.source.name, len(self.source.layout.blocks)))
             source = self.context.places[self.op.source]
-            writer.lines(write_chain_step(self.context, self.source.name, source, self.source, self.prologue))
+            writer.lines(write_chain_step(self.context, source, self.source, self.prologue))
             writer.line()
-        with writer.block(step_signature(prefix, self.name)):
-            begin_step(writer, prefix)
-            if self.chain.normalizes:
-                writer.line(f"const {prefix}Net *net = engine->net;")
-            for name in dict.fromkeys((self.source.name, *self.chain.operands)):
-                declare_tensor(writer, self.context.places[name], written=False, flat=self.flat)
-            declare_tensor(writer, self.result, written=True, flat=self.flat)
-            if self.routine(self.tiles[0]).permutes:
-                self._write_lanes(writer)
-            if constants := self.routine(self.tiles[0]).constants():
-                numbers = {
-                    "channels": self.inputs,
-                    "row": names.product(self.rows.dilation, self.source.shape.width, 16),
-                    "down": names.product(self.rows.stride, self.source.shape.width, 16),
-                    "soon": -(-span_of(self.columns, self.tiles[0].size) // self.inputs),
-                }
-                writer.enumeration("const ptrdiff_t ", [f"{name} = {numbers[name]}" for name in constants], ";")
-            with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
-                rows = self.rows.out
-                row = f" / {rows}, y = item % {rows}" if rows > 1 else ""
-                if self.clipped:
-                    row += f", origin = {self._origin()}"
-                note = " /* origin: input row under filter row 0 */" if self.clipped else ""
-                writer.line(f"const ptrdiff_t block = item{row};{note}")
-                pointer, extent = f"engine->net->{self.weights.name}", self.weights.block_extent
-                writer.assign("const float *w", f"{pointer}Weights + block * ({extent})")
-                writer.assign("const float *bias", f"{pointer}Biases + block * 16")
-                if self.clipped:
-                    write_tap_bounds(writer, str(self.rows.size), self.rows.taps, self.rows.dilation)
-                if self._blind:
-                    writer.line(
-                        f"const ptrdiff_t topRow = top < bottom ? {_first_row(self.rows)} : 0; /* else none is read */"
-                    )
-                self._write_calls(writer)
+        how = f"{'rows of blocks' if self.rows.out > 1 else 'blocks'} first to last-1. {sentence(self._algorithm())}"
+        self.body.write(writer, self.body.hint(self.kernel), self.body.description(how), self._write_body)
         return LayerCode(
             name=self.name,
             kernel=self.kernel,
@@ -204,6 +181,36 @@ class SlidingLayer:
             ),
             edge_classes=tuple(sorted(self._edge_classes())),
         )
+
+    def _write_body(self, writer: Writer) -> None:
+        """Write the constants and the loop over rows of output blocks."""
+        if self.routine(self.tiles[0]).permutes:
+            self._write_lanes(writer)
+        if constants := self.routine(self.tiles[0]).constants():
+            numbers = {
+                "channels": self.inputs,
+                "row": names.product(self.rows.dilation, self.source.shape.width, 16),
+                "down": names.product(self.rows.stride, self.source.shape.width, 16),
+                "soon": -(-span_of(self.columns, self.tiles[0].size) // self.inputs),
+            }
+            writer.enumeration("const ptrdiff_t ", [f"{name} = {numbers[name]}" for name in constants], ";")
+        with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
+            rows = self.rows.out
+            row = f" / {rows}, y = item % {rows}" if rows > 1 else ""
+            if self.clipped:
+                row += f", origin = {self._origin()}"
+            note = " /* origin: input row under filter row 0 */" if self.clipped else ""
+            writer.line(f"const ptrdiff_t block = item{row};{note}")
+            extent = self.weights.block_extent
+            writer.assign("const float *w", f"{self.body.weights_of(self.node)} + block * ({extent})")
+            writer.assign("const float *bias", f"{self.body.biases_of(self.node)} + block * 16")
+            if self.clipped:
+                write_tap_bounds(writer, str(self.rows.size), self.rows.taps, self.rows.dilation)
+            if self._blind:
+                writer.line(
+                    f"const ptrdiff_t topRow = top < bottom ? {_first_row(self.rows)} : 0; /* else none is read */"
+                )
+            self._write_calls(writer)
 
     def _algorithm(self) -> str:
         sizes = " or ".join(str(size) for size in sorted({tile.size for tile in self.tiles}, reverse=True))
@@ -263,7 +270,7 @@ class SlidingLayer:
                     self._source(tile, column),
                     "w",
                     "bias",
-                    f"{names.local(self.name)}[block]{pixel}",
+                    f"{self.body.tensor(self.result)}[block]{pixel}",
                     *self.chain.arguments("block", pixel),
                     *(["top", "bottom"] if self.clipped else []),
                     *([f"lanes[{phase}]"] if routine.permutes else []),
@@ -288,7 +295,7 @@ class SlidingLayer:
         else:
             place = f"x * {columns.stride}" if columns.stride > 1 else "x"
             place += f" {'-' if moved < 0 else '+'} {abs(moved)}" if moved else ""
-        return f"{names.local(self.source.name)}[{block}]{row}[{place}]"
+        return f"{self.body.tensor(self.source)}[{block}]{row}[{place}]"
 
 
 def _first_row(axis: Axis) -> str:
