@@ -273,7 +273,7 @@ class _FullLayer:
 
     def _fields(self) -> tuple[WeightField, ...]:
         """Packed arrays: biases, scales, weights; halves fill whole cache lines, so that what follows begins on one."""
-        vectors = names.product(self.blocks, LANES)
+        vectors = str(self.blocks * LANES)
         floats = [self.biases, *([self.scales] if self.halves else [])]
         extent, elements = names.product(self.blocks, self.inputs, LANES), self.blocks * self.inputs * LANES
         if self.halves and elements % (2 * LANES):

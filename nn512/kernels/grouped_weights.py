@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nn512.cgen import names
 from nn512.graph.nodes import BatchNorm, Conv
 from nn512.kernels.layer import PackCall, WeightField
-from nn512.kernels.packing import norms_of
+from nn512.kernels.packing import conv_arguments, norms_of
 from nn512.plan.layout import LANES, blocks_of
 
 
@@ -43,7 +43,7 @@ class GroupedWeights:
         blocks = blocks_of(self.node.to_channels)
         factors = (blocks, self.node.filter_h, self.inputs, self.node.filter_w, LANES)
         return (
-            WeightField(f"{self.name}Biases", f"[{names.product(blocks, LANES)}]", blocks * LANES),
+            WeightField(f"{self.name}Biases", f"[{blocks * LANES}]", blocks * LANES),
             WeightField(f"{self.name}Weights", f"[{names.product(*factors)}]", blocks * self.block_floats),
         )
 
@@ -51,10 +51,7 @@ class GroupedWeights:
         """The call that packs them."""
         node = self.node
         arguments = [
-            f"CONV({self.name})",
-            f".outputs = {node.to_channels}",
-            f".inputs = {self.inputs}",
-            f".rows = {node.filter_h}",
+            conv_arguments(node, self.inputs),
             f".columns = {node.filter_w}",
         ]
         if self.normalized:

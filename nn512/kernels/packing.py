@@ -21,10 +21,11 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
-/* In NetCreate: the arrays of a layer, and packing routines called with their arguments by name. */
-#define CONV(name) \\
+/* In NetCreate: a convolution's arrays, outputs k, inputs c of one group and filter taps t; packing routines are called
+ * with their other arguments by name, and a number of items of work before. */
+#define CONV(name, k, c, t) \\
     .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \\
-    .packedBiases = net->name##Biases
+    .packedBiases = net->name##Biases, .outputs = k, .inputs = c, .taps = t
 
 /* What the batch norms of a list do to one channel, one after another: value * scale + shift. */
 typedef struct { double scale, shift; } Affine;
@@ -62,7 +63,7 @@ typedef struct {
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, taps; /* inputs of one group */
     ptrdiff_t panel;                 /* output blocks in a panel; the last panel may have fewer */
-    ptrdiff_t lanes;                 /* input lanes of a block: 16, or fewer in small groups */
+    ptrdiff_t lanes;                 /* input lanes of a block, where there are not 16 */
     const ptrdiff_t *segments;       /* of the input channels */
     const Norm *before, *after;      /* batch norms of the input, of the result */
     ptrdiff_t groupOutputs;          /* outputs of one group, where there is something before */
@@ -71,7 +72,8 @@ typedef struct {
 static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const ConvPack *p = context;
     const ptrdiff_t blocks = (p->outputs + 15) / 16;
-    const ptrdiff_t size = (position(p->segments, p->inputs - 1) / p->lanes + 1) * p->taps * p->lanes * 16;
+    const ptrdiff_t lanes = p->lanes ? p->lanes : 16;
+    const ptrdiff_t size = (position(p->segments, p->inputs - 1) / lanes + 1) * p->taps * lanes * 16;
     for (ptrdiff_t k = first * 16; k < last * 16 && k < p->outputs; k++) {
         const ptrdiff_t block = k / 16, start = block / p->panel * p->panel;
         const ptrdiff_t width = blocks - start < p->panel ? blocks - start : p->panel;
@@ -81,11 +83,10 @@ static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
             const ptrdiff_t source = p->before == NULL ? 0 : k / p->groupOutputs * p->inputs + c;
             const Affine before = compose(p->before, source);
-            const ptrdiff_t place = position(p->segments, c), block0 = place / p->lanes, lane = place % p->lanes;
+            const ptrdiff_t place = position(p->segments, c), block0 = place / lanes, lane = place % lanes;
             for (ptrdiff_t t = 0; t < p->taps; t++) {
                 const double weight = p->weights[(k * p->inputs + c) * p->taps + t];
-                to[((block0 * p->taps + t) * p->lanes + lane) * width * 16] =
-                    (float)(after.scale * before.scale * weight);
+                to[((block0 * p->taps + t) * lanes + lane) * width * 16] = (float)(after.scale * before.scale * weight);
                 bias += before.shift * weight;
             }
         }
@@ -178,7 +179,7 @@ class ConvWeights:
     def fields(self) -> tuple[WeightField, ...]:
         """Arrays in the packed net."""
         return (
-            WeightField(f"{self.name}Biases", f"[{names.product(self.blocks, LANES)}]", self.blocks * LANES),
+            WeightField(f"{self.name}Biases", f"[{self.blocks * LANES}]", self.blocks * LANES),
             WeightField(f"{self.name}Weights", f"[{self.extent}]", self.blocks * self.block_floats),
         )
 
@@ -186,12 +187,9 @@ class ConvWeights:
         """The call that packs them."""
         node = self.node
         arguments = [
-            f"CONV({self.name})",
-            f".outputs = {node.to_channels}",
-            f".inputs = {self.inputs}",
-            f".taps = {names.product(node.filter_h, node.filter_w)}",
+            conv_arguments(node, self.inputs),
             f".panel = {self.panel}",
-            f".lanes = {self.lanes}",
+            *([f".lanes = {self.lanes}"] if self.lanes != LANES else []),
             *segments_of(self.layout),
         ]
         if self.normalized:
@@ -200,6 +198,12 @@ class ConvWeights:
         if self.folded:
             arguments.append(f".after = {norms_of(self.folded)}")
         return PackCall("pack_conv", tuple(arguments), self.blocks)
+
+
+def conv_arguments(node: Conv, inputs: int) -> str:
+    """What every call that packs a convolution passes: arrays, outputs, inputs of one group, filter taps."""
+    taps = names.product(node.filter_h, node.filter_w)
+    return f"CONV({node.to_tensor}, {node.to_channels}, {inputs}, {taps})"
 
 
 def norm_field(node: BatchNorm) -> str:

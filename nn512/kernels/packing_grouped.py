@@ -6,23 +6,22 @@ PACK_GROUPED = """
 typedef struct {
     const float *weights, *biases;
     float *packed, *packedBiases;
-    ptrdiff_t outputs, inputs, rows, columns; /* inputs of one group */
+    ptrdiff_t outputs, inputs, taps, columns; /* inputs of one group; columns of the filter */
     const Norm *before, *after;
     ptrdiff_t groupOutputs; /* where there is something before */
 } GroupedPack;
 
 static void pack_grouped(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const GroupedPack *p = context;
-    const ptrdiff_t taps = p->rows * p->columns;
     for (ptrdiff_t k = first * 16; k < last * 16 && k < p->outputs; k++) {
-        float *to = p->packed + k / 16 * p->inputs * taps * 16 + k % 16;
+        float *to = p->packed + k / 16 * p->inputs * p->taps * 16 + k % 16;
         const Affine after = compose(p->after, k);
         double bias = p->biases[k];
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
             const ptrdiff_t source = p->before == NULL ? 0 : k / p->groupOutputs * p->inputs + c;
             const Affine before = compose(p->before, source);
-            for (ptrdiff_t t = 0; t < taps; t++) {
-                const double weight = p->weights[(k * p->inputs + c) * taps + t];
+            for (ptrdiff_t t = 0; t < p->taps; t++) {
+                const double weight = p->weights[(k * p->inputs + c) * p->taps + t];
                 const ptrdiff_t row = t / p->columns * p->inputs + c;
                 to[(row * p->columns + t % p->columns) * 16] = (float)(after.scale * before.scale * weight);
                 bias += before.shift * weight;

@@ -228,7 +228,7 @@ static char *team_create(Team *team, ptrdiff_t threads) {
  * shifts][lane]. Weights: [panel of output blocks][input block][filter row][filter column][input lane][output block
  * of the panel][output lane], the order in which they are read. */
 struct DenseNet {
-    float conv1Biases[4 * 16], conv1Weights[4 * 2 * 16 * 16], norm1Norm[2][2][16];
+    float conv1Biases[64], conv1Weights[4 * 2 * 16 * 16], norm1Norm[2][2][16];
     float conv2Biases[16], conv2Weights[4 * 3 * 3 * 16 * 16];
 };
 
@@ -468,10 +468,11 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
-/* In NetCreate: the arrays of a layer, and packing routines called with their arguments by name. */
-#define CONV(name) \
+/* In NetCreate: a convolution's arrays, outputs k, inputs c of one group and filter taps t; packing routines are called
+ * with their other arguments by name, and a number of items of work before. */
+#define CONV(name, k, c, t) \
     .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \
-    .packedBiases = net->name##Biases
+    .packedBiases = net->name##Biases, .outputs = k, .inputs = c, .taps = t
 
 /* What the batch norms of a list do to one channel, one after another: value * scale + shift. */
 typedef struct { double scale, shift; } Affine;
@@ -505,7 +506,7 @@ typedef struct {
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, taps; /* inputs of one group */
     ptrdiff_t panel;                 /* output blocks in a panel; the last panel may have fewer */
-    ptrdiff_t lanes;                 /* input lanes of a block: 16, or fewer in small groups */
+    ptrdiff_t lanes;                 /* input lanes of a block, where there are not 16 */
     const ptrdiff_t *segments;       /* of the input channels */
     const Norm *before, *after;      /* batch norms of the input, of the result */
     ptrdiff_t groupOutputs;          /* outputs of one group, where there is something before */
@@ -514,7 +515,8 @@ typedef struct {
 static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const ConvPack *p = context;
     const ptrdiff_t blocks = (p->outputs + 15) / 16;
-    const ptrdiff_t size = (position(p->segments, p->inputs - 1) / p->lanes + 1) * p->taps * p->lanes * 16;
+    const ptrdiff_t lanes = p->lanes ? p->lanes : 16;
+    const ptrdiff_t size = (position(p->segments, p->inputs - 1) / lanes + 1) * p->taps * lanes * 16;
     for (ptrdiff_t k = first * 16; k < last * 16 && k < p->outputs; k++) {
         const ptrdiff_t block = k / 16, start = block / p->panel * p->panel;
         const ptrdiff_t width = blocks - start < p->panel ? blocks - start : p->panel;
@@ -524,11 +526,10 @@ static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
             const ptrdiff_t source = p->before == NULL ? 0 : k / p->groupOutputs * p->inputs + c;
             const Affine before = compose(p->before, source);
-            const ptrdiff_t place = position(p->segments, c), block0 = place / p->lanes, lane = place % p->lanes;
+            const ptrdiff_t place = position(p->segments, c), block0 = place / lanes, lane = place % lanes;
             for (ptrdiff_t t = 0; t < p->taps; t++) {
                 const double weight = p->weights[(k * p->inputs + c) * p->taps + t];
-                to[((block0 * p->taps + t) * p->lanes + lane) * width * 16] =
-                    (float)(after.scale * before.scale * weight);
+                to[((block0 * p->taps + t) * lanes + lane) * width * 16] = (float)(after.scale * before.scale * weight);
                 bias += before.shift * weight;
             }
         }
@@ -574,10 +575,9 @@ char *DenseNetCreate(DenseNet **to, DenseParams *params, ptrdiff_t threads) {
     }
     DenseNet *net = memory;
     memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
-    PACK_CONV(4, CONV(conv1), .outputs = 64, .inputs = 32, .taps = 1, .panel = 2, .lanes = 16,
-              .after = NORMS(NORM(norm2, 1e-05)));
+    PACK_CONV(4, CONV(conv1, 64, 32, 1), .panel = 2, .after = NORMS(NORM(norm2, 1e-05)));
     PACK_NORM(1, LONE_NORM(norm1, 1e-05), .channels = 32);
-    PACK_CONV(1, CONV(conv2), .outputs = 16, .inputs = 64, .taps = 3 * 3, .panel = 1, .lanes = 16);
+    PACK_CONV(1, CONV(conv2, 16, 64, 3 * 3), .panel = 1);
     team_destroy(&team);
     *to = net;
     return NULL;

@@ -384,10 +384,11 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
-/* In NetCreate: the arrays of a layer, and packing routines called with their arguments by name. */
-#define CONV(name) \
+/* In NetCreate: a convolution's arrays, outputs k, inputs c of one group and filter taps t; packing routines are called
+ * with their other arguments by name, and a number of items of work before. */
+#define CONV(name, k, c, t) \
     .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \
-    .packedBiases = net->name##Biases
+    .packedBiases = net->name##Biases, .outputs = k, .inputs = c, .taps = t
 
 /* What the batch norms of a list do to one channel, one after another: value * scale + shift. */
 typedef struct { double scale, shift; } Affine;
@@ -408,23 +409,22 @@ static Affine compose(const Norm *norms, ptrdiff_t channel) {
 typedef struct {
     const float *weights, *biases;
     float *packed, *packedBiases;
-    ptrdiff_t outputs, inputs, rows, columns; /* inputs of one group */
+    ptrdiff_t outputs, inputs, taps, columns; /* inputs of one group; columns of the filter */
     const Norm *before, *after;
     ptrdiff_t groupOutputs; /* where there is something before */
 } GroupedPack;
 
 static void pack_grouped(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const GroupedPack *p = context;
-    const ptrdiff_t taps = p->rows * p->columns;
     for (ptrdiff_t k = first * 16; k < last * 16 && k < p->outputs; k++) {
-        float *to = p->packed + k / 16 * p->inputs * taps * 16 + k % 16;
+        float *to = p->packed + k / 16 * p->inputs * p->taps * 16 + k % 16;
         const Affine after = compose(p->after, k);
         double bias = p->biases[k];
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
             const ptrdiff_t source = p->before == NULL ? 0 : k / p->groupOutputs * p->inputs + c;
             const Affine before = compose(p->before, source);
-            for (ptrdiff_t t = 0; t < taps; t++) {
-                const double weight = p->weights[(k * p->inputs + c) * taps + t];
+            for (ptrdiff_t t = 0; t < p->taps; t++) {
+                const double weight = p->weights[(k * p->inputs + c) * p->taps + t];
                 const ptrdiff_t row = t / p->columns * p->inputs + c;
                 to[(row * p->columns + t % p->columns) * 16] = (float)(after.scale * before.scale * weight);
                 bias += before.shift * weight;
@@ -448,8 +448,8 @@ char *GroupsNetCreate(GroupsNet **to, GroupsParams *params, ptrdiff_t threads) {
     }
     GroupsNet *net = memory;
     memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
-    PACK_GROUPED(1, CONV(fours), .outputs = 16, .inputs = 4, .rows = 3, .columns = 3);
-    PACK_GROUPED(1, CONV(own), .outputs = 16, .inputs = 1, .rows = 3, .columns = 3);
+    PACK_GROUPED(1, CONV(fours, 16, 4, 3 * 3), .columns = 3);
+    PACK_GROUPED(1, CONV(own, 16, 1, 3 * 3), .columns = 3);
     team_destroy(&team);
     *to = net;
     return NULL;

@@ -400,10 +400,11 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
-/* In NetCreate: the arrays of a layer, and packing routines called with their arguments by name. */
-#define CONV(name) \
+/* In NetCreate: a convolution's arrays, outputs k, inputs c of one group and filter taps t; packing routines are called
+ * with their other arguments by name, and a number of items of work before. */
+#define CONV(name, k, c, t) \
     .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \
-    .packedBiases = net->name##Biases
+    .packedBiases = net->name##Biases, .outputs = k, .inputs = c, .taps = t
 
 /* What the batch norms of a list do to one channel, one after another: value * scale + shift. */
 typedef struct { double scale, shift; } Affine;
