@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 WIDTH = 120
 
@@ -92,21 +92,29 @@ class Writer:
     def statement(self, head: str, arguments: Iterable[str], tail: str) -> None:
         """Write `head(arguments)tail`, breaking between arguments where the line would grow too long.
 
-        Further lines stand under the first argument, or are indented where that would leave them little room.
+        Further lines stand under the first argument, or are indented where that would leave them little room or take
+        more lines.
         """
         opening = f"{head}("
-        current = opening
         room = WIDTH - 4 * self._depth
-        indent = " " * (len(opening) if len(opening) <= room // 4 else 8 if tail == " {" else 4)
         pieces = list(arguments)
+        indented = self._wrapped(opening, pieces, tail, 8 if tail == " {" else 4)
+        aligned = self._wrapped(opening, pieces, tail, len(opening))
+        for line in aligned if len(opening) <= room // 4 and len(aligned) <= len(indented) else indented:
+            self.line(line)
+
+    def _wrapped(self, opening: str, pieces: Sequence[str], tail: str, indent: int) -> list[str]:
+        """The lines of `opening` and pieces, the further ones indented."""
+        lines, current = [], opening
+        room = WIDTH - 4 * self._depth
         for number, piece in enumerate(pieces):
             closed = f"{piece}," if number < len(pieces) - 1 else f"{piece}){tail}"
             fresh = current == opening or not current.strip()
             if len(current) + (not fresh) + len(closed) > room:
-                self.line(current)
-                current, fresh = indent, True
+                lines.append(current)
+                current, fresh = " " * indent, True
             current += closed if fresh else f" {closed}"
-        self.line(current if pieces else f"{opening}){tail}")
+        return [*lines, current if pieces else f"{opening}){tail}"]
 
     def table(self, declaration: str, items: Iterable[str]) -> None:
         """Write `declaration = {items};`, on one line where it fits, else wrapped between items."""

@@ -97,7 +97,7 @@ class StepFunction:
     """A step function while it is written: what it reads and writes, and what that is called in its body.
 
     `before` are steps on what tiles read, `after` those of each result; `nodes` are the convolutions between them, if
-    any. `flat` says that a picture is one row of pixels, `net` that there is a local pointer to the parameters.
+    any. `flat` says that a picture is one row of pixels, `net` that a body of its own has a pointer to the parameters.
     """
 
     context: Context
@@ -145,20 +145,32 @@ class StepFunction:
         return f"{self._net}->{node.to_tensor}Biases"
 
     @property
+    def _names_net(self) -> bool:
+        """Whether the function has a pointer to the parameters: if the body needs it, or for more than two arrays."""
+        if not self.sharing:
+            return self.net
+        norms = sum(isinstance(read, BatchNorm) for _, read in self._inputs())
+        return 2 * len(self.nodes) + norms > 2
+
+    @property
     def _net(self) -> str:
-        return "net" if self.net else "engine->net"
+        return "net" if self._names_net else "engine->net"
+
+    def _inputs(self) -> Iterator[tuple[str, BatchNorm | str]]:
+        """What the steps read."""
+        return (entry for chain in (self.before, *self.after) for entry in chain.inputs())
 
     def write(self, writer: Writer, hint: str, description: str, write_body: Callable[[Writer], None]) -> None:
         """Write the function; `hint` is the name of a shared body, unless another has it, `description` its comment."""
         prefix = self.context.prefix
         with writer.block(step_signature(prefix, self.name)):
             begin_step(writer, prefix)
-            if self.net:
+            if self._names_net:
                 writer.line(f"const {prefix}Net *net = engine->net;")
             if self.sharing:
                 self._write_call(writer, hint, description, write_body)
                 return
-            operands = (read for chain in self.after for _, read in chain.inputs() if isinstance(read, str))
+            operands = (read for _, read in self._inputs() if isinstance(read, str))
             for name in dict.fromkeys((self.source.name, *operands)):
                 declare_tensor(writer, self.context.places[name], written=False, flat=self.flat)
             for result in self.results:
@@ -211,9 +223,9 @@ class StepFunction:
         for node in self.nodes:
             yield "const float *restrict weights", self._weights(node)
             yield "const float *restrict biases", self._biases(node)
-        for name, read in (entry for chain in (self.before, *self.after) for entry in chain.inputs()):
+        for name, read in self._inputs():
             if isinstance(read, BatchNorm):
-                yield affine_pointer(name), f"net->{norm_field(read)}"
+                yield affine_pointer(name), f"{self._net}->{norm_field(read)}"
             else:
                 place = self.context.places[read]
                 yield tensor_pointer(place, name, written=False, flat=self.flat), tensor_address(place)
