@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from nn512.cgen import names
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import BatchNorm, Conv
-from nn512.kernels.conv_cost import weights_are_less
+from nn512.kernels.conv_cost import is_pointwise, weights_are_less
 from nn512.kernels.epilogue import Chain, affine_pointer
 from nn512.kernels.layer import (
     Context,
@@ -78,7 +78,7 @@ def _conv_key(op: ConvOp, context: Context, source: Place) -> Hashable:
     kernel = context.choices[branch.writes].kernel
     result, layout = context.places[branch.writes], source.layout
     before = Chain(() if kernel.scratch else op.prologue)
-    dense = op.prologue and branch.node.groups == 1
+    dense = op.prologue and is_pointwise(op) and branch.node.groups == 1
     parametric = dense and layout.regular and layout.lanes == LANES and source.shape.channels % LANES == 0
     return (
         kernel.name,

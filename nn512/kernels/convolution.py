@@ -98,8 +98,7 @@ class ConvLayer(ConvBlocking):
 
     def block_extent(self, branch: Branch) -> str:
         """Floats of the weights of a block of outputs."""
-        taps = (self.node.filter_h, self.node.filter_w)
-        return f"channels * {names.product(*taps, LANES)}" if self.body.varying else branch.weights.block_extent
+        return f"channels * {LANES}" if self.body.varying else branch.weights.block_extent
 
     def write_constants(self, writer: Writer) -> None:
         """Write what is the same in every call of a tile routine, under the names that the routines have for it."""
