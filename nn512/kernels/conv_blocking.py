@@ -52,12 +52,14 @@ class ConvBlocking:
     """The numbers of one layer while it is written.
 
     A prologue is a first step that fills scratch memory, unless a kernel has a better way (`input_in_scratch`). Steps
-    have a pointer to the parameters where there are batch norms, or always (`names_net`).
+    have a pointer to the parameters where there are batch norms, or always (`names_net`). Tensors are indexed by pixels
+    where several rows count as one, or always (`only_pixels`).
     """
 
     kernel = "direct"
     input_in_scratch = True
     names_net = False
+    only_pixels = False
 
     def __init__(self, op: ConvOp, context: Context) -> None:
         self.context = context
@@ -69,7 +71,7 @@ class ConvBlocking:
         self.source = context.places[f"{self.name}_input" if self.fills_scratch else op.source]
         result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, result.shape, op.zeros)
-        self.flat = result.shape.height > self.rows.out  # the picture as one row
+        self.flat = self.only_pixels or result.shape.height > self.rows.out  # the picture as one row
         self.padded = self.rows.padding > 0 or self.columns.padding > 0
         self.tiles = pixel_tiles(self.columns, TILE_PIXELS)
         self.inputs = self.source.shape.channels // self.node.groups

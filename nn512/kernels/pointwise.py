@@ -50,6 +50,7 @@ class _PointwiseLayer(ConvLayer):
 
     input_in_scratch = False
     names_net = True
+    only_pixels = True
 
     def algorithm(self) -> str:
         return f"{super().algorithm()}, pixels outermost"

@@ -54,6 +54,17 @@ Output FromTensor=h
 """
 
 
+# The same for pictures of one row, where pixels and columns are the same.
+ROW = """
+Config Prefix=Row
+Input ToTensor=x Channels=20 Height=1 Width=5
+Conv FromTensor=x ToTensor=a ToChannels=20 FilterH=1 FilterW=1
+Conv FromTensor=a ToTensor=b ToChannels=20 FilterH=1 FilterW=1
+Conv FromTensor=b ToTensor=c ToChannels=7 FilterH=1 FilterW=1
+Output FromTensor=c
+"""
+
+
 def chain(second: Mapping[str, object], steps: tuple[str, ...] = ("", "")) -> str:
     """A net of two convolutions, the second of which differs from the first as `second` says."""
     lines = ["Config Prefix=Pair", "Input ToTensor=x Channels=32 Height=12 Width=12"]
@@ -153,7 +164,7 @@ def test_shared_bodies_of_examples_have_several_users(name: str) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["", "direct", "pointwise"])
-@pytest.mark.parametrize("text", [DENSE, TWINS], ids=["channels", "twins"])
+@pytest.mark.parametrize("text", [DENSE, TWINS, ROW], ids=["channels", "twins", "row"])
 def test_shared_bodies_compute_the_same(text: str, kernel: str, runs_here: str) -> None:
     assert runs_here
     options = {"force": [("", kernel)]} if kernel else {}
