@@ -85,11 +85,17 @@ def _conv_key(op: ConvOp, context: Context, source: Place) -> Hashable:
         dataclasses.replace(branch.node, from_tensor="", to_tensor=""),
         op.zeros,
         (source.shape.height, source.shape.width, layout.lanes),
-        weights_are_less(op, context, source) if parametric else layout.blocks,
+        _depends_on_channels(op, context, source) if parametric else layout.blocks,
         result.shape,
         before.neutral,
         Chain(branch.epilogue).neutral,
     )
+
+
+def _depends_on_channels(op: ConvOp, context: Context, source: Place) -> Hashable:
+    """What a body that has channels as a parameter depends on, and changes with their number."""
+    own = op.source != source.name  # no steps in tiles, which would bring it near
+    return weights_are_less(op, context, source), own and source.bytes > context.machine.l2_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,9 +159,12 @@ class ConvBlocking:
         return -(-16 * blocks // self.shares)
 
     @property
-    def soon(self) -> int:
+    def soon(self) -> str:
         """Pixels of a tile whose results' places are fetched while a block of inputs is summed."""
-        return -(-self.row_groups[0].tile.size * self.tiles[0].size // blocks_of(self.inputs))
+        pixels = self.row_groups[0].tile.size * self.tiles[0].size
+        if self.body.varying:
+            return f"({pixels} * {LANES} + channels - 1) / channels"
+        return str(-(-pixels // blocks_of(self.inputs)))
 
     def _branch(self, branch: ConvBranch) -> Branch:
         panels = self._panels(branch)

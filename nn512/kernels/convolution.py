@@ -148,7 +148,7 @@ class ConvLayer(ConvBlocking):
             "height": str(self.rows.size),
             "outPlane": names.product(result.height, result.width, 16),
             "xPlane": super().plane,
-            "soon": str(self.soon),
+            "soon": self.soon,
             **({"fetched": str(shares.pop())} if len(shares) == 1 else {}),
         }
 
