@@ -24,7 +24,7 @@ from nn512.kernels.selection import choose_convs, resolve_forced
 from nn512.options import Options
 from nn512.passes.pipeline import stages
 from nn512.passes.pixels import Pixels
-from nn512.passes.program import SAMPLING, ConvOp, Op, PoolOp, nodes_of, tensors_read, tensors_written
+from nn512.passes.program import SAMPLING, ConvOp, LoadOp, Op, PoolOp, nodes_of, tensors_read, tensors_written
 from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.layout import Layout
 from nn512.plan.planes import planes_readers
@@ -114,7 +114,7 @@ def _layer(op: Op, code: LayerCode, context: Context, plan: Plan, pixels: str) -
     moved = sum(plan.tensors[name].vectors * 64 for name in _tensors_moved(op))
     predicted = dict(code.prices).get(code.kernel)
     if predicted is None:
-        work = Work(macs, 1.0, code.weight_bytes, moved)
+        work = Work(macs, 1.0, code.weight_bytes + _bytes_loaded(op, graph), moved)
         predicted = microseconds(work, Machine.of(graph.config))
     sources = [f"{n} {plan.tensors[n].shape}" for n in dict.fromkeys(tensors_read(op))]
     if isinstance(op, ConvOp) and op.caller is not None:
@@ -147,6 +147,14 @@ def _tensors_moved(op: Op) -> tuple[str, ...]:
     if isinstance(op, PoolOp) and op.node.kind == SAMPLING:
         return (*tensors_read(op)[1:], op.writes, op.writes)
     return (*tensors_read(op), *tensors_written(op))
+
+
+def _bytes_loaded(op: Op, graph: Graph) -> int:
+    """What is read of a caller's tensor: from memory, as it was not there before."""
+    if not isinstance(op, LoadOp):
+        return 0
+    shape = graph.shapes[op.node.to_tensor]
+    return 4 * shape.channels * shape.pixels
 
 
 def _prices(code: LayerCode, *, named: bool = False) -> str:

@@ -26,8 +26,8 @@
 
 /* What every tile of a convolution takes: input, weights, biases, and where its results go. Most also bring their share
  * of the weights that are needed next into the caches: `fetched` cache lines per filter tap and block of inputs, from
- * w + ahead on; weights lie in memory in the order in which they are read, from layer to layer. And they fetch what they
- * touch after the sums, the places of results and of what is added to them: of `soon` pixels with every block of inputs.
+ * w + ahead on; weights lie in memory in the order in which they are read, from layer to layer. And they fetch what is
+ * touched after the sums, the places of results and of what is added: of `soon` pixels with every block of inputs.
  * Results might be biases for all that compilers know, or gcc would keep those in registers from tile to tile and sums
  * on the stack instead. */
 #define OPERANDS const float *restrict x, const float *restrict w, const float *bias, float *out
