@@ -140,3 +140,25 @@ def first_layers() -> st.SearchStrategy[list[Wish]]:
         return [picture, replace(conv, source=0)]
 
     return st.builds(reading, picture, st.one_of(usual_convs(), dense_convs(), pointwise_convs()))
+
+
+def dense_blocks() -> st.SearchStrategy[list[Wish]]:
+    """Layers that each see all results before them, as in DenseNet, whether these fill blocks of 16 channels or not."""
+
+    def block(source: int, entry: int, growths: list[int]) -> list[Wish]:
+        first = ConvWish(source, entry)
+        return [first, *(w for k in growths for w in (_NORM, _RELU, ConvWish(0, k), ConcatWish(3, 0, 1)))]
+
+    channels = st.sampled_from((16, 20, 32, 7, 12))
+    return st.builds(block, SOURCES, channels, st.lists(channels, min_size=2, max_size=4))
+
+
+def repeated_layers() -> st.SearchStrategy[list[Wish]]:
+    """The same few layers twice or three times: emitted functions may share their bodies."""
+    channels = st.sampled_from((16, 20, 48))
+    few = st.lists(st.sampled_from(_INNER), min_size=1, max_size=3)
+
+    def repeat(source: int, entry: int, inner: list[Wish], times: int) -> list[Wish]:
+        return [ConvWish(source, entry), *inner * times]
+
+    return st.builds(repeat, SOURCES, channels, few, st.integers(2, 3))

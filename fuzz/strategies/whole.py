@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from fuzz.case import OPTIMISATIONS, Case, DataSeed
 from fuzz.regimes import REGIMES
 from fuzz.strategies.growth import Style, grow
-from fuzz.strategies.situations import averaged_convs, first_layers, situations, stage_ends
+from fuzz.strategies.situations import (
+    averaged_convs,
+    dense_blocks,
+    first_layers,
+    repeated_layers,
+    situations,
+    stage_ends,
+)
 from fuzz.strategies.wishes import Wish, shapes, wishes
 from nn512.graph import Graph, Node, build, format_graph
 from nn512.kernels.selection import kernel_names
@@ -21,7 +28,9 @@ def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
     def one() -> st.SearchStrategy[list[Wish]]:
         return wishes().map(lambda wish: [wish])
 
-    pieces = st.one_of(*[one()] * 5, situations(), situations(), stage_ends(), averaged_convs(), first_layers())
+    alike = dense_blocks() | repeated_layers()
+    rows = (situations(), situations(), situations(), stage_ends(), averaged_convs(), first_layers(), alike)
+    pieces = st.one_of(*[one()] * 5, *rows)
     mixed = st.lists(pieces, min_size=1, max_size=max_layers)
     return st.one_of(*(lists.map(_joined) for lists in (*[mixed] * 5, _stage_lists())))
 

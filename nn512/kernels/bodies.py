@@ -39,17 +39,17 @@ def shared_bodies(ops: Iterable[Op], context: Context) -> dict[str, Sharing]:
     """Every step function that is not the only one with its body, and what those that share it differ in."""
     groups: dict[Hashable, dict[str, int]] = {}
     for op in ops:
-        for name, key, channels in _steps(op, context):
-            groups.setdefault(key, {})[name] = channels
+        for name, key, blocks in _steps(op, context):
+            groups.setdefault(key, {})[name] = blocks
     alike = [group for group in groups.values() if len(group) > 1]
     sharing = [Sharing(max(group.values()), len(set(group.values())) > 1) for group in alike]
     return {name: shared for group, shared in zip(alike, sharing, strict=True) for name in group}
 
 
 def _steps(op: Op, context: Context) -> Iterator[tuple[str, Hashable, int]]:
-    """For the step functions of an operation: name, all that the body depends on but for names, and channels.
+    """For the step functions of an operation: name, all that the body depends on but for names, and blocks read.
 
-    The body of a chain of element-wise steps does not depend on channels.
+    The body of a chain of element-wise steps does not depend on their number.
     """
     match op:
         case ConvOp():
@@ -59,7 +59,7 @@ def _steps(op: Op, context: Context) -> Iterator[tuple[str, Hashable, int]]:
             if op.prologue and scratch:
                 yield from _chain_step(Chain(op.prologue), source)
             if len(op.branches) == 1:
-                yield name, _conv_key(op, context, source), source.shape.channels
+                yield name, _conv_key(op, context, source), len(source.layout.blocks)
         case ElementwiseOp():
             yield from _chain_step(Chain(op.steps), context.places[op.writes])
         case _:

@@ -90,12 +90,12 @@ class Library:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """What several step functions with the same body differ in, besides names: how many channels they read.
+    """What several step functions with the same body differ in, besides names: how many blocks of channels they read.
 
-    `most_channels` is the largest number; if there are several (`varying`), the body has a parameter for it.
+    `most_blocks` is the largest number; if there are several (`varying`), the body has a parameter for the channels.
     """
 
-    most_channels: int
+    most_blocks: int
     varying: bool
 
 

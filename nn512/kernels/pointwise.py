@@ -17,7 +17,7 @@ from nn512.kernels.convolution import ConvLayer
 from nn512.kernels.layer import Context, ConvKernel, LayerCode
 from nn512.passes.program import ConvOp
 from nn512.plan.cost import Work
-from nn512.plan.layout import LANES, blocks_of
+from nn512.plan.layout import LANES
 
 MOST_BUFFER_BYTES = 256 << 10
 
@@ -68,9 +68,9 @@ class _PointwiseLayer(ConvLayer):
         self.write_constants(writer)
         with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
             if self.prologue.steps:
-                most = self.body.sharing.most_channels if self.body.sharing else self.inputs
+                blocks = self.body.sharing.most_blocks if self.body.sharing else len(self.source.layout.blocks)
                 note = " /* for as many channels as any of the layers has */" if self.body.varying else ""
-                extents = f"[{blocks_of(most)}][{self.tiles[0].size}][16]"
+                extents = f"[{blocks}][{self.tiles[0].size}][16]"
                 writer.line(f"float input{extents} __attribute__((aligned(64)));{note}")
             x = self.first_pixel()
             if self._panels_alike:

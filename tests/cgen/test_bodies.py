@@ -54,6 +54,23 @@ Output FromTensor=h
 """
 
 
+# Layers that grow from block to block as in DENSE, but whose channels fill no block: 20 + 20 are in four blocks, not in
+# three. The first 1x1 convolution after a norm has a body of its own, two others share one.
+PARTIAL = """
+Config Prefix=Partial
+Input ToTensor=x Channels=20 Height=9 Width=9
+Conv FromTensor=x ToTensor=a ToChannels=20 FilterH=1 FilterW=1
+Concat FromTensor1=x FromTensor2=a ToTensor=c
+BatchNorm FromTensor=c ToTensor=n
+Activation FromTensor=n ToTensor=r Kind=ReLU
+Conv FromTensor=r ToTensor=y ToChannels=20 FilterH=1 FilterW=1
+Concat FromTensor1=y FromTensor2=a ToTensor=d
+BatchNorm FromTensor=d ToTensor=m
+Activation FromTensor=m ToTensor=q Kind=ReLU
+Conv FromTensor=q ToTensor=z ToChannels={last} FilterH=1 FilterW=1
+Output FromTensor=z
+"""
+
 # The same for pictures of one row, where pixels and columns are the same.
 ROW = """
 Config Prefix=Row
@@ -151,6 +168,13 @@ def test_channels_are_a_parameter_after_other_steps(kernel: str) -> None:
         assert users(source, "norm_relu_7x7") == ["Grown_c1_input", "Grown_c2_input", "Grown_c3_input"]
 
 
+@pytest.mark.parametrize(("last", "alike"), [(16, False), (20, True)])
+def test_memory_on_the_stack_is_for_blocks_and_not_for_channels(last: int, *, alike: bool) -> None:
+    source = nn512.compile(PARTIAL.format(last=last), nn512.Options(force=(("", "pointwise"),))).source
+    assert any("norm_relu_conv1x1" in name for name in bodies(source)) == alike
+    assert set(re.findall(r"float input\[(\d+)\]\[", source)) == {"4"}
+
+
 @pytest.mark.parametrize("name", example_names())
 def test_shared_bodies_of_examples_have_several_users(name: str) -> None:
     source = nn512.compile(example(name)).source
@@ -164,7 +188,11 @@ def test_shared_bodies_of_examples_have_several_users(name: str) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["", "direct", "pointwise"])
-@pytest.mark.parametrize("text", [DENSE, TWINS, ROW], ids=["channels", "twins", "row"])
+@pytest.mark.parametrize(
+    "text",
+    [DENSE, TWINS, ROW, PARTIAL.format(last=16), PARTIAL.format(last=20)],
+    ids=["channels", "twins", "row", "partial", "partial twins"],
+)
 def test_shared_bodies_compute_the_same(text: str, kernel: str, runs_here: str) -> None:
     assert runs_here
     options = {"force": [("", kernel)]} if kernel else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -71,6 +72,15 @@ def first_layers(graph: Graph) -> list[Conv]:
     return [c for c in layers(graph, Conv) if c.from_tensor in inputs and c.groups == 1]
 
 
+def of_parts(graph: Graph, name: str) -> bool:
+    """Whether a tensor is a concat after a norm and an activation, whose first part ends within a block."""
+    made = produced(graph)
+    activation = made.get(name)
+    norm = made.get(activation.from_tensor) if isinstance(activation, Activation) else None
+    concat = made.get(norm.from_tensor) if isinstance(norm, BatchNorm) else None
+    return isinstance(concat, Concat) and graph.shapes[concat.from_tensor1].channels % 16 > 0
+
+
 SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     **{
         kind.__name__: lambda g, kind=kind: any(layers(g, kind))  # type: ignore[misc]
@@ -114,6 +124,15 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     },
     "a first layer with padding": lambda g: any(c.padding_w for c in first_layers(g)),
     "a first layer without padding": lambda g: any(not c.padding_w and c.filter_w > 1 for c in first_layers(g)),
+    "equal layers": lambda g: any(
+        count > 1
+        for count in Counter(
+            (g.shapes[c.from_tensor], dataclasses.replace(c, from_tensor="", to_tensor="")) for c in layers(g, Conv)
+        ).values()
+    ),
+    "1x1 after a norm of a concat whose parts fill no blocks": lambda g: any(
+        c.filter_h == c.filter_w == 1 and of_parts(g, c.from_tensor) for c in layers(g, Conv)
+    ),
     "fully connected on an image": lambda g: any(g.shapes[f.from_tensor].pixels > 1 for f in layers(g, FullyConnected)),
     "softmax on an image": lambda g: any(g.shapes[s.from_tensor].pixels > 1 for s in layers(g, Softmax)),
     "padded pooling": lambda g: any(p.padding_h and p.padding_w for p in layers(g, Pooling)),
