@@ -125,14 +125,19 @@ def _layer(op: Op, code: LayerCode, context: Context, plan: Plan, pixels: str) -
     figures = [f"{macs / 1e6:.2f} MMAC"] if macs else []
     figures += [f"{code.weight_bytes:,} bytes of weights ({code.weights})"] if code.weight_bytes else []
     flow = f"{read or 'caller'}  ->  {written or 'caller'}"
-    how = _prices(code, named=True) if code.name in context.bodies else f"{sentence(code.algorithm)}. {_prices(code)}"
-    how = how.rstrip()
+    if code.name in context.bodies:  # which has a comment that says more
+        how = _prices(code, named=True) or f"{sentence(code.kernel)}."
+    else:
+        how = f"{sentence(code.algorithm)}. {_prices(code)}".rstrip()
+    beside = f"{flow}     {', '.join(figures)}"
     if not figures:
         below = [flow, how]
-    elif len(beside := f"{flow}     {', '.join(figures)}") <= WIDTH - len(" *  */"):
-        below = [beside, *([how] if how else [])]
+    elif len(f"{beside}. {how}") <= WIDTH - len(" *  */"):
+        below = [f"{beside}. {how}"]
+    elif len(beside) <= WIDTH - len(" *  */"):
+        below = [beside, how]
     else:
-        below = [flow, f"{', '.join(figures)}. {how}".rstrip()]
+        below = [flow, f"{', '.join(figures)}. {how}"]
     ahead = f", moved before {' and '.join(op.ahead_of)}" if isinstance(op, PoolOp) and op.ahead_of else ""
     comment = [f"{', '.join(describe(node) for node in nodes)}{ahead}", *below]
     if pixels:

@@ -111,7 +111,7 @@ def test_the_cache_stays_small_and_spares_what_is_in_use(tmp_path: Path) -> None
 def test_what_is_no_entry_is_left_alone(tmp_path: Path) -> None:
     """NN512_CACHE may name a directory with files of the user, and one cache may lie in another."""
     cache = BuildCache(tmp_path, limit_bytes=1000)
-    others = [entry(cache, name, 5000, 100_000) for name in ("fuzz", "thesis", "tmp-work", "cafe")]
+    others = [entry(cache, name, 5000, 100_000) for name in ("fuzz", "thesis", "tmp-work", "cafe", "cafe" * 10)]
     mine = entry(cache, cache.key(0), 5000, 100_000)
     cache.prune()
     assert not mine.exists()

@@ -29,8 +29,8 @@ def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
         return wishes().map(lambda wish: [wish])
 
     alike = dense_blocks() | repeated_layers()
-    rows = (situations(), situations(), situations(), stage_ends(), averaged_convs(), first_layers(), alike)
-    pieces = st.one_of(*[one()] * 5, *rows)
+    rows = (*[situations()] * 3, stage_ends(), averaged_convs(), *[first_layers()] * 2, alike)
+    pieces = st.one_of(*[one()] * 6, *rows)
     mixed = st.lists(pieces, min_size=1, max_size=max_layers)
     return st.one_of(*(lists.map(_joined) for lists in (*[mixed] * 5, _stage_lists())))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nn512.cgen import names
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.conv_cost import weights_are_less
-from nn512.kernels.conv_tile import MASKED, Channels, TileRoutine
+from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, Part, Place
 from nn512.kernels.packing import ConvWeights
@@ -27,6 +27,9 @@ MOST_ROW_GROUPS = 4
 # gcc needs 8.0 s for DenseNet121 instead of 9.9.
 ENOUGH_SUMS = 12
 NEAR = 6
+
+# Tiles of pixels below which there may be too few for many threads.
+FEWEST_TILES = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +103,18 @@ class ConvBlocking:
         as stay in the level 2 cache meet all panels before the next ones do is slower: 1024 -> 512 channels at 14x14
         take 1,822 us that way on Zen 4, and 1,750 this way; no layer of three nets is faster.
         """
-        if self.row_tiles == 1 and (self.padded or len(self.tiles) == 1):
-            return False  # one tile, or tiles of several kinds
+        tiles = self.row_tiles if self.row_tiles > 1 else len(self.tiles)
+        if tiles < FEWEST_TILES or (self.row_tiles == 1 and self.padded):  # tiles of several kinds
+            return False
         return weights_are_less(self.op, self.context, self.source)
 
     @property
     def far(self) -> bool:
         """Whether every panel gets the source from beyond the level 2 cache, as a single row of pixels."""
         own = self.input_in_scratch or not self.prologue.steps
-        return self.flat and own and self.source.bytes > self.context.machine.l2_bytes
+        return (
+            self.flat and own and self.channels not in UNFETCHED and self.source.bytes > self.context.machine.l2_bytes
+        )
 
     def _channels(self) -> Channels:
         if self.source.layout.lanes == 1:

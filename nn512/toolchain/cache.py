@@ -15,7 +15,8 @@ from pathlib import Path
 
 from nn512.errors import CannotRunError
 
-_KEY = re.compile("[0-9a-f]{40}")
+_ENTRY = "nn512-"
+_KEY = re.compile(f"{_ENTRY}[0-9a-f]{{40}}")
 _UNFINISHED = "tmp-nn512-"
 
 
@@ -69,7 +70,7 @@ class BuildCache:
     @staticmethod
     def key(*parts: object) -> str:
         """Name of the entry made from `parts` (JSON-able values)."""
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
+        return _ENTRY + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
 
     def find(self, key: str, name: str) -> Built | None:
         """The file `name` of entry `key`, marked as used just now; None if there is none."""
@@ -107,7 +108,11 @@ class BuildCache:
         """
         now = time.time()
         entries = []
-        for entry in self.directory.iterdir():
+        try:
+            found = list(self.directory.iterdir())
+        except FileNotFoundError:
+            return  # a user has removed it
+        for entry in found:
             unfinished = entry.name.startswith(_UNFINISHED)
             if not unfinished and not _KEY.fullmatch(entry.name):
                 continue
@@ -140,4 +145,4 @@ def default_cache(part: str = "", limit_bytes: int = 1 << 30) -> BuildCache:
 
     The environment is asked at every call; there is one object per directory.
     """
-    return _cache_at(default_cache_directory() / part, limit_bytes)
+    return _cache_at(default_cache_directory().absolute() / part, limit_bytes)

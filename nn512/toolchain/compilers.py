@@ -6,6 +6,7 @@ import functools
 import os
 import shlex
 import shutil
+from pathlib import Path
 
 from nn512.errors import CannotRunError
 from nn512.toolchain.building import CONTROL, CONTROL_FLAGS, CONTROL_TIMEOUT, Compiler, CompilerKind, build
@@ -51,7 +52,7 @@ def _ask_compiler(command: str, what: str) -> Compiler:
     if program is None:
         raise CannotRunError(f"{what}, {command!r}, is not on this machine")
     # The path is kept as the user wrote it: resolving links would turn `clang` into an unrelated-looking name.
-    words[0] = program
+    words[0] = str(Path(program).absolute())  # it is started in other directories
     try:
         status, text, timed_out = run_bounded([*words, "--version"], timeout=30)
     except OSError as error:
