@@ -139,6 +139,19 @@ def test_the_environment_names_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert toolchain.default_cache_directory() == tmp_path / "two" / "nn512"
 
 
+def test_a_compiler_may_be_named_relative_to_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is started in other directories."""
+    real = shutil.which("gcc") or shutil.which("clang")
+    if real is None:
+        pytest.skip("no gcc or clang here")
+    (tmp_path / Path(real).name).symlink_to(real)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CC", f"./{Path(real).name}")
+    assert find_compiler().command == (str(tmp_path / Path(real).name),)
+
+
 def test_a_cache_may_be_named_relative_to_the_working_directory(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, compiler: Compiler
 ) -> None:

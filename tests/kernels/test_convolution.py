@@ -80,6 +80,8 @@ def test_threads_share_what_is_larger() -> None:
     assert "for (ptrdiff_t y = first; y < last; y++)" in rows
     weights = layer(NET.format(channels=48, height=7, width=7, taps=1, padding=0), "y")
     assert "for (ptrdiff_t item = first; item < last; item++)" in weights
+    few_rows = layer(NET.format(channels=48, height=2, width=300, taps=3, padding=1), "y")
+    assert "for (ptrdiff_t item = first; item < last; item++)" in few_rows, "two rows are too few for many threads"
 
 
 @pytest.mark.parametrize(("channels", "width", "together"), [(128, 7, False), (512, 7, True), (128, 5, True)])
