@@ -17,6 +17,7 @@ from nn512.graph import parse
 from nn512.graph.describe import describe
 from nn512.graph.graph import Graph, argument_name, multiply_accumulates
 from nn512.graph.nodes import Input, Output
+from nn512.ir import ConvOp, LoadOp, Op, PoolOp
 from nn512.kernels import emit_layer
 from nn512.kernels.bodies import shared_bodies
 from nn512.kernels.layer import Context, LayerCode, Library, Place
@@ -24,7 +25,6 @@ from nn512.kernels.selection import choose_convs, resolve_forced
 from nn512.options import Options
 from nn512.passes.pipeline import stages
 from nn512.passes.pixels import Pixels
-from nn512.passes.program import SAMPLING, ConvOp, LoadOp, Op, PoolOp, nodes_of, tensors_read, tensors_written
 from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.layout import Layout
 from nn512.plan.planes import planes_readers
@@ -109,18 +109,18 @@ def _context(plan: Plan, weights: str, force: Mapping[str, str]) -> Context:
 
 def _layer(op: Op, code: LayerCode, context: Context, plan: Plan, pixels: str) -> Layer:
     graph, shapes = plan.program.graph, plan.program.shapes
-    nodes = nodes_of(op)
+    nodes = op.nodes
     macs = sum(multiply_accumulates(n, shapes) for n in nodes if not isinstance(n, Input | Output))
-    moved = sum(plan.tensors[name].vectors * 64 for name in _tensors_moved(op))
+    moved = sum(plan.tensors[name].vectors * 64 for name in op.touched)
     predicted = dict(code.prices).get(code.kernel)
     if predicted is None:
         work = Work(macs, 1.0, code.weight_bytes + _bytes_loaded(op, graph), moved)
         predicted = microseconds(work, Machine.of(graph.config))
-    sources = [f"{n} {plan.tensors[n].shape}" for n in dict.fromkeys(tensors_read(op))]
+    sources = [f"{n} {plan.tensors[n].shape}" for n in dict.fromkeys(op.tensors_read)]
     if isinstance(op, ConvOp) and op.caller is not None:
         sources.insert(0, f"caller's {op.caller.to_tensor} {graph.shapes[op.caller.to_tensor]}")
     read = " + ".join(sources)
-    written = ", ".join(f"{n} {plan.tensors[n].shape}" for n in tensors_written(op))
+    written = ", ".join(f"{n} {plan.tensors[n].shape}" for n in op.tensors_written)
     lines = graph_lines(op, graph)
     figures = [f"{macs / 1e6:.2f} MMAC"] if macs else []
     figures += [f"{code.weight_bytes:,} bytes of weights ({code.weights})"] if code.weight_bytes else []
@@ -145,13 +145,6 @@ def _layer(op: Op, code: LayerCode, context: Context, plan: Plan, pixels: str) -
     where = f"   (graph line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))})" if lines else ""
     split = max(part.items for part in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS
     return Layer(code, f"{code.name}{where}", tuple(comment), macs / 1e6, split, predicted, pixels)
-
-
-def _tensors_moved(op: Op) -> tuple[str, ...]:
-    """Tensors that are read or written whole; what takes samples of one reads no more of it than it writes."""
-    if isinstance(op, PoolOp) and op.node.kind == SAMPLING:
-        return (*tensors_read(op)[1:], op.writes, op.writes)
-    return (*tensors_read(op), *tensors_written(op))
 
 
 def _bytes_loaded(op: Op, graph: Graph) -> int:

@@ -8,9 +8,9 @@ from typing import Any
 from nn512.cgen.net import Layer
 from nn512.graph.describe import describe
 from nn512.graph.graph import Graph
+from nn512.ir import Op, Program
 from nn512.passes.effects import effects
-from nn512.passes.program import Op, Program, nodes_of, tensors_read, tensors_written
-from nn512.passes.roles import Role, occurrences, reason_of, roles_of, vanished
+from nn512.passes.roles import Role, occurrences, roles_of, vanished
 from nn512.plan.planner import Plan
 
 
@@ -24,7 +24,7 @@ def plan_data(plan: Plan, layers: Sequence[Layer], programs: Sequence[tuple[str,
 
 def graph_lines(op: Op, graph: Graph) -> list[int]:
     """Numbers of the graph's lines that an operation implements, in order."""
-    numbers = (graph.line_of(node) for node in nodes_of(op))
+    numbers = (graph.line_of(node) for node in op.nodes)
     return sorted({number for number in numbers if number is not None})
 
 
@@ -38,12 +38,12 @@ def _layers_and_tensors(plan: Plan, layers: Sequence[Layer]) -> dict[str, Any]:
                 "name": layer.code.name,
                 "kernel": layer.code.kernel,
                 "algorithm": layer.code.algorithm,
-                "reads": list(tensors_read(op)),
-                "writes": list(tensors_written(op)),
-                "covers": [getattr(n, "to_tensor", None) or n.from_tensor for n in nodes_of(op)],  # type: ignore[union-attr]
+                "reads": list(op.tensors_read),
+                "writes": list(op.tensors_written),
+                "covers": [getattr(n, "to_tensor", None) or n.from_tensor for n in op.nodes],  # type: ignore[union-attr]
                 "lines": graph_lines(op, graph),
                 "nodes": [_node_data(role, graph) for role in roles_of(op, counts)],
-                "reason": reason_of(op),
+                "reason": op.reason,
                 "pixels": layer.pixels,
                 "mmac": round(layer.mmac, 6),
                 "weight_bytes": layer.code.weight_bytes,

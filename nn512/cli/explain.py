@@ -33,8 +33,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Explain one graph."""
     from nn512.compiler import compile as compile_graph
+    from nn512.ir import format_program
     from nn512.passes.pipeline import PASSES, stages
-    from nn512.passes.printer import format_program
 
     graph = read_graph(args.graph)
     options = compiler_options(args)

@@ -6,11 +6,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import assert_never
 
-from nn512.kernels import border, copying, elementwise, fully_connected, pooling, softmax
-from nn512.kernels.layer import Context, LayerCode
-from nn512.passes.program import (
+from nn512.ir import (
     ConcatOp,
     ConvOp,
     CopyOp,
@@ -21,9 +18,12 @@ from nn512.passes.program import (
     PadOp,
     PoolOp,
     RelayoutOp,
+    SampleOp,
     SoftmaxOp,
     StoreOp,
 )
+from nn512.kernels import border, copying, elementwise, fully_connected, pooling, softmax
+from nn512.kernels.layer import Context, LayerCode
 
 
 def emit_layer(op: Op, context: Context) -> LayerCode:
@@ -39,7 +39,7 @@ def emit_layer(op: Op, context: Context) -> LayerCode:
             return dataclasses.replace(code, prices=choice.prices, forced=choice.forced)
         case FullyConnectedOp():
             return fully_connected.emit(op, context)
-        case PoolOp():
+        case PoolOp() | SampleOp():
             return pooling.emit(op, context)
         case SoftmaxOp():
             return softmax.emit(op, context)
@@ -54,4 +54,4 @@ def emit_layer(op: Op, context: Context) -> LayerCode:
         case PadOp():
             return copying.emit_pad(op, context)
         case _:
-            assert_never(op)
+            raise TypeError(op)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from nn512.cgen import names
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import BatchNorm, Conv
+from nn512.ir import ConvOp, ElementwiseOp, Op
 from nn512.kernels.conv_cost import is_pointwise, weights_are_less
 from nn512.kernels.epilogue import Chain, affine_pointer
 from nn512.kernels.layer import (
@@ -31,7 +32,6 @@ from nn512.kernels.layer import (
     tensor_pointer,
 )
 from nn512.kernels.packing import norm_field
-from nn512.passes.program import ConvOp, ElementwiseOp, Op
 from nn512.plan.layout import LANES
 
 
@@ -61,7 +61,7 @@ def _steps(op: Op, context: Context) -> Iterator[tuple[str, Hashable, int]]:
             if len(op.branches) == 1:
                 yield name, _conv_key(op, context, source), len(source.layout.blocks)
         case ElementwiseOp():
-            yield from _chain_step(Chain(op.steps), context.places[op.writes])
+            yield from _chain_step(Chain(op.chain), context.places[op.writes])
         case _:
             pass
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import argument_name
+from nn512.ir import LoadOp, StoreOp
 from nn512.kernels.layer import Context, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
-from nn512.passes.program import LoadOp, StoreOp
 
 NARROW = 4
 """Channels up to which a block is put together from fours instead of sixteens: the store of zeros is all that costs."""

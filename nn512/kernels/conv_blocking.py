@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nn512.cgen import names
+from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.conv_cost import weights_are_less
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, Part, Place
 from nn512.kernels.packing import ConvWeights
-from nn512.passes.program import ConvBranch, ConvOp
 from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, pixel_tiles, repeats
 from nn512.plan.layout import LANES, Layout, blocks_of
 

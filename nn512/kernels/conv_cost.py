@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nn512.ir import ConvOp
 from nn512.kernels.layer import Context, Place
-from nn512.passes.program import ConvOp
 from nn512.plan.conv_geometry import axes, real_taps
 from nn512.plan.cost import EXPOSED, Work
 from nn512.plan.layout import blocks_of

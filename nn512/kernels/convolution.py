@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator
 from nn512.cgen import names
 from nn512.cgen.expressions import element, minus, offset_from
 from nn512.cgen.writer import Writer, sentence
+from nn512.ir import ConvOp
 from nn512.kernels.conv_blocking import Branch, ConvBlocking, Panels
 from nn512.kernels.conv_cost import direct_work
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.layer import Context, ConvKernel, LayerCode
-from nn512.passes.program import ConvOp
 from nn512.plan.conv_geometry import PixelTile, repeats
 from nn512.plan.layout import LANES
 

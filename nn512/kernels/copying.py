@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
+from nn512.ir import ConcatOp, CopyOp, PadOp, RelayoutOp
 from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
-from nn512.passes.program import ConcatOp, CopyOp, PadOp, RelayoutOp
 from nn512.plan.layout import Block, Layout
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from nn512.cgen.writer import Writer, sentence
+from nn512.ir import ElementwiseOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, LayerCode, Part, Place
-from nn512.passes.program import ElementwiseOp
 
 
 def emit(op: ElementwiseOp, context: Context) -> LayerCode:
     """One layer: a vector at a time, block by block."""
-    steps = Chain(op.steps)
+    steps = Chain(op.chain)
     source, result = context.places[op.source], context.places[op.writes]
     return LayerCode(
         name=op.writes,

@@ -15,9 +15,9 @@ from nn512.cgen import names
 from nn512.cgen.expressions import offset_from
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Activation, Add, BatchNorm
+from nn512.ir import AddStep, NormStep, ReluStep, Step
 from nn512.kernels import packing
 from nn512.kernels.layer import PackCall, WeightField
-from nn512.passes.program import Step
 from nn512.plan.layout import Layout
 
 
@@ -55,20 +55,14 @@ class Chain:
     @property
     def operands(self) -> tuple[str, ...]:
         """Tensors that additions of the chain read."""
-        return tuple(step.operand for step in self.steps if step.operand is not None)
+        return tuple(operand for step in self.steps for operand in step.operands)
 
     def inputs(self) -> Iterator[tuple[str, BatchNorm | str]]:
         """What the steps read besides the value, a batch norm's parameters or a tensor, each with its neutral name."""
         for number, step in enumerate(self.steps, self.start):
-            match step.node:
-                case BatchNorm():
-                    yield f"affine{number}", step.node
-                case Add() if step.operand is not None:
-                    yield f"add{number}", step.operand
-                case Activation() | Add():
-                    pass
-                case _:
-                    assert_never(step.node)
+            if isinstance(step.node, BatchNorm):
+                yield f"affine{number}", step.node
+            yield from ((f"add{number}", operand) for operand in step.operands)
 
     def parameters(self) -> list[str]:
         """Declarations of a routine's parameters for the chain."""
@@ -109,7 +103,7 @@ class Chain:
                     scale, shift = (f"_mm512_loadu_ps(affine{number}[{block}][{part}])" for part in (0, 1))
                     writer.line(f"{value} = _mm512_fmadd_ps({value}, {scale}, {shift});")
                 case Add():
-                    other = value if step.operand is None else f"_mm512_loadu_ps(add{number} + {at})"
+                    other = value if not step.operands else f"_mm512_loadu_ps(add{number} + {at})"
                     writer.line(f"{value} = _mm512_add_ps({value}, {other});")
                 case Activation():
                     _apply_relu(writer, value, step.node.param, number)
@@ -131,11 +125,11 @@ class Chain:
 def _neutral(step: Step) -> Step:
     match step.node:
         case BatchNorm():
-            return Step(BatchNorm("", ""))
+            return NormStep(BatchNorm("", ""))
         case Add():
-            return Step(Add("", "", ""), None if step.operand is None else "")
+            return AddStep(Add("", "", ""), "" if step.operands else None)
         case Activation():
-            return Step(Activation("", "", step.node.kind, step.node.param))
+            return ReluStep(Activation("", "", step.node.kind, step.node.param))
         case _:
             assert_never(step.node)
 
@@ -145,7 +139,7 @@ def _word(step: Step) -> str:
         case BatchNorm():
             return "norm"
         case Add():
-            return "double" if step.operand is None else "add"
+            return "add" if step.operands else "double"
         case Activation():
             if step.node.param == 0:
                 return "relu"
@@ -160,7 +154,7 @@ def _description(step: Step) -> str:
         case BatchNorm():
             return "batch norm"
         case Add():
-            return "doubling" if step.operand is None else "addition"
+            return "addition" if step.operands else "doubling"
         case Activation():
             return "ReLU" if step.node.param == 0 else f"ReLU {step.node.param:g}"
         case _:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
+from nn512.ir import FullyConnectedOp
 from nn512.kernels import packing
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import (
@@ -29,7 +30,6 @@ from nn512.kernels.layer import (
     declare_tensor,
     step_signature,
 )
-from nn512.passes.program import FullyConnectedOp
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 WIDEST_PANEL = 4

@@ -6,9 +6,9 @@ blocks are the direct kernel's business, and so is everything that does not line
 
 from __future__ import annotations
 
+from nn512.ir import ConvOp
 from nn512.kernels.layer import Context, ConvKernel, LayerCode
 from nn512.kernels.sliding import SlidingLayer, sliding_applies, sliding_work
-from nn512.passes.program import ConvOp
 
 
 def applies(op: ConvOp, context: Context) -> bool:

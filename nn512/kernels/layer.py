@@ -9,7 +9,7 @@ from nn512.cgen import names
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import Graph
 from nn512.graph.nodes import Shape
-from nn512.passes.program import ConvOp
+from nn512.ir import ConvOp
 from nn512.plan.cost import Machine, Work
 from nn512.plan.layout import Layout
 

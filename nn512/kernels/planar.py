@@ -8,10 +8,10 @@ that takes 70 us more than tiles at the edges with routines of their own would, 
 
 from __future__ import annotations
 
+from nn512.ir import ConvOp
 from nn512.kernels.conv_cost import weight_bytes
 from nn512.kernels.convolution import ConvLayer
 from nn512.kernels.layer import Context, ConvKernel, LayerCode
-from nn512.passes.program import ConvOp
 from nn512.plan.conv_geometry import axes, real_taps
 from nn512.plan.cost import EXPOSED, Work
 from nn512.plan.layout import blocks_of

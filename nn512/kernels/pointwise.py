@@ -11,11 +11,11 @@ import contextlib
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
+from nn512.ir import ConvOp
 from nn512.kernels.conv_blocking import Branch, Panels
 from nn512.kernels.conv_cost import is_pointwise, padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.convolution import ConvLayer
 from nn512.kernels.layer import Context, ConvKernel, LayerCode
-from nn512.passes.program import ConvOp
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer
+from nn512.graph.nodes import Pooling
+from nn512.ir import PoolOp, SampleOp
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
-from nn512.passes.program import SAMPLING, PoolOp
 
 ACCUMULATORS = 4
 
@@ -50,7 +51,7 @@ def columns_of(outputs: int, size: int, window: int, padding: int) -> tuple[Colu
     return tuple(result)
 
 
-def emit(op: PoolOp, context: Context) -> LayerCode:
+def emit(op: PoolOp | SampleOp, context: Context) -> LayerCode:
     """One layer: an output row of a block is one item."""
     return _PoolLayer(op, context).emit()
 
@@ -58,9 +59,10 @@ def emit(op: PoolOp, context: Context) -> LayerCode:
 class _PoolLayer:
     """The numbers of one layer while it is written."""
 
-    def __init__(self, op: PoolOp, context: Context) -> None:
+    def __init__(self, op: PoolOp | SampleOp, context: Context) -> None:
         self.op = op
-        self.node = op.node
+        self.copies = isinstance(op, SampleOp)
+        self.node = Pooling(op.source, op.writes, "Max1x1Stride2") if isinstance(op, SampleOp) else op.node
         self.context = context
         self.source, self.result = context.places[op.source], context.places[op.writes]
         self.before = Chain(op.prologue)
@@ -68,7 +70,6 @@ class _PoolLayer:
         self.both = Chain((*op.prologue, *op.epilogue))
         height, width = self.source.shape.height, self.source.shape.width
         window, padding = self.node.window, self.node.padding_h
-        self.copies = self.node.kind == SAMPLING
         self.columns: tuple[Column, ...] = ()
         self.clipped = False
         if window is not None:

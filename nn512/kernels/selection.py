@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from nn512.errors import UsageError
 from nn512.graph.nodes import Output
 from nn512.graph.suggest import NameIndex, close_match, did_you_mean
+from nn512.ir import ConvOp, FullyConnectedOp, Op
 from nn512.kernels import convolution, depthwise, fully_connected, grouped, planar, pointwise
 from nn512.kernels.layer import Choice, Context, ConvKernel
-from nn512.passes.program import ConvOp, FullyConnectedOp, Op, nodes_of, tensors_written
 from nn512.plan.cost import Work, microseconds
 from nn512.plan.layout import blocks_of
 
@@ -64,8 +64,8 @@ def _layer_of(tensor: str, choices: Mapping[str, ConvOp | FullyConnectedOp]) -> 
         return tensor
     covered: dict[str, list[str]] = {}
     for layer, op in choices.items():
-        tensors = {node.to_tensor for node in nodes_of(op) if not isinstance(node, Output)}
-        for name in tensors.union(tensors_written(op)):
+        tensors = {node.to_tensor for node in op.nodes if not isinstance(node, Output)}
+        for name in tensors.union(op.tensors_written):
             covered.setdefault(name, []).append(layer)
     found = covered.get(tensor, [])
     if len(found) > 1:  # what they read is normalized or activated by each of them

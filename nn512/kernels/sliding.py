@@ -15,6 +15,7 @@ from typing import assert_never
 
 from nn512.cgen import names
 from nn512.cgen.writer import Writer, sentence
+from nn512.ir import ConvOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
@@ -22,7 +23,6 @@ from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.layer import Context, LayerCode, Part
 from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles, span_of
 from nn512.kernels.tiles import write_tap_bounds
-from nn512.passes.program import ConvOp
 from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles, repeats
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES, blocks_of

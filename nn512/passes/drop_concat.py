@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from nn512.passes.program import ConcatOp, CopyOp, Joined, Op, Program
+from nn512.ir import ConcatOp, CopyOp, Joined, Op, Program
 
 
 def drop_concat(program: Program) -> Program:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 
 from nn512.graph.nodes import BatchNorm
-from nn512.passes.program import ConvOp, ElementwiseOp, FullyConnectedOp, Op, Program, Step
+from nn512.ir import ConvOp, ElementwiseOp, FullyConnectedOp, NormStep, Op, Program
 from nn512.passes.rewriting import readers, writers
 
 
@@ -42,7 +42,7 @@ def _fold_after(program: Program) -> Program:
 def _norm(op: Op) -> BatchNorm | None:
     """The batch norm of an operation that is nothing else."""
     match op:
-        case ElementwiseOp(steps=(Step(node=BatchNorm() as node),)):
+        case ElementwiseOp(chain=(NormStep(node=node),)):
             return node
         case _:
             return None
@@ -84,11 +84,10 @@ def _normalize(user: Op | None, norm: BatchNorm, op: ElementwiseOp) -> Op | None
     match user:
         case ConvOp(prologue=()):
             padded = any(b.node.padding_h or b.node.padding_w for b in user.branches)
-            steps = [step for b in user.branches for step in b.epilogue]
         case FullyConnectedOp():
-            padded, steps = False, list(user.epilogue)
+            padded = False
         case _:
             return None
-    if padded or user.source != op.writes or any(step.operand == op.writes for step in steps):
+    if padded or user.source != op.writes or any(op.writes in step.operands for step in user.steps):
         return None
     return dataclasses.replace(user, source=op.source, normalized=(norm, *user.normalized))

@@ -12,18 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from nn512.graph.nodes import Activation, Add
-from nn512.passes.program import (
-    ConvOp,
-    ElementwiseOp,
-    FullyConnectedOp,
-    Op,
-    PoolOp,
-    Program,
-    Step,
-    tensors_read,
-    tensors_written,
-)
+from nn512.ir import Chain, ConvOp, ElementwiseOp, FullyConnectedOp, Op, PoolOp, Program, SampleOp
 from nn512.passes.rewriting import readers, writers
 
 MOST_RECOMPUTED = 2
@@ -54,22 +43,19 @@ class _Fusion:
         op = self.ops[number]
         if not isinstance(op, ElementwiseOp):
             return
-        ways = [(op.source, op.steps)]
-        first = op.steps[0]
-        if isinstance(first.node, Add) and first.operand is not None:
-            ways.append((first.operand, (Step(first.node, op.source), *op.steps[1:])))
-        for source, steps in sorted(ways, key=lambda way: self._writer[way[0]], reverse=True):
-            alone = self._readers[source] == [number] and source not in self._outputs
-            if alone and self._append(source, steps, number, op.writes):
+        ways = [way for way in (op, op.swapped()) if way is not None]
+        for way in sorted(ways, key=lambda way: self._writer[way.source], reverse=True):
+            alone = self._readers[way.source] == [number] and way.source not in self._outputs
+            if alone and self._append(way.source, way.chain, number, op.writes):
                 return
 
-    def _append(self, source: str, steps: tuple[Step, ...], number: int, result: str) -> bool:
+    def _append(self, source: str, steps: Chain, number: int, result: str) -> bool:
         before = self._writer[source]
         producer = self.ops[before]
         merged: Op
         match producer:
             case ConvOp():
-                operands = (step.operand for step in steps if step.operand is not None)
+                operands = (operand for step in steps for operand in step.operands)
                 if len(producer.branches) > 1 and any(self._writer[operand] >= before for operand in operands):
                     return False
                 branches = tuple(
@@ -77,14 +63,14 @@ class _Fusion:
                     for b in producer.branches
                 )
                 merged = dataclasses.replace(producer, branches=branches)
-            case FullyConnectedOp() | PoolOp():
+            case FullyConnectedOp() | PoolOp() | SampleOp():
                 merged = dataclasses.replace(producer, epilogue=(*producer.epilogue, *steps), writes=result)
             case ElementwiseOp():
-                merged = dataclasses.replace(producer, steps=(*producer.steps, *steps), writes=result)
+                merged = dataclasses.replace(producer, chain=(*producer.chain, *steps), writes=result)
             case _:
                 return False
         assert producer is not None
-        stays = len(tensors_written(producer)) > 1
+        stays = len(producer.tensors_written) > 1
         self._replace((before, number), merged, before if stays else number)
         return True
 
@@ -93,10 +79,10 @@ class _Fusion:
         op = self.ops[number]
         if not isinstance(op, ElementwiseOp) or op.writes in self._outputs:
             return
-        if any(isinstance(step.node, Add) for step in op.steps):
+        if not all(step.may_precede for step in op.chain):
             return
         users = list(self._readers.get(op.writes, ()))  # a copy: replacing a user changes who reads what
-        cheap = len(op.steps) <= LONGEST_RECOMPUTED and all(isinstance(step.node, Activation) for step in op.steps)
+        cheap = len(op.chain) <= LONGEST_RECOMPUTED and all(step.is_cheap for step in op.chain)
         if not users or len(set(users)) != len(users) or len(users) > (MOST_RECOMPUTED if cheap else 1):
             return
         fused = [_prepend(self.ops[user], op, alone=len(users) == 1) for user in users]
@@ -111,15 +97,15 @@ class _Fusion:
         for number in numbers:
             self._forget(number)
         self.ops[at] = merged
-        for name in tensors_read(merged):
+        for name in merged.tensors_read:
             self._readers.setdefault(name, []).append(at)
-        for name in tensors_written(merged):
+        for name in merged.tensors_written:
             self._writer[name] = at
 
     def _forget(self, number: int) -> None:
         op = self.ops[number]
         if op is not None:
-            for name in tensors_read(op):
+            for name in op.tensors_read:
                 self._readers[name].remove(number)
         self.ops[number] = None
 
@@ -127,11 +113,11 @@ class _Fusion:
 def _prepend(user: Op | None, op: ElementwiseOp, *, alone: bool) -> Op | None:
     """The user with the chain computed on what it reads; None where it cannot take it."""
     match user:
-        case PoolOp(prologue=()) if user.source == op.writes:
-            return dataclasses.replace(user, source=op.source, prologue=op.steps)
+        case PoolOp(prologue=()) | SampleOp(prologue=()) if user.source == op.writes:
+            return dataclasses.replace(user, source=op.source, prologue=op.chain)
         case ElementwiseOp() if user.source == op.writes:
-            return dataclasses.replace(user, source=op.source, steps=(*op.steps, *user.steps))
+            return dataclasses.replace(user, source=op.source, chain=(*op.chain, *user.chain))
         case ConvOp(prologue=(), normalized=()) if alone and user.source == op.writes:
-            return dataclasses.replace(user, source=op.source, prologue=op.steps)
+            return dataclasses.replace(user, source=op.source, prologue=op.chain)
         case _:
             return None

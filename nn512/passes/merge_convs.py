@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable
 
-from nn512.passes.program import ConvOp, ElementwiseOp, Op, Program
+from nn512.ir import ConvOp, ElementwiseOp, Op, Program
+from nn512.ir.steps import node_key
 from nn512.passes.rewriting import readers, writers
 
 
@@ -21,13 +22,13 @@ def merge_convs(program: Program) -> Program:
     uses = readers(program.ops)
     made = writers(program.ops)
     for number, op in enumerate(program.ops):
-        if not isinstance(op, ConvOp) or len(op.branches) != 1 or op.branches[0].node.groups != 1:
+        if not isinstance(op, ConvOp) or len(op.branches) != 1 or op.node.groups != 1:
             continue
         first = merged.setdefault(_key(op), number)
         target = ops[first]
         if first == number or not isinstance(target, ConvOp):
             continue
-        operands = [step.operand for step in op.branches[0].epilogue if step.operand is not None]
+        operands = [operand for step in op.branches[0].epilogue for operand in step.operands]
         if any(made[operand] >= first for operand in operands):
             continue
         together = {user for branch in target.branches for user in uses[branch.writes]}
@@ -40,11 +41,5 @@ def merge_convs(program: Program) -> Program:
 
 
 def _key(op: ConvOp) -> Hashable:
-    node = op.branches[0].node
-    geometry = (
-        (node.filter_h, node.filter_w),
-        (node.stride_h, node.stride_w),
-        (node.padding_h, node.padding_w),
-        (node.dilation_h, node.dilation_w),
-    )
-    return (op.source, op.prologue, op.normalized, geometry)
+    """What two convolutions that can be merged agree in: everything but weights, output channels and what follows."""
+    return op.source, op.normalized, op.prologue, node_key(dataclasses.replace(op.node, to_channels=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from nn512.graph.graph import Graph
+from nn512.ir import Program
 from nn512.passes.collapse_relus import collapse_relus
 from nn512.passes.dedup import dedup
 from nn512.passes.drop_concat import drop_concat
@@ -13,7 +14,6 @@ from nn512.passes.fuse_elementwise import fuse_elementwise
 from nn512.passes.lower import lower
 from nn512.passes.merge_convs import merge_convs
 from nn512.passes.pool_first import pool_first
-from nn512.passes.program import Program
 from nn512.passes.schedule import schedule
 from nn512.passes.skip_unread import skip_unread
 

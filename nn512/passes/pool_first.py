@@ -16,8 +16,8 @@ from collections.abc import Hashable
 from typing import TypeGuard
 
 from nn512.graph.nodes import Shape
-from nn512.passes.program import ConvOp, Op, PoolOp, Program
-from nn512.passes.rewriting import readers, rename_read, writers
+from nn512.ir import ConvOp, Op, PoolOp, Program
+from nn512.passes.rewriting import readers, writers
 from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.layout import LANES, blocks_of
 
@@ -40,7 +40,7 @@ def _move_up(program: Program, number: int) -> tuple[Program, int | None]:
     place = writers(program.ops)[pool.source]
     conv = program.ops[place]
     alone = readers(program.ops)[pool.source] == [number] and pool.source not in program.outputs
-    if not (alone and isinstance(conv, ConvOp) and _is_pointwise(conv) and _pays(program, conv, pool)):
+    if not (alone and isinstance(conv, ConvOp) and _is_plain(conv) and _pays(program, conv, pool)):
         return program, None
     branch = conv.branches[0]
     averaged = _name(program, conv.source, pool.writes)
@@ -61,13 +61,9 @@ def _is_average(op: Op) -> TypeGuard[PoolOp]:
     return isinstance(op, PoolOp) and not (op.node.is_max or op.prologue or op.epilogue)
 
 
-def _is_pointwise(op: ConvOp) -> bool:
-    """Whether this is one convolution and nothing else that turns every pixel into one by itself."""
-    if op.prologue or len(op.branches) > 1 or op.branches[0].epilogue:
-        return False
-    node = op.branches[0].node
-    geometry = (node.filter_h, node.filter_w, node.stride_h, node.stride_w)
-    return geometry == (1, 1, 1, 1) and (node.padding_h, node.padding_w) == (0, 0)
+def _is_plain(op: ConvOp) -> bool:
+    """Whether this is one 1x1 convolution and nothing else."""
+    return op.is_pointwise and not op.prologue and len(op.branches) == 1 and not op.branches[0].epilogue
 
 
 def _pays(program: Program, conv: ConvOp, pool: PoolOp) -> bool:
@@ -108,9 +104,9 @@ def _share(program: Program) -> Program:
     first: dict[Hashable, int] = {}
     ops: list[Op] = []
     for original in program.ops:
-        op = rename_read(original, names)
+        op = original.reading(names)
         if _is_average(op):
-            number = first.setdefault((op.source, op.node.kind, op.node.padding_h, op.node.padding_w), len(ops))
+            number = first.setdefault(dataclasses.replace(op, ahead_of=()).key, len(ops))
             same = ops[number] if number < len(ops) else None
             if isinstance(same, PoolOp) and (same.ahead_of or op.ahead_of) and op.writes not in program.outputs:
                 names[op.writes] = same.writes

@@ -11,7 +11,7 @@ import bisect
 import dataclasses
 from collections.abc import Sequence
 
-from nn512.passes.program import LoadOp, Op, Program, StoreOp, tensors_read, tensors_written
+from nn512.ir import LoadOp, Op, Program, StoreOp
 from nn512.plan.layout import blocks_of
 
 WINDOW = 64
@@ -36,8 +36,8 @@ class _Memory:
             self.root.update(dict.fromkeys(joined.parts, self.root[joined.writes]))
         self.parts = {j.writes: j.parts for j in program.joined}
         self._size = {name: blocks_of(s.channels) * s.pixels for name, s in program.shapes.items()}
-        self._reads = {id(op): {self.root[n] for n in tensors_read(op)} for op in program.ops}
-        self._writes = {id(op): {self.root[n] for n in tensors_written(op)} for op in program.ops}
+        self._reads = {id(op): {self.root[n] for n in op.tensors_read} for op in program.ops}
+        self._writes = {id(op): {self.root[n] for n in op.tensors_written} for op in program.ops}
         self.users: dict[str, int] = {}
         for op in program.ops:
             for name in self._touched(op):
@@ -75,7 +75,7 @@ class _Memory:
 
 
 def _greedy(program: Program, memory: _Memory) -> list[Op]:
-    writer = {name: n for n, op in enumerate(program.ops) for name in tensors_written(op)}
+    writer = {name: n for n, op in enumerate(program.ops) for name in op.tensors_written}
 
     def needed(name: str) -> set[int]:
         found: set[int] = set()
@@ -87,7 +87,7 @@ def _greedy(program: Program, memory: _Memory) -> list[Op]:
             names.extend(memory.parts.get(current, ()))
         return found
 
-    waits = [set().union(*(needed(name) for name in tensors_read(op))) for op in program.ops]
+    waits = [set().union(*(needed(name) for name in op.tensors_read)) for op in program.ops]
     followers: dict[int, list[int]] = {}
     for number, before in enumerate(waits):
         for other in before:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 
-from nn512.passes.program import ConvOp, LoadOp, Op, Program, tensors_read
+from nn512.ir import ConvOp, LoadOp, Op, Program
 
 
 def planes_readers(program: Program) -> Mapping[str, frozenset[str]]:
@@ -58,5 +58,5 @@ def _needed_in_blocks(program: Program, readers: Collection[str]) -> set[str]:
     for op in program.ops:
         if isinstance(op, ConvOp) and op.branches[0].writes in readers:
             op = dataclasses.replace(op, source="")  # noqa: PLW2901 - the operation without its source
-        needed.update(tensors_read(op))
+        needed.update(op.tensors_read)
     return needed

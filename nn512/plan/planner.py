@@ -6,27 +6,9 @@ import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import assert_never
 
 from nn512.graph.nodes import Shape
-from nn512.passes.program import (
-    ConcatOp,
-    ConvOp,
-    CopyOp,
-    ElementwiseOp,
-    FullyConnectedOp,
-    LoadOp,
-    Op,
-    PadOp,
-    PoolOp,
-    Program,
-    RelayoutOp,
-    SoftmaxOp,
-    Step,
-    StoreOp,
-    tensors_read,
-    tensors_written,
-)
+from nn512.ir import Chain, ConcatOp, ConvOp, ElementwiseOp, LoadOp, Op, PadOp, Program, RelayoutOp
 from nn512.plan.arena import Arena, Buffer, place
 from nn512.plan.conv_geometry import edge_variants
 from nn512.plan.layout import Layout
@@ -142,61 +124,42 @@ class _Layouts:
 
     def lay_out(self, op: Op) -> list[Op]:
         """Give the results of an operation their layouts; the operation, after the relayouts it needs."""
-        match op:
-            case LoadOp() if op.columns:
-                node = op.node
-                self.shapes[op.writes] = Shape(node.channels, node.height, node.width + 2 * op.columns)
-                self._known[op.writes] = Layout((node.channels,), lanes=1)
-            case LoadOp() | FullyConnectedOp():
-                self._natural(op.writes)
-            case ConvOp():
-                for branch in op.branches:
-                    self._natural(branch.writes)
-                if op.prologue:
-                    scratch = prologue_scratch(op)
-                    self.shapes[scratch] = self.shapes[op.source]
-                    self._known[scratch] = self[op.source]
-            case PoolOp() | SoftmaxOp() | ElementwiseOp() | CopyOp() | RelayoutOp() | PadOp():
-                self._known[op.writes] = self[op.source]
-            case ConcatOp():
-                first, second = (self[name] for name in op.sources)
-                self._known[op.writes] = Layout(first.segments + second.segments)
-            case StoreOp():
-                pass
-            case _:
-                assert_never(op)
+        if isinstance(op, LoadOp) and op.columns:
+            node = op.node
+            self.shapes[op.writes] = Shape(node.channels, node.height, node.width + 2 * op.columns)
+            self._known[op.writes] = Layout((node.channels,), lanes=1)
+        else:
+            for name in op.tensors_written:
+                sources = op.tensors_read if op.channels_stay else ()
+                self._known[name] = self[sources[0]] if sources else Layout((self.shapes[name].channels,))
+        if isinstance(op, ConcatOp):
+            first, second = (self[name] for name in op.sources)
+            self._known[op.writes] = Layout(first.segments + second.segments)
+        if isinstance(op, ConvOp) and op.prologue:
+            scratch = prologue_scratch(op)
+            self.shapes[scratch] = self.shapes[op.source]
+            self._known[scratch] = self[op.source]
         return self._resolve_clashes(op)
 
     def _resolve_clashes(self, op: Op) -> list[Op]:
+        """The operation with every operand of its steps in the layout of the result, after the relayouts that takes."""
         relayouts: list[Op] = []
 
-        def aligned(steps: Sequence[Step], result: str) -> tuple[Step, ...]:
-            changed: list[Step] = []
-            for step in steps:
-                if step.operand is None or self[step.operand].same_as(self[result]):
-                    changed.append(step)
-                    continue
-                name = f"{step.operand}_for_{result}"
-                if name not in self._known:
-                    self._known[name] = self[result]
-                    self.shapes[name] = self.shapes[step.operand]
-                    relayouts.append(RelayoutOp(step.operand, name))
-                changed.append(Step(step.node, name))
-            return tuple(changed)
+        def aligned(chain: Chain, results: tuple[str, ...]) -> Chain:
+            return tuple(step.reading({o: same_lanes(o, *results) for o in step.operands}) for step in chain)
 
-        match op:
-            case ConvOp():
-                branches = tuple(dataclasses.replace(b, epilogue=aligned(b.epilogue, b.writes)) for b in op.branches)
-                op = dataclasses.replace(op, branches=branches)
-            case FullyConnectedOp() | PoolOp():
-                op = dataclasses.replace(op, epilogue=aligned(op.epilogue, op.writes))
-            case ElementwiseOp():
-                op = dataclasses.replace(op, steps=aligned(op.steps, op.writes))
-            case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp() | CopyOp() | RelayoutOp() | PadOp():
-                pass
-            case _:
-                assert_never(op)
-        return [*relayouts, op]
+        def same_lanes(operand: str, result: str) -> str:
+            if self[operand].same_as(self[result]):
+                return operand
+            name = f"{operand}_for_{result}"
+            if name not in self._known:
+                self._known[name] = self[result]
+                self.shapes[name] = self.shapes[operand]
+                relayouts.append(RelayoutOp(operand, name))
+            return name
+
+        changed = op.with_chains(aligned)
+        return [*relayouts, changed]
 
 
 def prologue_scratch(op: ConvOp) -> str:
@@ -209,9 +172,9 @@ def _lifetimes(ops: Sequence[Op], program: Program, in_tiles: Collection[str]) -
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for number, op in enumerate(ops):
-        for name in tensors_written(op):
+        for name in op.tensors_written:
             first[name] = last[name] = number
-        for name in tensors_read(op):
+        for name in op.tensors_read:
             last[name] = number  # of a joined whole, too
         if isinstance(op, ConvOp) and op.prologue and op.branches[0].writes not in in_tiles:
             first[prologue_scratch(op)] = last[prologue_scratch(op)] = number

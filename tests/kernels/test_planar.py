@@ -11,9 +11,9 @@ from fuzz.case import Case, DataSeed
 from fuzz.checker import Report, check_case
 from nn512.compiler import compile as compile_graph
 from nn512.graph import parse
+from nn512.ir import ConvOp, LoadOp
 from nn512.options import Options
 from nn512.passes.pipeline import optimize
-from nn512.passes.program import ConvOp, LoadOp
 from nn512.plan.layout import Layout
 from nn512.plan.planes import planes_readers, read_planes
 from nn512.plan.planner import make_plan

@@ -7,20 +7,8 @@ from collections import Counter
 import pytest
 
 from nn512.graph import Activation, Add, BatchNorm, Concat, example, example_names, parse
+from nn512.ir import ConvOp, CopyOp, ElementwiseOp, LoadOp, Op, Program, RelayoutOp, SampleOp, StoreOp
 from nn512.passes.pipeline import optimize
-from nn512.passes.program import (
-    SAMPLING,
-    ConvOp,
-    CopyOp,
-    ElementwiseOp,
-    LoadOp,
-    Op,
-    PoolOp,
-    Program,
-    RelayoutOp,
-    StoreOp,
-    nodes_of,
-)
 from nn512.plan.planner import Plan, make_plan
 
 
@@ -36,7 +24,7 @@ def layers(plan: Plan) -> list[Op]:
 def fused(program: Program, kind: type) -> int:
     """Nodes of a kind that are in some operation of another kind."""
     ops = (op for op in program.ops if not isinstance(op, ElementwiseOp))
-    return sum(isinstance(node, kind) for op in ops for node in nodes_of(op))
+    return sum(isinstance(node, kind) for op in ops for node in op.nodes)
 
 
 def count(program: Program, kind: type) -> int:
@@ -57,7 +45,7 @@ def test_resnet50_has_four_merged_pairs_and_at_most_55_layers() -> None:
     """And the copies of three shortcuts that are added to fewer pixels than the graph says."""
     program = finished("ResNet50")
     assert Counter(len(op.branches) for op in program.ops if isinstance(op, ConvOp)) == {1: 45, 2: 4}
-    samples = sum(isinstance(op, PoolOp) and op.node.kind == SAMPLING for op in program.ops)
+    samples = sum(isinstance(op, SampleOp) for op in program.ops)
     assert samples == 3
     assert len(make_plan(program).ops) - samples <= 55
 

@@ -29,15 +29,13 @@ from nn512.graph import (
     format_graph,
     parse,
 )
+from nn512.ir import ConvOp, PoolOp, Program, format_program, to_graph
 from nn512.options import Options
 from nn512.passes.effects import effects
 from nn512.passes.fold_batchnorm import fold_batchnorm
 from nn512.passes.lower import lower
 from nn512.passes.pipeline import optimize, stages
 from nn512.passes.pool_first import pool_first
-from nn512.passes.printer import format_program
-from nn512.passes.program import ConvOp, PoolOp, Program
-from nn512.passes.regraph import to_graph
 from nn512.passes.roles import occurrences, roles_of, vanished
 
 

@@ -29,6 +29,7 @@ from nn512.graph import (
     parse,
 )
 from nn512.graph.nodes import MAX_GEOMETRY
+from nn512.ir import ConvOp, ElementwiseOp, Program, SampleOp, format_program
 from nn512.options import Options
 from nn512.passes.drop_concat import drop_concat
 from nn512.passes.effects import effects
@@ -36,8 +37,6 @@ from nn512.passes.fuse_elementwise import fuse_elementwise
 from nn512.passes.lower import lower
 from nn512.passes.pipeline import optimize, stages
 from nn512.passes.pixels import every
-from nn512.passes.printer import format_program
-from nn512.passes.program import SAMPLING, ConvOp, ElementwiseOp, PoolOp, Program, tensors_read
 from nn512.passes.skip_unread import skip_unread
 
 
@@ -70,7 +69,7 @@ def strides(done: Program) -> dict[str, tuple[int, int]]:
 
 def sampled(done: Program) -> list[str]:
     """The tensors of which every second row and column is copied."""
-    return [op.source for op in done.ops if isinstance(op, PoolOp) and op.node.kind == SAMPLING]
+    return [op.source for op in done.ops if isinstance(op, SampleOp)]
 
 
 def unchanged(*nodes: Node, height: int = 7, width: int = 7) -> bool:
@@ -131,7 +130,7 @@ class TestElementwise:
         assert strides(done) == {"a": (2, 2), "y": (1, 1), "z": (1, 1)}
         assert sampled(done) == ["x"]
         assert done.thinned == dict.fromkeys("abcd", (2, 2))
-        assert tensors_read(done.ops[-6]) == ("b", "x_sampled")
+        assert done.ops[-6].tensors_read == ("b", "x_sampled")
         assert done.shapes["x_sampled"] == done.shapes["d"] == (8, 4, 4)
         assert "_" not in "".join(done.graph.shapes), "the language has no names like that of the copy"
 
@@ -387,7 +386,7 @@ def test_emitted_code_computes_the_same(text: str, passes: tuple[str, ...], runs
 
 def test_a_sample_may_have_steps_before_and_after_it() -> None:
     done = optimize(parse(OTHERS))
-    (sample,) = [op for op in done.ops if isinstance(op, PoolOp) and op.node.kind == SAMPLING]
+    (sample,) = [op for op in done.ops if isinstance(op, SampleOp)]
     assert [step.node.to_tensor for step in sample.prologue] == ["leaky"]
     assert [step.node.to_tensor for step in sample.epilogue] == ["sum"]
     assert not any(isinstance(op, ElementwiseOp) for op in fuse_elementwise(done).ops)

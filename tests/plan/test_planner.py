@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from fuzz import strategies
 from nn512.graph import Add, Concat, Config, Conv, Graph, Input, Node, Output, Softmax, build, example, parse
+from nn512.ir import Joined, RelayoutOp
 from nn512.passes.pipeline import PASSES, optimize
-from nn512.passes.program import Joined, RelayoutOp, tensors_read, tensors_written
 from nn512.plan.layout import LANES, Layout
 from nn512.plan.planes import planes_readers
 from nn512.plan.planner import Plan, make_plan
@@ -30,11 +30,11 @@ def check_plan(plan: Plan) -> None:
     born: dict[str, int] = {}
     dies: dict[str, int] = {}
     for step, op in enumerate(plan.ops):
-        for name in tensors_read(op):
+        for name in op.tensors_read:
             for leaf in leaves(name, joined):
                 assert born[leaf] < step, "written before it is read"
                 dies[leaf] = step
-        for name in tensors_written(op):
+        for name in op.tensors_written:
             assert name not in born, "written once"
             born[name] = dies[name] = step
     for first, second in itertools.combinations(sorted(born), 2):
