@@ -194,8 +194,8 @@ class Record:
     def key(self) -> Hashable | None:
         """What two records that compute the same have in common: everything but the names of what they produce.
 
-        None for what is never equal to anything: it has parameters of its own, or is the caller's, or stands for no node
-        (and so has to do with places in memory).
+        None for what is never equal to anything: it has parameters of its own, or is the caller's, or stands for no
+        node and so has to do with places in memory.
         """
         nodes = self.nodes
         if not nodes or any(isinstance(node, Input | Output) or type(node) in PARAMETER_SUFFIXES for node in nodes):

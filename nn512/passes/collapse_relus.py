@@ -6,8 +6,10 @@ Steps that change nothing go. Which steps compose is their own knowledge (see `n
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from nn512.ir import Chain, ElementwiseOp, Op, Program, Step
+from nn512.passes.rewrite import Pass
 
 
 def collapse_relus(program: Program) -> Program:
@@ -33,3 +35,11 @@ def _shortest(chain: Chain) -> Chain:
         else:
             result[-1] = together
     return tuple(step for step in result if not step.is_identity)
+
+
+def _gone(program: Program) -> Mapping[str, str]:
+    why = "one ReLU together with its neighbour, or of slope 1"
+    return {step.node.to_tensor: why for op in program.ops for step in op.steps}
+
+
+PASS = Pass("collapse_relus", collapse_relus, "steps in a row become one", exact=False, gone=_gone)

@@ -11,16 +11,12 @@ import dataclasses
 from collections.abc import Hashable, Mapping
 
 from nn512.ir import ElementwiseOp, Op, Program
+from nn512.passes.rewrite import Pass
 
 
 def dedup(program: Program) -> Program:
     """The program without repeated operations and identities."""
     return _rewrite(program)[0]
-
-
-def stand_ins(program: Program) -> Mapping[str, str]:
-    """For every tensor that `dedup` drops from a program the one that is read instead."""
-    return _rewrite(program)[1]
 
 
 def _rewrite(program: Program) -> tuple[Program, Mapping[str, str]]:
@@ -46,3 +42,10 @@ def _rewrite(program: Program) -> tuple[Program, Mapping[str, str]]:
         seen.setdefault(key, op.name)
         ops.append(op)
     return dataclasses.replace(program, ops=tuple(ops)), names
+
+
+def _gone(program: Program) -> Mapping[str, str]:
+    return {name: f"the same as {other}" for name, other in _rewrite(program)[1].items()}
+
+
+PASS = Pass("dedup", dedup, "what is equal is computed once", gone=_gone)

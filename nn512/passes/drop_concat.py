@@ -7,8 +7,10 @@ same), and where it is the caller's tensor read in place. The plan lists every c
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from nn512.ir import ConcatOp, CopyOp, Joined, Op, Program
+from nn512.passes.rewrite import Pass
 
 
 def drop_concat(program: Program) -> Program:
@@ -32,3 +34,11 @@ def drop_concat(program: Program) -> Program:
             parts.append(part)
         joined.append(Joined(op.node, (parts[0], parts[1]), op.writes))
     return dataclasses.replace(program, ops=tuple(ops), shapes=shapes, joined=tuple(joined))
+
+
+def _gone(program: Program) -> Mapping[str, str]:
+    why = "no operation: its parts are written into their places"
+    return {op.node.to_tensor: why for op in program.ops if isinstance(op, ConcatOp)}
+
+
+PASS = Pass("drop_concat", drop_concat, "what is written in place need not be copied", gone=_gone)

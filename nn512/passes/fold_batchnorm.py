@@ -13,6 +13,7 @@ import dataclasses
 
 from nn512.graph.nodes import BatchNorm
 from nn512.ir import ConvOp, ElementwiseOp, FullyConnectedOp, NormStep, Op, Program
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 
 
@@ -91,3 +92,6 @@ def _normalize(user: Op | None, norm: BatchNorm, op: ElementwiseOp) -> Op | None
     if padded or user.source != op.writes or any(op.writes in step.operands for step in user.steps):
         return None
     return dataclasses.replace(user, source=op.source, normalized=(norm, *user.normalized))
+
+
+PASS = Pass("fold_batchnorm", fold_batchnorm, "batch norms cost nothing as part of weights")

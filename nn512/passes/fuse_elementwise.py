@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 
 from nn512.ir import Chain, ConvOp, ElementwiseOp, FullyConnectedOp, Op, PoolOp, Program, SampleOp
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 
 MOST_RECOMPUTED = 2
@@ -121,3 +122,6 @@ def _prepend(user: Op | None, op: ElementwiseOp, *, alone: bool) -> Op | None:
             return dataclasses.replace(user, source=op.source, prologue=op.chain)
         case _:
             return None
+
+
+PASS = Pass("fuse_elementwise", fuse_elementwise, "element-wise steps cost next to nothing in registers")

@@ -12,11 +12,12 @@ more channels to average before the convolution than after it. Convolutions that
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import TypeGuard
 
 from nn512.graph.nodes import Shape
 from nn512.ir import ConvOp, Op, PoolOp, Program
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.layout import LANES, blocks_of
@@ -115,3 +116,11 @@ def _share(program: Program) -> Program:
                 continue
         ops.append(op)
     return dataclasses.replace(program, ops=tuple(ops))
+
+
+def _gone(program: Program) -> Mapping[str, str]:
+    why = "the same average as another, now that it comes before its convolution"
+    return {op.node.to_tensor: why for op in program.ops if isinstance(op, PoolOp)}
+
+
+PASS = Pass("pool_first", pool_first, "convolutions run on fewer pixels behind an average", exact=False, gone=_gone)

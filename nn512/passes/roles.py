@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from nn512.graph.nodes import Input, Layer, Output
 from nn512.ir import Op, Part, PoolOp, Program
-from nn512.passes.dedup import stand_ins
+from nn512.passes.pipeline import PASSES
 
 ALONE = "no other node reads what it reads"
 RECOMPUTED = "done on what is read: cheap enough for each of its readers to compute it"
@@ -62,17 +62,7 @@ def vanished(programs: Sequence[tuple[str, Program]]) -> tuple[Role, ...]:
     why: dict[str, str] = {}
     for (_, before), (name, after) in itertools.pairwise(programs):
         left = set(occurrences(after))
-        same = stand_ins(before) if name == "dedup" else {}
+        gone = PASSES[name].gone(before)
         for tensor in set(occurrences(before)) - left - why.keys():
-            match name:
-                case "dedup":
-                    why[tensor] = f"the same as {same[tensor]}"
-                case "pool_first":
-                    why[tensor] = "the same average as another, now that it comes before its convolution"
-                case "collapse_relus":
-                    why[tensor] = "one ReLU together with its neighbour, or of slope 1"
-                case "drop_concat":
-                    why[tensor] = "no operation: its parts are written into their places"
-                case _:
-                    why[tensor] = f"removed by {name}"
+            why[tensor] = gone.get(tensor, f"removed by {name}")
     return tuple(Role(layer, why[layer.to_tensor]) for layer in first.graph.layers if layer.to_tensor in why)

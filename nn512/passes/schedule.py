@@ -12,6 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from nn512.ir import LoadOp, Op, Program, StoreOp
+from nn512.passes.rewrite import Pass
 from nn512.plan.layout import blocks_of
 
 WINDOW = 64
@@ -112,3 +113,6 @@ def _greedy(program: Program, memory: _Memory) -> list[Op]:
 def _turn(op: Op) -> int:
     """Results leave first, inputs come in last."""
     return 0 if isinstance(op, StoreOp) else 2 if isinstance(op, LoadOp) else 1
+
+
+PASS = Pass("schedule", schedule, "fewer tensors are alive at once")

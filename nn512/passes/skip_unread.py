@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from nn512.graph.graph import multiply_accumulates
 from nn512.graph.nodes import MAX_GEOMETRY, Conv, Shape
 from nn512.ir import ConvBranch, ConvOp, ElementwiseOp, Op, Program, SampleOp, Stride
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 
 SAMPLING_STRIDE: Stride = (2, 2)
@@ -166,3 +167,6 @@ def _with_stride(op: Op, stride: Stride) -> Op:
     (branch,) = op.branches
     node = dataclasses.replace(branch.node, stride_h=stride[0], stride_w=stride[1])
     return dataclasses.replace(op, branches=(dataclasses.replace(branch, node=node),))
+
+
+PASS = Pass("skip_unread", skip_unread, "pixels that nobody reads are not computed")
