@@ -58,12 +58,3 @@ def static(prefix: str, name: str) -> str:
     full = f"{prefix}_{name}"
     taken = full in _SHARED or name == "at" or _SYSTEM_PREFIX.match(full)
     return f"{full}_" if taken else full
-
-
-def product(*factors: int) -> str:
-    """A product written out, as an expression that does not overflow int."""
-    total = 1
-    for factor in factors:
-        total *= factor
-    kept = [str(f) for f in factors if f != 1] or ["1"]
-    return ("(ptrdiff_t)" if total >= 1 << 31 else "") + " * ".join(kept)

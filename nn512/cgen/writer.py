@@ -6,6 +6,8 @@ import contextlib
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
+from nn512.cgen.expressions import Expression
+
 WIDTH = 120
 
 
@@ -89,7 +91,7 @@ class Writer:
         ):
             self.line(line.replace(glue, " "))
 
-    def statement(self, head: str, arguments: Iterable[str], tail: str) -> None:
+    def statement(self, head: str, arguments: Iterable[Expression | str], tail: str) -> None:
         """Write `head(arguments)tail`, breaking between arguments where the line would grow too long.
 
         Further lines stand under the first argument, or are indented where that would leave them little room or take
@@ -97,7 +99,7 @@ class Writer:
         """
         opening = f"{head}("
         room = WIDTH - 4 * self._depth
-        pieces = list(arguments)
+        pieces = [str(argument) for argument in arguments]
         indented = self._wrapped(opening, pieces, tail, 8 if tail == " {" else 4)
         aligned = self._wrapped(opening, pieces, tail, len(opening))
         for line in aligned if len(opening) <= room // 4 and len(aligned) <= len(indented) else indented:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
 from nn512.cgen import names
+from nn512.cgen.expressions import Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import BatchNorm, Conv
 from nn512.ir import ConvOp, ElementwiseOp, Op
@@ -130,19 +131,19 @@ class StepFunction:
         """Whether these read different numbers of channels."""
         return self.sharing is not None and self.sharing.varying
 
-    def tensor(self, place: Place) -> str:
+    def tensor(self, place: Place) -> Name:
         """The pointer to the source or to a result."""
         if self.sharing:
-            return "source" if place is self.source else "result"
-        return names.local(place.name)
+            return Name("source" if place is self.source else "result")
+        return Name(names.local(place.name))
 
-    def weights_of(self, node: Conv) -> str:
+    def weights_of(self, node: Conv) -> Name:
         """The pointer to the packed weights of a convolution."""
-        return "weights" if self.sharing else self._weights(node)
+        return Name("weights" if self.sharing else self._weights(node))
 
-    def biases_of(self, node: Conv) -> str:
+    def biases_of(self, node: Conv) -> Name:
         """The pointer to its biases."""
-        return "biases" if self.sharing else self._biases(node)
+        return Name("biases" if self.sharing else self._biases(node))
 
     def _weights(self, node: Conv) -> str:
         return f"{self._net}->{node.to_tensor}Weights"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nn512.cgen import names
+from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.conv_cost import weights_are_less
@@ -165,12 +165,12 @@ class ConvBlocking:
         return -(-16 * blocks // self.shares)
 
     @property
-    def soon(self) -> str:
+    def soon(self) -> Expression:
         """Pixels of a tile whose results' places are fetched while a block of inputs is summed."""
         pixels = self.row_groups[0].tile.size * self.tiles[0].size
         if self.body.varying:
-            return f"({pixels} * {LANES} + channels - 1) / channels"
-        return str(-(-pixels // blocks_of(self.inputs)))
+            return (extent(pixels, LANES) + Name("channels") - 1) // Name("channels")
+        return Constant(-(-pixels // blocks_of(self.inputs)))
 
     def _branch(self, branch: ConvBranch) -> Branch:
         panels = self._panels(branch)
@@ -239,9 +239,9 @@ class ConvBlocking:
         return (main,)
 
     @property
-    def plane(self) -> str:
+    def plane(self) -> Expression:
         """Floats from one input block to the next."""
-        return names.product(self.source.shape.height, self.source.shape.width, self.source.layout.lanes)
+        return extent(self.source.shape.height, self.source.shape.width, self.source.layout.lanes)
 
     def algorithm(self) -> str:
         """The algorithm in a few words."""

@@ -22,8 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
-from nn512.cgen import names
-from nn512.cgen.expressions import minus, offset_from, times
+from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent, sum_of
 from nn512.cgen.writer import Writer
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.tiles import edge_word, write_tap_bounds
@@ -185,11 +184,11 @@ class TileRoutine:
     def _write_body(self, writer: Writer) -> None:
         blocks, pixels = self.blocks, self.rows * self.pixels
         if self.clipped:
-            write_tap_bounds(writer, "height", self.filter_h, self.dilation_h)
-        acc, block = ("acc[o][p]", "o") if blocks > 1 else ("acc[p]", "0")
-        writer.line(f"__m512 {acc.replace('[o]', f'[{blocks}]').replace('[p]', f'[{pixels}]')};")
-        element = "o * outPlane + p * 16" if blocks > 1 else "p * 16"
-        self._each(writer, [f"{acc} = _mm512_loadu_ps(bias{' + o * 16' if blocks > 1 else ''});"])
+            write_tap_bounds(writer, Name("height"), self.filter_h, self.dilation_h)
+        block = Name("o") if blocks > 1 else ZERO
+        acc, element = self._sum(block, Name("p")), block * Name("outPlane") + Name("p") * 16
+        writer.line(f"__m512 {self._sum(Constant(blocks), Constant(pixels))};")
+        self._each(writer, [f"{acc} = _mm512_loadu_ps({Name('bias') + block * 16});"])
         if self.channels in MASKED:
             self._write_groups(writer)
         elif self.channels is Channels.PLANAR:
@@ -198,8 +197,13 @@ class TileRoutine:
             self._write_blocks(writer)
         store = Writer()
         self.chain.apply(store, acc, block, element)
-        store.line(f"_mm512_storeu_ps(out + {element}, {acc});")
+        store.line(f"_mm512_storeu_ps({Name('out') + element}, {acc});")
         self._each(writer, store.text().splitlines())
+
+    def _sum(self, block: Expression, pixel: Expression) -> Expression:
+        """The accumulator of a block of outputs at a pixel."""
+        sums = Name("acc")
+        return sums.at(block, pixel) if self.blocks > 1 else sums.at(pixel)
 
     def _each(self, writer: Writer, statements: list[str]) -> None:
         """Write statements for every accumulator."""
@@ -214,11 +218,11 @@ class TileRoutine:
                     writer.line(statement)
 
     def _write_blocks(self, writer: Writer) -> None:
-        taps, step = self.filter_h * self.filter_w, names.product(16, self.blocks, 16)
+        taps, step = self.filter_h * self.filter_w, extent(16, self.blocks, 16)
         if taps > 1:
             writer.line(f"enum {{ tapWeights = {step} }}; /* of one filter tap for a block of 16 inputs */")
-            step = f"{names.product(self.filter_h, self.filter_w)} * tapWeights"
-        source = "input" if self.prologue.steps else "x"
+            step = extent(self.filter_h, self.filter_w) * Name("tapWeights")
+        source = Name("input" if self.prologue.steps else "x")
         with writer.block(f"for (ptrdiff_t c = 0; c < channels; c += 16, {source} += plane, w += {step})"):
             bound = "16"
             if self.channels is not Channels.FULL:
@@ -228,7 +232,7 @@ class TileRoutine:
             if self.prologue.steps:
                 self._write_prologue(writer)
             self._write_soon(writer)
-            for tap in self._each_tap(writer, source, "w"):
+            for tap in self._each_tap(writer, source, Name("w")):
                 writer.line(f"const float *pixel = {tap.pixel};")
                 writer.line(f"const float *tap = {tap.weights};")
                 with writer.loop("UNROLL for (ptrdiff_t line = 0; line < fetched; line++)"):
@@ -242,17 +246,19 @@ class TileRoutine:
         if self.far:
             with writer.loop(f"UNROLL for (int p = 0; p < {self.pixels}; p++)"):
                 writer.line(f"_mm_prefetch((const char *)(x + {self.pixels} * 16 + p * 16), _MM_HINT_T0);")
-        place, loops = "c * soon + p * 16", ["UNROLL for (ptrdiff_t p = 0; p < soon; p++)"]
+        block: Expression = ZERO
+        loops = ["UNROLL for (ptrdiff_t p = 0; p < soon; p++)"]
         if self.blocks > 1:
-            place = f"o * outPlane + {place}"
+            block = Name("o")
             loops.insert(0, f"UNROLL for (int o = 0; o < {self.blocks}; o++)")
+        place = block * Name("outPlane") + Name("c") * Name("soon") + Name("p") * 16
         pointers = ("out", *self.chain.addends)
         with contextlib.ExitStack() as stack:
             for opening in (f"if (c * soon < {self.rows * self.pixels} * 16)", *loops[:-1]):
                 stack.enter_context(writer.loop(opening))
             stack.enter_context(writer.block(loops[-1]) if len(pointers) > 1 else writer.loop(loops[-1]))
             for pointer in pointers:
-                writer.line(f"_mm_prefetch((const char *)({pointer} + {place}), _MM_HINT_T0);")
+                writer.line(f"_mm_prefetch((const char *)({Name(pointer) + place}), _MM_HINT_T0);")
 
     def _write_prologue(self, writer: Writer) -> None:
         """Write what fills the input buffer for one block of inputs."""
@@ -260,16 +266,16 @@ class TileRoutine:
             writer.line("const float *raw = x + c / 16 * xPlane + p * 16;")
             writer.line(f"_mm_prefetch((const char *)(raw + {self.pixels} * 16), _MM_HINT_T0);")
             writer.line("__m512 v = _mm512_loadu_ps(raw);")
-            self.prologue.apply(writer, "v", "c / 16", "")
+            self.prologue.apply(writer, Name("v"), Name("c") // 16, ZERO)
             writer.line("_mm512_storeu_ps(input + p * 16, v);")
 
     def _write_planes(self, writer: Writer) -> None:
-        taps, step = self.filter_h * self.filter_w, names.product(16, self.blocks)
+        taps, step = self.filter_h * self.filter_w, extent(16, self.blocks)
         if taps > 1:
             writer.line(f"enum {{ tapWeights = {step} }}; /* of one filter tap for one input channel */")
-            step = f"{names.product(self.filter_h, self.filter_w)} * tapWeights"
+            step = extent(self.filter_h, self.filter_w) * Name("tapWeights")
         with writer.block(f"for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += {step})"):
-            for tap in self._each_tap(writer, "x", "w"):
+            for tap in self._each_tap(writer, Name("x"), Name("w")):
                 writer.line(f"const float *pixel = {tap.pixel};")
                 writer.line(f"const float *tap = {tap.weights};")
                 if self.filter_w > 1:
@@ -277,7 +283,6 @@ class TileRoutine:
                 self._write_multiply(writer, tap)
 
     def _write_groups(self, writer: Writer) -> None:
-        taps = names.product(self.filter_h, self.filter_w)
         opening = "for (ptrdiff_t group = k / outputs; group < groups && group * outputs < k + 16; group++)"
         several = self.filter_h * self.filter_w > 1
         if several:
@@ -290,72 +295,75 @@ class TileRoutine:
             writer.line("const __mmask16 mask = (__mmask16)((1u << high) - (1u << low));")
             with writer.block("for (ptrdiff_t c = 0; c < inputs; c++)"):
                 writer.line("const ptrdiff_t channel = group * inputs + c;")
-                place = "channel / 16 * plane + channel % 16"
+                block, lane = Name("channel") // 16, Name("channel") % 16
                 if self.channels is Channels.SCATTERED_GROUPS:
-                    place = "places[channel][0] * plane + places[channel][1]"
-                writer.line(f"const float *source = x + {place};")
-                position = f"(c / lanes * {taps} * lanes + c % lanes)" if several else "c"
-                writer.line(f"const float *weights = w + {position} * 16;")
-                for tap in self._each_tap(writer, "source", "weights"):
+                    place = Name("places").at(Name("channel"))
+                    block, lane = place.at(0), place.at(1)
+                writer.line(f"const float *source = {Name('x') + block * Name('plane') + lane};")
+                c, lanes = Name("c"), Name("lanes")
+                position = c // lanes * self.filter_h * self.filter_w * lanes + c % lanes if several else c
+                writer.line(f"const float *weights = {Name('w') + position * 16};")
+                for tap in self._each_tap(writer, Name("source"), Name("weights")):
                     writer.line(f"const float *pixel = {tap.pixel};")
                     writer.line(f"const float *tap = {tap.weights};")
                     self._write_multiply(writer, tap)
 
-    def _each_tap(self, writer: Writer, pixel: str, weights: str) -> Iterator[_Tap]:
+    def _each_tap(self, writer: Writer, pixel: Expression, weights: Expression) -> Iterator[_Tap]:
         """Write the loops over filter rows and columns; gives what is inside each."""
         for row_run in self.row_runs or (Run(0, 0, 0, 1),):
             rows: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-            i = str(row_run.first)
+            i: Expression = Constant(row_run.first)
             if self.clipped:
-                rows, i = writer.block("for (ptrdiff_t i = top; i < bottom; i++)"), "i"
+                rows, i = writer.block("for (ptrdiff_t i = top; i < bottom; i++)"), Name("i")
             elif row_run.last - row_run.first > 1:
-                rows, i = writer.block(f"for (ptrdiff_t i = {row_run.first}; i < {row_run.last}; i++)"), "i"
-            alone = len(self.runs) == 1 and (i == "i" or len(self.row_runs) <= 1)
+                rows, i = writer.block(f"for (ptrdiff_t i = {row_run.first}; i < {row_run.last}; i++)"), Name("i")
+            alone = len(self.runs) == 1 and (isinstance(i, Name) or len(self.row_runs) <= 1)
             with rows:
                 for run in self.runs:
                     columns, j = self._columns(writer, run, i, alone=alone)
                     with columns:
-                        offset = [
-                            "at" if self.padded else "",
-                            times(i, "row"),
-                            times(str(row_run.low), "down"),
-                            times(j, str(self.dilation_w * self.lanes)),
-                            times(str(run.low), str(self.stride_w * self.lanes)),
-                        ]
-                        place = ""
+                        place = sum_of(
+                            *([Name("at")] if self.padded else []),
+                            i * Name("row"),
+                            Constant(row_run.low) * Name("down"),
+                            j * (self.dilation_w * self.lanes),
+                            run.low * self.stride_w * self.lanes,
+                        )
+                        tap: Expression = ZERO
                         if self.filter_h * self.filter_w > 1:
-                            place = times(offset_from("", [times(i, str(self.filter_w)), j]), "tapWeights")
-                        yield _Tap(offset_from(pixel, offset), offset_from(weights, [place]), row_run, run)
+                            tap = sum_of(i * self.filter_w, j) * Name("tapWeights")
+                        yield _Tap(pixel.offset(place), weights.offset(tap), row_run, run)
 
     def _columns(
-        self, writer: Writer, run: Run, i: str, *, alone: bool
-    ) -> tuple[contextlib.AbstractContextManager[None], str]:
+        self, writer: Writer, run: Run, i: Expression, *, alone: bool
+    ) -> tuple[contextlib.AbstractContextManager[None], Expression]:
         """What is written around the taps of a run, and the filter column inside. `alone`: nothing else is in scope."""
         if run.last - run.first > 1:
-            return writer.block(f"for (ptrdiff_t j = {run.first}; j < {run.last}; j++)"), "j"
-        j = str(run.first)
+            return writer.block(f"for (ptrdiff_t j = {run.first}; j < {run.last}; j++)"), Name("j")
+        j = Constant(run.first)
         if alone:
             return contextlib.nullcontext(), j
-        return writer.block(note=f"filter column {j}" if i == "i" else f"filter row {i}, column {j}"), j
+        return writer.block(note=f"filter column {j}" if isinstance(i, Name) else f"filter row {i}, column {j}"), j
 
     def _write_multiply(self, writer: Writer, tap: _Tap) -> None:
         for o in range(self.blocks):
-            writer.line(f"const __m512 w{o} = _mm512_loadu_ps(tap{f' + {16 * o}' if o else ''});")
+            writer.line(f"const __m512 w{o} = _mm512_loadu_ps({Name('tap') + 16 * o});")
         run, row_run = tap.run, tap.row_run
         loops = [f"UNROLL for (int p = {run.low}; p < {run.high}; p++)"]
-        step = self.lanes * self.stride_w
-        pixel, element = times(minus("p", run.low), str(step)), "p"
+        r, p = Name("r"), Name("p")
+        pixel: Expression = (p - run.low) * (self.lanes * self.stride_w)
+        element: Expression = p
         if self.rows > 1:
             loops.insert(0, f"UNROLL for (int r = {row_run.low}; r < {row_run.high}; r++)")
-            pixel = f"{minus('r', row_run.low)} * down + {pixel}"
-            element = f"r * {self.pixels} + p"
+            pixel = (r - row_run.low) * Name("down") + pixel
+            element = r * self.pixels + p
         with contextlib.ExitStack() as stack:
             for opening in loops[:-1]:
                 stack.enter_context(writer.loop(opening))
             stack.enter_context(writer.block(loops[-1]))
-            writer.line(f"const __m512 xp = _mm512_set1_ps(pixel[{pixel}]);")
+            writer.line(f"const __m512 xp = _mm512_set1_ps({Name('pixel').at(pixel)});")
             for o in range(self.blocks):
-                acc = f"acc[{o}][{element}]" if self.blocks > 1 else f"acc[{element}]"
+                acc = self._sum(Constant(o), element)
                 if self.channels in MASKED:
                     writer.line(f"{acc} = _mm512_mask3_fmadd_ps(w{o}, xp, {acc}, mask);")
                 else:
@@ -371,7 +379,7 @@ def _declared(constant: str) -> str:
 class _Tap(NamedTuple):
     """Inside the loops over taps: where the first pixel and the weights are, and which pixels take part."""
 
-    pixel: str
-    weights: str
+    pixel: Expression
+    weights: Expression
     row_run: Run
     run: Run

@@ -13,8 +13,7 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 
-from nn512.cgen import names
-from nn512.cgen.expressions import element, minus, offset_from
+from nn512.cgen.expressions import ZERO, Constant, Expression, Name, Product, Sum, extent, least
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvOp
 from nn512.kernels.conv_blocking import Branch, ConvBlocking, Panels
@@ -85,20 +84,22 @@ class ConvLayer(ConvBlocking):
                 else:
                     begin = self._write_panels(writer, branch, panels, begin)
 
-    def weights(self, branch: Branch, block: str) -> tuple[str, str]:
+    def weights(self, branch: Branch, block: Expression) -> tuple[Expression, Expression]:
         """Where the weights and the biases of a block of outputs begin."""
-        node, extent = branch.weights.node, self.block_extent(branch)
-        at = "" if block == "0" else f" + {block} * {f'({extent})' if '*' in extent else extent}"
-        return f"{self.body.weights_of(node)}{at}", element(self.body.biases_of(node), block, 16)
+        node = branch.weights.node
+        weights, biases = self.body.weights_of(node), self.body.biases_of(node)
+        if block == ZERO:
+            return weights, biases
+        return weights + block * self.block_extent(branch), biases + Product((block, Constant(LANES)))
 
-    def _weights_named(self, branch: Branch, block: str) -> tuple[str, str]:
+    def _weights_named(self, branch: Branch, block: Expression) -> tuple[Expression, Expression]:
         """What these places are called in calls."""
-        weights, biases = self.weights(branch, block)
-        return (weights, biases) if weights.isidentifier() else ("w", "bias")
+        at_start = self.body.sharing and block == ZERO  # where parameters of the body point
+        return self.weights(branch, block) if at_start else (Name("w"), Name("bias"))
 
-    def block_extent(self, branch: Branch) -> str:
+    def block_extent(self, branch: Branch) -> Expression:
         """Floats of the weights of a block of outputs."""
-        return f"channels * {LANES}" if self.body.varying else branch.weights.block_extent
+        return Name("channels") * LANES if self.body.varying else branch.weights.block_extent
 
     def write_constants(self, writer: Writer) -> None:
         """Write what is the same in every call of a tile routine, under the names that the routines have for it."""
@@ -120,36 +121,38 @@ class ConvLayer(ConvBlocking):
             places = (layout.position(c) for c in range(layout.channels))
             writer.table("static const int places[][2]", (f"{{{block}, {lane}}}" for block, lane in places))
 
-    def write_call(self, writer: Writer, choices: Iterable[tuple[str, TileRoutine]], arguments: list[str]) -> None:
+    def write_call(
+        self, writer: Writer, choices: Iterable[tuple[str, TileRoutine]], arguments: list[Expression]
+    ) -> None:
         """Write a call of the first routine whose condition holds; that of the last one is empty."""
         several = "fetched" not in self._constants()
         for number, (condition, routine) in enumerate(choices):
             shared = self.context.library.add(routine.hint, routine.write)
-            fetched = str(self.share(routine.blocks)) if several else "fetched"
-            constants = (fetched if name == "fetched" else name for name in routine.constants())
+            fetched = Constant(self.share(routine.blocks)) if several else Name("fetched")
+            constants = (fetched if name == "fetched" else Name(name) for name in routine.constants())
             opening = " ".join([*(["else"] if number else []), *([f"if ({condition})"] if condition else [])])
             with writer.loop(opening) if opening else contextlib.nullcontext():
                 writer.statement(shared, [*arguments, *constants], ";")
 
-    def _constants(self) -> dict[str, str]:
+    def _constants(self) -> dict[str, Expression]:
         """The layer's constants under the names that tile routines have for them; distances are in floats."""
         width, lanes = self.source.shape.width, self.source.layout.lanes
         result = self.branches[0].result.shape  # all branches agree in height and width
         shares = {self.share(panels.width) for branch in self.branches for panels in branch.panels}
         channels = 16 * len(self.source.layout.blocks) if self.channels is Channels.TABLE else self.inputs
         return {
-            "channels": str(channels),
-            "groups": str(self.node.groups),
-            "inputs": str(self.inputs),
-            "outputs": str(self.node.to_channels // self.node.groups),
+            "channels": Constant(channels),
+            "groups": Constant(self.node.groups),
+            "inputs": Constant(self.inputs),
+            "outputs": Constant(self.node.to_channels // self.node.groups),
             "plane": self.plane,
-            "row": names.product(self.rows.dilation, width, lanes),
-            "down": names.product(self.rows.stride, width, lanes),
-            "height": str(self.rows.size),
-            "outPlane": names.product(result.height, result.width, 16),
+            "row": extent(self.rows.dilation, width, lanes),
+            "down": extent(self.rows.stride, width, lanes),
+            "height": Constant(self.rows.size),
+            "outPlane": extent(result.height, result.width, 16),
             "xPlane": super().plane,
             "soon": self.soon,
-            **({"fetched": str(shares.pop())} if len(shares) == 1 else {}),
+            **({"fetched": Constant(shares.pop())} if len(shares) == 1 else {}),
         }
 
     def _write_panels(self, writer: Writer, branch: Branch, panels: Panels, begin: int) -> int:
@@ -164,15 +167,13 @@ class ConvLayer(ConvBlocking):
             item = self._row_tile
         stop = f"{item} < last && {item} < {end}" if end < self.items else f"{item} < last"
         with writer.block(f"for (ptrdiff_t {item} = {start}; {stop}; {item}++)"):
-            number = minus(item, begin)
-            block = "block" if several else str(panels.first_block)
+            number = Name(item) - begin
+            block = Name("block") if several else Constant(panels.first_block)
             indices = []
             if several and item == "item":
-                panel = f"{number} / {rows}" if rows > 1 else number
-                indices.append(f"block = {panel}{f' * {panels.width}' if panels.width > 1 else ''}")
+                indices.append(f"block = {number // rows * panels.width}")
             if rows > 1:
-                row = f"{number} % {rows}" if several else number.strip("()")
-                indices += self._row_indices(row, declared=item)
+                indices += self._row_indices(number % rows if several else number, declared=item)
             self._write_indices(writer, branch, panels, indices)
             self._write_weights(writer, branch, block)
             self._write_calls(writer, branch, panels, block)
@@ -180,11 +181,12 @@ class ConvLayer(ConvBlocking):
 
     def _write_pixels(self, writer: Writer, branch: Branch, panels: Panels) -> None:
         """Write the loops over some panels and, for each of them, over the items, which are tiles of pixels."""
-        block, end = str(panels.first_block), panels.first_block + panels.count * panels.width
+        start, end = panels.first_block, panels.first_block + panels.count * panels.width
+        block: Expression = Constant(start)
         scope: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if panels.count > 1:
-            scope = writer.block(f"for (ptrdiff_t block = {block}; block < {end}; block += {panels.width})")
-            block = "block"
+            scope = writer.block(f"for (ptrdiff_t block = {start}; block < {end}; block += {panels.width})")
+            block = Name("block")
         elif len([panels for branch in self.branches for panels in branch.panels]) > 1:
             scope = writer.block()
         with scope:
@@ -195,12 +197,12 @@ class ConvLayer(ConvBlocking):
                 return
             t = self._row_tile
             with writer.block(f"for (ptrdiff_t {t} = first; {t} < last; {t}++)"):
-                self._write_indices(writer, branch, panels, self._row_indices(t, declared=t))
+                self._write_indices(writer, branch, panels, self._row_indices(Name(t), declared=t))
                 self._write_calls(writer, branch, panels, block)
 
-    def _write_tiles(self, writer: Writer, branch: Branch, panels: Panels, block: str) -> None:
+    def _write_tiles(self, writer: Writer, branch: Branch, panels: Panels, block: Expression) -> None:
         """Write the loop over the tiles of the only row."""
-        call = self.by_tile(branch, panels), self._arguments(branch, panels, block, "x")
+        call = self.by_tile(branch, panels), self._arguments(branch, panels, block, Name("x"))
         if len(repeats(self.tiles)) == 1:
             size = self.tiles[0].size
             with writer.loop(f"for (ptrdiff_t x = first * {size}; x < last * {size}; x += {size})"):
@@ -210,10 +212,11 @@ class ConvLayer(ConvBlocking):
             writer.line(f"const ptrdiff_t x = {self.first_pixel()};")
             self.write_call(writer, *call)
 
-    def first_pixel(self) -> str:
+    def first_pixel(self) -> Expression:
         """Where a tile of the only row begins."""
-        wide, size = self._wide_tiles, self.tiles[-1].size
-        return f"tile * {size}{f' + (tile < {wide} ? tile : {wide})' if wide else ''}"
+        tile, wide = Name("tile"), self._wide_tiles
+        start = tile * self.tiles[-1].size
+        return start + least(tile, wide) if wide else start
 
     def by_tile(self, branch: Branch, panels: Panels) -> list[tuple[str, TileRoutine]]:
         """The routines for a tile of the only row, each with the condition under which it is the one."""
@@ -240,43 +243,44 @@ class ConvLayer(ConvBlocking):
         if indices:
             writer.enumeration("const ptrdiff_t ", indices, ";")
 
-    def _write_weights(self, writer: Writer, branch: Branch, block: str) -> None:
+    def _write_weights(self, writer: Writer, branch: Branch, block: Expression) -> None:
         """Write where the weights and biases of a block begin, unless that is where parameters of the body point."""
-        weights, biases = self.weights(branch, block)
-        if self._weights_named(branch, block) == (weights, biases):
+        if self._weights_named(branch, block) == self.weights(branch, block):
             return
+        weights, biases = map(str, self.weights(branch, block))
         if len(weights) + len(biases) <= 84:  # both on one line
             writer.line(f"const float *w = {weights}, *bias = {biases};")
         else:
             writer.assign("const float *w", weights)
             writer.assign("const float *bias", biases)
 
-    def _row_indices(self, number: str, *, declared: str) -> list[str]:
+    def _row_indices(self, number: Expression, *, declared: str) -> list[str]:
         """Definitions of t, the row tile with this number, and of y, its first row; but of neither if `declared`."""
         widest, narrowest = self.row_groups[0].tile.size, self.row_groups[-1].tile.size
         if len(self.row_groups) == 1 and widest == 1:
             return [] if declared == "y" else [f"y = {number}"]
         wide = sum(group.times for group in self.row_groups if group.tile.size == widest)
-        row = f"t * {narrowest}" if narrowest > 1 else "t"
+        t = Name("t")
+        row = t * narrowest
         if widest != narrowest:
-            row += f" + (t < {wide} ? t : {wide})"
+            row += least(t, wide)
         return [*([] if declared == "t" else [f"t = {number}"]), f"y = {row}"]
 
     def _write_origin(self, writer: Writer) -> None:
         """Write the input row under filter row 0, and where it begins, in floats from the top of the picture."""
-        axis, width = self.rows, names.product(self.source.shape.width, self.source.layout.lanes)
-        row = "0" if self.row_tiles == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
-        row += f" - {axis.padding}" if axis.padding else ""
-        if row == "0":
+        axis, width, lanes = self.rows, self.source.shape.width, self.source.layout.lanes
+        row: Expression = ZERO if self.row_tiles == 1 else Name("y") * axis.stride
+        if axis.padding:
+            row = Sum((row, Constant(-axis.padding)))
+        if row == ZERO:
             writer.line("const ptrdiff_t at = 0;")
         elif self.clipped:
             note = " /* the row under filter row 0, its offset */"
-            writer.line(f"const ptrdiff_t origin = {row}, at = origin * {width};{note}")
+            writer.line(f"const ptrdiff_t origin = {row}, at = {Name('origin') * width * lanes};{note}")
         else:
-            factor = f"({row})" if " - " in row else row
-            writer.line(f"const ptrdiff_t at = {factor} * {width}; /* where the row under filter row 0 begins */")
+            writer.line(f"const ptrdiff_t at = {row * width * lanes}; /* where the row under filter row 0 begins */")
 
-    def _write_calls(self, writer: Writer, branch: Branch, panels: Panels, block: str) -> None:
+    def _write_calls(self, writer: Writer, branch: Branch, panels: Panels, block: Expression) -> None:
         """Write the calls for all tiles of a row."""
         if self.padded:
             self._write_origin(writer)
@@ -284,23 +288,23 @@ class ConvLayer(ConvBlocking):
         for tile, count in repeats(self.tiles):
             loop = f"for (ptrdiff_t x = {start}; x < {start + count * tile.size}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
-                arguments = self._arguments(branch, panels, block, "x" if count > 1 else str(start))
+                column = Name("x") if count > 1 else Constant(start)
+                arguments = self._arguments(branch, panels, block, column)
                 self.write_call(writer, self._by_row(branch, panels, tile), arguments)
             start += count * tile.size
 
-    def _arguments(self, branch: Branch, panels: Panels, block: str, column: str) -> list[str]:
+    def _arguments(self, branch: Branch, panels: Panels, block: Expression, column: Expression) -> list[Expression]:
         """What changes from call to call, for the tile that begins at an output column."""
-        row = "" if self.flat else "[y]" if self.row_tiles > 1 else "[0]"
-        pixel = f"{row}[{column}]"
+        pixel = (column,) if self.flat else (Name("y") if self.row_tiles > 1 else ZERO, column)
         return [
             self._source(block, column),
             *self._weights_named(branch, block),
-            f"{self.body.tensor(branch.result)}[{block}]{pixel}",
-            *branch.chain.arguments(block, pixel),
+            self.body.tensor(branch.result).at(block, *pixel),
+            *branch.chain.arguments(block, *pixel),
             *([self._across(column)] if self.padded else []),
-            *(["origin"] if self.clipped else []),
-            *([f"{block} * 16"] if self.channels in MASKED else []),
-            *([self.ahead_of("ahead", panels, column)] if self.channels not in UNFETCHED else []),
+            *([Name("origin")] if self.clipped else []),
+            *([Product((block, Constant(16)))] if self.channels in MASKED else []),
+            *([self.ahead_of(Name("ahead"), panels, column)] if self.channels not in UNFETCHED else []),
         ]
 
     def _by_row(self, branch: Branch, panels: Panels, tile: PixelTile) -> Iterator[tuple[str, TileRoutine]]:
@@ -311,49 +315,42 @@ class ConvLayer(ConvBlocking):
             end += sum(group.times for group in members)
             yield f"t < {end}" if end < self.row_tiles else "", routine
 
-    def _ahead(self, branch: Branch, panels: Panels) -> str:
+    def _ahead(self, branch: Branch, panels: Panels) -> Expression:
         """Which weights a tile fetches: its share of those of the next panel, or of what follows the last one."""
-        extent = self.block_extent(branch)
-        size = f"{panels.width} * {f'({extent})' if '*' in extent else extent}" if panels.width > 1 else extent
+        size = Constant(panels.width) * self.block_extent(branch)
         if self.row_tiles == 1:
             return size
-        tile = "t" if len(self.row_groups) > 1 or self.row_groups[0].tile.size > 1 else "y"
-        return f"{size} + {tile} * {16 * self.share(panels.width)}"
+        tile = Name("t" if len(self.row_groups) > 1 or self.row_groups[0].tile.size > 1 else "y")
+        return size + tile * (16 * self.share(panels.width))
 
-    def ahead_of(self, ahead: str, panels: Panels, column: str) -> str:
+    def ahead_of(self, ahead: Expression, panels: Panels, column: Expression) -> Expression:
         """The same for the tile that begins at an output column, where the row is the only one."""
-        if self.row_tiles > 1 or column == "0":
+        if self.row_tiles > 1:
             return ahead
-        lines, width = 16 * panels.width, self.columns.out
-        if column != "x":
-            return f"{ahead} + {int(column) * lines // width * 16}"
-        return f"{ahead} + x * {lines} / {width} * 16"
+        return ahead + column * (16 * panels.width) // self.columns.out * 16
 
-    def _source(self, block: str, column: str) -> str:
+    def _source(self, block: Expression, column: Expression) -> Expression:
         """The first input pixel of a tile; in a padded picture the first pixel of all, as that one may lie outside."""
-        blocks = "[0]"
+        first: Expression = ZERO
         if self.node.groups > 1 and self.channels not in MASKED:
             outputs, inputs = self.node.to_channels // self.node.groups // 16, self.inputs // 16
-            group = block if outputs == 1 else f"{block} / {outputs}"
-            blocks = f"[{group}]" if inputs == 1 else f"[{group} * {inputs}]"
-        tensor = f"{self.body.tensor(self.source)}{blocks}"
+            first = block // outputs * inputs
+        tensor = self.body.tensor(self.source).at(first)
         planar = self.channels is Channels.PLANAR
         if self.padded:
-            return f"{tensor}[0]" if planar else f"{tensor}[0][0]"
-        rows = "[0]" if self.row_tiles == 1 else f"[{_strided('y', self.rows.stride)}]"
-        row, moved = f"{tensor}{'' if self.flat else rows}", _strided(column, self.columns.stride)
-        return offset_from(row, [moved]) if planar else f"{row}[{moved}]"
+            return tensor.at(0) if planar else tensor.at(0, 0)
+        rows = () if self.flat else (ZERO if self.row_tiles == 1 else Name("y") * self.rows.stride,)
+        row, moved = tensor.at(*rows), column * self.columns.stride
+        return row.offset(moved) if planar else row.at(moved)
 
-    def _across(self, column: str) -> str:
+    def _across(self, column: Expression) -> Expression:
         """Where the pixel under filter row and column 0 begins, for the output column given."""
-        axis = self.columns
-        moved = _strided(column, axis.stride)
+        at, axis = Name("at"), self.columns
+        moved = column * axis.stride
         if self.channels is Channels.PLANAR:  # without columns of padding: the copy has them
-            return offset_from("at", [moved])
-        if moved == "0":
-            return f"at - {names.product(axis.padding, 16)}" if axis.padding else "at"
-        return f"at + ({moved} - {axis.padding}) * 16" if axis.padding else f"at + {moved} * 16"
-
-
-def _strided(index: str, stride: int) -> str:
-    return index if stride == 1 or index == "0" else f"{index} * {stride}"
+            return at + moved
+        if not axis.padding:
+            return at if moved == ZERO else at + Product((moved, Constant(16)))
+        if moved == ZERO:
+            return at - extent(axis.padding, 16)
+        return at + Sum((moved, Constant(-axis.padding))) * 16

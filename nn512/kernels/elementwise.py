@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nn512.cgen.expressions import ZERO, Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ElementwiseOp
 from nn512.kernels.bodies import StepFunction
@@ -29,14 +30,16 @@ def write_chain_step(context: Context, source: Place, result: Place, steps: Chai
     """Text of a step function that applies a chain to a whole tensor; its items are blocks."""
     function = StepFunction(context, source, (), (result,), Chain(()), (steps,), flat=True, net=steps.normalizes)
 
+    block, pixel = Name("block"), Name("p")
+
     def write_body(writer: Writer) -> None:
         with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
             if not function.sharing:
-                steps.bind(writer, "block", "[0]")
+                steps.bind(writer, block, ZERO)
             with writer.block(f"for (ptrdiff_t p = 0; p < {result.shape.pixels}; p++)"):
-                writer.line(f"__m512 v = _mm512_loadu_ps({function.tensor(source)}[block][p]);")
-                steps.apply(writer, "v", "block" if function.sharing else "0", "p * 16")
-                writer.line(f"_mm512_storeu_ps({function.tensor(result)}[block][p], v);")
+                writer.line(f"__m512 v = _mm512_loadu_ps({function.tensor(source).at(block, pixel)});")
+                steps.apply(writer, Name("v"), block if function.sharing else ZERO, pixel * 16)
+                writer.line(f"_mm512_storeu_ps({function.tensor(result).at(block, pixel)}, v);")
 
     writer = Writer()
     picture = f"{result.shape.height}x{result.shape.width}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from nn512.cgen import names
-from nn512.cgen.expressions import offset_from
+from nn512.cgen.expressions import Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Activation, Add, BatchNorm
 from nn512.ir import AddStep, NormStep, ReluStep, Step
@@ -80,30 +80,31 @@ class Chain:
         """The parameters that point to what is added."""
         return [name for name, read in self.inputs() if isinstance(read, str)]
 
-    def arguments(self, block: str, pixel: str) -> list[str]:
-        """What a layer passes: the chain's data from block `block` on, additions at `pixel` (an index like [y][x])."""
-        result: list[str] = []
+    def arguments(self, block: Expression, *pixel: Expression) -> list[Expression]:
+        """What a layer passes: the chain's data from block `block` on, additions at `pixel` (its indices)."""
+        result: list[Expression] = []
         for name, read in self.inputs():
             if isinstance(read, BatchNorm):
-                result.append(offset_from(name if self.shared else f"net->{packing.norm_field(read)}", [block]))
+                result.append(Name(name if self.shared else f"net->{packing.norm_field(read)}").offset(block))
             else:
-                result.append(f"{name if self.shared else names.local(read)}[{block}]{pixel}")
+                result.append(Name(name if self.shared else names.local(read)).at(block, *pixel))
         return result
 
-    def bind(self, writer: Writer, block: str, pixel: str) -> None:
+    def bind(self, writer: Writer, block: Expression, *pixel: Expression) -> None:
         """Declare the chain's parameters as local variables, for a chain that is not in a shared routine."""
-        for parameter, argument in zip(self.parameters(), self.arguments(block, pixel), strict=True):
+        for parameter, argument in zip(self.parameters(), self.arguments(block, *pixel), strict=True):
             writer.line(f"{parameter} = {argument};")
 
-    def apply(self, writer: Writer, value: str, block: str, at: str) -> None:
+    def apply(self, writer: Writer, value: Expression, block: Expression, at: Expression) -> None:
         """Write the steps on variable `value`: `block` indexes the blocks passed, `at` is the offset in floats."""
         for number, step in enumerate(self.steps, self.start):
             match step.node:
                 case BatchNorm():
-                    scale, shift = (f"_mm512_loadu_ps(affine{number}[{block}][{part}])" for part in (0, 1))
+                    affine = Name(f"affine{number}").at(block)
+                    scale, shift = (f"_mm512_loadu_ps({affine.at(part)})" for part in (0, 1))
                     writer.line(f"{value} = _mm512_fmadd_ps({value}, {scale}, {shift});")
                 case Add():
-                    other = value if not step.operands else f"_mm512_loadu_ps(add{number} + {at})"
+                    other = value if not step.operands else f"_mm512_loadu_ps({Name(f'add{number}') + at})"
                     writer.line(f"{value} = _mm512_add_ps({value}, {other});")
                 case Activation():
                     _apply_relu(writer, value, step.node.param, number)
@@ -166,7 +167,7 @@ def affine_pointer(name: str) -> str:
     return f"const float (*restrict {name})[2][16]"
 
 
-def _apply_relu(writer: Writer, value: str, slope: float, number: int) -> None:
+def _apply_relu(writer: Writer, value: Expression, slope: float, number: int) -> None:
     if slope == 0:
         # the operand order matters: max returns its second operand when one is NaN
         writer.line(f"{value} = _mm512_max_ps(_mm512_setzero_ps(), {value});")

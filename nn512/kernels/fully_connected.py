@@ -16,6 +16,7 @@ import itertools
 from dataclasses import dataclass
 
 from nn512.cgen import names
+from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import FullyConnectedOp
 from nn512.kernels import packing
@@ -141,18 +142,20 @@ class PanelRoutine:
             with writer.block(f"for ({start}; {bound}; {step})"):
                 opening = f"UNROLL for (int s = 0; s < {sums}; s++)"
                 with writer.block(opening) if sums > 1 else contextlib.nullcontext():
-                    self._write_step(writer, "s" if sums > 1 else "0")
+                    self._write_step(writer, Name("s") if sums > 1 else ZERO)
             if self.ragged:
                 with writer.block(f"for (; lane < lanes; lane++, w += {blocks * 16})"):
-                    self._write_step(writer, "0")
+                    self._write_step(writer, ZERO)
 
-    def _write_step(self, writer: Writer, s: str) -> None:
+    def _write_step(self, writer: Writer, number: Expression) -> None:
+        """Write what adds an input, of several the one with this number, to the sum with this number."""
         load = "load_halves" if self.halves else "_mm512_loadu_ps"
-        at = "o * 16" if s == "0" else f"({s} * {self.blocks} + o) * 16" if self.blocks > 1 else f"({s} + o) * 16"
-        writer.line(f"const __m512 input = _mm512_set1_ps(x[lane{'' if s == '0' else f' + {s}'}]);")
+        block = Name("o")
+        weights, acc = Name("w") + (number * self.blocks + block) * LANES, Name("acc").at(number, block)
+        writer.line(f"const __m512 input = _mm512_set1_ps({Name('x').at(Name('lane') + number)});")
         writer.line(f"UNROLL for (int o = 0; o < {self.blocks}; o++)")
         with writer.indented():
-            writer.line(f"acc[{s}][o] = _mm512_fmadd_ps({load}(w + {at}), input, acc[{s}][o]);")
+            writer.line(f"{acc} = _mm512_fmadd_ps({load}({weights}), input, {acc});")
 
     def _write_result(self, writer: Writer) -> None:
         with writer.block(f"UNROLL for (int o = 0; o < {self.blocks}; o++)"):
@@ -165,7 +168,7 @@ class PanelRoutine:
                 writer.line(f"__m512 v = _mm512_fmadd_ps(acc[0][o], _mm512_loadu_ps(scale + o * 16), {bias});")
             else:
                 writer.line(f"__m512 v = _mm512_add_ps(acc[0][o], {bias});")
-            self.chain.apply(writer, "v", "o", "o * 16")
+            self.chain.apply(writer, Name("v"), Name("o"), Name("o") * 16)
             writer.line("_mm512_storeu_ps(out + o * 16, v);")
 
 
@@ -259,26 +262,27 @@ class _FullLayer:
                         writer.statement(names_of_routines[1], self._arguments(), ";")
         return writer.text()
 
-    def _arguments(self) -> list[str]:
+    def _arguments(self) -> list[Expression]:
+        block = Name("block")
         return [
-            f"{names.local(self.source.name)}[0][0]",
-            f"net->{self.weights} + block * {names.product(self.inputs, LANES)}",
-            *([f"net->{self.scales} + block * 16"] if self.halves else []),
-            f"net->{self.biases} + block * 16",
-            f"{names.local(self.result.name)}[block][0]",
-            *self.chain.arguments("block", "[0]"),
-            "input_spans",
-            str(len(self.spans)),
+            Name(names.local(self.source.name)).at(0, 0),
+            Name(f"net->{self.weights}") + block * self.inputs * LANES,
+            *([Name(f"net->{self.scales}") + block * LANES] if self.halves else []),
+            Name(f"net->{self.biases}") + block * LANES,
+            Name(names.local(self.result.name)).at(block, 0),
+            *self.chain.arguments(block, ZERO),
+            Name("input_spans"),
+            Constant(len(self.spans)),
         ]
 
     def _fields(self) -> tuple[WeightField, ...]:
         """Packed arrays: biases, scales, weights; halves fill whole cache lines, so that what follows begins on one."""
         vectors = str(self.blocks * LANES)
         floats = [self.biases, *([self.scales] if self.halves else [])]
-        extent, elements = names.product(self.blocks, self.inputs, LANES), self.blocks * self.inputs * LANES
+        size, elements = extent(self.blocks, self.inputs, LANES), self.blocks * self.inputs * LANES
         if self.halves and elements % (2 * LANES):
-            extent, elements = f"{extent} + {LANES}", elements + LANES
-        weights = WeightField(self.weights, f"[{extent}]", elements, "uint16_t" if self.halves else "float")
+            size, elements = size + LANES, elements + LANES
+        weights = WeightField(self.weights, f"[{size}]", elements, "uint16_t" if self.halves else "float")
         return (*(WeightField(name, f"[{vectors}]", self.blocks * LANES) for name in floats), weights)
 
     def _pack(self) -> PackCall:
@@ -291,7 +295,7 @@ class _FullLayer:
             *([f".scales = net->{self.scales}"] if self.halves else []),
             f".outputs = {self.op.node.to_channels}",
             f".channels = {self.source.shape.channels}",
-            f".pixels = {names.product(self.source.shape.height, self.source.shape.width)}",
+            f".pixels = {extent(self.source.shape.height, self.source.shape.width)}",
             f".panel = {self.width}",
             *packing.segments_of(self.source.layout),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nn512.cgen import names
+from nn512.cgen.expressions import Expression, extent
 from nn512.graph.nodes import BatchNorm, Conv
 from nn512.kernels.layer import PackCall, WeightField
 from nn512.kernels.packing import conv_arguments, norms_of
@@ -34,9 +34,9 @@ class GroupedWeights:
         return self.inputs * self.node.filter_h * self.node.filter_w * LANES
 
     @property
-    def block_extent(self) -> str:
+    def block_extent(self) -> Expression:
         """The same as it is written in C: filter rows * inputs * filter columns * output lanes."""
-        return names.product(self.node.filter_h, self.inputs, self.node.filter_w, LANES)
+        return extent(self.node.filter_h, self.inputs, self.node.filter_w, LANES)
 
     def fields(self) -> tuple[WeightField, ...]:
         """Arrays in the packed net."""
@@ -44,7 +44,7 @@ class GroupedWeights:
         factors = (blocks, self.node.filter_h, self.inputs, self.node.filter_w, LANES)
         return (
             WeightField(f"{self.name}Biases", f"[{blocks * LANES}]", blocks * LANES),
-            WeightField(f"{self.name}Weights", f"[{names.product(*factors)}]", blocks * self.block_floats),
+            WeightField(f"{self.name}Weights", f"[{extent(*factors)}]", blocks * self.block_floats),
         )
 
     def pack(self) -> PackCall:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nn512.cgen import names
+from nn512.cgen.expressions import extent
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import Graph
 from nn512.graph.nodes import Shape
@@ -189,7 +190,7 @@ class Choice:
 def tensor_pointer(place: Place, name: str, *, written: bool, flat: bool = False) -> str:
     """Declaration of a pointer to a tensor: blocks of [height][width][16] or [pixels][16], planes without the [16]."""
     shape = place.shape
-    extents = f"[{names.product(shape.height, shape.width)}]" if flat else f"[{shape.height}][{shape.width}]"
+    extents = f"[{extent(shape.height, shape.width)}]" if flat else f"[{shape.height}][{shape.width}]"
     extents += f"[{place.layout.lanes}]" if place.layout.lanes > 1 else ""
     return f"{'' if written else 'const '}float (*restrict {name}){extents}"
 

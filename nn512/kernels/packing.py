@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nn512.cgen import names
+from nn512.cgen.expressions import Expression, extent
 from nn512.graph.nodes import BatchNorm, Conv
 from nn512.kernels.layer import PackCall, WeightField
 from nn512.kernels.packing_full import PACK_FULL
@@ -158,14 +158,14 @@ class ConvWeights:
         return math.prod(self._block_extents)
 
     @property
-    def block_extent(self) -> str:
+    def block_extent(self) -> Expression:
         """The same as it is written in C: input blocks * filter rows * filter columns * input lanes * output lanes."""
-        return names.product(*self._block_extents)
+        return extent(*self._block_extents)
 
     @property
-    def extent(self) -> str:
+    def extent(self) -> Expression:
         """All weights, likewise."""
-        return names.product(self.blocks, *self._block_extents)
+        return extent(self.blocks, *self._block_extents)
 
     @property
     def _block_extents(self) -> tuple[int, ...]:
@@ -202,7 +202,7 @@ class ConvWeights:
 
 def conv_arguments(node: Conv, inputs: int) -> str:
     """What every call that packs a convolution passes: arrays, outputs, inputs of one group, filter taps."""
-    taps = names.product(node.filter_h, node.filter_w)
+    taps = extent(node.filter_h, node.filter_w)
     return f"CONV({node.to_tensor}, {node.to_channels}, {inputs}, {taps})"
 
 

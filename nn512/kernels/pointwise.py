@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 
-from nn512.cgen import names
+from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import ConvOp
 from nn512.kernels.conv_blocking import Branch, Panels
@@ -56,9 +56,9 @@ class _PointwiseLayer(ConvLayer):
         return f"{super().algorithm()}, pixels outermost"
 
     @property
-    def plane(self) -> str:
+    def plane(self) -> Expression:
         if self.prologue.steps:
-            return names.product(self.tiles[0].size, 16)
+            return extent(self.tiles[0].size, 16)
         return super().plane
 
     def _by_pixels(self) -> bool:
@@ -72,10 +72,10 @@ class _PointwiseLayer(ConvLayer):
                 note = " /* for as many channels as any of the layers has */" if self.body.varying else ""
                 extents = f"[{blocks}][{self.tiles[0].size}][16]"
                 writer.line(f"float input{extents} __attribute__((aligned(64)));{note}")
-            x = self.first_pixel()
+            indices = [f"x = {self.first_pixel()}"]
             if self._panels_alike:
-                x += f", ahead = {self._ahead_of_tile(self.branches[0], self.branches[0].panels[0])}"
-            writer.line(f"const ptrdiff_t x = {x};")
+                indices.append(f"ahead = {self._ahead_of_tile(self.branches[0], self.branches[0].panels[0])}")
+            writer.line(f"const ptrdiff_t {', '.join(indices)};")
             self._write_tile_calls(writer)
 
     @property
@@ -83,31 +83,34 @@ class _PointwiseLayer(ConvLayer):
         """Whether all calls fetch from equally far ahead."""
         return len(self.branches) == 1 and len(self.branches[0].panels) == 1
 
-    def _ahead_of_tile(self, branch: Branch, panels: Panels) -> str:
+    def _ahead_of_tile(self, branch: Branch, panels: Panels) -> Expression:
         """Where a tile's share of the weights begins that are read after this layer's."""
-        extent = f"{branch.weights.blocks} * channels * {LANES}" if self.body.varying else branch.weights.extent
-        return self.ahead_of(extent, panels, "x")
+        size = branch.weights.extent
+        if self.body.varying:
+            size = Constant(branch.weights.blocks) * Name("channels") * LANES
+        return self.ahead_of(size, panels, Name("x"))
 
     def _write_tile_calls(self, writer: Writer) -> None:
         """Write the calls for one tile."""
-        picture = f"{self.body.tensor(self.source)}[0][x]"
+        x = Name("x")
+        picture = self.body.tensor(self.source).at(0, x)
         for branch in self.branches:
             for panels in branch.panels:
-                block = str(panels.first_block)
+                start = panels.first_block
+                block: Expression = Constant(start)
                 first = panels is self.branches[0].panels[0]
                 loop: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
                 if panels.count > 1:
-                    end = panels.first_block + panels.count * panels.width
-                    loop = writer.loop(f"for (ptrdiff_t block = {block}; block < {end}; block += {panels.width})")
-                    block = "block"
+                    end = start + panels.count * panels.width
+                    loop = writer.loop(f"for (ptrdiff_t block = {start}; block < {end}; block += {panels.width})")
+                    block = Name("block")
                 with loop:
-                    result = f"{self.body.tensor(branch.result)}[{block}][x]"
-                    where = picture if first or not self.prologue.steps else "NULL"
+                    where: Expression = picture if first or not self.prologue.steps else Name("NULL")
                     if first and self.prologue.steps and panels.count > 1:
-                        where = f"block ? NULL : {picture}"
-                    arguments = [where, *self.weights(branch, block), result]
+                        where = Conditional(block, Name("NULL"), picture)
+                    arguments = [where, *self.weights(branch, block), self.body.tensor(branch.result).at(block, x)]
                     if self.prologue.steps:
-                        arguments += ["input[0][0]", *self.prologue.arguments("0", "[x]")]
-                    arguments += branch.chain.arguments(block, "[x]")
-                    arguments.append("ahead" if self._panels_alike else self._ahead_of_tile(branch, panels))
+                        arguments += [Name("input").at(0, 0), *self.prologue.arguments(ZERO, x)]
+                    arguments += branch.chain.arguments(block, x)
+                    arguments.append(Name("ahead") if self._panels_alike else self._ahead_of_tile(branch, panels))
                     self.write_call(writer, self.by_tile(branch, panels), arguments)

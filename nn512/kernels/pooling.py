@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nn512.cgen import names
+from nn512.cgen.expressions import ZERO, Constant, Expression, Name, Product, extent
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Pooling
 from nn512.ir import PoolOp, SampleOp
@@ -18,6 +19,8 @@ from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
 
 ACCUMULATORS = 4
+
+_BLOCK, _VALUE = Name("block"), Name("v")
 
 MAXIMUM = """
 /* The larger of two vectors; NaN stays NaN whichever it is in (max alone returns its second operand then). */
@@ -111,10 +114,10 @@ class _PoolLayer:
                 declare_tensor(writer, self.context.places[name], written=False)
             declare_tensor(writer, self.result, written=True)
             with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
-                row = f", y = item % {rows}" if rows > 1 else ""
-                writer.line(f"const ptrdiff_t block = item{f' / {rows}' if rows > 1 else ''}{row};")
-                self.before.bind(writer, "block", "[0][0]")
-                self.after.bind(writer, "block", f"{self._row}[0]")
+                row = f", y = {Name('item') % rows}" if rows > 1 else ""
+                writer.line(f"const ptrdiff_t block = {Name('item') // rows}{row};")
+                self.before.bind(writer, _BLOCK, ZERO, ZERO)
+                self.after.bind(writer, _BLOCK, self._row, ZERO)
                 if self.node.window is None:
                     self._write_global(writer)
                 else:
@@ -122,24 +125,31 @@ class _PoolLayer:
         return writer.text()
 
     @property
-    def _row(self) -> str:
+    def _row(self) -> Expression:
         """Index of the output row."""
-        return "[y]" if self.result.shape.height > 1 else "[0]"
+        return Name("y") if self.result.shape.height > 1 else ZERO
 
     def _write_global(self, writer: Writer) -> None:
-        pixels = self.source.shape.pixels
         routine = self.context.library.add(self._hint("all"), self._write_all_routine)
-        source = f"{names.local(self.source.name)}[block][0][0]"
-        extent = names.product(self.source.shape.height, self.source.shape.width)
-        arguments = ", ".join([source, extent, *self.before.forwarded()])
-        writer.line(f"__m512 v = {routine}({arguments});")
+        pixels = extent(self.source.shape.height, self.source.shape.width)
+        arguments = [self._source.at(_BLOCK, 0, 0), pixels, *self.before.forwarded()]
+        writer.line(f"__m512 v = {routine}({', '.join(map(str, arguments))});")
         if not self.node.is_max:
-            _write_quotient(writer, pixels, extent)
-        self._write_result(writer, "0")
+            _write_quotient(writer, self.source.shape.pixels, pixels)
+        self._write_result(writer, ZERO)
+
+    @property
+    def _source(self) -> Name:
+        return Name(names.local(self.source.name))
+
+    @property
+    def _result(self) -> Expression:
+        """The row of results."""
+        return Name(names.local(self.result.name)).at(_BLOCK, self._row)
 
     def _write_row(self, writer: Writer, window: int) -> None:
         height, padding = self.source.shape.height, self.node.padding_h
-        start = ("y * 2" if self._row == "[y]" else "0") + (f" - {padding}" if padding else "")
+        start = self._row * 2 - padding
         if self.clipped:
             writer.line(f"const ptrdiff_t origin = {start}, end = origin + {window};")
             writer.line(
@@ -151,40 +161,40 @@ class _PoolLayer:
         for column in self.columns:
             if column.count == 1:
                 with contextlib.nullcontext() if plain else writer.block(note=f"column {column.first}"):
-                    self._write_cell(writer, column, str(column.first), start, plain=plain)
+                    self._write_cell(writer, column, Constant(column.first), start, window, plain=plain)
                 continue
             loop = f"for (ptrdiff_t x = {column.first}; x < {column.first + column.count}; x++)"
             with writer.loop(loop) if plain else writer.block(loop):
-                self._write_cell(writer, column, "x", start, plain=plain)
+                self._write_cell(writer, column, Name("x"), start, window, plain=plain)
 
-    def _write_cell(self, writer: Writer, column: Column, x: str, start: str, *, plain: bool) -> None:
-        window = self.node.window
-        cell = str(column.cell)
-        if column.count > 1:
-            offset = column.cell - 2 * column.first
-            cell = "x * 2" + (f" - {-offset}" if offset < 0 else f" + {offset}" if offset else "")
-        rows, top = ("rows", "top") if self.clipped else (str(window), start)
-        pixel = f"{names.local(self.source.name)}[block][{top}][{cell}]"
+    def _write_cell(
+        self, writer: Writer, column: Column, x: Expression, start: Expression, window: int, *, plain: bool
+    ) -> None:
+        """Write what computes the result at `x`, whose window begins in row `start`."""
+        cell = Constant(column.cell) if column.count == 1 else x * 2 + (column.cell - 2 * column.first)
+        rows, top = (Name("rows"), Name("top")) if self.clipped else (Constant(window), start)
+        pixel = self._source.at(_BLOCK, top, cell)
         if self.copies:
             value = f"_mm512_loadu_ps({pixel})"
         else:
-            row = names.product(self.source.shape.width, 16)
+            row = extent(self.source.shape.width, 16)
             routine = self.context.library.add(self._hint(str(column.columns)), self._writer_of(column.columns))
-            value = f"{routine}({', '.join([pixel, rows, row, *self.before.forwarded()])})"
+            value = f"{routine}({', '.join(map(str, [pixel, rows, row, *self.before.forwarded()]))})"
         if plain:
-            result = f"{names.local(self.result.name)}[block]{self._row}[{x}]"
-            writer.statement("_mm512_storeu_ps", [result, value], ";")
+            writer.statement("_mm512_storeu_ps", [self._result.at(x), value], ";")
             return
         writer.line(f"__m512 v = {value};")
         if self.copies:
-            self.before.apply(writer, "v", "0", "0")
+            self.before.apply(writer, _VALUE, ZERO, ZERO)
         if not self.node.is_max:
-            _write_quotient(writer, None if self.clipped else column.columns * int(rows), _times(rows, column.columns))
+            cells = None if self.clipped else column.columns * window
+            count = rows if column.columns == 1 else Product((rows, Constant(column.columns)))
+            _write_quotient(writer, cells, count)
         self._write_result(writer, x)
 
-    def _write_result(self, writer: Writer, x: str) -> None:
-        self.after.apply(writer, "v", "0", "x * 16" if x == "x" else str(int(x) * 16))
-        writer.line(f"_mm512_storeu_ps({names.local(self.result.name)}[block]{self._row}[{x}], v);")
+    def _write_result(self, writer: Writer, x: Expression) -> None:
+        self.after.apply(writer, _VALUE, ZERO, x * 16)
+        writer.line(f"_mm512_storeu_ps({self._result.at(x)}, v);")
 
     def _hint(self, what: str) -> str:
         return f"{'largest' if self.node.is_max else 'sum'}_of_{what}{self.before.suffix}"
@@ -239,7 +249,7 @@ class _PoolLayer:
     def _write_start(self, writer: Writer) -> None:
         writer.line(f"__m512 v = {'_mm512_loadu_ps(x)' if self.node.is_max else '_mm512_setzero_ps()'};")
         if self.node.is_max:
-            self.before.apply(writer, "v", "0", "0")
+            self.before.apply(writer, _VALUE, ZERO, ZERO)
 
     def _write_combine(self, writer: Writer, loop: str, accumulator: str, offset: str) -> None:
         element = f"_mm512_loadu_ps(x + {offset})"
@@ -248,15 +258,11 @@ class _PoolLayer:
             return
         with writer.block(loop):
             writer.line(f"__m512 cell = {element};")
-            self.before.apply(writer, "cell", "0", "0")
+            self.before.apply(writer, Name("cell"), ZERO, ZERO)
             writer.line(f"{accumulator} = {self._combine}({accumulator}, cell);")
 
 
-def _times(rows: str, columns: int) -> str:
-    return rows if columns == 1 else f"{rows} * {columns}"
-
-
-def _write_quotient(writer: Writer, cells: int | None, count: str) -> None:
+def _write_quotient(writer: Writer, cells: int | None, count: Expression) -> None:
     """Divide v by the number of cells, which is `count` in C; `cells` is None where it is known only then."""
     if cells == 1:
         return

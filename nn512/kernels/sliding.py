@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from typing import assert_never
 
-from nn512.cgen import names
+from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvOp
 from nn512.kernels.bodies import StepFunction
@@ -35,6 +35,8 @@ FETCHING = 4
 
 # Vectors that are permuted or multiplied in the time of one at the peak rate: two ports multiply, one more permutes.
 PORTS = 1.5
+
+_BLOCK = Name("block")
 
 
 def sliding_applies(op: ConvOp, context: Context) -> bool:
@@ -188,24 +190,24 @@ class SlidingLayer:
             self._write_lanes(writer)
         if constants := self.routine(self.tiles[0]).constants():
             numbers = {
-                "channels": self.inputs,
-                "row": names.product(self.rows.dilation, self.source.shape.width, 16),
-                "down": names.product(self.rows.stride, self.source.shape.width, 16),
-                "soon": -(-span_of(self.columns, self.tiles[0].size) // self.inputs),
+                "channels": Constant(self.inputs),
+                "row": extent(self.rows.dilation, self.source.shape.width, 16),
+                "down": extent(self.rows.stride, self.source.shape.width, 16),
+                "soon": Constant(-(-span_of(self.columns, self.tiles[0].size) // self.inputs)),
             }
             writer.enumeration("const ptrdiff_t ", [f"{name} = {numbers[name]}" for name in constants], ";")
         with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
-            rows = self.rows.out
-            row = f" / {rows}, y = item % {rows}" if rows > 1 else ""
+            rows, item = self.rows.out, Name("item")
+            indices = [f"block = {item // rows}", *([f"y = {item % rows}"] if rows > 1 else [])]
             if self.clipped:
-                row += f", origin = {self._origin()}"
+                indices.append(f"origin = {self._origin()}")
             note = " /* origin: input row under filter row 0 */" if self.clipped else ""
-            writer.line(f"const ptrdiff_t block = item{row};{note}")
-            extent = self.weights.block_extent
-            writer.assign("const float *w", f"{self.body.weights_of(self.node)} + block * ({extent})")
-            writer.assign("const float *bias", f"{self.body.biases_of(self.node)} + block * 16")
+            writer.line(f"const ptrdiff_t {', '.join(indices)};{note}")
+            weights = self.body.weights_of(self.node) + _BLOCK * self.weights.block_extent
+            writer.assign("const float *w", str(weights))
+            writer.assign("const float *bias", str(self.body.biases_of(self.node) + _BLOCK * LANES))
             if self.clipped:
-                write_tap_bounds(writer, str(self.rows.size), self.rows.taps, self.rows.dilation)
+                write_tap_bounds(writer, Constant(self.rows.size), self.rows.taps, self.rows.dilation)
             if self._blind:
                 writer.line(
                     f"const ptrdiff_t topRow = top < bottom ? {_first_row(self.rows)} : 0; /* else none is read */"
@@ -251,53 +253,47 @@ class SlidingLayer:
             for row in rows:
                 writer.line(f"{row},")
 
-    def _origin(self) -> str:
+    @property
+    def _row(self) -> Expression:
+        """Index of the output row."""
+        return Name("y") if self.rows.out > 1 else ZERO
+
+    def _origin(self) -> Expression:
         """The input row under filter row 0 for output row y."""
-        axis = self.rows
-        start = "0" if axis.out == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
-        return f"{start} - {axis.padding}"
+        return self._row * self.rows.stride - self.rows.padding
 
     def _write_calls(self, writer: Writer) -> None:
-        row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"
-        phase = f"block % {self.ratio}" if self.ratio > 1 else "0"
+        phase = _BLOCK % self.ratio
         for tile, count in repeats(self.tiles, self.routine):
             routine = self.routine(tile)
             loop = f"for (ptrdiff_t x = {tile.start}; x < {tile.start + count * tile.size}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
-                column = "x" if count > 1 else str(tile.start)
-                pixel = f"{row}[{column}]"
-                arguments = [
+                column = Name("x") if count > 1 else Constant(tile.start)
+                pixel = (column,) if self.flat else (self._row, column)
+                arguments: list[Expression | str] = [
                     self._source(tile, column),
                     "w",
                     "bias",
-                    f"{self.body.tensor(self.result)}[block]{pixel}",
-                    *self.chain.arguments("block", pixel),
+                    self.body.tensor(self.result).at(_BLOCK, *pixel),
+                    *self.chain.arguments(_BLOCK, *pixel),
                     *(["top", "bottom"] if self.clipped else []),
-                    *([f"lanes[{phase}]"] if routine.permutes else []),
+                    *([Name("lanes").at(phase)] if routine.permutes else []),
                 ]
                 if routine.sweeps:
                     self.context.library.add("IN_REGISTER", lambda _: IN_REGISTER)
                 shared = self.context.library.add(routine.hint, routine.write)
                 writer.statement(shared, [*arguments, *routine.constants()], ";")
 
-    def _source(self, tile: PixelTile, column: str) -> str:
+    def _source(self, tile: PixelTile, column: Expression) -> Expression:
         """The first input inside the picture that a tile sees; `column` is that of its first output."""
         rows, columns = self.rows, self.columns
-        block = f"block / {self.ratio}" if self.ratio > 1 else "block"
-        row = ""
+        row: tuple[Expression, ...] = () if self.flat else (self._row * rows.stride,)
         if self.clipped:
-            row = "[topRow]" if self._blind else f"[{_first_row(rows)}]"
-        elif not self.flat:
-            row = "[0]" if rows.out == 1 else f"[y * {rows.stride}]" if rows.stride > 1 else "[y]"
-        moved = inside(columns, tile)[0] - columns.padding
-        if column.isdigit():
-            place = str(int(column) * columns.stride + moved)
-        else:
-            place = f"x * {columns.stride}" if columns.stride > 1 else "x"
-            place += f" {'-' if moved < 0 else '+'} {abs(moved)}" if moved else ""
-        return f"{self.body.tensor(self.source)}[{block}]{row}[{place}]"
+            row = (Name("topRow") if self._blind else _first_row(rows),)
+        place = column * columns.stride + (inside(columns, tile)[0] - columns.padding)
+        return self.body.tensor(self.source).at(_BLOCK // self.ratio, *row, place)
 
 
-def _first_row(axis: Axis) -> str:
+def _first_row(axis: Axis) -> Expression:
     """The input row under the first filter row inside the picture."""
-    return f"origin + top * {axis.dilation}" if axis.dilation > 1 else "origin + top"
+    return Name("origin") + Name("top") * axis.dilation

@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import assert_never
 
+from nn512.cgen.expressions import ZERO, Constant, Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.tiles import edge_word
@@ -143,7 +144,7 @@ class SlidingTile:
         with rows:
             self._write_row(writer)
         store = Writer()
-        self.chain.apply(store, "acc[p]", "0", "p * 16")
+        self.chain.apply(store, Name("acc").at(Name("p")), ZERO, Name("p") * 16)
         store.line("_mm512_storeu_ps(out + p * 16, acc[p]);")
         statements = store.text().splitlines()
         opening = f"UNROLL for (int p = 0; p < {self.pixels}; p++)"
@@ -158,9 +159,10 @@ class SlidingTile:
         """Write what happens to one row of inputs."""
         step = self.filter_w * 16  # weights of a filter row for one input
         several = self.spread is Spread.PERMUTED
-        writer.line(f"const float *line = x{' + (i - top) * row' if self.clipped else ''};")
-        size = f"channels * {step}" if several else str(step)
-        writer.line(f"const float *weights = w{f' + i * {size}' if self.clipped else ''};")
+        row = Name("i") * Name("channels") * step if several else Name("i") * step
+        line = Name("x") + (Name("i") - Name("top")) * Name("row") if self.clipped else Name("x")
+        writer.line(f"const float *line = {line};")
+        writer.line(f"const float *weights = {Name('w') + row if self.clipped else Name('w')};")
         if not several:
             self._write_columns(writer)
             return
@@ -185,8 +187,8 @@ class SlidingTile:
         else:
             self._write_taps(writer)
 
-    def _input(self, column: str) -> str:
-        loaded = f"_mm512_loadu_ps(line + {f'({column} - {self.low})' if self.low else column} * 16)"
+    def _input(self, column: Expression) -> str:
+        loaded = f"_mm512_loadu_ps({Name('line') + (column - self.low) * 16})"
         match self.spread:
             case Spread.SAME:
                 return loaded
@@ -202,30 +204,27 @@ class SlidingTile:
         writer.line(f"__m512 tap[{taps}];")
         writer.line(f"UNROLL for (int j = 0; j < {taps}; j++) tap[j] = _mm512_loadu_ps(weights + j * 16);")
         with writer.block(f"UNROLL for (int column = {self.low}; column < {self.high}; column++)"):
-            writer.line(f"__m512 v = {self._input('column')};")
+            writer.line(f"__m512 v = {self._input(Name('column'))};")
             writer.line("IN_REGISTER(v);")
             with writer.block(f"UNROLL for (int j = 0; j < {taps}; j++)"):
-                first = f"column - j{f' * {dilation}' if dilation > 1 else ''}"
+                first = Name("column") - Name("j") * dilation
                 if stride == 1:
                     writer.line(f"const int p = {first};")
                     writer.line(f"if (p >= 0 && p < {self.pixels}) acc[p] = _mm512_fmadd_ps(tap[j], v, acc[p]);")
                 else:
-                    writer.line(f"const int start = {first}, p = start / {stride};")
+                    writer.line(f"const int start = {first}, p = {Name('start') // stride};")
                     with writer.loop(f"if (start >= 0 && start % {stride} == 0 && p < {self.pixels})"):
                         writer.line("acc[p] = _mm512_fmadd_ps(tap[j], v, acc[p]);")
 
     def _write_taps(self, writer: Writer) -> None:
-        pixel = f"p * {self.stride_w}" if self.stride_w > 1 else "p"
         for run in self.runs:
             several = run.last - run.first > 1
             with writer.block(f"for (ptrdiff_t j = {run.first}; j < {run.last}; j++)" if several else ""):
-                tap = " + j * 16" if several else f" + {run.first * 16}" if run.first else ""
-                writer.line(f"const __m512 tap = _mm512_loadu_ps(weights{tap});")
+                j = Name("j") if several else Constant(run.first)
+                writer.line(f"const __m512 tap = _mm512_loadu_ps({Name('weights') + j * 16});")
                 with writer.block(f"UNROLL for (int p = {run.low}; p < {run.high}; p++)"):
-                    ahead = f"j * {self.dilation_w}" if several else str(run.first * self.dilation_w)
-                    column = pixel if self.filter_w == 1 else f"{ahead} + {pixel}"
-                    writer.line(f"const ptrdiff_t column = {column};")
-                    writer.line(f"const __m512 v = {self._input('column')};")
+                    writer.line(f"const ptrdiff_t column = {j * self.dilation_w + Name('p') * self.stride_w};")
+                    writer.line(f"const __m512 v = {self._input(Name('column'))};")
                     writer.line("acc[p] = _mm512_fmadd_ps(tap, v, acc[p]);")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nn512.cgen import names
+from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import SoftmaxOp
 from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
@@ -29,8 +30,8 @@ def _routine(name: str, *, table: bool) -> str:
         "Softmax of one pixel: x and out are its first block, planes of `plane` floats follow. The largest value is "
         "subtracted first, so nothing overflows."
     )
-    extent = "const unsigned char *counts" if table else "ptrdiff_t lastLanes"
-    parameters = ["const float *x", "float *out", "ptrdiff_t blocks", extent, "ptrdiff_t plane"]
+    count = "const unsigned char *counts" if table else "ptrdiff_t lastLanes"
+    parameters = ["const float *x", "float *out", "ptrdiff_t blocks", count, "ptrdiff_t plane"]
     lanes = "counts[block]" if table else "(block < blocks - 1 ? 16 : lastLanes)"
     writer.statement(f"static INLINE void {name}", parameters, " {")
     with writer.indented():
@@ -70,19 +71,18 @@ def emit(op: SoftmaxOp, context: Context) -> LayerCode:
         begin_step(writer, context.prefix)
         declare_tensor(writer, source, written=False, flat=True)
         declare_tensor(writer, result, written=True, flat=True)
-        extent = str(blocks[-1].channels)
+        lanes: Expression = Constant(blocks[-1].channels)
         if table:
             writer.comment("channels in each block")
             writer.table("static const unsigned char counts[]", (str(b.channels) for b in blocks))
-            extent = "counts"
+            lanes = Name("counts")
         writer.line("for (ptrdiff_t p = first; p < last; p++)")
         with writer.indented():
             arguments = [
-                f"{names.local(source.name)}[0][p]",
-                f"{names.local(result.name)}[0][p]",
-                str(len(blocks)),
-                extent,
-                names.product(source.shape.height, source.shape.width, 16),
+                *(Name(names.local(place.name)).at(0, Name("p")) for place in (source, result)),
+                Constant(len(blocks)),
+                lanes,
+                extent(source.shape.height, source.shape.width, 16),
             ]
             writer.statement(routine, arguments, ";")
     return LayerCode(

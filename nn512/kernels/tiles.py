@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nn512.cgen.expressions import ZERO, Conditional, Expression, Less, Name, least
 from nn512.cgen.writer import Writer
 
 
@@ -10,10 +11,9 @@ def edge_word(*, left: bool, right: bool, whole: bool) -> str:
     return "both" if left and right else "left" if left else "right" if right else "" if whole else "part"
 
 
-def write_tap_bounds(writer: Writer, height: str, taps: int, dilation: int) -> None:
+def write_tap_bounds(writer: Writer, height: Expression, taps: int, dilation: int) -> None:
     """Write which filter rows are inside a picture of `height` rows if filter row 0 is on row `origin`."""
-    above, below = "-origin", f"{height} - origin"
-    if dilation > 1:
-        above, below = (f"({rows} + {dilation - 1}) / {dilation}" for rows in (above, below))
-    bounds = [f"top = origin < 0 ? {above} : 0", f"bottom = {below} < {taps} ? {below} : {taps}"]
-    writer.enumeration("const ptrdiff_t ", bounds, ";")
+    origin = Name("origin")
+    above, below = ((rows + (dilation - 1)) // dilation for rows in (-origin, height - origin))
+    top = Conditional(Less(origin, ZERO), above, ZERO)
+    writer.enumeration("const ptrdiff_t ", [f"top = {top}", f"bottom = {least(below, taps)}"], ";")
