@@ -44,8 +44,8 @@ number of readers, every node leads to an Output, and none is its own ancestor.
 
 A name is {ValueType.NAME.value}, at most {LONGEST_NAME} characters in all. An
 integer is decimal, without sign and leading zeros. A number is an integer that may have a sign '-' in
-front and a decimal fraction behind, such as -0.5. A size is an integer of bytes; k, K, KB and KiB behind
-it stand for 1,024, and m, M, MB and MiB for 1,048,576.
+front and a decimal fraction behind, such as -0.5. A size is an integer of bytes; k, KB and KiB behind it
+stand for 1,024, and m, MB and MiB for 1,048,576, all of them in upper or lower case.
 
 Parameters are named after the tensor that their node produces. The emitted C calls a tensor t by that
 name, tData where it is an argument, and its parameters tWeights, tBiases and so on: tensors whose names

@@ -43,7 +43,7 @@ class ValueType(enum.Enum):
     POSITIVE = "a decimal integer of at least 1"
     NATURAL = "a decimal integer of at least 0"
     NUMBER = "a decimal number such as -0.5 or 3"
-    SIZE = "a positive integer, optionally with k, K, KB, KiB, m, M, MB or MiB"
+    SIZE = "a positive integer, optionally with k, KB, KiB, m, MB or MiB in upper or lower case"
     CHOICE = "one of the listed words"
 
 

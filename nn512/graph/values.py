@@ -19,7 +19,7 @@ _FLOAT32_OVERFLOW = 2.0**128 - 2.0**103  # from here on a float64 rounds to infi
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _INTEGER = re.compile(r"0|[1-9][0-9]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
-_SIZE = re.compile(r"([1-9][0-9]*)(k|K|KB|KiB|m|M|MB|MiB)?")
+_SIZE = re.compile(r"([1-9][0-9]*)([kKmM](?:[iI]?[bB])?)?")
 _LEADING_ZEROS = re.compile(r"[+-]?0[0-9]+")
 
 

@@ -242,12 +242,12 @@ def test_negative_epsilon() -> None:
     layers("BatchNorm FromTensor=x ToTensor=y Epsilon=«-0.001»", "Epsilon must not be negative")
 
 
-@pytest.mark.parametrize("text", ["0", "0KiB", "32kb", "32G", "1.5m", "-1", "KiB"])
+@pytest.mark.parametrize("text", ["0", "0KiB", "32ki", "32b", "32\N{KELVIN SIGN}", "32G", "1.5m", "-1", "KiB"])
 def test_sizes(text: str) -> None:
     check(
         f"Config L1DataCachePerThread=«{text}»\n" + HEAD[7:] + "Softmax FromTensor=x ToTensor=y" + TAIL,
-        "L1DataCachePerThread must be a positive integer, optionally with k, K, KB, KiB, m, M, MB or MiB, "
-        f"not '{text}'",
+        "L1DataCachePerThread must be a positive integer, optionally with k, KB, KiB, m, MB or MiB in upper or lower "
+        f"case, not '{text}'",
     )
 
 
