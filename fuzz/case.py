@@ -17,8 +17,8 @@ from nn512.errors import UsageError
 OPTIMISATIONS = ("-O1", "-O1", "-O1", "-O0", "-O2", "-O3")
 """Optimisation levels cases draw from; -O1 compiles fastest."""
 
-CASE_LIMIT = 1 << 20
-"""Bytes of the largest case file that is read."""
+CASE_LIMIT = 128 << 20
+"""Bytes of the largest case file that is read: a graph may have 16 Mi characters, and JSON writes six for some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def load_json(path: Path) -> object:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
     if len(raw) > CASE_LIMIT:
-        raise UsageError(f"{path}: more than {CASE_LIMIT} bytes")
+        raise UsageError(f"{path}: more than {CASE_LIMIT:,} bytes")
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:

@@ -32,7 +32,7 @@ from nn512.graph import Conv, FullyConnected, Graph, multiply_accumulates, parse
 from nn512.options import Options
 from nn512.toolchain import find_compiler
 
-SOURCE_LIMIT = 64 << 20
+SOURCE_LIMIT = 1 << 30
 """Bytes of the largest source that is read."""
 
 LARGE_MAC = 30e6

@@ -33,7 +33,7 @@ from fuzz.regimes import GIVEN, DataSet
 from nn512.arrays import load_arrays, save_arrays
 from nn512.errors import UsageError
 from nn512.graph import Graph
-from nn512.params import check_arrays, check_params
+from nn512.params import check_arrays, load_params
 
 _TEST = '''\
 """Replays a finding: {summary}"""
@@ -118,7 +118,7 @@ def _key(report: Report) -> str:
 
 def _write(report: Report, folder: Path, key: str, summary: str) -> None:
     case = report.case
-    (folder / "net.graph").write_text(case.graph, encoding="utf-8")
+    (folder / "net.graph").write_text(case.graph, encoding="utf-8", errors="surrogateescape")  # comments are bytes
     details = {
         "case": case.to_dict(),
         "found": [
@@ -152,7 +152,7 @@ def _test(case: Case, key: str, summary: str) -> str:
     data = "".join(f"DataSeed({d.regime!r}, {d.seed}), " for d in case.data)
     return _TEST.format(
         summary=" ".join(summary.split())[:90].replace('"', "'").replace("\\", "/"),
-        graph=case.graph.replace("\\", "/"),
+        graph=case.graph.replace("\\", "/").encode("utf-8", "replace").decode("utf-8"),
         name=f"finding_{key}",
         options=dict(case.options),
         optimisation=case.optimisation,
@@ -196,9 +196,9 @@ class Stored:
         """The data sets whose arrays cannot be drawn again, because a user gave them. Raises UsageError."""
         if self.folder is None or all(seed.regime != GIVEN for seed in self.case.data):
             return ()
-        params = check_params(graph, load_arrays(self.folder / "params.npz"))
+        params = load_params(self.folder / "params.npz", graph)
         shapes = {node.to_tensor: graph.shapes[node.to_tensor] for node in graph.inputs}
-        inputs = check_arrays("input", shapes, load_arrays(self.folder / "input.npz"))
+        inputs = check_arrays("input", shapes, load_arrays(self.folder / "input.npz", shapes))
         return (DataSet(GIVEN, self.case.data[0].seed, params, inputs),)
 
 

@@ -29,6 +29,9 @@ from nn512.toolchain import end_group, ended
 
 FloatArray = npt.NDArray[np.float32]
 
+MOST_ARGUMENTS = 5000
+"""Inputs and outputs of a net that can be run: each is memory with guard pages, of which a process has only so many."""
+
 _LOG_LIMIT = 64 << 10
 
 
@@ -161,6 +164,11 @@ def execute(
     checks = Checks() if checks is None else checks
     if not checks.configurations:
         raise UsageError("a run without configurations checks nothing")
+    if len(executable.interface.arguments) > MOST_ARGUMENTS:
+        raise CannotRunError(
+            f"the sandbox has guard pages for {MOST_ARGUMENTS:,} inputs and outputs; "
+            f"this net has {len(executable.interface.arguments):,}"
+        )
     start = time.perf_counter()
     with _memory_file("job") as job, _memory_file("result") as result, _memory_file("log") as log:
         _write_job(job, executable, params, data_sets, checks)

@@ -10,7 +10,7 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from math import prod
 from pathlib import Path
 from typing import IO, Any, TypeAlias, TypeVar
@@ -21,13 +21,14 @@ from nn512.errors import UsageError
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 PathLike: TypeAlias = str | os.PathLike[str]
-Wanted: TypeAlias = Callable[[str], bool]
 _T = TypeVar("_T")
 
 MOST_BYTES = 16 << 30
 """Most bytes that all arrays of one file, or all parameters of one graph in memory, may take."""
 
-_MOST_MEMBERS = 100_000
+MOST_ARRAYS = 100_000
+"""Arrays in one file of which nobody says how many there should be."""
+
 _MOST_HEADER = 4096
 
 
@@ -41,8 +42,10 @@ def load_array(path: PathLike) -> Array:
         return _checked(path, lambda: _read_array(stream, os.fstat(stream.fileno()).st_size))
 
 
-def load_arrays(path: PathLike, wanted: Wanted = lambda _: True) -> dict[str, Array]:
+def load_arrays(path: PathLike, wanted: Collection[str] | None = None) -> dict[str, Array]:
     """The arrays of an `.npz` file by name; names that are not `wanted` are skipped unread and come as empty arrays.
+
+    Without `wanted` all are read. However many are wanted, a file may hold them.
 
     Raises UsageError for a file that is missing, broken, too large, or holds anything but plain numbers.
     """
@@ -127,7 +130,7 @@ def _checked(path: PathLike, read: Callable[[], _T]) -> _T:
         raise UsageError(f"cannot read {os.fspath(path)!r}: {error.strerror or error}") from error
 
 
-def _read_archive(stream: IO[bytes], wanted: Wanted) -> dict[str, Array]:
+def _read_archive(stream: IO[bytes], wanted: Collection[str] | None) -> dict[str, Array]:
     if stream.read(6) == np.lib.format.MAGIC_PREFIX:
         raise _BadFileError("is a single array (.npy); a file of named arrays (.npz) is needed")
     stream.seek(0)
@@ -136,16 +139,18 @@ def _read_archive(stream: IO[bytes], wanted: Wanted) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     with zipfile.ZipFile(stream) as archive:
         members = archive.infolist()
-        if len(members) > _MOST_MEMBERS:
-            raise _BadFileError(f"holds more than {_MOST_MEMBERS:,} arrays")
+        most = MOST_ARRAYS if wanted is None else max(MOST_ARRAYS, len(wanted))
+        if len(members) > most:
+            raise _BadFileError(f"holds more than {most:,} arrays")
         names = [member.filename.removesuffix(".npy") for member in members]
-        total = sum(m.file_size for m, name in zip(members, names, strict=True) if wanted(name))
+        read = [m for m, name in zip(members, names, strict=True) if wanted is None or name in wanted]
+        total = sum(member.file_size for member in read)
         if total > MOST_BYTES:
             raise _BadFileError(f"holds {total:,} bytes of arrays; the limit is {MOST_BYTES:,}")
         for member, name in zip(members, names, strict=True):
             if name in arrays:
                 raise _BadFileError(f"holds two arrays {name!r}")
-            if not wanted(name):
+            if wanted is not None and name not in wanted:
                 arrays[name] = np.empty(0, np.float32)
                 continue
             with archive.open(member) as opened:

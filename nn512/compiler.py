@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -52,18 +53,27 @@ class Emitted:
     def write(self, directory: str | os.PathLike[str]) -> tuple[Path, ...]:
         """Write the three files into a directory, which is made if it is missing. Gives their paths."""
         folder = Path(directory)
+        texts = dict(zip(file_names(self.prefix), (self.header, self.source, self.plan_json), strict=True))
+        partial = {folder / f"{name}.part": text for name, text in texts.items()}
+        paths = tuple(folder / name for name in texts)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            paths = []
-            for suffix, text in ((".h", self.header), (".c", self.source), (".plan.json", self.plan_json)):
-                path = folder / f"{self.prefix}{suffix}"
-                partial = path.with_name(path.name + ".part")
-                partial.write_text(text)
-                partial.replace(path)
-                paths.append(path)
+            for path, text in partial.items():
+                path.write_text(text)
+            for path, final in zip(partial, paths, strict=True):
+                path.replace(final)
         except OSError as error:
             raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from error
-        return tuple(paths)
+        finally:
+            for path in partial:
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+        return paths
+
+
+def file_names(prefix: str) -> tuple[str, str, str]:
+    """Names of the three files that a compilation writes."""
+    return f"{prefix}.h", f"{prefix}.c", f"{prefix}.plan.json"
 
 
 def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # noqa: A001 - the natural name

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+INSTALL_PEERS = "pip install '.[peers]' in a checkout of nn512"
+"""What makes the optional packages available; nn512 itself is in no package index."""
+
 
 class Nn512Error(Exception):
     """Base of all errors of this project that a user can see; `exit_code` is what the command line ends with."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from nn512 import __version__
 from nn512.arrays import Array, PathLike, write_file
-from nn512.errors import CannotRunError
+from nn512.errors import INSTALL_PEERS, CannotRunError
 from nn512.graph import (
     Activation,
     Add,
@@ -74,7 +74,7 @@ def import_onnx() -> Any:  # noqa: ANN401 - the package has no usable types
     try:
         return importlib.import_module("onnx")
     except ImportError as error:
-        raise CannotRunError(f"writing ONNX needs the package onnx ({error}): pip install 'nn512[peers]'") from error
+        raise CannotRunError(f"writing ONNX needs the package onnx ({error}): {INSTALL_PEERS}") from error
 
 
 def _model(onnx: Any, graph: Graph, tensors: list[Any]) -> Any:  # noqa: ANN401

@@ -114,7 +114,7 @@ def load_params(path: PathLike, graph: Graph) -> Params:
         if Path(path).suffix == ".bin":
             return from_bytes(graph, _read_exactly(path, params_bytes(graph)))
         names = {parameter.name for parameter in graph.parameters}
-        return check_params(graph, load_arrays(path, names.__contains__))
+        return check_params(graph, load_arrays(path, names))
     except UsageError as error:
         name = os.fspath(path)
         raise UsageError(str(error) if name in str(error) else f"{name!r} does not fit the graph:\n{error}") from error

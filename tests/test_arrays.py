@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from nn512 import arrays
 from nn512.arrays import load_array, load_arrays, save_arrays, write_file
 from nn512.errors import UsageError
 
@@ -72,7 +73,7 @@ def test_skipped_names_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(
         npz(x=b"no array at all", y=npy("{'descr': '<f4', 'fortran_order': False, 'shape': ()}", b"\0\0\0\0"))
     )
-    arrays = load_arrays(tmp_path / "a.npz", lambda name: name == "y")
+    arrays = load_arrays(tmp_path / "a.npz", {"y"})
     assert arrays["y"].shape == ()
     assert arrays["x"].size == 0
 
@@ -187,3 +188,13 @@ def test_writing_where_one_cannot(tmp_path: Path) -> None:
         save_arrays(tmp_path / "no" / "x.npz", {})
     with pytest.raises(UsageError, match="cannot write"):
         save_arrays(tmp_path, {})
+
+
+def test_as_many_arrays_as_are_wanted_may_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A legal net of 32,768 nodes may have four parameters in each; what nobody asked for is still bounded."""
+    monkeypatch.setattr(arrays, "MOST_ARRAYS", 2)
+    save_arrays(tmp_path / "a.npz", {name: np.zeros(1) for name in "uvw"})
+    assert load_arrays(tmp_path / "a.npz", {"u", "v", "w"}).keys() == {"u", "v", "w"}
+    for wanted in (None, {"u"}):
+        with pytest.raises(UsageError, match="more than 2 arrays"):
+            load_arrays(tmp_path / "a.npz", wanted)

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -245,3 +246,16 @@ def test_nothing_of_a_command_outlives_its_time_limit(tmp_path: Path) -> None:
 def test_the_processor_is_asked_and_the_answer_kept(compiler: Compiler) -> None:
     assert toolchain.has_avx512(compiler) in {True, False}
     assert not toolchain.has_avx512(compiler, ["false"])
+
+
+@pytest.mark.parametrize("ask", [toolchain.find_compiler, toolchain.find_compilers])
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("'", r"the compiler in \$CC, \"'\", is not a command"), ("no-such-cc -O2", "is not on this machine")],
+)
+def test_a_cc_that_is_no_command(
+    ask: Callable[[], object], command: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", command)
+    with pytest.raises(CannotRunError, match=said):
+        ask()

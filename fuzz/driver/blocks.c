@@ -15,7 +15,7 @@
 #define SLACK_OPEN(from, to) ((void)(from), (void)(to))
 #endif
 
-enum { PAGE = 4096, GUARD = 64 * PAGE, LINE = 64, MAX_BLOCKS = 4096 };
+enum { PAGE = 4096, GUARD = 64 * PAGE, LINE = 64, MAX_BLOCKS = 16384 }; /* three for each of the 5000 arguments that the tester allows */
 
 static struct block blocks[MAX_BLOCKS];
 

@@ -35,7 +35,7 @@ def choose_runner(name: str | None = None, compiler: Compiler | None = None) -> 
     """
     name = name or os.environ.get("NN512_RUNNER") or None
     if name is not None and name not in RUNNERS:
-        raise UsageError(f"no runner is called {name!r}: NN512_RUNNER and --runner take {', '.join(RUNNERS)}")
+        raise UsageError(f"NN512_RUNNER={name}: there is no such runner; there are {', '.join(RUNNERS)}")
     compiler = find_compiler() if compiler is None else compiler
     refusals = []
     for candidate in RUNNERS if name is None else (name,):

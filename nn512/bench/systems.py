@@ -18,7 +18,7 @@ from nn512.bench.machine import cpu_list
 from nn512.bench.peer import PEERS
 from nn512.bench.worker import Worker, WorkerError
 from nn512.compiler import Emitted
-from nn512.errors import CannotRunError, UsageError
+from nn512.errors import INSTALL_PEERS, CannotRunError, UsageError
 from nn512.graph import Graph, Output
 from nn512.onnx_export import export_onnx
 from nn512.params import Params, save_params
@@ -51,7 +51,7 @@ def check_peers(names: Sequence[str]) -> None:
             raise UsageError(f"peer {name!r} is named twice")
     missing = [name for name in (*names, *(["onnx"] if names else [])) if importlib.util.find_spec(name) is None]
     if missing:
-        raise CannotRunError(f"not installed: {', '.join(missing)}; pip install 'nn512[peers]'")
+        raise CannotRunError(f"not installed: {', '.join(missing)}; {INSTALL_PEERS}")
 
 
 class Files:

@@ -17,7 +17,7 @@ from nn512.cli.arguments import (
     compiler_words,
     read_graph,
 )
-from nn512.errors import UsageError
+from nn512.errors import INSTALL_PEERS, UsageError
 from nn512.graph import Graph
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Builds the emitted C with -O2 and measures it, pinned, taking turns with other systems and with a "
         "loop of nothing but FMAs; all results are held to the reference first. Prints medians, quartiles, ratios, "
         "GFLOP/s and the share of the processor's limit, by the multiply-accumulates of the graph even where a system "
-        "computes fewer. The peers need: pip install 'nn512[peers]'.",
+        f"computes fewer. The peers need packages: {INSTALL_PEERS}.",
     )
     add_graph_argument(parser)
     parser.add_argument(

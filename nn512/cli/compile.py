@@ -7,7 +7,6 @@ from pathlib import Path
 
 from nn512.cli.arguments import Subparsers, add_compiler_options, add_graph_argument, compiler_options, read_graph
 from nn512.cli.outputs import check_directory
-from nn512.errors import UsageError
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -28,15 +27,10 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compile a graph and write the three files."""
     graph = read_graph(args.graph)
-    check_directory(args.directory)
     from nn512.compiler import compile as compile_graph
+    from nn512.compiler import file_names
 
+    check_directory(args.directory, files=file_names(graph.config.prefix))
     emitted = compile_graph(graph, compiler_options(args))
-    try:
-        args.directory.mkdir(parents=True, exist_ok=True)
-        emitted.write(args.directory)
-    except OSError as error:
-        raise UsageError(f"cannot write to {str(args.directory)!r}: {error.strerror}") from error
-    for suffix in (".h", ".c", ".plan.json"):
-        print(args.directory / f"{emitted.prefix}{suffix}")
+    print(*emitted.write(args.directory), sep="\n")
     return 0

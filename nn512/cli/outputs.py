@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from nn512.errors import UsageError
@@ -23,10 +24,10 @@ def check_file(path: Path) -> None:
         raise UsageError(f"cannot write {str(path)!r}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def check_directory(path: Path, option: str = "") -> None:
+def check_directory(path: Path, option: str = "", files: Sequence[str] = ()) -> None:
     """UsageError if no file could be written into this directory, which may not exist yet. It is not made.
 
-    `option` is what names another one on the command line.
+    `option` is what names another one on the command line, `files` are what will be written or replaced there.
     """
     try:
         existing = path.absolute()
@@ -34,6 +35,9 @@ def check_directory(path: Path, option: str = "") -> None:
             existing = existing.parent
         if not existing.is_dir():
             raise NotADirectoryError(None, f"{str(existing)!r} is no directory")
+        for name in files:
+            if (path / name).is_dir():
+                raise IsADirectoryError(None, f"{name!r} is a directory there")
         _try_making_a_file(existing)
     except (OSError, ValueError) as error:
         hint = f"; {option} names another directory" if option else ""
@@ -42,5 +46,5 @@ def check_directory(path: Path, option: str = "") -> None:
 
 def _try_making_a_file(directory: Path) -> None:
     """Make a file in a directory and remove it: permission bits do not tell of read-only and full file systems."""
-    with tempfile.NamedTemporaryFile(dir=directory, prefix=".nn512-"):
-        pass
+    with tempfile.NamedTemporaryFile(dir=directory, prefix=".nn512-", buffering=0) as file:
+        file.write(bytes(4096))  # a full disk takes a name, but no bytes

@@ -107,17 +107,18 @@ CONTROL = """\
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-static void *run(void *unused) {
-    (void)unused;
-    puts("works");
+static void *run(void *this) {
+    char **restrict class = this;
+    puts(*class);
     return NULL;
 }
 int main(void) {
     pthread_t thread;
-    return pthread_create(&thread, NULL, run, NULL) || pthread_join(thread, NULL);
+    char *word = "works";
+    return pthread_create(&thread, NULL, run, &word) || pthread_join(thread, NULL);
 }
 """
-"""A program that every working compiler builds: it uses the headers and the library that emitted code uses."""
+"""A program that every working C compiler builds, and none of C++: it uses what emitted code uses."""
 
 CONTROL_FLAGS = ("-std=c99", "-pthread", "control.c")
 CONTROL_TIMEOUT = 60.0

@@ -32,13 +32,18 @@ def find_compiler(command: str | None = None) -> Compiler:
 
 
 def find_compilers() -> tuple[Compiler, ...]:
-    """Every compiler at hand: that of `find_compiler`, then gcc and clang where they are other programs."""
+    """Every compiler at hand: that of $CC, then gcc and clang where they are other programs.
+
+    Raises CannotRunError where one of them does not work.
+    """
     found: dict[tuple[CompilerKind, str], Compiler] = {}
     clang = next((name for name in ("clang", *_NUMBERED_CLANGS) if shutil.which(name)), "clang")
-    for command in (os.environ.get("CC", "").strip(), "gcc", clang):
-        if command and shutil.which(shlex.split(command)[0]):
-            compiler = _ask_compiler(command, "the compiler")
-            found.setdefault((compiler.kind, compiler.version), compiler)
+    candidates = [(name, "the compiler on the path") for name in ("gcc", clang) if shutil.which(name)]
+    if from_environment := os.environ.get("CC", "").strip():
+        candidates.insert(0, (from_environment, "the compiler in $CC"))
+    for command, what in candidates:
+        compiler = _ask_compiler(command, what)
+        found.setdefault((compiler.kind, compiler.version), compiler)
     return tuple(found.values())
 
 

@@ -116,7 +116,7 @@ def test_what_cannot_be_asked(
 def test_missing_peers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert main(["bench", "net.graph", "--against", "openvino"]) == 3
-    assert "not installed: openvino, onnx; pip install 'nn512[peers]'" in capsys.readouterr().err
+    assert "not installed: openvino, onnx; pip install '.[peers]' in a checkout of nn512" in capsys.readouterr().err
 
 
 def test_emulation_is_not_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

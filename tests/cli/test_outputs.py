@@ -15,6 +15,7 @@ import nn512.compiler
 import nn512.params
 import nn512.session
 from nn512.cli import main, outputs
+from nn512.compiler import compile as compile_graph
 from nn512.errors import UsageError
 
 GRAPH = """\
@@ -96,3 +97,18 @@ def test_what_can_be_written_passes_and_stays_as_it_is(folder: Path) -> None:
     outputs.check_directory(Path("some/where/new"))
     outputs.check_directory(Path())
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_file_that_cannot_be_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "out" / "NN512.plan.json").mkdir(parents=True)
+    assert main(["compile", "net.graph", "out"]) == 2
+    assert capsys.readouterr().err == "nn512: cannot write to 'out': 'NN512.plan.json' is a directory there\n"
+
+
+def test_a_compilation_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """Neither parts of files nor a header without its source."""
+    emitted = compile_graph(GRAPH)
+    (tmp_path / "NN512.c.part").mkdir()
+    with pytest.raises(UsageError, match="cannot write to"):
+        emitted.write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["NN512.c.part"]

@@ -14,7 +14,7 @@ import pytest
 
 from fuzz import findings
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Report, Sources, check_sources, draw, runner_for
+from fuzz.checker import Problem, Report, Sources, check_sources, draw, runner_for
 from fuzz.regimes import GIVEN, DataSet
 from nn512.cli import main
 from nn512.errors import UsageError
@@ -193,3 +193,16 @@ def test_broken_options(options: dict[str, object], tmp_path: Path, capsys: pyte
     file.write_text(json.dumps({"case": {"graph": GRAPH.splitlines(), "options": options}}))
     assert main(["repro", str(file)]) == 2
     assert capsys.readouterr().err.startswith("nn512: ")
+
+
+def test_every_legal_graph_makes_a_finding_that_replays(tmp_path: Path) -> None:
+    """Comments may hold bytes that are no text, and graphs more than a mebibyte."""
+    comments = "".join(f"# {'x' * 1000}{number}\n" for number in range(1500))
+    text = (GRAPH + "# caf").encode() + b"\xe9\n" + comments.encode()
+    graph = parse(text.decode("utf-8", "surrogateescape"))
+    case = Case(graph.source.text, data=(DataSeed("gaussian", 0),))
+    saved = findings.save(Report(case, graph, "none", problems=(Problem("emit", "wrong"),)), tmp_path)
+    assert findings.load(saved.path).case == case
+    assert (saved.path / "net.graph").read_bytes() == text
+    (test,) = saved.path.glob("test_*.py")
+    compile(test.read_bytes(), test.name, "exec")

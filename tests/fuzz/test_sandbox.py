@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fuzz.build import BuildError, build_net
-from fuzz.interface import Interface
+from fuzz.build import BuildError, Executable, build_net
+from fuzz.interface import Argument, Interface
 from fuzz.runners import Runner, Sanitizer, Unavailable, soft
 from fuzz.sandbox import QUICK, Checks, Configuration, Kind, Placement, RunReport, Status, execute
-from nn512.errors import UsageError
-from nn512.graph import parse
+from nn512.errors import CannotRunError, UsageError
+from nn512.graph import Shape, parse
 from nn512.toolchain import Compiler, build, find_compiler, find_compilers
 
 GRAPH = parse("""
@@ -454,3 +454,12 @@ def test_the_driver_alone_says_what_it_is(runner: Runner, tmp_path: Path) -> Non
     done = subprocess.run([path], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "differential tester" in done.stderr
+
+
+def test_more_arguments_than_there_are_guard_pages(tmp_path: Path) -> None:
+    """It is no finding about a legal net that this machine cannot run it."""
+    argument = Argument("x", "x", Shape(1, 1, 1), is_input=True)
+    interface = Interface("N", (argument,) * 5001, ())
+    executable = Executable(tmp_path / "none", interface, Runner("none", "", find_compiler(), ()), (), "", 0.0)
+    with pytest.raises(CannotRunError, match="guard pages for 5,000 inputs and outputs; this net has 5,001"):
+        execute(executable, {}, [{}])
