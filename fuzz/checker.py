@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +29,7 @@ from nn512.compiler import compile as compile_graph
 from nn512.errors import CannotRunError, UsageError
 from nn512.graph import Conv, FullyConnected, Graph, multiply_accumulates, parse
 from nn512.options import Options
+from nn512.plan.plan import Plan
 from nn512.toolchain import find_compiler
 
 SOURCE_LIMIT = 1 << 30
@@ -62,7 +62,7 @@ class Sources:
     prefix: str
     header: str
     source: str
-    plan: Mapping[str, Any] | None = None
+    plan: Plan | None = None
 
     @classmethod
     def read(cls, folder: Path, prefix: str) -> Sources:

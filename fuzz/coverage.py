@@ -8,12 +8,12 @@ end on some data) and verified (an output that depends on the layer was compared
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from fuzz.limits import algorithm_of
 from nn512.graph import Graph, tensors_read
+from nn512.plan.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +41,13 @@ class LayerPlan:
             yield self.kernel, edge_class
 
 
-def layers_of(plan: Mapping[str, Any] | None) -> tuple[LayerPlan, ...]:
+def layers_of(plan: Plan | None) -> tuple[LayerPlan, ...]:
     """The layers of a plan; none where there is no plan (C that is not ours)."""
     if plan is None:
         return ()
     return tuple(
-        LayerPlan(
-            layer["name"],
-            layer["kernel"],
-            tuple(layer["reads"]),
-            tuple(layer["writes"]),
-            tuple(layer["covers"]),
-            tuple(layer.get("edge_classes", ())),
-            layer.get("weights", "fp32"),
-        )
-        for layer in plan["layers"]
+        LayerPlan(layer.name, layer.kernel, layer.reads, layer.writes, layer.covers, layer.edge_classes, layer.weights)
+        for layer in plan.layers
     )
 
 

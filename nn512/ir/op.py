@@ -67,6 +67,11 @@ class Op(Record):
         """The tensors whose bytes are read or written, each once for every time all of it is."""
         return (*self.tensors_read, *self.tensors_written)
 
+    @property
+    def bytes_from_caller(self) -> int:
+        """Bytes of the caller's tensors that are read: from memory, as they were not touched before."""
+        return 0
+
     def definitions(self) -> Iterator[tuple[str, str]]:
         """Result and how it is computed, in words, for listings: a pair for every result."""
         raise NotImplementedError

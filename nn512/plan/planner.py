@@ -20,8 +20,8 @@ MOST_EDGE_VARIANTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedTensor:
-    """A tensor of the plan: shape, layout, offset in the arena in vectors, and the steps between which it lives."""
+class PlacedTensor:
+    """A tensor with its place: shape, layout, offset in the arena in vectors, and the steps between which it lives."""
 
     name: str
     shape: Shape
@@ -33,16 +33,16 @@ class PlannedTensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Placement:
     """Operations in the order in which they run, and where their tensors are."""
 
     program: Program
     ops: tuple[Op, ...]
-    tensors: Mapping[str, PlannedTensor]
+    tensors: Mapping[str, PlacedTensor]
     arena: Arena
 
 
-def make_plan(program: Program, in_tiles: Collection[str] = (), in_planes: Collection[str] = ()) -> Plan:
+def place_tensors(program: Program, in_tiles: Collection[str] = (), in_planes: Collection[str] = ()) -> Placement:
     """Lay out a program.
 
     Convolutions by their first result: `in_tiles` are those whose prologue needs no scratch memory, `in_planes` those
@@ -67,12 +67,12 @@ def make_plan(program: Program, in_tiles: Collection[str] = (), in_planes: Colle
         offsets[first] = offsets[joined.writes]
         offsets[second] = offsets[joined.writes] + layouts.vectors(first)
     tensors = {
-        name: PlannedTensor(
+        name: PlacedTensor(
             name, layouts.shapes[name], layouts[name], offsets[name], layouts.vectors(name), first_step, last_step
         )
         for name, (first_step, last_step) in lifetimes.items()
     }
-    return Plan(program, tuple(ops), MappingProxyType(tensors), arena)
+    return Placement(program, tuple(ops), MappingProxyType(tensors), arena)
 
 
 def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:

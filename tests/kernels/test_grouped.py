@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 
@@ -13,6 +13,7 @@ from nn512.compiler import compile as compile_graph
 from nn512.kernels.sliding_tile import UNROLLED, inputs_read, inside, sliding_tiles, span_of
 from nn512.options import Options
 from nn512.plan.conv_geometry import Axis
+from nn512.plan.plan import PlannedLayer
 
 REGIMES = ("exact", "gaussian", "nonfinite")
 
@@ -35,15 +36,15 @@ def check(text: str, optimisation: str = "-O1", compiler: str = "", force: str =
     return report
 
 
-def plan(text: str, force: str = "grouped") -> list[dict[str, Any]]:
+def plan(text: str, force: str = "grouped") -> Sequence[PlannedLayer]:
     """The convolutions of a plan."""
-    layers: list[dict[str, Any]] = compile_graph(text, Options(force=(("", force),) if force else ())).plan["layers"]
-    return [layer for layer in layers if layer["kernel"] not in {"load", "store", "pad"}]
+    layers: Sequence[PlannedLayer] = compile_graph(text, Options(force=(("", force),) if force else ())).plan.layers
+    return [layer for layer in layers if layer.kernel not in {"load", "store", "pad"}]
 
 
 def taken(text: str, force: str = "grouped") -> list[bool]:
     """For each convolution whether the forced kernel took it."""
-    return [layer["kernel"] == "grouped" for layer in plan(text, force)]
+    return [layer.kernel == "grouped" for layer in plan(text, force)]
 
 
 def conv(outputs: int, groups: int, taps: str = "3x3", more: str = "") -> str:
@@ -136,7 +137,7 @@ Output FromTensor=f
 
 def test_with_everything_fused_around_it() -> None:
     """Batch norms before and after, activations before and after, additions, and a concatenation that is irregular."""
-    assert sum("per group permuted" in layer["algorithm"] for layer in plan(FUSED)) == 3
+    assert sum("per group permuted" in layer.algorithm for layer in plan(FUSED)) == 3
     check(FUSED)
 
 

@@ -36,8 +36,8 @@ Output FromTensor=last
 
 def kernels(*force: tuple[str, str]) -> dict[str, str]:
     """The kernel of every layer that has a choice."""
-    layers = nn512.compile(FUSED, Options(force=force)).plan["layers"]
-    return {layer["name"]: layer["kernel"] for layer in layers if layer["prices"] or layer["forced"]}
+    layers = nn512.compile(FUSED, Options(force=force)).plan.layers
+    return {layer.name: layer.kernel for layer in layers if layer.prices or layer.forced}
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_any_tensor_names_its_layer(tensor: str, layer: str) -> None:
 @pytest.mark.parametrize("tensor", ["full", "last"])
 @pytest.mark.parametrize("kernel", ["fully_connected", "fully_connected_fp16"])
 def test_fully_connected_layers_too(tensor: str, kernel: str) -> None:
-    layers = nn512.compile(FUSED, Options(force=((tensor, kernel),))).plan["layers"]
-    assert [layer["kernel"] for layer in layers if "full" in layer["covers"]] == [kernel]
+    layers = nn512.compile(FUSED, Options(force=((tensor, kernel),))).plan.layers
+    assert [layer.kernel for layer in layers if "full" in layer.covers] == [kernel]
 
 
 @pytest.mark.parametrize(

@@ -211,10 +211,10 @@ def test_emitted_code_is_right(kind: str, groups: int, runs_here: str) -> None:
 def test_densenet_computes_a_twelfth_less() -> None:
     """Of 2,834 million multiply-accumulates; the three transitions drop from 308 to 77."""
     text = example("DenseNet121")
-    layers = nn512.compile(text).plan["layers"]
-    plain = nn512.compile(text, Options(("pool_first",))).plan["layers"]
-    assert sum(layer["mmac"] for layer in plain) == pytest.approx(2834.16, abs=0.01)
-    assert sum(layer["mmac"] for layer in layers) == pytest.approx(2834.16 - 3 * 77.07, abs=0.01)
+    layers = nn512.compile(text).plan.layers
+    plain = nn512.compile(text, Options(("pool_first",))).plan.layers
+    assert sum(layer.mmac for layer in plain) == pytest.approx(2834.16, abs=0.01)
+    assert sum(layer.mmac for layer in layers) == pytest.approx(2834.16 - 3 * 77.07, abs=0.01)
     assert len(layers) == len(plain)
 
 

@@ -317,7 +317,7 @@ class TestExamples:
     def test_resnet50_as_it_is_emitted(self) -> None:
         text = example("ResNet50")
         mmac = [
-            sum(layer["mmac"] for layer in compile_graph(text, options).plan["layers"])
+            sum(layer.mmac for layer in compile_graph(text, options).plan.layers)
             for options in (Options(), Options(without_passes=("skip_unread",)))
         ]
         assert mmac == pytest.approx([3482.255464, 3857.973352])
@@ -394,21 +394,22 @@ def test_a_sample_may_have_steps_before_and_after_it() -> None:
 
 def test_layers_say_which_pixels_they_have() -> None:
     emitted = compile_graph(BLOCK)
-    layers = {layer["name"]: layer for layer in emitted.plan["layers"]}
-    said = {name: layer["pixels"] for name, layer in layers.items() if layer["pixels"]}
+    layers = {layer.name: layer for layer in emitted.plan.layers}
+    said = {name: layer.pixels for name, layer in layers.items() if layer.pixels}
     assert said == {
         "d": "every second row and column only: nothing reads the others",
         "y": "stride 2 in the graph: the pixels between are not there to be read",
     }
-    assert layers["x_sampled"]["reason"] == "what reads this needs no more of x, which others need whole"
-    assert layers["x_sampled"]["covers"] == layers["x_sampled"]["nodes"] == []
+    assert layers["x_sampled"].reason == "what reads this needs no more of x, which others need whole"
+    assert layers["x_sampled"].covers == ()
+    assert layers["x_sampled"].nodes == ()
     comments = Counter(re.findall(r"^ \* ((?:Every|Stride) .*\.) \*/$", emitted.source, re.MULTILINE))
     assert comments == {
         "Every second row and column, a vector of 16 channels at a time.": 1,
         "Every second row and column only: nothing reads the others.": 1,
         "Stride 2 in the graph: the pixels between are not there to be read.": 1,
     }
-    assert layers["d"]["mmac"] == pytest.approx(24 * 24 * 9 * 4 * 3 / 1e6)
+    assert layers["d"].mmac == pytest.approx(24 * 24 * 9 * 4 * 3 / 1e6)
 
 
 def test_the_program_is_printed() -> None:

@@ -14,7 +14,7 @@ from nn512.ir import Joined, RelayoutOp
 from nn512.passes.pipeline import PASSES, optimize
 from nn512.plan.layout import LANES, Layout
 from nn512.plan.planes import planes_readers
-from nn512.plan.planner import Plan, make_plan
+from nn512.plan.planner import Placement, place_tensors
 
 
 def leaves(name: str, joined: dict[str, Joined]) -> list[str]:
@@ -24,7 +24,7 @@ def leaves(name: str, joined: dict[str, Joined]) -> list[str]:
     return [leaf for part in joined[name].parts for leaf in leaves(part, joined)]
 
 
-def check_plan(plan: Plan) -> None:
+def check_plan(plan: Placement) -> None:
     """Everything that is true of any plan."""
     joined = {j.writes: j for j in plan.program.joined}
     born: dict[str, int] = {}
@@ -64,17 +64,17 @@ def test_any_plan(graph: Graph, without: tuple[str, ...], planes: int) -> None:
     """With any of the first convolutions reading planes, too."""
     program = optimize(graph, without)
     chosen = [name for number, name in enumerate(planes_readers(program)) if planes >> number & 1]
-    check_plan(make_plan(program, in_planes=chosen))
+    check_plan(place_tensors(program, in_planes=chosen))
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNeXt50", "DenseNet121"])
 def test_plans_of_examples(name: str) -> None:
-    check_plan(make_plan(optimize(parse(example(name)))))
+    check_plan(place_tensors(optimize(parse(example(name)))))
 
 
 def test_layouts_that_clash_are_changed_by_a_relayout() -> None:
     nodes: list[Node] = [Concat("x", "x", "a"), Conv("a", "b", 6, 1, 1), Softmax("a", "c"), Add("b", "c", "y")]
-    plan = make_plan(optimize(build([Config(), Input("x", 3, 4, 4), *nodes, Output("y")])))
+    plan = place_tensors(optimize(build([Config(), Input("x", 3, 4, 4), *nodes, Output("y")])))
     (relayout,) = (op for op in plan.ops if isinstance(op, RelayoutOp))
     assert relayout.source == "c"
     assert plan.tensors["c"].layout.segments == (3, 3)
@@ -83,7 +83,7 @@ def test_layouts_that_clash_are_changed_by_a_relayout() -> None:
 
 def test_a_thousand_nested_concats() -> None:
     nodes = [Concat(f"t{i}" if i else "x", "x", f"t{i + 1}") for i in range(1000)]
-    plan = make_plan(optimize(build([Config(), Input("x", 1, 1, 1), *nodes, Output("t1000")])))
+    plan = place_tensors(optimize(build([Config(), Input("x", 1, 1, 1), *nodes, Output("t1000")])))
     assert plan.tensors["t1000"].layout == Layout((1,) * 1001)
 
 

@@ -25,6 +25,11 @@ class LoadOp(Op):
         """The input."""
         yield Covered(self.node, Part.LOADED_PLANES if self.columns else Part.ITSELF)
 
+    @property
+    def bytes_from_caller(self) -> int:
+        """All of the input."""
+        return 4 * self.node.channels * self.node.height * self.node.width
+
     def definitions(self) -> Iterator[tuple[str, str]]:
         """The result is the caller's."""
         yield self.writes, "the caller's"
