@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import reference
 from fuzz import regimes, strategies
 from nn512.graph import Conv, Graph, parse
-from nn512.onnx_export import export_onnx
+from nn512.onnx import export_onnx
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # what others warn about is theirs
 
