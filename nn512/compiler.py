@@ -17,8 +17,7 @@ from nn512.graph import parse
 from nn512.graph.describe import describe
 from nn512.graph.graph import Graph, argument_name, multiply_accumulates
 from nn512.graph.nodes import Input, Output
-from nn512.kernels import emit_layer
-from nn512.kernels.bodies import shared_bodies
+from nn512.kernels import emit_layer, shared_bodies
 from nn512.kernels.layer import Context, LayerCode, Library, Place
 from nn512.kernels.selection import choose_convs, resolve_forced
 from nn512.options import Options
