@@ -16,8 +16,7 @@ from nn512.errors import UsageError
 from nn512.graph import parse
 from nn512.graph.graph import Graph, argument_name
 from nn512.ir import ConvOp, Op, PoolOp
-from nn512.kernels import emit_layer
-from nn512.kernels.bodies import shared_bodies
+from nn512.kernels import emit_layer, shared_bodies
 from nn512.kernels.layer import Context, Library, Place
 from nn512.kernels.selection import choose_convs, resolve_forced
 from nn512.options import Options

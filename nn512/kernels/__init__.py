@@ -1,11 +1,12 @@
 """One module per algorithm: each emits the C of a layer, packs its weights and names the edge cases it has.
 
-`emit_layer` picks the module for an operation.
+`emit_layer` picks the module for an operation, `shared_bodies` finds those whose functions are the same but for names.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 
 from nn512.ir import (
     ConcatOp,
@@ -23,7 +24,17 @@ from nn512.ir import (
     StoreOp,
 )
 from nn512.kernels import border, copying, elementwise, fully_connected, pooling, softmax
-from nn512.kernels.layer import Context, LayerCode
+from nn512.kernels.layer import Candidates, Context, LayerCode, Library, Sharing
+
+
+def shared_bodies(ops: Iterable[Op], context: Context) -> Mapping[str, Sharing]:
+    """The step functions that have the same body as others, by their names, and what those that share it differ in."""
+    candidates = Candidates()
+    context = dataclasses.replace(context, library=Library(), candidates=candidates)
+    for op in ops:
+        if isinstance(op, ConvOp | ElementwiseOp):
+            emit_layer(op, context)
+    return candidates.shared()
 
 
 def emit_layer(op: Op, context: Context) -> LayerCode:

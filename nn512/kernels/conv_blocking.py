@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.bodies import StepFunction
-from nn512.kernels.conv_cost import weights_are_less
+from nn512.kernels.conv_cost import is_pointwise, weights_are_less
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.layer import Context, Part, Place
@@ -69,7 +69,7 @@ class ConvBlocking:
         self.op = op
         self.name = op.branches[0].writes
         self.node = op.branches[0].node  # all branches agree in all but output channels
-        self.shared = self.name in context.bodies
+        self.shared = context.shares(self.name)
         self.prologue = Chain(op.prologue, shared=self.shared and not self.input_in_scratch)
         self.source = context.places[f"{self.name}_input" if self.fills_scratch else op.source]
         result = context.places[self.name]
@@ -94,7 +94,13 @@ class ConvBlocking:
             after,
             flat=self.flat,
             net=self.names_net or any(chain.normalizes for chain in (before, *after)),
+            parametric=self._parametric(),
         )
+
+    def _parametric(self) -> bool:
+        """Whether the number of input channels can be a parameter, as layers of dense blocks differ in it."""
+        dense = self.op.prologue and is_pointwise(self.op) and self.node.groups == 1
+        return bool(dense) and self.channels is Channels.FULL
 
     def _by_pixels(self) -> bool:
         """Whether threads share the pixels, and each reads all weights: where weights are less than the source.

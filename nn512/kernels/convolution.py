@@ -127,7 +127,7 @@ class ConvLayer(ConvBlocking):
         """Write a call of the first routine whose condition holds; that of the last one is empty."""
         several = "fetched" not in self._constants()
         for number, (condition, routine) in enumerate(choices):
-            shared = self.context.library.add(routine.hint, routine.write)
+            shared = self.context.library.add(routine.hint, routine.write, routine)
             fetched = Constant(self.share(routine.blocks)) if several else Name("fetched")
             constants = (fetched if name == "fetched" else Name(name) for name in routine.constants())
             opening = " ".join([*(["else"] if number else []), *([f"if ({condition})"] if condition else [])])

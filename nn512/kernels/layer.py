@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from nn512.cgen import names
-from nn512.cgen.expressions import extent
+from nn512.cgen.expressions import Constant, Expression, extent
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import Graph
 from nn512.graph.nodes import Shape
@@ -71,19 +71,27 @@ class Library:
 
     def __init__(self) -> None:
         self._by_body: dict[tuple[str, str], str] = {}
+        self._by_key: dict[Hashable, str] = {}
         self._taken: dict[str, int] = {}
         self._routines: list[Routine] = []
 
-    def add(self, hint: str, write: Callable[[str], str]) -> str:
-        """Name of the routine that `write(name)` gives the text of; `hint` is its name unless another text has it."""
-        key = (hint, write(hint))
-        if key not in self._by_body:
+    def add(self, hint: str, write: Callable[[str], str], key: Hashable = None) -> str:
+        """Name of the routine that `write(name)` gives the text of; `hint` is its name unless another text has it.
+
+        Texts with the same `key` are equal, and are written once.
+        """
+        if key is not None and key in self._by_key:
+            return self._by_key[key]
+        body = (hint, write(hint))
+        if body not in self._by_body:
             number = self._taken.get(hint, 0) + 1
             self._taken[hint] = number
             name = hint if number == 1 else f"{hint}_{number}"
-            self._by_body[key] = name
-            self._routines.append(Routine(name, write(name)))
-        return self._by_body[key]
+            self._by_body[body] = name
+            self._routines.append(Routine(name, body[1] if name == hint else write(name)))
+        if key is not None:
+            self._by_key[key] = self._by_body[body]
+        return self._by_body[body]
 
     def __iter__(self) -> Iterator[Routine]:
         return iter(self._routines)
@@ -93,11 +101,33 @@ class Library:
 class Sharing:
     """What several step functions with the same body differ in, besides names: how many blocks of channels they read.
 
-    `most_blocks` is the largest number; if there are several (`varying`), the body has a parameter for the channels.
+    If there are several numbers (`varying`), of which `most_blocks` is the largest, the body has a parameter for the
+    channels. `body` tells it from others.
     """
 
-    most_blocks: int
+    body: int
+    most_blocks: Expression
     varying: bool
+
+
+class Candidates:
+    """Bodies of step functions as texts under neutral names, and whose they are: equal texts are worth sharing."""
+
+    def __init__(self) -> None:
+        self._users: dict[str, dict[str, int]] = {}
+
+    def add(self, step: str, body: str, blocks: int) -> None:
+        """Note the body of a step, with the number of blocks that it reads as a parameter if it can have one."""
+        self._users.setdefault(body, {})[step] = blocks
+
+    def shared(self) -> dict[str, Sharing]:
+        """Every step that is not the only one with its body, and what those that share it differ in."""
+        alike = [users for users in self._users.values() if len(users) > 1]
+        return {
+            step: Sharing(number, Constant(max(users.values())), len(set(users.values())) > 1)
+            for number, users in enumerate(alike)
+            for step in users
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +137,8 @@ class Context:
     `force` maps names of layers to kernels they must use, and "" to one that all layers must use to which it applies.
     `weights` is the narrowest format in which weights may be stored. `planes` are the convolutions that may read a
     caller's tensor as it is (see `plan.planes.planes_readers`), `choices` the kernels of all convolutions; both go by
-    the name of the first result. `bodies` are the step functions that have the same body as others, by their names (see
-    `bodies.shared_bodies`).
+    the name of the first result. `bodies` are the step functions that have the same body as others, by their names;
+    while these are being found, all bodies are written under neutral names, to `candidates` (see `bodies`).
     """
 
     graph: Graph
@@ -120,6 +150,11 @@ class Context:
     planes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     choices: Mapping[str, Choice] = field(default_factory=dict)
     bodies: Mapping[str, Sharing] = field(default_factory=dict)
+    candidates: Candidates | None = None
+
+    def shares(self, step: str) -> bool:
+        """Whether the body of a step is written under neutral names."""
+        return self.candidates is not None or step in self.bodies
 
     @property
     def prefix(self) -> str:

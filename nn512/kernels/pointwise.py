@@ -68,9 +68,8 @@ class _PointwiseLayer(ConvLayer):
         self.write_constants(writer)
         with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
             if self.prologue.steps:
-                blocks = self.body.sharing.most_blocks if self.body.sharing else len(self.source.layout.blocks)
                 note = " /* for as many channels as any of the layers has */" if self.body.varying else ""
-                extents = f"[{blocks}][{self.tiles[0].size}][16]"
+                extents = f"[{self.body.most_blocks}][{self.tiles[0].size}][16]"
                 writer.line(f"float input{extents} __attribute__((aligned(64)));{note}")
             indices = [f"x = {self.first_pixel()}"]
             if self._panels_alike:

@@ -85,7 +85,7 @@ class SlidingLayer:
         self.name = branch.writes
         self.node = branch.node
         self.prologue = Chain(op.prologue)
-        self.chain = Chain(branch.epilogue, shared=self.name in context.bodies)
+        self.chain = Chain(branch.epilogue, shared=context.shares(self.name))
         self.source = context.places[f"{self.name}_input" if op.prologue else op.source]
         self.result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape, op.zeros)
@@ -281,7 +281,7 @@ class SlidingLayer:
                 ]
                 if routine.sweeps:
                     self.context.library.add("IN_REGISTER", lambda _: IN_REGISTER)
-                shared = self.context.library.add(routine.hint, routine.write)
+                shared = self.context.library.add(routine.hint, routine.write, routine)
                 writer.statement(shared, [*arguments, *routine.constants()], ";")
 
     def _source(self, tile: PixelTile, column: Expression) -> Expression:
