@@ -39,6 +39,8 @@ class _Builder:
 
     def __init__(self, program: Program) -> None:
         self._program = program
+        self._outputs = program.outputs
+        self._joined = {joined.writes: joined for joined in program.joined}
         self._known: dict[str, str] = {}
         self._nodes: dict[str, Layer] = {}
         self._shapes: dict[str, Shape] = {}
@@ -59,10 +61,7 @@ class _Builder:
     def _lookup(self, tensor: str) -> str:
         """The graph's name of a tensor; a joined whole exists as soon as both parts do."""
         if tensor not in self._known:
-            joined = {j.writes: j for j in self._program.joined}
-            if tensor not in joined:
-                raise KeyError(tensor)
-            whole = joined[tensor]
+            whole = self._joined[tensor]
             first, second = (self._lookup(part) for part in whole.parts)
             node = dataclasses.replace(whole.node, from_tensor1=first, from_tensor2=second)
             self._define(tensor, self._emit(node, self._program.shapes[tensor]))
@@ -78,7 +77,7 @@ class _Builder:
 
     def _define(self, tensor: str, name: str) -> None:
         """Record that a tensor of the program is `name` in the graph; an output must go by its own name."""
-        if tensor in self._program.outputs and tensor != name:
+        if tensor in self._outputs and tensor != name:
             name = self._emit(Activation(name, tensor, "ReLU", 1.0), self._shapes[name])
         self._known[tensor] = name
 
