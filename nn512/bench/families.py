@@ -16,7 +16,7 @@ Lines: TypeAlias = Callable[[int], Iterator[str]]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Graphs of one kind: `x` is the shape of their first input, by the size where `wide`; `sizes` are to be measured."""
+    """Graphs of one kind, and the sizes to measure; `x` is the shape of the first input, by the size where `wide`."""
 
     lines: Lines
     sizes: tuple[int, int] = (1000, 4000)

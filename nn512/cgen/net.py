@@ -166,7 +166,7 @@ def write_source(plan: Plan, layers: Sequence[Layer], library: Library) -> str:
     for routine in library:
         writer.line()
         writer.lines(routine.text)
-    _write_packing(writer, graph, layers)
+    _write_packing(writer, graph, layers, library)
     for number, layer in enumerate(layers, 1):
         writer.line()
         writer.banner(f"Layer {number}: {layer.title}", layer.comment)
@@ -252,13 +252,14 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
         writer.line("return engine->arena + at;")
 
 
-def _write_packing(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> None:
+def _write_packing(writer: Writer, graph: Graph, layers: Sequence[Layer], library: Library) -> None:
     prefix = graph.config.prefix
     calls = [call for layer in layers for call in layer.code.packs]
     _section(writer, "Packing of parameters: once, when a net is created")
     routines = [text for name, text in packing.ROUTINES.items() if any(call.routine == name for call in calls)]
     shared = [packing.COMMON] if routines else []
-    shared += [packing.POSITION] if any("position(" in text for text in routines) else []
+    there = any(routine.text == packing.POSITION for routine in library)
+    shared += [packing.POSITION] if not there and any("position(" in text for text in routines) else []
     for text in (*shared, *routines):
         writer.line()
         writer.lines(text)

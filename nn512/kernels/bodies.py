@@ -59,7 +59,7 @@ def _steps(op: Op, context: Context) -> Iterator[tuple[str, Hashable, int]]:
             if op.prologue and scratch:
                 yield from _chain_step(Chain(op.prologue), source)
             if len(op.branches) == 1:
-                yield name, _conv_key(op, context, source), len(source.layout.blocks)
+                yield name, _conv_key(op, context, source), source.layout.block_count
         case ElementwiseOp():
             yield from _chain_step(Chain(op.steps), context.places[op.writes])
         case _:
@@ -85,7 +85,7 @@ def _conv_key(op: ConvOp, context: Context, source: Place) -> Hashable:
         dataclasses.replace(branch.node, from_tensor="", to_tensor=""),
         op.zeros,
         (source.shape.height, source.shape.width, layout.lanes),
-        _depends_on_channels(op, context, source) if parametric else layout.blocks,
+        _depends_on_channels(op, context, source) if parametric else layout.merged,
         result.shape,
         before.neutral,
         Chain(branch.epilogue).neutral,

@@ -235,7 +235,7 @@ class ConvBlocking:
         """The step functions and their items."""
         main = Part(self.name, self.items)
         if self.fills_scratch:
-            return (Part(self.source.name, len(self.source.layout.blocks)), main)
+            return (Part(self.source.name, self.source.layout.block_count), main)
         return (main,)
 
     @property

@@ -20,7 +20,8 @@ from nn512.kernels.conv_blocking import Branch, ConvBlocking, Panels
 from nn512.kernels.conv_cost import direct_work
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
-from nn512.kernels.layer import Context, ConvKernel, LayerCode
+from nn512.kernels.layer import Context, ConvKernel, LayerCode, write_segments
+from nn512.kernels.packing import POSITION
 from nn512.passes.program import ConvOp
 from nn512.plan.conv_geometry import PixelTile, repeats
 from nn512.plan.layout import LANES
@@ -111,14 +112,10 @@ class ConvLayer(ConvBlocking):
         if self.body.varying:  # a parameter
             del constants["channels"]
         writer.enumeration("const ptrdiff_t ", [f"{n} = {constants[n]}" for n in names_used if n in constants], ";")
-        if "counts" in names_used:
-            writer.comment("channels in each block")
-            writer.table("static const unsigned char counts[]", (str(b.channels) for b in self.source.layout.blocks))
-        if "places" in names_used:
-            writer.comment("block and lane of each channel")
-            layout = self.source.layout
-            places = (layout.position(c) for c in range(layout.channels))
-            writer.table("static const int places[][2]", (f"{{{block}, {lane}}}" for block, lane in places))
+        if "segments" in names_used:
+            write_segments(writer, self.source.layout)
+        if self.channels is Channels.SCATTERED_GROUPS:
+            self.context.library.add("position", lambda _: POSITION)
 
     def write_call(self, writer: Writer, choices: Iterable[tuple[str, TileRoutine]], arguments: list[str]) -> None:
         """Write a call of the first routine whose condition holds; that of the last one is empty."""
@@ -136,7 +133,7 @@ class ConvLayer(ConvBlocking):
         width, lanes = self.source.shape.width, self.source.layout.lanes
         result = self.branches[0].result.shape  # all branches agree in height and width
         shares = {self.share(panels.width) for branch in self.branches for panels in branch.panels}
-        channels = 16 * len(self.source.layout.blocks) if self.channels is Channels.TABLE else self.inputs
+        channels = 16 * self.source.layout.block_count if self.channels is Channels.TABLE else self.inputs
         return {
             "channels": str(channels),
             "groups": str(self.node.groups),

@@ -26,7 +26,7 @@ def _applies(op: ConvOp, context: Context) -> bool:
     source = context.places[op.source]
     if not is_pointwise(op) or op.branches[0].node.groups > 1:
         return False
-    return not op.prologue or len(source.layout.blocks) * 14 * 64 <= MOST_BUFFER_BYTES
+    return not op.prologue or source.layout.block_count * 14 * 64 <= MOST_BUFFER_BYTES
 
 
 def _work(op: ConvOp, context: Context) -> Work:
@@ -68,7 +68,7 @@ class _PointwiseLayer(ConvLayer):
         self.write_constants(writer)
         with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
             if self.prologue.steps:
-                blocks = self.body.sharing.most_blocks if self.body.sharing else len(self.source.layout.blocks)
+                blocks = self.body.sharing.most_blocks if self.body.sharing else self.source.layout.block_count
                 note = " /* for as many channels as any of the layers has */" if self.body.varying else ""
                 extents = f"[{blocks}][{self.tiles[0].size}][16]"
                 writer.line(f"float input{extents} __attribute__((aligned(64)));{note}")

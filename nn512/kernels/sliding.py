@@ -60,8 +60,8 @@ def sliding_work(op: ConvOp, context: Context) -> Work:
     )
     products = blocks * inputs * _products(rows) * multiplied + blocks * rows.out * len(tiles) * TILE_OVERHEAD
     efficiency = min(1.0, PORTS * multiplied / max(1, multiplied + permuted))
-    moved = 64 * sum(len(p.layout.blocks) * p.shape.pixels for p in (source, result))
-    prologue = 128 * len(source.layout.blocks) * source.shape.pixels if op.prologue else 0
+    moved = 64 * sum(p.layout.block_count * p.shape.pixels for p in (source, result))
+    prologue = 128 * source.layout.block_count * source.shape.pixels if op.prologue else 0
     weights = 4 * LANES * blocks * inputs * rows.taps * columns.taps
     return Work(LANES * products, efficiency or 1.0, weights, moved + prologue)
 
@@ -157,7 +157,7 @@ class SlidingLayer:
         writer = Writer()
         steps = [Part(self.name, blocks * self.rows.out)]
         if self.prologue.steps:
-            steps.insert(0, Part(self.source.name, len(self.source.layout.blocks)))
+            steps.insert(0, Part(self.source.name, self.source.layout.block_count))
             source = self.context.places[self.op.source]
             writer.lines(write_chain_step(self.context, source, self.source, self.prologue))
             writer.line()

@@ -112,9 +112,9 @@ def _parts(op: Op) -> Mapping[str, int]:
             return {**fused, "ahead": len(op.ahead_of), "samples": samples}
         case ElementwiseOp():
             return {"epilogue": len(op.steps) - 1}
-        case CopyOp():
+        case CopyOp() | RelayoutOp():
             return {"copies": 1}
-        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp() | RelayoutOp() | PadOp():
+        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp() | PadOp():
             return {}
         case _:
             assert_never(op)

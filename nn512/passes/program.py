@@ -148,10 +148,14 @@ class ConcatOp:
 
 @dataclass(frozen=True, slots=True)
 class RelayoutOp:
-    """The same tensor with its channels in other lanes; only the planner makes these, where two layouts clash."""
+    """The same tensor with its channels in other lanes: the planner makes these where two layouts clash.
+
+    Where a tensor has too many segments of channels to become part of a whole (`crowded`), it is copied to one.
+    """
 
     source: str
     writes: str
+    crowded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

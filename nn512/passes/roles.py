@@ -94,6 +94,8 @@ def reason_of(op: Op) -> str:
     match op:
         case CopyOp():
             return f"{op.source} stands in another concatenation, or twice in this one"
+        case RelayoutOp() if op.crowded:
+            return f"{op.source} is made up of too many pieces to become part of another concatenation in place"
         case RelayoutOp():
             return f"{op.source} has its channels in other lanes than what it is added to"
         case PadOp():

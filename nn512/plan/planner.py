@@ -29,7 +29,8 @@ from nn512.passes.program import (
 )
 from nn512.plan.arena import Arena, Buffer, place
 from nn512.plan.conv_geometry import edge_variants
-from nn512.plan.layout import Layout
+from nn512.plan.layout import Layout, crowded
+from nn512.plan.layouts import Layouts
 from nn512.plan.planes import read_planes
 
 # Tiles at the left and right edge of a picture have routines of their own; with more than this many (a wide filter
@@ -114,58 +115,47 @@ def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
     return [*before, pad, dataclasses.replace(op, source=name, prologue=(), zeros=zeros)]
 
 
-class _Layouts:
-    """Layouts of the tensors seen so far; a joined whole has one as soon as its parts do."""
+class _Layouts(Layouts):
+    """Layouts of the tensors seen so far, and the relayouts that they take."""
 
     def __init__(self, program: Program) -> None:
         self.shapes: dict[str, Shape] = dict(program.shapes)
-        self._known: dict[str, Layout] = {}
-        self._parts = {joined.writes: joined.parts for joined in program.joined}
-
-    def __getitem__(self, name: str) -> Layout:
-        waiting = [name]
-        while name not in self._known:
-            parts = self._parts[waiting[-1]]
-            unknown = [part for part in parts if part not in self._known]
-            waiting.extend(unknown)
-            if not unknown:
-                first, second = (self._known[part] for part in parts)
-                self._known[waiting.pop()] = Layout(first.segments + second.segments)
-        return self._known[name]
+        super().__init__(self.shapes, program.joined)
 
     def vectors(self, name: str) -> int:
         """Size of a tensor in vectors of 16 floats."""
         return self[name].vectors(self.shapes[name].pixels)
 
-    def _natural(self, name: str) -> None:
-        self._known[name] = Layout((self.shapes[name].channels,))
-
     def lay_out(self, op: Op) -> list[Op]:
         """Give the results of an operation their layouts; the operation, after the relayouts it needs."""
-        match op:
-            case LoadOp() if op.columns:
-                node = op.node
-                self.shapes[op.writes] = Shape(node.channels, node.height, node.width + 2 * op.columns)
-                self._known[op.writes] = Layout((node.channels,), lanes=1)
-            case LoadOp() | FullyConnectedOp():
-                self._natural(op.writes)
-            case ConvOp():
-                for branch in op.branches:
-                    self._natural(branch.writes)
-                if op.prologue:
-                    scratch = prologue_scratch(op)
-                    self.shapes[scratch] = self.shapes[op.source]
-                    self._known[scratch] = self[op.source]
-            case PoolOp() | SoftmaxOp() | ElementwiseOp() | CopyOp() | RelayoutOp() | PadOp():
-                self._known[op.writes] = self[op.source]
-            case ConcatOp():
-                first, second = (self[name] for name in op.sources)
-                self._known[op.writes] = Layout(first.segments + second.segments)
-            case StoreOp():
-                pass
-            case _:
-                assert_never(op)
-        return self._resolve_clashes(op)
+        if isinstance(op, LoadOp) and op.columns:
+            node = op.node
+            self.shapes[op.writes] = Shape(node.channels, node.height, node.width + 2 * op.columns)
+        before: list[Op] = []
+        if isinstance(op, ConcatOp):
+            op, before = self._uncrowded(op)
+        self.see(op)
+        if isinstance(op, ConvOp) and op.prologue:
+            scratch = prologue_scratch(op)
+            self.shapes[scratch] = self.shapes[op.source]
+            self[scratch] = self[op.source]
+        return [*before, *self._resolve_clashes(op)]
+
+    def _uncrowded(self, op: ConcatOp) -> tuple[ConcatOp, list[Op]]:
+        """The concatenation of tensors of few segments, and the copies of them that takes."""
+        copies: list[Op] = []
+        parts: list[str] = []
+        first, second = op.sources
+        too_many = crowded(self[first], self[second])
+        for number, (source, many) in enumerate(zip(op.sources, too_many, strict=True), 1):
+            part = source
+            if many:
+                part = f"{op.writes}_part{number}"
+                self.shapes[part] = self.shapes[source]
+                copies.append(RelayoutOp(source, part, crowded=True))
+                self.see(copies[-1])
+            parts.append(part)
+        return dataclasses.replace(op, sources=(parts[0], parts[1])), copies
 
     def _resolve_clashes(self, op: Op) -> list[Op]:
         relayouts: list[Op] = []
@@ -177,8 +167,8 @@ class _Layouts:
                     changed.append(step)
                     continue
                 name = f"{step.operand}_for_{result}"
-                if name not in self._known:
-                    self._known[name] = self[result]
+                if name not in self:
+                    self[name] = self[result]
                     self.shapes[name] = self.shapes[step.operand]
                     relayouts.append(RelayoutOp(step.operand, name))
                 changed.append(Step(step.node, name))
