@@ -23,7 +23,7 @@ from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.layer import Context, ConvKernel, LayerCode, write_segments
 from nn512.kernels.packing import POSITION
 from nn512.passes.program import ConvOp
-from nn512.plan.conv_geometry import PixelTile, repeats
+from nn512.plan.conv_geometry import PixelTile
 from nn512.plan.layout import LANES
 
 
@@ -198,7 +198,7 @@ class ConvLayer(ConvBlocking):
     def _write_tiles(self, writer: Writer, branch: Branch, panels: Panels, block: str) -> None:
         """Write the loop over the tiles of the only row."""
         call = self.by_tile(branch, panels), self._arguments(branch, panels, block, "x")
-        if len(repeats(self.tiles)) == 1:
+        if len(self.repeats) == 1:
             size = self.tiles[0].size
             with writer.loop(f"for (ptrdiff_t x = first * {size}; x < last * {size}; x += {size})"):
                 self.write_call(writer, *call)
@@ -223,7 +223,7 @@ class ConvLayer(ConvBlocking):
     @property
     def _wide_tiles(self) -> int:
         """How many tiles, the first ones, are a pixel wider than the others."""
-        return sum(tile.size > self.tiles[-1].size for tile in self.tiles)
+        return sum(times for tile, times in self.repeats if tile.size > self.tiles[-1].size)
 
     @property
     def _row_tile(self) -> str:
@@ -278,7 +278,7 @@ class ConvLayer(ConvBlocking):
         if self.padded:
             self._write_origin(writer)
         start = 0
-        for tile, count in repeats(self.tiles):
+        for tile, count in self.repeats:
             loop = f"for (ptrdiff_t x = {start}; x < {start + count * tile.size}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
                 arguments = self._arguments(branch, panels, block, "x" if count > 1 else str(start))

@@ -28,7 +28,7 @@ from nn512.passes.program import (
     tensors_written,
 )
 from nn512.plan.arena import Arena, Buffer, place
-from nn512.plan.conv_geometry import edge_variants
+from nn512.plan.conv_geometry import has_few_variants
 from nn512.plan.layout import Layout, crowded
 from nn512.plan.layouts import Layouts
 from nn512.plan.planes import read_planes
@@ -99,8 +99,7 @@ def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
     if not isinstance(op, ConvOp) or op.caller is not None or op.zeros[1]:
         return [op]
     node = op.branches[0].node
-    variants = edge_variants(node, shapes[op.source], shapes[op.branches[0].writes])
-    if variants is not None and variants <= MOST_EDGE_VARIANTS:
+    if has_few_variants(node, shapes[op.source], shapes[op.branches[0].writes], MOST_EDGE_VARIANTS):
         return [op]
     shape = shapes[op.source]
     name = f"{op.source}_padded_for_{op.branches[0].writes}"
