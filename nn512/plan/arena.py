@@ -9,6 +9,13 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 
+MANY = 1000
+"""Buffers above which those of one size that are born together lie in the order in which they die.
+
+Then what is left of them at any step is in one piece, and a place is found fast.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Buffer:
     """Memory with a lifetime: `size` in vectors of 64 bytes, alive from step `first` to step `last`, both included."""
@@ -36,7 +43,8 @@ def place(buffers: Sequence[Buffer]) -> Arena:
     """
     occupied = _Occupied(max((buffer.last for buffer in buffers), default=0) + 1)
     offsets: dict[str, int] = {}
-    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first, b.name)):
+    many = len(buffers) > MANY
+    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first, b.last if many else 0, b.name)):
         offset = _best_gap(buffer.size, occupied.while_alive(buffer))
         occupied.add(offset, buffer)
         offsets[buffer.name] = offset
