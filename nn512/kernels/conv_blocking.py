@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
 from nn512.cgen import names
 from nn512.kernels.bodies import StepFunction
@@ -153,7 +154,7 @@ class ConvBlocking:
         """Whether a prologue is a step of its own."""
         return bool(self.prologue.steps) and self.input_in_scratch
 
-    @property
+    @cached_property
     def row_tiles(self) -> int:
         """Number of tiles from the first row to the last."""
         return sum(group.times for group in self.row_groups)
@@ -205,7 +206,18 @@ class ConvBlocking:
             result.append(Panels(rest, 1, blocks - rest))
         return tuple(result)
 
-    @property
+    @cached_property
+    def panel_count(self) -> int:
+        """Number of kinds of panels of all branches, each of which has a loop."""
+        return sum(len(branch.panels) for branch in self.branches)
+
+    @cached_property
+    def fetched(self) -> str | None:
+        """What a tile fetches for a tap, where that is the same for all panels."""
+        shares = {self.share(panels.width) for branch in self.branches for panels in branch.panels}
+        return str(shares.pop()) if len(shares) == 1 else None
+
+    @cached_property
     def items(self) -> int:
         """Units of work: tiles of pixels, or rows of panels."""
         if self.by_pixels:

@@ -119,10 +119,9 @@ class ConvLayer(ConvBlocking):
 
     def write_call(self, writer: Writer, choices: Iterable[tuple[str, TileRoutine]], arguments: list[str]) -> None:
         """Write a call of the first routine whose condition holds; that of the last one is empty."""
-        several = "fetched" not in self._constants()
         for number, (condition, routine) in enumerate(choices):
             shared = self.context.library.add(routine.hint, routine.write)
-            fetched = str(self.share(routine.blocks)) if several else "fetched"
+            fetched = "fetched" if self.fetched else str(self.share(routine.blocks))
             constants = (fetched if name == "fetched" else name for name in routine.constants())
             opening = " ".join([*(["else"] if number else []), *([f"if ({condition})"] if condition else [])])
             with writer.loop(opening) if opening else contextlib.nullcontext():
@@ -132,7 +131,6 @@ class ConvLayer(ConvBlocking):
         """The layer's constants under the names that tile routines have for them; distances are in floats."""
         width, lanes = self.source.shape.width, self.source.layout.lanes
         result = self.branches[0].result.shape  # all branches agree in height and width
-        shares = {self.share(panels.width) for branch in self.branches for panels in branch.panels}
         channels = 16 * self.source.layout.block_count if self.channels is Channels.TABLE else self.inputs
         return {
             "channels": str(channels),
@@ -146,7 +144,7 @@ class ConvLayer(ConvBlocking):
             "outPlane": names.product(result.height, result.width, 16),
             "xPlane": super().plane,
             "soon": self.soon,
-            **({"fetched": str(shares.pop())} if len(shares) == 1 else {}),
+            **({"fetched": self.fetched} if self.fetched else {}),
         }
 
     def _write_panels(self, writer: Writer, branch: Branch, panels: Panels, begin: int) -> int:
@@ -182,7 +180,7 @@ class ConvLayer(ConvBlocking):
         if panels.count > 1:
             scope = writer.block(f"for (ptrdiff_t block = {block}; block < {end}; block += {panels.width})")
             block = "block"
-        elif len([panels for branch in self.branches for panels in branch.panels]) > 1:
+        elif self.panel_count > 1:
             scope = writer.block()
         with scope:
             self._write_weights(writer, branch, block)
