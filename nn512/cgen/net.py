@@ -156,7 +156,7 @@ def write_source(
     for routine in library:
         writer.line()
         writer.lines(routine.text)
-    _write_packing(writer, graph, layers)
+    _write_packing(writer, graph, layers, library)
     for number, (layer, comment) in enumerate(zip(layers, comments, strict=True), 1):
         writer.line()
         writer.banner(f"Layer {number}: {comment.title}", comment.lines)
@@ -240,13 +240,14 @@ def _write_types(writer: Writer, placement: Placement, layers: Sequence[LayerCod
         writer.line("return engine->arena + at;")
 
 
-def _write_packing(writer: Writer, graph: Graph, layers: Sequence[LayerCode]) -> None:
+def _write_packing(writer: Writer, graph: Graph, layers: Sequence[LayerCode], library: Library) -> None:
     prefix = graph.config.prefix
     calls = [call for layer in layers for call in layer.packs]
     _section(writer, "Packing of parameters: once, when a net is created")
     routines = [text for name, text in packing.ROUTINES.items() if any(call.routine == name for call in calls)]
     shared = [packing.COMMON] if routines else []
-    shared += [packing.POSITION] if any("position(" in text for text in routines) else []
+    there = any(routine.text == packing.POSITION for routine in library)
+    shared += [packing.POSITION] if not there and any("position(" in text for text in routines) else []
     for text in (*shared, *routines):
         writer.line()
         writer.lines(text)

@@ -24,7 +24,8 @@ class _Builder:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._joined = {j.writes: j for j in program.joined}
+        self._outputs = program.outputs
+        self._joined = {joined.writes: joined for joined in program.joined}
         self._known: dict[str, str] = {}
         self._nodes: dict[str, Layer] = {}
         self._shapes: dict[str, Shape] = {}
@@ -45,9 +46,7 @@ class _Builder:
     def lookup(self, tensor: str) -> str:
         """The graph's name of a tensor; a joined whole exists as soon as both parts do."""
         if tensor not in self._known:
-            whole = self._joined.get(tensor)
-            if whole is None:
-                raise KeyError(tensor)
+            whole = self._joined[tensor]
             first, second = (self.lookup(part) for part in whole.parts)
             node = dataclasses.replace(whole.node, from_tensor1=first, from_tensor2=second)
             self.define(tensor, self.emit(node, self.shape(tensor)))
@@ -72,7 +71,7 @@ class _Builder:
 
     def define(self, tensor: str, name: str) -> None:
         """Record that a tensor of the program is `name` in the graph; an output must go by its own name."""
-        if tensor in self._program.outputs and tensor != name:
+        if tensor in self._outputs and tensor != name:
             name = self.emit(Activation(name, tensor, "ReLU", 1.0), self._shapes[name])
         self._known[tensor] = name
 

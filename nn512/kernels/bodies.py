@@ -81,7 +81,7 @@ class StepFunction:
         """Blocks of channels that the body must be ready for."""
         if self.sharing is not None and self.sharing.varying:
             return self.sharing.most_blocks
-        return Constant(len(self.source.layout.blocks))
+        return Constant(self.source.layout.block_count)
 
     def tensor(self, place: Place) -> Name:
         """The pointer to the source or to a result."""
@@ -124,7 +124,7 @@ class StepFunction:
         prefix, candidates = self.context.prefix, self.context.candidates
         if candidates is not None:
             if self._may_share:
-                blocks = len(self.source.layout.blocks) if self.parametric else 0
+                blocks = self.source.layout.block_count if self.parametric else 0
                 candidates.add(self.name, self._body(hint, description, write_body), blocks)
             return
         with writer.block(step_signature(prefix, self.name)):

@@ -5,12 +5,23 @@ Convolutions that read planes need no transposition, but zeros beside every row.
 
 from __future__ import annotations
 
+import contextlib
+
 from nn512.cgen import names
 from nn512.cgen.expressions import Cast, Conditional, Constant, Expression, Less, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import argument_name
 from nn512.ir import LoadOp, StoreOp
-from nn512.kernels.layer import Context, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
+from nn512.kernels.layer import (
+    Context,
+    LayerCode,
+    Part,
+    Place,
+    begin_step,
+    declare_tensor,
+    step_signature,
+    write_segments,
+)
 from nn512.plan.layout import LANES
 
 _BLOCK = Name("block")
@@ -106,6 +117,19 @@ static INLINE void store_block(const float (*x)[16], ptrdiff_t pixels, ptrdiff_t
 }
 """
 
+BLOCK_EXTENT = """
+/* How many channels a block holds, and which of them is the first: each segment of channels begins a new block. */
+static INLINE ptrdiff_t block_extent(const ptrdiff_t *segments, ptrdiff_t block, ptrdiff_t *start) {
+    ptrdiff_t before = 0;
+    for (; block >= (*segments + 15) / 16; segments++) {
+        block -= (*segments + 15) / 16;
+        before += *segments;
+    }
+    *start = before + block * 16;
+    return *segments - block * 16 < 16 ? *segments - block * 16 : 16;
+}
+"""
+
 
 def emit_load(op: LoadOp, context: Context) -> LayerCode:
     """Bring an input of the caller into the blocked layout, or put zeros beside its rows."""
@@ -121,7 +145,7 @@ def emit_load(op: LoadOp, context: Context) -> LayerCode:
     with writer.block(step_signature(context.prefix, f"{op.writes}_load")):
         begin_step(writer, context.prefix)
         declare_tensor(writer, result, written=True, flat=True)
-        first, channels = _channels(writer, result)
+        first, channels = _channels(result)
         with writer.loop("for (ptrdiff_t block = first; block < last; block++)"):
             pixels = extent(result.shape.height, result.shape.width)
             caller = Name(f"engine->{argument_name(op.node)}") + _planes(first, result)
@@ -160,8 +184,18 @@ def emit_store(op: StoreOp, context: Context) -> LayerCode:
     with writer.block(step_signature(context.prefix, f"{op.source}_store")):
         begin_step(writer, context.prefix)
         declare_tensor(writer, source, written=False, flat=True)
-        first, channels = _channels(writer, source)
-        with writer.loop("for (ptrdiff_t block = first; block < last; block++)"):
+        opening = "for (ptrdiff_t block = first; block < last; block++)"
+        with contextlib.ExitStack() as stack:
+            if source.layout.regular:
+                first, channels = _channels(source)
+                stack.enter_context(writer.loop(opening))
+            else:
+                context.library.add("block_extent", lambda _: BLOCK_EXTENT)
+                write_segments(writer, source.layout)
+                stack.enter_context(writer.block(opening))
+                writer.line("ptrdiff_t c;")
+                writer.line("const ptrdiff_t count = block_extent(segments, block, &c);")
+                first, channels = Name("c"), Name("count")
             caller = Name(f"engine->{argument_name(op.node)}") + _planes(first, source)
             tensor = Name(names.local(op.source)).at(_BLOCK)
             if source.shape.pixels == 1:
@@ -175,18 +209,12 @@ def emit_store(op: StoreOp, context: Context) -> LayerCode:
     return _layer(f"{op.source}_store", "store", source, writer)
 
 
-def _channels(writer: Writer, place: Place) -> tuple[Expression, Expression]:
-    """The first channel of `block` and how many channels it holds."""
-    blocks = place.layout.blocks
-    if not place.layout.regular:
-        writer.comment("first channel of each block, and how many there are")
-        writer.table("static const ptrdiff_t firsts[]", (str(b.first) for b in blocks))
-        writer.table("static const ptrdiff_t counts[]", (str(b.channels) for b in blocks))
-        return Name("firsts").at(_BLOCK), Name("counts").at(_BLOCK)
-    last = Constant(blocks[-1].channels)
-    if len(blocks) == 1 or last == Constant(LANES):
+def _channels(place: Place) -> tuple[Expression, Expression]:
+    """The first channel of `block` and how many channels it holds, of a regular layout."""
+    blocks, last = place.layout.block_count, Constant(place.layout.spans[-1].channels)
+    if blocks == 1 or last == Constant(LANES):
         return _BLOCK * LANES, last
-    return _BLOCK * LANES, Conditional(Less(_BLOCK, Constant(len(blocks) - 1)), Constant(LANES), last)
+    return _BLOCK * LANES, Conditional(Less(_BLOCK, Constant(blocks - 1)), Constant(LANES), last)
 
 
 def _planes(channels: Expression, place: Place) -> Expression:
@@ -200,7 +228,7 @@ def _layer(name: str, kernel: str, place: Place, writer: Writer) -> LayerCode:
         name=name,
         kernel=kernel,
         algorithm=f"transposition {what}",
-        steps=(Part(name, len(place.layout.blocks)),),
+        steps=(Part(name, place.layout.block_count),),
         code=writer.text(),
         edge_classes=(
             f"{kernel} channel tail {place.shape.channels % 16}",

@@ -53,8 +53,8 @@ def tensor_bytes(op: ConvOp, context: Context) -> float:
     """Bytes of the tensors of a layer; with a stride, a filter of one tap skips most of its source."""
     source, node = context.places[op.source], op.branches[0].node
     results = (context.places[branch.writes] for branch in op.branches)
-    written = sum(len(p.layout.blocks) * p.shape.pixels for p in results)
-    read = len(source.layout.blocks) * source.shape.pixels
+    written = sum(p.layout.block_count * p.shape.pixels for p in results)
+    read = source.layout.block_count * source.shape.pixels
     if (node.filter_h, node.filter_w) == (1, 1):
         read //= node.stride_h * node.stride_w
     return 64.0 * (read + written)
@@ -65,6 +65,6 @@ def direct_work(op: ConvOp, context: Context) -> Work:
     source = context.places[op.source]
     moved = tensor_bytes(op, context)
     if op.prologue:
-        moved += 2 * EXPOSED * 64.0 * len(source.layout.blocks) * source.shape.pixels
+        moved += 2 * EXPOSED * 64.0 * source.layout.block_count * source.shape.pixels
     efficiency = 0.45 if shares_blocks(op, context) else 0.96
     return Work(padded_macs(op, context), efficiency, weight_bytes(op, context), moved)

@@ -35,9 +35,9 @@ class Channels(enum.Enum):
     FULL = "full"  # whole blocks of 16
     TAIL = "tail"  # the last block may be partial
     PLANAR = "planar"  # one after another, each in a plane of its own
-    TABLE = "table"  # a table says how many lanes of each block hold channels
+    TABLE = "table"  # a table of segments of channels says how many lanes of each block hold some
     GROUPS = "groups"  # several groups share a block of outputs: masked lanes, one group after another
-    SCATTERED_GROUPS = "scattered"  # the same, and a table says where each channel stands
+    SCATTERED_GROUPS = "scattered"  # the same, and that table says where each channel stands
 
 
 MASKED = (Channels.GROUPS, Channels.SCATTERED_GROUPS)
@@ -132,11 +132,11 @@ class TileRoutine:
             case Channels.FULL | Channels.TAIL | Channels.PLANAR:
                 extent = ["channels"]
             case Channels.TABLE:
-                extent = ["channels", "counts"]
+                extent = ["channels", "segments"]
             case Channels.GROUPS:
                 extent = ["groups", "inputs", "outputs"]
             case Channels.SCATTERED_GROUPS:
-                extent = ["groups", "inputs", "outputs", "places"]
+                extent = ["groups", "inputs", "outputs", "segments"]
             case _:
                 assert_never(self.channels)
         rows = ["row"] if self.steps_rows else []
@@ -223,11 +223,15 @@ class TileRoutine:
             writer.line(f"enum {{ tapWeights = {step} }}; /* of one filter tap for a block of 16 inputs */")
             step = extent(self.filter_h, self.filter_w) * Name("tapWeights")
         source = Name("input" if self.prologue.steps else "x")
+        if self.channels is Channels.TABLE:
+            writer.line("ptrdiff_t rest = *segments; /* of the segment's channels; a 0 ends the table */")
         with writer.block(f"for (ptrdiff_t c = 0; c < channels; c += 16, {source} += plane, w += {step})"):
             bound = "16"
             if self.channels is not Channels.FULL:
-                count = "counts[c / 16]" if self.channels is Channels.TABLE else "channels - c < 16 ? channels - c : 16"
-                writer.line(f"const ptrdiff_t lanes = {count};")
+                left = "rest" if self.channels is Channels.TABLE else "channels - c"
+                writer.line(f"const ptrdiff_t lanes = {left} < 16 ? {left} : 16;")
+                if self.channels is Channels.TABLE:
+                    writer.line("rest = rest > 16 ? rest - 16 : *++segments;")
                 bound = "lanes"
             if self.prologue.steps:
                 self._write_prologue(writer)
@@ -297,8 +301,8 @@ class TileRoutine:
                 writer.line("const ptrdiff_t channel = group * inputs + c;")
                 block, lane = Name("channel") // 16, Name("channel") % 16
                 if self.channels is Channels.SCATTERED_GROUPS:
-                    place = Name("places").at(Name("channel"))
-                    block, lane = place.at(0), place.at(1)
+                    writer.line("const ptrdiff_t place = position(segments, channel);")
+                    block, lane = Name("place") // 16, Name("place") % 16
                 writer.line(f"const float *source = {Name('x') + block * Name('plane') + lane};")
                 c, lanes = Name("c"), Name("lanes")
                 position = c // lanes * self.filter_h * self.filter_w * lanes + c % lanes if several else c
@@ -371,9 +375,7 @@ class TileRoutine:
 
 
 def _declared(constant: str) -> str:
-    return {"counts": "const unsigned char *counts", "places": "const int (*places)[2]"}.get(
-        constant, f"ptrdiff_t {constant}"
-    )
+    return f"const ptrdiff_t *{constant}" if constant == "segments" else f"ptrdiff_t {constant}"
 
 
 class _Tap(NamedTuple):

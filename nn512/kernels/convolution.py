@@ -20,8 +20,9 @@ from nn512.kernels.conv_blocking import Branch, ConvBlocking, Panels
 from nn512.kernels.conv_cost import direct_work
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
-from nn512.kernels.layer import Context, ConvKernel, LayerCode
-from nn512.plan.conv_geometry import PixelTile, repeats
+from nn512.kernels.layer import Context, ConvKernel, LayerCode, write_segments
+from nn512.kernels.packing import POSITION
+from nn512.plan.conv_geometry import PixelTile
 from nn512.plan.layout import LANES
 
 
@@ -112,23 +113,18 @@ class ConvLayer(ConvBlocking):
         if self.body.varying:  # a parameter
             del constants["channels"]
         writer.enumeration("const ptrdiff_t ", [f"{n} = {constants[n]}" for n in names_used if n in constants], ";")
-        if "counts" in names_used:
-            writer.comment("channels in each block")
-            writer.table("static const unsigned char counts[]", (str(b.channels) for b in self.source.layout.blocks))
-        if "places" in names_used:
-            writer.comment("block and lane of each channel")
-            layout = self.source.layout
-            places = (layout.position(c) for c in range(layout.channels))
-            writer.table("static const int places[][2]", (f"{{{block}, {lane}}}" for block, lane in places))
+        if "segments" in names_used:
+            write_segments(writer, self.source.layout)
+        if self.channels is Channels.SCATTERED_GROUPS:
+            self.context.library.add("position", lambda _: POSITION)
 
     def write_call(
         self, writer: Writer, choices: Iterable[tuple[str, TileRoutine]], arguments: list[Expression]
     ) -> None:
         """Write a call of the first routine whose condition holds; that of the last one is empty."""
-        several = "fetched" not in self._constants()
         for number, (condition, routine) in enumerate(choices):
             shared = self.context.library.add(routine.hint, routine.write, routine)
-            fetched = Constant(self.share(routine.blocks)) if several else Name("fetched")
+            fetched = Name("fetched") if self.fetched else Constant(self.share(routine.blocks))
             constants = (fetched if name == "fetched" else Name(name) for name in routine.constants())
             opening = " ".join([*(["else"] if number else []), *([f"if ({condition})"] if condition else [])])
             with writer.loop(opening) if opening else contextlib.nullcontext():
@@ -138,8 +134,7 @@ class ConvLayer(ConvBlocking):
         """The layer's constants under the names that tile routines have for them; distances are in floats."""
         width, lanes = self.source.shape.width, self.source.layout.lanes
         result = self.branches[0].result.shape  # all branches agree in height and width
-        shares = {self.share(panels.width) for branch in self.branches for panels in branch.panels}
-        channels = 16 * len(self.source.layout.blocks) if self.channels is Channels.TABLE else self.inputs
+        channels = 16 * self.source.layout.block_count if self.channels is Channels.TABLE else self.inputs
         return {
             "channels": Constant(channels),
             "groups": Constant(self.node.groups),
@@ -152,7 +147,7 @@ class ConvLayer(ConvBlocking):
             "outPlane": extent(result.height, result.width, 16),
             "xPlane": super().plane,
             "soon": self.soon,
-            **({"fetched": Constant(shares.pop())} if len(shares) == 1 else {}),
+            **({"fetched": Constant(self.fetched)} if self.fetched else {}),
         }
 
     def _write_panels(self, writer: Writer, branch: Branch, panels: Panels, begin: int) -> int:
@@ -187,7 +182,7 @@ class ConvLayer(ConvBlocking):
         if panels.count > 1:
             scope = writer.block(f"for (ptrdiff_t block = {start}; block < {end}; block += {panels.width})")
             block = Name("block")
-        elif len([panels for branch in self.branches for panels in branch.panels]) > 1:
+        elif self.panel_count > 1:
             scope = writer.block()
         with scope:
             self._write_weights(writer, branch, block)
@@ -203,7 +198,7 @@ class ConvLayer(ConvBlocking):
     def _write_tiles(self, writer: Writer, branch: Branch, panels: Panels, block: Expression) -> None:
         """Write the loop over the tiles of the only row."""
         call = self.by_tile(branch, panels), self._arguments(branch, panels, block, Name("x"))
-        if len(repeats(self.tiles)) == 1:
+        if len(self.repeats) == 1:
             size = self.tiles[0].size
             with writer.loop(f"for (ptrdiff_t x = first * {size}; x < last * {size}; x += {size})"):
                 self.write_call(writer, *call)
@@ -229,7 +224,7 @@ class ConvLayer(ConvBlocking):
     @property
     def _wide_tiles(self) -> int:
         """How many tiles, the first ones, are a pixel wider than the others."""
-        return sum(tile.size > self.tiles[-1].size for tile in self.tiles)
+        return sum(times for tile, times in self.repeats if tile.size > self.tiles[-1].size)
 
     @property
     def _row_tile(self) -> str:
@@ -285,7 +280,7 @@ class ConvLayer(ConvBlocking):
         if self.padded:
             self._write_origin(writer)
         start = 0
-        for tile, count in repeats(self.tiles):
+        for tile, count in self.repeats:
             loop = f"for (ptrdiff_t x = {start}; x < {start + count * tile.size}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
                 column = Name("x") if count > 1 else Constant(start)

@@ -18,7 +18,7 @@ def emit(op: ElementwiseOp, context: Context) -> LayerCode:
         name=op.writes,
         kernel="elementwise",
         algorithm="element-wise, a vector of 16 channels at a time",
-        steps=(Part(op.writes, len(result.layout.blocks)),),
+        steps=(Part(op.writes, result.layout.block_count),),
         code=write_chain_step(context, source, result, steps),
         fields=steps.fields(result.layout),
         packs=steps.packs(result.layout),

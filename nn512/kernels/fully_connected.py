@@ -12,7 +12,6 @@ multiply-adds: with fewer blocks, neighbouring inputs add to different sums.
 from __future__ import annotations
 
 import contextlib
-import itertools
 from dataclasses import dataclass
 
 from nn512.cgen import names
@@ -56,8 +55,7 @@ def panel_width(blocks: int) -> int:
 
 def spans_of(layout: Layout, pixels: int) -> tuple[tuple[int, int], ...]:
     """The tensor as rows of 16 floats: pairs of how many, and how many lanes of each hold channels."""
-    groups = itertools.groupby(block.channels for block in layout.blocks)
-    return tuple((len(list(group)) * pixels, lanes) for lanes, group in groups)
+    return tuple((span.blocks * pixels, span.channels) for span in layout.spans)
 
 
 def applicable(op: FullyConnectedOp, context: Context) -> tuple[str, ...]:

@@ -241,6 +241,12 @@ def declare_tensor(writer: Writer, place: Place, *, written: bool, flat: bool = 
     writer.assign(pointer, tensor_address(place))
 
 
+def write_segments(writer: Writer, layout: Layout) -> None:
+    """Write the table of segments of a layout that is not regular; a 0 ends it."""
+    writer.comment("segments of channels, each of which begins a new block")
+    writer.table("static const ptrdiff_t segments[]", (str(segment) for segment in (*layout.merged, 0)))
+
+
 def begin_step(writer: Writer, prefix: str) -> None:
     """First line of the body of every inference step: what the context is."""
     writer.line(f"const {prefix}Engine *engine = context;")

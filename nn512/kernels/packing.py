@@ -169,7 +169,7 @@ class ConvWeights:
 
     @property
     def _block_extents(self) -> tuple[int, ...]:
-        return (len(self.layout.blocks), self.node.filter_h, self.node.filter_w, self.lanes, LANES)
+        return (self.layout.block_count, self.node.filter_h, self.node.filter_w, self.lanes, LANES)
 
     @property
     def name(self) -> str:
@@ -213,7 +213,7 @@ def norm_field(node: BatchNorm) -> str:
 
 def norm_array(node: BatchNorm, layout: Layout) -> WeightField:
     """The array itself: scales and shifts, [block][2][lane]."""
-    blocks = len(layout.blocks)
+    blocks = layout.block_count
     return WeightField(norm_field(node), f"[{blocks}][2][{LANES}]", blocks * 2 * LANES)
 
 

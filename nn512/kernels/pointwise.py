@@ -26,7 +26,7 @@ def _applies(op: ConvOp, context: Context) -> bool:
     source = context.places[op.source]
     if not is_pointwise(op) or op.branches[0].node.groups > 1:
         return False
-    return not op.prologue or len(source.layout.blocks) * 14 * 64 <= MOST_BUFFER_BYTES
+    return not op.prologue or source.layout.block_count * 14 * 64 <= MOST_BUFFER_BYTES
 
 
 def _work(op: ConvOp, context: Context) -> Work:

@@ -88,7 +88,7 @@ class _PoolLayer:
             name=self.op.writes,
             kernel="pooling",
             algorithm=f"{what}, a vector of 16 channels at a time",
-            steps=(Part(self.op.writes, len(self.result.layout.blocks) * rows),),
+            steps=(Part(self.op.writes, self.result.layout.block_count * rows),),
             code=self._code(),
             fields=self.both.fields(self.result.layout),
             packs=self.both.packs(self.result.layout),

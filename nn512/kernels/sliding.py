@@ -21,9 +21,9 @@ from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.layer import Context, LayerCode, Part
-from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles, span_of
+from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles
 from nn512.kernels.tiles import write_tap_bounds
-from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles, repeats
+from nn512.plan.conv_geometry import Axis, PixelTile, axes, real_taps, repeats, sees_picture, span_of
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES, blocks_of
 
@@ -54,24 +54,19 @@ def sliding_work(op: ConvOp, context: Context) -> Work:
     rows, columns = axes(node, source.shape, result.shape, op.zeros)
     tiles, sweeps = sliding_tiles(columns)
     inputs, blocks = source.shape.channels // node.groups, blocks_of(node.to_channels)
-    multiplied = _products(columns)
+    multiplied = real_taps(columns)
     permuted = (
         0
         if inputs == node.to_channels // node.groups == 1
-        else sum(inputs_read(columns, tile, sweeps=sweeps) for tile in tiles)
+        else sum(times * inputs_read(columns, tile, sweeps=sweeps) for tile, times in tiles)
     )
-    products = blocks * inputs * _products(rows) * multiplied + blocks * rows.out * len(tiles) * TILE_OVERHEAD
+    calls = blocks * rows.out * sum(times for _, times in tiles)
+    products = blocks * inputs * real_taps(rows) * multiplied + calls * TILE_OVERHEAD
     efficiency = min(1.0, PORTS * multiplied / max(1, multiplied + permuted))
-    moved = 64 * sum(len(p.layout.blocks) * p.shape.pixels for p in (source, result))
-    prologue = 128 * len(source.layout.blocks) * source.shape.pixels if op.prologue else 0
+    moved = 64 * sum(p.layout.block_count * p.shape.pixels for p in (source, result))
+    prologue = 128 * source.layout.block_count * source.shape.pixels if op.prologue else 0
     weights = 4 * LANES * blocks * inputs * rows.taps * columns.taps
     return Work(LANES * products, efficiency or 1.0, weights, moved + prologue)
-
-
-def _products(axis: Axis) -> int:
-    """Pairs of an output and a tap that sees the picture."""
-    tiles = pixel_tiles(axis, TILE_PIXELS)
-    return sum((run.last - run.first) * (run.high - run.low) for tile in tiles for run in tile.runs)
 
 
 class SlidingLayer:
@@ -91,7 +86,8 @@ class SlidingLayer:
         self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape, op.zeros)
         self.flat = self.result.shape.height > self.rows.out  # the picture as one row
         self.clipped = self.rows.taps > 1 or self.rows.padding > 0
-        self.tiles, self.sweeps = sliding_tiles(self.columns)
+        self.repeats, self.sweeps = sliding_tiles(self.columns)
+        self.tiles = tuple(tile for tile, _ in self.repeats)  # of neighbours that are alike the first
         self.inputs = self.source.shape.channels // self.node.groups
         self.outputs = self.node.to_channels // self.node.groups
         self.weights = GroupedWeights(self.node, self.inputs, op.normalized, branch.folded)
@@ -114,7 +110,9 @@ class SlidingLayer:
     @property
     def _blind(self) -> bool:
         """Whether there are output rows of which every filter row falls on padding."""
-        return not all(row.runs for row in pixel_tiles(self.rows, 1))
+        rows = self.rows
+        edge = -(-rows.padding // rows.stride)  # rows behind it do not begin above the picture
+        return not all(sees_picture(rows, y) for y in (*range(min(edge, rows.out)), rows.out - 1))
 
     @property
     def spread(self) -> Spread:
@@ -159,7 +157,7 @@ class SlidingLayer:
         writer = Writer()
         steps = [Part(self.name, blocks * self.rows.out)]
         if self.prologue.steps:
-            steps.insert(0, Part(self.source.name, len(self.source.layout.blocks)))
+            steps.insert(0, Part(self.source.name, self.source.layout.block_count))
             source = self.context.places[self.op.source]
             writer.lines(write_chain_step(self.context, source, self.source, self.prologue))
             writer.line()
@@ -264,7 +262,7 @@ class SlidingLayer:
 
     def _write_calls(self, writer: Writer) -> None:
         phase = _BLOCK % self.ratio
-        for tile, count in repeats(self.tiles, self.routine):
+        for tile, count in repeats(self.repeats, self.routine):
             routine = self.routine(tile)
             loop = f"for (ptrdiff_t x = {tile.start}; x < {tile.start + count * tile.size}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():

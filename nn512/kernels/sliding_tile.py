@@ -18,7 +18,7 @@ from nn512.cgen.expressions import ZERO, Constant, Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.tiles import edge_word
-from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, Run, pixel_tiles
+from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, Repeat, Run, row_tiles, span_of
 
 UNROLLED = 32  # iterations that the macro UNROLL unrolls
 SMALLEST_SWEEP = 6  # output pixels below which weights are loaded too often
@@ -234,24 +234,23 @@ def inside(axis: Axis, tile: PixelTile) -> tuple[int, int]:
     return max(0, -first), min(span_of(axis, tile.size), axis.size - first)
 
 
-def span_of(axis: Axis, pixels: int) -> int:
-    """Columns from the one under the first tap of a tile's first pixel to the one under the last tap of its last."""
-    return (pixels - 1) * axis.stride + (axis.taps - 1) * axis.dilation + 1
-
-
-def sliding_tiles(axis: Axis) -> tuple[tuple[PixelTile, ...], bool]:
+def sliding_tiles(axis: Axis) -> tuple[tuple[Repeat, ...], bool]:
     """The tiles of a row, and whether their routines loop over input columns or over taps.
 
     A loop over columns pays where two taps see the same column; it is unrolled, so a tile must not be too wide.
     """
     shared = axis.stride // math.gcd(axis.stride, axis.dilation) < axis.taps <= WEIGHTS_IN_REGISTERS
     for limit in range(TILE_PIXELS, SMALLEST_SWEEP - 1, -1) if shared else ():
-        tiles = pixel_tiles(axis, limit)
-        sweeps = {(tile.size, *inside(axis, tile)) for tile in tiles}
-        narrow = all(span_of(axis, tile.size) <= UNROLLED for tile in tiles)
-        if narrow and len(sweeps) <= MOST_ROUTINES and all(low < high for _, low, high in sweeps):
-            return tiles, True
-    return pixel_tiles(axis, TILE_PIXELS), False
+        tiles, sweeps = [], set()
+        for repeat in row_tiles(axis, limit):
+            low, high = inside(axis, repeat.tile)
+            tiles.append(repeat)
+            sweeps.add((repeat.tile.size, low, high))
+            if span_of(axis, repeat.tile.size) > UNROLLED or len(sweeps) > MOST_ROUTINES or low >= high:
+                break
+        else:
+            return tuple(tiles), True
+    return tuple(row_tiles(axis, TILE_PIXELS)), False
 
 
 def inputs_read(axis: Axis, tile: PixelTile, *, sweeps: bool) -> int:

@@ -102,8 +102,8 @@ class _Thinning:
         stride = (node.stride_h * attempt.stride[0], node.stride_w * attempt.stride[1])
         if max(stride) > MAX_GEOMETRY:
             return False
-        shape = self._program.shapes[node.to_tensor]
-        smaller = {**self._program.shapes, node.to_tensor: thinned_shape(shape, attempt.stride)}
+        source, result = (self._program.shapes[name] for name in (node.from_tensor, node.to_tensor))
+        smaller = {node.from_tensor: source, node.to_tensor: thinned_shape(result, attempt.stride)}
         attempt.saved += multiply_accumulates(node, self._program.shapes) - multiply_accumulates(node, smaller)
         attempt.ops[number] = _with_stride(op, stride)
         return True

@@ -24,8 +24,11 @@ def planes_readers(program: Program) -> Mapping[str, frozenset[str]]:
         if isinstance(op, ConvOp) and op.source in loaded and not op.prologue and op.branches[0].node.groups == 1
     }
     needed = _needed_in_blocks(program, sources)
-    sharing = {source: frozenset(name for name, other in sources.items() if other == source) for source in loaded}
-    return {name: frozenset() if source in needed else sharing[source] for name, source in sources.items()}
+    sharing: dict[str, set[str]] = {source: set() for source in loaded}
+    for name, source in sources.items():
+        sharing[source].add(name)
+    together = {source: frozenset() if source in needed else frozenset(names) for source, names in sharing.items()}
+    return {name: together[source] for name, source in sources.items()}
 
 
 def read_planes(program: Program, chosen: Collection[str]) -> tuple[Op, ...]:

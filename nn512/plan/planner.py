@@ -10,8 +10,9 @@ from types import MappingProxyType
 from nn512.graph.nodes import Shape
 from nn512.ir import Chain, ConcatOp, ConvOp, ElementwiseOp, LoadOp, Op, PadOp, Program, RelayoutOp
 from nn512.plan.arena import Arena, Buffer, place
-from nn512.plan.conv_geometry import edge_variants
-from nn512.plan.layout import Layout
+from nn512.plan.conv_geometry import has_few_variants
+from nn512.plan.layout import Layout, crowded
+from nn512.plan.layouts import Layouts
 from nn512.plan.planes import read_planes
 
 # Tiles at the left and right edge of a picture have routines of their own; with more than this many (a wide filter
@@ -80,8 +81,7 @@ def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
     if not isinstance(op, ConvOp) or op.caller is not None or op.zeros[1]:
         return [op]
     node = op.branches[0].node
-    variants = edge_variants(node, shapes[op.source], shapes[op.branches[0].writes])
-    if variants is not None and variants <= MOST_EDGE_VARIANTS:
+    if has_few_variants(node, shapes[op.source], shapes[op.branches[0].writes], MOST_EDGE_VARIANTS):
         return [op]
     shape = shapes[op.source]
     name = f"{op.source}_padded_for_{op.branches[0].writes}"
@@ -96,50 +96,47 @@ def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
     return [*before, pad, dataclasses.replace(op, source=name, prologue=(), zeros=zeros)]
 
 
-class _Layouts:
-    """Layouts of the tensors seen so far; a joined whole has one as soon as its parts do."""
+class _Layouts(Layouts):
+    """Layouts of the tensors seen so far, and the relayouts that they take."""
 
     def __init__(self, program: Program) -> None:
         self.shapes: dict[str, Shape] = dict(program.shapes)
-        self._known: dict[str, Layout] = {}
-        self._parts = {joined.writes: joined.parts for joined in program.joined}
-
-    def __getitem__(self, name: str) -> Layout:
-        waiting = [name]
-        while name not in self._known:
-            parts = self._parts[waiting[-1]]
-            unknown = [part for part in parts if part not in self._known]
-            waiting.extend(unknown)
-            if not unknown:
-                first, second = (self._known[part] for part in parts)
-                self._known[waiting.pop()] = Layout(first.segments + second.segments)
-        return self._known[name]
+        super().__init__(self.shapes, program.joined)
 
     def vectors(self, name: str) -> int:
         """Size of a tensor in vectors of 16 floats."""
         return self[name].vectors(self.shapes[name].pixels)
-
-    def _natural(self, name: str) -> None:
-        self._known[name] = Layout((self.shapes[name].channels,))
 
     def lay_out(self, op: Op) -> list[Op]:
         """Give the results of an operation their layouts; the operation, after the relayouts it needs."""
         if isinstance(op, LoadOp) and op.columns:
             node = op.node
             self.shapes[op.writes] = Shape(node.channels, node.height, node.width + 2 * op.columns)
-            self._known[op.writes] = Layout((node.channels,), lanes=1)
-        else:
-            for name in op.tensors_written:
-                sources = op.tensors_read if op.channels_stay else ()
-                self._known[name] = self[sources[0]] if sources else Layout((self.shapes[name].channels,))
+        before: list[Op] = []
         if isinstance(op, ConcatOp):
-            first, second = (self[name] for name in op.sources)
-            self._known[op.writes] = Layout(first.segments + second.segments)
+            op, before = self._uncrowded(op)
+        self.see(op)
         if isinstance(op, ConvOp) and op.prologue:
             scratch = prologue_scratch(op)
             self.shapes[scratch] = self.shapes[op.source]
-            self._known[scratch] = self[op.source]
-        return self._resolve_clashes(op)
+            self[scratch] = self[op.source]
+        return [*before, *self._resolve_clashes(op)]
+
+    def _uncrowded(self, op: ConcatOp) -> tuple[ConcatOp, list[Op]]:
+        """The concatenation of tensors of few segments, and the copies of them that takes."""
+        copies: list[Op] = []
+        parts: list[str] = []
+        first, second = op.sources
+        too_many = crowded(self[first], self[second])
+        for number, (source, many) in enumerate(zip(op.sources, too_many, strict=True), 1):
+            part = source
+            if many:
+                part = f"{op.writes}_part{number}"
+                self.shapes[part] = self.shapes[source]
+                copies.append(RelayoutOp(source, part, crowded=True))
+                self.see(copies[-1])
+            parts.append(part)
+        return dataclasses.replace(op, sources=(parts[0], parts[1])), copies
 
     def _resolve_clashes(self, op: Op) -> list[Op]:
         """The operation with every operand of its steps in the layout of the result, after the relayouts that takes."""
@@ -152,8 +149,8 @@ class _Layouts:
             if self[operand].same_as(self[result]):
                 return operand
             name = f"{operand}_for_{result}"
-            if name not in self._known:
-                self._known[name] = self[result]
+            if name not in self:
+                self[name] = self[result]
                 self.shapes[name] = self.shapes[operand]
                 relayouts.append(RelayoutOp(operand, name))
             return name

@@ -10,9 +10,9 @@ import pytest
 from fuzz.case import Case, DataSeed
 from fuzz.checker import Report, check_case
 from nn512.compiler import compile as compile_graph
-from nn512.kernels.sliding_tile import UNROLLED, inputs_read, inside, sliding_tiles, span_of
+from nn512.kernels.sliding_tile import UNROLLED, inputs_read, inside, sliding_tiles
 from nn512.options import Options
-from nn512.plan.conv_geometry import Axis
+from nn512.plan.conv_geometry import Axis, span_of
 from nn512.plan.plan import PlannedLayer
 
 REGIMES = ("exact", "gaussian", "nonfinite")
@@ -168,8 +168,9 @@ def test_tiles_fit_what_is_unrolled(taps: int) -> None:
             continue
         axis = Axis(size, out, taps, stride, padding, dilation)
         tiles, sweeps = sliding_tiles(axis)
-        assert [x for tile in tiles for x in range(tile.start, tile.start + tile.size)] == list(range(out))
-        for tile in tiles if sweeps else ():
+        spans = [range(tile.start, tile.start + tile.size * times) for tile, times in tiles]
+        assert [x for span in spans for x in span] == list(range(out))
+        for tile, _ in tiles if sweeps else ():
             low, high = inside(axis, tile)
             assert 0 <= low < high <= span_of(axis, tile.size) <= UNROLLED
             assert inputs_read(axis, tile, sweeps=True) <= inputs_read(axis, tile, sweeps=False)

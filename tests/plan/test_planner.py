@@ -12,7 +12,7 @@ from fuzz import strategies
 from nn512.graph import Add, Concat, Config, Conv, Graph, Input, Node, Output, Softmax, build, example, parse
 from nn512.ir import Joined, RelayoutOp
 from nn512.passes.pipeline import PASSES, optimize
-from nn512.plan.layout import LANES, Layout
+from nn512.plan.layout import LANES, MOST_SEGMENTS, Layout, crowded, joined, natural
 from nn512.plan.planes import planes_readers
 from nn512.plan.planner import Placement, place_tensors
 
@@ -44,7 +44,7 @@ def check_plan(plan: Placement) -> None:
     for tensor in plan.tensors.values():
         assert tensor.offset >= 0
         assert tensor.offset + tensor.vectors <= plan.arena.size
-        floats = len(tensor.layout.blocks) * tensor.layout.lanes * tensor.shape.height * tensor.shape.width
+        floats = tensor.layout.block_count * tensor.layout.lanes * tensor.shape.height * tensor.shape.width
         assert tensor.vectors == -(-floats // LANES)
         assert tensor.layout.channels == tensor.shape.channels
     for whole, parts in ((j.writes, j.parts) for j in joined.values()):  # the parts stand one after the other
@@ -81,10 +81,48 @@ def test_layouts_that_clash_are_changed_by_a_relayout() -> None:
     assert plan.tensors[relayout.writes].layout == plan.tensors["y"].layout == Layout((6,))
 
 
-def test_a_thousand_nested_concats() -> None:
-    nodes = [Concat(f"t{i}" if i else "x", "x", f"t{i + 1}") for i in range(1000)]
-    plan = place_tensors(optimize(build([Config(), Input("x", 1, 1, 1), *nodes, Output("t1000")])))
-    assert plan.tensors["t1000"].layout == Layout((1,) * 1001)
+def nested(number: int) -> Graph:
+    """A tensor of one channel after another of one channel."""
+    nodes = [Concat(f"t{i}" if i else "x", "x", f"t{i + 1}") for i in range(number)]
+    return build([Config(), Input("x", 1, 1, 1), *nodes, Output(f"t{number}")])
+
+
+@pytest.mark.parametrize("without", [(), ("drop_concat",)])
+def test_a_thousand_nested_concats(without: tuple[str, ...]) -> None:
+    plan = place_tensors(optimize(nested(1000), without))
+    assert plan.tensors["t63"].layout == Layout((1,) * MOST_SEGMENTS)
+    assert plan.tensors["t64"].layout == Layout((64, 1)), "one segment more, so the 64 channels become one"
+    assert max(len(tensor.layout.segments) for tensor in plan.tensors.values()) <= MOST_SEGMENTS
+    assert plan.tensors["t1000"].layout.channels == 1001
+
+
+@pytest.mark.parametrize("without", [(), ("drop_concat",)])
+def test_halves_of_too_many_segments_become_one(monkeypatch: pytest.MonkeyPatch, without: tuple[str, ...]) -> None:
+    monkeypatch.setattr("nn512.plan.layout.MOST_SEGMENTS", 3)
+    plan = place_tensors(optimize(nested(5), without))
+    assert [plan.tensors[f"t{i}"].layout.segments for i in range(1, 6)] == [
+        (1, 1),
+        (1, 1, 1),
+        (3, 1),
+        (3, 1, 1),
+        (5, 1),
+    ]
+    assert [op.source for op in plan.ops if isinstance(op, RelayoutOp)] == ["t2", "t4"]
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=9), st.lists(st.integers(1, 40), min_size=1, max_size=9))
+def test_joined_layouts_have_few_segments(first: list[int], second: list[int]) -> None:
+    """Those that must be copied before are copied, and no others; merging moves no channel."""
+    layouts = [Layout(tuple(first)), Layout(tuple(second))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nn512.plan.layout.MOST_SEGMENTS", 6)
+        copied = crowded(*layouts)
+        whole = joined(*(natural(a.channels) if many else a for a, many in zip(layouts, copied, strict=True)))
+        assert len(whole.segments) <= 6
+        assert any(copied) == (len(Layout(tuple(first + second)).merged) > 6)
+        for layout in layouts:
+            merged = Layout(layout.merged)
+            assert all(merged.position(c) == layout.position(c) for c in range(layout.channels))
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=6), st.sampled_from((1, LANES)))
@@ -93,7 +131,9 @@ def test_every_channel_has_a_place_of_its_own(segments: list[int], lanes: int) -
     places = [layout.position(channel) for channel in range(layout.channels)]
     assert len(set(places)) == sum(segments)
     assert all(0 <= block < layout.block_count and 0 <= lane < lanes for block, lane in places)
-    assert len(layout.blocks) == layout.block_count
+    assert layout.block_count == sum(span.blocks for span in layout.spans)
+    in_order = [channels for span in layout.spans for channels in [span.channels] * span.blocks]
+    assert in_order == [sum(place[0] == block for place in places) for block in range(layout.block_count)]
     regular = places == [divmod(channel, lanes) for channel in range(layout.channels)]
     assert layout.regular == regular
     with pytest.raises(IndexError):

@@ -62,17 +62,26 @@ class CopyOp(Op):
 
 @dataclass(frozen=True, slots=True)
 class RelayoutOp(Op):
-    """The same tensor with its channels in other lanes; only the planner makes these, where two layouts clash."""
+    """The same tensor with its channels in other lanes: the planner makes these where two layouts clash.
+
+    Where a tensor has too many segments of channels to become part of a whole (`crowded`), it is copied to one.
+    """
 
     source: str = field(metadata=READS)
     writes: str = field(metadata=WRITES)
-
-    channels_stay: ClassVar[bool] = True
+    crowded: bool = False
 
     @property
     def reason(self) -> str:
         """Why there is a relayout."""
+        if self.crowded:
+            return f"{self.source} is made up of too many pieces to become part of another concatenation in place"
         return f"{self.source} has its channels in other lanes than what it is added to"
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """One copy."""
+        return MappingProxyType({"copies": 1})
 
     def definitions(self) -> Iterator[tuple[str, str]]:
         """The same channels elsewhere."""

@@ -1,0 +1,47 @@
+"""Passes and plans take as many operations as a net has nodes, whatever the net looks like."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from nn512.bench.families import FAMILIES
+from nn512.graph import parse
+from nn512.passes.pipeline import optimize
+from nn512.plan.planner import place_tensors
+
+MOST = 5.5
+"""How many times as many operations four times the nodes may take: logarithms count, squares do not."""
+
+
+def operations(work: Callable[[], object]) -> int:
+    """Lines of Python that some work runs through, each time that it does."""
+    count = 0
+
+    def trace(_frame: FrameType, event: str, _argument: object) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_passes_and_plans_are_linear(name: str) -> None:
+    few, many = (_operations_of_a_plan(FAMILIES[name].text(number)) for number in (60, 240))
+    assert many <= MOST * few
+
+
+def _operations_of_a_plan(text: str) -> int:
+    graph = parse(text)
+    return operations(lambda: place_tensors(optimize(graph)))
