@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,9 +33,13 @@ from fuzz.report import CaseSummary, FindingNote, Tally
 from fuzz.runners import Runner
 from nn512.errors import CannotRunError, Nn512Error, UsageError
 from nn512.graph import parse
+from nn512.signals import EndedError, ending_on_signals
 
 CHUNK = 50
 """Cases per chunk."""
+
+_PATIENCE = 10.0
+"""Seconds that a worker has to clean up when it is told to end at once."""
 
 MOST_FINDINGS = 10
 """A campaign ends after that many different findings: there is enough to do."""
@@ -92,7 +97,23 @@ def _work(connection: Connection, plan: Plan, in_flight: InFlight, stop: Event, 
     """The worker process: does chunks until it is handed None."""
     # Ctrl-C goes to all processes of a terminal; the parent says when to stop. Compilers started here inherit this.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        with ending_on_signals():
+            _do_chunks(connection, plan, in_flight, stop, deadline)
+    except EndedError as ended:
+        sys.exit(ended.exit_code)
 
+
+def _end_with_parent() -> None:
+    """Wait until the parent has ended, even if it was killed, and end as on SIGTERM: with compilers and scratch."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _do_chunks(connection: Connection, plan: Plan, in_flight: InFlight, stop: Event, deadline: float | None) -> None:
     def stopping() -> bool:
         return stop.is_set() or (deadline is not None and time.monotonic() > deadline)
 
@@ -275,6 +296,8 @@ class Campaign:
         for worker in self._workers:
             worker.process.terminate()
         for worker in self._workers:
+            worker.process.join(_PATIENCE)
+            worker.process.kill()  # does nothing to one that has ended
             worker.process.join()
         self._workers.clear()
 
