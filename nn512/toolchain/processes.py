@@ -12,6 +12,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
+
+from nn512.toolchain.machine import machine_faults
 
 _MESSAGE_LIMIT = 64 << 10
 
@@ -37,7 +40,7 @@ def run_bounded(
             descriptors = (_lifeline(),)
             script = _WATCH.format(descriptors[0]) + script
         command = ["/bin/sh", "-c", script, "sh", *command]
-    with (stdin or Path(os.devnull)).open("rb") as source, tempfile.TemporaryFile() as output:
+    with (stdin or Path(os.devnull)).open("rb") as source, _output() as output:
         process = subprocess.Popen(
             command,
             cwd=cwd,
@@ -55,6 +58,11 @@ def run_bounded(
         output.seek(0)
         text = output.read(_MESSAGE_LIMIT).decode("utf-8", "replace")
     return process.returncode, text, timed_out
+
+
+def _output() -> IO[bytes]:
+    with machine_faults("cannot make a temporary file"):
+        return tempfile.TemporaryFile()
 
 
 _WATCHED = sys.platform == "linux"
