@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,15 +27,23 @@ from typing import TextIO, TypeAlias
 from fuzz.case import Case
 from fuzz.checker import Problem, Report
 from fuzz.explore import Explorer
-from fuzz.findings import InFlight, load, save
+from fuzz.findings import InFlight, load, save, told
 from fuzz.regimes import REGIMES
 from fuzz.report import CaseSummary, FindingNote, Tally
 from fuzz.runners import Runner
-from nn512.errors import CannotRunError, Nn512Error, UsageError
+from nn512.errors import CannotRunError, MachineError, Nn512Error, UsageError
 from nn512.graph import parse
+from nn512.signals import EndedError, ending_on_signals
+from nn512.toolchain import machine_faults
 
 CHUNK = 50
 """Cases per chunk."""
+
+_KILLED = {-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM}
+"""Exit codes of workers that somebody else has ended."""
+
+_PATIENCE = 10.0
+"""Seconds that a worker has to clean up when it is told to end at once."""
 
 MOST_FINDINGS = 10
 """A campaign ends after that many different findings: there is enough to do."""
@@ -92,7 +101,23 @@ def _work(connection: Connection, plan: Plan, in_flight: InFlight, stop: Event, 
     """The worker process: does chunks until it is handed None."""
     # Ctrl-C goes to all processes of a terminal; the parent says when to stop. Compilers started here inherit this.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        with ending_on_signals():
+            _do_chunks(connection, plan, in_flight, stop, deadline)
+    except EndedError as ended:
+        sys.exit(ended.exit_code)
 
+
+def _end_with_parent() -> None:
+    """Wait until the parent has ended, even if it was killed, and end as on SIGTERM: with compilers and scratch."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _do_chunks(connection: Connection, plan: Plan, in_flight: InFlight, stop: Event, deadline: float | None) -> None:
     def stopping() -> bool:
         return stop.is_set() or (deadline is not None and time.monotonic() > deadline)
 
@@ -131,22 +156,23 @@ class _Worker:
 class Campaign:
     """A campaign under way."""
 
-    def __init__(self, plan: Plan, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, plan: Plan, stream: TextIO | None = None) -> None:
         self._plan = plan
         self._context: SpawnContext = multiprocessing.get_context("spawn")
         self._stop = self._context.Event()
         self._started = time.monotonic()
         self._deadline = None if plan.seconds is None else self._started + plan.seconds
-        self._progress = _Progress(stream, self._started, plan.seconds)
+        self._progress = _Progress(stream or sys.stderr, self._started, plan.seconds)
         self._chunks = self._make_chunks()
         self._workers: list[_Worker] = []
         self._names = 0
         self._scratch = Path()
-        self._error: _Error | None = None
+        self._errors: list[_Error] = []
         self.tally = Tally()
         if skipped := sorted(set(REGIMES) - set(plan.regimes)):
             self.tally.skips.append(f"data regimes {', '.join(skipped)}: not drawn with this runner")
         self.interrupted = False
+        self.complete = False
 
     @property
     def seconds(self) -> float:
@@ -154,30 +180,48 @@ class Campaign:
         return time.monotonic() - self._started
 
     def run(self) -> int:
-        """Run to the end; returns the exit code (0 fine, 1 finding or nothing verified, 130 interrupted)."""
-        with tempfile.TemporaryDirectory(prefix="nn512-fuzz-") as directory, _environment_of_children(Path(directory)):
-            self._scratch = Path(directory)
-            try:
-                while True:
-                    try:
-                        self._loop()
-                        break
-                    except KeyboardInterrupt:
-                        if self.interrupted:  # the second time: now
-                            break
-                        self.interrupted = True
-                        self._stop.set()
-                        self._progress.say("stopping: every job finishes its case (Ctrl-C again to stop at once)")
-            finally:
-                self._end_workers()
-                self._progress.clear()
-        if self._error is not None and not self.interrupted:
-            raise (CannotRunError if self._error.exit_code == CannotRunError.exit_code else UsageError)(
-                self._error.text
-            )
+        """Run to the end; returns the exit code (0 fine, 1 finding or nothing verified, 130 interrupted).
+
+        Raises CannotRunError where this machine cannot go on; the summary so far is there nevertheless.
+        """
+        try:
+            with (
+                machine_faults("cannot run a campaign"),
+                tempfile.TemporaryDirectory(prefix="nn512-fuzz-", ignore_cleanup_errors=True) as directory,
+                _environment_of_children(Path(directory)),
+            ):
+                self._scratch = Path(directory)
+                self._run_workers()
+            if self._errors:
+                # Several workers may have had the same reason, each with a case of its own.
+                text = "\n".join(dict.fromkeys(error.text for error in self._errors))
+                unable = any(error.exit_code == CannotRunError.exit_code for error in self._errors)
+                raise CannotRunError(text) if unable else UsageError(text)
+        except CannotRunError as error:
+            self.tally.lost.extend(known.text.splitlines()[0] for known in self._errors)
+            if not self._errors:
+                self.tally.lost.append(str(error).splitlines()[0])
+            raise
+        self.complete = not self.interrupted
         if self.interrupted:
             return 130
         return 0 if self.tally.good else 1
+
+    def _run_workers(self) -> None:
+        try:
+            while True:
+                try:
+                    self._loop()
+                    break
+                except KeyboardInterrupt:
+                    if self.interrupted:  # the second time: now
+                        break
+                    self.interrupted = True
+                    self._stop.set()
+                    self._progress.say("stopping: every job finishes its case (Ctrl-C again to stop at once)")
+        finally:
+            self._end_workers()
+            self._progress.clear()
 
     def _make_chunks(self) -> Iterator[_Chunk]:
         for file in self._plan.corpus:
@@ -207,7 +251,7 @@ class Campaign:
 
     def _over(self) -> bool:
         timed_out = self._deadline is not None and time.monotonic() > self._deadline
-        return self._stop.is_set() or timed_out or self._error is not None
+        return self._stop.is_set() or timed_out or bool(self._errors)
 
     def _hand_out(self, worker: _Worker | None) -> bool:
         """Give the next chunk to `worker`, or to a new one; whether there was one to give."""
@@ -243,7 +287,7 @@ class Campaign:
                 if len(self.tally.findings) >= MOST_FINDINGS:
                     self._stop.set()
             case _Error():
-                self._error = event
+                self._errors.append(event)
                 self._stop.set()
                 self._retire(worker)
             case _Done():
@@ -259,12 +303,21 @@ class Campaign:
         worker.connection.close()
 
     def _bury(self, worker: _Worker) -> None:
-        """A worker died: its case becomes a finding, and the campaign goes on without the rest of the chunk."""
+        """A worker died: its case becomes a finding, and the campaign goes on without the rest of the chunk.
+
+        Raises MachineError if somebody killed it: the system does where memory runs out.
+        """
         self._workers.remove(worker)
         worker.process.join()
         worker.connection.close()
-        detail = f"a worker ended with exit code {worker.process.exitcode} while it checked a case"
+        code = worker.process.exitcode
         case = worker.in_flight.take()
+        if code in _KILLED:
+            raise MachineError(
+                "a worker was killed, most probably because memory ran out; --jobs lowers what a campaign needs"
+                + ("" if case is None else f"\n{told(case)}")
+            )
+        detail = f"a worker ended with exit code {code} while it checked a case"
         if case is None:
             self.tally.lost.append(f"{detail}; which one is not known")
             return
@@ -275,12 +328,15 @@ class Campaign:
         for worker in self._workers:
             worker.process.terminate()
         for worker in self._workers:
+            worker.process.join(_PATIENCE)
+            worker.process.kill()  # does nothing to one that has ended
             worker.process.join()
         self._workers.clear()
 
     def summary(self) -> Iterator[str]:
         """The summary, line by line."""
-        return self.tally.lines(self.seconds, self._plan.seed, self._plan.jobs, interrupted=self.interrupted)
+        how = "" if self.complete else "interrupted: " if self.interrupted else "ended early: "
+        return self.tally.lines(self.seconds, self._plan.seed, self._plan.jobs, how)
 
 
 def _dead(case: Case, detail: str) -> Report:

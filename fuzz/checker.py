@@ -30,7 +30,7 @@ from nn512.errors import CannotRunError, UsageError
 from nn512.graph import Conv, FullyConnected, Graph, multiply_accumulates, parse
 from nn512.options import Options
 from nn512.plan.plan import Plan
-from nn512.toolchain import find_compiler
+from nn512.toolchain import find_compiler, machine_faults
 
 SOURCE_LIMIT = 1 << 30
 """Bytes of the largest source that is read."""
@@ -112,6 +112,7 @@ class Report:
         return not self.problems and self.confirmed == {output.from_tensor for output in self.graph.outputs}
 
 
+@machine_faults("this case cannot be checked")
 def check_case(
     case: Case, data: Sequence[DataSet] = (), runner: Runner | None = None, checks: Checks | None = None
 ) -> Report:
@@ -132,6 +133,7 @@ def check_case(
     return check_sources(case, graph, sources, data or draw(case, graph), runner, checks=checks)
 
 
+@machine_faults("this case cannot be checked")
 def check_sources(
     case: Case,
     graph: Graph,

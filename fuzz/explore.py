@@ -15,12 +15,13 @@ from hypothesis import HealthCheck, Phase, Verbosity
 
 from fuzz.case import Case, DataSeed
 from fuzz.checker import Problem, Report, check_case, explain
-from fuzz.findings import Finding, InFlight, save, signature_of
+from fuzz.findings import Finding, InFlight, save, signature_of, told
 from fuzz.reduce import reduce_graph, with_plain_names
 from fuzz.regimes import REGIMES
 from fuzz.strategies import cases
-from nn512.errors import CannotRunError
+from nn512.errors import CannotRunError, MachineError
 from nn512.graph import Graph, format_graph, parse
+from nn512.toolchain import machine_faults
 
 SHRINKING = 80
 """Cases that are checked at most while Hypothesis shrinks a failure; then the smallest so far is taken."""
@@ -70,11 +71,17 @@ class Explorer:
         return [self.settle(report, saved=save(report, self.directory).path)] if report.problems else []
 
     def look(self, case: Case) -> Report:
-        """Check a case, kept on disk meanwhile. What the tester itself stumbles over is a problem of the report."""
-        if self.in_flight is not None:
-            self.in_flight.set(case)
+        """Check a case, kept on disk meanwhile. What the tester itself stumbles over is a problem of the report.
+
+        Raises CannotRunError where this machine cannot judge; if it failed with this case, the message has the case.
+        """
         try:
-            report = self.check(case)
+            with machine_faults("this case cannot be checked"):
+                if self.in_flight is not None:
+                    self.in_flight.set(case)
+                report = self.check(case)
+        except MachineError as error:
+            raise MachineError(f"{error}\n{told(case)}") from error
         except CannotRunError:
             raise
         except Exception as error:  # noqa: BLE001 - a fault of the tester must not lose the case
@@ -186,7 +193,12 @@ class _Search:
             raise self._refusal
 
     def _example(self, case: Case) -> None:
-        if self._fails(case):
+        try:
+            failed = self._fails(case)
+        except CannotRunError as error:
+            self._refusal = error
+            raise _StoppedError from error
+        if failed:
             raise _FailedError  # from one place: Hypothesis tells failures apart by their lines
 
     def _fails(self, case: Case) -> bool:
@@ -201,11 +213,7 @@ class _Search:
         if self.drawn == self._wanted:
             raise _StoppedError
         self.drawn += 1
-        try:
-            report = self._explorer.look(case)
-        except CannotRunError as error:
-            self._refusal = error
-            raise _StoppedError from error
+        report = self._explorer.look(case)
         self._explorer.show(report)
         if not report.problems or self._explorer.familiar(report):
             self._passed.add(case.key)

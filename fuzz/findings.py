@@ -31,7 +31,7 @@ from fuzz.case import Case, load_json
 from fuzz.checker import Report
 from fuzz.regimes import GIVEN, DataSet
 from nn512.arrays import load_arrays, save_arrays
-from nn512.errors import UsageError
+from nn512.errors import MachineError, UsageError
 from nn512.graph import Graph
 from nn512.params import check_arrays, load_params
 
@@ -86,26 +86,36 @@ def save(report: Report, directory: Path, *, replaces: Path | None = None) -> Fi
     """Write the folder of a failed check below `directory`, atomically; `replaces` is one to remove afterwards.
 
     Saving the same case again gives the same folder; cases of C from elsewhere are the same if the C is, too.
+    Raises MachineError, with the case in the message, where it cannot be written.
     """
     case = report.case
     key = _key(report)
     name = f"finding-{key}"
     summary = str(report.problems[0])
-    directory.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=directory))
+    target, work = directory / name, None
     try:
+        directory.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=directory))
         _write(report, work, key, summary)
-        target = directory / name
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(target)
         work.chmod(0o755)
         work.replace(target)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+    except (OSError, UsageError) as error:
+        reason = error.strerror or error if isinstance(error, OSError) else error
+        lost = f"{summary.splitlines()[0]}\n{told(case)}"
+        raise MachineError(f"cannot keep a finding in {str(directory)!r}: {reason}\n{lost}") from error
+    finally:
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)  # it is there no more if all went well
     if replaces is not None and replaces != target:
         shutil.rmtree(replaces, ignore_errors=True)
     return Finding(target, case, signature_of(report), summary)
+
+
+def told(case: Case) -> str:
+    """A case for people, where it cannot be kept in a file."""
+    return f"The case, for a file NAME.graph that `nn512 repro` takes:\n{dump_corpus_case(case)}".rstrip()
 
 
 def _key(report: Report) -> str:

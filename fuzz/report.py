@@ -112,16 +112,16 @@ class Tally:
         """One line about the state of things."""
         return f"{self.verified} graphs verified, {self.data_sets} data sets, {_count(len(self.findings), 'finding')}"
 
-    def lines(self, seconds: float, seed: int, jobs: int, *, interrupted: bool = False) -> Iterator[str]:
-        """The summary, line by line."""
+    def lines(self, seconds: float, seed: int, jobs: int, how: str = "") -> Iterator[str]:
+        """The summary, line by line; `how` the campaign ended comes first, if not at its end."""
 
         def row(title: str, text: str) -> str:
             return f"  {title:<{_WIDTH}}{text}"
 
-        head = "interrupted: " if interrupted else ""
         rate = self.cases / seconds if seconds > 0 else 0.0
+        unjudged = f", {_count(len(self.lost), 'case')} not judged" if self.lost else ""
         yield (
-            f"{head}{_count(self.verified, 'graph')} verified, {_count(len(self.findings), 'finding')}"
+            f"{how}{_count(self.verified, 'graph')} verified, {_count(len(self.findings), 'finding')}{unjudged}"
             f"   (seed {seed}, {seconds:.1f} s, {_count(jobs, 'job')}, {rate:.1f} graphs/s)"
         )
         for runner, count in self.runners.most_common():
@@ -152,7 +152,7 @@ class Tally:
         for text in self.skips:
             yield row("SKIPPED", text)
         for text in self.lost:
-            yield row("LOST", text)
+            yield row("NOT JUDGED", text)
         for note in list(self.findings.values())[:_SHOWN_FINDINGS]:
             first, *_ = note.summary.splitlines() or [""]
             yield row("FINDING", f"{first}")

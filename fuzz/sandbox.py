@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import os
 import re
+import resource
 import signal
 import subprocess
 import tempfile
@@ -24,7 +25,7 @@ import numpy.typing as npt
 from fuzz import protocol
 from fuzz.build import Executable
 from fuzz.interface import Interface
-from nn512.errors import CannotRunError, UsageError
+from nn512.errors import CannotRunError, MachineError, UsageError
 from nn512.toolchain import end_group, ended
 
 FloatArray = npt.NDArray[np.float32]
@@ -159,7 +160,8 @@ def execute(
     """Run every data set (input tensor name to array) through the net, in all configurations of `checks`.
 
     Arrays must have the shapes of the graph; they are converted to float32. Raises UsageError for wrong names or
-    shapes, CannotRunError when the driver cannot be started; whatever the net does is in the report.
+    shapes, CannotRunError when the driver cannot be started, MachineError when the system kills it; whatever the net
+    does is in the report.
     """
     checks = Checks() if checks is None else checks
     if not checks.configurations:
@@ -170,6 +172,7 @@ def execute(
             f"this net has {len(executable.interface.arguments):,}"
         )
     start = time.perf_counter()
+    used_before = _processor_seconds()
     with _memory_file("job") as job, _memory_file("result") as result, _memory_file("log") as log:
         _write_job(job, executable, params, data_sets, checks)
         process = _start(executable, job, result, log)
@@ -177,6 +180,8 @@ def execute(
             hang = _wait(process, result.fileno(), _time_limit(executable, checks))
         finally:
             end_group(process)
+        if process.returncode == -signal.SIGKILL and hang is None:
+            _check_killed(_processor_seconds() - used_before, _processor_limit(executable, checks, len(data_sets)))
         records = memoryview(_read_all(result.fileno()))
         text = os.pread(log.fileno(), _LOG_LIMIT, 0).decode("utf-8", "replace")
     return _report(executable.interface, records, text, process.returncode, hang=hang, start=start)
@@ -187,6 +192,23 @@ def _time_limit(executable: Executable, checks: Checks) -> float:
     interface = executable.interface
     elements = interface.parameter_elements + sum(argument.elements for argument in interface.arguments)
     return (checks.timeout + elements * 4e-6 / 2) * executable.runner.slowdown
+
+
+def _processor_limit(executable: Executable, checks: Checks, data_sets: int) -> int:
+    """Seconds of processor time after which the system ends a driver."""
+    return int(_time_limit(executable, checks) * (4 + data_sets)) + 1
+
+
+def _processor_seconds() -> float:
+    """Processor time of all children so far that have been collected."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _check_killed(used: float, limit: int) -> None:
+    """MachineError if a driver was killed that had processor time left."""
+    if used < limit:
+        raise MachineError("the system killed the program under test, most probably because memory ran out")
 
 
 def _memory_file(name: str) -> IO[bytes]:
@@ -238,7 +260,7 @@ def _write_job(
         heap_bytes=checks.heap_bytes,
         # Twice the heap: released memory keeps its addresses for a while.
         address_space=2 * checks.heap_bytes + own if runner.limits_memory else 0,
-        cpu_seconds=int(_time_limit(executable, checks) * (4 + len(data_sets))) + 1,
+        cpu_seconds=_processor_limit(executable, checks, len(data_sets)),
         file_bytes=output_bytes + (16 << 20),
         data_sets=len(data_sets),
         configurations=[(c.threads, int(c.placement), c.repeats) for c in checks.configurations],
@@ -386,5 +408,5 @@ def _ending(
 def _death(number: int, where: str, data_set: int) -> Violation:
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     if number in {signal.SIGXCPU, signal.SIGKILL}:
-        return Violation(Kind.HANG, f"ended by {name}: out of processor time or memory{where}", data_set)
+        return Violation(Kind.HANG, f"ended by {name}: out of processor time{where}", data_set)
     return Violation(Kind.CRASH, f"ended by {name}{where}", data_set)

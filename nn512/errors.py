@@ -24,6 +24,10 @@ class CannotRunError(Nn512Error):
     exit_code = 3
 
 
+class MachineError(CannotRunError):
+    """This machine failed in the middle of work: a full disk, no memory left, a process that was killed."""
+
+
 class InternalError(Nn512Error):
     """A fault of nn512 itself; please report it with the input that showed it."""
 

@@ -4,12 +4,14 @@ Each module has `add_parser(subparsers)`, which declares its arguments, and `run
 returns the exit code. Modules import what is heavy inside `run`, so that help is instant.
 
 Exit codes: 0 all is well; 1 the command ran and its answer is no (a finding); 2 the user's mistake; 3 this machine
-cannot do it; 70 a fault of nn512; 130 interrupted; 141 whoever read the output closed it.
+cannot do it; 70 a fault of nn512; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM; 141 whoever read
+the output closed it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import os
@@ -19,6 +21,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from nn512.errors import Nn512Error
+from nn512.signals import EndedError, ending_on_signals
 
 SUBCOMMANDS = (
     *("check", "doc", "example", "compile", "explain", "params", "run"),
@@ -41,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.stdout is None:  # started with a closed standard output; a file opened later must not take its place
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the program runs
     try:
-        code = _run(arguments)
-        sys.stdout.flush()  # here, where a closed pipe is still handled, and not while Python shuts down
+        with ending_on_signals():
+            code = _run(arguments)
+            sys.stdout.flush()  # here, where a closed pipe is still handled, and not while Python shuts down
     except BrokenPipeError:  # `nn512 ... | head`: the reader has seen enough
         _discard_output()
         return 141
@@ -53,9 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"nn512: cannot write: {error.strerror}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("nn512: interrupted", file=sys.stderr)
+        _last_words("nn512: interrupted")
         return 130
+    except EndedError as ended:
+        _last_words(f"nn512: {ended}")
+        return ended.exit_code
     return code
+
+
+def _last_words(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal is gone
+        print(text, file=sys.stderr)
 
 
 def _discard_output() -> None:

@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
             corpus=() if args.no_corpus else corpus(),
         )
     )
-    code = campaign.run()
-    print(*campaign.summary(), sep="\n")
-    return code
+    try:
+        return campaign.run()
+    finally:
+        if campaign.complete or campaign.tally.cases:
+            print(*campaign.summary(), sep="\n")

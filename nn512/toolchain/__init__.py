@@ -4,6 +4,7 @@
     cache.py        files built earlier
     building.py     a compiler run over given sources, and who is at fault where that fails
     compilers.py    finding a compiler that works
+    machine.py      a full disk or no memory, told apart from what a net does
     emitted.py      flags and headers that emitted C is built with
     processor.py    whether AVX-512F works here
 
@@ -22,6 +23,7 @@ from nn512.toolchain.emitted import (
     soft_fingerprint,
     soft_flags,
 )
+from nn512.toolchain.machine import machine_faults
 from nn512.toolchain.processes import end_group, ended, run_bounded
 from nn512.toolchain.processor import has_avx512
 
@@ -44,6 +46,7 @@ __all__ = [
     "find_compiler",
     "find_compilers",
     "has_avx512",
+    "machine_faults",
     "run_bounded",
     "soft_fingerprint",
     "soft_flags",

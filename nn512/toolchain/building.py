@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nn512.errors import CannotRunError, Nn512Error
 from nn512.toolchain.cache import BuildCache, Built, default_cache
+from nn512.toolchain.machine import check_machine, machine_faults
 from nn512.toolchain.processes import run_bounded
 
 COMPILE_TIMEOUT = 300.0
@@ -66,7 +67,7 @@ def build(
     `depends` (any text that changes with it). `keep` names files that stay beside the output, `stdin` the one that
     is standard input.
     Raises BuildError with the compiler's text; CannotRunError when the compiler cannot be started, or fails as well on
-    a program known to be right.
+    a program known to be right; MachineError when the disk is full or the compiler was killed.
     """
     cache = default_cache() if cache is None else cache
     key = cache.key(compiler.command, compiler.version, dict(files), list(arguments), output, list(keep), list(depends))
@@ -74,31 +75,31 @@ def build(
     if found is not None:
         return found
     command = [*compiler.command, *arguments, "-o", f"entry/{output}"]
-    with cache.workspace() as directory:
-        work = Path(directory)
-        entry = work / "entry"
-        try:
+    what = f"cannot write to the build cache {cache.directory}"
+    try:
+        with machine_faults(what), cache.workspace() as directory:
+            work = Path(directory)
+            entry = work / "entry"
             entry.mkdir()
             for name, text in files.items():
                 (work / name).write_text(text, "utf-8")
-        except OSError as error:
-            raise CannotRunError(f"cannot write to the build cache {cache.directory}: {error.strerror}") from error
-        try:
             given = work / stdin if stdin else None
             status, text, timed_out = run_bounded(
                 command, timeout=timeout, cwd=work, stdin=given, memory_kib=COMPILE_MEMORY_KIB
             )
-        except OSError as error:
-            raise CannotRunError(f"cannot run {compiler.path}: {error.strerror}") from error
-        if timed_out or status != 0 or not (entry / output).exists():
-            _check_compiler(compiler, work / "control")
-            late = f"the compiler did not finish within {timeout:g} s"
-            raise BuildError(late if timed_out else "the C code does not build", text, command)
-        for name in keep:
-            (work / name).rename(entry / name)
-        if text:
-            (entry / "log").write_text(text, "utf-8")
-        cache.store(key, entry)
+            if timed_out or status != 0 or not (entry / output).exists():
+                if not timed_out:
+                    check_machine(compiler.path, status, text, files.values(), work)
+                _check_compiler(compiler, work / "control")
+                late = f"the compiler did not finish within {timeout:g} s"
+                raise BuildError(late if timed_out else "the C code does not build", text, command)
+            for name in keep:
+                (work / name).rename(entry / name)
+            if text:
+                (entry / "log").write_text(text, "utf-8")
+            cache.store(key, entry)
+    except OSError as error:
+        raise CannotRunError(f"{what}: {error.strerror}") from error
     path = cache.directory / key / output
     return Built(path, text)
 
@@ -131,6 +132,8 @@ def _check_compiler(compiler: Compiler, work: Path) -> None:
     command = [*compiler.command, *CONTROL_FLAGS, "-o", "control"]
     status, text, timed_out = run_bounded(command, timeout=CONTROL_TIMEOUT, cwd=work, memory_kib=COMPILE_MEMORY_KIB)
     if timed_out or status != 0 or not (work / "control").exists():
+        if not timed_out:
+            check_machine(compiler.path, status, text, (), work)
         how = "does not finish" if timed_out else f"ends with {status}" if status else "writes no program"
         raise CannotRunError(
             f"the C compiler {shlex.join(compiler.command)} does not work: given a program of a few lines it {how}; "

@@ -18,7 +18,7 @@ from fuzz.build import BuildError, Executable, build_net
 from fuzz.interface import Argument, Interface
 from fuzz.runners import Runner, Sanitizer, Unavailable, soft
 from fuzz.sandbox import QUICK, Checks, Configuration, Kind, Placement, RunReport, Status, execute
-from nn512.errors import CannotRunError, UsageError
+from nn512.errors import CannotRunError, MachineError, UsageError
 from nn512.graph import Shape, parse
 from nn512.toolchain import Compiler, build, find_compiler, find_compilers
 
@@ -454,6 +454,15 @@ def test_the_driver_alone_says_what_it_is(runner: Runner, tmp_path: Path) -> Non
     done = subprocess.run([path], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "differential tester" in done.stderr
+
+
+def test_a_driver_that_is_killed_is_no_finding(runner: Runner) -> None:
+    """The system does that where memory runs out."""
+    source = broken(inference="kill(getpid(), SIGKILL);")
+    head = "#define _POSIX_C_SOURCE 200809L\n#include <signal.h>\n#include <unistd.h>\n"
+    executable = build_net(GRAPH, HEADER, head + source, runner)
+    with pytest.raises(MachineError, match="the system killed the program under test"):
+        execute(executable, PARAMS, data_sets())
 
 
 def test_more_arguments_than_there_are_guard_pages(tmp_path: Path) -> None:
