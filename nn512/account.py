@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from nn512.cgen.code import LayerCode
 from nn512.graph.describe import describe
 from nn512.graph.graph import Graph, argument_tensor, multiply_accumulates
 from nn512.graph.nodes import Input, Output
 from nn512.ir import Op, Program
-from nn512.kernels.layer import LayerCode
+from nn512.kernels.interface import Choice
 from nn512.passes.effects import effects
 from nn512.passes.pixels import Pixels
 from nn512.passes.roles import Role, occurrences, roles_of, vanished
-from nn512.plan.cost import Machine, Work, microseconds
+from nn512.plan.placing import Placement
 from nn512.plan.plan import PassEffect, Plan, PlannedLayer, PlannedNode, PlannedStep, PlannedTensor
-from nn512.plan.planner import Placement
 
 SMALLEST_SPLIT_MICROSECONDS = 4.0
 """A step handed to the team costs about a microsecond; work below this many is done by the caller alone."""
 
 
-def account(placement: Placement, layers: Sequence[LayerCode], programs: Sequence[tuple[str, Program]]) -> Plan:
-    """The plan of a net; `layers` are those of the placement's operations, `programs` those of `passes.stages`."""
+def account(
+    placement: Placement,
+    choices: Mapping[str, Choice],
+    layers: Sequence[LayerCode],
+    programs: Sequence[tuple[str, Program]],
+) -> Plan:
+    """The plan of a net; `choices` and `layers` are those of its operations, `programs` those of `stages`."""
     program = placement.program
     graph = program.graph
     counts = occurrences(program)
@@ -29,7 +34,7 @@ def account(placement: Placement, layers: Sequence[LayerCode], programs: Sequenc
     return Plan(
         prefix=graph.config.prefix,
         layers=tuple(
-            _layer(op, code, placement, tuple(_node(role, graph) for role in roles_of(op, counts)), pixels.of(op))
+            _layer(op, code, choices[op.name], program, counts, pixels.of(op))
             for op, code in zip(placement.ops, layers, strict=True)
         ),
         tensors=tuple(
@@ -52,43 +57,36 @@ def account(placement: Placement, layers: Sequence[LayerCode], programs: Sequenc
     )
 
 
-def _layer(op: Op, code: LayerCode, placement: Placement, nodes: tuple[PlannedNode, ...], pixels: str) -> PlannedLayer:
-    graph = placement.program.graph
+def _layer(
+    op: Op, code: LayerCode, choice: Choice, program: Program, counts: Mapping[str, int], pixels: str
+) -> PlannedLayer:
+    graph = program.graph
     layers = (node for node in op.nodes if not isinstance(node, Input | Output))
-    macs = sum(multiply_accumulates(node, placement.program.shapes) for node in layers)
-    predicted = _predicted(op, code, placement, macs)
+    macs = sum(multiply_accumulates(node, program.shapes) for node in layers)
+    kernel, predicted = choice.kernel, dict(choice.prices)[choice.kernel.name]
     lines = (graph.line_of(node) for node in op.nodes)
     return PlannedLayer(
         name=code.name,
-        kernel=code.kernel,
+        kernel=kernel.name,
         algorithm=code.algorithm,
         reads=op.tensors_read,
         writes=op.tensors_written,
         covers=tuple(argument_tensor(n) if isinstance(n, Input | Output) else n.to_tensor for n in op.nodes),
         lines=tuple(sorted({line for line in lines if line is not None})),
-        nodes=nodes,
+        nodes=tuple(_node(role, graph) for role in roles_of(op, counts)),
         reason=op.reason,
         pixels=pixels,
         mmac=round(macs / 1e6, 6),
         weight_bytes=code.weight_bytes,
         predicted_microseconds=round(predicted, 6),
-        prices={name: round(price, 6) for name, price in code.prices},
-        forced=code.forced,
-        weights=code.weights,
+        prices={name: round(price, 6) for name, price in choice.prices},
+        forced=choice.forced,
+        weights=kernel.weights,
         steps=tuple(PlannedStep(part.name, part.items) for part in code.steps),
         shared_by_threads=max(part.items for part in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS,
+        arithmetic=kernel.arithmetic,
         edge_classes=code.edge_classes,
     )
-
-
-def _predicted(op: Op, code: LayerCode, placement: Placement, macs: int) -> float:
-    """Microseconds on one core: the price of the kernel if it has one, else what its bytes take."""
-    price = dict(code.prices).get(code.kernel)
-    if price is not None:
-        return price
-    moved = sum(placement.tensors[name].vectors * 64 for name in op.touched)
-    work = Work(macs, 1.0, code.weight_bytes + op.bytes_from_caller, moved)
-    return microseconds(work, Machine.of(placement.program.graph.config))
 
 
 def _node(role: Role, graph: Graph) -> PlannedNode:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from nn512.account import account
@@ -14,18 +14,16 @@ from nn512.cgen.header import write_header
 from nn512.cgen.net import write_source
 from nn512.errors import UsageError
 from nn512.graph import parse
-from nn512.graph.graph import Graph, argument_name
-from nn512.ir import ConvOp, Op, PoolOp
-from nn512.kernels import emit_layer, shared_bodies
-from nn512.kernels.layer import Context, Library, Place
-from nn512.kernels.selection import choose_convs, resolve_forced
+from nn512.graph.graph import Graph
+from nn512.ir import ConvOp, Op, PoolOp, Program
+from nn512.kernels.emitting import emit_layers
+from nn512.kernels.interface import Choice, Place, Setting
+from nn512.kernels.selection import choose, resolve_forced
 from nn512.options import Options
 from nn512.passes.pipeline import stages
-from nn512.plan.cost import Machine
-from nn512.plan.layout import Layout
+from nn512.plan.laying import lay_out
+from nn512.plan.placing import Placement, place_tensors
 from nn512.plan.plan import Plan, PlannedLayer
-from nn512.plan.planes import planes_readers
-from nn512.plan.planner import Placement, place_tensors
 from nn512.plan.serial import plan_json
 
 
@@ -76,48 +74,58 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     options = options or Options()
     programs = list(stages(graph, options.without_passes))
     _, program = programs[-1]
-    placement = place_tensors(program)
-    context = _context(placement, options.weights, dict(options.force))
-    context = replace(context, force=resolve_forced(placement.ops, context))
-    choices = choose_convs(placement.ops, context)
-    first_results = [op.branches[0].writes for op in placement.ops if isinstance(op, ConvOp) and op.prologue]
-    in_tiles = [name for name in first_results if not choices[name].kernel.scratch]
-    in_planes = [name for name, choice in choices.items() if choice.kernel.planes]
-    if in_tiles or in_planes:
-        placement = place_tensors(program, in_tiles, in_planes)
-    context = replace(_context(placement, options.weights, context.force), choices=choices)
-    context = replace(context, bodies=shared_bodies(placement.ops, context))
-    layers = [emit_layer(op, context) for op in placement.ops]
-    plan = account(placement, layers, programs)
-    comments = [_comment(op, planned, context) for op, planned in zip(placement.ops, plan.layers, strict=True)]
-    return Emitted(
-        graph.config.prefix,
-        write_header(graph),
-        write_source(placement, plan, layers, comments, context.library),
-        plan,
-    )
+    decided = decide(program, options)
+    places = decided.setting.places
+    layers, library, bodies = emit_layers(decided.placement.ops, decided.setting, decided.choices)
+    plan = account(decided.placement, decided.choices, layers, programs)
+    comments = [
+        _comment(op, planned, places, shares_body=op.name in bodies)
+        for op, planned in zip(decided.placement.ops, plan.layers, strict=True)
+    ]
+    source = write_source(decided.placement, plan, layers, comments, library)
+    return Emitted(graph.config.prefix, write_header(graph), source, plan)
 
 
-def _context(placement: Placement, weights: str, force: Mapping[str, str]) -> Context:
-    graph = placement.program.graph
-    places = {t.name: Place(t.name, t.shape, t.layout, t.offset) for t in placement.tensors.values()}
-    for op in placement.ops:
-        if isinstance(op, ConvOp) and op.caller is not None:
-            shape = graph.shapes[op.caller.to_tensor]
-            layout = Layout((shape.channels,), lanes=1)
-            places[op.source] = Place(op.source, shape, layout, 0, argument_name(op.caller))
-    planes = planes_readers(placement.program)
-    return Context(graph, places, Library(), Machine.of(graph.config), force, weights, planes)
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """What is decided about a program before any code is written: kernels, working memory, places of all tensors."""
+
+    setting: Setting
+    choices: Mapping[str, Choice]
+    placement: Placement
 
 
-def _comment(op: Op, planned: PlannedLayer, context: Context) -> LayerComment:
+def decide(program: Program, options: Options) -> Decisions:
+    """Lay out a program, choose a kernel for every operation, and give every tensor its place.
+
+    Which convolutions read a tensor of the caller as it is depends on their kernels, and the layout on that: so these
+    are chosen first, on a draft.
+    """
+    draft = lay_out(program)
+    setting = Setting.of(draft, options.weights)
+    forced = resolve_forced(draft.ops, setting, dict(options.force))
+    convolutions = _of_convolutions(draft.ops, choose(draft.ops, setting, forced))
+    laid = lay_out(program, [name for name, choice in convolutions.items() if choice.kernel.planes])
+    setting = Setting.of(laid, options.weights)
+    choices = choose(laid.ops, setting, forced, convolutions)
+    workspaces = {op.name: choices[op.name].kernel.workspace(op, setting) for op in laid.ops}
+    complete = laid.with_workspaces(workspaces)
+    return Decisions(Setting.of(complete, options.weights), choices, place_tensors(complete, workspaces))
+
+
+def _of_convolutions(ops: Iterable[Op], choices: Mapping[str, Choice]) -> Mapping[str, Choice]:
+    """The choices on which the layout of the net depends: a convolution may read the caller's tensor as it is."""
+    return {op.name: choices[op.name] for op in ops if isinstance(op, ConvOp)}
+
+
+def _comment(op: Op, planned: PlannedLayer, places: Mapping[str, Place], *, shares_body: bool) -> LayerComment:
     """The comment of a layer: with what it reads and writes, each with its shape."""
     sources, results = (
-        [f"{name} {context.places[name].shape}" for name in dict.fromkeys(names)]
+        [f"{name} {places[name].shape}" for name in dict.fromkeys(names)]
         for names in (op.tensors_read, op.tensors_written)
     )
     if isinstance(op, ConvOp) and op.caller is not None:
-        sources.insert(0, f"caller's {op.caller.to_tensor} {context.places[op.source].shape}")
+        sources.insert(0, f"caller's {op.caller.to_tensor} {places[op.source].shape}")
     flow = f"{' + '.join(sources) or 'caller'}  ->  {', '.join(results) or 'caller'}"
     remark = f", moved before {' and '.join(op.ahead_of)}" if isinstance(op, PoolOp) and op.ahead_of else ""
-    return comment_of(planned, flow, remark, shares_body=planned.name in context.bodies)
+    return comment_of(planned, flow, remark, shares_body=shares_body)

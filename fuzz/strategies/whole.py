@@ -17,7 +17,7 @@ from fuzz.strategies.situations import (
 )
 from fuzz.strategies.wishes import Wish, shapes, wishes
 from nn512.graph import Graph, Node, build, format_graph
-from nn512.kernels.selection import kernel_names
+from nn512.kernels.registry import competing_kernels
 from nn512.options import Options
 from nn512.passes.pipeline import PASSES
 
@@ -75,7 +75,7 @@ def options() -> st.SearchStrategy[Options]:
     """Compiler options: mostly the defaults, else passes switched off, a kernel forced on every layer, full weights."""
     some = st.lists(st.sampled_from(tuple(PASSES)), min_size=1, max_size=len(PASSES), unique=True).map(tuple)
     without = st.one_of(st.just(()), st.just(()), some, st.just(tuple(PASSES)))
-    forced = st.sampled_from(((), (), *((("", kernel),) for kernel in kernel_names())))
+    forced = st.sampled_from(((), (), *((("", kernel),) for kernel in competing_kernels())))
     return st.builds(Options, without, forced, st.sampled_from(("fp16", "fp16", "fp32")))
 
 

@@ -6,16 +6,15 @@ import itertools
 from collections.abc import Sequence
 
 from nn512.cgen import names
+from nn512.cgen.code import LayerCode, Library
 from nn512.cgen.comments import LayerComment
 from nn512.cgen.header import write_inference_signature
 from nn512.cgen.threads import MESSAGE, TEAM, TEAM_END, TEAM_RUN
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import Graph, argument_name
 from nn512.graph.nodes import Input
-from nn512.kernels import packing
-from nn512.kernels.layer import LayerCode, Library
+from nn512.plan.placing import Placement
 from nn512.plan.plan import Plan
-from nn512.plan.planner import Placement
 
 # Before the first header. <immintrin.h> happens to declare what we use, but not every version of it.
 POSIX = """\
@@ -160,7 +159,7 @@ def write_source(
     for number, (layer, comment) in enumerate(zip(layers, comments, strict=True), 1):
         writer.line()
         writer.banner(f"Layer {number}: {comment.title}", comment.lines)
-        writer.lines(layer.code)
+        writer.lines(layer.text)
     _section(writer, "The engine")
     writer.line()
     writer.lines(ENGINE_CREATE.replace("{p}", prefix))
@@ -202,9 +201,9 @@ def _write_types(writer: Writer, placement: Placement, layers: Sequence[LayerCod
         "[input lane][output block of the panel][output lane], the order in which they are read."
     )
     with writer.block(f"struct {prefix}Net", "};"):
-        fields = [f for layer in layers for f in layer.fields]
+        fields = [f for layer in layers for f in layer.arrays]
         for layer in layers:
-            for element, group in itertools.groupby(layer.fields, key=lambda f: f.element):
+            for element, group in itertools.groupby(layer.arrays, key=lambda f: f.element):
                 writer.enumeration(f"{element} ", [f"{f.name}{f.extents}" for f in group], ";")
         if not fields:
             writer.line("char none; /* this net has no parameters */")
@@ -244,18 +243,18 @@ def _write_packing(writer: Writer, graph: Graph, layers: Sequence[LayerCode], li
     prefix = graph.config.prefix
     calls = [call for layer in layers for call in layer.packs]
     _section(writer, "Packing of parameters: once, when a net is created")
-    routines = [text for name, text in packing.ROUTINES.items() if any(call.routine == name for call in calls)]
-    shared = [packing.COMMON] if routines else []
-    there = any(routine.text == packing.POSITION for routine in library)
-    shared += [packing.POSITION] if not there and any("position(" in text for text in routines) else []
-    for text in (*shared, *routines):
-        writer.line()
-        writer.lines(text)
+    routines = Library()
+    for call in calls:
+        routines.use(call.routine)
+    for routine in routines:
+        if routine not in library:
+            writer.line()
+            writer.lines(routine.text)
     writer.line()
     with writer.block(f"char *{prefix}NetCreate({prefix}Net **to, {prefix}Params *params, ptrdiff_t threads)"):
         writer.lines(NET_CREATE.replace("{p}", prefix))
         for call in calls:
-            writer.statement(call.routine.upper(), [str(call.items), *call.arguments], ";")
+            writer.statement(call.routine.name.upper(), [str(call.items), *call.arguments], ";")
         if not calls:
             writer.line("(void)params;")
         writer.lines("team_destroy(&team);\n*to = net;\nreturn NULL;")

@@ -49,7 +49,7 @@ class Op(Record):
 
     @property
     def name(self) -> str:
-        """The tensor that names the operation: the first that it writes."""
+        """What no two operations have in common: the first tensor that is written, for most."""
         return self.tensors_written[0]
 
     @property

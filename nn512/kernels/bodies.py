@@ -21,17 +21,10 @@ from nn512.cgen.expressions import Constant, Expression, Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import BatchNorm, Conv
 from nn512.kernels.epilogue import Chain, affine_pointer
-from nn512.kernels.layer import (
-    Context,
-    Place,
-    Sharing,
-    begin_step,
-    declare_tensor,
-    step_signature,
-    tensor_address,
-    tensor_pointer,
-)
+from nn512.kernels.interface import Context, Place
+from nn512.kernels.layer import begin_step, declare_tensor, step_signature, tensor_address, tensor_pointer
 from nn512.kernels.packing import norm_field
+from nn512.kernels.sharing import Sharing
 
 
 @dataclass(frozen=True, slots=True)

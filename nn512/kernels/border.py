@@ -8,20 +8,14 @@ from __future__ import annotations
 import contextlib
 
 from nn512.cgen import names
+from nn512.cgen.code import LayerCode, StepPart
 from nn512.cgen.expressions import Cast, Conditional, Constant, Expression, Less, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import argument_name
 from nn512.ir import LoadOp, StoreOp
-from nn512.kernels.layer import (
-    Context,
-    LayerCode,
-    Part,
-    Place,
-    begin_step,
-    declare_tensor,
-    step_signature,
-    write_segments,
-)
+from nn512.kernels.interface import Context, Kernel, Place
+from nn512.kernels.layer import begin_step, declare_tensor, step_signature, write_segments
+from nn512.kernels.streaming import streaming_work
 from nn512.plan.layout import LANES
 
 _BLOCK = Name("block")
@@ -169,10 +163,9 @@ def _emit_planes(op: LoadOp, context: Context) -> LayerCode:
             writer.line(f"memset({row + (op.columns + node.width)}, 0, {op.columns} * sizeof(float));")
     return LayerCode(
         name=f"{op.writes}_load",
-        kernel="load",
         algorithm="copy of the planes with zeros beside every row",
-        steps=(Part(f"{op.writes}_load", node.channels * node.height),),
-        code=writer.text(),
+        steps=(StepPart(f"{op.writes}_load", node.channels * node.height),),
+        text=writer.text(),
         edge_classes=("load planes",),
     )
 
@@ -226,12 +219,15 @@ def _layer(name: str, kernel: str, place: Place, writer: Writer) -> LayerCode:
     what = "into blocks of 16 channels" if kernel == "load" else "out of blocks of 16 channels"
     return LayerCode(
         name=name,
-        kernel=kernel,
         algorithm=f"transposition {what}",
-        steps=(Part(name, place.layout.block_count),),
-        code=writer.text(),
+        steps=(StepPart(name, place.layout.block_count),),
+        text=writer.text(),
         edge_classes=(
             f"{kernel} channel tail {place.shape.channels % 16}",
             f"{kernel} pixel tail {place.shape.pixels % 16}",
         ),
     )
+
+
+LOAD = Kernel("load", LoadOp, streaming_work, emit_load)
+STORE = Kernel("store", StoreOp, streaming_work, emit_store)

@@ -6,13 +6,14 @@ import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
+from nn512.cgen.code import StepPart
 from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.bodies import StepFunction
-from nn512.kernels.conv_cost import is_pointwise, weights_are_less
+from nn512.kernels.conv_cost import weights_are_less
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.epilogue import Chain
-from nn512.kernels.layer import Context, Part, Place
+from nn512.kernels.interface import Context, Place
 from nn512.kernels.packing import ConvWeights
 from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, pixel_tiles
 from nn512.plan.layout import LANES, Layout, blocks_of
@@ -103,7 +104,7 @@ class ConvBlocking:
 
     def _parametric(self) -> bool:
         """Whether the number of input channels can be a parameter, as layers of dense blocks differ in it."""
-        dense = self.op.prologue and is_pointwise(self.op) and self.node.groups == 1
+        dense = self.op.prologue and self.op.is_pointwise and self.node.groups == 1
         return bool(dense) and self.channels is Channels.FULL
 
     def _by_pixels(self) -> bool:
@@ -116,7 +117,7 @@ class ConvBlocking:
         tiles = self.row_tiles if self.row_tiles > 1 else self.tile_count
         if tiles < FEWEST_TILES or (self.row_tiles == 1 and self.padded):  # tiles of several kinds
             return False
-        return weights_are_less(self.op, self.context, self.source)
+        return weights_are_less(self.op, self.context.setting, self.source)
 
     @property
     def far(self) -> bool:
@@ -252,11 +253,11 @@ class ConvBlocking:
             prologue=Chain(()) if self.input_in_scratch else self.prologue.neutral,
         )
 
-    def steps(self) -> tuple[Part, ...]:
+    def steps(self) -> tuple[StepPart, ...]:
         """The step functions and their items."""
-        main = Part(self.name, self.items)
+        main = StepPart(self.name, self.items)
         if self.fills_scratch:
-            return (Part(self.source.name, self.source.layout.block_count), main)
+            return (StepPart(self.source.name, self.source.layout.block_count), main)
         return (main,)
 
     @property

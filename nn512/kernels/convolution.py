@@ -13,15 +13,17 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 
+from nn512.cgen.code import LayerCode
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name, Product, Sum, extent, least
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvOp
 from nn512.kernels.conv_blocking import Branch, ConvBlocking, Panels
-from nn512.kernels.conv_cost import direct_work
+from nn512.kernels.conv_cost import direct_work, prepared_source
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
-from nn512.kernels.layer import Context, ConvKernel, LayerCode, write_segments
-from nn512.kernels.packing import POSITION
+from nn512.kernels.interface import Context, Kernel
+from nn512.kernels.layer import write_segments
+from nn512.kernels.packing import ROUTINES
 from nn512.plan.conv_geometry import PixelTile
 from nn512.plan.layout import LANES
 
@@ -31,7 +33,7 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
     return ConvLayer(op, context).emit()
 
 
-KERNEL = ConvKernel("direct", lambda _op, _context: True, direct_work, emit)
+KERNEL = Kernel("direct", ConvOp, direct_work, emit, workspace=prepared_source)
 
 
 class ConvLayer(ConvBlocking):
@@ -49,11 +51,10 @@ class ConvLayer(ConvBlocking):
         packs += [call for chain, place in chains for call in chain.packs(place.layout)]
         return LayerCode(
             name=self.name,
-            kernel=self.kernel,
             algorithm=self.algorithm(),
             steps=self.steps(),
-            code=writer.text(),
-            fields=tuple(fields),
+            text=writer.text(),
+            arrays=tuple(fields),
             packs=tuple(packs),
             edge_classes=tuple(sorted(self.edge_classes())),
         )
@@ -116,7 +117,7 @@ class ConvLayer(ConvBlocking):
         if "segments" in names_used:
             write_segments(writer, self.source.layout)
         if self.channels is Channels.SCATTERED_GROUPS:
-            self.context.library.add("position", lambda _: POSITION)
+            self.context.library.use(ROUTINES["position"])
 
     def write_call(
         self, writer: Writer, choices: Iterable[tuple[str, TileRoutine]], arguments: list[Expression]

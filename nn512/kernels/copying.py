@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 
 from nn512.cgen import names
+from nn512.cgen.code import LayerCode, StepPart
 from nn512.cgen.expressions import Expression, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import ConcatOp, CopyOp, PadOp, RelayoutOp
-from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
+from nn512.kernels.interface import Context, Kernel
+from nn512.kernels.layer import begin_step, declare_tensor, step_signature
+from nn512.kernels.streaming import streaming_work
 from nn512.plan.layout import Layout
 
 GATHER = """
@@ -65,10 +68,9 @@ def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
                 writer.line(f"memcpy({to}, {second}[block - {boundary}], {plane});")
     return LayerCode(
         name=op.writes,
-        kernel="concat",
         algorithm="copy of both halves",
-        steps=(Part(op.writes, result.layout.block_count),),
-        code=writer.text(),
+        steps=(StepPart(op.writes, result.layout.block_count),),
+        text=writer.text(),
         edge_classes=tuple(sorted({f"concat half tail {half.shape.channels % 16}" for half in halves})),
     )
 
@@ -87,10 +89,9 @@ def emit_copy(op: CopyOp, context: Context) -> LayerCode:
             writer.line(f"memcpy({to}, {names.local(op.source)}[block], sizeof {to});")
     return LayerCode(
         name=op.writes,
-        kernel="copy",
         algorithm="copy to a second place",
-        steps=(Part(op.writes, result.layout.block_count),),
-        code=writer.text(),
+        steps=(StepPart(op.writes, result.layout.block_count),),
+        text=writer.text(),
         edge_classes=(f"copy channel tail {source.shape.channels % 16}",),
     )
 
@@ -128,10 +129,9 @@ def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
             writer.statement("gather_block", arguments, ";")
     return LayerCode(
         name=op.writes,
-        kernel="relayout",
         algorithm="lanes moved from one layout to another",
-        steps=(Part(op.writes, result.layout.block_count),),
-        code=writer.text(),
+        steps=(StepPart(op.writes, result.layout.block_count),),
+        text=writer.text(),
         edge_classes=(
             f"relayout {len(source.layout.segments)} to {len(result.layout.segments)} segments",
             f"relayout to {'one segment' if op.crowded else 'other lanes'}",
@@ -157,9 +157,14 @@ def emit_pad(op: PadOp, context: Context) -> LayerCode:
                 writer.line(f"memcpy({to}[block][y][{op.columns}], {row}, sizeof {row});")
     return LayerCode(
         name=op.writes,
-        kernel="pad",
         algorithm="copy with zeros around it",
-        steps=(Part(op.writes, result.layout.block_count * rows),),
-        code=writer.text(),
+        steps=(StepPart(op.writes, result.layout.block_count * rows),),
+        text=writer.text(),
         edge_classes=(f"pad channel tail {source.shape.channels % 16}",),
     )
+
+
+CONCAT = Kernel("concat", ConcatOp, streaming_work, emit_concat)
+COPY = Kernel("copy", CopyOp, streaming_work, emit_copy)
+RELAYOUT = Kernel("relayout", RelayoutOp, streaming_work, emit_relayout)
+PAD = Kernel("pad", PadOp, streaming_work, emit_pad)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from nn512.cgen.code import LayerCode, StepPart
 from nn512.cgen.expressions import ZERO, Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ElementwiseOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.epilogue import Chain
-from nn512.kernels.layer import Context, LayerCode, Part, Place
+from nn512.kernels.interface import Context, Kernel, Place
+from nn512.kernels.streaming import streaming_work
 
 
 def emit(op: ElementwiseOp, context: Context) -> LayerCode:
@@ -16,14 +18,16 @@ def emit(op: ElementwiseOp, context: Context) -> LayerCode:
     source, result = context.places[op.source], context.places[op.writes]
     return LayerCode(
         name=op.writes,
-        kernel="elementwise",
         algorithm="element-wise, a vector of 16 channels at a time",
-        steps=(Part(op.writes, result.layout.block_count),),
-        code=write_chain_step(context, source, result, steps),
-        fields=steps.fields(result.layout),
+        steps=(StepPart(op.writes, result.layout.block_count),),
+        text=write_chain_step(context, source, result, steps),
+        arrays=steps.fields(result.layout),
         packs=steps.packs(result.layout),
         edge_classes=(f"elementwise channel tail {result.shape.channels % 16}",),
     )
+
+
+KERNEL = Kernel("elementwise", ElementwiseOp, streaming_work, emit)
 
 
 def write_chain_step(context: Context, source: Place, result: Place, steps: Chain) -> str:

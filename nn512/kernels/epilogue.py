@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from nn512.cgen import names
+from nn512.cgen.code import PackCall, PackedArray
 from nn512.cgen.expressions import Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Activation, Add, BatchNorm
 from nn512.ir import AddStep, NormStep, ReluStep, Step
 from nn512.kernels import packing
-from nn512.kernels.layer import PackCall, WeightField
 from nn512.plan.layout import Layout
 
 
@@ -34,7 +34,7 @@ class Chain:
 
     @property
     def suffix(self) -> str:
-        """Part of the name of a routine that ends in this chain, such as `_add_relu`."""
+        """StepPart of the name of a routine that ends in this chain, such as `_add_relu`."""
         return "".join(f"_{_word(step)}" for step in self.steps)
 
     @property
@@ -111,7 +111,7 @@ class Chain:
                 case _:
                     assert_never(step.node)
 
-    def fields(self, layout: Layout) -> tuple[WeightField, ...]:
+    def fields(self, layout: Layout) -> tuple[PackedArray, ...]:
         """Packed parameters of the chain's batch norms for a tensor of this layout."""
         return tuple(packing.norm_array(node, layout) for node in self._norms())
 

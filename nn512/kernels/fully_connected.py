@@ -15,29 +15,20 @@ import contextlib
 from dataclasses import dataclass
 
 from nn512.cgen import names
+from nn512.cgen.code import LayerCode, PackCall, PackedArray, StepPart
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import FullyConnectedOp
 from nn512.kernels import packing
 from nn512.kernels.epilogue import Chain
-from nn512.kernels.layer import (
-    Context,
-    LayerCode,
-    PackCall,
-    Part,
-    WeightField,
-    begin_step,
-    declare_tensor,
-    step_signature,
-)
+from nn512.kernels.interface import Context, Kernel, Setting
+from nn512.kernels.layer import begin_step, declare_tensor, step_signature
+from nn512.kernels.streaming import defined_macs, norm_bytes, tensor_bytes
+from nn512.plan.cost import EXPOSED, Work
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 WIDEST_PANEL = 4
 ACCUMULATORS = 8
-
-FLOAT_KERNEL = "fully_connected"
-HALF_KERNEL = "fully_connected_fp16"
-KERNELS = (FLOAT_KERNEL, HALF_KERNEL)
 
 LOAD_HALVES = """
 /* Sixteen half floats, widened. */
@@ -58,24 +49,23 @@ def spans_of(layout: Layout, pixels: int) -> tuple[tuple[int, int], ...]:
     return tuple((span.blocks * pixels, span.channels) for span in layout.spans)
 
 
-def applicable(op: FullyConnectedOp, context: Context) -> tuple[str, ...]:
-    """The kernels that can compute a layer: halves where the user allows them, and behind no folded batch norm."""
-    return (FLOAT_KERNEL,) if context.weights == "fp32" or op.normalized else KERNELS
+def allows_halves(op: FullyConnectedOp, setting: Setting) -> bool:
+    """Whether weights may become halves: where the user allows it, and behind no folded batch norm."""
+    return setting.weights == "fp16" and not op.normalized
 
 
-def stores_halves(op: FullyConnectedOp, context: Context) -> bool:
-    """Whether the weights become halves: where they may and are too large to wait in L2.
+def full_work(op: FullyConnectedOp, setting: Setting, bytes_per_weight: int) -> Work:
+    """What a layer costs: its weights come from memory, if they are too large to wait in the level 2 cache.
 
-    That is a rule about sizes and no price: prices take weights from memory, where halves always win, and have no word
-    for those that are still in L2 from the inference before, which cost the same in either format.
+    Those that wait there from the inference before cost the same in either format.
     """
-    if HALF_KERNEL not in applicable(op, context):
-        return False
-    wanted = context.force.get(op.writes, context.force.get(""))
-    if wanted in (FLOAT_KERNEL, HALF_KERNEL):
-        return wanted == HALF_KERNEL
-    floats = context.places[op.source].shape.elements * LANES * blocks_of(op.node.to_channels)
-    return 4 * floats > context.machine.l2_bytes // 4
+    result = setting.places[op.writes]
+    weights = setting.places[op.source].shape.elements * LANES * blocks_of(op.node.to_channels)
+    others = 4 * LANES * blocks_of(op.node.to_channels) + norm_bytes(op, result.layout)
+    macs, moved = defined_macs(op, setting), tensor_bytes(op, setting)
+    if 4 * weights <= setting.machine.l2_bytes // 4:
+        return Work(macs, 1.0, others, moved + EXPOSED * 4 * weights)
+    return Work(macs, 1.0, others + bytes_per_weight * weights, moved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +160,26 @@ class PanelRoutine:
             writer.line("_mm512_storeu_ps(out + o * 16, v);")
 
 
-def emit(op: FullyConnectedOp, context: Context) -> LayerCode:
-    """One layer: a panel of output blocks is one item."""
-    return _FullLayer(op, context).emit()
+FLOATS = Kernel(
+    "fully_connected",
+    FullyConnectedOp,
+    lambda op, setting: full_work(op, setting, 4),
+    lambda op, context: _FullLayer(op, context, halves=False).emit(),
+)
+HALVES = Kernel(
+    "fully_connected_fp16",
+    FullyConnectedOp,
+    lambda op, setting: full_work(op, setting, 2),
+    lambda op, context: _FullLayer(op, context, halves=True).emit(),
+    allows_halves,
+    weights="fp16",
+)
 
 
 class _FullLayer:
     """The numbers of one layer while it is written."""
 
-    def __init__(self, op: FullyConnectedOp, context: Context) -> None:
+    def __init__(self, op: FullyConnectedOp, context: Context, *, halves: bool) -> None:
         self.context = context
         self.op = op
         self.name = op.writes
@@ -186,7 +187,7 @@ class _FullLayer:
         self.biases = f"{op.node.to_tensor}Biases"
         self.scales = f"{op.node.to_tensor}Scales"
         self.source, self.result = context.places[op.source], context.places[op.writes]
-        self.halves = stores_halves(op, context)
+        self.halves = halves
         self.chain = Chain(op.epilogue)
         self.inputs = self.source.shape.elements
         self.blocks = blocks_of(op.node.to_channels)
@@ -195,19 +196,16 @@ class _FullLayer:
         self.spans = spans_of(self.source.layout, self.source.shape.pixels)
 
     def emit(self) -> LayerCode:
-        kernel = HALF_KERNEL if self.halves else FLOAT_KERNEL
         widths = sorted({routine.blocks for routine in self._routines()}, reverse=True)
         return LayerCode(
             name=self.name,
-            kernel=kernel,
             algorithm=f"fully connected, {' or '.join(str(16 * width) for width in widths)} outputs in registers, "
             f"{'half' if self.halves else 'float'} weights",
-            steps=(Part(self.name, self.panels),),
-            code=self._code(),
-            fields=(*self._fields(), *self.chain.fields(self.result.layout)),
+            steps=(StepPart(self.name, self.panels),),
+            text=self._code(),
+            arrays=(*self._fields(), *self.chain.fields(self.result.layout)),
             packs=(self._pack(), *self.chain.packs(self.result.layout)),
             edge_classes=tuple(sorted(self._edge_classes())),
-            weights="fp16" if self.halves else "fp32",
         )
 
     def _edge_classes(self) -> set[str]:
@@ -273,15 +271,15 @@ class _FullLayer:
             Constant(len(self.spans)),
         ]
 
-    def _fields(self) -> tuple[WeightField, ...]:
+    def _fields(self) -> tuple[PackedArray, ...]:
         """Packed arrays: biases, scales, weights; halves fill whole cache lines, so that what follows begins on one."""
         vectors = str(self.blocks * LANES)
         floats = [self.biases, *([self.scales] if self.halves else [])]
         size, elements = extent(self.blocks, self.inputs, LANES), self.blocks * self.inputs * LANES
         if self.halves and elements % (2 * LANES):
             size, elements = size + LANES, elements + LANES
-        weights = WeightField(self.weights, f"[{size}]", elements, "uint16_t" if self.halves else "float")
-        return (*(WeightField(name, f"[{vectors}]", self.blocks * LANES) for name in floats), weights)
+        weights = PackedArray(self.weights, f"[{size}]", elements, "uint16_t" if self.halves else "float")
+        return (*(PackedArray(name, f"[{vectors}]", self.blocks * LANES) for name in floats), weights)
 
     def _pack(self) -> PackCall:
         """The call that packs them."""
@@ -301,4 +299,4 @@ class _FullLayer:
             arguments.append(f".before = {packing.norms_of(self.op.normalized)}")
         if self.op.folded:
             arguments.append(f".after = {packing.norms_of(self.op.folded)}")
-        return PackCall("pack_full", tuple(arguments), self.blocks)
+        return PackCall(packing.ROUTINES["pack_full"], tuple(arguments), self.blocks)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from nn512.cgen.code import PackCall, PackedArray, Routine
 from nn512.cgen.expressions import Expression, extent
 from nn512.graph.nodes import BatchNorm, Conv
-from nn512.kernels.layer import PackCall, WeightField
 from nn512.kernels.packing_full import PACK_FULL
 from nn512.kernels.packing_grouped import PACK_GROUPED
 from nn512.plan.layout import LANES, Layout, blocks_of
@@ -123,7 +124,21 @@ static void pack_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
 #define PACK_NORM(items, ...) team_run(&team, pack_norm, &(NormPack){__VA_ARGS__}, items)
 """
 
-ROUTINES = {"pack_conv": PACK_CONV, "pack_norm": PACK_NORM, "pack_full": PACK_FULL, "pack_grouped": PACK_GROUPED}
+_COMMON = Routine("compose", COMMON)
+_POSITION = Routine("position", POSITION)
+ROUTINES: Mapping[str, Routine] = MappingProxyType(
+    {
+        routine.name: routine
+        for routine in (
+            _POSITION,
+            Routine("pack_conv", PACK_CONV, (_COMMON, _POSITION)),
+            Routine("pack_norm", PACK_NORM, (_COMMON, _POSITION)),
+            Routine("pack_full", PACK_FULL, (_COMMON, _POSITION)),
+            Routine("pack_grouped", PACK_GROUPED, (_COMMON,)),
+        )
+    }
+)
+"""Packing routines and what they need, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +191,11 @@ class ConvWeights:
         """The name before `Weights` and `Biases`."""
         return self.node.to_tensor
 
-    def fields(self) -> tuple[WeightField, ...]:
+    def fields(self) -> tuple[PackedArray, ...]:
         """Arrays in the packed net."""
         return (
-            WeightField(f"{self.name}Biases", f"[{self.blocks * LANES}]", self.blocks * LANES),
-            WeightField(f"{self.name}Weights", f"[{self.extent}]", self.blocks * self.block_floats),
+            PackedArray(f"{self.name}Biases", f"[{self.blocks * LANES}]", self.blocks * LANES),
+            PackedArray(f"{self.name}Weights", f"[{self.extent}]", self.blocks * self.block_floats),
         )
 
     def pack(self) -> PackCall:
@@ -197,7 +212,7 @@ class ConvWeights:
             arguments.append(f".before = {norms_of(self.normalized)}")
         if self.folded:
             arguments.append(f".after = {norms_of(self.folded)}")
-        return PackCall("pack_conv", tuple(arguments), self.blocks)
+        return PackCall(ROUTINES["pack_conv"], tuple(arguments), self.blocks)
 
 
 def conv_arguments(node: Conv, inputs: int) -> str:
@@ -211,10 +226,10 @@ def norm_field(node: BatchNorm) -> str:
     return f"{node.to_tensor}Norm"
 
 
-def norm_array(node: BatchNorm, layout: Layout) -> WeightField:
+def norm_array(node: BatchNorm, layout: Layout) -> PackedArray:
     """The array itself: scales and shifts, [block][2][lane]."""
     blocks = layout.block_count
-    return WeightField(norm_field(node), f"[{blocks}][2][{LANES}]", blocks * 2 * LANES)
+    return PackedArray(norm_field(node), f"[{blocks}][2][{LANES}]", blocks * 2 * LANES)
 
 
 def pack_norm(node: BatchNorm, layout: Layout) -> PackCall:
@@ -224,7 +239,7 @@ def pack_norm(node: BatchNorm, layout: Layout) -> PackCall:
         f".channels = {layout.channels}",
         *segments_of(layout),
     )
-    return PackCall("pack_norm", arguments, 1)
+    return PackCall(ROUTINES["pack_norm"], arguments, 1)
 
 
 def segments_of(layout: Layout) -> tuple[str, ...]:

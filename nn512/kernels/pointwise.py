@@ -9,38 +9,39 @@ from __future__ import annotations
 
 import contextlib
 
+from nn512.cgen.code import LayerCode
 from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import ConvOp
 from nn512.kernels.conv_blocking import Branch, Panels
-from nn512.kernels.conv_cost import is_pointwise, padded_macs, tensor_bytes, weight_bytes
+from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.convolution import ConvLayer
-from nn512.kernels.layer import Context, ConvKernel, LayerCode
+from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES
 
 MOST_BUFFER_BYTES = 256 << 10
 
 
-def _applies(op: ConvOp, context: Context) -> bool:
-    source = context.places[op.source]
-    if not is_pointwise(op) or op.branches[0].node.groups > 1:
+def _applies(op: ConvOp, setting: Setting) -> bool:
+    source = setting.places[op.source]
+    if not op.is_pointwise or op.branches[0].node.groups > 1:
         return False
     return not op.prologue or source.layout.block_count * 14 * 64 <= MOST_BUFFER_BYTES
 
 
-def _work(op: ConvOp, context: Context) -> Work:
+def _work(op: ConvOp, setting: Setting) -> Work:
     """Writing to many planes at once costs something, weights that do not stay in the level 2 cache cost much."""
-    weights = weight_bytes(op, context)
-    resident = weights <= context.machine.l2_bytes / 2
-    return Work(padded_macs(op, context), 0.93 if resident else 0.7, weights, tensor_bytes(op, context))
+    weights = weight_bytes(op, setting)
+    resident = weights <= setting.machine.l2_bytes / 2
+    return Work(padded_macs(op, setting), 0.93 if resident else 0.7, weights, tensor_bytes(op, setting))
 
 
 def _emit(op: ConvOp, context: Context) -> LayerCode:
     return _PointwiseLayer(op, context).emit()
 
 
-KERNEL = ConvKernel("pointwise", _applies, _work, _emit, scratch=False)
+KERNEL = Kernel("pointwise", ConvOp, _work, _emit, _applies)
 
 
 class _PointwiseLayer(ConvLayer):

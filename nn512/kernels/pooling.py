@@ -11,12 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nn512.cgen import names
+from nn512.cgen.code import LayerCode, StepPart
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name, Product, extent
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Pooling
 from nn512.ir import PoolOp, SampleOp
 from nn512.kernels.epilogue import Chain
-from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
+from nn512.kernels.interface import Context, Kernel
+from nn512.kernels.layer import begin_step, declare_tensor, step_signature
+from nn512.kernels.streaming import streaming_work
 
 ACCUMULATORS = 4
 
@@ -59,6 +62,10 @@ def emit(op: PoolOp | SampleOp, context: Context) -> LayerCode:
     return _PoolLayer(op, context).emit()
 
 
+POOLING = Kernel("pooling", PoolOp, streaming_work, emit)
+SAMPLING = Kernel("sampling", SampleOp, streaming_work, emit)
+
+
 class _PoolLayer:
     """The numbers of one layer while it is written."""
 
@@ -86,11 +93,10 @@ class _PoolLayer:
         rows = self.result.shape.height
         return LayerCode(
             name=self.op.writes,
-            kernel="pooling",
             algorithm=f"{what}, a vector of 16 channels at a time",
-            steps=(Part(self.op.writes, self.result.layout.block_count * rows),),
-            code=self._code(),
-            fields=self.both.fields(self.result.layout),
+            steps=(StepPart(self.op.writes, self.result.layout.block_count * rows),),
+            text=self._code(),
+            arrays=self.both.fields(self.result.layout),
             packs=self.both.packs(self.result.layout),
             edge_classes=tuple(sorted(self._edge_classes())),
         )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 from typing import assert_never
 
+from nn512.cgen.code import LayerCode, StepPart
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvOp
@@ -20,7 +21,7 @@ from nn512.kernels.bodies import StepFunction
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.epilogue import Chain
 from nn512.kernels.grouped_weights import GroupedWeights
-from nn512.kernels.layer import Context, LayerCode, Part
+from nn512.kernels.interface import Context, Setting
 from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles
 from nn512.kernels.tiles import write_tap_bounds
 from nn512.plan.conv_geometry import Axis, PixelTile, axes, real_taps, repeats, sees_picture, span_of
@@ -39,17 +40,17 @@ PORTS = 1.5
 _BLOCK = Name("block")
 
 
-def sliding_applies(op: ConvOp, context: Context) -> bool:
+def sliding_applies(op: ConvOp, setting: Setting) -> bool:
     """Whether there is one branch and channels stand and fall into groups as this kernel needs it."""
-    source, node = context.places[op.source], op.branches[0].node
+    source, node = setting.places[op.source], op.branches[0].node
     inputs, outputs = source.shape.channels // node.groups, node.to_channels // node.groups
     aligned = inputs < LANES and LANES % inputs == 0 and outputs % inputs == 0
     return len(op.branches) == 1 and source.layout.regular and aligned
 
 
-def sliding_work(op: ConvOp, context: Context) -> Work:
+def sliding_work(op: ConvOp, setting: Setting) -> Work:
     """What the layer costs: multiplications outside the padding, or else permutations where each serves few of them."""
-    source, result = context.places[op.source], context.places[op.branches[0].writes]
+    source, result = setting.places[op.source], setting.places[op.branches[0].writes]
     node = op.branches[0].node
     rows, columns = axes(node, source.shape, result.shape, op.zeros)
     tiles, sweeps = sliding_tiles(columns)
@@ -155,9 +156,9 @@ class SlidingLayer:
         """The layer: its step functions and its packing."""
         blocks = blocks_of(self.node.to_channels)
         writer = Writer()
-        steps = [Part(self.name, blocks * self.rows.out)]
+        steps = [StepPart(self.name, blocks * self.rows.out)]
         if self.prologue.steps:
-            steps.insert(0, Part(self.source.name, self.source.layout.block_count))
+            steps.insert(0, StepPart(self.source.name, self.source.layout.block_count))
             source = self.context.places[self.op.source]
             writer.lines(write_chain_step(self.context, source, self.source, self.prologue))
             writer.line()
@@ -165,11 +166,10 @@ class SlidingLayer:
         self.body.write(writer, self.body.hint(self.kernel), self.body.description(how), self._write_body)
         return LayerCode(
             name=self.name,
-            kernel=self.kernel,
             algorithm=self._algorithm(),
             steps=tuple(steps),
-            code=writer.text(),
-            fields=(
+            text=writer.text(),
+            arrays=(
                 *self.weights.fields(),
                 *self.chain.fields(self.result.layout),
                 *self.prologue.fields(self.source.layout),

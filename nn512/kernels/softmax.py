@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from nn512.cgen import names
+from nn512.cgen.code import LayerCode, StepPart
 from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import SoftmaxOp
-from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature, write_segments
+from nn512.kernels.interface import Context, Kernel
+from nn512.kernels.layer import begin_step, declare_tensor, step_signature, write_segments
+from nn512.kernels.streaming import streaming_work
 from nn512.plan.layout import Layout
 
 EXPONENTIAL = """
@@ -96,9 +99,11 @@ def emit(op: SoftmaxOp, context: Context) -> LayerCode:
             writer.statement(routine, arguments, ";")
     return LayerCode(
         name=op.writes,
-        kernel="softmax",
         algorithm="softmax, pixel by pixel",
-        steps=(Part(op.writes, source.shape.pixels),),
-        code=writer.text(),
+        steps=(StepPart(op.writes, source.shape.pixels),),
+        text=writer.text(),
         edge_classes=(f"softmax {'table' if table else 'tail'} {source.shape.channels % 16}",),
     )
+
+
+KERNEL = Kernel("softmax", SoftmaxOp, streaming_work, emit)

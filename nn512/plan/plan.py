@@ -59,6 +59,7 @@ class PlannedLayer:
     weights: str = field(metadata=_says("format in which weights are stored: fp32 or fp16"))
     steps: tuple[PlannedStep, ...] = field(metadata=_says("its functions, in the order in which they run"))
     shared_by_threads: bool = field(metadata=_says("whether threads share the items; else the caller does all"))
+    arithmetic: str = field(metadata=_says("how it rounds: an entry of the tester's table of error limits"))
     edge_classes: tuple[str, ...] = field(metadata=_says("edge cases that the emitted code of the layer has"))
 
 

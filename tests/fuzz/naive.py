@@ -190,6 +190,7 @@ def _planned(node: Layer, graph: Graph) -> PlannedLayer:
         weights="fp32",
         steps=(),
         shared_by_threads=False,
+        arithmetic="direct",
         edge_classes=("single channel",) if graph.shapes[node.to_tensor].channels == 1 else (),
     )
 

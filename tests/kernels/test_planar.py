@@ -10,6 +10,7 @@ import pytest
 from fuzz.case import Case, DataSeed
 from fuzz.checker import Report, check_case
 from nn512.compiler import compile as compile_graph
+from nn512.compiler import decide
 from nn512.graph import parse
 from nn512.ir import ConvOp, LoadOp
 from nn512.options import Options
@@ -17,7 +18,6 @@ from nn512.passes.pipeline import optimize
 from nn512.plan.layout import Layout
 from nn512.plan.plan import PlannedLayer
 from nn512.plan.planes import planes_readers, read_planes
-from nn512.plan.planner import place_tensors
 
 REGIMES = ("exact", "gaussian", "nonfinite")
 SAME = "PaddingH=1 PaddingW=1"
@@ -193,7 +193,8 @@ def test_plan() -> None:
             sources = {op.branches[0].writes: op.source for op in ops if isinstance(op, ConvOp)}
             planes = {"y0": "x_padded1", "y1": "x_padded1", "y2": "x_data", "y3": "x_data"}
             assert sources == {name: planes[name] if name in chosen else "x" for name in sources}
-    plan = place_tensors(program, in_planes=readers)
+    forced = tuple((name, "planar") for name in readers)
+    plan = decide(program, Options(force=forced)).placement
     assert plan.tensors["x_padded1"].layout == Layout((3,), lanes=1)
     assert plan.tensors["x_padded1"].shape == (3, 9, 11)
     assert plan.tensors["x_padded1"].vectors == -(-3 * 9 * 11 // 16)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from nn512.bench.families import FAMILIES
+from nn512.compiler import decide
 from nn512.graph import parse
+from nn512.options import Options
 from nn512.passes.pipeline import optimize
-from nn512.plan.planner import place_tensors
 
 MOST = 5.5
 """How many times as many operations four times the nodes may take: logarithms count, squares do not."""
@@ -44,4 +45,4 @@ def test_passes_and_plans_are_linear(name: str) -> None:
 
 def _operations_of_a_plan(text: str) -> int:
     graph = parse(text)
-    return operations(lambda: place_tensors(optimize(graph)))
+    return operations(lambda: decide(optimize(graph), Options()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 
 import pytest
 from hypothesis import given, settings
@@ -10,11 +11,27 @@ from hypothesis import strategies as st
 
 from fuzz import strategies
 from nn512.graph import Add, Concat, Config, Conv, Graph, Input, Node, Output, Softmax, build, example, parse
-from nn512.ir import Joined, RelayoutOp
+from nn512.ir import ConvOp, Joined, Op, Program, RelayoutOp
 from nn512.passes.pipeline import PASSES, optimize
+from nn512.plan.laying import lay_out
 from nn512.plan.layout import LANES, MOST_SEGMENTS, Layout, crowded, joined, natural
+from nn512.plan.placing import Placement, place_tensors
 from nn512.plan.planes import planes_readers
-from nn512.plan.planner import Placement, place_tensors
+from nn512.plan.workspace import NO_WORKSPACE, Scratch, Workspace
+
+
+def placed(program: Program, in_planes: Collection[str] = ()) -> Placement:
+    """The program with every tensor in its place, whatever kernels would want."""
+    laid = lay_out(program, in_planes)
+    workspaces = {op.name: working_memory(op) for op in laid.ops}
+    return place_tensors(laid.with_workspaces(workspaces), workspaces)
+
+
+def working_memory(op: Op) -> Workspace:
+    """A prologue is kept in memory."""
+    if isinstance(op, ConvOp) and op.prologue:
+        return Workspace((Scratch(op.prepared, op.source),))
+    return NO_WORKSPACE
 
 
 def leaves(name: str, joined: dict[str, Joined]) -> list[str]:
@@ -64,17 +81,17 @@ def test_any_plan(graph: Graph, without: tuple[str, ...], planes: int) -> None:
     """With any of the first convolutions reading planes, too."""
     program = optimize(graph, without)
     chosen = [name for number, name in enumerate(planes_readers(program)) if planes >> number & 1]
-    check_plan(place_tensors(program, in_planes=chosen))
+    check_plan(placed(program, in_planes=chosen))
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNeXt50", "DenseNet121"])
 def test_plans_of_examples(name: str) -> None:
-    check_plan(place_tensors(optimize(parse(example(name)))))
+    check_plan(placed(optimize(parse(example(name)))))
 
 
 def test_layouts_that_clash_are_changed_by_a_relayout() -> None:
     nodes: list[Node] = [Concat("x", "x", "a"), Conv("a", "b", 6, 1, 1), Softmax("a", "c"), Add("b", "c", "y")]
-    plan = place_tensors(optimize(build([Config(), Input("x", 3, 4, 4), *nodes, Output("y")])))
+    plan = placed(optimize(build([Config(), Input("x", 3, 4, 4), *nodes, Output("y")])))
     (relayout,) = (op for op in plan.ops if isinstance(op, RelayoutOp))
     assert relayout.source == "c"
     assert plan.tensors["c"].layout.segments == (3, 3)
@@ -89,7 +106,7 @@ def nested(number: int) -> Graph:
 
 @pytest.mark.parametrize("without", [(), ("drop_concat",)])
 def test_a_thousand_nested_concats(without: tuple[str, ...]) -> None:
-    plan = place_tensors(optimize(nested(1000), without))
+    plan = placed(optimize(nested(1000), without))
     assert plan.tensors["t63"].layout == Layout((1,) * MOST_SEGMENTS)
     assert plan.tensors["t64"].layout == Layout((64, 1)), "one segment more, so the 64 channels become one"
     assert max(len(tensor.layout.segments) for tensor in plan.tensors.values()) <= MOST_SEGMENTS
@@ -99,7 +116,7 @@ def test_a_thousand_nested_concats(without: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("without", [(), ("drop_concat",)])
 def test_halves_of_too_many_segments_become_one(monkeypatch: pytest.MonkeyPatch, without: tuple[str, ...]) -> None:
     monkeypatch.setattr("nn512.plan.layout.MOST_SEGMENTS", 3)
-    plan = place_tensors(optimize(nested(5), without))
+    plan = placed(optimize(nested(5), without))
     assert [plan.tensors[f"t{i}"].layout.segments for i in range(1, 6)] == [
         (1, 1),
         (1, 1, 1),

@@ -21,6 +21,11 @@ class LoadOp(Op):
     writes: str = field(metadata=WRITES)
     columns: int = 0
 
+    @property
+    def name(self) -> str:
+        """The tensor that is loaded, and that it is."""
+        return f"{self.writes}_load"
+
     def covered(self) -> Iterator[Covered]:
         """The input."""
         yield Covered(self.node, Part.LOADED_PLANES if self.columns else Part.ITSELF)
@@ -48,8 +53,8 @@ class StoreOp(Op):
 
     @property
     def name(self) -> str:
-        """The tensor that is handed over."""
-        return self.source
+        """The tensor that is handed over, and that it is."""
+        return f"{self.source}_store"
 
     def definitions(self) -> Iterator[tuple[str, str]]:
         """The caller's tensor is the source."""

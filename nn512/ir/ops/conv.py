@@ -51,6 +51,11 @@ class ConvOp(Op):
         return everything if self.caller is None else everything[1:]
 
     @property
+    def prepared(self) -> str:
+        """Name of the source after the prologue, where that is kept in memory."""
+        return f"{self.name}_input"
+
+    @property
     def is_pointwise(self) -> bool:
         """Whether every pixel of the result depends on the same pixel of the source alone."""
         node = self.node

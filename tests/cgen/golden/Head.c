@@ -596,7 +596,7 @@ static NOINLINE void Head_pooled(const void *context, ptrdiff_t first, ptrdiff_t
 /* ---- Layer 4: scores   (graph line 6) -----------------------------------------------------------------------------
  * FullyConnected scores
  * pooled 24x1x1  ->  scores 10x1x1     0.00 MMAC, 1,600 bytes of weights (fp32)
- * Fully connected, 16 outputs in registers, float weights. */
+ * Fully connected, 16 outputs in registers, float weights. Predicted: 0.025 us, fully_connected_fp16 0.025. */
 static NOINLINE void Head_scores(const void *context, ptrdiff_t first, ptrdiff_t last) {
     const HeadEngine *engine = context;
     const HeadNet *net = engine->net;

@@ -1,19 +1,19 @@
-"""Program to plan: the layout of every tensor, changes of layout where two clash, lifetimes and places in the arena."""
+"""Program to operations with layouts: relayouts where two layouts clash, padded copies where they are better."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from nn512.graph.nodes import Shape
 from nn512.ir import Chain, ConcatOp, ConvOp, ElementwiseOp, LoadOp, Op, PadOp, Program, RelayoutOp
-from nn512.plan.arena import Arena, Buffer, place
 from nn512.plan.conv_geometry import has_few_variants
 from nn512.plan.layout import Layout, crowded
 from nn512.plan.layouts import Layouts
 from nn512.plan.planes import read_planes
+from nn512.plan.workspace import Workspace
 
 # Tiles at the left and right edge of a picture have routines of their own; with more than this many (a wide filter
 # under wide padding) the code would grow out of hand, and a padded copy of the tensor is the better way.
@@ -21,59 +21,39 @@ MOST_EDGE_VARIANTS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedTensor:
-    """A tensor with its place: shape, layout, offset in the arena in vectors, and the steps between which it lives."""
+class Laid:
+    """Operations in the order in which they run, with the shape and the layout of every tensor in memory.
 
-    name: str
-    shape: Shape
-    layout: Layout
-    offset: int
-    vectors: int
-    first_step: int
-    last_step: int
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """Operations in the order in which they run, and where their tensors are."""
+    Kernels are chosen on this; then it gets the working memory that they want, and all tensors get their places.
+    """
 
     program: Program
     ops: tuple[Op, ...]
-    tensors: Mapping[str, PlacedTensor]
-    arena: Arena
+    shapes: Mapping[str, Shape]
+    layouts: Mapping[str, Layout]
+
+    def vectors(self, tensor: str) -> int:
+        """Size of a tensor in vectors of 16 floats."""
+        return self.layouts[tensor].vectors(self.shapes[tensor].pixels)
+
+    def with_workspaces(self, workspaces: Mapping[str, Workspace]) -> Laid:
+        """The same with the tensors that layers have as working memory; `workspaces` go by names of operations."""
+        scratches = [scratch for workspace in workspaces.values() for scratch in workspace.shared]
+        shapes = {scratch.name: self.shapes[scratch.like] for scratch in scratches}
+        layouts = {scratch.name: self.layouts[scratch.like] for scratch in scratches}
+        return dataclasses.replace(self, shapes={**self.shapes, **shapes}, layouts={**self.layouts, **layouts})
 
 
-def place_tensors(program: Program, in_tiles: Collection[str] = (), in_planes: Collection[str] = ()) -> Placement:
-    """Lay out a program.
-
-    Convolutions by their first result: `in_tiles` are those whose prologue needs no scratch memory, `in_planes` those
-    that read their source as the caller has it.
-    """
+def lay_out(program: Program, in_planes: Collection[str] = ()) -> Laid:
+    """Lay out a program; the convolutions `in_planes`, by their names, read their source as the caller has it."""
     layouts = _Layouts(program)
     ops: list[Op] = []
     for op in read_planes(program, in_planes):
         for piece in _with_padding(op, layouts.shapes):
             ops.extend(layouts.lay_out(piece))
-    lifetimes = _lifetimes(ops, program, in_tiles)
-    roots = {part: joined.writes for joined in program.joined for part in joined.parts}
-    buffers = [
-        Buffer(name, layouts.vectors(name), first, last)
-        for name, (first, last) in lifetimes.items()
-        if name not in roots
-    ]
-    arena = place(buffers)
-    offsets = dict(arena.offsets)
-    for joined in reversed(program.joined):  # a whole comes after its parts, so backwards from wholes to parts
-        first, second = joined.parts
-        offsets[first] = offsets[joined.writes]
-        offsets[second] = offsets[joined.writes] + layouts.vectors(first)
-    tensors = {
-        name: PlacedTensor(
-            name, layouts.shapes[name], layouts[name], offsets[name], layouts.vectors(name), first_step, last_step
-        )
-        for name, (first_step, last_step) in lifetimes.items()
-    }
-    return Placement(program, tuple(ops), MappingProxyType(tensors), arena)
+    names = [name for op in ops for name in op.tensors_written] + [whole.writes for whole in program.joined]
+    known = {name: layouts[name] for name in names}
+    return Laid(program, tuple(ops), MappingProxyType(layouts.shapes), MappingProxyType(known))
 
 
 def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
@@ -88,7 +68,7 @@ def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
     shapes[name] = Shape(shape.channels, shape.height + 2 * node.padding_h, shape.width + 2 * node.padding_w)
     source, before = op.source, []
     if op.prologue:  # which must not see the zeros
-        source = prologue_scratch(op)
+        source = op.prepared
         shapes[source] = shape
         before.append(ElementwiseOp(op.source, op.prologue, source))
     pad = PadOp(source, node.padding_h, node.padding_w, name)
@@ -103,10 +83,6 @@ class _Layouts(Layouts):
         self.shapes: dict[str, Shape] = dict(program.shapes)
         super().__init__(self.shapes, program.joined)
 
-    def vectors(self, name: str) -> int:
-        """Size of a tensor in vectors of 16 floats."""
-        return self[name].vectors(self.shapes[name].pixels)
-
     def lay_out(self, op: Op) -> list[Op]:
         """Give the results of an operation their layouts; the operation, after the relayouts it needs."""
         if isinstance(op, LoadOp) and op.columns:
@@ -116,10 +92,6 @@ class _Layouts(Layouts):
         if isinstance(op, ConcatOp):
             op, before = self._uncrowded(op)
         self.see(op)
-        if isinstance(op, ConvOp) and op.prologue:
-            scratch = prologue_scratch(op)
-            self.shapes[scratch] = self.shapes[op.source]
-            self[scratch] = self[op.source]
         return [*before, *self._resolve_clashes(op)]
 
     def _uncrowded(self, op: ConcatOp) -> tuple[ConcatOp, list[Op]]:
@@ -157,28 +129,3 @@ class _Layouts(Layouts):
 
         changed = op.with_chains(aligned)
         return [*relayouts, changed]
-
-
-def prologue_scratch(op: ConvOp) -> str:
-    """Name of the working memory in which a convolution keeps its source after the prologue."""
-    return f"{op.branches[0].writes}_input"
-
-
-def _lifetimes(ops: Sequence[Op], program: Program, in_tiles: Collection[str]) -> dict[str, tuple[int, int]]:
-    """First and last step of every tensor; a joined whole lives from its first part on, and its parts as long as it."""
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
-    for number, op in enumerate(ops):
-        for name in op.tensors_written:
-            first[name] = last[name] = number
-        for name in op.tensors_read:
-            last[name] = number  # of a joined whole, too
-        if isinstance(op, ConvOp) and op.prologue and op.branches[0].writes not in in_tiles:
-            first[prologue_scratch(op)] = last[prologue_scratch(op)] = number
-    for joined in program.joined:
-        lasts = [last[name] for name in (*joined.parts, joined.writes) if name in last]
-        first[joined.writes] = min(first[part] for part in joined.parts)
-        last[joined.writes] = max(lasts)
-    for joined in reversed(program.joined):
-        last.update(dict.fromkeys(joined.parts, last[joined.writes]))
-    return {name: (first[name], last[name]) for name in first}
