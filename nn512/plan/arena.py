@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-
 MANY = 1000
 """Buffers above which those of one size that are born together lie in the order in which they die.
 
