@@ -259,13 +259,14 @@ def fibonacci(consumer: str = "") -> Lines:
 _POOLINGS = ("Max3x3Stride2", "Max2x2Stride2", "Avg3x3Stride2", "Avg2x2Stride2")
 
 
-def _one(*lines: str) -> Lines:
-    """A graph that has the same nodes at any size."""
+def _channels(channels: int) -> Callable[[int], tuple[int, int, int]]:
+    """A first input of so many channels."""
+    return lambda _number: (channels, 1, 2)
 
-    def given(_number: int) -> Iterator[str]:
-        yield from lines
 
-    return given
+def _wide(x: Callable[[int], tuple[int, int, int]], *lines: str) -> Family:
+    """The same nodes at any size of the picture or of the channels."""
+    return Family(lambda _number: iter(lines), (2000, 8000), x, wide=True)
 
 
 def _weights_and_norms(number: int) -> Iterator[str]:
@@ -322,4 +323,40 @@ FAMILIES: Mapping[str, Family] = {
     "thinned convolutions": Family(_thinned),
     "an average behind convolutions": Family(_averages),
     "norms before convolutions": Family(_norms_before_convolutions),
-}
+    **{
+        f"{channels} channels joined with themselves, {consumer or 'output'}": Family(
+            doubled(channels, consumer), (6, 24), _channels(channels)
+        )
+        for channels in (1, 3, 17)
+        for consumer in ("", *CONSUMERS)
+    },
+    "3 channels joined with themselves and others": Family(doubled(3, "conv", apart=5), (6, 24), _channels(3)),
+    "halves as Fibonacci numbers": Family(fibonacci("conv"), (8, 32), _channels(3)),
+    "halves as Fibonacci numbers, softmax": Family(fibonacci("softmax"), (8, 32), _channels(3)),
+    "pixels under 1x1": _wide(lambda n: (16, n, n), _conv("x", "y"), _output("y")),
+    "pixels under 3x3": _wide(
+        lambda n: (16, n, n), _conv("x", "y", more="FilterH=3 FilterW=3 PaddingH=2 PaddingW=2"), _output("y")
+    ),
+    "pixels under grouped 3x3": _wide(
+        lambda n: (16, n, n), _conv("x", "y", more="FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Groups=4"), _output("y")
+    ),
+    "pixels under wide padding": _wide(
+        lambda n: (16, n, n), _conv("x", "y", more="FilterH=9 FilterW=9 PaddingH=40 PaddingW=40"), _output("y")
+    ),
+    "pixels of a picture": _wide(
+        lambda n: (3, n, n), _conv("x", "y", more="FilterH=7 FilterW=7 PaddingH=3 PaddingW=3"), _output("y")
+    ),
+    "pixels under a pooling": _wide(lambda n: (16, n, n), _pool("x", "y"), _output("y")),
+    "channels of a softmax": _wide(
+        lambda n: (n * n, 1, 1), "Softmax FromTensor=x ToTensor=y", _output("y")
+    ),
+    "channels of a concatenation": _wide(
+        lambda n: (n * n, 1, 1), _relu("x", "r"), _conv("x", "c", 5), _concat("r", "c", "d"), _norm("d", "e"),
+        "FullyConnected FromTensor=e ToTensor=y ToChannels=9", _output("y"), _output("d"),
+    ),
+    "groups": _wide(
+        lambda n: (9, n, 4), _relu("x", "r"), _conv("x", "c", 5), _concat("r", "c", "d"),
+        _conv("d", "y", 14, "FilterH=1 FilterW=1 Groups=7"), _output("y"),
+    ),
+}  # fmt: skip
+"""All families by what they are."""

@@ -127,7 +127,8 @@ def _choice(info: FieldInfo, choice: str, infos: Sequence[FieldInfo]) -> str:
     usage = [f"{info.name}={choice}"]
     if info.name == SELECTOR:
         usage += _usage([other for other in infos if other.goes_with and other.applies(choice)], choice)
-    return _hang(f"      {' '.join(usage)}", info.meanings[choice], 42)
+    head = textwrap.fill(" ".join(usage), _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 10)
+    return _hang(head, info.meanings[choice], 42)
 
 
 def _hang(head: str, text: str, column: int) -> str:

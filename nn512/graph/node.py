@@ -61,10 +61,11 @@ class Distribution(enum.Enum):
 
 
 class ParameterKind(NamedTuple):
-    """A parameter tensor that every node of a kind has: what its name appends to that of the node's tensor."""
+    """A parameter tensor that the nodes of a kind have: what its name appends to that of the node's tensor."""
 
     suffix: str
     distribution: Distribution
+    goes_with: tuple[str, ...] = ()  # the choices of Kind that have it; empty where all do
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ class Node:
     """
 
     PARAMETERS: ClassVar[tuple[ParameterKind, ...]] = ()
-    """The parameter tensors of every node of this kind."""
+    """The parameter tensors of nodes of this kind."""
 
     spans: Spans | None = field(default=None, compare=False, repr=False, kw_only=True)
     """Where the node stands in a text, if it was read from one; equal nodes may stand in different places."""
@@ -128,6 +129,11 @@ class Node:
         """The value of the field Kind; None where there is no such field."""
         selector = field_table(type(self)).selector
         return None if selector is None else getattr(self, selector)
+
+    @property
+    def parameter_kinds(self) -> tuple[ParameterKind, ...]:
+        """Those of PARAMETERS that this node has."""
+        return tuple([kind for kind in self.PARAMETERS if not kind.goes_with or self.choice in kind.goes_with])
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -187,14 +193,14 @@ class Layer(Node):
     """A node that computes a tensor from others: every kind but Config, Input and Output."""
 
     def parameter_shapes(self, shapes: Mapping[str, Shape]) -> tuple[tuple[int, ...], ...]:  # noqa: ARG002
-        """Shapes of the parameter tensors, in the order of PARAMETERS, from those of the tensors that are read."""
+        """Shapes of the tensors that `parameter_kinds` lists, from those of the tensors that are read."""
         return ()
 
     def parameters(self, shapes: Mapping[str, Shape]) -> tuple[Parameter, ...]:
         """The parameter tensors; `shapes` must hold the tensors that are read."""
         if not self.PARAMETERS:
             return ()
-        pairs = zip(self.PARAMETERS, self.parameter_shapes(shapes), strict=True)
+        pairs = zip(self.parameter_kinds, self.parameter_shapes(shapes), strict=True)
         return tuple(Parameter(f"{self.writes}{k.suffix}", shape, self, k.distribution) for k, shape in pairs)
 
     def multiply_accumulates(self, shapes: Mapping[str, Shape]) -> int:  # noqa: ARG002 - most kinds do none

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from nn512.graph.diagnostics import Report, quote
-from nn512.graph.fields import MAX_SIZE
+from nn512.graph.fields import MAX_SIZE, field_table
 from nn512.graph.node import Layer, Node, Shape
 from nn512.graph.source import Span
 from nn512.graph.wiring import Wiring
@@ -22,13 +24,13 @@ def infer_shapes(wiring: Wiring, report: Report) -> dict[str, Shape]:
         node = statement.node
         if node is None or node.writes is None or not all(name in shapes for name in node.reads):
             continue
-        mistakes = list(node.mistakes(shapes))
-        for mistake in mistakes:
-            report.add(_span(node, mistake.field), mistake.message)
+        mistakes = {(_span(node, mistake.field), mistake.message) for mistake in node.mistakes(shapes)}
+        for span, message in sorted(mistakes):
+            report.add(span, message)
         if mistakes:
             continue
         shape = node.shape(shapes)
-        parameters = sum([p.elements for p in node.parameters(shapes)]) if isinstance(node, Layer) else 0
+        parameters = sum(map(prod, node.parameter_shapes(shapes))) if isinstance(node, Layer) else 0
         if not _fits(node.writes, shape, parameters, statement.span, report):
             continue
         for what, elements in (("tensors", shape.elements), ("parameters", parameters)):
@@ -61,6 +63,11 @@ def _too_many(size: int) -> str:
 
 
 def _span(node: Node, field: str) -> Span:
-    """Where a field's value stands, or the node's kind if the field is not written."""
+    """Where a field's value stands, or else that of the field that it is like, or else the node's kind."""
     assert node.spans is not None, "the parser gives every node its spans"
-    return node.spans.fields.get(field, node.spans.kind)
+    written = node.spans.fields
+    if field in written:
+        return written[field]
+    infos = field_table(type(node)).infos
+    like = next(info.like for info in infos if info.name == field)
+    return next((written[i.name] for i in infos if i.attribute == like and i.name in written), node.spans.kind)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from nn512.cgen import names
 from nn512.cgen.code import LayerCode, StepPart
@@ -12,7 +13,7 @@ from nn512.ir import ConcatOp, CopyOp, PadOp, RelayoutOp
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work
-from nn512.plan.layout import Layout
+from nn512.plan.layout import LANES, Layout, blocks_of
 
 GATHER = """
 /* One block of a tensor that has its channels in other lanes than x. A span is a number of channels that stand together
@@ -96,17 +97,39 @@ def emit_copy(op: CopyOp, context: Context) -> LayerCode:
     )
 
 
-def moved_spans(source: Layout, result: Layout) -> tuple[tuple[int, int, int], ...]:
+class _Segment(NamedTuple):
+    """Channels first to end-1, and the place of the first of them: block * 16 + lane."""
+
+    first: int
+    end: int
+    place: int
+
+
+def _segments(layout: Layout) -> Iterator[_Segment]:
+    first = place = 0
+    for channels in layout.merged:
+        yield _Segment(first, first + channels, place)
+        first += channels
+        place += blocks_of(channels) * LANES
+
+
+def moved_spans(source: Layout, result: Layout) -> Iterator[tuple[int, int, int]]:
     """Runs of channels that stand together in two layouts: how many, and the places of the first of them."""
-    ends = {end for layout in (source, result) for end in itertools.accumulate(layout.merged)}
-    runs = itertools.pairwise((0, *sorted(ends)))
-    return tuple((end - start, source.place(start), result.place(start)) for start, end in runs)
+    from_here, to_here = _segments(source), _segments(result)
+    there, here = next(from_here), next(to_here)
+    first, channels = 0, source.channels
+    while first < channels:
+        end = min(there.end, here.end)
+        yield end - first, there.place + first - there.first, here.place + first - here.first
+        first = end
+        there = next(from_here, there) if end == there.end else there
+        here = next(to_here, here) if end == here.end else here
 
 
 def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
     """Gather the lanes of every block from the one or more blocks of the other layout that hold its channels."""
     source, result = context.places[op.source], context.places[op.writes]
-    spans = moved_spans(source.layout, result.layout)
+    spans = tuple(moved_spans(source.layout, result.layout))
     context.library.add("gather_block", lambda _: GATHER)
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):

@@ -46,15 +46,15 @@ class Column:
 
 def columns_of(outputs: int, size: int, window: int, padding: int) -> tuple[Column, ...]:
     """The output columns of a row of `size` cells, neighbours together that see whole windows."""
-    result: list[Column] = []
-    for x in range(outputs):
+
+    def alone(x: int) -> Column:
         start, end = max(0, 2 * x - padding), min(size, 2 * x - padding + window)
-        if result and result[-1].columns == end - start == window:
-            last = result.pop()
-            result.append(Column(last.first, last.count + 1, window, last.cell))
-        else:
-            result.append(Column(x, 1, end - start, start))
-    return tuple(result)
+        return Column(x, 1, end - start, start)
+
+    low = min(outputs, -(-padding // 2))
+    high = max(low, min(outputs, (size - window + padding) // 2 + 1))
+    whole = [Column(low, high - low, window, 2 * low - padding)] if low < high else []
+    return (*map(alone, range(low)), *whole, *map(alone, range(high, outputs)))
 
 
 def emit(op: PoolOp | SampleOp, context: Context) -> LayerCode:

@@ -31,6 +31,9 @@ from nn512.plan.layout import LANES, blocks_of
 # Multiplications that take as long as calling a tile's routine, reading biases and storing sums.
 TILE_OVERHEAD = 8
 
+# Blocks of outputs that read one block of inputs: each has a row in a table of lanes.
+MOST_LANE_ROWS = 64
+
 # Inputs per group from which on loads leave time to fetch what comes next.
 FETCHING = 4
 
@@ -45,6 +48,8 @@ def sliding_applies(op: ConvOp, setting: Setting) -> bool:
     source, node = setting.places[op.source], op.branches[0].node
     inputs, outputs = source.shape.channels // node.groups, node.to_channels // node.groups
     aligned = inputs < LANES and LANES % inputs == 0 and outputs % inputs == 0
+    if aligned and lane_rows(inputs, outputs, node.to_channels) > MOST_LANE_ROWS:
+        return False
     return len(op.branches) == 1 and source.layout.regular and aligned
 
 
@@ -68,6 +73,11 @@ def sliding_work(op: ConvOp, setting: Setting) -> Work:
     prologue = 128 * source.layout.block_count * source.shape.pixels if op.prologue else 0
     weights = 4 * LANES * blocks * inputs * rows.taps * columns.taps
     return Work(LANES * products, efficiency or 1.0, weights, moved + prologue)
+
+
+def lane_rows(inputs: int, outputs: int, to_channels: int) -> int:
+    """Blocks of outputs that differ in the lanes they read, for groups of so many inputs and outputs."""
+    return min(outputs // inputs, blocks_of(to_channels))
 
 
 class SlidingLayer:
@@ -240,7 +250,7 @@ class SlidingLayer:
     def _write_lanes(self, writer: Writer) -> None:
         """Write for each output block that reads the same input block where each lane finds its group's first input."""
         rows = []
-        for block in range(min(self.ratio, blocks_of(self.node.to_channels))):
+        for block in range(lane_rows(self.inputs, self.outputs, self.node.to_channels)):
             groups = ((block * LANES + lane) // self.outputs for lane in range(LANES))
             rows.append("{" + ", ".join(str(group * self.inputs) for group in groups) + "}")
         writer.comment("the lane in which each lane of an output block finds the first input of its group")

@@ -90,11 +90,6 @@ class Layout:
             block += -(-segment // self.lanes)
         raise IndexError(channel)
 
-    def place(self, channel: int) -> int:
-        """The same as one number: block * lanes + lane."""
-        block, lane = self.position(channel)
-        return block * self.lanes + lane
-
     def same_as(self, other: Layout) -> bool:
         """Whether both layouts put every channel at the same place."""
         return self.lanes == other.lanes and self.merged == other.merged

@@ -98,7 +98,10 @@ def test_other_files_of_the_language_know_no_kind(kind: type[Node]) -> None:
 class Everything(Layer):
     """A node with every sort of field."""
 
-    PARAMETERS: ClassVar[tuple[ParameterKind, ...]] = (ParameterKind("Tables", Distribution.SCALES),)
+    PARAMETERS: ClassVar[tuple[ParameterKind, ...]] = (
+        ParameterKind("Tables", Distribution.SCALES),
+        ParameterKind("Curves", Distribution.WEIGHTS, ("Steep", "Odd")),
+    )
 
     from_tensor1: str = read_tensor("FromTensor1")
     to_tensor: str = written_tensor()
@@ -118,12 +121,17 @@ class Everything(Layer):
     def mistakes(self, shapes: Mapping[str, Shape]) -> Iterator[Mistake]:
         if shapes[self.from_tensor1].channels % self.groups:
             yield Mistake("Groups", f"{self.groups} groups")
+        if self.above > 100:
+            yield Mistake("Above", "so high")
+        if self.offset > 100:
+            yield Mistake("Offset", "so high")
 
     def shape(self, shapes: Mapping[str, Shape]) -> Shape:
         return Shape(self.count, *shapes[self.from_tensor1][1:])
 
     def parameter_shapes(self, shapes: Mapping[str, Shape]) -> tuple[tuple[int, ...], ...]:
-        return ((shapes[self.from_tensor1].channels, self.count),)
+        tables = (shapes[self.from_tensor1].channels, self.count)
+        return (tables,) if self.kind == "Flat" else (tables, (self.rows,))
 
     def moments(self, read: Sequence[Moments], shapes: Mapping[str, Shape]) -> Moments:  # noqa: ARG002
         return read[0]
@@ -222,7 +230,10 @@ def graph_of(text: str) -> Graph:
 def test_checked_like_any_other() -> None:
     graph = graph_of(LINE + "Kind=Odd FromTensor2=a Groups=2")
     assert graph.shapes["b"] == (3, 2, 3)
-    assert [(p.name, p.shape, p.distribution) for p in graph.parameters] == [("bTables", (4, 3), Distribution.SCALES)]
+    assert [(p.name, p.shape, p.distribution) for p in graph.parameters] == [
+        ("bCurves", (0,), Distribution.WEIGHTS),
+        ("bTables", (4, 3), Distribution.SCALES),
+    ]
     (layer,) = graph.layers
     assert layer.reads == ("a", "a")
     assert format_graph(graph).splitlines()[2] == (
@@ -231,10 +242,19 @@ def test_checked_like_any_other() -> None:
     )
 
 
+def test_parameters_may_go_with_some_choices() -> None:
+    other = "\nSoftmax FromTensor=a ToTensor=bCurves\nOutput FromTensor=bCurves"
+    assert [p.name for p in graph_of(LINE + "Kind=Flat" + other).parameters] == ["bTables"]
+    with pytest.raises(GraphError, match=r"'bCurves' and 'b' \(line 2\) both need the C name bCurves"):
+        graph_of(LINE + "Kind=Steep Rows=1" + other)
+
+
 @pytest.mark.parametrize(
     ("fields", "marked", "message"),
     [
         ("Kind=Odd Groups=3", "3", "3 groups"),
+        ("Kind=Odd Above=101 Offset=1", "101", "so high"),
+        ("Kind=Odd Offset=101", "101", "so high"),  # said once, as Above is like it
         ("Kind=Odd Ratio=-2.5", "-2.5", "Ratio must be at least -2"),
         ("Kind=Odd FromTensor2=c", "c", "tensor 'c' is read but no node produces it"),
         ("Kind=Odd Slope=1", "Slope", "Slope goes with Kind=Flat or Kind=Steep, not with Kind=Odd"),

@@ -57,6 +57,13 @@ def test_one_channel() -> None:
     check(net((1, 3, 15), (20, "3x3", SAME)))
 
 
+@pytest.mark.parametrize(("blocks", "taken"), [(64, True), (65, False), (2**20, False)])
+def test_the_table_of_lanes_is_bounded(blocks: int, taken: bool) -> None:  # noqa: FBT001 - by pytest
+    """Each block of outputs of one channel has a row in it."""
+    (layer,) = convolutions(net((1, 3, 3), (16 * blocks, "1x1", "")))
+    assert (layer["kernel"] == "depthwise") == taken
+
+
 @pytest.mark.parametrize("width", [1, 3, 13, 14, 15, 28, 31])
 def test_widths(width: int) -> None:
     check(net((17, 3, width), (1, "3x3", SAME), (2, "5x5", "PaddingH=2 PaddingW=2"), (1, "1x1", ""), (1, "2x1", "")))

@@ -55,12 +55,10 @@ class Conv(Layer):
             yield Mistake("Groups", f"{what} cannot be divided into {self.groups} groups")
         if self.to_channels % self.groups:
             yield Mistake("ToChannels", f"ToChannels {self.to_channels} cannot be divided into {self.groups} groups")
-        for axis, room, window, padding in (
-            ("H", self._room_h(shape), self._window_h, self.padding_h),
-            ("W", self._room_w(shape), self._window_w, self.padding_w),
-        ):
-            if room < 0:
-                yield Mistake(f"Filter{axis}", no_room(self.from_tensor, shape, axis, window, padding))
+        if self._room_h(shape) < 0:
+            yield Mistake("FilterH", no_room(self.from_tensor, shape, "H", self._window_h, self.padding_h))
+        if self._room_w(shape) < 0:
+            yield Mistake("FilterW", no_room(self.from_tensor, shape, "W", self._window_w, self.padding_w))
 
     def shape(self, shapes: Mapping[str, Shape]) -> Shape:
         """One pixel for every place of the filter."""
