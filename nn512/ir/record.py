@@ -14,9 +14,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, TypeAlias
 
-from nn512.graph.graph import PARAMETER_SUFFIXES
 from nn512.graph.nodes import Input, Layer, Output
-from nn512.ir.steps import Chain, Step, node_key
+from nn512.ir.steps import Chain, Step
 
 
 class Part(enum.Enum):
@@ -198,7 +197,7 @@ class Record:
         node and so has to do with places in memory.
         """
         nodes = self.nodes
-        if not nodes or any(isinstance(node, Input | Output) or type(node) in PARAMETER_SUFFIXES for node in nodes):
+        if not nodes or any(isinstance(node, Input | Output) or node.PARAMETERS for node in nodes):
             return None
         found: list[Hashable] = [type(self).__qualname__]
         for name, role, _, _ in _declared(self):
@@ -208,7 +207,7 @@ class Record:
                     pass
                 case _Role.COVERS:
                     nodes = value if isinstance(value, tuple) else () if value is None else (value,)
-                    found.append(tuple(node_key(node) for node in nodes))
+                    found.append(tuple(node.key for node in nodes))
                 case _Role.CHAIN:
                     found.append(tuple((step.key, step.operands) for step in value))
                 case _Role.RECORDS:

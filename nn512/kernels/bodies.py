@@ -20,7 +20,7 @@ from nn512.cgen import names
 from nn512.cgen.expressions import Constant, Expression, Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import BatchNorm, Conv
-from nn512.kernels.epilogue import Chain, affine_pointer
+from nn512.kernels.chain import Chain, affine_pointer
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature, tensor_address, tensor_pointer
 from nn512.kernels.packing import norm_field

@@ -10,9 +10,9 @@ from nn512.cgen.code import StepPart
 from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.bodies import StepFunction
+from nn512.kernels.chain import Chain
 from nn512.kernels.conv_cost import weights_are_less
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
-from nn512.kernels.epilogue import Chain
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.packing import ConvWeights
 from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, pixel_tiles

@@ -24,7 +24,7 @@ from typing import NamedTuple, assert_never
 
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent, sum_of
 from nn512.cgen.writer import Writer
-from nn512.kernels.epilogue import Chain
+from nn512.kernels.chain import Chain
 from nn512.kernels.tiles import edge_word, write_tap_bounds
 from nn512.plan.conv_geometry import Run
 

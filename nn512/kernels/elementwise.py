@@ -7,7 +7,7 @@ from nn512.cgen.expressions import ZERO, Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ElementwiseOp
 from nn512.kernels.bodies import StepFunction
-from nn512.kernels.epilogue import Chain
+from nn512.kernels.chain import Chain
 from nn512.kernels.interface import Context, Kernel, Place
 from nn512.kernels.streaming import streaming_work
 

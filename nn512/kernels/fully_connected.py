@@ -20,7 +20,7 @@ from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import FullyConnectedOp
 from nn512.kernels import packing
-from nn512.kernels.epilogue import Chain
+from nn512.kernels.chain import Chain
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import defined_macs, norm_bytes, tensor_bytes

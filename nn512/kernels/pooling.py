@@ -16,7 +16,7 @@ from nn512.cgen.expressions import ZERO, Constant, Expression, Name, Product, ex
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Pooling
 from nn512.ir import PoolOp, SampleOp
-from nn512.kernels.epilogue import Chain
+from nn512.kernels.chain import Chain
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work

@@ -18,8 +18,8 @@ from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvOp
 from nn512.kernels.bodies import StepFunction
+from nn512.kernels.chain import Chain
 from nn512.kernels.elementwise import write_chain_step
-from nn512.kernels.epilogue import Chain
 from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.interface import Context, Setting
 from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles

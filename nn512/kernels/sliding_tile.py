@@ -16,7 +16,7 @@ from typing import assert_never
 
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name
 from nn512.cgen.writer import Writer
-from nn512.kernels.epilogue import Chain
+from nn512.kernels.chain import Chain
 from nn512.kernels.tiles import edge_word
 from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, Repeat, Run, row_tiles, span_of
 

@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Hashable
 
 from nn512.ir import ConvBranch, ConvOp, ElementwiseOp, Op, Program
-from nn512.ir.steps import node_key
 from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 
@@ -50,7 +49,7 @@ def merge_convs(program: Program) -> Program:
 
 def _key(op: ConvOp) -> Hashable:
     """What two convolutions that can be merged agree in: everything but weights, output channels and what follows."""
-    return op.source, op.normalized, op.prologue, node_key(dataclasses.replace(op.node, to_channels=1))
+    return op.source, op.normalized, op.prologue, dataclasses.replace(op.node, to_channels=1).key
 
 
 PASS = Pass("merge_convs", merge_convs, "a tensor is read once for several convolutions")

@@ -61,7 +61,7 @@ def test_one_channel() -> None:
 def test_the_table_of_lanes_is_bounded(blocks: int, taken: bool) -> None:  # noqa: FBT001 - by pytest
     """Each block of outputs of one channel has a row in it."""
     (layer,) = convolutions(net((1, 3, 3), (16 * blocks, "1x1", "")))
-    assert (layer["kernel"] == "depthwise") == taken
+    assert (layer.kernel == "depthwise") == taken
 
 
 @pytest.mark.parametrize("width", [1, 3, 13, 14, 15, 28, 31])

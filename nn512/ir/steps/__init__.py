@@ -13,7 +13,7 @@ from __future__ import annotations
 from nn512.ir.steps.activation import ActivationStep, ReluStep, activation_step
 from nn512.ir.steps.add import AddStep
 from nn512.ir.steps.norm import NormStep
-from nn512.ir.steps.step import Chain, Step, nearest_single, node_key
+from nn512.ir.steps.step import Chain, Step, nearest_single
 
 __all__ = [
     "ActivationStep",
@@ -24,5 +24,4 @@ __all__ = [
     "Step",
     "activation_step",
     "nearest_single",
-    "node_key",
 ]

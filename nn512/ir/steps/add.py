@@ -43,4 +43,9 @@ class AddStep(Step):
 
     def on_graph(self, value: str, operands: tuple[str, ...]) -> Add:
         """The sum of two tensors of the graph."""
-        return dataclasses.replace(self.node, from_tensor1=value, from_tensor2=operands[0] if operands else value)
+        return self.node.with_tensors((value, operands[0] if operands else value))
+
+    @property
+    def neutral(self) -> Self:
+        """The sum of nobody in particular."""
+        return dataclasses.replace(self, node=Add("", "", ""), operand=None if self.operand is None else "")

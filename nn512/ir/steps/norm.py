@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from nn512.graph.describe import describe
 from nn512.graph.nodes import BatchNorm
@@ -23,3 +24,8 @@ class NormStep(Step):
     def word(self) -> str:
         """The node in words."""
         return describe(self.node)
+
+    @property
+    def neutral(self) -> Self:
+        """Without epsilon, too: it is part of the packed scales and shifts."""
+        return dataclasses.replace(self, node=BatchNorm("", ""))

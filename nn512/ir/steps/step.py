@@ -6,9 +6,9 @@ import dataclasses
 import struct
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import ClassVar, Self, TypeAlias
 
-from nn512.graph.nodes import Activation, Add, BatchNorm, Config, Node
+from nn512.graph.nodes import Activation, Add, BatchNorm
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,14 @@ class Step:
     @property
     def key(self) -> Hashable:
         """Everything that decides what the step computes, but for the names of tensors."""
-        return type(self), node_key(self.node), len(self.operands)
+        return type(self), self.node.key, len(self.operands)
+
+    @property
+    def neutral(self) -> Self:
+        """The step without the names of tensors: what code that several layers share may know of it."""
+        node = self.node
+        names = {name: "" for name in (*node.reads, node.writes) if name is not None}
+        return dataclasses.replace(self, node=dataclasses.replace(node.renamed(names), spans=None))
 
     @property
     def is_identity(self) -> bool:
@@ -67,21 +74,11 @@ class Step:
 
     def on_graph(self, value: str, operands: tuple[str, ...]) -> BatchNorm | Add | Activation:
         """The graph node that computes the step on these tensors of the graph."""
-        del operands  # most steps have none
-        changes: dict[str, Any] = {"from_tensor": value}
-        return dataclasses.replace(self.node, **changes)
+        return self.node.with_tensors((value, *operands))
 
 
 Chain: TypeAlias = tuple[Step, ...]
 """Steps that are done one after another."""
-
-
-def node_key(node: Node) -> Hashable:
-    """All fields of a node but those that name tensors: what it computes."""
-    assert not isinstance(node, Config)
-    named = ("from_tensor", "from_tensor1", "from_tensor2", "to_tensor")
-    values = (getattr(node, f.name) for f in dataclasses.fields(node) if f.compare and f.name not in named)
-    return type(node), tuple(values)
 
 
 def nearest_single(value: float) -> float:
