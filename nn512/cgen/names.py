@@ -21,7 +21,7 @@ TAKEN = frozenset(
     first firsts from i index input inputs item items j k lane lanes largest last left lower mask net o operand origin
     out output outputs p pair panel params piece pieces pixel pixels plane position row rows scale shift source starts
     step sum sums t tap taps team tensor threads tile to top total upper v value w window x y z zero
-    at down fetched groups soon height line outPlane places raw topRow xPlane
+    at groups height line nextWeights places raw Sizes sizes topRow
     NULL OPERANDS EOF errno stdin stdout stderr unix linux i386 signbit INFINITY NAN UNROLL INLINE NOINLINE main
     malloc free memcpy memset abort snprintf ptrdiff_t size_t run""".split()
 )
@@ -35,8 +35,8 @@ _MACRO = re.compile(r"[A-Z][A-Z0-9]+")
 # Functions of the emitted file that a prefix and a tensor could spell, such as `Config Prefix=team`, `ToTensor=run`.
 _SHARED = frozenset(
     """exponent_of full_of gate_await gate_create gate_destroy gate_set half_exponent load_block load_halves load_narrow
-    pack_conv pack_full pack_grouped pack_norm run_alone run_shared softmax_pixel store_block team_check team_create
-    team_destroy team_dismiss team_run team_share team_work""".split()
+    pack_conv pack_full pack_grouped pack_norm prefetch_lines run_alone run_shared softmax_pixel store_block team_check
+    team_create team_destroy team_dismiss team_run team_share team_work""".split()
 )
 
 _SYSTEM_PREFIX = re.compile(r"^(pthread|posix|sched|clock|va|mm|sem|time|size|ptrdiff|mmap|sig)_")

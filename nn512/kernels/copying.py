@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from nn512.cgen import names
+from nn512.cgen.expressions import Name
 from nn512.cgen.writer import Writer
 from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
+from nn512.kernels.tiles import Unrolled
 from nn512.passes.program import ConcatOp, CopyOp, PadOp, RelayoutOp
 from nn512.plan.layout import Block, Layout
 
@@ -84,7 +86,7 @@ def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
         begin_step(writer, context.prefix)
         declare_tensor(writer, source, written=False, flat=True)
         declare_tensor(writer, result, written=True, flat=True)
-        writer.comment("where the lanes of each block come from; what is left out is empty")
+        writer.comment("where the lanes of each block come from; entries that are left out have count 0")
         rows = ("{" + ", ".join(f"{{{', '.join(map(str, piece))}}}" for piece in block) + "}" for block in pieces)
         writer.table(f"static const struct {{ int block, fromLane, toLane, count; }} pieces[][{most}]", rows)
         writer.line("const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);")
@@ -92,17 +94,20 @@ def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
             writer.line(f"const float *from[{most}];")
             writer.line(f"__m512i index[{most}];")
             writer.line(f"__mmask16 mask[{most}];")
-            with writer.block(f"UNROLL for (int i = 0; i < {most}; i++)"):
-                writer.line("const int shift = pieces[block][i].fromLane - pieces[block][i].toLane;")
-                writer.line(f"from[i] = {names.local(source.name)}[pieces[block][i].block][0];")
-                writer.line("index[i] = _mm512_add_epi32(lanes, _mm512_set1_epi32(shift));")
-                writer.line("mask[i] = (__mmask16)(((1u << pieces[block][i].count) - 1) << pieces[block][i].toLane);")
+            loop = Unrolled("i", 0, most)
+            i, piece = loop.index, Name("pieces").at(Name("block"), loop.index)
+            start, index, mask = (Name(name).at(i) for name in ("from", "index", "mask"))
+            lines = [
+                f"const int shift = {piece}.fromLane - {piece}.toLane;",
+                f"{start} = {Name(names.local(source.name)).at(Name(f'{piece}.block'), 0)};",
+                f"{index} = _mm512_add_epi32(lanes, _mm512_set1_epi32(shift));",
+                f"{mask} = (__mmask16)(((1u << {piece}.count) - 1) << {piece}.toLane);",
+            ]
+            writer.nest(loop.openings, lines)
             with writer.block(f"for (ptrdiff_t p = 0; p < {result.shape.pixels}; p++)"):
                 writer.line("__m512 v = _mm512_setzero_ps();")
-                writer.line(f"UNROLL for (int i = 0; i < {most}; i++)")
-                with writer.indented():
-                    pixel = "_mm512_loadu_ps(from[i] + p * 16)"
-                    writer.line(f"v = _mm512_mask_permutexvar_ps(v, mask[i], index[i], {pixel});")
+                pixel = f"_mm512_loadu_ps({start + Name('p') * 16})"
+                writer.nest(loop.openings, [f"v = _mm512_mask_permutexvar_ps(v, {mask}, {index}, {pixel});"])
                 writer.line(f"_mm512_storeu_ps({names.local(result.name)}[block][p], v);")
     return LayerCode(
         name=op.writes,
