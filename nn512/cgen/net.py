@@ -33,18 +33,10 @@ PREAMBLE = """
 #include <time.h>
 #include <unistd.h>
 
-/* What every tile of a convolution takes: input, weights, biases, and where its results go. Most also bring their share
- * of the weights that are needed next into the caches: `fetched` cache lines per filter tap and block of inputs, from
- * w + ahead on; weights lie in memory in the order in which they are read, from layer to layer. And they fetch what is
- * touched after the sums, the places of results and of what is added: of `soon` pixels with every block of inputs.
- * Results might be biases for all that compilers know, or gcc would keep those in registers from tile to tile and sums
- * on the stack instead. */
-#define OPERANDS const float *restrict x, const float *restrict w, const float *bias, float *out
-
 #define UNROLL _Pragma("GCC unroll 32")
-#define INLINE inline __attribute__((always_inline)) /* a shared routine: each layer has its own copy in the object */
-/* A function of its own: registers are allocated for it alone, and profiles name its layer (gcc would merge layers
- * whose code is equal). */
+#define INLINE inline __attribute__((always_inline)) /* a shared routine: every layer that calls it has a copy */
+/* A function of its own: the compiler allocates registers for it alone, and a profile names its layer. no_icf keeps gcc
+ * from merging layers whose code is equal. */
 #ifdef __clang__
 #define NOINLINE __attribute__((noinline))
 #else
@@ -67,7 +59,7 @@ memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
 """
 
 RUN = """
-/* Built with -DNN512_PROFILE, an engine counts the time of every layer; without it nothing is added. */
+/* With -DNN512_PROFILE, an engine measures the time of every layer; without it, nothing is added to the calls. */
 #ifdef NN512_PROFILE
 static long long now(void) {
     struct timespec time;
@@ -233,7 +225,8 @@ def _write_types(writer: Writer, placement: Placement, layers: Sequence[LayerCod
         writer.line("#endif")
     writer.line()
     writer.comment(
-        "A tensor of an engine. A call, so that compilers take it for memory of its own and not for part of another."
+        "The memory of a tensor. The function is never inlined, so compilers take tensors for separate objects, "
+        "although all lie in one arena."
     )
     with writer.block(f"static NOINLINE void *tensor(const {prefix}Engine *engine, ptrdiff_t at)"):
         writer.line("return engine->arena + at;")

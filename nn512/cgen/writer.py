@@ -64,6 +64,24 @@ class Writer:
         yield
         self._depth -= 1
 
+    def nest(self, openings: Sequence[str], statements: Sequence[str]) -> None:
+        """Write statements inside loops and conditions, without braces where one statement is all there is."""
+        *outer, inner = openings or [""]
+        with contextlib.ExitStack() as stack:
+            for opening in outer:
+                stack.enter_context(self.loop(opening))
+            if len(statements) > 1 and inner:
+                stack.enter_context(self.block(inner))
+                inner = ""
+            one_line = f"{inner} {statements[0]}"
+            if inner and len(one_line) + 4 * self._depth <= WIDTH:
+                self.line(one_line)
+                return
+            if inner:
+                stack.enter_context(self.loop(inner))
+            for statement in statements:
+                self.line(statement)
+
     def comment(self, text: str) -> None:
         """Write a comment, wrapped to the line width."""
         wrapped = textwrap.wrap(text, WIDTH - 4 * self._depth - 6)

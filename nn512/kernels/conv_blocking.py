@@ -15,7 +15,7 @@ from nn512.kernels.conv_cost import weights_are_less
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.packing import ConvWeights
-from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, pixel_tiles
+from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, has_blind_outputs, pixel_tiles
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 # Blocks of outputs that are summed in registers at a time, for TILE_PIXELS pixels. 4 blocks for 6 pixels are up to 1 %
@@ -176,12 +176,17 @@ class ConvBlocking:
         return -(-16 * blocks // self.shares)
 
     @property
-    def soon(self) -> Expression:
+    def prefetched_pixels(self) -> Expression:
         """Pixels of a tile whose results' places are fetched while a block of inputs is summed."""
         pixels = self.row_groups[0].tile.size * self.tiles[0].size
         if self.body.varying:
             return (extent(pixels, LANES) + Name("channels") - 1) // Name("channels")
         return Constant(-(-pixels // blocks_of(self.inputs)))
+
+    @property
+    def blind(self) -> bool:
+        """Whether there are output rows of which every filter row falls on padding."""
+        return self.clipped and has_blind_outputs(self.rows)
 
     def _branch(self, branch: ConvBranch) -> Branch:
         panels = self._panels(branch)
@@ -240,11 +245,11 @@ class ConvBlocking:
             pixels=tile.size,
             filter_h=self.rows.taps,
             filter_w=self.columns.taps,
+            stride_h=self.rows.stride if row_tile.size > 1 else 1,
             stride_w=self.columns.stride,
-            dilation_h=self.rows.dilation if self.clipped else 1,
+            dilation_h=self.rows.dilation if self.rows.taps > 1 else 1,
             dilation_w=self.columns.dilation,
             clipped=self.clipped,
-            padded=self.padded,
             row_runs=() if self.clipped else runs,
             runs=tile.runs,
             channels=self.channels,

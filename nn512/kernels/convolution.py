@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from nn512.cgen.code import LayerCode
-from nn512.cgen.expressions import ZERO, Constant, Expression, Name, Product, Sum, extent, least
+from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less, Name, Product, extent, least
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvOp
 from nn512.kernels.conv_blocking import Branch, ConvBlocking, Panels
@@ -24,6 +25,7 @@ from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import write_segments
 from nn512.kernels.packing import ROUTINES
+from nn512.kernels.tiles import SIZES, add_operands, first_row, write_tap_bounds
 from nn512.plan.conv_geometry import PixelTile
 from nn512.plan.layout import LANES
 
@@ -34,6 +36,14 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
 
 
 KERNEL = Kernel("direct", ConvOp, direct_work, emit, workspace=prepared_source)
+
+
+class Choice(NamedTuple):
+    """A call: the condition under which it is made, and what is called."""
+
+    condition: str
+    routine: TileRoutine
+    arguments: Sequence[Expression]
 
 
 class ConvLayer(ConvBlocking):
@@ -76,8 +86,8 @@ class ConvLayer(ConvBlocking):
         return f"{items} first to last-1. {sentence(self.algorithm())}"
 
     def write_body(self, writer: Writer) -> None:
-        """Write the constants and the loops of the main step."""
-        self.write_constants(writer)
+        """Write the sizes and the loops of the main step."""
+        self.write_sizes(writer)
         begin = 0
         for branch in self.branches:
             for panels in branch.panels:
@@ -103,52 +113,49 @@ class ConvLayer(ConvBlocking):
         """Floats of the weights of a block of outputs."""
         return Name("channels") * LANES if self.body.varying else branch.weights.block_extent
 
-    def write_constants(self, writer: Writer) -> None:
-        """Write what is the same in every call of a tile routine, under the names that the routines have for it."""
-        names_used: dict[str, None] = {}
+    def write_sizes(self, writer: Writer) -> None:
+        """Write the sizes that tile routines read; they are the same in every call."""
+        used: dict[str, None] = {}
         for branch in self.branches:
             for panels in branch.panels:
                 for tile, group in itertools.product(self.tiles, self.row_groups):
-                    names_used |= dict.fromkeys(self.routine(branch, panels, tile, group.tile).constants())
-        constants = self._constants()
-        if self.body.varying:  # a parameter
-            del constants["channels"]
-        writer.enumeration("const ptrdiff_t ", [f"{n} = {constants[n]}" for n in names_used if n in constants], ";")
-        if "segments" in names_used:
+                    used |= dict.fromkeys(self.routine(branch, panels, tile, group.tile).sizes())
+        if "segments" in used:
             write_segments(writer, self.source.layout)
         if self.channels is Channels.SCATTERED_GROUPS:
             self.context.library.use(ROUTINES["position"])
+        sizes = self._sizes()
+        storage = "" if self.body.varying else "static "
+        fields = [f".{name} = {sizes[name]}" for name in used]
+        writer.enumeration(f"{storage}const Sizes sizes = {{", fields, "};")
 
-    def write_call(
-        self, writer: Writer, choices: Iterable[tuple[str, TileRoutine]], arguments: list[Expression]
-    ) -> None:
+    def write_call(self, writer: Writer, choices: Iterable[Choice]) -> None:
         """Write a call of the first routine whose condition holds; that of the last one is empty."""
-        for number, (condition, routine) in enumerate(choices):
-            shared = self.context.library.add(routine.hint, routine.write, routine)
-            fetched = Name("fetched") if self.fetched else Constant(self.share(routine.blocks))
-            constants = (fetched if name == "fetched" else Name(name) for name in routine.constants())
-            opening = " ".join([*(["else"] if number else []), *([f"if ({condition})"] if condition else [])])
+        library = self.context.library
+        add_operands(library)
+        for number, choice in enumerate(choices):
+            name = library.add(choice.routine.hint, choice.routine.write, choice.routine)
+            condition = f"if ({choice.condition})" if choice.condition else ""
+            opening = " ".join(filter(None, ("else" if number else "", condition)))
             with writer.loop(opening) if opening else contextlib.nullcontext():
-                writer.statement(shared, [*arguments, *constants], ";")
+                writer.statement(name, [*choice.arguments, f"&{SIZES}"], ";")
 
-    def _constants(self) -> dict[str, Expression]:
-        """The layer's constants under the names that tile routines have for them; distances are in floats."""
+    def _sizes(self) -> dict[str, Expression]:
+        """The layer's sizes under the names that tile routines have for them; distances are in floats."""
         width, lanes = self.source.shape.width, self.source.layout.lanes
         result = self.branches[0].result.shape  # all branches agree in height and width
         channels = 16 * self.source.layout.block_count if self.channels is Channels.TABLE else self.inputs
         return {
-            "channels": Constant(channels),
+            "channels": Name("channels") if self.body.varying else Constant(channels),
             "groups": Constant(self.node.groups),
-            "inputs": Constant(self.inputs),
             "outputs": Constant(self.node.to_channels // self.node.groups),
-            "plane": self.plane,
-            "row": extent(self.rows.dilation, width, lanes),
-            "down": extent(self.rows.stride, width, lanes),
-            "height": Constant(self.rows.size),
-            "outPlane": extent(result.height, result.width, 16),
-            "xPlane": super().plane,
-            "soon": self.soon,
-            **({"fetched": Constant(self.fetched)} if self.fetched else {}),
+            "inputPlane": extent(self.source.shape.height, width, lanes),
+            "inputRow": extent(width, lanes),
+            "bufferPlane": extent(self.tiles[0].size, 16),
+            "outputPlane": extent(result.height, result.width, 16),
+            "prefetchShares": Constant(self.shares),
+            "prefetchPixels": self.prefetched_pixels,
+            "segments": Name("segments"),
         }
 
     def _write_panels(self, writer: Writer, branch: Branch, panels: Panels, begin: int) -> int:
@@ -198,15 +205,19 @@ class ConvLayer(ConvBlocking):
 
     def _write_tiles(self, writer: Writer, branch: Branch, panels: Panels, block: Expression) -> None:
         """Write the loop over the tiles of the only row."""
-        call = self.by_tile(branch, panels), self._arguments(branch, panels, block, Name("x"))
+        column = Name("x")
+        choices = [
+            Choice(condition, routine, self._arguments(branch, panels, block, column, routine))
+            for condition, routine in self.by_tile(branch, panels)
+        ]
         if len(self.repeats) == 1:
             size = self.tiles[0].size
             with writer.loop(f"for (ptrdiff_t x = first * {size}; x < last * {size}; x += {size})"):
-                self.write_call(writer, *call)
+                self.write_call(writer, choices)
             return
         with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
             writer.line(f"const ptrdiff_t x = {self.first_pixel()};")
-            self.write_call(writer, *call)
+            self.write_call(writer, choices)
 
     def first_pixel(self) -> Expression:
         """Where a tile of the only row begins."""
@@ -235,7 +246,7 @@ class ConvLayer(ConvBlocking):
     def _write_indices(self, writer: Writer, branch: Branch, panels: Panels, indices: list[str]) -> None:
         """Write what follows from an item's number: `indices`, and which weights to fetch ahead."""
         if self.channels not in UNFETCHED:
-            indices = [*indices, f"ahead = {self._ahead(branch, panels)}"]
+            indices = [*indices, f"nextWeights = {self._next_weights(branch, panels)}"]
         if indices:
             writer.enumeration("const ptrdiff_t ", indices, ";")
 
@@ -262,45 +273,44 @@ class ConvLayer(ConvBlocking):
             row += least(t, wide)
         return [*([] if declared == "t" else [f"t = {number}"]), f"y = {row}"]
 
-    def _write_origin(self, writer: Writer) -> None:
-        """Write the input row under filter row 0, and where it begins, in floats from the top of the picture."""
-        axis, width, lanes = self.rows, self.source.shape.width, self.source.layout.lanes
-        row: Expression = ZERO if self.row_tiles == 1 else Name("y") * axis.stride
-        if axis.padding:
-            row = Sum((row, Constant(-axis.padding)))
-        if row == ZERO:
-            writer.line("const ptrdiff_t at = 0;")
-        elif self.clipped:
-            note = " /* the row under filter row 0, its offset */"
-            writer.line(f"const ptrdiff_t origin = {row}, at = {Name('origin') * width * lanes};{note}")
-        else:
-            writer.line(f"const ptrdiff_t at = {row * width * lanes}; /* where the row under filter row 0 begins */")
+    def _write_rows(self, writer: Writer) -> None:
+        """Write which filter rows are inside the picture."""
+        row = ZERO if self.row_tiles == 1 else Name("y") * self.rows.stride
+        writer.line(f"const ptrdiff_t origin = {row - self.rows.padding}; /* the input row under filter row 0 */")
+        write_tap_bounds(writer, self.rows)
+        if self.blind:
+            row = Conditional(Less(Name("top"), Name("bottom")), first_row(self.rows), ZERO)
+            writer.line(f"const ptrdiff_t topRow = {row}; /* nothing is read if no filter row is inside */")
 
     def _write_calls(self, writer: Writer, branch: Branch, panels: Panels, block: Expression) -> None:
         """Write the calls for all tiles of a row."""
-        if self.padded:
-            self._write_origin(writer)
+        if self.clipped:
+            self._write_rows(writer)
         start = 0
         for tile, count in self.repeats:
             loop = f"for (ptrdiff_t x = {start}; x < {start + count * tile.size}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
                 column = Name("x") if count > 1 else Constant(start)
-                arguments = self._arguments(branch, panels, block, column)
-                self.write_call(writer, self._by_row(branch, panels, tile), arguments)
+                choices = (
+                    Choice(condition, routine, self._arguments(branch, panels, block, column, routine))
+                    for condition, routine in self._by_row(branch, panels, tile)
+                )
+                self.write_call(writer, choices)
             start += count * tile.size
 
-    def _arguments(self, branch: Branch, panels: Panels, block: Expression, column: Expression) -> list[Expression]:
+    def _arguments(
+        self, branch: Branch, panels: Panels, block: Expression, column: Expression, routine: TileRoutine
+    ) -> list[Expression]:
         """What changes from call to call, for the tile that begins at an output column."""
         pixel = (column,) if self.flat else (Name("y") if self.row_tiles > 1 else ZERO, column)
         return [
-            self._source(block, column),
+            self._source(block, column, routine),
             *self._weights_named(branch, block),
             self.body.tensor(branch.result).at(block, *pixel),
             *branch.chain.arguments(block, *pixel),
-            *([self._across(column)] if self.padded else []),
-            *([Name("origin")] if self.clipped else []),
-            *([Product((block, Constant(16)))] if self.channels in MASKED else []),
-            *([self.ahead_of(Name("ahead"), panels, column)] if self.channels not in UNFETCHED else []),
+            *([Name("top"), Name("bottom")] if self.clipped else []),
+            *([block * LANES] if self.channels in MASKED else []),
+            *([self.next_weights(Name("nextWeights"), panels, column)] if self.channels not in UNFETCHED else []),
         ]
 
     def _by_row(self, branch: Branch, panels: Panels, tile: PixelTile) -> Iterator[tuple[str, TileRoutine]]:
@@ -311,7 +321,7 @@ class ConvLayer(ConvBlocking):
             end += sum(group.times for group in members)
             yield f"t < {end}" if end < self.row_tiles else "", routine
 
-    def _ahead(self, branch: Branch, panels: Panels) -> Expression:
+    def _next_weights(self, branch: Branch, panels: Panels) -> Expression:
         """Which weights a tile fetches: its share of those of the next panel, or of what follows the last one."""
         size = Constant(panels.width) * self.block_extent(branch)
         if self.row_tiles == 1:
@@ -319,34 +329,29 @@ class ConvLayer(ConvBlocking):
         tile = Name("t" if len(self.row_groups) > 1 or self.row_groups[0].tile.size > 1 else "y")
         return size + tile * (16 * self.share(panels.width))
 
-    def ahead_of(self, ahead: Expression, panels: Panels, column: Expression) -> Expression:
+    def next_weights(self, start: Expression, panels: Panels, column: Expression) -> Expression:
         """The same for the tile that begins at an output column, where the row is the only one."""
         if self.row_tiles > 1:
-            return ahead
-        return ahead + column * (16 * panels.width) // self.columns.out * 16
+            return start
+        return start + column * (16 * panels.width) // self.columns.out * 16
 
-    def _source(self, block: Expression, column: Expression) -> Expression:
-        """The first input pixel of a tile; in a padded picture the first pixel of all, as that one may lie outside."""
-        first: Expression = ZERO
+    def _source(self, block: Expression, column: Expression, routine: TileRoutine) -> Expression:
+        """The first input inside the picture that a tile reads."""
+        blocks: Expression = ZERO
         if self.node.groups > 1 and self.channels not in MASKED:
             outputs, inputs = self.node.to_channels // self.node.groups // 16, self.inputs // 16
-            first = block // outputs * inputs
-        tensor = self.body.tensor(self.source).at(first)
-        planar = self.channels is Channels.PLANAR
-        if self.padded:
-            return tensor.at(0) if planar else tensor.at(0, 0)
-        rows = () if self.flat else (ZERO if self.row_tiles == 1 else Name("y") * self.rows.stride,)
-        row, moved = tensor.at(*rows), column * self.columns.stride
-        return row.offset(moved) if planar else row.at(moved)
+            blocks = block // outputs * inputs
+        tensor = self.body.tensor(self.source).at(blocks)
+        if not self.flat:
+            tensor = tensor.at(self._source_row(routine))
+        place: Expression = ZERO
+        if routine.runs:
+            place = column * self.columns.stride + (routine.first_column - self.columns.padding)
+        return tensor.offset(place) if self.channels is Channels.PLANAR else tensor.at(place)
 
-    def _across(self, column: Expression) -> Expression:
-        """Where the pixel under filter row and column 0 begins, for the output column given."""
-        at, axis = Name("at"), self.columns
-        moved = column * axis.stride
-        if self.channels is Channels.PLANAR:  # without columns of padding: the copy has them
-            return at + moved
-        if not axis.padding:
-            return at if moved == ZERO else at + Product((moved, Constant(16)))
-        if moved == ZERO:
-            return at - extent(axis.padding, 16)
-        return at + Sum((moved, Constant(-axis.padding))) * 16
+    def _source_row(self, routine: TileRoutine) -> Expression:
+        """The row of the first input inside the picture that a tile reads."""
+        if self.clipped:
+            return Name("topRow") if self.blind else first_row(self.rows)
+        row = ZERO if self.row_tiles == 1 else Name("y") * self.rows.stride
+        return row + (routine.first_row - self.rows.padding)

@@ -24,6 +24,7 @@ from nn512.kernels.chain import Chain
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import defined_macs, norm_bytes, tensor_bytes
+from nn512.kernels.tiles import Unrolled
 from nn512.plan.cost import EXPOSED, Work
 from nn512.plan.layout import LANES, Layout, blocks_of
 
@@ -31,7 +32,7 @@ WIDEST_PANEL = 4
 ACCUMULATORS = 8
 
 LOAD_HALVES = """
-/* Sixteen half floats, widened. */
+/* Sixteen half floats as floats. */
 static INLINE __m512 load_halves(const uint16_t *halves) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)halves));
 }
@@ -114,9 +115,9 @@ class PanelRoutine:
     def _write_sums(self, writer: Writer) -> None:
         blocks, sums = self.blocks, self.sums
         writer.line(f"__m512 acc[{sums}][{blocks}];")
-        writer.line(f"UNROLL for (int s = 0; s < {sums}; s++)")
-        with writer.indented():
-            writer.line(f"UNROLL for (int o = 0; o < {blocks}; o++) acc[s][o] = _mm512_setzero_ps();")
+        inputs = Unrolled("s", 0, sums)
+        acc = Name("acc").at(inputs.index, self._outputs.index)
+        writer.nest([*inputs.openings, *self._outputs.openings], [f"{acc} = _mm512_setzero_ps();"])
         writer.line("for (const ptrdiff_t (*end)[2] = span + spans; span < end; span++)")
         with (
             writer.indented(),
@@ -127,10 +128,9 @@ class PanelRoutine:
             start = "" if self.ragged else "ptrdiff_t lane = 0"
             if self.ragged:
                 writer.line("ptrdiff_t lane = 0;")
-            with writer.block(f"for ({start}; {bound}; {step})"):
-                opening = f"UNROLL for (int s = 0; s < {sums}; s++)"
-                with writer.block(opening) if sums > 1 else contextlib.nullcontext():
-                    self._write_step(writer, Name("s") if sums > 1 else ZERO)
+            several = writer.block(inputs.openings[0]) if inputs.openings else contextlib.nullcontext()
+            with writer.block(f"for ({start}; {bound}; {step})"), several:
+                self._write_step(writer, inputs.index)
             if self.ragged:
                 with writer.block(f"for (; lane < lanes; lane++, w += {blocks * 16})"):
                     self._write_step(writer, ZERO)
@@ -138,26 +138,29 @@ class PanelRoutine:
     def _write_step(self, writer: Writer, number: Expression) -> None:
         """Write what adds an input, of several the one with this number, to the sum with this number."""
         load = "load_halves" if self.halves else "_mm512_loadu_ps"
-        block = Name("o")
+        block = self._outputs.index
         weights, acc = Name("w") + (number * self.blocks + block) * LANES, Name("acc").at(number, block)
         writer.line(f"const __m512 input = _mm512_set1_ps({Name('x').at(Name('lane') + number)});")
-        writer.line(f"UNROLL for (int o = 0; o < {self.blocks}; o++)")
-        with writer.indented():
-            writer.line(f"{acc} = _mm512_fmadd_ps({load}({weights}), input, {acc});")
+        writer.nest(self._outputs.openings, [f"{acc} = _mm512_fmadd_ps({load}({weights}), input, {acc});"])
 
     def _write_result(self, writer: Writer) -> None:
-        with writer.block(f"UNROLL for (int o = 0; o < {self.blocks}; o++)"):
-            if self.sums > 1:
-                writer.line(
-                    f"UNROLL for (int s = 1; s < {self.sums}; s++) acc[0][o] = _mm512_add_ps(acc[0][o], acc[s][o]);"
-                )
-            bias = "_mm512_loadu_ps(bias + o * 16)"
-            if self.halves:
-                writer.line(f"__m512 v = _mm512_fmadd_ps(acc[0][o], _mm512_loadu_ps(scale + o * 16), {bias});")
-            else:
-                writer.line(f"__m512 v = _mm512_add_ps(acc[0][o], {bias});")
-            self.chain.apply(writer, Name("v"), Name("o"), Name("o") * 16)
-            writer.line("_mm512_storeu_ps(out + o * 16, v);")
+        block, others = self._outputs.index, Unrolled("s", 1, self.sums)
+        place, acc = block * 16, Name("acc").at(0, block)
+        bias, scale = (f"_mm512_loadu_ps({Name(name) + place})" for name in ("bias", "scale"))
+        result = Writer()
+        if self.sums > 1:
+            other = Name("acc").at(others.index, block)
+            result.nest(others.openings, [f"{acc} = _mm512_add_ps({acc}, {other});"])
+        value = f"_mm512_fmadd_ps({acc}, {scale}, {bias})" if self.halves else f"_mm512_add_ps({acc}, {bias})"
+        result.line(f"__m512 v = {value};")
+        self.chain.apply(result, Name("v"), block, place)
+        result.line(f"_mm512_storeu_ps({Name('out') + place}, v);")
+        writer.nest(self._outputs.openings, result.text().splitlines())
+
+    @property
+    def _outputs(self) -> Unrolled:
+        """The loop over the blocks of outputs."""
+        return Unrolled("o", 0, self.blocks)
 
 
 FLOATS = Kernel(
@@ -239,7 +242,7 @@ class _FullLayer:
             for name in dict.fromkeys((self.source.name, *self.chain.operands)):
                 declare_tensor(writer, self.context.places[name], written=False, flat=True)
             declare_tensor(writer, self.result, written=True, flat=True)
-            writer.comment("rows of 16 floats, and how many of each are inputs")
+            writer.comment("numbers of rows of 16 floats, and how many floats of such a row are inputs")
             writer.table(
                 "static const ptrdiff_t input_spans[][2]", (f"{{{rows}, {lanes}}}" for rows, lanes in self.spans)
             )

@@ -22,13 +22,13 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
-/* In NetCreate: a convolution's arrays, outputs k, inputs c of one group and filter taps t; packing routines are called
- * with their other arguments by name, and a number of items of work before. */
+/* For the calls in NetCreate: the arrays of a convolution with k outputs, c inputs per group and t filter taps. Packing
+ * routines take a number of work items, and then named arguments. */
 #define CONV(name, k, c, t) \\
     .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \\
     .packedBiases = net->name##Biases, .outputs = k, .inputs = c, .taps = t
 
-/* What the batch norms of a list do to one channel, one after another: value * scale + shift. */
+/* What all batch norms of a list together do to one channel: value * scale + shift. */
 typedef struct { double scale, shift; } Affine;
 
 static Affine compose(const Norm *norms, ptrdiff_t channel) {
@@ -64,10 +64,10 @@ typedef struct {
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, taps; /* inputs of one group */
     ptrdiff_t panel;                 /* output blocks in a panel; the last panel may have fewer */
-    ptrdiff_t lanes;                 /* input lanes of a block, where there are not 16 */
+    ptrdiff_t lanes;                 /* input lanes of a block; 0 stands for 16 */
     const ptrdiff_t *segments;       /* of the input channels */
     const Norm *before, *after;      /* batch norms of the input, of the result */
-    ptrdiff_t groupOutputs;          /* outputs of one group, where there is something before */
+    ptrdiff_t groupOutputs;          /* outputs of one group, if `before` is not NULL */
 } ConvPack;
 
 static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {

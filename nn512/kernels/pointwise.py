@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 
 from nn512.cgen.code import LayerCode
-from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Name, extent
+from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.ir import ConvOp
 from nn512.kernels.conv_blocking import Branch, Panels
 from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
-from nn512.kernels.convolution import ConvLayer
+from nn512.kernels.convolution import Choice, ConvLayer
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES
@@ -56,39 +56,34 @@ class _PointwiseLayer(ConvLayer):
     def algorithm(self) -> str:
         return f"{super().algorithm()}, pixels outermost"
 
-    @property
-    def plane(self) -> Expression:
-        if self.prologue.steps:
-            return extent(self.tiles[0].size, 16)
-        return super().plane
-
     def _by_pixels(self) -> bool:
         return True
 
     def write_body(self, writer: Writer) -> None:
-        self.write_constants(writer)
+        self.write_sizes(writer)
         with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
             if self.prologue.steps:
-                note = " /* for as many channels as any of the layers has */" if self.body.varying else ""
+                note = " /* room for the layer with the most channels */" if self.body.varying else ""
                 extents = f"[{self.body.most_blocks}][{self.tiles[0].size}][16]"
                 writer.line(f"float input{extents} __attribute__((aligned(64)));{note}")
             indices = [f"x = {self.first_pixel()}"]
             if self._panels_alike:
-                indices.append(f"ahead = {self._ahead_of_tile(self.branches[0], self.branches[0].panels[0])}")
+                after = self._weights_after(self.branches[0], self.branches[0].panels[0])
+                indices.append(f"nextWeights = {after}")
             writer.line(f"const ptrdiff_t {', '.join(indices)};")
             self._write_tile_calls(writer)
 
     @property
     def _panels_alike(self) -> bool:
-        """Whether all calls fetch from equally far ahead."""
+        """Whether all calls prefetch weights from the same distance."""
         return len(self.branches) == 1 and len(self.branches[0].panels) == 1
 
-    def _ahead_of_tile(self, branch: Branch, panels: Panels) -> Expression:
+    def _weights_after(self, branch: Branch, panels: Panels) -> Expression:
         """Where a tile's share of the weights begins that are read after this layer's."""
         size = branch.weights.extent
         if self.body.varying:
             size = Constant(branch.weights.blocks) * Name("channels") * LANES
-        return self.ahead_of(size, panels, Name("x"))
+        return self.next_weights(size, panels, Name("x"))
 
     def _write_tile_calls(self, writer: Writer) -> None:
         """Write the calls for one tile."""
@@ -108,9 +103,15 @@ class _PointwiseLayer(ConvLayer):
                     where: Expression = picture if first or not self.prologue.steps else Name("NULL")
                     if first and self.prologue.steps and panels.count > 1:
                         where = Conditional(block, Name("NULL"), picture)
-                    arguments = [where, *self.weights(branch, block), self.body.tensor(branch.result).at(block, x)]
+                    arguments: list[Expression] = [
+                        where,
+                        *self.weights(branch, block),
+                        self.body.tensor(branch.result).at(block, x),
+                    ]
                     if self.prologue.steps:
                         arguments += [Name("input").at(0, 0), *self.prologue.arguments(ZERO, x)]
                     arguments += branch.chain.arguments(block, x)
-                    arguments.append(Name("ahead") if self._panels_alike else self._ahead_of_tile(branch, panels))
-                    self.write_call(writer, self.by_tile(branch, panels), arguments)
+                    alike = self._panels_alike
+                    arguments.append(Name("nextWeights") if alike else self._weights_after(branch, panels))
+                    choices = (Choice(*choice, arguments) for choice in self.by_tile(branch, panels))
+                    self.write_call(writer, choices)

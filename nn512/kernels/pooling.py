@@ -7,7 +7,7 @@ the picture, have calls of their own with fewer columns. Rows of a window inside
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nn512.cgen import names
@@ -20,13 +20,14 @@ from nn512.kernels.chain import Chain
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work
+from nn512.kernels.tiles import Unrolled
 
 ACCUMULATORS = 4
 
 _BLOCK, _VALUE = Name("block"), Name("v")
 
 MAXIMUM = """
-/* The larger of two vectors; NaN stays NaN whichever it is in (max alone returns its second operand then). */
+/* The larger of two vectors. NaN in either stays NaN; max alone returns its second operand if one is NaN. */
 static INLINE __m512 maximum(__m512 largest, __m512 v) {
     const __mmask16 ordered = _mm512_cmp_ps_mask(largest, largest, _CMP_ORD_Q);
     return _mm512_mask_max_ps(largest, ordered, largest, v);
@@ -213,7 +214,7 @@ class _PoolLayer:
         writer = Writer()
         what = "The largest" if self.node.is_max else "The sum"
         cells = f"{columns} neighbouring cells" if columns > 1 else "the first cell"
-        writer.comment(f"{what} of {cells} in each of a number of rows, `row` floats from one to the next.")
+        writer.comment(f"{what} of {cells} in each of `rows` rows, which begin `row` floats apart.")
         chain = self.before.neutral
         parameters = ["const float *restrict x", "ptrdiff_t rows", "ptrdiff_t row", *chain.parameters()]
         writer.statement(f"static INLINE __m512 {name}", parameters, " {")
@@ -221,7 +222,8 @@ class _PoolLayer:
             self._write_start(writer)
             writer.line("for (ptrdiff_t i = 0; i < rows; i++, x += row)")
             with writer.indented():
-                self._write_combine(writer, f"UNROLL for (int j = 0; j < {columns}; j++)", "v", "j * 16")
+                loop = Unrolled("j", 0, columns)
+                self._write_combine(writer, loop.openings, "v", loop.index * 16)
             writer.line("return v;")
         writer.line("}")
         return writer.text()
@@ -239,10 +241,9 @@ class _PoolLayer:
             writer.line("ptrdiff_t p = 0;")
             writer.line(f"for (; p + {ACCUMULATORS} <= pixels; p += {ACCUMULATORS})")
             with writer.indented():
-                self._write_combine(
-                    writer, f"UNROLL for (int k = 0; k < {ACCUMULATORS}; k++)", "part[k]", "(p + k) * 16"
-                )
-            self._write_combine(writer, "for (; p < pixels; p++)", "part[0]", "p * 16")
+                k = Unrolled("k", 0, ACCUMULATORS)
+                self._write_combine(writer, k.openings, "part[k]", (Name("p") + k.index) * 16)
+            self._write_combine(writer, ["for (; p < pixels; p++)"], "part[0]", Name("p") * 16)
             combine = self._combine
             writer.line(f"return {combine}({combine}(part[0], part[1]), {combine}(part[2], part[3]));")
         writer.line("}")
@@ -257,15 +258,18 @@ class _PoolLayer:
         if self.node.is_max:
             self.before.apply(writer, _VALUE, ZERO, ZERO)
 
-    def _write_combine(self, writer: Writer, loop: str, accumulator: str, offset: str) -> None:
-        element = f"_mm512_loadu_ps(x + {offset})"
+    def _write_combine(self, writer: Writer, loop: Sequence[str], accumulator: str, offset: Expression) -> None:
+        """Write what adds the cell at `offset` to an accumulator, in a loop; none for a single cell."""
+        element = f"_mm512_loadu_ps({Name('x') + offset})"
         if not self.before.steps:
-            writer.line(f"{loop} {accumulator} = {self._combine}({accumulator}, {element});")
+            writer.nest(loop, [f"{accumulator} = {self._combine}({accumulator}, {element});"])
             return
-        with writer.block(loop):
-            writer.line(f"__m512 cell = {element};")
-            self.before.apply(writer, Name("cell"), ZERO, ZERO)
-            writer.line(f"{accumulator} = {self._combine}({accumulator}, cell);")
+        steps = Writer()
+        steps.line(f"__m512 cell = {element};")
+        self.before.apply(steps, Name("cell"), ZERO, ZERO)
+        steps.line(f"{accumulator} = {self._combine}({accumulator}, cell);")
+        with contextlib.nullcontext() if loop else writer.block():
+            writer.nest(loop, steps.text().splitlines())
 
 
 def _write_quotient(writer: Writer, cells: int | None, count: Expression) -> None:

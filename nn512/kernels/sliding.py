@@ -14,7 +14,7 @@ import contextlib
 from typing import assert_never
 
 from nn512.cgen.code import LayerCode, StepPart
-from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
+from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less, Name, extent
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvOp
 from nn512.kernels.bodies import StepFunction
@@ -23,8 +23,15 @@ from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.interface import Context, Setting
 from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles
-from nn512.kernels.tiles import write_tap_bounds
-from nn512.plan.conv_geometry import Axis, PixelTile, axes, real_taps, repeats, sees_picture, span_of
+from nn512.kernels.tiles import SIZES, add_operands, first_row, write_tap_bounds
+from nn512.plan.conv_geometry import (
+    PixelTile,
+    axes,
+    has_blind_outputs,
+    real_taps,
+    repeats,
+    span_of,
+)
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES, blocks_of
 
@@ -121,9 +128,7 @@ class SlidingLayer:
     @property
     def _blind(self) -> bool:
         """Whether there are output rows of which every filter row falls on padding."""
-        rows = self.rows
-        edge = -(-rows.padding // rows.stride)  # rows behind it do not begin above the picture
-        return not all(sees_picture(rows, y) for y in (*range(min(edge, rows.out)), rows.out - 1))
+        return has_blind_outputs(self.rows)
 
     @property
     def spread(self) -> Spread:
@@ -150,7 +155,9 @@ class SlidingLayer:
             pixels=tile.size,
             filter_h=self.rows.taps,
             filter_w=self.columns.taps,
+            stride_h=self.rows.stride if self._far else 1,
             stride_w=self.columns.stride,
+            dilation_h=self.rows.dilation if self.rows.taps > 1 else 1,
             dilation_w=self.columns.dilation,
             clipped=self.clipped,
             sweeps=self.sweeps,
@@ -196,14 +203,13 @@ class SlidingLayer:
         """Write the constants and the loop over rows of output blocks."""
         if self.routine(self.tiles[0]).permutes:
             self._write_lanes(writer)
-        if constants := self.routine(self.tiles[0]).constants():
-            numbers = {
+        if used := self.routine(self.tiles[0]).sizes():
+            sizes = {
                 "channels": Constant(self.inputs),
-                "row": extent(self.rows.dilation, self.source.shape.width, 16),
-                "down": extent(self.rows.stride, self.source.shape.width, 16),
-                "soon": Constant(-(-span_of(self.columns, self.tiles[0].size) // self.inputs)),
+                "inputRow": extent(self.source.shape.width, 16),
+                "prefetchPixels": Constant(-(-span_of(self.columns, self.tiles[0].size) // self.inputs)),
             }
-            writer.enumeration("const ptrdiff_t ", [f"{name} = {numbers[name]}" for name in constants], ";")
+            writer.enumeration("static const Sizes sizes = {", [f".{name} = {sizes[name]}" for name in used], "};")
         with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
             rows, item = self.rows.out, Name("item")
             indices = [f"block = {item // rows}", *([f"y = {item % rows}"] if rows > 1 else [])]
@@ -215,11 +221,10 @@ class SlidingLayer:
             writer.assign("const float *w", str(weights))
             writer.assign("const float *bias", str(self.body.biases_of(self.node) + _BLOCK * LANES))
             if self.clipped:
-                write_tap_bounds(writer, Constant(self.rows.size), self.rows.taps, self.rows.dilation)
+                write_tap_bounds(writer, self.rows)
             if self._blind:
-                writer.line(
-                    f"const ptrdiff_t topRow = top < bottom ? {_first_row(self.rows)} : 0; /* else none is read */"
-                )
+                row = Conditional(Less(Name("top"), Name("bottom")), first_row(self.rows), ZERO)
+                writer.line(f"const ptrdiff_t topRow = {row}; /* nothing is read if no filter row is inside */")
             self._write_calls(writer)
 
     def _algorithm(self) -> str:
@@ -253,7 +258,7 @@ class SlidingLayer:
         for block in range(lane_rows(self.inputs, self.outputs, self.node.to_channels)):
             groups = ((block * LANES + lane) // self.outputs for lane in range(LANES))
             rows.append("{" + ", ".join(str(group * self.inputs) for group in groups) + "}")
-        writer.comment("the lane in which each lane of an output block finds the first input of its group")
+        writer.comment("for each output lane, the input lane that holds the first input of its group")
         if len(rows) == 1:
             writer.line(f"static const int lanes[1][{LANES}] = {{{rows[0]}}};")
             return
@@ -287,21 +292,17 @@ class SlidingLayer:
                     *(["top", "bottom"] if self.clipped else []),
                     *([Name("lanes").at(phase)] if routine.permutes else []),
                 ]
+                add_operands(self.context.library)
                 if routine.sweeps:
                     self.context.library.add("IN_REGISTER", lambda _: IN_REGISTER)
                 shared = self.context.library.add(routine.hint, routine.write, routine)
-                writer.statement(shared, [*arguments, *routine.constants()], ";")
+                writer.statement(shared, [*arguments, *([f"&{SIZES}"] if routine.sizes() else [])], ";")
 
     def _source(self, tile: PixelTile, column: Expression) -> Expression:
         """The first input inside the picture that a tile sees; `column` is that of its first output."""
         rows, columns = self.rows, self.columns
         row: tuple[Expression, ...] = () if self.flat else (self._row * rows.stride,)
         if self.clipped:
-            row = (Name("topRow") if self._blind else _first_row(rows),)
+            row = (Name("topRow") if self._blind else first_row(rows),)
         place = column * columns.stride + (inside(columns, tile)[0] - columns.padding)
         return self.body.tensor(self.source).at(_BLOCK // self.ratio, *row, place)
-
-
-def _first_row(axis: Axis) -> Expression:
-    """The input row under the first filter row inside the picture."""
-    return Name("origin") + Name("top") * axis.dilation

@@ -144,6 +144,12 @@ def sees_picture(axis: Axis, pixel: int) -> bool:
     return tap < axis.taps and first + tap * axis.dilation < axis.size
 
 
+def has_blind_outputs(axis: Axis) -> bool:
+    """Whether there are output positions for which every tap falls on padding."""
+    edge = -(-axis.padding // axis.stride)  # windows behind it do not begin before the picture
+    return not all(sees_picture(axis, position) for position in (*range(min(edge, axis.out)), axis.out - 1))
+
+
 def size_and_runs(tile: PixelTile) -> Hashable:
     """What the code of a tile depends on."""
     return tile.size, tile.runs
