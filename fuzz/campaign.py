@@ -26,9 +26,9 @@ from typing import TextIO, TypeAlias
 
 from fuzz.case import Case
 from fuzz.checker import Problem, Report
+from fuzz.draw.regimes import REGIMES
 from fuzz.explore import Explorer
 from fuzz.findings import InFlight, load, save, told
-from fuzz.regimes import REGIMES
 from fuzz.report import CaseSummary, FindingNote, Tally
 from fuzz.runners import Runner
 from nn512.errors import CannotRunError, MachineError, Nn512Error, UsageError

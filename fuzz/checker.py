@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import reference
-from fuzz import regimes
 from fuzz.build import BuildError, build_net
 from fuzz.case import Case, DataSeed
 from fuzz.compare import Outcome, Verdict, judge
 from fuzz.coverage import LayerPlan, behind, layers_of
+from fuzz.draw import regimes
+from fuzz.draw.regimes import EXACT_REGIMES, DataSet
 from fuzz.limits import Limit, limit_of
-from fuzz.regimes import EXACT_REGIMES, DataSet
 from fuzz.runners import Runner, choose_runner
 from fuzz.sandbox import QUICK, Checks, Configuration, Placement, Status, execute
 from nn512.compiler import compile as compile_graph

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, Phase, Verbosity
 
 from fuzz.case import Case, DataSeed
 from fuzz.checker import Problem, Report, check_case, explain
+from fuzz.draw import cases
+from fuzz.draw.regimes import REGIMES
 from fuzz.findings import Finding, InFlight, save, signature_of, told
 from fuzz.reduce import reduce_graph, with_plain_names
-from fuzz.regimes import REGIMES
-from fuzz.strategies import cases
 from nn512.errors import CannotRunError, MachineError
 from nn512.graph import Graph, format_graph, parse
 from nn512.toolchain import machine_faults

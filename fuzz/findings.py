@@ -29,7 +29,7 @@ import scipy
 import nn512
 from fuzz.case import Case, load_json
 from fuzz.checker import Report
-from fuzz.regimes import GIVEN, DataSet
+from fuzz.draw.regimes import GIVEN, DataSet
 from nn512.arrays import load_arrays, save_arrays
 from nn512.errors import MachineError, UsageError
 from nn512.graph import Graph

@@ -21,7 +21,7 @@ from nn512.graph import Graph, multiply_accumulates
 
 if TYPE_CHECKING:
     from fuzz.checker import Report
-    from fuzz.regimes import DataSet
+    from fuzz.draw.regimes import DataSet
 
 _SMALL_MAC = 30e6
 """Nets of fewer multiply-accumulates are run on every kind of data; the reference takes seconds for larger ones."""
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _data_sets(args: argparse.Namespace, graph: Graph) -> list[DataSet]:
     """What to run on: the arrays given, completed by random ones."""
-    from fuzz.regimes import GIVEN, REGIMES, DataSet, draw
+    from fuzz.draw.regimes import GIVEN, REGIMES, DataSet, draw
     from nn512.arrays import load_array
     from nn512.params import check_arrays, load_params
 

@@ -15,7 +15,7 @@ import pytest
 from fuzz import findings
 from fuzz.case import Case, DataSeed
 from fuzz.checker import Problem, Report, Sources, check_sources, draw, runner_for
-from fuzz.regimes import GIVEN, DataSet
+from fuzz.draw.regimes import GIVEN, DataSet
 from nn512.cli import main
 from nn512.errors import UsageError
 from nn512.graph import Graph, parse

@@ -10,7 +10,7 @@ import pytest
 import nn512
 from fuzz.case import Case, DataSeed
 from fuzz.checker import Report, check_case
-from fuzz.regimes import DataSet
+from fuzz.draw.regimes import DataSet
 from nn512.errors import UsageError
 from nn512.graph import parse
 from nn512.kernels.fully_connected import panel_width, spans_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from fuzz.strategies.wishes import (
+from fuzz.draw.wishes import (
     EDGE_SIZES,
     LONG_SIZES,
     SAME,

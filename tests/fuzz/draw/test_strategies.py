@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from fuzz import strategies
+from fuzz import draw
 from fuzz.reduce import reduce_graph, with_plain_names
 from nn512.graph import (
     POOLINGS,
@@ -177,7 +177,7 @@ def draw_all(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def graphs() -> list[Graph]:
-    return draw_all(strategies.graphs(), DRAWS)
+    return draw_all(draw.graphs(), DRAWS)
 
 
 def test_every_situation_is_reached(graphs: list[Graph]) -> None:
@@ -189,14 +189,14 @@ def test_every_situation_is_reached(graphs: list[Graph]) -> None:
 def test_work_is_bounded(graphs: list[Graph]) -> None:
     for graph in graphs:
         work = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers)
-        assert work <= strategies.GRAPH_WORK
+        assert work <= draw.GRAPH_WORK
         # A convolution may enlarge the image by padding, and so a tensor beyond the bound by some rows.
-        assert max(shape.elements for shape in graph.shapes.values()) <= 2 * strategies.TENSOR_ELEMENTS
-        assert sum(parameter.elements for parameter in graph.parameters) <= 11 * strategies.WEIGHTS
+        assert max(shape.elements for shape in graph.shapes.values()) <= 2 * draw.TENSOR_ELEMENTS
+        assert sum(parameter.elements for parameter in graph.parameters) <= 11 * draw.WEIGHTS
 
 
 def test_cases_vary_the_build_and_the_data() -> None:
-    cases = draw_all(strategies.cases(), 200)
+    cases = draw_all(draw.cases(), 200)
     assert {case.optimisation for case in cases} == {"-O0", "-O1", "-O2", "-O3"}
     assert {case.compiler for case in cases} == {"", "gcc", "clang"}
     assert len({case.data for case in cases}) > 20  # Hypothesis likes to repeat numbers
@@ -208,7 +208,7 @@ def test_cases_vary_the_build_and_the_data() -> None:
 )
 def test_failures_shrink_to_minimal_graphs(name: str) -> None:
     graph = hypothesis.find(
-        strategies.graphs(),
+        draw.graphs(),
         SITUATIONS[name],
         settings=settings(max_examples=1000, database=None, derandomize=True, suppress_health_check=list(HealthCheck)),
     )
@@ -262,7 +262,7 @@ def test_every_pass_has_something_to_do(graphs: list[Graph]) -> None:
 
 
 def test_cases_leave_out_passes() -> None:
-    drawn = [Options.from_dict(dict(case.options)) for case in draw_all(strategies.cases(), 200)]
+    drawn = [Options.from_dict(dict(case.options)) for case in draw_all(draw.cases(), 200)]
     assert {name for options in drawn for name in options.without_passes} == set(PASSES)
     assert sum(not options.without_passes for options in drawn) > 50
     assert any(set(options.without_passes) == set(PASSES) for options in drawn)

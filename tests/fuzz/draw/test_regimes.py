@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import reference
-from fuzz import regimes
+from fuzz.draw import regimes
 from nn512.errors import UsageError
 from nn512.graph import parse
 

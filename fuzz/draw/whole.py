@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from fuzz.case import OPTIMISATIONS, Case, DataSeed
-from fuzz.regimes import REGIMES
-from fuzz.strategies.growth import Style, grow
-from fuzz.strategies.situations import (
+from fuzz.draw.growth import Style, grow
+from fuzz.draw.regimes import REGIMES
+from fuzz.draw.situations import (
     averaged_convs,
     dense_blocks,
     first_layers,
@@ -15,7 +15,7 @@ from fuzz.strategies.situations import (
     situations,
     stage_ends,
 )
-from fuzz.strategies.wishes import Wish, shapes, wishes
+from fuzz.draw.wishes import Wish, shapes, wishes
 from nn512.graph import Graph, Node, build, format_graph
 from nn512.kernels.selection import kernel_names
 from nn512.options import Options

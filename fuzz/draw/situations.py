@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from fuzz.strategies.wishes import (
+from fuzz.draw.wishes import (
     EDGE_SIZES,
     OUTPUTS,
     SAME,
