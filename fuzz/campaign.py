@@ -30,7 +30,7 @@ from fuzz.draw.regimes import REGIMES
 from fuzz.explore import Explorer
 from fuzz.findings import InFlight, load, save, told
 from fuzz.report import CaseSummary, FindingNote, Tally
-from fuzz.runners import Runner
+from fuzz.run.runners import Runner
 from nn512.errors import CannotRunError, MachineError, Nn512Error, UsageError
 from nn512.graph import parse
 from nn512.signals import EndedError, ending_on_signals

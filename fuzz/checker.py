@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,29 +16,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 import reference
-from fuzz.build import BuildError, build_net
 from fuzz.case import Case, DataSeed
 from fuzz.compare import Outcome, Verdict, judge
 from fuzz.coverage import LayerPlan, behind, layers_of
 from fuzz.draw import regimes
 from fuzz.draw.regimes import EXACT_REGIMES, DataSet
 from fuzz.limits import Limit, limit_of
-from fuzz.runners import Runner, choose_runner
-from fuzz.sandbox import QUICK, Checks, Configuration, Placement, Status, execute
+from fuzz.run.build import BuildError, build_net
+from fuzz.run.checks import LIGHT, Checks
+from fuzz.run.outcome import Status
+from fuzz.run.runners import Runner, runner_for
+from fuzz.run.sandbox import execute
 from nn512.compiler import compile as compile_graph
-from nn512.errors import CannotRunError, UsageError
-from nn512.graph import Conv, FullyConnected, Graph, multiply_accumulates, parse
+from nn512.errors import UsageError
+from nn512.graph import Conv, FullyConnected, Graph, parse
 from nn512.options import Options
-from nn512.toolchain import find_compiler, machine_faults
+from nn512.toolchain import machine_faults
 
 SOURCE_LIMIT = 1 << 30
 """Bytes of the largest source that is read."""
-
-LARGE_MAC = 30e6
-"""Multiply-accumulates from which a net is large: the sandbox then refuses no allocations, which repeats everything."""
-
-LIGHT = Checks(configurations=QUICK, api=False, sharing=False, failures=False)
-"""What the sandbox checks on all data sets but the first, which gets everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,17 +177,6 @@ def describe(runner: Runner) -> str:
     return f"{runner.name} ({runner.reason}), {runner.compiler.version}"
 
 
-def checks_for(graph: Graph, threads: int) -> Checks:
-    """What the sandbox checks for a user: 1 to `threads` threads; large nets run less often and are refused nothing."""
-    small = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers) < LARGE_MAC
-    placements = tuple(Placement)
-    configurations = tuple(
-        Configuration(count, placements[(count - 1) % len(placements)], repeats=2 if small or count == 1 else 1)
-        for count in range(1, threads + 1)
-    )
-    return Checks(configurations, failures=small)
-
-
 def limits_of(report: Report, profile: str) -> dict[str, Limit]:
     """The error limit of every output, by the algorithms of all layers between it and the inputs."""
     limits = {}
@@ -207,17 +191,6 @@ def rounding_of(report: Report) -> dict[str, reference.Rounding]:
     halves = {tensor for layer in report.layers if layer.weights == "fp16" for tensor in layer.covers}
     sums = (layer.to_tensor for layer in report.graph.layers if isinstance(layer, Conv | FullyConnected))
     return {tensor: reference.HALF_WEIGHTS for tensor in sums if tensor in halves}
-
-
-def runner_for(compiler: str = "") -> Runner:
-    """The runner of this machine with the compiler asked for, or with the default one where that is missing.
-
-    $CC and $NN512_RUNNER are obeyed at every call; what is slow to find out is remembered per compiler.
-    """
-    if compiler:
-        with contextlib.suppress(CannotRunError):
-            return choose_runner(compiler=find_compiler(compiler))
-    return choose_runner(compiler=find_compiler())
 
 
 def draw(case: Case, graph: Graph) -> list[DataSet]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from fuzz.checker import Report, runner_for
+from fuzz.checker import Report
 from fuzz.compare import Outcome
 from fuzz.coverage import behind
 from fuzz.explore import Explorer
 from fuzz.limits import LIMITS
+from fuzz.run.runners import runner_for
 
 REGIMES = ("gaussian", "positive", "cancelling", "wide")
 """Data on which arithmetic rounds."""

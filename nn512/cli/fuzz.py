@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
     check_directory(args.out, "--out")
     from fuzz.campaign import Campaign, Plan, regimes_for
-    from fuzz.checker import runner_for
     from fuzz.findings import corpus
+    from fuzz.run.runners import runner_for
 
     runner = runner_for()
     print(runner.line, file=sys.stderr, flush=True)

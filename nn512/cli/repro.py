@@ -23,8 +23,9 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay one finding."""
-    from fuzz.checker import Sources, check_case, check_sources, draw, runner_for
+    from fuzz.checker import Sources, check_case, check_sources, draw
     from fuzz.findings import load
+    from fuzz.run.runners import runner_for
     from nn512.cli.verify import print_report
     from nn512.errors import UsageError
     from nn512.graph import parse

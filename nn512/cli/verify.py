@@ -80,9 +80,11 @@ def run(args: argparse.Namespace) -> int:
 
         compile_graph(graph, options)  # a kernel or layer that does not exist is the user's mistake and no finding
     from fuzz.case import Case, DataSeed
-    from fuzz.checker import Sources, check_case, check_sources, checks_for, runner_for
+    from fuzz.checker import Sources, check_case, check_sources
     from fuzz.findings import save
     from fuzz.limits import PROFILES
+    from fuzz.run.checks import checks_for
+    from fuzz.run.runners import runner_for
 
     profile = args.profile or ("direct" if args.source else "")
     if profile and profile not in PROFILES:

@@ -11,6 +11,7 @@ import pytest
 
 import fuzz.campaign
 import fuzz.checker
+import fuzz.run.runners
 import nn512.compiler
 import nn512.params
 import nn512.session
@@ -40,7 +41,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (nn512.params, "random_params"),
         (nn512.params, "load_params"),
         (nn512.session, "Session"),
-        (fuzz.checker, "runner_for"),
+        (fuzz.run.runners, "runner_for"),
         (fuzz.checker, "check_case"),
         (fuzz.campaign, "Campaign"),
     ):

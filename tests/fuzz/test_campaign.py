@@ -15,10 +15,11 @@ import pytest
 
 from fuzz.campaign import Campaign, Plan, regimes_for
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Problem, Report, Sources, check_sources, draw, runner_for
+from fuzz.checker import Problem, Report, Sources, check_sources, draw
 from fuzz.explore import Explorer
 from fuzz.findings import corpus, load
 from fuzz.report import CaseSummary, Tally
+from fuzz.run.runners import runner_for
 from nn512.cli import main
 from nn512.errors import CannotRunError
 from nn512.graph import Conv, Graph, parse

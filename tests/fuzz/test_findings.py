@@ -14,8 +14,9 @@ import pytest
 
 from fuzz import findings
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Problem, Report, Sources, check_sources, draw, runner_for
+from fuzz.checker import Problem, Report, Sources, check_sources, draw
 from fuzz.draw.regimes import GIVEN, DataSet
+from fuzz.run.runners import runner_for
 from nn512.cli import main
 from nn512.errors import UsageError
 from nn512.graph import Graph, parse

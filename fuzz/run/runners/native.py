@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fuzz.runners.base import Runner, Unavailable
+from fuzz.run.runners.base import Runner, Unavailable
 from nn512.toolchain import NATIVE_FLAGS, Compiler, has_avx512
 
 NAME = "native"

@@ -1,154 +1,34 @@
 """Running a driver program in a child process: nothing the net does there can hurt the tester.
 
-The driver checks everything but values (fuzz/driver); this module starts it, bounds its time and memory, and turns what
-it wrote, and how it ended, into a report.
+The driver checks everything but values (driver/); this module starts it, bounds its time and memory, and collects what
+it wrote.
 """
 
 from __future__ import annotations
 
-import enum
 import os
-import re
 import resource
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fuzz import protocol
-from fuzz.build import Executable
-from fuzz.interface import Interface
+from fuzz.run import protocol
+from fuzz.run.build import Executable
+from fuzz.run.checks import Checks
+from fuzz.run.outcome import FloatArray, RunReport, read_report
 from nn512.errors import CannotRunError, MachineError, UsageError
 from nn512.toolchain import end_group, ended
-
-FloatArray = npt.NDArray[np.float32]
 
 MOST_ARGUMENTS = 5000
 """Inputs and outputs of a net that can be run: each is memory with guard pages, of which a process has only so many."""
 
 _LOG_LIMIT = 64 << 10
-
-
-class Placement(enum.IntEnum):
-    """Where caller buffers lie: against the page after them, against the page before, or 4 bytes past a cache line."""
-
-    AT_END = 0
-    AT_BEGIN = 1
-    UNALIGNED = 2
-
-
-class Kind(enum.StrEnum):
-    """What can be wrong besides values."""
-
-    OUT_OF_BOUNDS = "out-of-bounds"
-    INPUT_MODIFIED = "input-modified"
-    PARAMS_USED_LATE = "params-used-late"
-    UNWRITTEN = "unwritten"
-    UNINITIALIZED = "uninitialized"
-    HEAP = "heap"
-    LEAK = "leak"
-    THREADS = "threads"
-    NOT_REPEATABLE = "not-repeatable"
-    VARIES = "varies"
-    VARIES_WITH_THREADS = "varies-with-threads"
-    VARIES_WITH_SHARING = "varies-with-sharing"
-    MXCSR = "mxcsr"
-    API = "api"
-    CREATE_FAILED = "create-failed"
-    FAILURE = "failure"
-    RUNAWAY_ALLOCATION = "runaway-allocation"
-    SANITIZER = "sanitizer"
-    CRASH = "crash"
-    HANG = "hang"
-    DRIVER = "driver"
-
-
-class Status(enum.StrEnum):
-    """How a run ended."""
-
-    OK = "ok"
-    VIOLATION = "violation"
-    CRASH = "crash"
-    HANG = "hang"
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """One net and one engine, created with `threads`; every data set is inferred `repeats` times."""
-
-    threads: int
-    placement: Placement
-    repeats: int = 2
-
-
-FULL = (
-    Configuration(1, Placement.AT_END),
-    Configuration(2, Placement.AT_BEGIN),
-    Configuration(3, Placement.UNALIGNED),
-    Configuration(4, Placement.AT_END, repeats=1),
-    Configuration(1, Placement.AT_BEGIN, repeats=1),
-)
-"""Every check of the sandbox."""
-
-QUICK = (Configuration(1, Placement.AT_END), Configuration(2, Placement.AT_BEGIN, repeats=1))
-"""Guard pages on both sides and two thread counts: for large nets and for reducing a finding."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checks:
-    """What to check, and the bounds of a run.
-
-    `api`: EnginePthreadT, Destroy(NULL). `sharing`: two engines on one net at the same time. `failures`: every
-    allocation and thread refused in turn. `timeout`: seconds without progress, on the processor itself; slower runners
-    get their multiple, and large nets half a second more per megabyte. `heap_bytes`: what the net may allocate.
-    """
-
-    configurations: tuple[Configuration, ...] = FULL
-    api: bool = True
-    sharing: bool = True
-    failures: bool = True
-    timeout: float = 20.0
-    heap_bytes: int = 4 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """Something wrong besides values; `detail` is a sentence for people."""
-
-    kind: Kind
-    detail: str
-    data_set: int
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.detail}"
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """What a run showed.
-
-    `outputs`: for each data set that was computed before the end, arrays by tensor name. `nanoseconds`: the faster of
-    the repeated inferences of each of them. `log`: what the net or a sanitizer wrote to standard output and error.
-    """
-
-    status: Status
-    outputs: tuple[Mapping[str, FloatArray], ...]
-    violations: tuple[Violation, ...]
-    nanoseconds: tuple[int, ...]
-    seconds: float
-    log: str = field(repr=False)
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything ran and nothing was wrong."""
-        return self.status is Status.OK
 
 
 def execute(
@@ -184,7 +64,7 @@ def execute(
             _check_killed(_processor_seconds() - used_before, _processor_limit(executable, checks, len(data_sets)))
         records = memoryview(_read_all(result.fileno()))
         text = os.pread(log.fileno(), _LOG_LIMIT, 0).decode("utf-8", "replace")
-    return _report(executable.interface, records, text, process.returncode, hang=hang, start=start)
+    return read_report(executable.interface, records, text, process.returncode, hang=hang, start=start)
 
 
 def _time_limit(executable: Executable, checks: Checks) -> float:
@@ -316,97 +196,3 @@ def _read_all(descriptor: int) -> bytes:
         chunks.append(chunk)
         at += len(chunk)
     return b"".join(chunks)
-
-
-_SANITIZER = re.compile(r"^.*(?:ERROR: \w+Sanitizer: |WARNING: ThreadSanitizer: |runtime error: ).*$", re.MULTILINE)
-
-_DRIVER_PROBLEMS = {
-    2: "was started wrongly",
-    86: "was ended by a sanitizer",
-    87: "was built for other parameters",
-    88: "was built for other inputs",
-    89: "got a job of the wrong size",
-    90: "got no job",
-    98: "could not write its results: the net has used up the space or closed the file",
-}
-
-
-def _report(
-    interface: Interface,
-    result: memoryview,
-    log: str,
-    returncode: int,
-    *,
-    hang: protocol.Progress | None,
-    start: float,
-) -> RunReport:
-    outputs: dict[int, dict[str, FloatArray]] = {}
-    times: list[int] = []
-    violations: list[Violation] = []
-    done = False
-    for record in protocol.unpack_records(result[protocol.PAGE :]):
-        match record.type:
-            case protocol.RECORD_OUTPUT:
-                argument = interface.arguments[record.argument]
-                array = np.frombuffer(record.payload, np.float32).reshape(argument.shape)
-                outputs.setdefault(record.data_set, {})[argument.tensor] = array
-            case protocol.RECORD_VIOLATION:
-                kind, _, detail = bytes(record.payload).decode("utf-8", "replace").partition("\0")
-                violations.append(Violation(Kind(kind), detail, record.data_set))
-            case protocol.RECORD_TIME:
-                times.append(int.from_bytes(record.payload, "little"))
-            case protocol.RECORD_DONE:
-                done = True
-            case _:
-                violations.append(Violation(Kind.DRIVER, f"unknown record {record.type}", 0))
-    progress = protocol.unpack_progress(bytes(result[: protocol.PAGE]))
-    violations += _ending(progress, log, returncode, done=done, hang=hang, known=bool(violations))
-    complete = tuple(
-        MappingProxyType(outputs[i]) for i in range(len(outputs)) if len(outputs.get(i, ())) == len(interface.outputs)
-    )
-    seconds = time.perf_counter() - start
-    status = _status(violations, done=done, returncode=returncode)
-    return RunReport(status, complete, tuple(violations), tuple(times), seconds, log)
-
-
-def _status(violations: Sequence[Violation], *, done: bool, returncode: int) -> Status:
-    if any(violation.kind is Kind.HANG for violation in violations):
-        return Status.HANG
-    if returncode < 0 or not done:
-        return Status.CRASH if returncode != 97 else Status.VIOLATION
-    return Status.VIOLATION if violations else Status.OK
-
-
-def _ending(
-    progress: protocol.Progress | None,
-    log: str,
-    returncode: int,
-    *,
-    done: bool,
-    hang: protocol.Progress | None,
-    known: bool,
-) -> list[Violation]:
-    """What the way the driver ended says, beyond what it reported itself."""
-    where = f"  [{progress}]" if progress else ""
-    data_set = progress.data_set if progress else 0
-    sanitizer = _SANITIZER.search(log)
-    if hang is not None:
-        return [Violation(Kind.HANG, f"no progress within the time limit  [{hang}]", hang.data_set)]
-    if sanitizer:
-        return [Violation(Kind.SANITIZER, sanitizer.group().strip() + where, data_set)]
-    if done and returncode == 0:
-        return []
-    if known:
-        return []  # the driver has said what happened
-    if returncode < 0:
-        return [_death(-returncode, where, data_set)]
-    if returncode in _DRIVER_PROBLEMS:
-        return [Violation(Kind.DRIVER, f"the driver {_DRIVER_PROBLEMS[returncode]}{where}", data_set)]
-    return [Violation(Kind.CRASH, f"the process ended by itself with status {returncode}{where}", data_set)]
-
-
-def _death(number: int, where: str, data_set: int) -> Violation:
-    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-    if number in {signal.SIGXCPU, signal.SIGKILL}:
-        return Violation(Kind.HANG, f"ended by {name}: out of processor time{where}", data_set)
-    return Violation(Kind.CRASH, f"ended by {name}{where}", data_set)

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fuzz import build as builder
-from fuzz.build import BuildError, build_net, check_header
-from fuzz.interface import Interface
-from fuzz.runners import Runner
-from fuzz.sandbox import QUICK, Checks, execute
+from fuzz.run import build as builder
+from fuzz.run.build import BuildError, build_net, check_header
+from fuzz.run.checks import QUICK, Checks
+from fuzz.run.interface import Interface
+from fuzz.run.runners import Runner
+from fuzz.run.sandbox import execute
 from nn512.graph import parse
 from nn512.toolchain import NATIVE_FLAGS, BuildCache, Compiler, build, find_compilers
 

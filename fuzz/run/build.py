@@ -11,8 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import assert_never
 
-from fuzz.interface import Interface
-from fuzz.runners.base import Runner
+from fuzz.run.interface import Interface
+from fuzz.run.runners.base import Runner
 from nn512.errors import CannotRunError
 from nn512.graph.graph import Graph
 from nn512.toolchain import (
@@ -69,7 +69,7 @@ def fuzz_cache() -> BuildCache:
 
 @functools.cache
 def _driver_texts() -> dict[str, str]:
-    folder = resources.files("fuzz") / "driver"
+    folder = resources.files("fuzz.run") / "driver"
     return {name: (folder / name).read_text("utf-8") for name in ("nn512_driver.h", *DRIVER_SOURCES)}
 
 

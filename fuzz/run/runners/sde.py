@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from fuzz.runners.base import Runner, Unavailable
+from fuzz.run.runners.base import Runner, Unavailable
 from nn512.toolchain import NATIVE_FLAGS, Compiler, has_avx512
 
 NAME = "sde"

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fuzz import runners
-from fuzz.build import build_net
-from fuzz.checker import runner_for
-from fuzz.runners import Runner, Unavailable, choose_runner, native, probe_runners, sde, soft
-from fuzz.sandbox import Checks, Kind, Status, execute
+from fuzz.run import runners
+from fuzz.run.build import build_net
+from fuzz.run.checks import Checks
+from fuzz.run.outcome import Kind, Status
+from fuzz.run.runners import Runner, Unavailable, choose_runner, native, probe_runners, runner_for, sde, soft
+from fuzz.run.sandbox import execute
 from nn512.errors import CannotRunError, UsageError
 from nn512.graph import parse
 from nn512.toolchain import Compiler, find_compiler

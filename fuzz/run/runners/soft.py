@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import MappingProxyType
 
-from fuzz.runners.base import Runner, Sanitizer, Unavailable
+from fuzz.run.runners.base import Runner, Sanitizer, Unavailable
 from nn512.errors import CannotRunError
 from nn512.toolchain import Compiler, soft_fingerprint, soft_flags
 

@@ -1,4 +1,4 @@
-"""The bytes between the tester and the driver program: jobs out, records back (fuzz/driver/driver.c and report.c)."""
+"""The bytes between the tester and the driver program: jobs out, records back (driver.c and report.c in driver/)."""
 
 from __future__ import annotations
 

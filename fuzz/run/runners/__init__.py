@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 
-from fuzz.runners import native, sde, soft
-from fuzz.runners.base import Runner, Sanitizer, Unavailable
+from fuzz.run.runners import native, sde, soft
+from fuzz.run.runners.base import Runner, Sanitizer, Unavailable
 from nn512.errors import CannotRunError, UsageError
 from nn512.toolchain import Compiler, find_compiler
 
-__all__ = ["RUNNERS", "Runner", "Sanitizer", "Unavailable", "choose_runner", "probe_runners"]
+__all__ = ["RUNNERS", "Runner", "Sanitizer", "Unavailable", "choose_runner", "probe_runners", "runner_for"]
 
 RUNNERS: dict[str, Callable[[Compiler], Runner | Unavailable]] = {
     native.NAME: native.probe,
@@ -44,3 +45,14 @@ def choose_runner(name: str | None = None, compiler: Compiler | None = None) -> 
             return answer
         refusals.append(f"{answer.name}: {answer.reason}")
     raise CannotRunError("emitted C cannot run here; " + "; ".join(refusals))
+
+
+def runner_for(compiler: str = "") -> Runner:
+    """The runner of this machine with the compiler asked for, or with the default one where that is missing.
+
+    $CC and $NN512_RUNNER are obeyed at every call; what is slow to find out is remembered per compiler.
+    """
+    if compiler:
+        with contextlib.suppress(CannotRunError):
+            return choose_runner(compiler=find_compiler(compiler))
+    return choose_runner(compiler=find_compiler())

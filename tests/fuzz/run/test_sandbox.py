@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fuzz.build import BuildError, Executable, build_net
-from fuzz.interface import Argument, Interface
-from fuzz.runners import Runner, Sanitizer, Unavailable, soft
-from fuzz.sandbox import QUICK, Checks, Configuration, Kind, Placement, RunReport, Status, execute
+from fuzz.run.build import BuildError, Executable, build_net
+from fuzz.run.checks import QUICK, Checks, Configuration, Placement
+from fuzz.run.interface import Argument, Interface
+from fuzz.run.outcome import Kind, RunReport, Status
+from fuzz.run.runners import Runner, Sanitizer, Unavailable, soft
+from fuzz.run.sandbox import execute
 from nn512.errors import CannotRunError, MachineError, UsageError
 from nn512.graph import Shape, parse
 from nn512.toolchain import Compiler, build, find_compiler, find_compilers
@@ -386,7 +388,7 @@ def test_nothing_is_left_when_the_tester_is_interrupted(runner: Runner, monkeypa
         started.append(process)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fuzz.sandbox._wait", interrupted)
+    monkeypatch.setattr("fuzz.run.sandbox._wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         execute(executable, PARAMS, data_sets())
     assert started[0].returncode == -signal.SIGKILL
