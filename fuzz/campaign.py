@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import TextIO, TypeAlias
 
 from fuzz.case import Case
-from fuzz.checker import Problem, Report
 from fuzz.draw.regimes import REGIMES
 from fuzz.explore import Explorer
 from fuzz.findings import InFlight, load, save, told
+from fuzz.judge.report import Report
+from fuzz.problem import Problem
 from fuzz.report import CaseSummary, FindingNote, Tally
 from fuzz.run.runners import Runner
 from nn512.errors import CannotRunError, MachineError, Nn512Error, UsageError

@@ -14,10 +14,12 @@ import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity
 
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Problem, Report, check_case, explain
 from fuzz.draw import cases
 from fuzz.draw.regimes import REGIMES
 from fuzz.findings import Finding, InFlight, save, signature_of, told
+from fuzz.judge.checker import check_case
+from fuzz.judge.report import Report
+from fuzz.problem import Problem, explain
 from fuzz.reduce import reduce_graph, with_plain_names
 from nn512.errors import CannotRunError, MachineError
 from nn512.graph import Graph, format_graph, parse

@@ -28,8 +28,8 @@ import scipy
 
 import nn512
 from fuzz.case import Case, load_json
-from fuzz.checker import Report
 from fuzz.draw.regimes import GIVEN, DataSet
+from fuzz.judge.report import Report
 from nn512.arrays import load_arrays, save_arrays
 from nn512.errors import MachineError, UsageError
 from nn512.graph import Graph
@@ -41,7 +41,7 @@ _TEST = '''\
 from __future__ import annotations
 
 from fuzz.case import Case, DataSeed
-from fuzz.checker import check_case
+from fuzz.judge.checker import check_case
 
 GRAPH = """\\
 {graph}"""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from fuzz.checker import Report
-from fuzz.compare import Outcome
-from fuzz.coverage import behind
 from fuzz.explore import Explorer
-from fuzz.limits import LIMITS
+from fuzz.judge.compare import Outcome
+from fuzz.judge.layers import behind
+from fuzz.judge.limits import LIMITS
+from fuzz.judge.report import Report
 from fuzz.run.runners import runner_for
 
 REGIMES = ("gaussian", "positive", "cancelling", "wide")
@@ -66,3 +69,16 @@ def measure(examples: int, seed: int, stream: TextIO) -> int:
             f"{entry.rms:>8.2f}{limit.rms:>8g}  {entry.where}\n"
         )
     return 1 if exceeded or wrong or not seen else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the error limits on emitted code: `python -m fuzz.campaign.measure [--examples N] [--seed S]`."""
+    parser = argparse.ArgumentParser(prog="python -m fuzz.campaign.measure", description=main.__doc__)
+    parser.add_argument("--examples", type=int, default=200, metavar="N", help="random graphs (200)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the graphs and data (0)")
+    wanted = parser.parse_args(arguments)
+    return measure(wanted.examples, wanted.seed, sys.stdout)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

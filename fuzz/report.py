@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fuzz.checker import Report
-from fuzz.compare import Outcome, worst_sigma
-from fuzz.coverage import Coverage
+from fuzz.judge.compare import Outcome, worst_sigma
+from fuzz.judge.coverage import Coverage
+from fuzz.judge.report import Report
 
 _WIDTH = 14
 _SHOWN_FINDINGS = 20

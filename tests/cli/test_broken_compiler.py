@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Problem, Report
 from fuzz.findings import save
+from fuzz.judge.report import Report
+from fuzz.problem import Problem
 from nn512.cli import main
 from nn512.graph import parse
 

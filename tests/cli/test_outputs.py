@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fuzz.campaign
-import fuzz.checker
+import fuzz.judge.checker
 import fuzz.run.runners
 import nn512.compiler
 import nn512.params
@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (nn512.params, "load_params"),
         (nn512.session, "Session"),
         (fuzz.run.runners, "runner_for"),
-        (fuzz.checker, "check_case"),
+        (fuzz.judge.checker, "check_case"),
         (fuzz.campaign, "Campaign"),
     ):
         monkeypatch.setattr(module, name, lambda *_, name=name, **__: pytest.fail(f"{name} was called"))

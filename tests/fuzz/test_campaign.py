@@ -15,11 +15,14 @@ import pytest
 
 from fuzz.campaign import Campaign, Plan, regimes_for
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Problem, Report, Sources, check_sources, draw
 from fuzz.explore import Explorer
 from fuzz.findings import corpus, load
+from fuzz.judge.checker import check_sources, draw
+from fuzz.judge.report import Report
+from fuzz.problem import Problem
 from fuzz.report import CaseSummary, Tally
 from fuzz.run.runners import runner_for
+from fuzz.targets import Sources
 from nn512.cli import main
 from nn512.errors import CannotRunError
 from nn512.graph import Conv, Graph, parse

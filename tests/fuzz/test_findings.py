@@ -14,9 +14,12 @@ import pytest
 
 from fuzz import findings
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Problem, Report, Sources, check_sources, draw
 from fuzz.draw.regimes import GIVEN, DataSet
+from fuzz.judge.checker import check_sources, draw
+from fuzz.judge.report import Report
+from fuzz.problem import Problem
 from fuzz.run.runners import runner_for
+from fuzz.targets import Sources
 from nn512.cli import main
 from nn512.errors import UsageError
 from nn512.graph import Graph, parse
@@ -101,8 +104,8 @@ def test_arrays_a_user_gave_are_replayed_from_the_folder(naive_emit: Emit, tmp_p
     case = Case(GRAPH, data=(DataSeed("given", 0),))
     given = [type(data)("given", 0, data.params, data.inputs)]
     sources = naive_emit(graph)
-    broken = Sources(sources.prefix, sources.header, sources.source.replace("+=", "-="), None)
-    report = check_sources(case, graph, broken, given, runner_for(), profile="direct")
+    broken = Sources(sources.prefix, sources.header, sources.source.replace("+=", "-="), profile="direct")
+    report = check_sources(case, graph, broken, given, runner_for())
     saved = findings.save(report, tmp_path)
     (replayed,) = findings.load(saved.path).data(graph)
     assert np.array_equal(replayed.inputs["x"], data.inputs["x"])
@@ -159,8 +162,8 @@ def test_c_from_elsewhere_has_findings_of_its_own(naive_emit: Emit, tmp_path: Pa
     good = naive_emit(graph)
     paths = []
     for fault in ("#error one", "#error two"):
-        source = Sources(good.prefix, good.header, f"{good.source}\n{fault}\n")
-        report = check_sources(CASE, graph, source, draw(CASE, graph), runner_for(), profile="direct")
+        source = Sources(good.prefix, good.header, f"{good.source}\n{fault}\n", profile="direct")
+        report = check_sources(CASE, graph, source, draw(CASE, graph), runner_for())
         paths.append(findings.save(report, tmp_path).path)
         assert fault in (paths[-1] / "NN512.c").read_text()
         assert not list(paths[-1].glob("test_*.py"))
@@ -174,9 +177,9 @@ def test_given_data_are_kept_even_if_nothing_runs(
     good = naive_emit(graph)
     drawn = draw(CASE, graph)[0]
     given = DataSet(GIVEN, 0, drawn.params, drawn.inputs)
-    source = Sources(good.prefix, good.header, f"{good.source}\n#error broken\n")
+    source = Sources(good.prefix, good.header, f"{good.source}\n#error broken\n", profile="direct")
     case = Case(GRAPH, data=(DataSeed(GIVEN, 0),))
-    report = check_sources(case, graph, source, [given], runner_for(), profile="direct")
+    report = check_sources(case, graph, source, [given], runner_for())
     finding = findings.save(report, tmp_path)
     assert main(["repro", str(finding.path)]) == 1
     assert "#error broken" in capsys.readouterr().out

@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Report, check_case
+from fuzz.judge.checker import check_case
+from fuzz.judge.report import Report
 from nn512.kernels.pooling import Column, columns_of
 
 REGIMES = ("exact", "gaussian", "nonfinite")

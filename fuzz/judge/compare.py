@@ -2,7 +2,7 @@
 
 Where the data make the arithmetic exact, every element must be equal. Elsewhere the reference gives each element the
 variance that evaluation in float32 may have, and the error is judged in units of its square root, sigma, by the limits
-of `fuzz.limits`. Negative and positive zero are equal; NaN must meet NaN and an infinity itself.
+of `fuzz.judge.limits`. Negative and positive zero are equal; NaN must meet NaN and an infinity itself.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fuzz.limits import Limit
+from fuzz.judge.limits import Limit
 
 
 class Outcome(enum.Enum):

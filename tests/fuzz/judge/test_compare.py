@@ -7,9 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 import reference
-from fuzz.compare import Outcome, Verdict, judge
 from fuzz.draw import regimes
-from fuzz.limits import LIMITS, algorithm_of, limit_of
+from fuzz.judge.compare import Outcome, Verdict, judge
+from fuzz.judge.limits import LIMITS, algorithm_of, limit_of
 from nn512.errors import UsageError
 from nn512.graph import Graph, parse
 

@@ -1,16 +1,14 @@
 """How many sigma the error of emitted code may have: one table, per algorithm, with the measurement it stands on.
 
 Sigma is the square root of the variance that the reference gives each element (see `reference`): with it one limit
-serves every depth, size and kind of data. `python -m fuzz.limits` measures the table anew on emitted code, prints what
-it saw beside what is allowed, and ends with 1 where the code now errs more than that. A limit is raised only together
-with the explanation why correct code errs that much; a dropped filter tap gives 1e2 to 1e5 sigma.
+serves every depth, size and kind of data. `python -m fuzz.campaign.measure` measures the table anew on emitted code,
+prints what it saw beside what is allowed, and ends with 1 where the code now errs more than that. A limit is raised only
+together with the explanation why correct code errs that much; a dropped filter tap gives 1e2 to 1e5 sigma.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from nn512.errors import UsageError
@@ -64,18 +62,3 @@ def limit_of(algorithms: Iterable[str]) -> Limit:
         measured="",
         rms_from=max(limit.rms_from for limit in limits),
     )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the table on emitted code: `python -m fuzz.limits [--examples N] [--seed S]`."""
-    from fuzz.measure import measure  # noqa: PLC0415 - the table must load without the machinery that uses it
-
-    parser = argparse.ArgumentParser(prog="python -m fuzz.limits", description=main.__doc__)
-    parser.add_argument("--examples", type=int, default=200, metavar="N", help="random graphs (200)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the graphs and data (0)")
-    wanted = parser.parse_args(arguments)
-    return measure(wanted.examples, wanted.seed, sys.stdout)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

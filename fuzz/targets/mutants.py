@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fuzz.checker import Sources
+from fuzz.targets import Sources
 
 
 @dataclass(frozen=True, slots=True)

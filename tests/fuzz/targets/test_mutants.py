@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import nn512
-from fuzz.checker import Sources
-from fuzz.mutants import OPERATORS, mutants
+from fuzz.targets import Sources
+from fuzz.targets.mutants import OPERATORS, mutants
 from nn512.cli import main
 
 NET = """\
