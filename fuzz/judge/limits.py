@@ -2,8 +2,8 @@
 
 Sigma is the square root of the variance that the reference gives each element (see `reference`): with it one limit
 serves every depth, size and kind of data. `python -m fuzz.campaign.measure` measures the table anew on emitted code,
-prints what it saw beside what is allowed, and ends with 1 where the code now errs more than that. A limit is raised only
-together with the explanation why correct code errs that much; a dropped filter tap gives 1e2 to 1e5 sigma.
+prints what it saw beside what is allowed, and ends with 1 where the code now errs more than that. A limit is raised
+only together with the explanation why correct code errs that much; a dropped filter tap gives 1e2 to 1e5 sigma.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay one finding."""
-    from fuzz.findings import load
+    from fuzz.campaign.findings import load
     from fuzz.judge.checker import check_case
     from fuzz.run.runners import runner_for
     from fuzz.targets import OURS, Folder, Target

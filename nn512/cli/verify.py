@@ -79,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
         from nn512.compiler import compile as compile_graph
 
         compile_graph(graph, options)  # a kernel or layer that does not exist is the user's mistake and no finding
+    from fuzz.campaign.findings import save
     from fuzz.case import Case, DataSeed
-    from fuzz.findings import save
     from fuzz.judge.checker import check_case
     from fuzz.judge.limits import PROFILES
     from fuzz.run.checks import checks_for

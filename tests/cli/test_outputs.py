@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import fuzz.campaign
+import fuzz.campaign.campaign
 import fuzz.judge.checker
 import fuzz.run.runners
 import nn512.compiler
@@ -43,7 +43,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (nn512.session, "Session"),
         (fuzz.run.runners, "runner_for"),
         (fuzz.judge.checker, "check_case"),
-        (fuzz.campaign, "Campaign"),
+        (fuzz.campaign.campaign, "Campaign"),
     ):
         monkeypatch.setattr(module, name, lambda *_, name=name, **__: pytest.fail(f"{name} was called"))
     return tmp_path

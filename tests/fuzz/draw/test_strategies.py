@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fuzz import draw
-from fuzz.reduce import reduce_graph, with_plain_names
+from fuzz.campaign.reduce import reduce_graph, with_plain_names
 from nn512.graph import (
     POOLINGS,
     Activation,

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fuzz import findings
+from fuzz.campaign import findings
+from fuzz.campaign.corpus import corpus, dump_corpus_case
 from fuzz.case import Case, DataSeed
 from fuzz.draw.regimes import GIVEN, DataSet
 from fuzz.judge.checker import check_sources, draw
@@ -140,7 +141,7 @@ def test_a_missing_finding_is_a_mistake_of_the_user(tmp_path: Path, capsys: pyte
 
 def test_corpus_files_are_graphs_with_a_comment(tmp_path: Path) -> None:
     file = tmp_path / "a.graph"
-    file.write_text(findings.dump_corpus_case(CASE))
+    file.write_text(dump_corpus_case(CASE))
     assert file.read_text().startswith('# case {"')
     assert file.read_text().endswith(GRAPH)
     assert findings.load(file).case.data == CASE.data
@@ -148,7 +149,7 @@ def test_corpus_files_are_graphs_with_a_comment(tmp_path: Path) -> None:
 
 
 def test_the_corpus_loads() -> None:
-    files = findings.corpus()
+    files = corpus()
     assert files
     for file in files:
         case = findings.load(file).case

@@ -27,6 +27,7 @@ import numpy as np
 import scipy
 
 import nn512
+from fuzz.campaign.corpus import load_corpus_case, told
 from fuzz.case import Case, load_json
 from fuzz.draw.regimes import GIVEN, DataSet
 from fuzz.judge.report import Report
@@ -111,11 +112,6 @@ def save(report: Report, directory: Path, *, replaces: Path | None = None) -> Fi
     if replaces is not None and replaces != target:
         shutil.rmtree(replaces, ignore_errors=True)
     return Finding(target, case, signature_of(report), summary)
-
-
-def told(case: Case) -> str:
-    """A case for people, where it cannot be kept in a file."""
-    return f"The case, for a file NAME.graph that `nn512 repro` takes:\n{dump_corpus_case(case)}".rstrip()
 
 
 def _key(report: Report) -> str:
@@ -221,61 +217,3 @@ def load(path: Path) -> Stored:
     if not (isinstance(data, dict) and "case" in data):
         raise UsageError(f"{file}: no finding, there is no case in it")
     return Stored(Case.from_dict(data["case"], str(file)), str(data.get("profile", "")), file.parent)
-
-
-CORPUS = Path(__file__).parent / "corpus"
-"""Cases replayed first in every campaign: graph files whose first line is a comment with the rest of the case."""
-
-_CORPUS_MARK = "# case "
-
-
-def load_corpus_case(path: Path) -> Case:
-    """The case of a corpus file: `# case {...}` and the graph. Raises UsageError."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error}") from error
-    first, _, _ = text.partition("\n")
-    if not first.startswith(_CORPUS_MARK):
-        raise UsageError(f"{path}: the first line of a corpus file is '{_CORPUS_MARK}{{...}}'")
-    try:
-        rest = json.loads(first.removeprefix(_CORPUS_MARK))
-    except ValueError as error:
-        raise UsageError(f"{path}: {error}") from error
-    if not isinstance(rest, dict) or "graph" in rest:
-        raise UsageError(f"{path}: the first line must hold a JSON object without the graph")
-    return Case.from_dict({**rest, "graph": text.splitlines()}, str(path))
-
-
-def dump_corpus_case(case: Case) -> str:
-    """The text of a corpus file."""
-    rest = {name: value for name, value in case.to_dict().items() if name != "graph" and value}
-    graph = "".join(line + "\n" for line in case.graph.splitlines() if not line.startswith(_CORPUS_MARK))
-    return f"{_CORPUS_MARK}{json.dumps(rest)}\n{graph}"
-
-
-def corpus(directory: Path = CORPUS) -> tuple[Path, ...]:
-    """The corpus files, sorted by name."""
-    return tuple(sorted(directory.glob("*.graph")))
-
-
-class InFlight:
-    """The case a process is working on, in a file while it does: should the process die, the case is not lost."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def set(self, case: Case) -> None:
-        """Remember `case`."""
-        self._path.write_text(case.dump(), encoding="utf-8")
-
-    def take(self) -> Case | None:
-        """The case that was under way, if any."""
-        try:
-            return Case.load(self._path)
-        except UsageError:
-            return None
-
-    def clear(self) -> None:
-        """Nothing is under way."""
-        self._path.unlink(missing_ok=True)

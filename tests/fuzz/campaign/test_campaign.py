@@ -13,14 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.campaign import Campaign, Plan, regimes_for
+from fuzz.campaign.campaign import Campaign
+from fuzz.campaign.corpus import corpus
+from fuzz.campaign.explore import Explorer
+from fuzz.campaign.findings import load
+from fuzz.campaign.tally import CaseSummary, Tally
+from fuzz.campaign.worker import Settings, regimes_for
 from fuzz.case import Case, DataSeed
-from fuzz.explore import Explorer
-from fuzz.findings import corpus, load
 from fuzz.judge.checker import check_sources, draw
 from fuzz.judge.report import Report
 from fuzz.problem import Problem
-from fuzz.report import CaseSummary, Tally
 from fuzz.run.runners import runner_for
 from fuzz.targets import Sources
 from nn512.cli import main
@@ -171,7 +173,7 @@ def test_jobs_do_not_change_what_is_checked(tmp_path: Path) -> None:
     kinds = []
     for jobs in (1, 2):
         campaign = Campaign(
-            Plan(tmp_path, seed=3, jobs=jobs, examples=6, chunk=3, regimes=("gaussian",)), io.StringIO()
+            Settings(tmp_path, seed=3, jobs=jobs, examples=6, chunk=3, regimes=("gaussian",)), io.StringIO()
         )
         assert campaign.run() == 0
         assert campaign.tally.cases == 6
@@ -184,7 +186,7 @@ def test_jobs_do_not_change_what_is_checked(tmp_path: Path) -> None:
 
 
 def test_a_run_without_cases_fails(tmp_path: Path) -> None:
-    campaign = Campaign(Plan(tmp_path, seconds=1e-9), io.StringIO())
+    campaign = Campaign(Settings(tmp_path, seconds=1e-9), io.StringIO())
     assert campaign.run() == 1
     assert "no case was run" in "\n".join(campaign.summary())
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from fuzz.explore import Explorer
+from fuzz.campaign.explore import Explorer
 from fuzz.judge.compare import Outcome
 from fuzz.judge.layers import behind
 from fuzz.judge.limits import LIMITS

@@ -14,31 +14,27 @@ import os
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext, SpawnProcess
-from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import TextIO, TypeAlias
+from typing import TextIO
 
+from fuzz.campaign.corpus import told
+from fuzz.campaign.findings import save
+from fuzz.campaign.in_flight import InFlight
+from fuzz.campaign.progress import Progress
+from fuzz.campaign.tally import CaseSummary, FindingNote, Tally
+from fuzz.campaign.worker import Chunk, Done, Failure, Message, Settings, work
 from fuzz.case import Case
 from fuzz.draw.regimes import REGIMES
-from fuzz.explore import Explorer
-from fuzz.findings import InFlight, load, save, told
 from fuzz.judge.report import Report
 from fuzz.problem import Problem
-from fuzz.report import CaseSummary, FindingNote, Tally
-from fuzz.run.runners import Runner
-from nn512.errors import CannotRunError, MachineError, Nn512Error, UsageError
+from nn512.errors import CannotRunError, MachineError, UsageError
 from nn512.graph import parse
-from nn512.signals import EndedError, ending_on_signals
 from nn512.toolchain import machine_faults
-
-CHUNK = 50
-"""Cases per chunk."""
 
 _KILLED = {-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM}
 """Exit codes of workers that somebody else has ended."""
@@ -50,100 +46,6 @@ MOST_FINDINGS = 10
 """A campaign ends after that many different findings: there is enough to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a campaign shall do. `seconds` and `examples` bound it; the files in `corpus` come first."""
-
-    directory: Path
-    seed: int = 0
-    jobs: int = 1
-    seconds: float | None = None
-    examples: int | None = None
-    regimes: tuple[str, ...] = tuple(REGIMES)
-    corpus: tuple[Path, ...] = ()
-    chunk: int = CHUNK
-
-
-SOFT_REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
-"""Data regimes where the intrinsics are emulated, which takes ten times as long."""
-
-
-def regimes_for(runner: Runner) -> tuple[str, ...]:
-    """The data regimes of a campaign with this runner."""
-    return tuple(REGIMES) if runner.slowdown == 1.0 else SOFT_REGIMES
-
-
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """Work for one process: a number of random cases, or one file of the corpus."""
-
-    seed: int = 0
-    examples: int = 0
-    file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """A worker has finished its chunk."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Error:
-    """A worker could not go on: this machine cannot run cases, or the tester itself is at fault."""
-
-    text: str
-    exit_code: int
-
-
-_Event: TypeAlias = CaseSummary | FindingNote | _Done | _Error
-
-
-def _work(connection: Connection, plan: Plan, in_flight: InFlight, stop: Event, deadline: float | None) -> None:
-    """The worker process: does chunks until it is handed None."""
-    # Ctrl-C goes to all processes of a terminal; the parent says when to stop. Compilers started here inherit this.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        with ending_on_signals():
-            _do_chunks(connection, plan, in_flight, stop, deadline)
-    except EndedError as ended:
-        sys.exit(ended.exit_code)
-
-
-def _end_with_parent() -> None:
-    """Wait until the parent has ended, even if it was killed, and end as on SIGTERM: with compilers and scratch."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _do_chunks(connection: Connection, plan: Plan, in_flight: InFlight, stop: Event, deadline: float | None) -> None:
-    def stopping() -> bool:
-        return stop.is_set() or (deadline is not None and time.monotonic() > deadline)
-
-    explorer = Explorer(
-        plan.directory,
-        show=lambda report: connection.send(CaseSummary.of(report)),
-        stop=stopping,
-        in_flight=in_flight,
-        regimes=plan.regimes,
-    )
-    with contextlib.suppress(BrokenPipeError, EOFError):  # the parent is gone
-        while (chunk := connection.recv()) is not None:
-            try:
-                if chunk.file is not None:
-                    findings = explorer.replay(load(chunk.file).case)
-                else:
-                    findings = explorer.chunk(chunk.seed, chunk.examples)
-                for finding in findings:
-                    connection.send(FindingNote(finding.path, finding.signature, finding.summary))
-                connection.send(_Done())
-            except Nn512Error as error:
-                connection.send(_Error(str(error), error.exit_code))
-                return
-
-
 @dataclass(slots=True)
 class _Worker:
     """The parent's end of a worker process."""
@@ -151,26 +53,26 @@ class _Worker:
     in_flight: InFlight
     process: SpawnProcess
     connection: Connection
-    chunk: _Chunk | None = None
+    chunk: Chunk | None = None
 
 
 class Campaign:
     """A campaign under way."""
 
-    def __init__(self, plan: Plan, stream: TextIO | None = None) -> None:
-        self._plan = plan
+    def __init__(self, settings: Settings, stream: TextIO | None = None) -> None:
+        self._settings = settings
         self._context: SpawnContext = multiprocessing.get_context("spawn")
         self._stop = self._context.Event()
         self._started = time.monotonic()
-        self._deadline = None if plan.seconds is None else self._started + plan.seconds
-        self._progress = _Progress(stream or sys.stderr, self._started, plan.seconds)
+        self._deadline = None if settings.seconds is None else self._started + settings.seconds
+        self._progress = Progress(stream or sys.stderr, self._started, settings.seconds)
         self._chunks = self._make_chunks()
         self._workers: list[_Worker] = []
         self._names = 0
         self._scratch = Path()
-        self._errors: list[_Error] = []
+        self._errors: list[Failure] = []
         self.tally = Tally()
-        if skipped := sorted(set(REGIMES) - set(plan.regimes)):
+        if skipped := sorted(set(REGIMES) - set(settings.regimes)):
             self.tally.skips.append(f"data regimes {', '.join(skipped)}: not drawn with this runner")
         self.interrupted = False
         self.complete = False
@@ -224,21 +126,21 @@ class Campaign:
             self._end_workers()
             self._progress.clear()
 
-    def _make_chunks(self) -> Iterator[_Chunk]:
-        for file in self._plan.corpus:
-            yield _Chunk(file=file)
-        number, remaining = 0, self._plan.examples
+    def _make_chunks(self) -> Iterator[Chunk]:
+        for file in self._settings.corpus:
+            yield Chunk(file=file)
+        number, remaining = 0, self._settings.examples
         while remaining is None or remaining > 0:
-            size = self._plan.chunk if remaining is None else min(self._plan.chunk, remaining)
+            size = self._settings.chunk if remaining is None else min(self._settings.chunk, remaining)
             # Chunk seeds of different campaigns must differ: a large stride instead of a sum.
-            yield _Chunk(self._plan.seed * 1_000_003 + number, size)
+            yield Chunk(self._settings.seed * 1_000_003 + number, size)
             number += 1
             remaining = None if remaining is None else remaining - size
 
     def _loop(self) -> None:
         """Hand out chunks and take in events until there is nothing left to do."""
         while True:
-            while len(self._workers) < self._plan.jobs and self._hand_out(None):
+            while len(self._workers) < self._settings.jobs and self._hand_out(None):
                 pass
             if not self._workers:
                 return
@@ -270,7 +172,7 @@ class Campaign:
         self._names += 1
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
-            target=_work, args=(theirs, self._plan, in_flight, self._stop, self._deadline), daemon=True
+            target=work, args=(theirs, self._settings, in_flight, self._stop, self._deadline), daemon=True
         )
         process.start()
         theirs.close()
@@ -278,7 +180,7 @@ class Campaign:
         self._workers.append(worker)
         return worker
 
-    def _take_in(self, worker: _Worker, event: _Event) -> None:
+    def _take_in(self, worker: _Worker, event: Message) -> None:
         match event:
             case CaseSummary():
                 self.tally.add(event, corpus=worker.chunk is not None and worker.chunk.file is not None)
@@ -287,11 +189,11 @@ class Campaign:
                     self._progress.say(f"finding: {event.path}: {event.summary.splitlines()[0]}")
                 if len(self.tally.findings) >= MOST_FINDINGS:
                     self._stop.set()
-            case _Error():
+            case Failure():
                 self._errors.append(event)
                 self._stop.set()
                 self._retire(worker)
-            case _Done():
+            case Done():
                 worker.chunk = None
                 if not self._hand_out(worker):
                     self._retire(worker)
@@ -322,7 +224,7 @@ class Campaign:
         if case is None:
             self.tally.lost.append(f"{detail}; which one is not known")
             return
-        finding = save(_dead(case, detail), self._plan.directory)
+        finding = save(_dead(case, detail), self._settings.directory)
         self.tally.add_finding(FindingNote(finding.path, finding.signature, finding.summary))
 
     def _end_workers(self) -> None:
@@ -337,7 +239,7 @@ class Campaign:
     def summary(self) -> Iterator[str]:
         """The summary, line by line."""
         how = "" if self.complete else "interrupted: " if self.interrupted else "ended early: "
-        return self.tally.lines(self.seconds, self._plan.seed, self._plan.jobs, how)
+        return self.tally.lines(self.seconds, self._settings.seed, self._settings.jobs, how)
 
 
 def _dead(case: Case, detail: str) -> Report:
@@ -361,38 +263,3 @@ def _environment_of_children(scratch: Path) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-class _Progress:
-    """Progress on a stream: one line that changes on a terminal, a plain line every ten seconds elsewhere."""
-
-    def __init__(self, stream: TextIO, started: float, seconds: float | None) -> None:
-        self._stream = stream
-        self._terminal = stream.isatty()
-        self._started = started
-        self._limit = "" if seconds is None else f" of {seconds:g}"
-        self._period = 0.2 if self._terminal else 10.0
-        self._next = started
-
-    def show(self, tally: Tally) -> None:
-        """Show the state of things, if it is time to."""
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + self._period
-        line = f"{now - self._started:.0f}{self._limit} s: {tally.progress()}"
-        self._write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
-
-    def say(self, text: str) -> None:
-        """A line that stays."""
-        self._write(f"\r\x1b[K{text}\n" if self._terminal else f"{text}\n")
-
-    def clear(self) -> None:
-        """Remove the changing line."""
-        if self._terminal:
-            self._write("\r\x1b[K")
-
-    def _write(self, text: str) -> None:
-        with contextlib.suppress(OSError):  # nobody listens any more
-            self._stream.write(text)
-            self._stream.flush()

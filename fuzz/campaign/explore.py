@@ -13,14 +13,16 @@ from pathlib import Path
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity
 
+from fuzz.campaign.corpus import told
+from fuzz.campaign.findings import Finding, save, signature_of
+from fuzz.campaign.in_flight import InFlight
+from fuzz.campaign.reduce import reduce_graph, with_plain_names
 from fuzz.case import Case, DataSeed
 from fuzz.draw import cases
 from fuzz.draw.regimes import REGIMES
-from fuzz.findings import Finding, InFlight, save, signature_of, told
 from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
 from fuzz.problem import Problem, explain
-from fuzz.reduce import reduce_graph, with_plain_names
 from nn512.errors import CannotRunError, MachineError
 from nn512.graph import Graph, format_graph, parse
 from nn512.toolchain import machine_faults
