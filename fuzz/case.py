@@ -1,6 +1,6 @@
 """A case: everything one check of the compiler depends on, as plain data that fits in a few lines of text.
 
-Arrays are never part of a case. A data set is a regime and a seed; `fuzz.regimes` draws the arrays from them.
+Arrays are never part of a case. A data set is a regime and a seed; `fuzz.draw.regimes` draws the arrays from them.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ random, and much less than y^2 where there is only one sign and many channels.
 
 Measured on emitted code, errors in sigma. A case of the campaign with 5x5 filters of one sign over 52 channels of
 either sign, which nearly cancel: 9.7 without runs, 2.8 with them. The largest error of each of 4,000 data sets (1,000
-random nets, the regime "positive" of `fuzz.regimes`, where every filter has one sign):
+random nets, the regime "positive" of `fuzz.draw.regimes`, where every filter has one sign):
 
                     median    99 of 100    999 of 1,000    all
     without runs      1.92         4.14            5.08   6.56

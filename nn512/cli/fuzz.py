@@ -43,14 +43,15 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.seed < 1 << 32:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
     check_directory(args.out, "--out")
-    from fuzz.campaign import Campaign, Plan, regimes_for
-    from fuzz.checker import runner_for
-    from fuzz.findings import corpus
+    from fuzz.campaign.campaign import Campaign
+    from fuzz.campaign.corpus import corpus
+    from fuzz.campaign.worker import Settings, regimes_for
+    from fuzz.run.runners import runner_for
 
     runner = runner_for()
     print(runner.line, file=sys.stderr, flush=True)
     campaign = Campaign(
-        Plan(
+        Settings(
             directory=args.out,
             seed=args.seed,
             jobs=args.jobs or len(os.sched_getaffinity(0)),

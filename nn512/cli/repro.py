@@ -23,8 +23,10 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay one finding."""
-    from fuzz.checker import Sources, check_case, check_sources, draw, runner_for
-    from fuzz.findings import load
+    from fuzz.campaign.findings import load
+    from fuzz.judge.checker import check_case
+    from fuzz.run.runners import runner_for
+    from fuzz.targets import OURS, Folder, Target
     from nn512.cli.verify import print_report
     from nn512.errors import UsageError
     from nn512.graph import parse
@@ -34,14 +36,11 @@ def run(args: argparse.Namespace) -> int:
     data = stored.data(graph)
     runner = runner_for(stored.case.compiler)
     print(runner.line, flush=True)
+    target: Target = OURS
     if args.emitted or stored.profile:
         if stored.folder is None:
             raise UsageError(f"{args.finding}: there is no C beside it")
-        sources = Sources.read(stored.folder, graph.config.prefix)
-        report = check_sources(
-            stored.case, graph, sources, data or draw(stored.case, graph), runner, profile=stored.profile, strict=False
-        )
-    else:
-        report = check_case(stored.case, data, runner)
+        target = Folder(stored.folder, stored.profile)
+    report = check_case(stored.case, data, runner, target=target)
     print_report(report)
     return 0 if report.verified and not report.problems else 1

@@ -20,8 +20,8 @@ from nn512.errors import UsageError
 from nn512.graph import Graph, multiply_accumulates
 
 if TYPE_CHECKING:
-    from fuzz.checker import Report
-    from fuzz.regimes import DataSet
+    from fuzz.draw.regimes import DataSet
+    from fuzz.judge.report import Report
 
 _SMALL_MAC = 30e6
 """Nets of fewer multiply-accumulates are run on every kind of data; the reference takes seconds for larger ones."""
@@ -79,15 +79,18 @@ def run(args: argparse.Namespace) -> int:
         from nn512.compiler import compile as compile_graph
 
         compile_graph(graph, options)  # a kernel or layer that does not exist is the user's mistake and no finding
+    from fuzz.campaign.findings import save
     from fuzz.case import Case, DataSeed
-    from fuzz.checker import Sources, check_case, check_sources, checks_for, runner_for
-    from fuzz.findings import save
-    from fuzz.limits import PROFILES
+    from fuzz.judge.checker import check_case
+    from fuzz.judge.limits import PROFILES
+    from fuzz.run.checks import checks_for
+    from fuzz.run.runners import runner_for
+    from fuzz.targets import OURS, Folder, Target
 
     profile = args.profile or ("direct" if args.source else "")
     if profile and profile not in PROFILES:
         raise UsageError(f"no profile is called {profile!r}; there are {', '.join(PROFILES)}")
-    sources = None if args.source is None else Sources.read(args.source, graph.config.prefix)
+    target: Target = OURS if args.source is None else Folder(args.source, profile)
     data = _data_sets(args, graph)
     runner = runner_for()
     print(runner.line, flush=True)
@@ -95,10 +98,7 @@ def run(args: argparse.Namespace) -> int:
     seeds = tuple(DataSeed(d.regime, d.seed) for d in data)
     case = Case(graph.source.text, options.to_dict(), "-O2", seeds)
     checks = checks_for(graph, args.threads)
-    if sources is None:
-        report = check_case(case, data, runner, checks)
-    else:
-        report = check_sources(case, graph, sources, data, runner, profile=profile, checks=checks, strict=False)
+    report = check_case(case, data, runner, checks, target)
     print_report(report)
     if not report.problems:
         return 0 if report.verified else 1
@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _data_sets(args: argparse.Namespace, graph: Graph) -> list[DataSet]:
     """What to run on: the arrays given, completed by random ones."""
-    from fuzz.regimes import GIVEN, REGIMES, DataSet, draw
+    from fuzz.draw.regimes import GIVEN, REGIMES, DataSet, draw
     from nn512.arrays import load_array
     from nn512.params import check_arrays, load_params
 

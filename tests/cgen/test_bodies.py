@@ -9,7 +9,7 @@ import pytest
 
 import nn512
 from fuzz.case import Case, DataSeed
-from fuzz.checker import check_case
+from fuzz.judge.checker import check_case
 from nn512.graph import example, example_names
 
 CONV = "Conv FromTensor={x} ToTensor={y} ToChannels={k} FilterH={f} FilterW={f} PaddingH={p} PaddingW={p} {more}"

@@ -14,7 +14,7 @@ import pytest
 
 import nn512
 from fuzz.case import Case, DataSeed
-from fuzz.checker import check_case
+from fuzz.judge.checker import check_case
 from nn512 import toolchain
 from nn512.cgen import intrinsics, names
 from nn512.errors import CannotRunError

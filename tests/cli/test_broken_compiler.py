@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fuzz.campaign.findings import save
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Problem, Report
-from fuzz.findings import save
+from fuzz.judge.report import Report
+from fuzz.problem import Problem
 from nn512.cli import main
 from nn512.graph import parse
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fuzz.findings import load_corpus_case
+from fuzz.campaign.corpus import load_corpus_case
 from nn512.cli import main
 from nn512.toolchain import find_compiler
 

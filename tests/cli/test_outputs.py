@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import fuzz.campaign
-import fuzz.checker
+import fuzz.campaign.campaign
+import fuzz.judge.checker
+import fuzz.run.runners
 import nn512.compiler
 import nn512.params
 import nn512.session
@@ -40,9 +41,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (nn512.params, "random_params"),
         (nn512.params, "load_params"),
         (nn512.session, "Session"),
-        (fuzz.checker, "runner_for"),
-        (fuzz.checker, "check_case"),
-        (fuzz.campaign, "Campaign"),
+        (fuzz.run.runners, "runner_for"),
+        (fuzz.judge.checker, "check_case"),
+        (fuzz.campaign.campaign, "Campaign"),
     ):
         monkeypatch.setattr(module, name, lambda *_, name=name, **__: pytest.fail(f"{name} was called"))
     return tmp_path

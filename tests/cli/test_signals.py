@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fuzz.campaign.corpus import dump_corpus_case
 from fuzz.case import Case, DataSeed
-from fuzz.findings import dump_corpus_case
 from nn512.signals import EndedError, ending_on_signals
 from nn512.toolchain import find_compiler
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import fuzz.checker
-from fuzz.checker import Report
+import fuzz.judge.checker
+from fuzz.judge.report import Report
 from nn512.cli import main
 
 TINY = """\
@@ -29,13 +29,13 @@ def tiny(tmp_path: Path) -> str:
 @pytest.mark.usefixtures("runs_here")
 def test_options_reach_the_compiler(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Report] = []
-    real = fuzz.checker.check_case
+    real = fuzz.judge.checker.check_case
 
     def check(*arguments: object) -> Report:
         seen.append(real(*arguments))  # type: ignore[arg-type]
         return seen[-1]
 
-    monkeypatch.setattr(fuzz.checker, "check_case", check)
+    monkeypatch.setattr(fuzz.judge.checker, "check_case", check)
     words = ["verify", tiny, "--data", "exact", "--threads", "1", "--out", str(tmp_path)]
     assert main(words) == 0
     assert main([*words, "--no-pass", "fuse_elementwise"]) == 0

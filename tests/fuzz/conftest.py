@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fuzz.checker import Sources
+from fuzz.targets import Sources
 from nn512.graph import Graph
 
 Emit = Callable[[Graph], Sources]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from fuzz.checker import Sources
+from fuzz.targets import Sources
 from nn512.graph import (
     Activation,
     Add,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Report, check_case
+from fuzz.judge.checker import check_case
+from fuzz.judge.report import Report
 from nn512.compiler import compile as compile_graph
 from nn512.options import Options
 from nn512.plan.plan import PlannedLayer

@@ -9,8 +9,9 @@ import pytest
 
 import nn512
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Report, check_case
-from fuzz.regimes import DataSet
+from fuzz.draw.regimes import DataSet
+from fuzz.judge.checker import check_case
+from fuzz.judge.report import Report
 from nn512.errors import UsageError
 from nn512.graph import parse
 from nn512.kernels.fully_connected import panel_width, spans_of

@@ -8,7 +8,10 @@ import re
 import pytest
 
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Report, Sources, check_case, check_sources, draw, runner_for
+from fuzz.judge.checker import check_case, check_sources, draw
+from fuzz.judge.report import Report
+from fuzz.run.runners import runner_for
+from fuzz.targets.base import Sources
 from nn512.bench.families import CONSUMERS, Family, Lines, doubled, fibonacci
 from nn512.compiler import compile as compile_graph
 from nn512.graph import parse
@@ -189,8 +192,8 @@ def test_planted_wrong_spans_are_found(runs_here: str, monkeypatch: pytest.Monke
     graph = parse(text)
 
     def verified(source: str) -> bool:
-        sources = Sources(emitted.prefix, emitted.header, source)
-        return check_sources(case, graph, sources, draw(case, graph), runner_for(), profile="direct").verified
+        sources = Sources(emitted.prefix, emitted.header, source, profile="direct")
+        return check_sources(case, graph, sources, draw(case, graph), runner_for()).verified
 
     assert verified(emitted.source)
     table = re.search(r"spans\[\]\[3\] = .*", emitted.source)

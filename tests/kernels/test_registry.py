@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 import nn512
-from fuzz import strategies
+from fuzz.draw import graphs
 from nn512.compiler import decide
 from nn512.graph import Graph
 from nn512.ir import OPS
@@ -26,7 +26,7 @@ def test_names_are_unique() -> None:
 
 
 @settings(max_examples=60)
-@given(strategies.graphs(6))
+@given(graphs(6))
 def test_the_kernel_taken_applies_and_is_the_cheapest(graph: Graph) -> None:
     """In any net: every kernel that applies has a price, all prices are positive, and working memory has a place."""
     decided = decide(optimize(graph), Options())

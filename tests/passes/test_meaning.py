@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import reference
-from fuzz import regimes, strategies
+from fuzz import draw
+from fuzz.draw import regimes
 from nn512.graph import Activation, Graph, Node, build, example, example_names, parse
 from nn512.ir import Program, to_graph
 from nn512.passes.pipeline import PASSES, stages
@@ -82,25 +83,25 @@ def check_meaning(graph: Graph, skip: Collection[str], regime: str, seed: int) -
 
 
 @settings(max_examples=150)
-@given(strategies.node_lists(8).map(dyadic), st.sampled_from(("gaussian", "nonfinite")), st.integers(0, 9))
+@given(draw.node_lists(8).map(dyadic), st.sampled_from(("gaussian", "nonfinite")), st.integers(0, 9))
 def test_any_graph_keeps_its_values_through_all_passes(graph: Graph, regime: str, seed: int) -> None:
     check_meaning(graph, (), regime, seed)
 
 
 @settings(max_examples=100)
-@given(strategies.node_lists(8).map(dyadic), SUBSETS)
+@given(draw.node_lists(8).map(dyadic), SUBSETS)
 def test_any_passes_may_be_left_out(graph: Graph, skip: set[str]) -> None:
     check_meaning(graph, skip, "gaussian", 0)
 
 
 @settings(max_examples=100)
-@given(strategies.stages().map(dyadic), st.sampled_from(("gaussian", "nonfinite", "exact")))
+@given(draw.stages().map(dyadic), st.sampled_from(("gaussian", "nonfinite", "exact")))
 def test_pixels_that_nobody_reads_change_nothing(graph: Graph, regime: str) -> None:
     check_meaning(graph, (), regime, 1)
 
 
 @settings(max_examples=60)
-@given(strategies.graphs(6))
+@given(draw.graphs(6))
 def test_passes_find_nothing_more_to_do_and_repeat_themselves(graph: Graph) -> None:
     """The same program comes out every time, and dedup and collapse_relus of a finished program are identities."""
     *others, (_, program) = stages(graph)

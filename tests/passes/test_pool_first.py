@@ -9,9 +9,9 @@ import pytest
 
 import nn512
 import reference
-from fuzz import regimes
 from fuzz.case import Case, DataSeed
-from fuzz.checker import check_case
+from fuzz.draw import regimes
+from fuzz.judge.checker import check_case
 from nn512.graph import (
     Activation,
     Add,

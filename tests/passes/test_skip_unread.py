@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from fuzz.case import Case, DataSeed
-from fuzz.checker import Report, check_case
+from fuzz.judge.checker import check_case
+from fuzz.judge.report import Report
 from nn512.compiler import compile as compile_graph
 from nn512.graph import (
     Activation,

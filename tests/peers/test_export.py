@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import reference
-from fuzz import regimes, strategies
+from fuzz import draw
+from fuzz.draw import regimes
 from nn512.graph import Conv, Graph, parse
 from nn512.onnx import export_onnx
 
@@ -169,7 +170,7 @@ def test_random_graphs(peer: str, tmp_path_factory: pytest.TempPathFactory) -> N
     compared = 0
 
     @settings(max_examples=GRAPHS, suppress_health_check=list(HealthCheck))
-    @given(strategies.graphs(max_layers=8), st.sampled_from(("gaussian", "exact")), st.integers(0, 999))
+    @given(draw.graphs(max_layers=8), st.sampled_from(("gaussian", "exact")), st.integers(0, 999))
     def compare_one(graph: Graph, regime: str, seed: int) -> None:
         nonlocal compared
         assume(peer != "openvino" or not crashes_openvino(graph))

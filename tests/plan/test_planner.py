@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzz import strategies
+from fuzz import draw
 from nn512.graph import Add, Concat, Config, Conv, Graph, Input, Node, Output, Softmax, build, example, parse
 from nn512.ir import ConvOp, Joined, Op, Program, RelayoutOp
 from nn512.passes.pipeline import PASSES, optimize
@@ -76,7 +76,7 @@ def check_plan(plan: Placement) -> None:
 
 
 @settings(max_examples=150)
-@given(strategies.graphs(), st.just(()) | st.sets(st.sampled_from(tuple(PASSES))).map(tuple), st.integers(0, 7))
+@given(draw.graphs(), st.just(()) | st.sets(st.sampled_from(tuple(PASSES))).map(tuple), st.integers(0, 7))
 def test_any_plan(graph: Graph, without: tuple[str, ...], planes: int) -> None:
     """With any of the first convolutions reading planes, too."""
     program = optimize(graph, without)

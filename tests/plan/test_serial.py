@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 import nn512
-from fuzz import strategies
+from fuzz.draw import graphs
 from nn512.errors import UsageError
 from nn512.graph import Graph
 from nn512.plan.plan import SCHEMA, PassEffect, Plan, PlannedLayer, PlannedNode, PlannedStep, PlannedTensor
@@ -19,7 +19,7 @@ NET = "Config Input ToTensor=x Channels=1 Height=1 Width=1 Softmax FromTensor=x 
 
 
 @settings(max_examples=30)
-@given(strategies.graphs(5))
+@given(graphs(5))
 def test_what_is_written_reads_as_the_same_plan(graph: Graph) -> None:
     plan = nn512.compile(graph).plan
     assert parse_plan(plan_json(plan), "here") == plan

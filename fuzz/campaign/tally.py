@@ -1,0 +1,170 @@
+"""What a campaign did, counted as it goes and told at the end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fuzz.judge.compare import Outcome, worst_sigma
+from fuzz.judge.coverage import Coverage
+from fuzz.judge.report import Report
+
+_WIDTH = 14
+_SHOWN_FINDINGS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSummary:
+    """One checked case, small enough to send between processes by the thousand."""
+
+    verified: bool
+    failed: bool
+    data_sets: int
+    outcomes: Counter[Outcome]
+    worst: float
+    worst_where: str
+    runner: str
+    coverage: Coverage
+    kinds: Counter[str]
+
+    @classmethod
+    def of(cls, report: Report) -> CaseSummary:
+        """The summary of a report."""
+        coverage = Coverage()
+        coverage.add_case(
+            report.graph, report.layers, executed=report.executed, verified=() if report.problems else report.confirmed
+        )
+        verdicts = [verdict for data in report.verdicts.values() for verdict in data]
+        by_data = {str(seed): worst_sigma(data) for seed, data in report.verdicts.items()}
+        where, worst = max(by_data.items(), key=lambda item: item[1], default=("", 0.0))
+        return cls(
+            verified=report.verified,
+            failed=bool(report.problems),
+            data_sets=len(report.verdicts),
+            outcomes=Counter(verdict.outcome for verdict in verdicts),
+            worst=worst,
+            worst_where=f"{report.case.key}, {where}",
+            runner=report.runner,
+            coverage=coverage,
+            kinds=Counter({type(layer).__name__ for layer in report.graph.layers}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FindingNote:
+    """A finding as the campaign reports it; `repeats` counts cases that seem to show the same fault."""
+
+    path: Path
+    signature: str
+    summary: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """Everything counted so far."""
+
+    cases: int = 0
+    corpus: int = 0
+    verified: int = 0
+    failed: int = 0
+    data_sets: int = 0
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    worst: float = 0.0
+    worst_where: str = ""
+    runners: Counter[str] = field(default_factory=Counter)
+    coverage: Coverage = field(default_factory=Coverage)
+    kinds: Counter[str] = field(default_factory=Counter)
+    findings: dict[str, FindingNote] = field(default_factory=dict)
+    repeats: Counter[str] = field(default_factory=Counter)
+    lost: list[str] = field(default_factory=list)
+    skips: list[str] = field(default_factory=list)
+
+    def add(self, case: CaseSummary, *, corpus: bool = False) -> None:
+        """Count one case."""
+        self.cases += 1
+        self.corpus += corpus
+        self.verified += case.verified
+        self.failed += case.failed
+        self.data_sets += case.data_sets
+        self.outcomes.update(case.outcomes)
+        if case.worst > self.worst:
+            self.worst, self.worst_where = case.worst, case.worst_where
+        self.runners[case.runner] += 1
+        self.coverage.update(case.coverage)
+        self.kinds.update(case.kinds)
+
+    def add_finding(self, note: FindingNote) -> bool:
+        """Count a finding; whether it is the first of its signature."""
+        self.repeats[note.signature] += 1
+        if note.signature in self.findings:
+            return False
+        self.findings[note.signature] = note
+        return True
+
+    @property
+    def good(self) -> bool:
+        """Whether something was verified and nothing was found or lost."""
+        return self.verified > 0 and not self.findings and not self.lost
+
+    def progress(self) -> str:
+        """One line about the state of things."""
+        return f"{self.verified} graphs verified, {self.data_sets} data sets, {_count(len(self.findings), 'finding')}"
+
+    def lines(self, seconds: float, seed: int, jobs: int, how: str = "") -> Iterator[str]:
+        """The summary, line by line; `how` the campaign ended comes first, if not at its end."""
+
+        def row(title: str, text: str) -> str:
+            return f"  {title:<{_WIDTH}}{text}"
+
+        rate = self.cases / seconds if seconds > 0 else 0.0
+        unjudged = f", {_count(len(self.lost), 'case')} not judged" if self.lost else ""
+        yield (
+            f"{how}{_count(self.verified, 'graph')} verified, {_count(len(self.findings), 'finding')}{unjudged}"
+            f"   (seed {seed}, {seconds:.1f} s, {_count(jobs, 'job')}, {rate:.1f} graphs/s)"
+        )
+        for runner, count in self.runners.most_common():
+            yield row("runner", f"{runner}: {_count(count, 'graph')}")
+        unverified = self.cases - self.verified - self.failed
+        yield row(
+            "graphs",
+            f"{self.cases} checked ({self.corpus} from the corpus), {self.verified} verified, {self.failed} failed, "
+            f"{unverified} without a verdict on some output",
+        )
+        yield row(
+            "outputs",
+            f"{sum(self.outcomes.values())} compared on {self.data_sets} data sets: "
+            + ", ".join(f"{self.outcomes[outcome]} {outcome.value}" for outcome in Outcome),
+        )
+        yield row("error", f"at most {self.worst:.2f} sigma where arithmetic is not exact (case {self.worst_where})")
+        yield row("nodes", ", ".join(f"{kind} {count}" for kind, count in sorted(self.kinds.items())) or "none")
+        kernels = self.coverage.kernels()
+        yield row("kernels", ", ".join(f"{name} {count}" for name, count in kernels.items()) or "none")
+        emitted, executed, verified = (
+            self.coverage.edge_classes(counts)
+            for counts in (self.coverage.emitted, self.coverage.executed, self.coverage.verified)
+        )
+        yield row("edge classes", f"{len(emitted)} emitted, {len(executed)} executed, {len(verified)} verified")
+        for kernel, edge in emitted:
+            if (kernel, edge) not in verified:
+                yield row("", f"never verified: {kernel}, {edge}")
+        for text in self.skips:
+            yield row("SKIPPED", text)
+        for text in self.lost:
+            yield row("NOT JUDGED", text)
+        for note in list(self.findings.values())[:_SHOWN_FINDINGS]:
+            first, *_ = note.summary.splitlines() or [""]
+            yield row("FINDING", f"{first}")
+            repeats = self.repeats[note.signature]
+            yield row("", f"nn512 repro {note.path}" + (f"   (seen {repeats} times)" if repeats > 1 else ""))
+        if len(self.findings) > _SHOWN_FINDINGS:
+            yield row("FINDING", f"and {len(self.findings) - _SHOWN_FINDINGS} more")
+        if self.cases == 0:
+            yield row("FAILED", "no case was run, so nothing was shown")
+        elif self.verified == 0:
+            yield row("FAILED", "no graph was verified, so nothing was shown")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

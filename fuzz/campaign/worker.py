@@ -1,0 +1,124 @@
+"""A worker process: it checks chunk after chunk, and tells its parent what it saw."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import TypeAlias
+
+from fuzz.campaign.explore import Explorer
+from fuzz.campaign.findings import load
+from fuzz.campaign.in_flight import InFlight
+from fuzz.campaign.tally import CaseSummary, FindingNote
+from fuzz.draw.regimes import REGIMES
+from fuzz.run.runners import Runner
+from nn512.errors import Nn512Error
+from nn512.signals import EndedError, ending_on_signals
+
+CHUNK = 50
+"""Cases per chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a campaign shall do. `seconds` and `examples` bound it; the files in `corpus` come first."""
+
+    directory: Path
+    seed: int = 0
+    jobs: int = 1
+    seconds: float | None = None
+    examples: int | None = None
+    regimes: tuple[str, ...] = tuple(REGIMES)
+    corpus: tuple[Path, ...] = ()
+    chunk: int = CHUNK
+
+
+SOFT_REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
+"""Data regimes where the intrinsics are emulated, which takes ten times as long."""
+
+
+def regimes_for(runner: Runner) -> tuple[str, ...]:
+    """The data regimes of a campaign with this runner."""
+    return tuple(REGIMES) if runner.slowdown == 1.0 else SOFT_REGIMES
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Work for one process: a number of random cases, or one file of the corpus."""
+
+    seed: int = 0
+    examples: int = 0
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A worker has finished its chunk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A worker could not go on: this machine cannot run cases, or the tester itself is at fault."""
+
+    text: str
+    exit_code: int
+
+
+Message: TypeAlias = CaseSummary | FindingNote | Done | Failure
+
+
+def work(connection: Connection, settings: Settings, in_flight: InFlight, stop: Event, deadline: float | None) -> None:
+    """The worker process: does chunks until it is handed None."""
+    # Ctrl-C goes to all processes of a terminal; the parent says when to stop. Compilers started here inherit this.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        with ending_on_signals():
+            _do_chunks(connection, settings, in_flight, stop, deadline)
+    except EndedError as ended:
+        sys.exit(ended.exit_code)
+
+
+def _end_with_parent() -> None:
+    """Wait until the parent has ended, even if it was killed, and end as on SIGTERM: with compilers and scratch."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _do_chunks(
+    connection: Connection, settings: Settings, in_flight: InFlight, stop: Event, deadline: float | None
+) -> None:
+    def stopping() -> bool:
+        return stop.is_set() or (deadline is not None and time.monotonic() > deadline)
+
+    explorer = Explorer(
+        settings.directory,
+        show=lambda report: connection.send(CaseSummary.of(report)),
+        stop=stopping,
+        in_flight=in_flight,
+        regimes=settings.regimes,
+    )
+    with contextlib.suppress(BrokenPipeError, EOFError):  # the parent is gone
+        while (chunk := connection.recv()) is not None:
+            try:
+                if chunk.file is not None:
+                    findings = explorer.replay(load(chunk.file).case)
+                else:
+                    findings = explorer.chunk(chunk.seed, chunk.examples)
+                for finding in findings:
+                    connection.send(FindingNote(finding.path, finding.signature, finding.summary))
+                connection.send(Done())
+            except Nn512Error as error:
+                connection.send(Failure(str(error), error.exit_code))
+                return

@@ -1,0 +1,164 @@
+"""Several layers in a row, as wishes: those among which a pass or a kernel has something to do, or just has not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from fuzz.draw.wishes import (
+    EDGE_SIZES,
+    OUTPUTS,
+    SAME,
+    SOURCES,
+    ActivationWish,
+    AddWish,
+    BatchNormWish,
+    ConcatWish,
+    ConvWish,
+    FullyConnectedWish,
+    InputWish,
+    PoolingWish,
+    Wish,
+    dense_convs,
+    pointwise_convs,
+    sizes,
+    usual_convs,
+)
+from nn512.graph import POOLINGS
+
+# What the passes look for, as wishes to be granted one after the other; 0 reads the tensor before, 1 the one before it.
+_CONV, _POINTWISE = ConvWish(0, 0, 3, 3, padding_h=SAME, padding_w=SAME), ConvWish(0)
+_NORM, _RELU, _LEAKY = BatchNormWish(0, 0.00001), ActivationWish(0, 0.0), ActivationWish(0, -0.5)
+_SITUATIONS: tuple[tuple[Wish, ...], ...] = (
+    (_CONV, _NORM, _RELU),
+    (_CONV, _NORM, replace(_RELU, source=1)),  # the convolution has a second reader: nothing folds
+    (_NORM, _POINTWISE),  # folds forward
+    (_NORM, _NORM, _POINTWISE, replace(_POINTWISE, source=1)),  # into both readers
+    (_RELU, _NORM, _POINTWISE, replace(_POINTWISE, source=2)),  # of two alike only one has a norm before it
+    (_POINTWISE, replace(_POINTWISE, source=1), _CONV, AddWish(2, 0)),  # a sum that comes after a merged pair
+    (FullyConnectedWish(0, 9), _NORM, _LEAKY, AddWish(0, 7)),
+    (_NORM, _CONV),  # which padding forbids
+    (_NORM, _RELU, _POINTWISE, _NORM, _RELU, _CONV, ConcatWish(6, 0, 1)),  # a layer of DenseNet
+    (_NORM, _RELU, PoolingWish(0, "Avg3x3Stride2", 1, 1), _NORM),
+    (_RELU, _LEAKY, _NORM, _LEAKY, _RELU, ActivationWish(0, 0.5), ActivationWish(0, 2.0)),
+    (_RELU, PoolingWish(0, "Max2x2Stride2"), PoolingWish(1, "Avg2x2Stride2")),  # a ReLU computed twice
+    (_POINTWISE, replace(_POINTWISE, source=1, to_channels=17)),  # to be merged
+    (_POINTWISE, _NORM, replace(_CONV, source=2), AddWish(0, 0), _RELU),
+    (_CONV, _NORM, _RELU, _CONV, _NORM, AddWish(0, 4), _RELU),  # a residual block
+    (_POINTWISE, replace(_POINTWISE, source=1), AddWish(0, 0), AddWish(0, 7)),
+    (_RELU, ConcatWish(0, 0, 3), ConcatWish(0, 1, 3), ConcatWish(1, 0, 3)),  # the same parts in several wholes
+    (_CONV, replace(_CONV, source=1), ConcatWish(0, 0, 3), _NORM, _RELU),
+    (_RELU, replace(_RELU, source=1), AddWish(0, 0), _RELU, _RELU),  # the same ReLU twice
+    # Averages that may come before 1x1 convolutions.
+    (_NORM, _RELU, _POINTWISE, PoolingWish(0, "Avg2x2Stride2")),  # a transition of DenseNet
+    (_POINTWISE, _NORM, PoolingWish(0, "AvgGlobal"), _RELU),
+    (_NORM, _POINTWISE, PoolingWish(0, "Avg3x3Stride2", 1, 2), _NORM, AddWish(0, 0)),
+    (replace(_POINTWISE, groups=-1), PoolingWish(0, "Avg2x2Stride2", 1, 1), PoolingWish(0, "Avg3x3Stride2")),
+    (replace(_POINTWISE, groups=1), ActivationWish(0, 1.0), PoolingWish(0, "Avg3x3Stride2"), _POINTWISE),
+    (_POINTWISE, _POINTWISE, _NORM, PoolingWish(0, "Avg2x2Stride2"), _LEAKY),  # before two
+    (_POINTWISE, PoolingWish(0, "AvgGlobal"), replace(_POINTWISE, source=2), PoolingWish(0, "AvgGlobal")),  # shared
+    (_POINTWISE, PoolingWish(0, "Avg2x2Stride2"), PoolingWish(1, "Max2x2Stride2")),  # two readers: stays
+)
+
+
+def situations() -> st.SearchStrategy[list[Wish]]:
+    """Layers among which some pass has something to do, or just has not, with outputs at any place."""
+
+    def place(wishes: tuple[Wish, ...], source: int, outputs: int) -> list[Wish]:
+        first, *others = wishes
+        assert not isinstance(first, InputWish)
+        marked = (
+            w if isinstance(w, InputWish) or not outputs >> i & 1 else replace(w, output=True)
+            for i, w in enumerate((replace(first, source=source), *others))
+        )
+        return list(marked)
+
+    outputs = st.sampled_from((0, 0, 0, 1, 2, 4, 3, 5, 127))
+    return st.builds(place, st.sampled_from(_SITUATIONS), SOURCES, outputs)
+
+
+_INNER: tuple[Wish, ...] = (
+    _POINTWISE, _RELU, _NORM, _CONV, _LEAKY, replace(_CONV, groups=-1), replace(_CONV, groups=1, dilation_w=2),
+)  # fmt: skip
+
+
+def stage_ends() -> st.SearchStrategy[list[Wish]]:
+    """A block of layers, then strided 1x1 convolutions as at the beginning of the next stage of a net.
+
+    Then no pixels between those they read need to be computed, unless they differ or something else reads the block.
+    The block may have a shortcut around it: none (0), its input (1), or a projection of that (2).
+    """
+
+    def end(
+        first: list[Wish], inner: list[Wish], shortcut: int, last: list[Wish], strided: list[ConvWish], output: int
+    ) -> list[Wish]:
+        wishes = [*first, *inner]
+        if shortcut == 2:
+            wishes += [ConvWish(len(inner)), AddWish(0, 0)]
+        elif shortcut == 1:
+            wishes.append(AddWish(0, len(inner) - 1))
+        wishes += [*last, *(replace(conv, source=number) for number, conv in enumerate(strided))]
+        if 0 <= output < len(wishes) and not isinstance(wish := wishes[output], InputWish):
+            wishes[output] = replace(wish, output=True)
+        return wishes
+
+    channels = st.sampled_from((3, 16, 17))
+    fresh = st.builds(InputWish, channels, st.integers(1, 9), st.integers(1, 9)).map(lambda wish: [wish, _POINTWISE])
+    entries = fresh | st.builds(ConvWish, SOURCES, channels).map(lambda wish: [wish])
+    strides = st.sampled_from(((2, 2), (2, 2), (2, 2), (2, 2), (2, 2), (3, 3), (2, 1), (1, 3)))
+    alike = st.tuples(strides, st.integers(1, 3)).map(lambda drawn: [drawn[0]] * drawn[1])
+    strided = (alike | alike | alike | st.lists(strides, min_size=2, max_size=2)).map(
+        lambda drawn: [ConvWish(0, stride_h=rows, stride_w=columns) for rows, columns in drawn]
+    )
+    inner = st.lists(st.sampled_from(_INNER), min_size=1, max_size=5)
+    last = st.lists(st.sampled_from((_RELU, _NORM)), max_size=2)
+    outputs = st.sampled_from((*[-1] * 9, *range(9)))
+    return st.builds(end, entries, inner, st.sampled_from((1, 1, 0, 2)), last, strided, outputs)
+
+
+def averaged_convs() -> st.SearchStrategy[list[Wish]]:
+    """A 1x1 convolution, perhaps a norm, and an average with any padding: they may change places."""
+
+    def place(source: int, to_channels: int, groups: int, norm: bool, pooling: Wish) -> list[Wish]:  # noqa: FBT001
+        conv = ConvWish(source, to_channels, groups=groups)
+        return [conv, _NORM, pooling] if norm else [conv, pooling]
+
+    averages = st.sampled_from([kind for kind in POOLINGS if kind.startswith("Avg")])
+    pooling = st.builds(PoolingWish, st.just(0), averages, st.integers(0, 2), st.integers(0, 2), output=OUTPUTS)
+    groups = st.sampled_from((0, 0, -1, 1, 2))
+    return st.builds(place, SOURCES, st.just(0) | sizes(), groups, st.booleans(), pooling)
+
+
+def first_layers() -> st.SearchStrategy[list[Wish]]:
+    """A picture of few channels and a convolution on it: any filter, stride, padding and dilation."""
+    sides = st.sampled_from((*EDGE_SIZES[:12], 29, 31, 50, 65))
+    picture = st.builds(InputWish, st.sampled_from((3, 1, 2, 4)), sides, sides)
+
+    def reading(picture: Wish, conv: Wish) -> list[Wish]:
+        assert isinstance(conv, ConvWish)
+        return [picture, replace(conv, source=0)]
+
+    return st.builds(reading, picture, st.one_of(usual_convs(), dense_convs(), pointwise_convs()))
+
+
+def dense_blocks() -> st.SearchStrategy[list[Wish]]:
+    """Layers that each see all results before them, as in DenseNet, whether these fill blocks of 16 channels or not."""
+
+    def block(source: int, entry: int, growths: list[int]) -> list[Wish]:
+        first = ConvWish(source, entry)
+        return [first, *(w for k in growths for w in (_NORM, _RELU, ConvWish(0, k), ConcatWish(3, 0, 1)))]
+
+    channels = st.sampled_from((16, 20, 32, 7, 12))
+    return st.builds(block, SOURCES, channels, st.lists(channels, min_size=2, max_size=4))
+
+
+def repeated_layers() -> st.SearchStrategy[list[Wish]]:
+    """The same few layers twice or three times: emitted functions may share their bodies."""
+    channels = st.sampled_from((16, 20, 48))
+    few = st.lists(st.sampled_from(_INNER), min_size=1, max_size=3)
+
+    def repeat(source: int, entry: int, inner: list[Wish], times: int) -> list[Wish]:
+        return [ConvWish(source, entry), *inner * times]
+
+    return st.builds(repeat, SOURCES, channels, few, st.integers(2, 3))

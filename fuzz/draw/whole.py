@@ -1,0 +1,90 @@
+"""Strategies of whole graphs, of options, and of cases."""
+
+from __future__ import annotations
+
+from hypothesis import strategies as st
+
+from fuzz.case import OPTIMISATIONS, Case, DataSeed
+from fuzz.draw.growth import Style, grow
+from fuzz.draw.regimes import REGIMES
+from fuzz.draw.situations import (
+    averaged_convs,
+    dense_blocks,
+    first_layers,
+    repeated_layers,
+    situations,
+    stage_ends,
+)
+from fuzz.draw.wishes import Wish, shapes, wishes
+from nn512.graph import Graph, Node, build, format_graph
+from nn512.kernels.registry import competing_kernels
+from nn512.options import Options
+from nn512.passes.pipeline import PASSES
+
+
+def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
+    """About `max_layers` layers at most: mostly single ones, now and then a situation or a first layer."""
+
+    def one() -> st.SearchStrategy[list[Wish]]:
+        return wishes().map(lambda wish: [wish])
+
+    alike = dense_blocks() | repeated_layers()
+    rows = (*[situations()] * 3, stage_ends(), averaged_convs(), *[first_layers()] * 2, alike)
+    pieces = st.one_of(*[one()] * 6, *rows)
+    mixed = st.lists(pieces, min_size=1, max_size=max_layers)
+    return st.one_of(*(lists.map(_joined) for lists in (*[mixed] * 5, _stage_lists())))
+
+
+def _stage_lists() -> st.SearchStrategy[list[list[Wish]]]:
+    """Ends of stages alone, so that nothing else reads the pixels that they need not compute."""
+    return st.lists(stage_ends(), min_size=1, max_size=2)
+
+
+def _joined(lists: list[list[Wish]]) -> list[Wish]:
+    return [wish for wishes in lists for wish in wishes]
+
+
+def styles() -> st.SearchStrategy[Style]:
+    """Names, order and Config, mostly plain."""
+    return st.builds(
+        Style,
+        st.sampled_from((0, 0, 1, 2, 3)),
+        st.sampled_from((False, False, True)),
+        st.sampled_from(("NN512", "NN512", "A", "net1")),
+        st.sampled_from((32, 32, 4, 1)),
+        st.sampled_from((960, 960, 16)),
+    )
+
+
+def node_lists(max_layers: int = 10) -> st.SearchStrategy[tuple[Node, ...]]:
+    """Nodes of legal graphs of up to about `max_layers` layers."""
+    return st.builds(grow, shapes(), wish_lists(max_layers), styles())
+
+
+def stages() -> st.SearchStrategy[tuple[Node, ...]]:
+    """Nodes of graphs that are made of the ends of stages."""
+    return st.builds(grow, shapes(), _stage_lists().map(_joined), styles())
+
+
+def graphs(max_layers: int = 10) -> st.SearchStrategy[Graph]:
+    """Legal, checked graphs."""
+    return node_lists(max_layers).map(build)
+
+
+def options() -> st.SearchStrategy[Options]:
+    """Compiler options: mostly the defaults, else passes switched off, a kernel forced on every layer, full weights."""
+    some = st.lists(st.sampled_from(tuple(PASSES)), min_size=1, max_size=len(PASSES), unique=True).map(tuple)
+    without = st.one_of(st.just(()), st.just(()), some, st.just(tuple(PASSES)))
+    forced = st.sampled_from(((), (), *((("", kernel),) for kernel in competing_kernels())))
+    return st.builds(Options, without, forced, st.sampled_from(("fp16", "fp16", "fp32")))
+
+
+def cases(regimes: tuple[str, ...] = tuple(REGIMES)) -> st.SearchStrategy[Case]:
+    """Whole cases: a graph, options, an optimisation level and one data set of every regime."""
+
+    def case(nodes: tuple[Node, ...], options: Options, optimisation: str, compiler: str, seed: int) -> Case:
+        data = tuple(DataSeed(regime, seed) for regime in regimes)
+        return Case(format_graph(nodes), options.to_dict(), optimisation, data, compiler)
+
+    compilers = st.sampled_from(("", "", "", "gcc", "clang"))
+    return st.builds(case, node_lists(), options(), st.sampled_from(OPTIMISATIONS), compilers, st.integers(0, 999))

@@ -1,0 +1,49 @@
+"""What the tester takes from a plan, and nothing else of the tester looks into one: its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from nn512.graph import Graph, tensors_read
+from nn512.plan.plan import Plan, PlannedLayer
+
+
+def layers_of(plan: Plan | None) -> tuple[PlannedLayer, ...]:
+    """The layers of a plan; none where there is no plan (C that is not ours)."""
+    return () if plan is None else plan.layers
+
+
+def points_of(layer: PlannedLayer) -> Iterator[tuple[str, str]]:
+    """Kernel and edge class pairs of a layer; the kernel itself is the pair with an empty class."""
+    yield layer.kernel, ""
+    for edge_class in layer.edge_classes:
+        yield layer.kernel, edge_class
+
+
+def upstream(graph: Graph, outputs: Collection[str]) -> frozenset[str]:
+    """These tensors and every tensor they are computed from."""
+    producers = {layer.to_tensor: layer for layer in graph.layers}
+    found: set[str] = set()
+    waiting = list(outputs)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(tensors_read(producers[name]) if name in producers else ())
+    return frozenset(found)
+
+
+def behind(graph: Graph, layers: Sequence[PlannedLayer], outputs: Collection[str]) -> tuple[PlannedLayer, ...]:
+    """The layers that any of these outputs depends on, those that hand them to the caller included.
+
+    By the tensors of the graph that a layer stands for; layers that stand for none (copies, padding) by their operands.
+    """
+    found: list[PlannedLayer] = []
+    above = upstream(graph, outputs)
+    needed: set[str] = set()
+    for layer in reversed(layers):
+        stands_for_none = not layer.covers and not above.isdisjoint(layer.reads)
+        if stands_for_none or not above.isdisjoint(layer.covers) or not needed.isdisjoint(layer.writes):
+            found.append(layer)
+            needed.update(layer.reads)
+    return tuple(reversed(found))

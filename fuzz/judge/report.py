@@ -1,0 +1,56 @@
+"""What one check of one case showed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import reference
+from fuzz.case import Case, DataSeed
+from fuzz.draw.regimes import DataSet
+from fuzz.judge.compare import Outcome, Verdict
+from fuzz.judge.layers import layers_of
+from fuzz.problem import Problem
+from fuzz.targets import Sources
+from nn512.graph import Graph
+from nn512.plan.plan import PlannedLayer
+
+
+@dataclass(frozen=True)
+class Report:
+    """Problems, verdicts per data set, and what they are based on. Made by the checker; findings keep it.
+
+    `culprit` is the data set behind the first problem that has one, with what the reference expects there.
+    """
+
+    case: Case
+    graph: Graph
+    runner: str
+    sources: Sources | None = None
+    problems: tuple[Problem, ...] = ()
+    verdicts: Mapping[DataSeed, tuple[Verdict, ...]] = field(default_factory=dict)
+    executed: bool = False
+    culprit: tuple[DataSet, Mapping[str, reference.Result]] | None = None
+
+    @property
+    def profile(self) -> str:
+        """The algorithm that C was declared to use which came without a plan."""
+        return "" if self.sources is None else self.sources.profile
+
+    @cached_property
+    def layers(self) -> tuple[PlannedLayer, ...]:
+        """The layers of the plan."""
+        return layers_of(None if self.sources is None else self.sources.plan)
+
+    @cached_property
+    def confirmed(self) -> frozenset[str]:
+        """Outputs that some data set confirmed and none contradicted."""
+        verdicts = [verdict for data in self.verdicts.values() for verdict in data]
+        right = {v.output for v in verdicts if v.outcome in (Outcome.EXACT, Outcome.WITHIN)}
+        return frozenset(right - {v.output for v in verdicts if not v.ok})
+
+    @property
+    def verified(self) -> bool:
+        """Whether nothing is wrong and every output was confirmed by at least one data set."""
+        return not self.problems and self.confirmed == {output.from_tensor for output in self.graph.outputs}

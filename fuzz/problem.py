@@ -1,0 +1,29 @@
+"""What can be wrong with a case, whoever found it."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from fuzz.case import DataSeed
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong. `kind` is "emit", "build", "values" or a word of the sandbox; `data` is where it showed."""
+
+    kind: str
+    detail: str
+    data: DataSeed | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.data is None else f" on {self.data}"
+        return f"{self.kind}{where}: {self.detail}"
+
+
+def explain(error: Exception) -> str:
+    """An unexpected exception as a few lines: what, and where it was raised."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    head = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}: {error}"
+    return "\n".join([head, *traceback.format_exception(error, limit=-3)]).strip()

@@ -1,0 +1,197 @@
+"""Stand-alone driver programs out of a net's header and source, whoever emitted them."""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import assert_never
+
+from fuzz.run.interface import Interface
+from fuzz.run.runners.base import Runner
+from nn512.errors import CannotRunError
+from nn512.graph.graph import Graph
+from nn512.toolchain import (
+    LANGUAGE_FLAGS,
+    NATIVE_FLAGS,
+    STRICT_FLAGS,
+    BuildCache,
+    BuildError,
+    Compiler,
+    CompilerKind,
+    build,
+    default_cache,
+)
+
+__all__ = ["BuildError", "Executable", "build_net", "check_header", "fuzz_cache"]
+
+DRIVER_SOURCES = ("driver.c", "blocks.c", "heap.c", "workers.c", "report.c")
+
+WRAPPED = (
+    *("malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign", "free"),
+    *("pthread_create", "pthread_join", "pthread_detach", "pthread_mutex_init", "pthread_cond_init"),
+)
+"""Functions of the C library that the driver stands in front of."""
+
+_WARNINGS = ("-Wall", "-Wextra")
+
+_INTRINSICS = "#include <immintrin.h>\n"
+"""Costs gcc a quarter of a second to read; the C library's headers cost next to nothing."""
+
+_PARTS = ("x86gprintrin", "mmintrin", "xmmintrin", "emmintrin", "pmmintrin", "tmmintrin", "smmintrin")
+_PARTS_512 = ("avxintrin", "avx2intrin", "avx512fintrin", "fmaintrin", "f16cintrin")
+_FEW_INTRINSICS = "#define _IMMINTRIN_H_INCLUDED\n" + "".join(
+    f"#include <{part}.h>\n" for part in (*_PARTS, *_PARTS_512)
+)
+"""What gcc's <immintrin.h> includes up to AVX-512F. Half as large, which saves another 10 ms of about 100 per net."""
+
+
+@dataclass(frozen=True, slots=True)
+class Executable:
+    """A driver program for one net."""
+
+    path: Path
+    interface: Interface
+    runner: Runner
+    flags: tuple[str, ...]
+    warnings: str
+    seconds: float
+
+
+def fuzz_cache() -> BuildCache:
+    """Where the tester keeps builds. Apart from what `nn512 run` uses every day: most nets are built once."""
+    return default_cache("fuzz", limit_bytes=512 << 20)
+
+
+@functools.cache
+def _driver_texts() -> dict[str, str]:
+    folder = resources.files("fuzz.run") / "driver"
+    return {name: (folder / name).read_text("utf-8") for name in ("nn512_driver.h", *DRIVER_SOURCES)}
+
+
+def _driver_objects(compiler: Compiler, flags: Sequence[str], cache: BuildCache) -> list[str]:
+    """The net-independent parts of the driver, compiled once per compiler and flags."""
+    texts = _driver_texts()
+    objects = []
+    for name in DRIVER_SOURCES:
+        files = {"nn512_driver.h": texts["nn512_driver.h"], name: texts[name]}
+        arguments = ("-std=gnu11", "-O2", "-pthread", *_WARNINGS, *flags, "-c", name)
+        try:
+            objects.append(str(build(compiler, files, arguments, Path(name).stem + ".o", cache=cache).path))
+        except BuildError as error:  # no net has anything to do with it
+            raise CannotRunError(f"{compiler.path} does not build the tester's own {name}: {error}") from error
+    return objects
+
+
+@functools.cache
+def _linker_flags(compiler: Compiler, cache: BuildCache) -> tuple[str, ...]:
+    """The option for a linker faster than the default one, if there is such a linker."""
+    for linker in ("gold", "lld"):
+        try:
+            build(compiler, {"t.c": "int main(void) { return 0; }\n"}, [f"-fuse-ld={linker}", "t.c"], "t", cache=cache)
+        except BuildError:
+            continue
+        return (f"-fuse-ld={linker}",)
+    return ()
+
+
+def _feature_macros(source: str) -> str:
+    """The lines `#define _..._SOURCE` of a source.
+
+    They must come before the first header of the C library, so before the precompiled one as well.
+    """
+    return "".join(
+        f"{line}\n" for line in re.findall(r"^[ \t]*#[ \t]*define[ \t]+_\w+_SOURCE\b[ \t\w]*$", source, re.MULTILINE)
+    )
+
+
+def _precompiled(runner: Runner, flags: Sequence[str], macros: str, cache: BuildCache) -> tuple[str, ...]:
+    """Options that use a precompiled <immintrin.h>; none where that does not build."""
+    compiler, depends = runner.compiler, runner.depends
+    few = compiler.kind is CompilerKind.GCC and runner.net_flags == NATIVE_FLAGS
+    for text in (_FEW_INTRINSICS, _INTRINSICS) if few else (_INTRINSICS,):
+        files = {"start.h": macros + text}
+        try:
+            match compiler.kind:
+                case CompilerKind.GCC:
+                    arguments = (*flags, "-x", "c-header", "start.h")
+                    name, keep = "start.h.gch", ("start.h",)
+                    made = build(compiler, files, arguments, name, cache=cache, keep=keep, depends=depends)
+                    return ("-include", str(made.path.with_suffix("")))
+                case CompilerKind.CLANG:
+                    # Standard input, because clang insists on finding a file again where it was.
+                    arguments = (*flags, "-x", "c-header", "-")
+                    made = build(compiler, files, arguments, "start.pch", cache=cache, stdin="start.h", depends=depends)
+                    return ("-include-pch", str(made.path))
+                case _:
+                    assert_never(compiler.kind)
+        except BuildError:
+            continue
+    return ()
+
+
+def build_net(
+    graph: Graph | Interface,
+    header: str,
+    source: str,
+    runner: Runner,
+    *,
+    flags: Sequence[str] = ("-O1",),
+    strict: bool = True,
+    precompile: bool = True,
+    cache: BuildCache | None = None,
+) -> Executable:
+    """The driver program for `<Prefix>.h` and `<Prefix>.c`, given as text.
+
+    `flags` choose the optimization and anything else to vary. `strict` makes warnings errors: for our own code.
+    Raises BuildError ("does not build") with the compiler's text, CannotRunError where no compiler works.
+    """
+    start = time.perf_counter()
+    interface = Interface.of(graph) if isinstance(graph, Graph) else graph
+    cache = fuzz_cache() if cache is None else cache
+    own_header, source_name = f"{interface.prefix}.h", f"{interface.prefix}.c"
+    include = rf'^[ \t]*#[ \t]*include[ \t]*[<"]{re.escape(own_header)}[>"]'
+    includes_header = re.search(include, source, re.MULTILINE) is not None
+    files = {
+        own_header: header,
+        source_name: source,
+        "nn512_driver.h": _driver_texts()["nn512_driver.h"],
+        "nn512_unit.c": interface.shim(source_name, include_header=not includes_header),
+    }
+    compile_flags = (*LANGUAGE_FLAGS, *runner.net_flags, *flags, *(STRICT_FLAGS if strict else _WARNINGS))
+    sanitize = [flag for sanitizer in runner.sanitizers for flag in sanitizer.flags]
+    rest = (
+        # For a source that includes its header with <>. After the system's, as a prefix may be "math".
+        *("-idirafter", "."),
+        *("-pipe", "nn512_unit.c"),
+        *_driver_objects(runner.compiler, sanitize, cache),
+        *(f"-Wl,--wrap={name}" for name in WRAPPED),
+        *(() if runner.sanitizers else _linker_flags(runner.compiler, cache)),
+        "-lm",
+    )
+    started = _precompiled(runner, compile_flags, _feature_macros(source), cache) if precompile else ()
+    try:
+        arguments = (*compile_flags, *started, *rest)
+        built = build(runner.compiler, files, arguments, "driver", cache=cache, depends=runner.depends)
+    except BuildError:
+        # A precompiled header has its own reasons to fail: a system header has changed, its addresses are taken, or
+        # it has too few intrinsics for code that is not ours.
+        if not started:
+            raise
+        arguments = (*compile_flags, *rest)
+        built = build(runner.compiler, files, arguments, "driver", cache=cache, depends=runner.depends)
+    return Executable(built.path, interface, runner, tuple(flags), built.warnings, time.perf_counter() - start)
+
+
+def check_header(graph: Graph | Interface, header: str, runner: Runner, cache: BuildCache | None = None) -> None:
+    """The header compiles on its own as C99 and C++98, also when included twice; BuildError where it does not."""
+    prefix = graph.config.prefix if isinstance(graph, Graph) else graph.prefix
+    cache = fuzz_cache() if cache is None else cache
+    text = f'#include "{prefix}.h"\n#include "{prefix}.h"\n'
+    for language, standard, name in (("c", "c99", "alone.c"), ("c++", "c++98", "alone.cpp")):
+        arguments = ["-x", language, f"-std={standard}", *STRICT_FLAGS, "-c", name]
+        build(runner.compiler, {f"{prefix}.h": header, name: text}, arguments, "alone.o", cache=cache)

@@ -1,0 +1,73 @@
+"""What a run checks, in which configurations, and within which bounds."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from nn512.graph import Graph, multiply_accumulates
+
+
+class Placement(enum.IntEnum):
+    """Where caller buffers lie: against the page after them, against the page before, or 4 bytes past a cache line."""
+
+    AT_END = 0
+    AT_BEGIN = 1
+    UNALIGNED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """One net and one engine, created with `threads`; every data set is inferred `repeats` times."""
+
+    threads: int
+    placement: Placement
+    repeats: int = 2
+
+
+FULL = (
+    Configuration(1, Placement.AT_END),
+    Configuration(2, Placement.AT_BEGIN),
+    Configuration(3, Placement.UNALIGNED),
+    Configuration(4, Placement.AT_END, repeats=1),
+    Configuration(1, Placement.AT_BEGIN, repeats=1),
+)
+"""Every check of the sandbox."""
+
+QUICK = (Configuration(1, Placement.AT_END), Configuration(2, Placement.AT_BEGIN, repeats=1))
+"""Guard pages on both sides and two thread counts: for large nets and for reducing a finding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What to check, and the bounds of a run.
+
+    `api`: EnginePthreadT, Destroy(NULL). `sharing`: two engines on one net at the same time. `failures`: every
+    allocation and thread refused in turn. `timeout`: seconds without progress, on the processor itself; slower runners
+    get their multiple, and large nets half a second more per megabyte. `heap_bytes`: what the net may allocate.
+    """
+
+    configurations: tuple[Configuration, ...] = FULL
+    api: bool = True
+    sharing: bool = True
+    failures: bool = True
+    timeout: float = 20.0
+    heap_bytes: int = 4 << 30
+
+
+LARGE_MAC = 30e6
+"""Multiply-accumulates from which a net is large: the sandbox then refuses no allocations, which repeats everything."""
+
+LIGHT = Checks(configurations=QUICK, api=False, sharing=False, failures=False)
+"""What is checked on all data sets but the first, which gets everything."""
+
+
+def checks_for(graph: Graph, threads: int) -> Checks:
+    """What to check for a user: 1 to `threads` threads; large nets run less often and are refused nothing."""
+    small = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers) < LARGE_MAC
+    placements = tuple(Placement)
+    configurations = tuple(
+        Configuration(count, placements[(count - 1) % len(placements)], repeats=2 if small or count == 1 else 1)
+        for count in range(1, threads + 1)
+    )
+    return Checks(configurations, failures=small)

@@ -1,0 +1,185 @@
+"""What a run showed: read from what the driver wrote, and from how it ended."""
+
+from __future__ import annotations
+
+import enum
+import re
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from fuzz.run import protocol
+from fuzz.run.interface import Interface
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Kind(enum.StrEnum):
+    """What can be wrong besides values."""
+
+    OUT_OF_BOUNDS = "out-of-bounds"
+    INPUT_MODIFIED = "input-modified"
+    PARAMS_USED_LATE = "params-used-late"
+    UNWRITTEN = "unwritten"
+    UNINITIALIZED = "uninitialized"
+    HEAP = "heap"
+    LEAK = "leak"
+    THREADS = "threads"
+    NOT_REPEATABLE = "not-repeatable"
+    VARIES = "varies"
+    VARIES_WITH_THREADS = "varies-with-threads"
+    VARIES_WITH_SHARING = "varies-with-sharing"
+    MXCSR = "mxcsr"
+    API = "api"
+    CREATE_FAILED = "create-failed"
+    FAILURE = "failure"
+    RUNAWAY_ALLOCATION = "runaway-allocation"
+    SANITIZER = "sanitizer"
+    CRASH = "crash"
+    HANG = "hang"
+    DRIVER = "driver"
+
+
+class Status(enum.StrEnum):
+    """How a run ended."""
+
+    OK = "ok"
+    VIOLATION = "violation"
+    CRASH = "crash"
+    HANG = "hang"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something wrong besides values; `detail` is a sentence for people."""
+
+    kind: Kind
+    detail: str
+    data_set: int
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a run showed.
+
+    `outputs`: for each data set that was computed before the end, arrays by tensor name. `nanoseconds`: the faster of
+    the repeated inferences of each of them. `log`: what the net or a sanitizer wrote to standard output and error.
+    """
+
+    status: Status
+    outputs: tuple[Mapping[str, FloatArray], ...]
+    violations: tuple[Violation, ...]
+    nanoseconds: tuple[int, ...]
+    seconds: float
+    log: str = field(repr=False)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything ran and nothing was wrong."""
+        return self.status is Status.OK
+
+
+_SANITIZER = re.compile(r"^.*(?:ERROR: \w+Sanitizer: |WARNING: ThreadSanitizer: |runtime error: ).*$", re.MULTILINE)
+
+_DRIVER_PROBLEMS = {
+    2: "was started wrongly",
+    86: "was ended by a sanitizer",
+    87: "was built for other parameters",
+    88: "was built for other inputs",
+    89: "got a job of the wrong size",
+    90: "got no job",
+    98: "could not write its results: the net has used up the space or closed the file",
+}
+
+
+def read_report(
+    interface: Interface,
+    result: memoryview,
+    log: str,
+    returncode: int,
+    *,
+    hang: protocol.Progress | None,
+    start: float,
+) -> RunReport:
+    """What a driver of `interface` wrote to its result file and to `log`, and how it ended.
+
+    `hang` is what it was doing when it made no progress any more, `start` the time when the run began.
+    """
+    outputs: dict[int, dict[str, FloatArray]] = {}
+    times: list[int] = []
+    violations: list[Violation] = []
+    done = False
+    for record in protocol.unpack_records(result[protocol.PAGE :]):
+        match record.type:
+            case protocol.RECORD_OUTPUT:
+                argument = interface.arguments[record.argument]
+                array = np.frombuffer(record.payload, np.float32).reshape(argument.shape)
+                outputs.setdefault(record.data_set, {})[argument.tensor] = array
+            case protocol.RECORD_VIOLATION:
+                kind, _, detail = bytes(record.payload).decode("utf-8", "replace").partition("\0")
+                violations.append(Violation(Kind(kind), detail, record.data_set))
+            case protocol.RECORD_TIME:
+                times.append(int.from_bytes(record.payload, "little"))
+            case protocol.RECORD_DONE:
+                done = True
+            case _:
+                violations.append(Violation(Kind.DRIVER, f"unknown record {record.type}", 0))
+    progress = protocol.unpack_progress(bytes(result[: protocol.PAGE]))
+    violations += _ending(progress, log, returncode, done=done, hang=hang, known=bool(violations))
+    complete = tuple(
+        MappingProxyType(outputs[i]) for i in range(len(outputs)) if len(outputs.get(i, ())) == len(interface.outputs)
+    )
+    seconds = time.perf_counter() - start
+    status = _status(violations, done=done, returncode=returncode)
+    return RunReport(status, complete, tuple(violations), tuple(times), seconds, log)
+
+
+def _status(violations: Sequence[Violation], *, done: bool, returncode: int) -> Status:
+    if any(violation.kind is Kind.HANG for violation in violations):
+        return Status.HANG
+    if returncode < 0 or not done:
+        return Status.CRASH if returncode != 97 else Status.VIOLATION
+    return Status.VIOLATION if violations else Status.OK
+
+
+def _ending(
+    progress: protocol.Progress | None,
+    log: str,
+    returncode: int,
+    *,
+    done: bool,
+    hang: protocol.Progress | None,
+    known: bool,
+) -> list[Violation]:
+    """What the way the driver ended says, beyond what it reported itself."""
+    where = f"  [{progress}]" if progress else ""
+    data_set = progress.data_set if progress else 0
+    sanitizer = _SANITIZER.search(log)
+    if hang is not None:
+        return [Violation(Kind.HANG, f"no progress within the time limit  [{hang}]", hang.data_set)]
+    if sanitizer:
+        return [Violation(Kind.SANITIZER, sanitizer.group().strip() + where, data_set)]
+    if done and returncode == 0:
+        return []
+    if known:
+        return []  # the driver has said what happened
+    if returncode < 0:
+        return [_death(-returncode, where, data_set)]
+    if returncode in _DRIVER_PROBLEMS:
+        return [Violation(Kind.DRIVER, f"the driver {_DRIVER_PROBLEMS[returncode]}{where}", data_set)]
+    return [Violation(Kind.CRASH, f"the process ended by itself with status {returncode}{where}", data_set)]
+
+
+def _death(number: int, where: str, data_set: int) -> Violation:
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    if number in {signal.SIGXCPU, signal.SIGKILL}:
+        return Violation(Kind.HANG, f"ended by {name}: out of processor time{where}", data_set)
+    return Violation(Kind.CRASH, f"ended by {name}{where}", data_set)

@@ -1,0 +1,58 @@
+"""Ways to execute emitted C: on the processor, under an emulator, or with intrinsics in portable C.
+
+`choose_runner` takes the first that works, in the order native, sde, soft; $NN512_RUNNER forces one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+
+from fuzz.run.runners import native, sde, soft
+from fuzz.run.runners.base import Runner, Sanitizer, Unavailable
+from nn512.errors import CannotRunError, UsageError
+from nn512.toolchain import Compiler, find_compiler
+
+__all__ = ["RUNNERS", "Runner", "Sanitizer", "Unavailable", "choose_runner", "probe_runners", "runner_for"]
+
+RUNNERS: dict[str, Callable[[Compiler], Runner | Unavailable]] = {
+    native.NAME: native.probe,
+    sde.NAME: sde.probe,
+    soft.NAME: soft.probe,
+}
+
+
+def probe_runners(compiler: Compiler | None = None) -> tuple[Runner | Unavailable, ...]:
+    """Every runner, with the reason why it works here or does not."""
+    compiler = find_compiler() if compiler is None else compiler
+    return tuple(probe(compiler) for probe in RUNNERS.values())
+
+
+def choose_runner(name: str | None = None, compiler: Compiler | None = None) -> Runner:
+    """The runner `name`, or the one in $NN512_RUNNER, or the first that works. Show its `line` to the user.
+
+    Raises UsageError for a name that is none, CannotRunError where the runner asked for, or every one, does not work.
+    """
+    name = name or os.environ.get("NN512_RUNNER") or None
+    if name is not None and name not in RUNNERS:
+        raise UsageError(f"NN512_RUNNER={name}: there is no such runner; there are {', '.join(RUNNERS)}")
+    compiler = find_compiler() if compiler is None else compiler
+    refusals = []
+    for candidate in RUNNERS if name is None else (name,):
+        answer = RUNNERS[candidate](compiler)
+        if isinstance(answer, Runner):
+            return answer
+        refusals.append(f"{answer.name}: {answer.reason}")
+    raise CannotRunError("emitted C cannot run here; " + "; ".join(refusals))
+
+
+def runner_for(compiler: str = "") -> Runner:
+    """The runner of this machine with the compiler asked for, or with the default one where that is missing.
+
+    $CC and $NN512_RUNNER are obeyed at every call; what is slow to find out is remembered per compiler.
+    """
+    if compiler:
+        with contextlib.suppress(CannotRunError):
+            return choose_runner(compiler=find_compiler(compiler))
+    return choose_runner(compiler=find_compiler())

@@ -1,0 +1,16 @@
+"""What can be put under test: anything that turns a graph into C with the API.
+
+    base.py      the protocol: Target, and the Sources that it gives
+    ours.py      our compiler
+    folder.py    C that somebody has written or generated before, in a folder
+    mutants.py   sources with a planted bug, to see that it is found
+
+Another target is a class with a `name`, with `strict`, and with `prepare(graph, options)`, handed to
+`fuzz.judge.checker.check_case`. It may call any other program: what is judged are the sources it comes back with.
+"""
+
+from fuzz.targets.base import Sources, Target
+from fuzz.targets.folder import Folder
+from fuzz.targets.ours import OURS
+
+__all__ = ["OURS", "Folder", "Sources", "Target"]

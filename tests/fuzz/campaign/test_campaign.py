@@ -1,0 +1,216 @@
+"""The campaign: a derandomized slice of it, and that it finds, shrinks, keeps, counts and ends as it should."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fuzz.campaign.campaign import Campaign
+from fuzz.campaign.corpus import corpus
+from fuzz.campaign.explore import Explorer
+from fuzz.campaign.findings import load
+from fuzz.campaign.tally import CaseSummary, Tally
+from fuzz.campaign.worker import Settings, regimes_for
+from fuzz.case import Case, DataSeed
+from fuzz.judge.checker import check_sources, draw
+from fuzz.judge.report import Report
+from fuzz.problem import Problem
+from fuzz.run.runners import runner_for
+from fuzz.targets import Sources
+from nn512.cli import main
+from nn512.errors import CannotRunError
+from nn512.graph import Conv, Graph, parse
+
+Emit = Callable[[Graph], Sources]
+Check = Callable[[Case], Report]
+
+CHUNKS = 5
+GRAPHS_PER_CHUNK = 25
+SOFT_GRAPHS = 10
+
+
+def explore(directory: Path, seed: int, examples: int, check: Check | None = None, **options: object) -> Tally:
+    """What a chunk shows, counted."""
+    tally = Tally()
+    changes = options if check is None else {"check": check, **options}
+    explorer = Explorer(directory, lambda report: tally.add(CaseSummary.of(report)), **changes)  # type: ignore[arg-type]
+    tally.lost.extend(str(finding.summary) for finding in explorer.chunk(seed, examples))
+    return tally
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk", range(CHUNKS))
+def test_random_graphs(chunk: int, tmp_path: Path) -> None:
+    """The main job of the project in small: random graphs on all kinds of data, nothing found."""
+    runner = runner_for()
+    emulated = runner.slowdown > 1
+    if emulated and chunk:
+        pytest.skip(f"{runner.line}: {SOFT_GRAPHS} graphs instead of {CHUNKS * GRAPHS_PER_CHUNK}")
+    tally = explore(tmp_path, 1000 + chunk, SOFT_GRAPHS if emulated else GRAPHS_PER_CHUNK, regimes=regimes_for(runner))
+    assert not tally.lost
+    assert tally.failed == 0
+    assert tally.verified >= 0.9 * tally.cases >= 0.9 * (SOFT_GRAPHS if emulated else GRAPHS_PER_CHUNK)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("file", corpus(), ids=lambda path: path.stem)
+def test_corpus(file: Path, tmp_path: Path) -> None:
+    reports: list[Report] = []
+    assert Explorer(tmp_path, reports.append).replay(load(file).case) == []
+    assert reports[0].verified
+
+
+@pytest.fixture
+def naive_check(naive_emit: Emit) -> Callable[[str, str], Check]:
+    """Checks of what the naive compiler emits, with a bug planted by replacing text."""
+
+    def make(old: str = "", new: str = "") -> Check:
+        def check(case: Case) -> Report:
+            graph = parse(case.graph)
+            sources = naive_emit(graph)
+            broken = replace(sources, source=sources.source.replace(old, new)) if old else sources
+            return check_sources(case, graph, broken, draw(case, graph), runner_for(case.compiler))
+
+        return check
+
+    return make
+
+
+def test_a_second_compiler_raises_no_alarm(naive_check: Callable[..., Check], tmp_path: Path) -> None:
+    tally = explore(tmp_path, 1, 12, naive_check())
+    assert not tally.lost
+    assert tally.verified == tally.cases == 12
+    assert tally.worst > 0
+    assert "naiveConv" in tally.coverage.kernels()
+
+
+def test_a_failure_is_shrunk_to_one_small_finding(tmp_path: Path) -> None:
+    """A made-up bug in dilated convolutions, on one kind of data: all that has nothing to do with it goes."""
+    checked = 0
+
+    def check(case: Case) -> Report:
+        nonlocal checked
+        checked += 1
+        report = Report(case, parse(case.graph), "none")
+        dilated = any(isinstance(n, Conv) and n.dilation_h > 1 and n.filter_h > 1 for n in report.graph.layers)
+        exact = [data for data in case.data if data.regime == "exact"]
+        problem = Problem("values", "wrong", DataSeed("exact", 0))
+        return replace(report, problems=(problem,)) if dilated and exact else report
+
+    findings = Explorer(tmp_path, lambda _: None, check=check).chunk(7, 100)
+    assert findings
+    # However many cases fail, the same fault is shrunk only so often; two shrinks may end in different small nets.
+    assert len(findings) <= 2
+    assert {path.name for path in tmp_path.iterdir()} == {finding.path.name for finding in findings}
+    for finding in findings:
+        graph = parse(finding.case.graph)
+        assert len(graph.layers) == 1
+        assert isinstance(graph.layers[0], Conv)
+        assert graph.shapes["t0"].elements <= 3
+        assert finding.case == Case(finding.case.graph, data=(DataSeed("exact", 0),))
+    assert checked < 1000
+
+
+def test_the_same_seed_gives_the_same_cases(tmp_path: Path) -> None:
+    def cases(seed: int) -> list[str]:
+        seen: list[str] = []
+
+        def check(case: Case) -> Report:
+            seen.append(case.key)
+            return Report(case, parse(case.graph), "none")
+
+        Explorer(tmp_path, lambda _: None, check=check).chunk(seed, 30)
+        return seen
+
+    first = cases(5)
+    assert first == cases(5)
+    assert len(set(first)) == len(first) == 30
+    assert len(set(first) & set(cases(6))) <= 1  # the simplest case is always among them
+
+
+def test_a_fault_of_the_tester_keeps_the_case(tmp_path: Path) -> None:
+    def check(case: Case) -> Report:
+        raise ZeroDivisionError(case.key)
+
+    (finding, *_) = Explorer(tmp_path, lambda _: None, check=check).chunk(0, 3)
+    assert "ZeroDivisionError" in finding.summary
+    assert (finding.path / "net.graph").exists()
+
+
+def test_a_machine_that_cannot_run_ends_the_chunk(tmp_path: Path) -> None:
+    def check(case: Case) -> Report:
+        raise CannotRunError(f"no compiler for {case.key}")
+
+    with pytest.raises(CannotRunError):
+        Explorer(tmp_path, lambda _: None, check=check).chunk(0, 3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stopping_in_the_middle_of_shrinking_loses_nothing(tmp_path: Path) -> None:
+    stopping = False
+
+    def check(case: Case) -> Report:
+        nonlocal stopping
+        report = Report(case, parse(case.graph), "none")
+        if len(report.graph.layers) < 3:
+            return report
+        stopping = True
+        return replace(report, problems=(Problem("values", "wrong", DataSeed("exact", 0)),))
+
+    (finding,) = Explorer(tmp_path, lambda _: None, check=check, stop=lambda: stopping).chunk(0, 50)
+    assert finding.path.is_dir()
+
+
+def test_jobs_do_not_change_what_is_checked(tmp_path: Path) -> None:
+    kinds = []
+    for jobs in (1, 2):
+        campaign = Campaign(
+            Settings(tmp_path, seed=3, jobs=jobs, examples=6, chunk=3, regimes=("gaussian",)), io.StringIO()
+        )
+        assert campaign.run() == 0
+        assert campaign.tally.cases == 6
+        kinds.append((campaign.tally.kinds, campaign.tally.coverage.emitted, campaign.tally.worst))
+        summary = "\n".join(campaign.summary())
+        assert "6 graphs verified, 0 findings" in summary
+        assert "edge classes" in summary
+    assert kinds[0] == kinds[1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_without_cases_fails(tmp_path: Path) -> None:
+    campaign = Campaign(Settings(tmp_path, seconds=1e-9), io.StringIO())
+    assert campaign.run() == 1
+    assert "no case was run" in "\n".join(campaign.summary())
+
+
+def test_ctrl_c_ends_with_the_summary_so_far(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "nn512", "fuzz", "--time", "300", "--jobs", "1", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
+        assert process.stderr is not None
+        assert process.stdout is not None
+        assert process.stderr.readline().startswith("runner:")
+        assert " s: " in process.stderr.readline()  # the first line of progress: the campaign is under way
+        process.send_signal(signal.SIGINT)
+        output = process.stdout.read()
+        assert process.wait(timeout=120) == 130
+    assert output.startswith("interrupted: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--time", "0"], ["--examples", "-3"], ["--jobs", "0"], ["--seed", "-1"], ["--time", "nan"]]
+)
+def test_senseless_bounds_are_mistakes_of_the_user(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fuzz", *arguments]) == 2
+    assert arguments[0] in capsys.readouterr().err

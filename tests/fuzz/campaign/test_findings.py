@@ -1,0 +1,213 @@
+"""Findings are complete folders, replay without anything else, and broken ones are answered by clear errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fuzz.campaign import findings
+from fuzz.campaign.corpus import corpus, dump_corpus_case
+from fuzz.case import Case, DataSeed
+from fuzz.draw.regimes import GIVEN, DataSet
+from fuzz.judge.checker import check_sources, draw
+from fuzz.judge.report import Report
+from fuzz.problem import Problem
+from fuzz.run.runners import runner_for
+from fuzz.targets import Sources
+from nn512.cli import main
+from nn512.errors import UsageError
+from nn512.graph import Graph, parse
+
+Emit = Callable[[Graph], Sources]
+
+GRAPH = """\
+Config
+Input ToTensor=x Channels=2 Height=3 Width=4
+Conv FromTensor=x ToTensor=y ToChannels=3 FilterH=2 FilterW=2
+Output FromTensor=y
+"""
+CASE = Case(GRAPH, data=(DataSeed("exact", 1), DataSeed("gaussian", 2)))
+
+
+def check_broken(emit: Emit, case: Case, break_: tuple[str, str]) -> Report:
+    """A check of what the naive compiler emits, with a bug planted."""
+    graph = parse(case.graph)
+    sources = emit(graph)
+    assert break_[0] in sources.source
+    broken = Sources(sources.prefix, sources.header, sources.source.replace(*break_), sources.plan)
+    return check_sources(case, graph, broken, draw(case, graph), runner_for(case.compiler))
+
+
+@pytest.fixture(scope="module")
+def finding(naive_emit: Emit, tmp_path_factory: pytest.TempPathFactory) -> findings.Finding:
+    report = check_broken(naive_emit, CASE, ("float sum = params->yBiases[k];", "float sum = 0;"))
+    assert {problem.kind for problem in report.problems} == {"values"}
+    return findings.save(report, tmp_path_factory.mktemp("findings"))
+
+
+def test_a_finding_has_everything(finding: findings.Finding) -> None:
+    names = {path.name for path in finding.path.iterdir()}
+    test = f"test_finding_{CASE.key}.py"
+    assert names == {
+        "net.graph", "case.json", "NN512.c", "NN512.h", "params.npz", "input.npz", "expected.npz", "repro.sh", test,
+    }  # fmt: skip
+    assert (finding.path / "net.graph").read_text() == GRAPH
+    details = json.loads((finding.path / "case.json").read_text())
+    assert {"runner", "processor", "nn512", "numpy"} <= set(details["environment"])
+    assert details["found"][0]["data"] == "exact:1"
+    assert "got" in details["found"][0]["detail"]
+    compile((finding.path / test).read_text(), test, "exec")
+    with np.load(finding.path / "expected.npz") as expected:
+        assert expected["y"].shape == expected["ySigma"].shape == (3, 2, 3)
+    with np.load(finding.path / "input.npz") as inputs:
+        assert inputs["x"].dtype == np.float32
+
+
+def test_a_finding_loads_as_it_was(finding: findings.Finding) -> None:
+    assert findings.load(finding.path).case == CASE
+    assert findings.load(finding.path / "case.json").case == CASE
+
+
+def test_saving_twice_gives_one_folder(naive_emit: Emit, finding: findings.Finding) -> None:
+    again = findings.save(
+        check_broken(naive_emit, CASE, ("float sum = params->yBiases[k];", "float sum = 0;")), finding.path.parent
+    )
+    assert again.path == finding.path
+    assert [path.name for path in finding.path.parent.iterdir()] == [finding.path.name]
+
+
+def test_repro_checks_the_emitted_code_or_the_compiler(
+    finding: findings.Finding, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["repro", str(finding.path), "--emitted"]) == 1
+    assert "NOT verified" in capsys.readouterr().out
+    assert main(["repro", str(finding.path)]) == 0  # our compiler does not have this bug
+    assert "verified: y" in capsys.readouterr().out
+
+
+def test_the_pytest_file_runs(finding: findings.Finding) -> None:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(finding.path)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_arrays_a_user_gave_are_replayed_from_the_folder(naive_emit: Emit, tmp_path: Path) -> None:
+    graph = parse(GRAPH)
+    data = draw(CASE, graph)[1]
+    case = Case(GRAPH, data=(DataSeed("given", 0),))
+    given = [type(data)("given", 0, data.params, data.inputs)]
+    sources = naive_emit(graph)
+    broken = Sources(sources.prefix, sources.header, sources.source.replace("+=", "-="), profile="direct")
+    report = check_sources(case, graph, broken, given, runner_for())
+    saved = findings.save(report, tmp_path)
+    (replayed,) = findings.load(saved.path).data(graph)
+    assert np.array_equal(replayed.inputs["x"], data.inputs["x"])
+    assert np.array_equal(replayed.params["yWeights"], data.params["yWeights"])
+    assert main(["repro", str(saved.path)]) == 1  # there is a profile, so it is the C in the folder that counts
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Expecting value"),
+        ("[" * 100_000, "recursion|nested|Expecting"),
+        ("[]", "no case"),
+        ('{"case": 3}', "JSON object"),
+        ('{"case": {}}', "'graph' must be"),
+        ('{"case": {"graph": ["Config"], "colour": 1}}', "unknown field 'colour'"),
+        ('{"case": {"graph": ["Config"], "data": ["gaussian"]}}', "gaussian:7"),
+        ('{"case": {"graph": ["Config"], "optimisation": "-fplugin=evil.so"}}', "'optimisation' must be one of"),
+        ('{"case": {"graph": ["Config"], "compiler": "/bin/sh"}}', "'compiler' must be"),
+    ],
+)
+def test_broken_cases_are_mistakes_of_the_user(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "case.json").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        findings.load(tmp_path)
+
+
+def test_a_missing_finding_is_a_mistake_of_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["repro", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_corpus_files_are_graphs_with_a_comment(tmp_path: Path) -> None:
+    file = tmp_path / "a.graph"
+    file.write_text(dump_corpus_case(CASE))
+    assert file.read_text().startswith('# case {"')
+    assert file.read_text().endswith(GRAPH)
+    assert findings.load(file).case.data == CASE.data
+    parse(file.read_text())
+
+
+def test_the_corpus_loads() -> None:
+    files = corpus()
+    assert files
+    for file in files:
+        case = findings.load(file).case
+        parse(case.graph)
+        assert case.data
+
+
+def test_c_from_elsewhere_has_findings_of_its_own(naive_emit: Emit, tmp_path: Path) -> None:
+    """Two faulty sources of one graph are two findings; a test of our compiler would not replay either of them."""
+    graph = parse(GRAPH)
+    good = naive_emit(graph)
+    paths = []
+    for fault in ("#error one", "#error two"):
+        source = Sources(good.prefix, good.header, f"{good.source}\n{fault}\n", profile="direct")
+        report = check_sources(CASE, graph, source, draw(CASE, graph), runner_for())
+        paths.append(findings.save(report, tmp_path).path)
+        assert fault in (paths[-1] / "NN512.c").read_text()
+        assert not list(paths[-1].glob("test_*.py"))
+    assert len({*paths}) == 2
+
+
+def test_given_data_are_kept_even_if_nothing_runs(
+    naive_emit: Emit, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = parse(GRAPH)
+    good = naive_emit(graph)
+    drawn = draw(CASE, graph)[0]
+    given = DataSet(GIVEN, 0, drawn.params, drawn.inputs)
+    source = Sources(good.prefix, good.header, f"{good.source}\n#error broken\n", profile="direct")
+    case = Case(GRAPH, data=(DataSeed(GIVEN, 0),))
+    report = check_sources(case, graph, source, [given], runner_for())
+    finding = findings.save(report, tmp_path)
+    assert main(["repro", str(finding.path)]) == 1
+    assert "#error broken" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"force": 3}, {"force": "ab"}, {"force": [[]]}, {"force": [["a", 1]]}, {"weights": []}, {"nonsense": 1}),
+        *({"without_passes": 3}, {"without_passes": [[]]}, {"without_passes": "dedup"}),
+    ],
+)
+def test_broken_options(options: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "case.json"
+    file.write_text(json.dumps({"case": {"graph": GRAPH.splitlines(), "options": options}}))
+    assert main(["repro", str(file)]) == 2
+    assert capsys.readouterr().err.startswith("nn512: ")
+
+
+def test_every_legal_graph_makes_a_finding_that_replays(tmp_path: Path) -> None:
+    """Comments may hold bytes that are no text, and graphs more than a mebibyte."""
+    comments = "".join(f"# {'x' * 1000}{number}\n" for number in range(1500))
+    text = (GRAPH + "# caf").encode() + b"\xe9\n" + comments.encode()
+    graph = parse(text.decode("utf-8", "surrogateescape"))
+    case = Case(graph.source.text, data=(DataSeed("gaussian", 0),))
+    saved = findings.save(Report(case, graph, "none", problems=(Problem("emit", "wrong"),)), tmp_path)
+    assert findings.load(saved.path).case == case
+    assert (saved.path / "net.graph").read_bytes() == text
+    (test,) = saved.path.glob("test_*.py")
+    compile(test.read_bytes(), test.name, "exec")

@@ -1,0 +1,268 @@
+"""The strategies reach what they aim for, stay within bounds, and shrink to minimal graphs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from fuzz import draw
+from fuzz.campaign.reduce import reduce_graph, with_plain_names
+from nn512.graph import (
+    POOLINGS,
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Config,
+    Conv,
+    FullyConnected,
+    Graph,
+    Pooling,
+    Softmax,
+    multiply_accumulates,
+    parse,
+    tensors_read,
+)
+from nn512.options import Options
+from nn512.passes.effects import effects
+from nn512.passes.pipeline import PASSES, stages
+
+DRAWS = 800
+
+
+def layers(graph: Graph, kind: type[Any]) -> Iterator[Any]:
+    return (layer for layer in graph.layers if isinstance(layer, kind))
+
+
+def convs(graph: Graph) -> Iterator[tuple[Conv, int, int]]:
+    for conv in layers(graph, Conv):
+        yield conv, graph.shapes[conv.from_tensor].channels, graph.shapes[conv.to_tensor].channels
+
+
+def readers(graph: Graph) -> Counter[str]:
+    return Counter(name for layer in graph.layers for name in set(tensors_read(layer)))
+
+
+def diamond(graph: Graph) -> bool:
+    """Some tensor reaches both operands of an Add or Concat, on different ways."""
+    above: dict[str, set[str]] = {node.to_tensor: {node.to_tensor} for node in graph.inputs}
+    found = False
+    for layer in graph.layers:
+        reads = tensors_read(layer)
+        if len(set(reads)) == 2:
+            found |= bool(above[reads[0]] & above[reads[1]])
+        above[layer.to_tensor] = {layer.to_tensor}.union(*(above[name] for name in reads))
+    return found
+
+
+def produced(graph: Graph) -> dict[str, Any]:
+    return {layer.to_tensor: layer for layer in graph.layers}
+
+
+def first_layers(graph: Graph) -> list[Conv]:
+    """Convolutions of few channels that read an input."""
+    inputs = {node.to_tensor for node in graph.inputs if node.channels <= 4}
+    return [c for c in layers(graph, Conv) if c.from_tensor in inputs and c.groups == 1]
+
+
+def of_parts(graph: Graph, name: str) -> bool:
+    """Whether a tensor is a concat after a norm and an activation, whose first part ends within a block."""
+    made = produced(graph)
+    activation = made.get(name)
+    norm = made.get(activation.from_tensor) if isinstance(activation, Activation) else None
+    concat = made.get(norm.from_tensor) if isinstance(norm, BatchNorm) else None
+    return isinstance(concat, Concat) and graph.shapes[concat.from_tensor1].channels % 16 > 0
+
+
+SITUATIONS: dict[str, Callable[[Graph], bool]] = {
+    **{
+        kind.__name__: lambda g, kind=kind: any(layers(g, kind))  # type: ignore[misc]
+        for kind in (Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Pooling, Softmax)
+    },
+    **{f"pooling {kind}": lambda g, kind=kind: any(p.kind == kind for p in layers(g, Pooling)) for kind in POOLINGS},  # type: ignore[misc]
+    "several inputs": lambda g: len(g.inputs) > 1,
+    "several outputs": lambda g: len(g.outputs) > 2,
+    "an output that is also read": lambda g: any(readers(g)[output.from_tensor] for output in g.outputs),
+    "fan-out": lambda g: max(readers(g).values()) > 1,
+    "diamond": diamond,
+    "x + x": lambda g: any(a.from_tensor1 == a.from_tensor2 for a in layers(g, Add)),
+    "residual": lambda g: any(a.from_tensor1 != a.from_tensor2 for a in layers(g, Add)),
+    "Concat(x, x)": lambda g: any(c.from_tensor1 == c.from_tensor2 for c in layers(g, Concat)),
+    "concat of concat": lambda g: any(
+        isinstance(produced(g).get(name), Concat) for c in layers(g, Concat) for name in tensors_read(c)
+    ),
+    "concat to output": lambda g: any(isinstance(produced(g)[o.from_tensor], Concat) for o in g.outputs),
+    "concat half is an output": lambda g: any(
+        o.from_tensor in tensors_read(c) for c in layers(g, Concat) for o in g.outputs
+    ),
+    "concat at an odd channel": lambda g: any(g.shapes[c.from_tensor1].channels % 16 for c in layers(g, Concat)),
+    "depthwise": lambda g: any(1 < c.groups == channels for c, channels, _ in convs(g)),
+    "depthwise with a multiplier": lambda g: any(1 < c.groups == channels < to for c, channels, to in convs(g)),
+    "odd group size": lambda g: any(
+        c.groups > 1 and channels // c.groups in {3, 5, 7, 17} for c, channels, _ in convs(g)
+    ),
+    "group boundary inside a block": lambda g: any(c.groups > 1 and to // c.groups % 16 for c, _, to in convs(g)),
+    "pointwise": lambda g: any(c.filter_h == c.filter_w == c.stride_h == 1 and not c.padding_h for c, *_ in convs(g)),
+    "strided pointwise": lambda g: any(c.filter_h == c.filter_w == 1 < c.stride_h for c, *_ in convs(g)),
+    "padding larger than the filter": lambda g: any(c.padding_h >= c.filter_h for c, *_ in convs(g)),
+    "dilation": lambda g: any(c.dilation_w > 1 and c.filter_w > 1 for c, *_ in convs(g)),
+    "different strides": lambda g: any(c.stride_h != c.stride_w for c, *_ in convs(g)),
+    "even filter": lambda g: any(c.filter_h % 2 == 0 for c, *_ in convs(g)),
+    "7x7": lambda g: any(c.filter_h == c.filter_w == 7 for c, *_ in convs(g)),
+    **{
+        f"a first layer on {channels} channels": lambda g, channels=channels: any(
+            g.shapes[c.from_tensor].channels == channels and c.filter_w > 1 for c in first_layers(g)
+        )  # type: ignore[misc]
+        for channels in (1, 2, 3, 4)
+    },
+    "a first layer with padding": lambda g: any(c.padding_w for c in first_layers(g)),
+    "a first layer without padding": lambda g: any(not c.padding_w and c.filter_w > 1 for c in first_layers(g)),
+    "equal layers": lambda g: any(
+        count > 1
+        for count in Counter(
+            (g.shapes[c.from_tensor], dataclasses.replace(c, from_tensor="", to_tensor="")) for c in layers(g, Conv)
+        ).values()
+    ),
+    "1x1 after a norm of a concat whose parts fill no blocks": lambda g: any(
+        c.filter_h == c.filter_w == 1 and of_parts(g, c.from_tensor) for c in layers(g, Conv)
+    ),
+    "fully connected on an image": lambda g: any(g.shapes[f.from_tensor].pixels > 1 for f in layers(g, FullyConnected)),
+    "softmax on an image": lambda g: any(g.shapes[s.from_tensor].pixels > 1 for s in layers(g, Softmax)),
+    "padded pooling": lambda g: any(p.padding_h and p.padding_w for p in layers(g, Pooling)),
+    "deep": lambda g: len(g.layers) >= 8,
+    "a row": lambda g: any(s.height == 1 < s.width for s in g.shapes.values()),
+    "a column": lambda g: any(s.width == 1 < s.height for s in g.shapes.values()),
+    "backwards text": lambda g: g.source.text.splitlines()[-1].startswith("Config"),
+    "hostile name": lambda g: "int" in g.shapes,
+    "other prefix": lambda g: g.config.prefix != "NN512",
+    **{
+        f"channel tail {tail}": lambda g, tail=tail: any(
+            s.channels > 16 and s.channels % 16 == tail for s in g.shapes.values()
+        )  # type: ignore[misc]
+        for tail in (0, 1, 2, 3, 13, 14, 15)
+    },
+    **{
+        f"pixel tail {tail}": lambda g, tail=tail: any(
+            s.pixels > 16 and s.pixels % 16 == tail for s in g.shapes.values()
+        )  # type: ignore[misc]
+        for tail in range(16)
+    },
+}
+
+
+def draw_all(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
+    drawn = []
+
+    @settings(
+        max_examples=count,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def collect(value: Any) -> None:
+        drawn.append(value)
+
+    collect()
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def graphs() -> list[Graph]:
+    return draw_all(draw.graphs(), DRAWS)
+
+
+def test_every_situation_is_reached(graphs: list[Graph]) -> None:
+    assert len(graphs) == DRAWS
+    missed = [name for name, reached in SITUATIONS.items() if not any(map(reached, graphs))]
+    assert not missed
+
+
+def test_work_is_bounded(graphs: list[Graph]) -> None:
+    for graph in graphs:
+        work = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers)
+        assert work <= draw.GRAPH_WORK
+        # A convolution may enlarge the image by padding, and so a tensor beyond the bound by some rows.
+        assert max(shape.elements for shape in graph.shapes.values()) <= 2 * draw.TENSOR_ELEMENTS
+        assert sum(parameter.elements for parameter in graph.parameters) <= 11 * draw.WEIGHTS
+
+
+def test_cases_vary_the_build_and_the_data() -> None:
+    cases = draw_all(draw.cases(), 200)
+    assert {case.optimisation for case in cases} == {"-O0", "-O1", "-O2", "-O3"}
+    assert {case.compiler for case in cases} == {"", "gcc", "clang"}
+    assert len({case.data for case in cases}) > 20  # Hypothesis likes to repeat numbers
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Softmax", "depthwise", "dilation", "diamond", "concat of concat", "several inputs", "x + x"],
+)
+def test_failures_shrink_to_minimal_graphs(name: str) -> None:
+    graph = hypothesis.find(
+        draw.graphs(),
+        SITUATIONS[name],
+        settings=settings(max_examples=1000, database=None, derandomize=True, suppress_health_check=list(HealthCheck)),
+    )
+    # As a campaign does: its own reducer continues where Hypothesis is content with less than the minimum.
+    graph = with_plain_names(reduce_graph(graph, SITUATIONS[name]))
+    least = {"diamond": 2, "concat of concat": 2}.get(name, 1)
+    assert len(graph.layers) == least, graph.source.text
+    assert len(graph.inputs) <= (2 if name == "several inputs" else 1)
+    assert max(shape.elements for shape in graph.shapes.values()) <= 9
+    assert graph.config == Config()
+    assert "t0" in graph.shapes
+
+
+def test_parts_with_nothing_in_common_are_joined_to_one_layer() -> None:
+    graph = parse("""
+        Config
+        Input ToTensor=a Channels=3 Height=2 Width=1
+        Input ToTensor=b Channels=1 Height=4 Width=1
+        Softmax FromTensor=a ToTensor=c
+        Activation FromTensor=b ToTensor=d Kind=ReLU
+        Output FromTensor=c
+        Output FromTensor=d
+    """)
+    graph = reduce_graph(graph, SITUATIONS["several inputs"])
+    (layer,) = graph.layers
+    assert isinstance(layer, Add)
+    assert set(tensors_read(layer)) == {"a", "b"}
+    assert graph.shapes["a"] == (1, 1, 1)
+
+
+def test_every_pass_has_something_to_do(graphs: list[Graph]) -> None:
+    """What the passes did to the graphs, in the words of `nn512 explain`."""
+    notes = Counter(
+        (effect.name, " ".join(note.rstrip("s").split()[1:3]))
+        for graph in graphs
+        for effect in effects(list(stages(graph)))
+        for note in effect.notes or (("1 rewritten",) if effect.before != effect.after else ())
+    )
+    assert {name for name, _ in notes} == set(PASSES)
+    for name, note in (
+        ("dedup", "node gone"),
+        ("skip_unread", "tensor without"),
+        ("skip_unread", "tensor copied"),
+        ("fold_batchnorm", "batch norm"),
+        ("pool_first", "average taken"),
+        ("fuse_elementwise", "step done"),
+        ("drop_concat", "concatenation written"),
+        ("drop_concat", "copy that"),
+    ):
+        assert notes[name, note] > 5, notes
+
+
+def test_cases_leave_out_passes() -> None:
+    drawn = [Options.from_dict(dict(case.options)) for case in draw_all(draw.cases(), 200)]
+    assert {name for options in drawn for name in options.without_passes} == set(PASSES)
+    assert sum(not options.without_passes for options in drawn) > 50
+    assert any(set(options.without_passes) == set(PASSES) for options in drawn)

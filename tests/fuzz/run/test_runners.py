@@ -1,0 +1,189 @@
+"""Which runner is taken, what it says, and that cases run under each."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fuzz.run import runners
+from fuzz.run.build import build_net
+from fuzz.run.checks import Checks
+from fuzz.run.outcome import Kind, Status
+from fuzz.run.runners import Runner, Unavailable, choose_runner, native, probe_runners, runner_for, sde, soft
+from fuzz.run.sandbox import execute
+from nn512.errors import CannotRunError, UsageError
+from nn512.graph import parse
+from nn512.toolchain import Compiler, find_compiler
+
+GRAPH = parse("""
+    Config Prefix=Net
+    Input ToTensor=x Channels=16 Height=3 Width=4
+    Activation FromTensor=x ToTensor=y Kind=ReLU
+    Output FromTensor=y
+""")
+
+HEADER = """
+#include <pthread.h>
+#include <stddef.h>
+typedef struct NetParams { float filler; } NetParams;
+typedef struct NetNet NetNet;
+typedef struct NetEngine NetEngine;
+"""
+
+SOURCE = """
+#include <immintrin.h>
+#include <stdlib.h>
+#include "Net.h"
+struct NetNet { int unused; };
+struct NetEngine { int unused; };
+char *NetNetCreate(NetNet **to, NetParams *params, ptrdiff_t threads) {
+    (void)params, (void)threads;
+    NetNet *net = malloc(sizeof *net);
+    if (!net) return calloc(1, 2);
+    *to = net;
+    return NULL;
+}
+void NetNetDestroy(NetNet *net) { free(net); }
+char *NetEngineCreate(NetEngine **to, NetNet *net, ptrdiff_t threads) {
+    (void)net, (void)threads;
+    NetEngine *engine = malloc(sizeof *engine);
+    if (!engine) return calloc(1, 2);
+    *to = engine;
+    return NULL;
+}
+char *NetEnginePthreadT(NetEngine *engine, ptrdiff_t index, pthread_t *to) {
+    (void)engine, (void)index, (void)to;
+    return NULL;
+}
+void NetEngineInference(NetEngine *engine, float *xData, float *yData) {
+    (void)engine; /*inference*/
+    for (int i = 0; i < 192; i += 16)
+        _mm512_storeu_ps(yData + i, _mm512_max_ps(_mm512_setzero_ps(), _mm512_loadu_ps(xData + i)));
+}
+void NetEngineDestroy(NetEngine *engine) { free(engine); }
+"""
+
+CHECKS = Checks(api=False, failures=False, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def compiler() -> Compiler:
+    return find_compiler()
+
+
+@pytest.fixture(autouse=True)
+def no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NN512_RUNNER", "NN512_SDE", "SDE_PATH"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def fake_sde(tmp_path: Path) -> Path:
+    """An emulator that notes how it was called and executes the program on the processor."""
+    script = tmp_path / "sde64"
+    log = shlex.quote(str(tmp_path / "calls"))
+    script.write_text(f'#!/bin/sh\necho "$1 $2" >> {log}\nshift 2\nexec "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+def check(runner: Runner) -> None:
+    x = np.linspace(-1, 1, 192, dtype=np.float32).reshape(16, 3, 4)
+    report = execute(build_net(GRAPH, HEADER, SOURCE, runner), {}, [{"x": x}], CHECKS)
+    assert report.ok, report
+    np.testing.assert_array_equal(report.outputs[0]["y"], np.maximum(x, 0))
+
+
+def test_the_first_that_works_is_taken(compiler: Compiler) -> None:
+    runner = choose_runner(compiler=compiler)
+    answers = probe_runners(compiler)
+    assert [answer.name for answer in answers] == ["native", "sde", "soft"]
+    assert runner.name == next(answer.name for answer in answers if isinstance(answer, Runner))
+    assert runner.line.startswith(f"runner: {runner.name} (")
+    assert "\n" not in runner.line
+    check(runner)
+
+
+def test_soft_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NN512_RUNNER", "soft")
+    runner = choose_runner()
+    assert runner.name == "soft"
+    assert "-mavx512f" not in runner.net_flags
+    check(runner)
+
+
+@pytest.mark.usefixtures("compiler")
+def test_the_environment_is_obeyed_after_the_first_call_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    runner_for()
+    monkeypatch.setenv("NN512_RUNNER", "soft")
+    assert runner_for().name == "soft"
+    monkeypatch.setenv("CC", str(tmp_path / "cc"))
+    with pytest.raises(CannotRunError, match="is not on this machine"):
+        runner_for()
+
+
+def test_a_name_that_is_none_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NN512_RUNNER", "hard")
+    with pytest.raises(UsageError, match=r"^NN512_RUNNER=hard: there is no such runner; there are native, sde, soft$"):
+        choose_runner()
+
+
+def test_a_forced_runner_that_does_not_work_is_not_replaced(
+    compiler: Compiler, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CannotRunError, match="sde: no sde64: set NN512_SDE"):
+        choose_runner("sde", compiler)
+
+
+def test_when_nothing_works_every_reason_is_given(compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = {
+        name: (lambda _, name=name: Unavailable(name, f"{name} is out of order")) for name in ("native", "sde", "soft")
+    }
+    monkeypatch.setattr(runners, "RUNNERS", refusals)
+    with pytest.raises(CannotRunError, match="native is out of order; sde: sde is out of order; soft:") as caught:
+        choose_runner(compiler=compiler)
+    assert caught.value.exit_code == 3
+
+
+def test_the_emulator_runs_the_program(fake_sde: Path, compiler: Compiler, monkeypatch: pytest.MonkeyPatch) -> None:
+    if isinstance(native.probe(compiler), Unavailable):
+        pytest.skip("the fake emulator needs a processor with AVX-512F")
+    monkeypatch.setenv("NN512_SDE", str(fake_sde))
+    runner = choose_runner("sde", compiler)
+    assert runner.wrapper == (str(fake_sde), "-skx", "--")
+    assert not runner.limits_memory
+    check(runner)
+    assert set((fake_sde.parent / "calls").read_text().splitlines()) == {"-skx --"}
+
+
+@pytest.mark.parametrize("where", ["SDE_PATH", "PATH"])
+def test_the_emulator_is_found(fake_sde: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(where, str(fake_sde.parent))
+    assert sde.find_sde() == str(fake_sde)
+
+
+def test_an_emulator_that_does_not_work_is_not_taken(tmp_path: Path, compiler: Compiler) -> None:
+    broken = tmp_path / "sde64"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NN512_SDE", str(broken))
+        answer = sde.probe(compiler)
+    assert isinstance(answer, Unavailable)
+    assert "does not run" in answer.reason
+
+
+def test_a_crash_under_the_emulator_is_still_a_crash(fake_sde: Path, compiler: Compiler) -> None:
+    portable = soft.probe(compiler)
+    assert isinstance(portable, Runner)
+    runner = dataclasses.replace(portable, wrapper=(str(fake_sde), "-skx", "--"))
+    source = SOURCE.replace("/*inference*/", "abort();")
+    report = execute(build_net(GRAPH, HEADER, source, runner), {}, [{"x": np.zeros((16, 3, 4))}], CHECKS)
+    assert report.status is Status.CRASH
+    assert [violation.kind for violation in report.violations] == [Kind.CRASH]
+    assert "SIGABRT" in report.violations[0].detail

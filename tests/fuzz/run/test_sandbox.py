@@ -1,0 +1,476 @@
+"""Every way in which a net can be wrong besides values is found, and named; a correct net passes everything.
+
+The nets are written by hand, so that nothing here depends on the emitter or on the processor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fuzz.run.build import BuildError, Executable, build_net
+from fuzz.run.checks import QUICK, Checks, Configuration, Placement
+from fuzz.run.interface import Argument, Interface
+from fuzz.run.outcome import Kind, RunReport, Status
+from fuzz.run.runners import Runner, Sanitizer, Unavailable, soft
+from fuzz.run.sandbox import execute
+from nn512.errors import CannotRunError, MachineError, UsageError
+from nn512.graph import Shape, parse
+from nn512.toolchain import Compiler, build, find_compiler, find_compilers
+
+GRAPH = parse("""
+    Config Prefix=Tiny
+    Input ToTensor=image Channels=2 Height=3 Width=5
+    BatchNorm FromTensor=image ToTensor=norm
+    Activation FromTensor=norm ToTensor=relu Kind=ReLU
+    Output FromTensor=relu
+    Output FromTensor=norm
+""")
+
+HEADER = """
+#ifndef TINY_H
+#define TINY_H
+#include <pthread.h>
+#include <stddef.h>
+typedef struct TinyParams TinyParams;
+typedef struct TinyNet TinyNet;
+typedef struct TinyEngine TinyEngine;
+struct TinyParams { float normMeans[2], normScales[2], normShifts[2], normVariances[2]; };
+char *TinyNetCreate(TinyNet **, TinyParams *, ptrdiff_t threads);
+void TinyNetDestroy(TinyNet *);
+char *TinyEngineCreate(TinyEngine **, TinyNet *, ptrdiff_t threads);
+char *TinyEnginePthreadT(TinyEngine *, ptrdiff_t index, pthread_t *to);
+void TinyEngineInference(TinyEngine *, float *imageData, float *normData, float *reluData);
+void TinyEngineDestroy(TinyEngine *);
+#endif
+"""
+
+# Marks such as /*inference*/ are where a test puts something wrong.
+SOURCE = """
+#include "Tiny.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+enum { channels = 2, pixels = 15 };
+struct TinyNet { TinyParams params; float *table; TinyParams *theirs; };
+struct TinyEngine { TinyNet *net; float *scratch; pthread_t self, workers[8]; ptrdiff_t threads; int calls; };
+static char *message(const char *text) {
+    char *copy = malloc(strlen(text) + 1);
+    return copy ? strcpy(copy, text) : NULL;
+}
+char *TinyNetCreate(TinyNet **to, TinyParams *params, ptrdiff_t threads) {
+    /*net create*/
+    TinyNet *net = malloc(sizeof *net);
+    if (!net) return message("no memory");
+    net->table = malloc(16 * sizeof(float));
+    if (!net->table) {
+        free(net); /*table refused*/
+        return message("no memory");
+    }
+    net->params = *params;
+    net->theirs = params;
+    /*net created*/
+    (void)threads;
+    *to = net;
+    return NULL;
+}
+void TinyNetDestroy(TinyNet *net) {
+    if (!net) return; /*null*/
+    free(net->table); /*table*/
+    free(net);
+}
+static void *work(void *argument) {
+    /*work*/
+    return argument;
+}
+char *TinyEngineCreate(TinyEngine **to, TinyNet *net, ptrdiff_t threads) {
+    TinyEngine *engine = calloc(1, sizeof *engine);
+    if (!engine) return message("no memory");
+    engine->scratch = malloc(channels * pixels * sizeof(float));
+    if (!engine->scratch) {
+        free(engine);
+        return message("no memory");
+    }
+    engine->net = net;
+    engine->self = pthread_self();
+    engine->threads = threads;
+    for (ptrdiff_t i = 1; i < threads; i++)
+        if (pthread_create(&engine->workers[i], NULL, work, engine)) {
+            while (--i > 0) pthread_join(engine->workers[i], NULL); /*unwind*/
+            free(engine->scratch);
+            free(engine);
+            return message("no thread");
+        }
+    *to = engine;
+    return NULL;
+}
+char *TinyEnginePthreadT(TinyEngine *engine, ptrdiff_t index, pthread_t *to) {
+    if (index < 0 || index >= engine->threads) return message("no such thread"); /*range*/
+    *to = index ? engine->workers[index] : engine->self;
+    return NULL;
+}
+void TinyEngineInference(TinyEngine *engine, float *imageData, float *normData, float *reluData) {
+    const TinyParams *p = &engine->net->params;
+    /*inference*/
+    for (int c = 0; c < channels; c++)
+        for (int i = c * pixels; i < (c + 1) * pixels; i++) {
+            const float scaled = (imageData[i] - p->normMeans[c]) / sqrtf(p->normVariances[c] + 1e-5f);
+            engine->scratch[i] = normData[i] = scaled * p->normScales[c] + p->normShifts[c];
+        }
+    for (int i = 0; i < channels * pixels; i++) reluData[i] = engine->scratch[i] > 0 ? engine->scratch[i] : 0;
+    engine->calls++;
+    /*inferred*/
+}
+void TinyEngineDestroy(TinyEngine *engine) {
+    if (!engine) return;
+    for (ptrdiff_t i = 1; i < engine->threads; i++) pthread_join(engine->workers[i], NULL); /*join*/
+    free(engine->scratch); /*scratch*/
+    free(engine); /*engine*/
+}
+"""
+
+PARAMS = {
+    "normMeans": [0.5, -1.0],
+    "normScales": [2.0, 0.25],
+    "normShifts": [0.0, 1.0],
+    "normVariances": [1.0, 4.0],
+}
+
+
+def broken(**changes: str) -> str:
+    """The source with text put at marks; `instead_` before the name replaces the whole line of the mark."""
+    text = SOURCE
+    for name, code in changes.items():
+        mark = f"/*{name.removeprefix('instead_').replace('_', ' ')}*/"
+        assert text.count(mark) == 1, name
+        if name.startswith("instead_"):
+            line = next(line for line in text.splitlines() if mark in line)
+            text = text.replace(line, code)
+        else:
+            text = text.replace(mark, code)
+    return text
+
+
+@pytest.fixture(scope="module")
+def compiler() -> Compiler:
+    return find_compiler()
+
+
+@pytest.fixture(params=find_compilers(), ids=lambda compiler: compiler.kind.value)
+def each(request: pytest.FixtureRequest) -> Compiler:
+    compiler: Compiler = request.param
+    return compiler
+
+
+@pytest.fixture(scope="module")
+def runner(compiler: Compiler) -> Runner:
+    """The processor, without any special instruction: the nets of this file are plain C."""
+    return Runner("plain", "plain C", compiler, ())
+
+
+def data_sets(count: int = 3) -> list[dict[str, np.ndarray]]:
+    generator = np.random.default_rng(7)
+    return [{"image": generator.standard_normal((2, 3, 5)).astype(np.float32)} for _ in range(count)]
+
+
+def run(runner: Runner, source: str, checks: Checks | None = None, count: int = 3) -> RunReport:
+    executable = build_net(GRAPH, HEADER, source, runner, strict=False)
+    return execute(executable, PARAMS, data_sets(count), checks or Checks(timeout=60))
+
+
+def kinds(report: RunReport) -> set[Kind]:
+    return {violation.kind for violation in report.violations}
+
+
+def only(report: RunReport) -> str:
+    """The detail of the violations, which must all be of one kind."""
+    assert len(kinds(report)) == 1, report.violations
+    return report.violations[0].detail
+
+
+def test_a_correct_net_passes_every_check(runner: Runner) -> None:
+    report = run(runner, SOURCE, count=5)
+    assert (report.status, report.violations, report.log) == (Status.OK, (), "")
+    assert len(report.outputs) == len(report.nanoseconds) == 5
+    for given, got in zip(data_sets(5), report.outputs, strict=True):
+        scale = np.array(PARAMS["normScales"]).reshape(2, 1, 1) / np.sqrt([[[1.0 + 1e-5]], [[4.0 + 1e-5]]])
+        norm = (given["image"] - np.reshape(PARAMS["normMeans"], (2, 1, 1))) * scale
+        norm += np.reshape(PARAMS["normShifts"], (2, 1, 1))
+        np.testing.assert_allclose(got["norm"], norm, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(got["relu"], np.maximum(got["norm"], 0))
+
+
+def test_quick_checks_pass_a_correct_net(runner: Runner) -> None:
+    assert run(runner, SOURCE, Checks(QUICK, api=False, sharing=False, failures=False)).ok
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "words"),
+    [
+        # Beyond the caller's memory
+        ({"inferred": "reluData[30] = 1;"}, Kind.OUT_OF_BOUNDS, "write past the end of reluData: 0 bytes"),
+        ({"inferred": "normData[-1] = 1;"}, Kind.OUT_OF_BOUNDS, "normData"),
+        ({"inferred": "engine->calls += imageData[30] > 0;"}, Kind.OUT_OF_BOUNDS, "read past the end of imageData"),
+        (
+            {"inferred": "engine->calls += imageData[-1] > 0;"},
+            Kind.OUT_OF_BOUNDS,
+            "read before the beginning of imageD",
+        ),
+        ({"inferred": "reluData[0] = imageData[30];"}, Kind.OUT_OF_BOUNDS, "imageData"),
+        ({"net_created": "net->table[0] = params->normVariances[2];"}, Kind.OUT_OF_BOUNDS, "the parameters"),
+        # What is not the net's to change, or no longer there
+        ({"inference": "imageData[3] += 1;"}, Kind.INPUT_MODIFIED, "imageData, element 3"),
+        ({"net_created": "params->normMeans[0] = 1;"}, Kind.INPUT_MODIFIED, "the parameters, element 0"),
+        ({"inference": "p = engine->net->theirs;"}, Kind.PARAMS_USED_LATE, "the parameters"),
+        # Its own memory
+        ({"inferred": "normData[4] = engine->net->table[5];"}, Kind.UNINITIALIZED, "normData: 1 of 30"),
+        ({"inferred": "engine->scratch[30] = 0;"}, Kind.HEAP, "written 0 bytes past its end"),
+        ({"inferred": "engine->scratch[4096] = 0;"}, Kind.HEAP, "120 bytes"),
+        ({"engine": "free(engine);"}, Kind.HEAP, "freed twice"),
+        ({"engine": "engine->calls = 0;"}, Kind.HEAP, "has freed"),
+        ({"instead_table": ""}, Kind.LEAK, "1 allocations, 64 bytes"),
+        ({"instead_scratch": ""}, Kind.LEAK, "EngineDestroy leaves 1 allocations, 120 bytes"),
+        (
+            {"net_create": "char *volatile huge = malloc((size_t)1 << 50); free(huge);"},
+            Kind.RUNAWAY_ALLOCATION,
+            "1125899906842624 bytes",
+        ),
+        # Threads
+        ({"instead_join": ""}, Kind.THREADS, "thread"),
+        ({"work": "pthread_exit(argument);"}, None, ""),
+        # Results that depend on what they must not depend on
+        ({"inferred": "reluData[7] = (float)engine->calls;"}, Kind.NOT_REPEATABLE, "element 7 is 2"),
+        ({"inferred": "reluData[7] = (float)engine->threads;"}, Kind.VARIES_WITH_THREADS, "element 7"),
+        ({"inferred": "reluData[7] = (float)((size_t)reluData / 4 % 16);"}, Kind.VARIES, "element 7"),
+        # The processor's mode
+        (
+            {"inferred": "__builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040);"},
+            Kind.MXCSR,
+            "EngineInference changes MXCSR",
+        ),
+        (
+            {"net_created": "__builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8000);"},
+            Kind.MXCSR,
+            "NetCreate changes MXCSR",
+        ),
+        # The API
+        ({"instead_range": ""}, Kind.API, "is no error"),
+        ({"net_create": 'return message("not today");'}, Kind.CREATE_FAILED, "not today"),
+        ({"net_create": "return NULL;"}, Kind.API, "sets no net"),
+        # Refused allocations and threads
+        ({"instead_table_refused": ""}, Kind.LEAK, "NetCreate leaves 1 allocations"),
+        ({"table_refused": "*to = NULL;"}, Kind.FAILURE, "sets its result"),
+        ({"instead_unwind": ""}, Kind.THREADS, "EngineCreate leaves"),
+    ],
+    ids=lambda value: ",".join(value.values()) if isinstance(value, dict) else "",
+)
+def test_what_is_wrong_is_found_and_named(
+    runner: Runner, changes: dict[str, str], kind: Kind | None, words: str
+) -> None:
+    report = run(runner, broken(**changes))
+    if kind is None:
+        assert report.ok
+        return
+    assert report.status is not Status.OK
+    assert kind in kinds(report), report.violations
+    assert any(words in violation.detail for violation in report.violations if violation.kind is kind), (
+        report.violations
+    )
+
+
+def test_an_unwritten_element_is_found_with_its_index(runner: Runner) -> None:
+    source = SOURCE.replace("reluData[i] = engine", "if (i != 13) reluData[i] = engine")
+    assert "reluData: 1 of 30 elements not written, the first is element 13" in only(run(runner, source))
+
+
+def test_a_null_pointer_is_a_crash_that_keeps_what_came_before(runner: Runner) -> None:
+    source = broken(inference="if (engine->calls == 4) *(volatile int *)NULL = 1;")
+    report = run(runner, source)
+    assert report.status is Status.CRASH
+    assert kinds(report) == {Kind.CRASH}
+    assert "EngineInference" in only(report)
+    assert report.violations[0].data_set == 2
+    assert len(report.outputs) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("abort();", "SIGABRT"),
+        ("exit(3);", "ended by itself with status 3"),
+        ("__builtin_trap();", "SIGILL"),
+        ("volatile char deep[64 << 20]; deep[0] = 1;", "SIGSEGV"),
+    ],
+)
+def test_every_death_is_a_crash(runner: Runner, code: str, words: str) -> None:
+    report = run(runner, broken(inference=code))
+    assert report.status is Status.CRASH
+    assert words in only(report)
+
+
+def test_a_refused_allocation_that_is_not_looked_at_is_found(runner: Runner) -> None:
+    source = SOURCE.replace('if (!engine) return message("no memory");', "")
+    report = run(runner, source)
+    assert report.status is Status.CRASH
+    assert "EngineCreate, allocation 1 refused" in only(report)
+
+
+@pytest.mark.parametrize(
+    "code", ["for (;;) engine->calls++;", "pthread_mutex_lock(&mutex); pthread_mutex_lock(&mutex);"]
+)
+def test_a_hang_ends_at_the_time_limit(runner: Runner, code: str) -> None:
+    source = broken(inference=code).replace(
+        "enum { channels", "static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;\nenum { channels"
+    )
+    report = run(runner, source, Checks(timeout=1))
+    assert report.status is Status.HANG
+    assert "EngineInference" in only(report)
+
+
+def test_a_flood_of_output_is_bounded(runner: Runner) -> None:
+    source = broken(inference='for (;;) puts("flood");').replace(
+        "#include <math.h>", "#include <math.h>\n#include <stdio.h>"
+    )
+    report = run(runner, source)
+    assert report.status is not Status.OK
+    assert len(report.log) <= 64 << 10
+
+
+def test_small_appetite_for_memory_is_enough(runner: Runner) -> None:
+    assert run(runner, SOURCE, Checks(heap_bytes=1000)).ok
+    report = run(runner, SOURCE, Checks(heap_bytes=100))
+    assert Kind.RUNAWAY_ALLOCATION in kinds(report)
+
+
+def test_a_struct_of_another_size_is_no_params_struct(runner: Runner) -> None:
+    header = HEADER.replace("normVariances[2]", "normVariances[3]")
+    report = execute(build_net(GRAPH, header, SOURCE, runner), PARAMS, data_sets())
+    assert "36 bytes; the graph's parameters have 32" in only(report)
+
+
+def test_a_wrong_signature_does_not_build(runner: Runner) -> None:
+    swap = ("float *normData, float *reluData", "float *normData, const int *reluData")
+    with pytest.raises(BuildError, match=r"reluData|incompatible|discards"):
+        build_net(GRAPH, HEADER.replace(*swap), SOURCE.replace(*swap).replace("reluData[i] =", "normData[i] ="), runner)
+
+
+def test_not_even_one_configuration_is_refused(runner: Runner) -> None:
+    executable = build_net(GRAPH, HEADER, SOURCE, runner)
+    with pytest.raises(UsageError, match="checks nothing"):
+        execute(executable, PARAMS, data_sets(), Checks(()))
+
+
+@pytest.mark.parametrize(
+    ("params", "inputs"),
+    [
+        ({}, {"image": np.zeros((2, 3, 5))}),
+        (PARAMS, {"picture": np.zeros((2, 3, 5))}),
+        (PARAMS, {"image": np.zeros((2, 5, 3))}),
+        ({**PARAMS, "more": [1.0]}, {"image": np.zeros((2, 3, 5))}),
+    ],
+)
+def test_wrong_names_and_shapes_are_refused(runner: Runner, params: dict[str, Any], inputs: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"image|missing|unknown"):
+        execute(build_net(GRAPH, HEADER, SOURCE, runner), params, [inputs])
+
+
+def test_nothing_is_left_when_the_tester_is_interrupted(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    executable = build_net(GRAPH, HEADER, broken(inference="for (;;) engine->calls++;"), runner)
+    started: list[subprocess.Popen[bytes]] = []
+
+    def interrupted(process: subprocess.Popen[bytes], *_: object) -> None:
+        started.append(process)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fuzz.run.sandbox._wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        execute(executable, PARAMS, data_sets())
+    assert started[0].returncode == -signal.SIGKILL
+
+
+def test_alignment_is_exactly_four_where_it_can_be(runner: Runner) -> None:
+    source = broken(inferred="reluData[7] = (float)((size_t)reluData % 64);")
+    one = Checks((Configuration(1, Placement.UNALIGNED),), sharing=False)
+    assert run(runner, source, one).outputs[0]["relu"].ravel()[7] == 4
+
+
+# --- sanitizers (soft builds) -----------------------------------------------------------------------------------------
+
+
+def sanitized(compiler: Compiler, *sanitizers: Sanitizer) -> Runner:
+    answer = soft.probe(compiler, sanitizers)
+    assert not isinstance(answer, Unavailable)
+    flags = [flag for sanitizer in sanitizers for flag in sanitizer.flags]
+    try:
+        build(compiler, {"empty.c": "int main(void) { return 0; }\n"}, [*flags, "empty.c"], "empty")
+    except BuildError:
+        pytest.skip("this compiler has no sanitizer library")
+    report = run(answer, SOURCE)
+    assert report.ok, report
+    return answer
+
+
+def test_address_sanitizer_sees_what_lies_between_guard_pages(each: Compiler) -> None:
+    runner = sanitized(each, Sanitizer.ADDRESS)
+    report = run(runner, broken(inferred="engine->scratch[31] = 0;"))
+    assert Kind.SANITIZER in kinds(report), report
+    assert "heap-buffer-overflow" in report.log
+    # The buffer begins at a page, so that what follows it is in the same page: only the sanitizer can see the read.
+    checks = Checks((Configuration(1, Placement.AT_BEGIN),))
+    assert kinds(run(runner, broken(inferred="engine->calls += imageData[40] > 0;"), checks)) == {Kind.SANITIZER}
+
+
+def test_thread_sanitizer_sees_a_race(each: Compiler) -> None:
+    runner = sanitized(each, Sanitizer.THREAD)
+    report = run(runner, broken(work="((TinyEngine *)argument)->calls++;"))
+    assert Kind.SANITIZER in kinds(report), report
+    assert "data race" in report.log
+
+
+def test_undefined_behaviour_sanitizer_sees_an_overflow(each: Compiler) -> None:
+    runner = sanitized(each, Sanitizer.UNDEFINED)
+    report = run(runner, broken(inferred="engine->calls += 0x7fffffff;"))
+    assert Kind.SANITIZER in kinds(report), report
+    assert "signed integer overflow" in report.log
+
+
+def test_interfaces_list_what_the_api_sorts() -> None:
+    interface = Interface.of(GRAPH)
+    assert [argument.name for argument in interface.arguments] == ["imageData", "normData", "reluData"]
+    assert [argument.tensor for argument in interface.inputs] == ["image"]
+    assert interface.parameter_elements == 8
+    assert (
+        dataclasses.replace(interface, prefix="Other").shim("Other.c", include_header=True).count('#include "Other')
+        == 2
+    )
+
+
+def test_the_driver_alone_says_what_it_is(runner: Runner, tmp_path: Path) -> None:
+    path = build_net(GRAPH, HEADER, SOURCE, runner).path
+    done = subprocess.run([path], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "differential tester" in done.stderr
+
+
+def test_a_driver_that_is_killed_is_no_finding(runner: Runner) -> None:
+    """The system does that where memory runs out."""
+    source = broken(inference="kill(getpid(), SIGKILL);")
+    head = "#define _POSIX_C_SOURCE 200809L\n#include <signal.h>\n#include <unistd.h>\n"
+    executable = build_net(GRAPH, HEADER, head + source, runner)
+    with pytest.raises(MachineError, match="the system killed the program under test"):
+        execute(executable, PARAMS, data_sets())
+
+
+def test_more_arguments_than_there_are_guard_pages(tmp_path: Path) -> None:
+    """It is no finding about a legal net that this machine cannot run it."""
+    argument = Argument("x", "x", Shape(1, 1, 1), is_input=True)
+    interface = Interface("N", (argument,) * 5001, ())
+    executable = Executable(tmp_path / "none", interface, Runner("none", "", find_compiler(), ()), (), "", 0.0)
+    with pytest.raises(CannotRunError, match="guard pages for 5,000 inputs and outputs; this net has 5,001"):
+        execute(executable, {}, [{}])

@@ -1,0 +1,68 @@
+"""Anything that gives C with the API can be put under test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import fuzz.targets.ours
+from fuzz.case import Case, DataSeed
+from fuzz.judge.checker import check_case
+from fuzz.problem import Problem
+from fuzz.targets import OURS, Folder, Sources, Target
+from nn512.errors import UsageError
+from nn512.graph import Graph, parse
+from nn512.options import Options
+
+GRAPH = """\
+Config
+Input ToTensor=x Channels=2 Height=3 Width=3
+Activation FromTensor=x ToTensor=y Kind=ReLU
+Output FromTensor=y
+"""
+CASE = Case(GRAPH, data=(DataSeed("exact", 0),))
+
+
+def test_a_target_of_ones_own(naive_emit: Callable[[Graph], Sources]) -> None:
+    @dataclass(frozen=True)
+    class Naive:
+        name: str = "naive"
+        strict: bool = True
+
+        def prepare(self, graph: Graph, options: Options) -> Sources | Problem:
+            return naive_emit(graph) if not options.without_passes else Problem("emit", "there are no passes")
+
+    target: Target = Naive()
+    assert check_case(CASE, target=target).verified
+    report = check_case(Case(GRAPH, {"without_passes": ["dedup"]}, data=CASE.data), target=target)
+    assert [str(problem) for problem in report.problems] == ["emit: there are no passes"]
+
+
+def test_what_our_compiler_writes_is_a_target_as_a_folder(tmp_path: Path) -> None:
+    graph = parse(GRAPH)
+    ours = OURS.prepare(graph, Options())
+    assert isinstance(ours, Sources)
+    ours.write(tmp_path)
+    again = Folder(tmp_path, "direct").prepare(graph, Options())
+    assert (again.header, again.source, again.plan, again.profile) == (ours.header, ours.source, None, "direct")
+    report = check_case(CASE, target=Folder(tmp_path, "direct"))
+    assert report.verified
+    assert report.profile == "direct"
+
+
+def test_a_folder_without_c(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"NN512\.h: No such file"):
+        check_case(CASE, target=Folder(tmp_path))
+
+
+def test_whatever_our_compiler_raises_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("surprise")
+
+    monkeypatch.setattr(fuzz.targets.ours, "compile_graph", fail)
+    (problem,) = check_case(CASE).problems
+    assert problem.kind == "emit"
+    assert problem.detail.startswith("ZeroDivisionError in test_targets.py")
