@@ -10,6 +10,7 @@ from fuzz.draw.regimes import REGIMES
 from fuzz.draw.situations import (
     averaged_convs,
     dense_blocks,
+    doublings,
     first_layers,
     repeated_layers,
     situations,
@@ -28,7 +29,7 @@ def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
     def one() -> st.SearchStrategy[list[Wish]]:
         return wishes().map(lambda wish: [wish])
 
-    alike = dense_blocks() | repeated_layers()
+    alike = dense_blocks() | repeated_layers() | doublings()
     rows = (*[situations()] * 3, stage_ends(), averaged_convs(), *[first_layers()] * 2, alike)
     pieces = st.one_of(*[one()] * 6, *rows)
     mixed = st.lists(pieces, min_size=1, max_size=max_layers)

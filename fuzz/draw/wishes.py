@@ -15,6 +15,9 @@ from nn512.graph import POOLINGS, Shape
 EDGE_SIZES = (1, 2, 3, 4, 5, 13, 14, 15, 16, 17, 18, 19, 29, 30, 31, 32, 33, 34, 35, 47, 48, 49, 50, 51)
 LONG_SIZES = (63, 64, 65, 79, 80, 81, 95, 96, 97, 127, 128, 129)
 
+ITSELF = -2
+"""Partner wish: the tensor that is read anyway."""
+
 SAME = -1
 """Padding wish: whatever keeps the size of the image at stride 1."""
 
