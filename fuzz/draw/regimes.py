@@ -3,6 +3,7 @@
 Each regime is good at one thing: `exact` and `impulse` are judged bit for bit (small integers, thinned so that every
 partial sum in any order is exact), `gaussian` is what real nets see, `positive` and `cancelling` are the two ends of
 what rounding can do, `wide` finds confusions of scale, and `nonfinite` finds lanes that leak into their neighbours.
+`constant` and `repeated` have equal terms, whose roundings are not independent.
 Whether a data set really was exact is decided afterwards from the data, by the reference; a regime only tries.
 """
 
@@ -261,6 +262,53 @@ def _nonfinite(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     return params, inputs
 
 
+# ---------------------------------------------------------------------------------------------- equal terms
+
+
+def _constant(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+    """Every parameter tensor and every input is one number, in half of the data sets give or take a millionth of it.
+
+    Roundings of equal terms coincide: what a sum errs by grows with its length, not with the root of it.
+    """
+    noise = 1e-6 * rng.integers(2)
+
+    def alike(shape: Shape | tuple[int, ...], number: float) -> Floats:
+        return (number * (1.0 + noise * rng.standard_normal(shape))).astype(np.float32)
+
+    params: Arrays = {}
+    for layer in graph.layers:
+        for parameter in layer_parameters(layer, graph.shapes):
+            # Weights that keep magnitudes at any depth; scales, variances and the like are of order 1.
+            terms = parameter.elements // parameter.shape[0] if parameter.name.endswith("Weights") else 1
+            params[parameter.name] = alike(parameter.shape, rng.uniform(0.5, 2.0) / terms)
+    return params, {i.to_tensor: alike(graph.shapes[i.to_tensor], rng.uniform(0.1, 2.0)) for i in graph.inputs}
+
+
+def _repeated(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+    """A few different numbers everywhere; in two of three layers sorted, along channels or along taps."""
+    params, inputs = _gaussian(graph, rng)
+    for layer in graph.layers:
+        if isinstance(layer, Conv | FullyConnected):
+            weights = params[layer.to_tensor + "Weights"]
+            rows = _few(rng, weights.reshape(layer.to_channels, -1))
+            order = rng.integers(3)
+            if order:
+                rows = np.sort(rows, axis=1)[:, :: rng.choice([-1, 1])]
+            if order == 2:  # along taps: the channels of a tap stay together
+                taps = (len(rows), -1, weights.shape[1])
+                rows = rows.reshape(taps).swapaxes(1, 2)
+            params[layer.to_tensor + "Weights"] = rows.reshape(weights.shape)
+    return params, {name: _few(rng, array) for name, array in inputs.items()}
+
+
+def _few(rng: np.random.Generator, array: Floats) -> Floats:
+    """One of one to five numbers in place of each, of the magnitude that they have; inputs of one sign now and then."""
+    values = rng.standard_normal(int(rng.integers(1, 6))) * np.sqrt(np.square(array, dtype=np.float64).mean())
+    if rng.integers(2):
+        values = np.abs(values)
+    return rng.choice(values, array.shape).astype(np.float32)
+
+
 # ---------------------------------------------------------------------------------------------- helpers
 
 
@@ -282,6 +330,8 @@ REGIMES: Mapping[str, Draw] = {
     "cancelling": _cancelling,
     "wide": _wide,
     "nonfinite": _nonfinite,
+    "constant": _constant,
+    "repeated": _repeated,
 }
 """All regimes by name. The order seeds the generators: append only."""
 
