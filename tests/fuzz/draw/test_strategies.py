@@ -30,10 +30,10 @@ from nn512.graph import (
     parse,
     tensors_read,
 )
+from nn512.ir import RelayoutOp
 from nn512.options import Options
 from nn512.passes.effects import effects
 from nn512.passes.pipeline import PASSES, optimize, stages
-from nn512.passes.program import RelayoutOp
 
 DRAWS = 800
 

@@ -11,12 +11,14 @@ import pytest
 
 import nn512
 import reference
-from fuzz.build import build_net
-from fuzz.checker import Sources, runner_for
-from fuzz.compare import Verdict, judge
-from fuzz.limits import LIMITS
-from fuzz.mutants import OPERATORS, mutants
-from fuzz.sandbox import QUICK, Checks, execute
+from fuzz.judge.compare import Verdict, judge
+from fuzz.judge.limits import LIMITS
+from fuzz.run.build import build_net
+from fuzz.run.checks import QUICK, Checks
+from fuzz.run.runners import runner_for
+from fuzz.run.sandbox import execute
+from fuzz.targets.base import Sources
+from fuzz.targets.mutants import OPERATORS, mutants
 from nn512.cli import main
 from reference.grid import CERTAIN
 
