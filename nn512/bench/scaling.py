@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nn512.bench.families import FAMILIES, Family
-from nn512.cli.explain import explain
 from nn512.compiler import compile as compile_graph
 from nn512.graph import parse
+from nn512.plan.explain import explain
 
 MOST = 6.0
 """How many times as much four times the nodes may take."""

@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nn512 import __version__
 from nn512.arrays import Array, PathLike, write_file
 from nn512.errors import INSTALL_PEERS, CannotRunError
 from nn512.graph import Graph, Shape
 from nn512.onnx.kinds import EXPORTS
 from nn512.onnx.maker import NodeMaker
 from nn512.params import Params, check_params, params_bytes
+from nn512.version import __version__
 
 OPSET = 17
 """Version of the operators used (ONNX 1.12, June 2022); nothing in a model needs a newer one."""
