@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nn512.plan.arena import Buffer, place
+from nn512.plan.arena import MANY, Buffer, place
 
 BUFFERS = st.lists(
     st.tuples(st.integers(1, 40), st.integers(0, 12), st.integers(0, 6)).map(lambda t: (t[0], t[1], t[1] + t[2])),
@@ -49,3 +49,25 @@ def test_a_buffer_goes_into_the_smallest_gap_that_holds_it() -> None:
 
 def test_nothing_needs_nothing() -> None:
     assert place([]).size == place([]).lower_bound == 0
+
+
+@given(BUFFERS)
+def test_gaps_are_those_between_all_neighbours(buffers: list[Buffer]) -> None:
+    """Offsets are what comes of looking at every buffer that is there already."""
+    placed: list[tuple[int, Buffer]] = []
+    for buffer in sorted(buffers, key=lambda b: (-b.size, b.first, b.name)):
+        near = [(at, b) for at, b in placed if b.first <= buffer.last and buffer.first <= b.last]
+        taken = {vector for at, b in near for vector in range(at, at + b.size)}
+        end = max(taken, default=-1) + 1
+        free = [vector for vector in range(end) if vector not in taken]
+        gaps = [list(group) for _, group in itertools.groupby(free, lambda v, free=free: v - free.index(v))]  # type: ignore[misc]
+        fitting = [(len(gap), gap[0]) for gap in gaps if len(gap) >= buffer.size]
+        placed.append((min(fitting)[1] if fitting else end, buffer))
+    assert place(buffers).offsets == {buffer.name: at for at, buffer in placed}
+
+
+def test_of_many_buffers_those_that_die_first_come_first() -> None:
+    buffers = [Buffer(f"b{i}", 3, 0, 5000 - i) for i in range(MANY + 1)]
+    arena = place(buffers)
+    assert [arena.offsets[b.name] for b in reversed(buffers)] == list(range(0, 3 * len(buffers), 3))
+    assert arena.size == arena.lower_bound
