@@ -111,10 +111,13 @@ def crowded(first: Layout, second: Layout) -> tuple[bool, bool]:
 
     That is the one with more of them, or both.
     """
-    if len(joined(first, second).segments) <= MOST_SEGMENTS:
+    if _fit(first, second):
         return False, False
     if len(first.merged) < len(second.merged):
-        more, less = crowded(second, first)
-        return less, more
-    fits = len(joined(natural(first.channels), second).segments) <= MOST_SEGMENTS
-    return True, not fits
+        return not _fit(first, natural(second.channels)), True
+    return True, not _fit(natural(first.channels), second)
+
+
+def _fit(first: Layout, second: Layout) -> bool:
+    """Whether two layouts can be joined as they are."""
+    return len(joined(first, second).segments) <= MOST_SEGMENTS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection
 
+import hypothesis
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -127,6 +128,7 @@ def test_halves_of_too_many_segments_become_one(monkeypatch: pytest.MonkeyPatch,
     assert [op.source for op in plan.ops if isinstance(op, RelayoutOp)] == ["t2", "t4"]
 
 
+@hypothesis.example([1], [1, 1, 1, 1, 1, 16])  # in the other order they fit
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=9), st.lists(st.integers(1, 40), min_size=1, max_size=9))
 def test_joined_layouts_have_few_segments(first: list[int], second: list[int]) -> None:
     """Those that must be copied before are copied, and no others; merging moves no channel."""
