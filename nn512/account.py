@@ -52,6 +52,7 @@ def account(
         ),
         arena_bytes=placement.arena.size * 64,
         arena_lower_bound_bytes=placement.arena.lower_bound * 64,
+        thread_bytes=placement.thread_vectors * 64,
         passes=tuple(PassEffect(e.name, e.before, e.after, e.text) for e in effects(programs)),
         dropped_nodes=tuple(_node(role, graph) for role in vanished(programs)),
     )

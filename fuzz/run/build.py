@@ -18,6 +18,7 @@ from nn512.graph.graph import Graph
 from nn512.toolchain import (
     LANGUAGE_FLAGS,
     NATIVE_FLAGS,
+    SMALL_FRAME_FLAGS,
     STRICT_FLAGS,
     BuildCache,
     BuildError,
@@ -162,7 +163,10 @@ def build_net(
         "nn512_driver.h": _driver_texts()["nn512_driver.h"],
         "nn512_unit.c": interface.shim(source_name, include_header=not includes_header),
     }
-    compile_flags = (*LANGUAGE_FLAGS, *runner.net_flags, *flags, *(STRICT_FLAGS if strict else _WARNINGS))
+    warnings: tuple[str, ...] = STRICT_FLAGS if strict else _WARNINGS
+    if strict and runner.net_flags == NATIVE_FLAGS and "-O0" not in flags and not runner.sanitizers:
+        warnings += SMALL_FRAME_FLAGS
+    compile_flags = (*LANGUAGE_FLAGS, *runner.net_flags, *flags, *warnings)
     sanitize = [flag for sanitizer in runner.sanitizers for flag in sanitizer.flags]
     rest = (
         # For a source that includes its header with <>. After the system's, as a prefix may be "math".

@@ -19,7 +19,7 @@ KEYWORDS = frozenset(
 # ones), and macros of system headers in small letters.
 STEP_WORDS = frozenset(
     """aligned bias block bottom context count counts end engine first firsts from fromLane i index input item lanes
-    last mask memcpy memset net nextWeights origin p panel pieces places row rows shift Sizes sizes t tensor tile
+    mask memcpy memset net nextWeights origin p panel pieces places row rows share shift Sizes sizes t tensor tile
     toLane top topRow v w x y""".split()
 )
 _MACROS = frozenset("errno i386 linux main stderr stdin stdout unix".split())
@@ -33,10 +33,10 @@ _MACRO = re.compile(r"[A-Z][A-Z0-9]+")
 # Functions and macros of the emitted file that a prefix and a tensor could spell, such as `Config Prefix=team`,
 # `ToTensor=run` (a test finds missing and stale ones).
 SHARED = frozenset(
-    """IN_REGISTER LONE_NORM PACK_CONV PACK_FULL PACK_GROUPED PACK_NORM exponent_of gate_await gate_create gate_destroy
-    gate_set half_exponent load_block load_halves load_narrow pack_conv pack_full pack_grouped pack_norm prefetch_lines
-    run_alone run_shared softmax_pixel store_block team_check team_create team_destroy team_dismiss team_run team_share
-    team_work""".split()
+    """IN_REGISTER LONE_NORM PACK_CONV PACK_FULL PACK_GROUPED PACK_NORM block_extent exponent_of gate_await gate_create
+    gate_destroy gate_set half_exponent load_block load_halves load_narrow pack_conv pack_full pack_grouped pack_norm
+    prefetch_lines run_alone run_shared softmax_pixel store_block team_check team_create team_destroy team_dismiss
+    team_run team_share team_work""".split()
 )
 
 _SYSTEM_PREFIX = re.compile(r"^(pthread|posix|sched|clock|va|mm|sem|time|size|ptrdiff|mmap|sig)_")

@@ -78,7 +78,7 @@ static long long now(void) {
 #endif
 
 #define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
-#define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, 0, items))
+#define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, (Share){.last = items}))
 """
 
 ENGINE_CREATE = """
@@ -90,11 +90,12 @@ char *{p}EngineCreate({p}Engine **engine, {p}Net *net, ptrdiff_t threads) {
         free(created);
         return error;
     }
+    const size_t bytes = (size_t){floats} * sizeof(float);
     void *memory;
-    if (posix_memalign(&memory, 64, (size_t)ArenaFloats * sizeof(float))) {
+    if (posix_memalign(&memory, 64, bytes)) {
         team_destroy(&created->team);
         free(created);
-        return message("{p}: no memory for tensors of %zu bytes", (size_t)ArenaFloats * sizeof(float));
+        return message("{p}: no memory for tensors of %zu bytes", bytes);
     }
     created->arena = memory;
     created->net = net;
@@ -154,7 +155,8 @@ def write_source(
         writer.lines(layer.text)
     _section(writer, "The engine")
     writer.line()
-    writer.lines(ENGINE_CREATE.replace("{p}", prefix))
+    floats = "(ArenaFloats + threads * ThreadFloats)" if placement.thread_vectors else "ArenaFloats"
+    writer.lines(ENGINE_CREATE.replace("{p}", prefix).replace("{floats}", floats))
     writer.line()
     writer.lines(RUN)
     writer.line()
@@ -177,9 +179,9 @@ def _write_overview(writer: Writer, plan: Plan) -> None:
         writer.line(f" * {number:>3}  {layer.name:<28}{layer.mmac:>10.2f}{layer.weight_bytes:>18,}  {layer.kernel}")
     writer.line(" *")
     writer.line(
-        " * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes items"
+        " * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes a"
     )
-    writer.line(" * first to last-1 of its layer; an item is a block, or a row of one or a few blocks. */")
+    writer.line(" * thread's share of the items of its layer; an item is a block, or a row of one or a few blocks. */")
 
 
 def _write_types(writer: Writer, placement: Placement, layers: Sequence[LayerCode]) -> None:
@@ -211,7 +213,10 @@ def _write_types(writer: Writer, placement: Placement, layers: Sequence[LayerCod
             comment = f"/* {tensor.shape}{segments}, {lifetime} */"
             writer.line(f"{names.offset(tensor.name)} = {tensor.offset * 16}, {comment}")
         writer.line(f"Layers = {len(layers)},")
-        writer.line(f"ArenaFloats = {placement.arena.size * 16}")
+        own = placement.thread_vectors * 16
+        writer.line(f"ArenaFloats = {placement.arena.size * 16}{',' if own else ''}")
+        if own:
+            writer.line(f"ThreadFloats = {own} /* behind the tensors, for every thread: its own working memory */")
     writer.line()
     with writer.block(f"struct {prefix}Engine", "};"):
         writer.line(f"const {prefix}Net *net;")

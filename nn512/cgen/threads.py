@@ -7,7 +7,12 @@ TEAM = """
  * A team is the calling thread and its workers. Every step has a number of equal items; each thread computes its share
  * of them, and the caller returns when all are done. A team of one just calls the step. */
 
-typedef void (*Step)(const void *context, ptrdiff_t first, ptrdiff_t last);
+/* What one thread does of a step: items first to last-1. Threads are numbered from 0, which is the caller. */
+typedef struct {
+    ptrdiff_t first, last, thread;
+} Share;
+
+typedef void (*Step)(const void *context, Share share);
 
 /* A number that one thread changes and others wait for: they spin for a moment, then sleep. */
 typedef struct {
@@ -86,7 +91,7 @@ static void team_share(const Team *team, ptrdiff_t index) {
     const ptrdiff_t each = team->items / team->threads, rest = team->items % team->threads;
     const ptrdiff_t first = index * each + (index < rest ? index : rest);
     const ptrdiff_t last = first + each + (index < rest);
-    if (first < last) team->step(team->context, first, last);
+    if (first < last) team->step(team->context, (Share){first, last, index});
 }
 
 static void *team_work(void *argument) {
@@ -105,7 +110,7 @@ TEAM_RUN = """
 /* Run a step on all threads. */
 static void team_run(Team *team, Step step, const void *context, ptrdiff_t items) {
     if (team->threads == 1) {
-        step(context, 0, items);
+        step(context, (Share){.last = items});
         return;
     }
     team->step = step;

@@ -17,12 +17,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from nn512.cgen import names
-from nn512.cgen.expressions import Constant, Expression, Name
+from nn512.cgen.expressions import Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import BatchNorm, Conv
 from nn512.kernels.chain import Chain, affine_pointer
 from nn512.kernels.interface import Context, Place
-from nn512.kernels.layer import begin_step, declare_tensor, step_signature, tensor_address, tensor_pointer
+from nn512.kernels.layer import (
+    THREAD_MEMORY,
+    begin_step,
+    declare_tensor,
+    step_signature,
+    tensor_address,
+    tensor_pointer,
+)
 from nn512.kernels.packing import norm_field
 from nn512.kernels.sharing import Sharing
 
@@ -33,7 +40,8 @@ class StepFunction:
 
     `before` are steps on what tiles read, `after` those of each result; `nodes` are the convolutions between them, if
     any. `flat` says that a picture is one row of pixels, `net` that a body of its own has a pointer to the parameters,
-    `parametric` that a body can have the channels that it reads as a parameter.
+    `parametric` that a body can have the channels that it reads as a parameter. `buffer` declares a pointer to the
+    thread's own working memory, if the body needs that.
     """
 
     context: Context
@@ -45,6 +53,7 @@ class StepFunction:
     flat: bool
     net: bool
     parametric: bool = False
+    buffer: str = ""
 
     @property
     def name(self) -> str:
@@ -55,7 +64,7 @@ class StepFunction:
     def sharing(self) -> Sharing | None:
         """What steps that share the body differ in; None for a body of the step's own."""
         if self.context.candidates is not None:
-            return Sharing(0, Name("blocks"), self.parametric)
+            return Sharing(0, self.parametric)
         return self.context.bodies.get(self.name)
 
     @property
@@ -68,13 +77,6 @@ class StepFunction:
     def varying(self) -> bool:
         """Whether these read different numbers of channels."""
         return self.sharing is not None and self.sharing.varying
-
-    @property
-    def most_blocks(self) -> Expression:
-        """Blocks of channels that the body must be ready for."""
-        if self.sharing is not None and self.sharing.varying:
-            return self.sharing.most_blocks
-        return Constant(self.source.layout.block_count)
 
     def tensor(self, place: Place) -> Name:
         """The pointer to the source or to a result."""
@@ -132,6 +134,8 @@ class StepFunction:
                 declare_tensor(writer, self.context.places[name], written=False, flat=self.flat)
             for result in self.results:
                 declare_tensor(writer, result, written=True, flat=self.flat)
+            if self.buffer:
+                writer.assign(self.buffer, THREAD_MEMORY)
             write_body(writer)
 
     def _write_call(self, writer: Writer, hint: str, description: str, write_body: Callable[[Writer], None]) -> None:
@@ -188,6 +192,8 @@ class StepFunction:
             else:
                 place = self.context.places[read]
                 yield tensor_pointer(place, name, written=False, flat=self.flat), tensor_address(place)
+        if self.buffer:
+            yield self.buffer, THREAD_MEMORY
         if self.varying:
             yield "ptrdiff_t channels", str(self.source.shape.channels)
-        yield from (("ptrdiff_t first", "first"), ("ptrdiff_t last", "last"))
+        yield "Share share", "share"

@@ -140,7 +140,7 @@ def emit_load(op: LoadOp, context: Context) -> LayerCode:
         begin_step(writer, context.prefix)
         declare_tensor(writer, result, written=True, flat=True)
         first, channels = _channels(result)
-        with writer.loop("for (ptrdiff_t block = first; block < last; block++)"):
+        with writer.loop("for (ptrdiff_t block = share.first; block < share.last; block++)"):
             pixels = extent(result.shape.height, result.shape.width)
             caller = Name(f"engine->{argument_name(op.node)}") + _planes(first, result)
             writer.statement(routine, [caller, pixels, channels, Name(names.local(op.writes)).at(_BLOCK)], ";")
@@ -156,7 +156,7 @@ def _emit_planes(op: LoadOp, context: Context) -> LayerCode:
         begin_step(writer, context.prefix)
         rows = f"float (*restrict {names.local(op.writes)})[{result.shape.width}]"
         writer.assign(rows, f"tensor(engine, {names.offset(op.writes)})")
-        with writer.block("for (ptrdiff_t row = first; row < last; row++)"):
+        with writer.block("for (ptrdiff_t row = share.first; row < share.last; row++)"):
             caller = Name(f"engine->{argument_name(node)}") + Name("row") * node.width
             writer.line(f"memset({row}, 0, {op.columns} * sizeof(float));")
             writer.statement("memcpy", [row + op.columns, caller, f"{node.width} * sizeof(float)"], ";")
@@ -177,7 +177,7 @@ def emit_store(op: StoreOp, context: Context) -> LayerCode:
     with writer.block(step_signature(context.prefix, f"{op.source}_store")):
         begin_step(writer, context.prefix)
         declare_tensor(writer, source, written=False, flat=True)
-        opening = "for (ptrdiff_t block = first; block < last; block++)"
+        opening = "for (ptrdiff_t block = share.first; block < share.last; block++)"
         with contextlib.ExitStack() as stack:
             if source.layout.regular:
                 first, channels = _channels(source)

@@ -100,6 +100,7 @@ class ConvBlocking:
             flat=self.flat,
             net=self.names_net or any(chain.normalizes for chain in (before, *after)),
             parametric=self._parametric(),
+            buffer=f"float (*restrict input)[{self.tiles[0].size}][16]" if before.steps else "",
         )
 
     def _parametric(self) -> bool:

@@ -83,7 +83,7 @@ class ConvLayer(ConvBlocking):
         items = "tiles" if self.row_tiles == 1 else rows
         if not self.by_pixels and sum(panels.count for panels in self.branches[0].panels) > 1:
             items = "panels" if self.row_tiles == 1 else f"{rows} of panels"
-        return f"{items} first to last-1. {sentence(self.algorithm())}"
+        return f"a share of the {items}. {sentence(self.algorithm())}"
 
     def write_body(self, writer: Writer) -> None:
         """Write the sizes and the loops of the main step."""
@@ -162,13 +162,13 @@ class ConvLayer(ConvBlocking):
         """Write the loop over the items of some panels; `begin` is the first one's number. Returns the end."""
         rows, several = self.row_tiles, panels.count > 1
         end = begin + panels.count * rows
-        start = f"first < {begin} ? {begin} : first" if begin else "first"
+        start = f"share.first < {begin} ? {begin} : share.first" if begin else "share.first"
         item = "item"
         if not begin and several and rows == panels.width == 1:
             item = "block"
         elif not begin and not several and rows > 1:
             item = self._row_tile
-        stop = f"{item} < last && {item} < {end}" if end < self.items else f"{item} < last"
+        stop = f"{item} < share.last && {item} < {end}" if end < self.items else f"{item} < share.last"
         with writer.block(f"for (ptrdiff_t {item} = {start}; {stop}; {item}++)"):
             number = Name(item) - begin
             block = Name("block") if several else Constant(panels.first_block)
@@ -199,7 +199,7 @@ class ConvLayer(ConvBlocking):
                 self._write_tiles(writer, branch, panels, block)
                 return
             t = self._row_tile
-            with writer.block(f"for (ptrdiff_t {t} = first; {t} < last; {t}++)"):
+            with writer.block(f"for (ptrdiff_t {t} = share.first; {t} < share.last; {t}++)"):
                 self._write_indices(writer, branch, panels, self._row_indices(Name(t), declared=t))
                 self._write_calls(writer, branch, panels, block)
 
@@ -212,10 +212,10 @@ class ConvLayer(ConvBlocking):
         ]
         if len(self.repeats) == 1:
             size = self.tiles[0].size
-            with writer.loop(f"for (ptrdiff_t x = first * {size}; x < last * {size}; x += {size})"):
+            with writer.loop(f"for (ptrdiff_t x = share.first * {size}; x < share.last * {size}; x += {size})"):
                 self.write_call(writer, choices)
             return
-        with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
+        with writer.block("for (ptrdiff_t tile = share.first; tile < share.last; tile++)"):
             writer.line(f"const ptrdiff_t x = {self.first_pixel()};")
             self.write_call(writer, choices)
 

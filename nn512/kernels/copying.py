@@ -58,7 +58,7 @@ def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
         for name in dict.fromkeys(op.sources):
             declare_tensor(writer, context.places[name], written=False, flat=True)
         declare_tensor(writer, result, written=True, flat=True)
-        with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
+        with writer.block("for (ptrdiff_t block = share.first; block < share.last; block++)"):
             to = f"{names.local(op.writes)}[block]"
             first, second = (names.local(name) for name in op.sources)
             writer.line(f"if (block < {boundary})")
@@ -85,7 +85,7 @@ def emit_copy(op: CopyOp, context: Context) -> LayerCode:
         begin_step(writer, context.prefix)
         declare_tensor(writer, source, written=False, flat=True)
         declare_tensor(writer, result, written=True, flat=True)
-        writer.line("for (ptrdiff_t block = first; block < last; block++)")
+        writer.line("for (ptrdiff_t block = share.first; block < share.last; block++)")
         with writer.indented():
             writer.line(f"memcpy({to}, {names.local(op.source)}[block], sizeof {to});")
     return LayerCode(
@@ -139,7 +139,7 @@ def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
         writer.comment("channels that stay together: how many, and where the first one stands here and there")
         rows = (f"{{{channels}, {there}, {here}}}" for channels, there, here in spans)
         writer.table("static const ptrdiff_t spans[][3]", rows)
-        writer.line("for (ptrdiff_t block = first; block < last; block++)")
+        writer.line("for (ptrdiff_t block = share.first; block < share.last; block++)")
         with writer.indented():
             arguments: list[Expression | str] = [
                 f"{names.local(source.name)}[0][0]",
@@ -172,7 +172,7 @@ def emit_pad(op: PadOp, context: Context) -> LayerCode:
         begin_step(writer, context.prefix)
         declare_tensor(writer, source, written=False)
         declare_tensor(writer, result, written=True)
-        with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
+        with writer.block("for (ptrdiff_t item = share.first; item < share.last; item++)"):
             writer.line(f"const ptrdiff_t block = item / {rows}, y = item % {rows};")
             writer.line(f"memset({to}[block][y], 0, sizeof {to}[block][y]);")
             writer.line(f"if (y >= {op.rows} && y < {op.rows + source.shape.height})")

@@ -37,7 +37,7 @@ def write_chain_step(context: Context, source: Place, result: Place, steps: Chai
     block, pixel = Name("block"), Name("p")
 
     def write_body(writer: Writer) -> None:
-        with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
+        with writer.block("for (ptrdiff_t block = share.first; block < share.last; block++)"):
             if not function.sharing:
                 steps.bind(writer, block, ZERO)
             with writer.block(f"for (ptrdiff_t p = 0; p < {result.shape.pixels}; p++)"):
@@ -47,6 +47,6 @@ def write_chain_step(context: Context, source: Place, result: Place, steps: Chai
 
     writer = Writer()
     picture = f"{result.shape.height}x{result.shape.width}"
-    description = sentence(f"{', '.join(steps.description)} of pictures of {picture}: blocks first to last-1.")
+    description = sentence(f"{', '.join(steps.description)} of pictures of {picture}: a share of the blocks.")
     function.write(writer, f"{steps.suffix}_{picture}".removeprefix("_"), description, write_body)
     return writer.text()

@@ -247,7 +247,7 @@ class _FullLayer:
                 "static const ptrdiff_t input_spans[][2]", (f"{{{rows}, {lanes}}}" for rows, lanes in self.spans)
             )
             panel = "panel" if self.width > 1 else "block"
-            with writer.block(f"for (ptrdiff_t {panel} = first; {panel} < last; {panel}++)"):
+            with writer.block(f"for (ptrdiff_t {panel} = share.first; {panel} < share.last; {panel}++)"):
                 if self.width > 1:
                     writer.line(f"const ptrdiff_t block = panel * {self.width};")
                 if len(routines) == 1:

@@ -8,6 +8,9 @@ from nn512.cgen.writer import Writer
 from nn512.kernels.interface import Place
 from nn512.plan.layout import Layout
 
+# Where the working memory begins that a step's thread has for itself: behind all tensors.
+THREAD_MEMORY = "tensor(engine, ArenaFloats + share.thread * ThreadFloats)"
+
 
 def tensor_pointer(place: Place, name: str, *, written: bool, flat: bool = False) -> str:
     """Declaration of a pointer to a tensor: blocks of [height][width][16] or [pixels][16], planes without the [16]."""
@@ -40,5 +43,5 @@ def begin_step(writer: Writer, prefix: str) -> None:
 
 
 def step_signature(prefix: str, name: str) -> str:
-    """Signature of a step function: items first to last-1 of its work."""
-    return f"static NOINLINE void {names.static(prefix, name)}(const void *context, ptrdiff_t first, ptrdiff_t last)"
+    """Signature of a step function, which computes a thread's share of its work."""
+    return f"static NOINLINE void {names.static(prefix, name)}(const void *context, Share share)"

@@ -70,12 +70,12 @@ typedef struct {
     ptrdiff_t groupOutputs;          /* outputs of one group, if `before` is not NULL */
 } ConvPack;
 
-static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static void pack_conv(const void *context, Share share) {
     const ConvPack *p = context;
     const ptrdiff_t blocks = (p->outputs + 15) / 16;
     const ptrdiff_t lanes = p->lanes ? p->lanes : 16;
     const ptrdiff_t size = (position(p->segments, p->inputs - 1) / lanes + 1) * p->taps * lanes * 16;
-    for (ptrdiff_t k = first * 16; k < last * 16 && k < p->outputs; k++) {
+    for (ptrdiff_t k = share.first * 16; k < share.last * 16 && k < p->outputs; k++) {
         const ptrdiff_t block = k / 16, start = block / p->panel * p->panel;
         const ptrdiff_t width = blocks - start < p->panel ? blocks - start : p->panel;
         float *to = p->packed + start * size + (block - start) * 16 + k % 16;
@@ -107,9 +107,9 @@ typedef struct {
     const ptrdiff_t *segments;
 } NormPack;
 
-static void pack_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static void pack_norm(const void *context, Share share) {
     const NormPack *p = context;
-    for (ptrdiff_t c = first * p->channels; c < last * p->channels; c++) {
+    for (ptrdiff_t c = share.first * p->channels; c < share.last * p->channels; c++) {
         const Affine norm = compose(p->norms, c);
         const ptrdiff_t place = position(p->segments, c), block = place / 16, lane = place % 16;
         p->packed[block][0][lane] = (float)norm.scale;

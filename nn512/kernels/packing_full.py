@@ -45,10 +45,10 @@ static int half_exponent(const float *weights, ptrdiff_t count, double factor) {
     return exponent < -126 ? -126 : exponent > 126 ? 126 : exponent; /* the inverse must be a float, too */
 }
 
-static void pack_full(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static void pack_full(const void *context, Share share) {
     const FullPack *p = context;
     const ptrdiff_t blocks = (p->outputs + 15) / 16, inputs = p->channels * p->pixels;
-    for (ptrdiff_t block = first; block < last; block++) {
+    for (ptrdiff_t block = share.first; block < share.last; block++) {
         const ptrdiff_t start = block / p->panel * p->panel;
         const ptrdiff_t width = blocks - start < p->panel ? blocks - start : p->panel;
         const ptrdiff_t lanes = p->outputs - block * 16 < 16 ? p->outputs - block * 16 : 16;

@@ -11,9 +11,9 @@ typedef struct {
     ptrdiff_t groupOutputs; /* if `before` is not NULL */
 } GroupedPack;
 
-static void pack_grouped(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static void pack_grouped(const void *context, Share share) {
     const GroupedPack *p = context;
-    for (ptrdiff_t k = first * 16; k < last * 16 && k < p->outputs; k++) {
+    for (ptrdiff_t k = share.first * 16; k < share.last * 16 && k < p->outputs; k++) {
         float *to = p->packed + k / 16 * p->inputs * p->taps * 16 + k % 16;
         const Affine after = compose(p->after, k);
         double bias = p->biases[k];

@@ -1,7 +1,7 @@
 """Pointwise convolution, pixel tiles outermost: a tile of the input is read once and meets all weights.
 
 Good where the weights fit into the level 2 cache and the picture does not, and where element-wise steps precede the
-convolution: they are computed once per tile, into a small buffer on the stack that stays in the first level caches.
+convolution: they are computed once per tile, into a buffer of the thread's own that stays in its nearest caches.
 Arithmetic is that of the direct kernel's tile routines.
 """
 
@@ -16,18 +16,29 @@ from nn512.ir import ConvOp
 from nn512.kernels.conv_blocking import Branch, Panels
 from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.convolution import Choice, ConvLayer
-from nn512.kernels.interface import Context, Kernel, Setting
+from nn512.kernels.interface import Context, Kernel, Place, Setting
+from nn512.plan.conv_geometry import TILE_PIXELS
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES
+from nn512.plan.workspace import NO_WORKSPACE, Workspace
 
-MOST_BUFFER_BYTES = 256 << 10
+MOST_BUFFER_BYTES = 256 << 10  # a part of the level 2 cache
 
 
 def _applies(op: ConvOp, setting: Setting) -> bool:
     source = setting.places[op.source]
     if not op.is_pointwise or op.branches[0].node.groups > 1:
         return False
-    return not op.prologue or source.layout.block_count * 14 * 64 <= MOST_BUFFER_BYTES
+    return not op.prologue or 64 * _buffer_vectors(source) <= MOST_BUFFER_BYTES
+
+
+def _buffer_vectors(source: Place) -> int:
+    """Size of the buffer: a tile of all input blocks."""
+    return source.layout.block_count * TILE_PIXELS
+
+
+def _workspace(op: ConvOp, setting: Setting) -> Workspace:
+    return Workspace(thread_vectors=_buffer_vectors(setting.places[op.source])) if op.prologue else NO_WORKSPACE
 
 
 def _work(op: ConvOp, setting: Setting) -> Work:
@@ -41,7 +52,7 @@ def _emit(op: ConvOp, context: Context) -> LayerCode:
     return _PointwiseLayer(op, context).emit()
 
 
-KERNEL = Kernel("pointwise", ConvOp, _work, _emit, _applies)
+KERNEL = Kernel("pointwise", ConvOp, _work, _emit, _applies, _workspace)
 
 
 class _PointwiseLayer(ConvLayer):
@@ -61,11 +72,7 @@ class _PointwiseLayer(ConvLayer):
 
     def write_body(self, writer: Writer) -> None:
         self.write_sizes(writer)
-        with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
-            if self.prologue.steps:
-                note = " /* room for the layer with the most channels */" if self.body.varying else ""
-                extents = f"[{self.body.most_blocks}][{self.tiles[0].size}][16]"
-                writer.line(f"float input{extents} __attribute__((aligned(64)));{note}")
+        with writer.block("for (ptrdiff_t tile = share.first; tile < share.last; tile++)"):
             indices = [f"x = {self.first_pixel()}"]
             if self._panels_alike:
                 after = self._weights_after(self.branches[0], self.branches[0].panels[0])

@@ -120,7 +120,7 @@ class _PoolLayer:
             for name in dict.fromkeys((self.source.name, *self.after.operands)):
                 declare_tensor(writer, self.context.places[name], written=False)
             declare_tensor(writer, self.result, written=True)
-            with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
+            with writer.block("for (ptrdiff_t item = share.first; item < share.last; item++)"):
                 row = f", y = {Name('item') % rows}" if rows > 1 else ""
                 writer.line(f"const ptrdiff_t block = {Name('item') // rows}{row};")
                 self.before.bind(writer, _BLOCK, ZERO, ZERO)

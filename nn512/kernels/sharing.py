@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nn512.cgen.expressions import Constant, Expression
-
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """What several step functions with the same body differ in, besides names: how many blocks of channels they read.
+    """What several step functions with the same body differ in, besides names.
 
-    If there are several numbers (`varying`), of which `most_blocks` is the largest, the body has a parameter for the
-    channels. `body` tells it from others.
+    If they read different numbers of channels (`varying`), the body has a parameter for these. `body` tells it from
+    others.
     """
 
     body: int
-    most_blocks: Expression
     varying: bool
 
 
@@ -34,7 +31,5 @@ class Candidates:
         """Every step that is not the only one with its body, and what those that share it differ in."""
         alike = [users for users in self._users.values() if len(users) > 1]
         return {
-            step: Sharing(number, Constant(max(users.values())), len(set(users.values())) > 1)
-            for number, users in enumerate(alike)
-            for step in users
+            step: Sharing(number, len(set(users.values())) > 1) for number, users in enumerate(alike) for step in users
         }

@@ -179,7 +179,7 @@ class SlidingLayer:
             source = self.context.places[self.op.source]
             writer.lines(write_chain_step(self.context, source, self.source, self.prologue))
             writer.line()
-        how = f"{'rows of blocks' if self.rows.out > 1 else 'blocks'} first to last-1. {sentence(self._algorithm())}"
+        how = f"a share of the {'rows of blocks' if self.rows.out > 1 else 'blocks'}. {sentence(self._algorithm())}"
         self.body.write(writer, self.body.hint(self.kernel), self.body.description(how), self._write_body)
         return LayerCode(
             name=self.name,
@@ -210,7 +210,7 @@ class SlidingLayer:
                 "prefetchPixels": Constant(-(-span_of(self.columns, self.tiles[0].size) // self.inputs)),
             }
             writer.enumeration("static const Sizes sizes = {", [f".{name} = {sizes[name]}" for name in used], "};")
-        with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
+        with writer.block("for (ptrdiff_t item = share.first; item < share.last; item++)"):
             rows, item = self.rows.out, Name("item")
             indices = [f"block = {item // rows}", *([f"y = {item % rows}"] if rows > 1 else [])]
             if self.clipped:

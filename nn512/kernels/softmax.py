@@ -88,7 +88,7 @@ def emit(op: SoftmaxOp, context: Context) -> LayerCode:
         if table:
             write_segments(writer, layout)
             lanes = Name("segments")
-        writer.line("for (ptrdiff_t p = first; p < last; p++)")
+        writer.line("for (ptrdiff_t p = share.first; p < share.last; p++)")
         with writer.indented():
             arguments = [
                 *(Name(names.local(place.name)).at(0, Name("p")) for place in (source, result)),

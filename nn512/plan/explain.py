@@ -27,7 +27,8 @@ def _summary(plan: Plan) -> Iterator[str]:
     weights = sum(layer.weight_bytes for layer in layers)
     ratio = plan.arena_bytes / max(plan.arena_lower_bound_bytes, 1)
     yield f"{plan.prefix}: {_count(len(layers), 'layer')}, {work:,.2f} MMAC, {weights:,} bytes of packed weights"
-    yield f"{plan.arena_bytes:,} bytes of tensors, {ratio:.2f} times what is alive at once"
+    own = f", {plan.thread_bytes:,} for each thread" if plan.thread_bytes else ""
+    yield f"{plan.arena_bytes:,} bytes of tensors, {ratio:.2f} times what is alive at once{own}"
 
 
 def _passes(plan: Plan) -> Iterator[str]:

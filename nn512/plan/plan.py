@@ -96,5 +96,6 @@ class Plan:
     tensors: tuple[PlannedTensor, ...] = field(metadata=_says("tensors in the engine's memory"))
     arena_bytes: int = field(metadata=_says("bytes of all tensors, those that share memory counted once"))
     arena_lower_bound_bytes: int = field(metadata=_says("bytes of the tensors that are alive at once, at the most"))
+    thread_bytes: int = field(metadata=_says("bytes that every thread has for itself behind the tensors"))
     passes: tuple[PassEffect, ...] = field(metadata=_says("what the passes did, in the order in which they ran"))
     dropped_nodes: tuple[PlannedNode, ...] = field(metadata=_says("nodes that no layer stands for, and why"))

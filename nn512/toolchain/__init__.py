@@ -17,6 +17,7 @@ from nn512.toolchain.compilers import find_compiler, find_compilers
 from nn512.toolchain.emitted import (
     LANGUAGE_FLAGS,
     NATIVE_FLAGS,
+    SMALL_FRAME_FLAGS,
     SOFT_INCLUDE,
     STRICT_FLAGS,
     compile_shared,
@@ -30,6 +31,7 @@ from nn512.toolchain.processor import has_avx512
 __all__ = [
     "LANGUAGE_FLAGS",
     "NATIVE_FLAGS",
+    "SMALL_FRAME_FLAGS",
     "SOFT_INCLUDE",
     "STRICT_FLAGS",
     "BuildCache",

@@ -21,6 +21,10 @@ NATIVE_FLAGS = ("-mavx512f",)
 STRICT_FLAGS = ("-Wall", "-Wextra", "-Werror")
 """Warnings that emitted C must not cause."""
 
+SMALL_FRAME_FLAGS = ("-Wframe-larger-than=16384",)
+"""A warning of functions that keep more than 16 KiB on the stack: threads of some C libraries have 128 KiB in all. For
+native, optimized code; what is not optimized has a place on the stack for every intermediate result."""
+
 
 def soft_flags() -> tuple[str, ...]:
     """Flags that put the portable <immintrin.h> first. Raises CannotRunError when it is not installed."""

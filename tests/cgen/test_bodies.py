@@ -101,7 +101,7 @@ def functions(source: str, kind: str) -> dict[str, str]:
 
 def bodies(source: str) -> dict[str, str]:
     """The shared bodies: routines that are given items."""
-    return {name: text for name, text in functions(source, "INLINE").items() if "ptrdiff_t last) {" in text}
+    return {name: text for name, text in functions(source, "INLINE").items() if "Share share) {" in text}
 
 
 def without_names(function: str) -> str:
@@ -121,11 +121,11 @@ def test_equal_layers_share_a_body() -> None:
     ((name, text),) = bodies(source).items()
     assert name == "conv3x3_32x12x12_to_32"
     assert users(source, name) == ["Pair_a", "Pair_b"]
-    assert "/* 3x3 convolution, 32x12x12 -> 32x12x12: rows first to last-1. Direct," in source
+    assert "/* 3x3 convolution, 32x12x12 -> 32x12x12: a share of the rows. Direct," in source
     assert "aWeights" not in text
     layers = functions(source, "NOINLINE")
     assert "for (" not in layers["Pair_a"] + layers["Pair_b"]
-    assert "engine->net->bWeights, engine->net->bBiases, first, last);" in layers["Pair_b"]
+    assert "engine->net->bWeights, engine->net->bBiases, share);" in layers["Pair_b"]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_what_is_shared_is_seen_from_the_text() -> None:
 
 @pytest.mark.parametrize("kernel", ["pointwise", "direct"])
 def test_channels_are_a_parameter_after_other_steps(kernel: str) -> None:
-    """What the layers differ in is handed over; memory on the stack is enough for the layer of most channels."""
+    """What the layers differ in is handed over; working memory is enough for the layer of most channels."""
     source = nn512.compile(DENSE, nn512.Options(force=(("", kernel),))).source
     convolutions = {name: text for name, text in bodies(source).items() if "conv1x1" in name}
     ((name, text),) = convolutions.items()
@@ -177,17 +177,17 @@ def test_channels_are_a_parameter_after_other_steps(kernel: str) -> None:
     assert "ptrdiff_t channels" in text
     layers = functions(source, "NOINLINE")
     calls = " ".join(layers[user] for user in users(source, name))
-    assert re.findall(r", (\d+), first, last\);", calls) == ["32", "48", "64"]
-    assert ("float input[4][" in text) == (kernel == "pointwise")
+    assert re.findall(r", (\d+), share\);", calls) == ["32", "48", "64"]
+    assert ("(*restrict input)[13][16]" in text) == ("ThreadFloats = 896" in source) == (kernel == "pointwise")
     if kernel == "direct":
         assert users(source, "norm_relu_7x7") == ["Grown_c1_input", "Grown_c2_input", "Grown_c3_input"]
 
 
 @pytest.mark.parametrize(("last", "alike"), [(16, False), (20, True)])
-def test_memory_on_the_stack_is_for_blocks_and_not_for_channels(last: int, *, alike: bool) -> None:
+def test_working_memory_is_for_blocks_and_not_for_channels(last: int, *, alike: bool) -> None:
     source = nn512.compile(PARTIAL.format(last=last), nn512.Options(force=(("", "pointwise"),))).source
     assert any("norm_relu_conv1x1" in name for name in bodies(source)) == alike
-    assert set(re.findall(r"float input\[(\d+)\]\[", source)) == {"4"}
+    assert f"ThreadFloats = {4 * 14 * 16} " in source
 
 
 @pytest.mark.parametrize("name", example_names())

@@ -75,6 +75,8 @@ def run(command: Sequence[str | Path], folder: Path) -> str:
 
 def build_object(text: str, folder: Path, *flags: str, compiler: toolchain.Compiler | None = None) -> Path:
     """Compile a net's C to an object; no warning is accepted. Native code: it is not run."""
+    if "-O0" not in flags:
+        flags = (*flags, *toolchain.SMALL_FRAME_FLAGS)
     emitted = nn512.compile(text)
     emitted.write(folder)
     command = [*(compiler or compilers()[0]).command, *toolchain.LANGUAGE_FLAGS, *toolchain.STRICT_FLAGS]

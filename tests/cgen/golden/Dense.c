@@ -6,8 +6,8 @@
  *   3  conv2                             0.45            36,928  direct
  *   4  both_store                        0.00                 0  store
  *
- * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes items
- * first to last-1 of its layer; an item is a block, or a row of one or a few blocks. */
+ * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes a
+ * thread's share of the items of its layer; an item is a block, or a row of one or a few blocks. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200112L /* posix_memalign and pthread_sigmask, which C99 alone hides */
@@ -52,7 +52,12 @@ static char *message(const char *format, ...) {
  * A team is the calling thread and its workers. Every step has a number of equal items; each thread computes its share
  * of them, and the caller returns when all are done. A team of one just calls the step. */
 
-typedef void (*Step)(const void *context, ptrdiff_t first, ptrdiff_t last);
+/* What one thread does of a step: items first to last-1. Threads are numbered from 0, which is the caller. */
+typedef struct {
+    ptrdiff_t first, last, thread;
+} Share;
+
+typedef void (*Step)(const void *context, Share share);
 
 /* A number that one thread changes and others wait for: they spin for a moment, then sleep. */
 typedef struct {
@@ -131,7 +136,7 @@ static void team_share(const Team *team, ptrdiff_t index) {
     const ptrdiff_t each = team->items / team->threads, rest = team->items % team->threads;
     const ptrdiff_t first = index * each + (index < rest ? index : rest);
     const ptrdiff_t last = first + each + (index < rest);
-    if (first < last) team->step(team->context, first, last);
+    if (first < last) team->step(team->context, (Share){first, last, index});
 }
 
 static void *team_work(void *argument) {
@@ -148,7 +153,7 @@ static void *team_work(void *argument) {
 /* Run a step on all threads. */
 static void team_run(Team *team, Step step, const void *context, ptrdiff_t items) {
     if (team->threads == 1) {
-        step(context, 0, items);
+        step(context, (Share){.last = items});
         return;
     }
     team->step = step;
@@ -233,7 +238,8 @@ enum {
     conv2_at = 4704, /* 16x7x7, layers 3 to 4 */
     both_at = 3136, /* 48x7x7, layers 1 to 4 */
     Layers = 4,
-    ArenaFloats = 5488
+    ArenaFloats = 5488,
+    ThreadFloats = 448 /* behind the tensors, for every thread: its own working memory */
 };
 
 struct DenseEngine {
@@ -520,12 +526,12 @@ typedef struct {
     ptrdiff_t groupOutputs;          /* outputs of one group, if `before` is not NULL */
 } ConvPack;
 
-static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static void pack_conv(const void *context, Share share) {
     const ConvPack *p = context;
     const ptrdiff_t blocks = (p->outputs + 15) / 16;
     const ptrdiff_t lanes = p->lanes ? p->lanes : 16;
     const ptrdiff_t size = (position(p->segments, p->inputs - 1) / lanes + 1) * p->taps * lanes * 16;
-    for (ptrdiff_t k = first * 16; k < last * 16 && k < p->outputs; k++) {
+    for (ptrdiff_t k = share.first * 16; k < share.last * 16 && k < p->outputs; k++) {
         const ptrdiff_t block = k / 16, start = block / p->panel * p->panel;
         const ptrdiff_t width = blocks - start < p->panel ? blocks - start : p->panel;
         float *to = p->packed + start * size + (block - start) * 16 + k % 16;
@@ -555,9 +561,9 @@ typedef struct {
     const ptrdiff_t *segments;
 } NormPack;
 
-static void pack_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static void pack_norm(const void *context, Share share) {
     const NormPack *p = context;
-    for (ptrdiff_t c = first * p->channels; c < last * p->channels; c++) {
+    for (ptrdiff_t c = share.first * p->channels; c < share.last * p->channels; c++) {
         const Affine norm = compose(p->norms, c);
         const ptrdiff_t place = position(p->segments, c), block = place / 16, lane = place % 16;
         p->packed[block][0][lane] = (float)norm.scale;
@@ -599,10 +605,10 @@ void DenseNetDestroy(DenseNet *net) {
  * Input start
  * caller  ->  start 32x7x7
  * Transposition into blocks of 16 channels. */
-static NOINLINE void Dense_start_load(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Dense_start_load(const void *context, Share share) {
     const DenseEngine *engine = context;
     float (*restrict start)[7 * 7][16] = tensor(engine, start_at);
-    for (ptrdiff_t block = first; block < last; block++)
+    for (ptrdiff_t block = share.first; block < share.last; block++)
         load_block(engine->startData + block * 16 * 7 * 7, 7 * 7, 16, start[block]);
 }
 
@@ -610,15 +616,15 @@ static NOINLINE void Dense_start_load(const void *context, ptrdiff_t first, ptrd
  * BatchNorm norm1, ReLU relu1, Conv conv1 (1x1), BatchNorm norm2, ReLU relu2
  * start 32x7x7  ->  relu2 64x7x7     0.10 MMAC, 8,704 bytes of weights (fp32)
  * Pointwise, 32 outputs x 13 or 12 pixels in registers, pixels outermost. Predicted: 2 us, direct 2.1. */
-static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Dense_relu2(const void *context, Share share) {
     const DenseEngine *engine = context;
     const DenseNet *net = engine->net;
     const float (*restrict start)[7 * 7][16] = tensor(engine, start_at);
     float (*restrict relu2)[7 * 7][16] = tensor(engine, relu2_at);
+    float (*restrict input)[13][16] = tensor(engine, ArenaFloats + share.thread * ThreadFloats);
     static const Sizes sizes = {.channels = 32, .inputPlane = 7 * 7 * 16, .bufferPlane = 13 * 16,
         .outputPlane = 7 * 7 * 16, .prefetchShares = 4, .prefetchPixels = 7};
-    for (ptrdiff_t tile = first; tile < last; tile++) {
-        float input[2][13][16] __attribute__((aligned(64)));
+    for (ptrdiff_t tile = share.first; tile < share.last; tile++) {
         const ptrdiff_t x = tile * 12 + (tile < 1 ? tile : 1), nextWeights = 4 * 2 * 16 * 16 + x * 32 / 49 * 16;
         for (ptrdiff_t block = 0; block < 4; block += 2)
             if (tile < 1)
@@ -636,13 +642,13 @@ static NOINLINE void Dense_relu2(const void *context, ptrdiff_t first, ptrdiff_t
  * Conv conv2 (3x3, padding 1)
  * relu2 64x7x7  ->  conv2 16x7x7     0.45 MMAC, 36,928 bytes of weights (fp32)
  * Direct, 16 outputs x 7 pixels in registers. */
-static NOINLINE void Dense_conv2(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Dense_conv2(const void *context, Share share) {
     const DenseEngine *engine = context;
     const float (*restrict relu2)[7][7][16] = tensor(engine, relu2_at);
     float (*restrict conv2)[7][7][16] = tensor(engine, conv2_at);
     static const Sizes sizes = {.channels = 64, .inputPlane = 7 * 7 * 16, .inputRow = 7 * 16, .prefetchShares = 7,
         .prefetchPixels = 2};
-    for (ptrdiff_t y = first; y < last; y++) {
+    for (ptrdiff_t y = share.first; y < share.last; y++) {
         const ptrdiff_t nextWeights = 4 * 3 * 3 * 16 * 16 + y * 48;
         const float *w = engine->net->conv2Weights, *bias = engine->net->conv2Biases;
         const ptrdiff_t origin = y - 1; /* the input row under filter row 0 */
@@ -655,10 +661,10 @@ static NOINLINE void Dense_conv2(const void *context, ptrdiff_t first, ptrdiff_t
  * Output both
  * both 48x7x7  ->  caller
  * Transposition out of blocks of 16 channels. */
-static NOINLINE void Dense_both_store(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Dense_both_store(const void *context, Share share) {
     const DenseEngine *engine = context;
     const float (*restrict both)[7 * 7][16] = tensor(engine, both_at);
-    for (ptrdiff_t block = first; block < last; block++)
+    for (ptrdiff_t block = share.first; block < share.last; block++)
         store_block(both[block], 7 * 7, 16, engine->bothData + block * 16 * 7 * 7);
 }
 
@@ -672,11 +678,12 @@ char *DenseEngineCreate(DenseEngine **engine, DenseNet *net, ptrdiff_t threads) 
         free(created);
         return error;
     }
+    const size_t bytes = (size_t)(ArenaFloats + threads * ThreadFloats) * sizeof(float);
     void *memory;
-    if (posix_memalign(&memory, 64, (size_t)ArenaFloats * sizeof(float))) {
+    if (posix_memalign(&memory, 64, bytes)) {
         team_destroy(&created->team);
         free(created);
-        return message("Dense: no memory for tensors of %zu bytes", (size_t)ArenaFloats * sizeof(float));
+        return message("Dense: no memory for tensors of %zu bytes", bytes);
     }
     created->arena = memory;
     created->net = net;
@@ -722,7 +729,7 @@ static long long now(void) {
 #endif
 
 #define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
-#define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, 0, items))
+#define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, (Share){.last = items}))
 
 void DenseEngineInference(DenseEngine *engine, float *bothData, float *startData) {
     team_check(&engine->team);

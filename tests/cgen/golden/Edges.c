@@ -6,8 +6,8 @@
  *   3  relu                              0.02               768  planar
  *   4  relu_store                        0.00                 0  store
  *
- * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes items
- * first to last-1 of its layer; an item is a block, or a row of one or a few blocks. */
+ * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes a
+ * thread's share of the items of its layer; an item is a block, or a row of one or a few blocks. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200112L /* posix_memalign and pthread_sigmask, which C99 alone hides */
@@ -52,7 +52,12 @@ static char *message(const char *format, ...) {
  * A team is the calling thread and its workers. Every step has a number of equal items; each thread computes its share
  * of them, and the caller returns when all are done. A team of one just calls the step. */
 
-typedef void (*Step)(const void *context, ptrdiff_t first, ptrdiff_t last);
+/* What one thread does of a step: items first to last-1. Threads are numbered from 0, which is the caller. */
+typedef struct {
+    ptrdiff_t first, last, thread;
+} Share;
+
+typedef void (*Step)(const void *context, Share share);
 
 /* A number that one thread changes and others wait for: they spin for a moment, then sleep. */
 typedef struct {
@@ -131,7 +136,7 @@ static void team_share(const Team *team, ptrdiff_t index) {
     const ptrdiff_t each = team->items / team->threads, rest = team->items % team->threads;
     const ptrdiff_t first = index * each + (index < rest ? index : rest);
     const ptrdiff_t last = first + each + (index < rest);
-    if (first < last) team->step(team->context, first, last);
+    if (first < last) team->step(team->context, (Share){first, last, index});
 }
 
 static void *team_work(void *argument) {
@@ -148,7 +153,7 @@ static void *team_work(void *argument) {
 /* Run a step on all threads. */
 static void team_run(Team *team, Step step, const void *context, ptrdiff_t items) {
     if (team->threads == 1) {
-        step(context, 0, items);
+        step(context, (Share){.last = items});
         return;
     }
     team->step = step;
@@ -672,12 +677,12 @@ typedef struct {
     ptrdiff_t groupOutputs;          /* outputs of one group, if `before` is not NULL */
 } ConvPack;
 
-static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static void pack_conv(const void *context, Share share) {
     const ConvPack *p = context;
     const ptrdiff_t blocks = (p->outputs + 15) / 16;
     const ptrdiff_t lanes = p->lanes ? p->lanes : 16;
     const ptrdiff_t size = (position(p->segments, p->inputs - 1) / lanes + 1) * p->taps * lanes * 16;
-    for (ptrdiff_t k = first * 16; k < last * 16 && k < p->outputs; k++) {
+    for (ptrdiff_t k = share.first * 16; k < share.last * 16 && k < p->outputs; k++) {
         const ptrdiff_t block = k / 16, start = block / p->panel * p->panel;
         const ptrdiff_t width = blocks - start < p->panel ? blocks - start : p->panel;
         float *to = p->packed + start * size + (block - start) * 16 + k % 16;
@@ -726,10 +731,10 @@ void EdgesNetDestroy(EdgesNet *net) {
  * Input image
  * caller  ->  image 3x9x23
  * Transposition into blocks of 16 channels. */
-static NOINLINE void Edges_image_load(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Edges_image_load(const void *context, Share share) {
     const EdgesEngine *engine = context;
     float (*restrict image)[9 * 23][16] = tensor(engine, image_at);
-    for (ptrdiff_t block = first; block < last; block++)
+    for (ptrdiff_t block = share.first; block < share.last; block++)
         load_narrow(engine->imageData + block * 16 * 9 * 23, 9 * 23, 3, image[block]);
 }
 
@@ -737,7 +742,7 @@ static NOINLINE void Edges_image_load(const void *context, ptrdiff_t first, ptrd
  * Conv conv (3x3, padding 1), BatchNorm norm
  * image 3x9x23  ->  norm 40x9x23     0.22 MMAC, 27,840 bytes of weights (fp32)
  * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. Predicted: 4.5 us, planar 4.7. */
-static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Edges_norm(const void *context, Share share) {
     const EdgesEngine *engine = context;
     const float (*restrict image)[9][23][16] = tensor(engine, image_at);
     float (*restrict norm)[9][23][16] = tensor(engine, norm_at);
@@ -745,7 +750,7 @@ static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t 
         .outputPlane = 9 * 23 * 16, .prefetchShares = 9, .prefetchPixels = 12};
     {
         const float *w = engine->net->convWeights, *bias = engine->net->convBiases;
-        for (ptrdiff_t y = first; y < last; y++) {
+        for (ptrdiff_t y = share.first; y < share.last; y++) {
             const ptrdiff_t nextWeights = 2 * (3 * 3 * 16 * 16) + y * 64;
             const ptrdiff_t origin = y - 1; /* the input row under filter row 0 */
             const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = 9 - origin < 3 ? 9 - origin : 3;
@@ -756,7 +761,7 @@ static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t 
     }
     {
         const float *w = engine->net->convWeights + 2 * (3 * 3 * 16 * 16), *bias = engine->net->convBiases + 2 * 16;
-        for (ptrdiff_t y = first; y < last; y++) {
+        for (ptrdiff_t y = share.first; y < share.last; y++) {
             const ptrdiff_t nextWeights = 3 * 3 * 16 * 16 + y * 32;
             const ptrdiff_t origin = y - 1; /* the input row under filter row 0 */
             const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = 9 - origin < 3 ? 9 - origin : 3;
@@ -772,7 +777,7 @@ static NOINLINE void Edges_norm(const void *context, ptrdiff_t first, ptrdiff_t 
  * caller's image 3x9x23 + norm 40x9x23  ->  relu 40x9x23     0.02 MMAC, 768 bytes of weights (fp32)
  * Planar, 32 or 16 outputs x 14 or 13 pixels in registers, from planes as the caller has them. Predicted: 0.67 us,
  *   direct 0.7, pointwise 0.72. */
-static NOINLINE void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Edges_relu(const void *context, Share share) {
     const EdgesEngine *engine = context;
     const float (*restrict image_data)[9 * 23] = (const void *)engine->imageData;
     const float (*restrict norm)[9 * 23][16] = tensor(engine, norm_at);
@@ -780,7 +785,7 @@ static NOINLINE void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t 
     static const Sizes sizes = {.channels = 3, .inputPlane = 9 * 23, .outputPlane = 9 * 23 * 16};
     {
         const float *w = engine->net->shortcutWeights, *bias = engine->net->shortcutBiases;
-        for (ptrdiff_t tile = first; tile < last; tile++) {
+        for (ptrdiff_t tile = share.first; tile < share.last; tile++) {
             const ptrdiff_t x = tile * 13 + (tile < 12 ? tile : 12);
             if (tile < 12)
                 conv1x1_2x14_planar_add_relu0p1(image_data[0] + x, w, bias, relu[0][x], norm[0][x], &sizes);
@@ -790,7 +795,7 @@ static NOINLINE void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t 
     }
     {
         const float *w = engine->net->shortcutWeights + 2 * (3 * 16), *bias = engine->net->shortcutBiases + 2 * 16;
-        for (ptrdiff_t tile = first; tile < last; tile++) {
+        for (ptrdiff_t tile = share.first; tile < share.last; tile++) {
             const ptrdiff_t x = tile * 13 + (tile < 12 ? tile : 12);
             if (tile < 12)
                 conv1x1_1x14_planar_add_relu0p1(image_data[0] + x, w, bias, relu[2][x], norm[2][x], &sizes);
@@ -804,10 +809,10 @@ static NOINLINE void Edges_relu(const void *context, ptrdiff_t first, ptrdiff_t 
  * Output relu
  * relu 40x9x23  ->  caller
  * Transposition out of blocks of 16 channels. */
-static NOINLINE void Edges_relu_store(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Edges_relu_store(const void *context, Share share) {
     const EdgesEngine *engine = context;
     const float (*restrict relu)[9 * 23][16] = tensor(engine, relu_at);
-    for (ptrdiff_t block = first; block < last; block++)
+    for (ptrdiff_t block = share.first; block < share.last; block++)
         store_block(relu[block], 9 * 23, block < 2 ? 16 : 8, engine->reluData + block * 16 * 9 * 23);
 }
 
@@ -821,11 +826,12 @@ char *EdgesEngineCreate(EdgesEngine **engine, EdgesNet *net, ptrdiff_t threads) 
         free(created);
         return error;
     }
+    const size_t bytes = (size_t)ArenaFloats * sizeof(float);
     void *memory;
-    if (posix_memalign(&memory, 64, (size_t)ArenaFloats * sizeof(float))) {
+    if (posix_memalign(&memory, 64, bytes)) {
         team_destroy(&created->team);
         free(created);
-        return message("Edges: no memory for tensors of %zu bytes", (size_t)ArenaFloats * sizeof(float));
+        return message("Edges: no memory for tensors of %zu bytes", bytes);
     }
     created->arena = memory;
     created->net = net;
@@ -871,7 +877,7 @@ static long long now(void) {
 #endif
 
 #define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
-#define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, 0, items))
+#define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, (Share){.last = items}))
 
 void EdgesEngineInference(EdgesEngine *engine, float *imageData, float *reluData) {
     team_check(&engine->team);

@@ -8,8 +8,8 @@
  *   5  probabilities                     0.00                 0  softmax
  *   6  probabilities_store               0.00                 0  store
  *
- * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes items
- * first to last-1 of its layer; an item is a block, or a row of one or a few blocks. */
+ * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes a
+ * thread's share of the items of its layer; an item is a block, or a row of one or a few blocks. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200112L /* posix_memalign and pthread_sigmask, which C99 alone hides */
@@ -54,7 +54,12 @@ static char *message(const char *format, ...) {
  * A team is the calling thread and its workers. Every step has a number of equal items; each thread computes its share
  * of them, and the caller returns when all are done. A team of one just calls the step. */
 
-typedef void (*Step)(const void *context, ptrdiff_t first, ptrdiff_t last);
+/* What one thread does of a step: items first to last-1. Threads are numbered from 0, which is the caller. */
+typedef struct {
+    ptrdiff_t first, last, thread;
+} Share;
+
+typedef void (*Step)(const void *context, Share share);
 
 /* A number that one thread changes and others wait for: they spin for a moment, then sleep. */
 typedef struct {
@@ -133,7 +138,7 @@ static void team_share(const Team *team, ptrdiff_t index) {
     const ptrdiff_t each = team->items / team->threads, rest = team->items % team->threads;
     const ptrdiff_t first = index * each + (index < rest ? index : rest);
     const ptrdiff_t last = first + each + (index < rest);
-    if (first < last) team->step(team->context, first, last);
+    if (first < last) team->step(team->context, (Share){first, last, index});
 }
 
 static void *team_work(void *argument) {
@@ -150,7 +155,7 @@ static void *team_work(void *argument) {
 /* Run a step on all threads. */
 static void team_run(Team *team, Step step, const void *context, ptrdiff_t items) {
     if (team->threads == 1) {
-        step(context, 0, items);
+        step(context, (Share){.last = items});
         return;
     }
     team->step = step;
@@ -466,10 +471,10 @@ static int half_exponent(const float *weights, ptrdiff_t count, double factor) {
     return exponent < -126 ? -126 : exponent > 126 ? 126 : exponent; /* the inverse must be a float, too */
 }
 
-static void pack_full(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static void pack_full(const void *context, Share share) {
     const FullPack *p = context;
     const ptrdiff_t blocks = (p->outputs + 15) / 16, inputs = p->channels * p->pixels;
-    for (ptrdiff_t block = first; block < last; block++) {
+    for (ptrdiff_t block = share.first; block < share.last; block++) {
         const ptrdiff_t start = block / p->panel * p->panel;
         const ptrdiff_t width = blocks - start < p->panel ? blocks - start : p->panel;
         const ptrdiff_t lanes = p->outputs - block * 16 < 16 ? p->outputs - block * 16 : 16;
@@ -540,10 +545,10 @@ void HeadNetDestroy(HeadNet *net) {
  * Input features
  * caller  ->  features 24x6x6
  * Transposition into blocks of 16 channels. */
-static NOINLINE void Head_features_load(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Head_features_load(const void *context, Share share) {
     const HeadEngine *engine = context;
     float (*restrict features)[6 * 6][16] = tensor(engine, features_at);
-    for (ptrdiff_t block = first; block < last; block++)
+    for (ptrdiff_t block = share.first; block < share.last; block++)
         load_block(engine->featuresData + block * 16 * 6 * 6, 6 * 6, block < 1 ? 16 : 8, features[block]);
 }
 
@@ -551,11 +556,11 @@ static NOINLINE void Head_features_load(const void *context, ptrdiff_t first, pt
  * Pooling halved (Max3x3Stride2, padding 1)
  * features 24x6x6  ->  halved 24x3x3
  * Pooling, a vector of 16 channels at a time. */
-static NOINLINE void Head_halved(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Head_halved(const void *context, Share share) {
     const HeadEngine *engine = context;
     const float (*restrict features)[6][6][16] = tensor(engine, features_at);
     float (*restrict halved)[3][3][16] = tensor(engine, halved_at);
-    for (ptrdiff_t item = first; item < last; item++) {
+    for (ptrdiff_t item = share.first; item < share.last; item++) {
         const ptrdiff_t block = item / 3, y = item % 3;
         const ptrdiff_t origin = y * 2 - 1, end = origin + 3;
         const ptrdiff_t top = origin > 0 ? origin : 0;
@@ -570,11 +575,11 @@ static NOINLINE void Head_halved(const void *context, ptrdiff_t first, ptrdiff_t
  * Pooling pooled (AvgGlobal)
  * halved 24x3x3  ->  pooled 24x1x1
  * Pooling, a vector of 16 channels at a time. */
-static NOINLINE void Head_pooled(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Head_pooled(const void *context, Share share) {
     const HeadEngine *engine = context;
     const float (*restrict halved)[3][3][16] = tensor(engine, halved_at);
     float (*restrict pooled)[1][1][16] = tensor(engine, pooled_at);
-    for (ptrdiff_t item = first; item < last; item++) {
+    for (ptrdiff_t item = share.first; item < share.last; item++) {
         const ptrdiff_t block = item;
         __m512 v = sum_of_all(halved[block][0][0], 3 * 3);
         v = _mm512_div_ps(v, _mm512_set1_ps((float)(3 * 3)));
@@ -586,14 +591,14 @@ static NOINLINE void Head_pooled(const void *context, ptrdiff_t first, ptrdiff_t
  * FullyConnected scores
  * pooled 24x1x1  ->  scores 10x1x1     0.00 MMAC, 1,600 bytes of weights (fp32)
  * Fully connected, 16 outputs in registers, float weights. Predicted: 0.025 us, fully_connected_fp16 0.025. */
-static NOINLINE void Head_scores(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Head_scores(const void *context, Share share) {
     const HeadEngine *engine = context;
     const HeadNet *net = engine->net;
     const float (*restrict pooled)[1][16] = tensor(engine, pooled_at);
     float (*restrict scores)[1][16] = tensor(engine, scores_at);
     /* numbers of rows of 16 floats, and how many floats of such a row are inputs */
     static const ptrdiff_t input_spans[][2] = {{1, 16}, {1, 8}};
-    for (ptrdiff_t block = first; block < last; block++) {
+    for (ptrdiff_t block = share.first; block < share.last; block++) {
         full_1x8(pooled[0][0], net->scoresWeights + block * 24 * 16, net->scoresBiases + block * 16, scores[block][0],
                  input_spans, 2);
     }
@@ -603,11 +608,11 @@ static NOINLINE void Head_scores(const void *context, ptrdiff_t first, ptrdiff_t
  * Softmax probabilities
  * scores 10x1x1  ->  probabilities 10x1x1
  * Softmax, pixel by pixel. */
-static NOINLINE void Head_probabilities(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Head_probabilities(const void *context, Share share) {
     const HeadEngine *engine = context;
     const float (*restrict scores)[1][16] = tensor(engine, scores_at);
     float (*restrict probabilities)[1][16] = tensor(engine, probabilities_at);
-    for (ptrdiff_t p = first; p < last; p++)
+    for (ptrdiff_t p = share.first; p < share.last; p++)
         softmax_pixel(scores[0][p], probabilities[0][p], 1, 10, 16);
 }
 
@@ -615,10 +620,10 @@ static NOINLINE void Head_probabilities(const void *context, ptrdiff_t first, pt
  * Output probabilities
  * probabilities 10x1x1  ->  caller
  * Transposition out of blocks of 16 channels. */
-static NOINLINE void Head_probabilities_store(const void *context, ptrdiff_t first, ptrdiff_t last) {
+static NOINLINE void Head_probabilities_store(const void *context, Share share) {
     const HeadEngine *engine = context;
     const float (*restrict probabilities)[1][16] = tensor(engine, probabilities_at);
-    for (ptrdiff_t block = first; block < last; block++)
+    for (ptrdiff_t block = share.first; block < share.last; block++)
         memcpy(engine->probabilitiesData + block * 16, probabilities[block], (size_t)10 * sizeof(float));
 }
 
@@ -632,11 +637,12 @@ char *HeadEngineCreate(HeadEngine **engine, HeadNet *net, ptrdiff_t threads) {
         free(created);
         return error;
     }
+    const size_t bytes = (size_t)ArenaFloats * sizeof(float);
     void *memory;
-    if (posix_memalign(&memory, 64, (size_t)ArenaFloats * sizeof(float))) {
+    if (posix_memalign(&memory, 64, bytes)) {
         team_destroy(&created->team);
         free(created);
-        return message("Head: no memory for tensors of %zu bytes", (size_t)ArenaFloats * sizeof(float));
+        return message("Head: no memory for tensors of %zu bytes", bytes);
     }
     created->arena = memory;
     created->net = net;
@@ -682,7 +688,7 @@ static long long now(void) {
 #endif
 
 #define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
-#define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, 0, items))
+#define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, (Share){.last = items}))
 
 void HeadEngineInference(HeadEngine *engine, float *featuresData, float *probabilitiesData) {
     team_check(&engine->team);
