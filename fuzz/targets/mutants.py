@@ -40,7 +40,7 @@ OPERATORS = (
     Operator("dropped tap", re.compile(r"(\w[\w\[\].>-]*) = _mm512_fmadd_ps\([^;]*\);"), r"\1 = \1;"),
     Operator("widened mask", re.compile(r"\(1u << (\w+)\) - 1\b"), r"(2u << \1) - 1"),
     Operator("unwritten lane", re.compile(r"\b_mm512_storeu_ps\(([^,;]+),"), r"_mm512_mask_storeu_ps(\1, 0x7fff,"),
-    Operator("short tile", re.compile(r"\b(for \(int p = \d+; p < )(\d+)(; p\+\+\))"), r"\1\2 - 1\3"),
+    Operator("short tile", re.compile(r"\b(for \(int p = \d+; p < )(\d+|pixels(?: - \d+)?)(; p\+\+\))"), r"\1\2 - 1\3"),
 )
 """All operators, by what they plant."""
 

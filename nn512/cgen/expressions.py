@@ -240,13 +240,6 @@ def extent(*factors: int) -> Expression:
     return Product(kept) if len(kept) > 1 else Constant(math.prod(factors))
 
 
-def sum_of(*terms: Expression | int) -> Expression:
-    """A sum whose constants are collected at its end."""
-    lifted = [_lift(term) for term in terms]
-    constants = [term for term in lifted if isinstance(term, Constant)]
-    return _sum((*(term for term in lifted if not isinstance(term, Constant)), *constants))
-
-
 def least(left: Expression | int, right: Expression | int) -> Expression:
     """The smaller of two numbers."""
     return Conditional(Less(_lift(left), _lift(right)), _lift(left), _lift(right))

@@ -239,11 +239,15 @@ class ConvBlocking:
 
     def routine(self, branch: Branch, panels: Panels, tile: PixelTile, row_tile: PixelTile) -> TileRoutine:
         """The tile routine for a tile of a panel."""
-        runs = row_tile.runs or (Run(0, self.rows.taps, 0, 1),)
+        row_runs = row_tile.runs or (Run(0, self.rows.taps, 0, 1),)
+        pixels, runs = tile.size, tile.runs
+        if row_tile.size == 1:  # a parameter of the routine
+            pixels = TILE_PIXELS
+            runs = tuple(run._replace(high=run.high + pixels - tile.size) for run in runs)
         return TileRoutine(
             blocks=panels.width,
             rows=row_tile.size,
-            pixels=tile.size,
+            pixels=pixels,
             filter_h=self.rows.taps,
             filter_w=self.columns.taps,
             stride_h=self.rows.stride if row_tile.size > 1 else 1,
@@ -251,8 +255,8 @@ class ConvBlocking:
             dilation_h=self.rows.dilation if self.rows.taps > 1 else 1,
             dilation_w=self.columns.dilation,
             clipped=self.clipped,
-            row_runs=() if self.clipped else runs,
-            runs=tile.runs,
+            row_runs=() if self.clipped else row_runs,
+            runs=runs,
             channels=self.channels,
             far=self.far,
             chain=branch.chain.neutral,

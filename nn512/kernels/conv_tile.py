@@ -2,7 +2,12 @@
 
 Routines are inlined into the loops over tiles of a layer's step function. As long as the loop over input lanes stays
 rolled, gcc 12 and clang 14 make the same inner loops of that as of functions of their own (-O2 and -O3, times equal
-within 1 % on three nets), and a layer is one function in the text and in a profile.
+within 1 % on three nets), and a layer is one function in the text and in a profile. The sizes of a layer are a constant
+struct, of which nothing is left after inlining.
+
+The number of pixels is a parameter, a literal in every call: both compilers unroll the loops over it after inlining, to
+the code of literal bounds (as many multiplications and accesses to the stack in three nets). For clang that takes
+`unroll(full)`; under a count of 32, as gcc wants it, loops and sums in memory remain, and nets take 1.7 times as long.
 
 Weights that are needed next are fetched ahead, spread evenly over the tiles that share a panel. In ResNet50 on Zen 4,
 3x3 at 14x14 takes 1,800 us for that instead of 1,911, and 512 -> 2048 at 7x7, whose weights come from memory, 900
@@ -50,10 +55,11 @@ UNFETCHED = (*MASKED, Channels.PLANAR)
 class TileRoutine:
     """What the text of a tile routine depends on; layers that agree in it share the text.
 
-    A tile is `pixels` neighbouring pixels of one row, or of each of `rows` rows that it spans from end to end. For one
-    row the caller says which filter rows are inside the picture (if `clipped`); for several, `row_runs` does. The
-    routine's x is the first input that it reads: row `first_row` and column `first_column`, counted from the input
-    under filter row and column 0 for the first pixel.
+    A tile is neighbouring pixels of one row, up to `pixels` as the caller says, or so many of each of `rows` rows that
+    it spans from end to end. For one row, ends of `runs` are for the most pixels, and the caller says which filter rows
+    are inside the picture (if `clipped`); for several rows, `row_runs` does. The routine's x is the first input that it
+    reads: row `first_row` and column `first_column`, counted from the input under filter row and column 0 for the first
+    pixel.
     """
 
     blocks: int
@@ -112,8 +118,8 @@ class TileRoutine:
         """Name of the routine, unless another has it."""
         stride = f"s{self.stride_w}" if self.stride_w > 1 else ""
         dilation = f"d{self.dilation_w}" if self.dilation_w > 1 else ""
-        rows = f"x{self.rows}" if self.rows > 1 else ""
-        words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}{rows}x{self.pixels}"]
+        pixels = f"{self.rows}x{self.pixels}" if self.rows > 1 else "N"
+        words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}x{pixels}"]
         words += filter(None, (self.edge, self.row_edge))
         words += [self.channels.value] if self.channels is not Channels.FULL else []
         words += ["fetching"] if self.far else []
@@ -165,14 +171,16 @@ class TileRoutine:
         """Text of the routine."""
         writer = Writer()
         writer.comment(self._description())
-        writer.statement(f"static INLINE void {name}", [*self.parameters(), "const Sizes *sizes"], " {")
+        size_of_tile = ["const int pixels"] if self.rows == 1 else []
+        writer.statement(f"static INLINE void {name}", [*self.parameters(), "const Sizes *sizes", *size_of_tile], " {")
         with writer.indented():
             self._write_body(writer)
         writer.line("}")
         return writer.text()
 
     def _description(self) -> str:
-        where = f"{self.rows} rows of {self.pixels} pixels" if self.rows > 1 else f"{self.pixels} neighbouring pixels"
+        one_row = f"up to {self.pixels} neighbouring pixels"
+        where = f"{self.rows} rows of {self.pixels} pixels" if self.rows > 1 else one_row
         what = f"{self.blocks} block{'s' if self.blocks > 1 else ''} of 16 outputs at {where}"
         text = f"{what}: out[o][p] = bias[o] + sum over input channels and taps of w[o] * x[p]"
         if self.channels in MASKED:
@@ -190,17 +198,16 @@ class TileRoutine:
                 ". The sums are over `input`, which is computed from x first unless x is NULL. Meanwhile the next "
                 "tile's pixels are prefetched: the run is too short for the hardware's prefetcher"
             )
-        sums = self.blocks * self.rows * self.pixels
+        sums = f"{self.blocks * self.rows * self.pixels} sums"
         text += f". {registers(sums, f'{self.blocks} of weights', '1 pixel')}"
         return f"{text}."
 
     def _write_body(self, writer: Writer) -> None:
-        blocks, pixels = self.blocks, self.rows * self.pixels
-        loops = Unrolled("o", 0, blocks), Unrolled("p", 0, pixels)
+        loops = Unrolled("o", 0, self.blocks), Unrolled("p", 0, self._all_pixels)
         openings = [opening for loop in loops for opening in loop.openings]
         block, pixel = (loop.index for loop in loops)
         acc, element = self._sum(block, pixel), block * size("outputPlane") + pixel * 16
-        writer.line(f"__m512 {self._sum(Constant(blocks), Constant(pixels))};")
+        writer.line(f"__m512 {self._sum(Constant(self.blocks), Constant(self.rows * self.pixels))};")
         writer.nest(openings, [f"{acc} = _mm512_loadu_ps({Name('bias') + block * 16});"])
         if self.channels in MASKED:
             self._write_groups(writer)
@@ -212,6 +219,11 @@ class TileRoutine:
         self.chain.apply(store, acc, block, element)
         store.line(f"_mm512_storeu_ps({Name('out') + element}, {acc});")
         writer.nest(openings, store.text().splitlines())
+
+    @property
+    def _all_pixels(self) -> int | Expression:
+        """How many pixels the tile has."""
+        return Name("pixels") if self.rows == 1 else self.rows * self.pixels
 
     def _sum(self, block: Expression, pixel: Expression) -> Expression:
         """The accumulator of a block of outputs at a pixel."""
@@ -253,20 +265,21 @@ class TileRoutine:
     def _write_prefetching(self, writer: Writer) -> None:
         """Write what prefetches, of all that is needed after this block of inputs, a part that does not take long."""
         if self.far:
-            writer.line(f"prefetch_lines({Name('x') + extent(self.pixels, 16)}, {self.pixels});")
+            writer.line(f"prefetch_lines({Name('x') + Name('pixels') * 16}, pixels);")
         outputs, pixels = Unrolled("o", 0, self.blocks), size("prefetchPixels")
         place = outputs.index * size("outputPlane") + Name("c") * pixels
-        condition = f"if ({Less(Name('c') * pixels, extent(self.rows * self.pixels, 16))})"
+        end = Name("pixels") * 16 if self.rows == 1 else extent(self.rows * self.pixels, 16)
+        condition = f"if ({Less(Name('c') * pixels, end)})"
         calls = [f"prefetch_lines({Name(pointer) + place}, {pixels});" for pointer in ("out", *self.chain.addends)]
         writer.nest([condition, *outputs.openings], calls)
 
     def _write_prologue(self, writer: Writer) -> None:
         """Write what fills the input buffer for one block of inputs."""
-        block, pixels = Name("c") // 16, Unrolled("p", 0, self.pixels)
+        block, pixels = Name("c") // 16, Unrolled("p", 0, Name("pixels"))
         place = pixels.index * 16
         steps = Writer()
         steps.line(f"const float *raw = {Name('x') + block * size('inputPlane') + place};")
-        steps.line(f"prefetch_lines({Name('raw') + extent(self.pixels, 16)}, 1);")
+        steps.line(f"prefetch_lines({Name('raw') + Name('pixels') * 16}, 1);")
         steps.line("__m512 v = _mm512_loadu_ps(raw);")
         self.prologue.apply(steps, Name("v"), block, ZERO)
         steps.line(f"_mm512_storeu_ps({Name('input') + place}, v);")
@@ -354,7 +367,8 @@ class TileRoutine:
     def _write_multiply(self, writer: Writer, tap: _Tap) -> None:
         for o in range(self.blocks):
             writer.line(f"const __m512 w{o} = _mm512_loadu_ps({Name('tap') + 16 * o});")
-        pixels, rows = Unrolled("p", tap.run.low, tap.run.high), Unrolled("r", tap.row_run.low, tap.row_run.high)
+        high = Name("pixels") - (self.pixels - tap.run.high) if self.rows == 1 else tap.run.high
+        pixels, rows = Unrolled("p", tap.run.low, high), Unrolled("r", tap.row_run.low, tap.row_run.high)
         pixel = (pixels.index - tap.run.low) * (self.lanes * self.stride_w)
         element = pixels.index
         if self.rows > 1:

@@ -39,10 +39,11 @@ KERNEL = Kernel("direct", ConvOp, direct_work, emit, workspace=prepared_source)
 
 
 class Choice(NamedTuple):
-    """A call: the condition under which it is made, and what is called."""
+    """A call: the condition under which it is made, what is called, for how many pixels, other arguments."""
 
     condition: str
     routine: TileRoutine
+    pixels: int
     arguments: Sequence[Expression]
 
 
@@ -138,7 +139,8 @@ class ConvLayer(ConvBlocking):
             condition = f"if ({choice.condition})" if choice.condition else ""
             opening = " ".join(filter(None, ("else" if number else "", condition)))
             with writer.loop(opening) if opening else contextlib.nullcontext():
-                writer.statement(name, [*choice.arguments, f"&{SIZES}"], ";")
+                pixels = [Constant(choice.pixels)] if choice.routine.rows == 1 else []
+                writer.statement(name, [*choice.arguments, f"&{SIZES}", *pixels], ";")
 
     def _sizes(self) -> dict[str, Expression]:
         """The layer's sizes under the names that tile routines have for them; distances are in floats."""
@@ -207,8 +209,8 @@ class ConvLayer(ConvBlocking):
         """Write the loop over the tiles of the only row."""
         column = Name("x")
         choices = [
-            Choice(condition, routine, self._arguments(branch, panels, block, column, routine))
-            for condition, routine in self.by_tile(branch, panels)
+            Choice(condition, routine, pixels, self._arguments(branch, panels, block, column, routine))
+            for condition, routine, pixels in self.by_tile(branch, panels)
         ]
         if len(self.repeats) == 1:
             size = self.tiles[0].size
@@ -225,13 +227,12 @@ class ConvLayer(ConvBlocking):
         start = tile * self.tiles[-1].size
         return start + least(tile, wide) if wide else start
 
-    def by_tile(self, branch: Branch, panels: Panels) -> list[tuple[str, TileRoutine]]:
-        """The routines for a tile of the only row, each with the condition under which it is the one."""
+    def by_tile(self, branch: Branch, panels: Panels) -> list[tuple[str, TileRoutine, int]]:
+        """The routines for a tile of the only row, each with the condition under which it is the one, and pixels."""
+        wide, narrow = self.tiles[0], self.tiles[-1]
+        conditions = [(f"tile < {self._wide_tiles}", wide), ("", narrow)] if self._wide_tiles else [("", narrow)]
         row = self.row_groups[0].tile
-        choices = [("", self.routine(branch, panels, self.tiles[-1], row))]
-        if wide := self._wide_tiles:
-            choices.insert(0, (f"tile < {wide}", self.routine(branch, panels, self.tiles[0], row)))
-        return choices
+        return [(condition, self.routine(branch, panels, tile, row), tile.size) for condition, tile in conditions]
 
     @property
     def _wide_tiles(self) -> int:
@@ -292,7 +293,7 @@ class ConvLayer(ConvBlocking):
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
                 column = Name("x") if count > 1 else Constant(start)
                 choices = (
-                    Choice(condition, routine, self._arguments(branch, panels, block, column, routine))
+                    Choice(condition, routine, tile.size, self._arguments(branch, panels, block, column, routine))
                     for condition, routine in self._by_row(branch, panels, tile)
                 )
                 self.write_call(writer, choices)

@@ -132,6 +132,7 @@ class SlidingTile:
         if self.far:
             text += ". What the next row of outputs needs is prefetched, in parts that do not take long"
         taps = self.filter_w if self.sweeps else 1
+        sums = f"{self.pixels} sum{'s' if self.pixels > 1 else ''}"
         lanes = (
             []
             if self.spread is Spread.SAME
@@ -139,7 +140,7 @@ class SlidingTile:
             if self.spread is Spread.COPIED
             else ["2 permutations"]
         )
-        text += f". {registers(self.pixels, f'{taps} of weights', '1 of inputs', *lanes)}"
+        text += f". {registers(sums, f'{taps} of weights', '1 of inputs', *lanes)}"
         return f"{text}."
 
     def _write_body(self, writer: Writer) -> None:

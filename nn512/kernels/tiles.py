@@ -12,7 +12,8 @@ from nn512.plan.conv_geometry import Axis
 OPERANDS = """
 /* What every tile routine of a convolution takes: inputs, weights, biases, and where the results go. `out` may alias
  * `bias`; without this gcc hoists the biases and spills the sums. Most routines also take `nextWeights`: the weights
- * that they prefetch begin so many floats after w, and are a share of those that are read after this panel. */
+ * that they prefetch begin so many floats after w, and are a share of those that are read after this panel. `pixels`
+ * is a literal in every call, or the loops over it would not be unrolled. */
 #define OPERANDS const float *restrict x, const float *restrict w, const float *bias, float *out
 
 /* What a tile routine has to know about its layer. Planes and rows are distances in floats. */
@@ -54,25 +55,25 @@ class Unrolled:
 
     variable: str
     low: int
-    high: int
+    high: int | Expression
 
     @property
     def index(self) -> Expression:
         """The counter, or its only value."""
-        return Name(self.variable) if self.high - self.low > 1 else Constant(self.low)
+        return Constant(self.low) if self.high == self.low + 1 else Name(self.variable)
 
     @property
     def openings(self) -> list[str]:
         """What opens the loop."""
-        if self.high - self.low == 1:
+        if self.high == self.low + 1:
             return []
         v = self.variable
         return [f"UNROLL for (int {v} = {self.low}; {v} < {self.high}; {v}++)"]
 
 
-def registers(sums: int, *others: str) -> str:
+def registers(sums: str, *others: str) -> str:
     """What a tile keeps in registers, as its comment says it."""
-    return f"Of 32 registers: {sums} sum{'s' if sums > 1 else ''}, {', '.join(others)}"
+    return f"Of 32 registers: {', '.join((sums, *others))}"
 
 
 def edge_word(*, left: bool, right: bool, whole: bool) -> str:

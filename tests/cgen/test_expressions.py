@@ -26,7 +26,6 @@ from nn512.cgen.expressions import (
     Sum,
     extent,
     least,
-    sum_of,
 )
 from nn512.errors import CannotRunError
 from nn512.toolchain import find_compilers
@@ -77,8 +76,6 @@ TABLE = (5, 0, 2, 9)
         (x * extent(2, 16), "x * (2 * 16)"),
         (extent(2, 16) * x, "2 * 16 * x"),
         (extent(3, 3) + 16, "3 * 3 + 16"),
-        (sum_of(3, x, 4, y), "x + y + 7"),
-        (sum_of(0, 0), "0"),
         (x.at(0, y + 1), "x[0][y + 1]"),
         (x.offset(0), "x"),
         (x.offset(y), "x + y"),
@@ -103,7 +100,7 @@ def test_constructors_do_not_fold() -> None:
 
 
 def test_equal_values_are_equal() -> None:
-    assert x * 16 + 3 == sum_of(1, Name("x") * 16, 2)
+    assert x * 16 + 3 == Name("x") * 16 + 1 + 2
     assert extent(4) == Constant(4)
     assert x + y != y + x
 
@@ -158,7 +155,6 @@ def grown(parts: st.SearchStrategy[Expression]) -> st.SearchStrategy[Expression]
         parts.map(lambda part: Name("table").at((part % 4 + 4) % 4)),
         several.map(Sum),
         several.map(Product),
-        several.map(lambda parts: sum_of(*parts)),
     )
 
 

@@ -24,13 +24,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define UNROLL _Pragma("GCC unroll 32")
-#define INLINE inline __attribute__((always_inline)) /* a shared routine: every layer that calls it has a copy */
-/* A function of its own: the compiler allocates registers for it alone, and a profile names its layer. no_icf keeps gcc
- * from merging layers whose code is equal. */
+/* UNROLL stands before loops with few iterations: sums stay in registers only if no loop over them is left. INLINE is a
+ * shared routine: every layer that calls it has a copy. NOINLINE is a function of its own: the compiler allocates
+ * registers for it alone, and a profile names its layer. no_icf keeps gcc from merging layers whose code is equal. */
+#define INLINE inline __attribute__((always_inline))
 #ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
 #define NOINLINE __attribute__((noinline))
 #else
+#define UNROLL _Pragma("GCC unroll 32")
 #define NOINLINE __attribute__((noinline, no_icf))
 #endif
 
@@ -303,7 +305,8 @@ static INLINE void load_block(const float *x, ptrdiff_t pixels, ptrdiff_t channe
 
 /* What every tile routine of a convolution takes: inputs, weights, biases, and where the results go. `out` may alias
  * `bias`; without this gcc hoists the biases and spills the sums. Most routines also take `nextWeights`: the weights
- * that they prefetch begin so many floats after w, and are a share of those that are read after this panel. */
+ * that they prefetch begin so many floats after w, and are a share of those that are read after this panel. `pixels`
+ * is a literal in every call, or the loops over it would not be unrolled. */
 #define OPERANDS const float *restrict x, const float *restrict w, const float *bias, float *out
 
 /* What a tile routine has to know about its layer. Planes and rows are distances in floats. */
@@ -324,26 +327,26 @@ static INLINE void prefetch_lines(const float *from, ptrdiff_t lines) {
     UNROLL for (ptrdiff_t i = 0; i < lines; i++) _mm_prefetch((const char *)(from + i * 16), _MM_HINT_T0);
 }
 
-/* 2 blocks of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]. The sums are over `input`, which is computed from x first unless x is NULL. Meanwhile the next tile's pixels
- * are prefetched: the run is too short for the hardware's prefetcher. Of 32 registers: 26 sums, 2 of weights, 1
- * pixel. */
-static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restrict input,
-        const float (*restrict affine0)[2][16], ptrdiff_t nextWeights, const Sizes *sizes) {
-    __m512 acc[2][13];
+/* 2 blocks of 16 outputs at up to 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of
+ * w[o] * x[p]. The sums are over `input`, which is computed from x first unless x is NULL. Meanwhile the next tile's
+ * pixels are prefetched: the run is too short for the hardware's prefetcher. Of 32 registers: 28 sums, 2 of weights,
+ * 1 pixel. */
+static INLINE void conv1x1_2xN_after_norm_relu_then_relu(OPERANDS, float *restrict input,
+        const float (*restrict affine0)[2][16], ptrdiff_t nextWeights, const Sizes *sizes, const int pixels) {
+    __m512 acc[2][14];
     UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 13; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+        UNROLL for (int p = 0; p < pixels; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
     for (ptrdiff_t c = 0; c < sizes->channels; c += 16, input += sizes->bufferPlane, w += 16 * 2 * 16) {
         if (x)
-            UNROLL for (int p = 0; p < 13; p++) {
+            UNROLL for (int p = 0; p < pixels; p++) {
                 const float *raw = x + c / 16 * sizes->inputPlane + p * 16;
-                prefetch_lines(raw + 13 * 16, 1);
+                prefetch_lines(raw + pixels * 16, 1);
                 __m512 v = _mm512_loadu_ps(raw);
                 v = _mm512_fmadd_ps(v, _mm512_loadu_ps(affine0[c / 16][0]), _mm512_loadu_ps(affine0[c / 16][1]));
                 v = _mm512_max_ps(_mm512_setzero_ps(), v);
                 _mm512_storeu_ps(input + p * 16, v);
             }
-        if (c * sizes->prefetchPixels < 13 * 16)
+        if (c * sizes->prefetchPixels < pixels * 16)
             UNROLL for (int o = 0; o < 2; o++)
                 prefetch_lines(out + o * sizes->outputPlane + c * sizes->prefetchPixels, sizes->prefetchPixels);
         const float *pixel = input;
@@ -352,7 +355,7 @@ static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restr
         for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 32) {
             const __m512 w0 = _mm512_loadu_ps(tap);
             const __m512 w1 = _mm512_loadu_ps(tap + 16);
-            UNROLL for (int p = 0; p < 13; p++) {
+            UNROLL for (int p = 0; p < pixels; p++) {
                 const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
                 acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
                 acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
@@ -360,64 +363,23 @@ static INLINE void conv1x1_2x13_after_norm_relu_then_relu(OPERANDS, float *restr
         }
     }
     UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 13; p++) {
+        UNROLL for (int p = 0; p < pixels; p++) {
             acc[o][p] = _mm512_max_ps(_mm512_setzero_ps(), acc[o][p]);
             _mm512_storeu_ps(out + o * sizes->outputPlane + p * 16, acc[o][p]);
         }
 }
 
-/* 2 blocks of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]. The sums are over `input`, which is computed from x first unless x is NULL. Meanwhile the next tile's pixels
- * are prefetched: the run is too short for the hardware's prefetcher. Of 32 registers: 24 sums, 2 of weights, 1
- * pixel. */
-static INLINE void conv1x1_2x12_after_norm_relu_then_relu(OPERANDS, float *restrict input,
-        const float (*restrict affine0)[2][16], ptrdiff_t nextWeights, const Sizes *sizes) {
-    __m512 acc[2][12];
-    UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 12; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
-    for (ptrdiff_t c = 0; c < sizes->channels; c += 16, input += sizes->bufferPlane, w += 16 * 2 * 16) {
-        if (x)
-            UNROLL for (int p = 0; p < 12; p++) {
-                const float *raw = x + c / 16 * sizes->inputPlane + p * 16;
-                prefetch_lines(raw + 12 * 16, 1);
-                __m512 v = _mm512_loadu_ps(raw);
-                v = _mm512_fmadd_ps(v, _mm512_loadu_ps(affine0[c / 16][0]), _mm512_loadu_ps(affine0[c / 16][1]));
-                v = _mm512_max_ps(_mm512_setzero_ps(), v);
-                _mm512_storeu_ps(input + p * 16, v);
-            }
-        if (c * sizes->prefetchPixels < 12 * 16)
-            UNROLL for (int o = 0; o < 2; o++)
-                prefetch_lines(out + o * sizes->outputPlane + c * sizes->prefetchPixels, sizes->prefetchPixels);
-        const float *pixel = input;
-        const float *tap = w;
-        prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-        for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 32) {
-            const __m512 w0 = _mm512_loadu_ps(tap);
-            const __m512 w1 = _mm512_loadu_ps(tap + 16);
-            UNROLL for (int p = 0; p < 12; p++) {
-                const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
-                acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
-                acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
-            }
-        }
-    }
-    UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 12; p++) {
-            acc[o][p] = _mm512_max_ps(_mm512_setzero_ps(), acc[o][p]);
-            _mm512_storeu_ps(out + o * sizes->outputPlane + p * 16, acc[o][p]);
-        }
-}
-
-/* 1 block of 16 outputs at 7 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; taps leave out pixels for which they fall on padding; x is the first input inside the picture, and so are
- * filter rows top to bottom-1. Of 32 registers: 7 sums, 1 of weights, 1 pixel. */
-static INLINE void conv3x3_1x7_both(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, ptrdiff_t nextWeights,
-        const Sizes *sizes) {
-    __m512 acc[7];
-    UNROLL for (int p = 0; p < 7; p++) acc[p] = _mm512_loadu_ps(bias);
+/* 1 block of 16 outputs at up to 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of
+ * w[o] * x[p]; taps leave out pixels for which they fall on padding; x is the first input inside the picture, and so
+ * are filter rows top to bottom-1. Of 32 registers: 14 sums, 1 of weights, 1 pixel. */
+static INLINE void conv3x3_1xN_both(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, ptrdiff_t nextWeights,
+        const Sizes *sizes, const int pixels) {
+    __m512 acc[14];
+    UNROLL for (int p = 0; p < pixels; p++) acc[p] = _mm512_loadu_ps(bias);
     enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
     for (ptrdiff_t c = 0; c < sizes->channels; c += 16, x += sizes->inputPlane, w += 3 * 3 * tapWeights) {
-        if (c * sizes->prefetchPixels < 7 * 16) prefetch_lines(out + c * sizes->prefetchPixels, sizes->prefetchPixels);
+        if (c * sizes->prefetchPixels < pixels * 16)
+            prefetch_lines(out + c * sizes->prefetchPixels, sizes->prefetchPixels);
         for (ptrdiff_t i = top; i < bottom; i++) {
             { /* filter column 0 */
                 const float *pixel = x + (i - top) * sizes->inputRow;
@@ -425,7 +387,7 @@ static INLINE void conv3x3_1x7_both(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, p
                 prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
                 for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
-                    UNROLL for (int p = 1; p < 7; p++) {
+                    UNROLL for (int p = 1; p < pixels; p++) {
                         const __m512 xp = _mm512_set1_ps(pixel[(p - 1) * 16]);
                         acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
                     }
@@ -437,7 +399,7 @@ static INLINE void conv3x3_1x7_both(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, p
                 prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
                 for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
-                    UNROLL for (int p = 0; p < 7; p++) {
+                    UNROLL for (int p = 0; p < pixels; p++) {
                         const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
                         acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
                     }
@@ -449,7 +411,7 @@ static INLINE void conv3x3_1x7_both(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, p
                 prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
                 for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
-                    UNROLL for (int p = 0; p < 6; p++) {
+                    UNROLL for (int p = 0; p < pixels - 1; p++) {
                         const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
                         acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
                     }
@@ -457,7 +419,7 @@ static INLINE void conv3x3_1x7_both(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, p
             }
         }
     }
-    UNROLL for (int p = 0; p < 7; p++) _mm512_storeu_ps(out + p * 16, acc[p]);
+    UNROLL for (int p = 0; p < pixels; p++) _mm512_storeu_ps(out + p * 16, acc[p]);
 }
 
 /* One block into up to 16 channels of `pixels` floats each. */
@@ -628,13 +590,13 @@ static NOINLINE void Dense_relu2(const void *context, Share share) {
         const ptrdiff_t x = tile * 12 + (tile < 1 ? tile : 1), nextWeights = 4 * 2 * 16 * 16 + x * 32 / 49 * 16;
         for (ptrdiff_t block = 0; block < 4; block += 2)
             if (tile < 1)
-                conv1x1_2x13_after_norm_relu_then_relu(block ? NULL : start[0][x],
+                conv1x1_2xN_after_norm_relu_then_relu(block ? NULL : start[0][x],
                     net->conv1Weights + block * (2 * 16 * 16), net->conv1Biases + block * 16, relu2[block][x],
-                    input[0][0], net->norm1Norm, nextWeights, &sizes);
+                    input[0][0], net->norm1Norm, nextWeights, &sizes, 13);
             else
-                conv1x1_2x12_after_norm_relu_then_relu(block ? NULL : start[0][x],
+                conv1x1_2xN_after_norm_relu_then_relu(block ? NULL : start[0][x],
                     net->conv1Weights + block * (2 * 16 * 16), net->conv1Biases + block * 16, relu2[block][x],
-                    input[0][0], net->norm1Norm, nextWeights, &sizes);
+                    input[0][0], net->norm1Norm, nextWeights, &sizes, 12);
     }
 }
 
@@ -653,7 +615,7 @@ static NOINLINE void Dense_conv2(const void *context, Share share) {
         const float *w = engine->net->conv2Weights, *bias = engine->net->conv2Biases;
         const ptrdiff_t origin = y - 1; /* the input row under filter row 0 */
         const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = 7 - origin < 3 ? 7 - origin : 3;
-        conv3x3_1x7_both(relu2[0][origin + top][0], w, bias, conv2[0][y][0], top, bottom, nextWeights, &sizes);
+        conv3x3_1xN_both(relu2[0][origin + top][0], w, bias, conv2[0][y][0], top, bottom, nextWeights, &sizes, 7);
     }
 }
 

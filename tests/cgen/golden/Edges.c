@@ -24,13 +24,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define UNROLL _Pragma("GCC unroll 32")
-#define INLINE inline __attribute__((always_inline)) /* a shared routine: every layer that calls it has a copy */
-/* A function of its own: the compiler allocates registers for it alone, and a profile names its layer. no_icf keeps gcc
- * from merging layers whose code is equal. */
+/* UNROLL stands before loops with few iterations: sums stay in registers only if no loop over them is left. INLINE is a
+ * shared routine: every layer that calls it has a copy. NOINLINE is a function of its own: the compiler allocates
+ * registers for it alone, and a profile names its layer. no_icf keeps gcc from merging layers whose code is equal. */
+#define INLINE inline __attribute__((always_inline))
 #ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
 #define NOINLINE __attribute__((noinline))
 #else
+#define UNROLL _Pragma("GCC unroll 32")
 #define NOINLINE __attribute__((noinline, no_icf))
 #endif
 
@@ -288,7 +290,8 @@ static INLINE void load_narrow(const float *x, ptrdiff_t pixels, ptrdiff_t chann
 
 /* What every tile routine of a convolution takes: inputs, weights, biases, and where the results go. `out` may alias
  * `bias`; without this gcc hoists the biases and spills the sums. Most routines also take `nextWeights`: the weights
- * that they prefetch begin so many floats after w, and are a share of those that are read after this panel. */
+ * that they prefetch begin so many floats after w, and are a share of those that are read after this panel. `pixels`
+ * is a literal in every call, or the loops over it would not be unrolled. */
 #define OPERANDS const float *restrict x, const float *restrict w, const float *bias, float *out
 
 /* What a tile routine has to know about its layer. Planes and rows are distances in floats. */
@@ -309,275 +312,231 @@ static INLINE void prefetch_lines(const float *from, ptrdiff_t lines) {
     UNROLL for (ptrdiff_t i = 0; i < lines; i++) _mm_prefetch((const char *)(from + i * 16), _MM_HINT_T0);
 }
 
-/* 2 blocks of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; taps leave out pixels for which they fall on padding; x is the first input inside the picture, and so are
- * filter rows top to bottom-1. Of 32 registers: 24 sums, 2 of weights, 1 pixel. */
-static INLINE void conv3x3_2x12_left_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, ptrdiff_t nextWeights,
-        const Sizes *sizes) {
-    __m512 acc[2][12];
-    UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 12; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
-    enum { tapWeights = 16 * 2 * 16 }; /* of one filter tap for a block of 16 inputs */
-    for (ptrdiff_t c = 0; c < sizes->channels; c += 16, x += sizes->inputPlane, w += 3 * 3 * tapWeights) {
-        const ptrdiff_t lanes = sizes->channels - c < 16 ? sizes->channels - c : 16;
-        if (c * sizes->prefetchPixels < 12 * 16)
-            UNROLL for (int o = 0; o < 2; o++)
-                prefetch_lines(out + o * sizes->outputPlane + c * sizes->prefetchPixels, sizes->prefetchPixels);
-        for (ptrdiff_t i = top; i < bottom; i++) {
-            { /* filter column 0 */
-                const float *pixel = x + (i - top) * sizes->inputRow;
-                const float *tap = w + i * 3 * tapWeights;
-                prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    const __m512 w1 = _mm512_loadu_ps(tap + 16);
-                    UNROLL for (int p = 1; p < 12; p++) {
-                        const __m512 xp = _mm512_set1_ps(pixel[(p - 1) * 16]);
-                        acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
-                        acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
-                    }
-                }
-            }
-            for (ptrdiff_t j = 1; j < 3; j++) {
-                const float *pixel = x + ((i - top) * sizes->inputRow + (j - 1) * 16);
-                const float *tap = w + (i * 3 + j) * tapWeights;
-                prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    const __m512 w1 = _mm512_loadu_ps(tap + 16);
-                    UNROLL for (int p = 0; p < 12; p++) {
-                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
-                        acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
-                        acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
-                    }
-                }
-            }
-        }
-    }
-    UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 12; p++) _mm512_storeu_ps(out + o * sizes->outputPlane + p * 16, acc[o][p]);
-}
-
-/* 2 blocks of 16 outputs at 11 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; taps leave out pixels for which they fall on padding; x is the first input inside the picture, and so are
- * filter rows top to bottom-1. Of 32 registers: 22 sums, 2 of weights, 1 pixel. */
-static INLINE void conv3x3_2x11_right_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, ptrdiff_t nextWeights,
-        const Sizes *sizes) {
-    __m512 acc[2][11];
-    UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 11; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
-    enum { tapWeights = 16 * 2 * 16 }; /* of one filter tap for a block of 16 inputs */
-    for (ptrdiff_t c = 0; c < sizes->channels; c += 16, x += sizes->inputPlane, w += 3 * 3 * tapWeights) {
-        const ptrdiff_t lanes = sizes->channels - c < 16 ? sizes->channels - c : 16;
-        if (c * sizes->prefetchPixels < 11 * 16)
-            UNROLL for (int o = 0; o < 2; o++)
-                prefetch_lines(out + o * sizes->outputPlane + c * sizes->prefetchPixels, sizes->prefetchPixels);
-        for (ptrdiff_t i = top; i < bottom; i++) {
-            for (ptrdiff_t j = 0; j < 2; j++) {
-                const float *pixel = x + ((i - top) * sizes->inputRow + j * 16);
-                const float *tap = w + (i * 3 + j) * tapWeights;
-                prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    const __m512 w1 = _mm512_loadu_ps(tap + 16);
-                    UNROLL for (int p = 0; p < 11; p++) {
-                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
-                        acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
-                        acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
-                    }
-                }
-            }
-            { /* filter column 2 */
-                const float *pixel = x + ((i - top) * sizes->inputRow + 32);
-                const float *tap = w + (i * 3 + 2) * tapWeights;
-                prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    const __m512 w1 = _mm512_loadu_ps(tap + 16);
-                    UNROLL for (int p = 0; p < 10; p++) {
-                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
-                        acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
-                        acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
-                    }
-                }
-            }
-        }
-    }
-    UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 11; p++) _mm512_storeu_ps(out + o * sizes->outputPlane + p * 16, acc[o][p]);
-}
-
-/* 1 block of 16 outputs at 12 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; taps leave out pixels for which they fall on padding; x is the first input inside the picture, and so are
- * filter rows top to bottom-1. Of 32 registers: 12 sums, 1 of weights, 1 pixel. */
-static INLINE void conv3x3_1x12_left_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, ptrdiff_t nextWeights,
-        const Sizes *sizes) {
-    __m512 acc[12];
-    UNROLL for (int p = 0; p < 12; p++) acc[p] = _mm512_loadu_ps(bias);
-    enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
-    for (ptrdiff_t c = 0; c < sizes->channels; c += 16, x += sizes->inputPlane, w += 3 * 3 * tapWeights) {
-        const ptrdiff_t lanes = sizes->channels - c < 16 ? sizes->channels - c : 16;
-        if (c * sizes->prefetchPixels < 12 * 16) prefetch_lines(out + c * sizes->prefetchPixels, sizes->prefetchPixels);
-        for (ptrdiff_t i = top; i < bottom; i++) {
-            { /* filter column 0 */
-                const float *pixel = x + (i - top) * sizes->inputRow;
-                const float *tap = w + i * 3 * tapWeights;
-                prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    UNROLL for (int p = 1; p < 12; p++) {
-                        const __m512 xp = _mm512_set1_ps(pixel[(p - 1) * 16]);
-                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
-                    }
-                }
-            }
-            for (ptrdiff_t j = 1; j < 3; j++) {
-                const float *pixel = x + ((i - top) * sizes->inputRow + (j - 1) * 16);
-                const float *tap = w + (i * 3 + j) * tapWeights;
-                prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    UNROLL for (int p = 0; p < 12; p++) {
-                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
-                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
-                    }
-                }
-            }
-        }
-    }
-    UNROLL for (int p = 0; p < 12; p++) _mm512_storeu_ps(out + p * 16, acc[p]);
-}
-
-/* 1 block of 16 outputs at 11 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]; taps leave out pixels for which they fall on padding; x is the first input inside the picture, and so are
- * filter rows top to bottom-1. Of 32 registers: 11 sums, 1 of weights, 1 pixel. */
-static INLINE void conv3x3_1x11_right_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, ptrdiff_t nextWeights,
-        const Sizes *sizes) {
-    __m512 acc[11];
-    UNROLL for (int p = 0; p < 11; p++) acc[p] = _mm512_loadu_ps(bias);
-    enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
-    for (ptrdiff_t c = 0; c < sizes->channels; c += 16, x += sizes->inputPlane, w += 3 * 3 * tapWeights) {
-        const ptrdiff_t lanes = sizes->channels - c < 16 ? sizes->channels - c : 16;
-        if (c * sizes->prefetchPixels < 11 * 16) prefetch_lines(out + c * sizes->prefetchPixels, sizes->prefetchPixels);
-        for (ptrdiff_t i = top; i < bottom; i++) {
-            for (ptrdiff_t j = 0; j < 2; j++) {
-                const float *pixel = x + ((i - top) * sizes->inputRow + j * 16);
-                const float *tap = w + (i * 3 + j) * tapWeights;
-                prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    UNROLL for (int p = 0; p < 11; p++) {
-                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
-                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
-                    }
-                }
-            }
-            { /* filter column 2 */
-                const float *pixel = x + ((i - top) * sizes->inputRow + 32);
-                const float *tap = w + (i * 3 + 2) * tapWeights;
-                prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
-                    const __m512 w0 = _mm512_loadu_ps(tap);
-                    UNROLL for (int p = 0; p < 10; p++) {
-                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
-                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
-                    }
-                }
-            }
-        }
-    }
-    UNROLL for (int p = 0; p < 11; p++) _mm512_storeu_ps(out + p * 16, acc[p]);
-}
-
-/* 2 blocks of 16 outputs at 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]. Of 32 registers: 28 sums, 2 of weights, 1 pixel. */
-static INLINE void conv1x1_2x14_planar_add_relu0p1(OPERANDS, const float *restrict add0, const Sizes *sizes) {
+/* 2 blocks of 16 outputs at up to 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of
+ * w[o] * x[p]; taps leave out pixels for which they fall on padding; x is the first input inside the picture, and so
+ * are filter rows top to bottom-1. Of 32 registers: 28 sums, 2 of weights, 1 pixel. */
+static INLINE void conv3x3_2xN_left_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, ptrdiff_t nextWeights,
+        const Sizes *sizes, const int pixels) {
     __m512 acc[2][14];
     UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 14; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
-    for (ptrdiff_t c = 0; c < sizes->channels; c++, x += sizes->inputPlane, w += 16 * 2) {
-        const float *pixel = x;
-        const float *tap = w;
-        const __m512 w0 = _mm512_loadu_ps(tap);
-        const __m512 w1 = _mm512_loadu_ps(tap + 16);
-        UNROLL for (int p = 0; p < 14; p++) {
-            const __m512 xp = _mm512_set1_ps(pixel[p]);
-            acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
-            acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
+        UNROLL for (int p = 0; p < pixels; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+    enum { tapWeights = 16 * 2 * 16 }; /* of one filter tap for a block of 16 inputs */
+    for (ptrdiff_t c = 0; c < sizes->channels; c += 16, x += sizes->inputPlane, w += 3 * 3 * tapWeights) {
+        const ptrdiff_t lanes = sizes->channels - c < 16 ? sizes->channels - c : 16;
+        if (c * sizes->prefetchPixels < pixels * 16)
+            UNROLL for (int o = 0; o < 2; o++)
+                prefetch_lines(out + o * sizes->outputPlane + c * sizes->prefetchPixels, sizes->prefetchPixels);
+        for (ptrdiff_t i = top; i < bottom; i++) {
+            { /* filter column 0 */
+                const float *pixel = x + (i - top) * sizes->inputRow;
+                const float *tap = w + i * 3 * tapWeights;
+                prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    const __m512 w1 = _mm512_loadu_ps(tap + 16);
+                    UNROLL for (int p = 1; p < pixels; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[(p - 1) * 16]);
+                        acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
+                        acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
+                    }
+                }
+            }
+            for (ptrdiff_t j = 1; j < 3; j++) {
+                const float *pixel = x + ((i - top) * sizes->inputRow + (j - 1) * 16);
+                const float *tap = w + (i * 3 + j) * tapWeights;
+                prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    const __m512 w1 = _mm512_loadu_ps(tap + 16);
+                    UNROLL for (int p = 0; p < pixels; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
+                        acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
+                    }
+                }
+            }
         }
     }
     UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 14; p++) {
-            acc[o][p] = _mm512_add_ps(acc[o][p], _mm512_loadu_ps(add0 + o * sizes->outputPlane + p * 16));
-            const __mmask16 negative1 = _mm512_cmp_ps_mask(acc[o][p], _mm512_setzero_ps(), _CMP_LE_OQ);
-            acc[o][p] = _mm512_mask_mul_ps(acc[o][p], negative1, acc[o][p], _mm512_set1_ps(0.100000001f));
-            _mm512_storeu_ps(out + o * sizes->outputPlane + p * 16, acc[o][p]);
-        }
+        UNROLL for (int p = 0; p < pixels; p++) _mm512_storeu_ps(out + o * sizes->outputPlane + p * 16, acc[o][p]);
 }
 
-/* 2 blocks of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]. Of 32 registers: 26 sums, 2 of weights, 1 pixel. */
-static INLINE void conv1x1_2x13_planar_add_relu0p1(OPERANDS, const float *restrict add0, const Sizes *sizes) {
-    __m512 acc[2][13];
+/* 2 blocks of 16 outputs at up to 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of
+ * w[o] * x[p]; taps leave out pixels for which they fall on padding; x is the first input inside the picture, and so
+ * are filter rows top to bottom-1. Of 32 registers: 28 sums, 2 of weights, 1 pixel. */
+static INLINE void conv3x3_2xN_right_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, ptrdiff_t nextWeights,
+        const Sizes *sizes, const int pixels) {
+    __m512 acc[2][14];
     UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 13; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
-    for (ptrdiff_t c = 0; c < sizes->channels; c++, x += sizes->inputPlane, w += 16 * 2) {
-        const float *pixel = x;
-        const float *tap = w;
-        const __m512 w0 = _mm512_loadu_ps(tap);
-        const __m512 w1 = _mm512_loadu_ps(tap + 16);
-        UNROLL for (int p = 0; p < 13; p++) {
-            const __m512 xp = _mm512_set1_ps(pixel[p]);
-            acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
-            acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
+        UNROLL for (int p = 0; p < pixels; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+    enum { tapWeights = 16 * 2 * 16 }; /* of one filter tap for a block of 16 inputs */
+    for (ptrdiff_t c = 0; c < sizes->channels; c += 16, x += sizes->inputPlane, w += 3 * 3 * tapWeights) {
+        const ptrdiff_t lanes = sizes->channels - c < 16 ? sizes->channels - c : 16;
+        if (c * sizes->prefetchPixels < pixels * 16)
+            UNROLL for (int o = 0; o < 2; o++)
+                prefetch_lines(out + o * sizes->outputPlane + c * sizes->prefetchPixels, sizes->prefetchPixels);
+        for (ptrdiff_t i = top; i < bottom; i++) {
+            for (ptrdiff_t j = 0; j < 2; j++) {
+                const float *pixel = x + ((i - top) * sizes->inputRow + j * 16);
+                const float *tap = w + (i * 3 + j) * tapWeights;
+                prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    const __m512 w1 = _mm512_loadu_ps(tap + 16);
+                    UNROLL for (int p = 0; p < pixels; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
+                        acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
+                    }
+                }
+            }
+            { /* filter column 2 */
+                const float *pixel = x + ((i - top) * sizes->inputRow + 32);
+                const float *tap = w + (i * 3 + 2) * tapWeights;
+                prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    const __m512 w1 = _mm512_loadu_ps(tap + 16);
+                    UNROLL for (int p = 0; p < pixels - 1; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
+                        acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
+                    }
+                }
+            }
         }
     }
     UNROLL for (int o = 0; o < 2; o++)
-        UNROLL for (int p = 0; p < 13; p++) {
-            acc[o][p] = _mm512_add_ps(acc[o][p], _mm512_loadu_ps(add0 + o * sizes->outputPlane + p * 16));
-            const __mmask16 negative1 = _mm512_cmp_ps_mask(acc[o][p], _mm512_setzero_ps(), _CMP_LE_OQ);
-            acc[o][p] = _mm512_mask_mul_ps(acc[o][p], negative1, acc[o][p], _mm512_set1_ps(0.100000001f));
-            _mm512_storeu_ps(out + o * sizes->outputPlane + p * 16, acc[o][p]);
-        }
+        UNROLL for (int p = 0; p < pixels; p++) _mm512_storeu_ps(out + o * sizes->outputPlane + p * 16, acc[o][p]);
 }
 
-/* 1 block of 16 outputs at 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]. Of 32 registers: 14 sums, 1 of weights, 1 pixel. */
-static INLINE void conv1x1_1x14_planar_add_relu0p1(OPERANDS, const float *restrict add0, const Sizes *sizes) {
+/* 1 block of 16 outputs at up to 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of
+ * w[o] * x[p]; taps leave out pixels for which they fall on padding; x is the first input inside the picture, and so
+ * are filter rows top to bottom-1. Of 32 registers: 14 sums, 1 of weights, 1 pixel. */
+static INLINE void conv3x3_1xN_left_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, ptrdiff_t nextWeights,
+        const Sizes *sizes, const int pixels) {
     __m512 acc[14];
-    UNROLL for (int p = 0; p < 14; p++) acc[p] = _mm512_loadu_ps(bias);
-    for (ptrdiff_t c = 0; c < sizes->channels; c++, x += sizes->inputPlane, w += 16) {
-        const float *pixel = x;
-        const float *tap = w;
-        const __m512 w0 = _mm512_loadu_ps(tap);
-        UNROLL for (int p = 0; p < 14; p++) {
-            const __m512 xp = _mm512_set1_ps(pixel[p]);
-            acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+    UNROLL for (int p = 0; p < pixels; p++) acc[p] = _mm512_loadu_ps(bias);
+    enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
+    for (ptrdiff_t c = 0; c < sizes->channels; c += 16, x += sizes->inputPlane, w += 3 * 3 * tapWeights) {
+        const ptrdiff_t lanes = sizes->channels - c < 16 ? sizes->channels - c : 16;
+        if (c * sizes->prefetchPixels < pixels * 16)
+            prefetch_lines(out + c * sizes->prefetchPixels, sizes->prefetchPixels);
+        for (ptrdiff_t i = top; i < bottom; i++) {
+            { /* filter column 0 */
+                const float *pixel = x + (i - top) * sizes->inputRow;
+                const float *tap = w + i * 3 * tapWeights;
+                prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    UNROLL for (int p = 1; p < pixels; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[(p - 1) * 16]);
+                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+                    }
+                }
+            }
+            for (ptrdiff_t j = 1; j < 3; j++) {
+                const float *pixel = x + ((i - top) * sizes->inputRow + (j - 1) * 16);
+                const float *tap = w + (i * 3 + j) * tapWeights;
+                prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    UNROLL for (int p = 0; p < pixels; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+                    }
+                }
+            }
         }
     }
-    UNROLL for (int p = 0; p < 14; p++) {
-        acc[p] = _mm512_add_ps(acc[p], _mm512_loadu_ps(add0 + p * 16));
-        const __mmask16 negative1 = _mm512_cmp_ps_mask(acc[p], _mm512_setzero_ps(), _CMP_LE_OQ);
-        acc[p] = _mm512_mask_mul_ps(acc[p], negative1, acc[p], _mm512_set1_ps(0.100000001f));
-        _mm512_storeu_ps(out + p * 16, acc[p]);
-    }
+    UNROLL for (int p = 0; p < pixels; p++) _mm512_storeu_ps(out + p * 16, acc[p]);
 }
 
-/* 1 block of 16 outputs at 13 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of w[o] *
- * x[p]. Of 32 registers: 13 sums, 1 of weights, 1 pixel. */
-static INLINE void conv1x1_1x13_planar_add_relu0p1(OPERANDS, const float *restrict add0, const Sizes *sizes) {
-    __m512 acc[13];
-    UNROLL for (int p = 0; p < 13; p++) acc[p] = _mm512_loadu_ps(bias);
+/* 1 block of 16 outputs at up to 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of
+ * w[o] * x[p]; taps leave out pixels for which they fall on padding; x is the first input inside the picture, and so
+ * are filter rows top to bottom-1. Of 32 registers: 14 sums, 1 of weights, 1 pixel. */
+static INLINE void conv3x3_1xN_right_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, ptrdiff_t nextWeights,
+        const Sizes *sizes, const int pixels) {
+    __m512 acc[14];
+    UNROLL for (int p = 0; p < pixels; p++) acc[p] = _mm512_loadu_ps(bias);
+    enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
+    for (ptrdiff_t c = 0; c < sizes->channels; c += 16, x += sizes->inputPlane, w += 3 * 3 * tapWeights) {
+        const ptrdiff_t lanes = sizes->channels - c < 16 ? sizes->channels - c : 16;
+        if (c * sizes->prefetchPixels < pixels * 16)
+            prefetch_lines(out + c * sizes->prefetchPixels, sizes->prefetchPixels);
+        for (ptrdiff_t i = top; i < bottom; i++) {
+            for (ptrdiff_t j = 0; j < 2; j++) {
+                const float *pixel = x + ((i - top) * sizes->inputRow + j * 16);
+                const float *tap = w + (i * 3 + j) * tapWeights;
+                prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    UNROLL for (int p = 0; p < pixels; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+                    }
+                }
+            }
+            { /* filter column 2 */
+                const float *pixel = x + ((i - top) * sizes->inputRow + 32);
+                const float *tap = w + (i * 3 + 2) * tapWeights;
+                prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
+                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    UNROLL for (int p = 0; p < pixels - 1; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+                    }
+                }
+            }
+        }
+    }
+    UNROLL for (int p = 0; p < pixels; p++) _mm512_storeu_ps(out + p * 16, acc[p]);
+}
+
+/* 2 blocks of 16 outputs at up to 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of
+ * w[o] * x[p]. Of 32 registers: 28 sums, 2 of weights, 1 pixel. */
+static INLINE void conv1x1_2xN_planar_add_relu0p1(OPERANDS, const float *restrict add0, const Sizes *sizes,
+        const int pixels) {
+    __m512 acc[2][14];
+    UNROLL for (int o = 0; o < 2; o++)
+        UNROLL for (int p = 0; p < pixels; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
+    for (ptrdiff_t c = 0; c < sizes->channels; c++, x += sizes->inputPlane, w += 16 * 2) {
+        const float *pixel = x;
+        const float *tap = w;
+        const __m512 w0 = _mm512_loadu_ps(tap);
+        const __m512 w1 = _mm512_loadu_ps(tap + 16);
+        UNROLL for (int p = 0; p < pixels; p++) {
+            const __m512 xp = _mm512_set1_ps(pixel[p]);
+            acc[0][p] = _mm512_fmadd_ps(w0, xp, acc[0][p]);
+            acc[1][p] = _mm512_fmadd_ps(w1, xp, acc[1][p]);
+        }
+    }
+    UNROLL for (int o = 0; o < 2; o++)
+        UNROLL for (int p = 0; p < pixels; p++) {
+            acc[o][p] = _mm512_add_ps(acc[o][p], _mm512_loadu_ps(add0 + o * sizes->outputPlane + p * 16));
+            const __mmask16 negative1 = _mm512_cmp_ps_mask(acc[o][p], _mm512_setzero_ps(), _CMP_LE_OQ);
+            acc[o][p] = _mm512_mask_mul_ps(acc[o][p], negative1, acc[o][p], _mm512_set1_ps(0.100000001f));
+            _mm512_storeu_ps(out + o * sizes->outputPlane + p * 16, acc[o][p]);
+        }
+}
+
+/* 1 block of 16 outputs at up to 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of
+ * w[o] * x[p]. Of 32 registers: 14 sums, 1 of weights, 1 pixel. */
+static INLINE void conv1x1_1xN_planar_add_relu0p1(OPERANDS, const float *restrict add0, const Sizes *sizes,
+        const int pixels) {
+    __m512 acc[14];
+    UNROLL for (int p = 0; p < pixels; p++) acc[p] = _mm512_loadu_ps(bias);
     for (ptrdiff_t c = 0; c < sizes->channels; c++, x += sizes->inputPlane, w += 16) {
         const float *pixel = x;
         const float *tap = w;
         const __m512 w0 = _mm512_loadu_ps(tap);
-        UNROLL for (int p = 0; p < 13; p++) {
+        UNROLL for (int p = 0; p < pixels; p++) {
             const __m512 xp = _mm512_set1_ps(pixel[p]);
             acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
         }
     }
-    UNROLL for (int p = 0; p < 13; p++) {
+    UNROLL for (int p = 0; p < pixels; p++) {
         acc[p] = _mm512_add_ps(acc[p], _mm512_loadu_ps(add0 + p * 16));
         const __mmask16 negative1 = _mm512_cmp_ps_mask(acc[p], _mm512_setzero_ps(), _CMP_LE_OQ);
         acc[p] = _mm512_mask_mul_ps(acc[p], negative1, acc[p], _mm512_set1_ps(0.100000001f));
@@ -754,9 +713,10 @@ static NOINLINE void Edges_norm(const void *context, Share share) {
             const ptrdiff_t nextWeights = 2 * (3 * 3 * 16 * 16) + y * 64;
             const ptrdiff_t origin = y - 1; /* the input row under filter row 0 */
             const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = 9 - origin < 3 ? 9 - origin : 3;
-            conv3x3_2x12_left_tail(image[0][origin + top][0], w, bias, norm[0][y][0], top, bottom, nextWeights, &sizes);
-            conv3x3_2x11_right_tail(image[0][origin + top][11], w, bias, norm[0][y][12], top, bottom, nextWeights,
-                                    &sizes);
+            conv3x3_2xN_left_tail(image[0][origin + top][0], w, bias, norm[0][y][0], top, bottom, nextWeights, &sizes,
+                                  12);
+            conv3x3_2xN_right_tail(image[0][origin + top][11], w, bias, norm[0][y][12], top, bottom, nextWeights,
+                                   &sizes, 11);
         }
     }
     {
@@ -765,9 +725,10 @@ static NOINLINE void Edges_norm(const void *context, Share share) {
             const ptrdiff_t nextWeights = 3 * 3 * 16 * 16 + y * 32;
             const ptrdiff_t origin = y - 1; /* the input row under filter row 0 */
             const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = 9 - origin < 3 ? 9 - origin : 3;
-            conv3x3_1x12_left_tail(image[0][origin + top][0], w, bias, norm[2][y][0], top, bottom, nextWeights, &sizes);
-            conv3x3_1x11_right_tail(image[0][origin + top][11], w, bias, norm[2][y][12], top, bottom, nextWeights,
-                                    &sizes);
+            conv3x3_1xN_left_tail(image[0][origin + top][0], w, bias, norm[2][y][0], top, bottom, nextWeights, &sizes,
+                                  12);
+            conv3x3_1xN_right_tail(image[0][origin + top][11], w, bias, norm[2][y][12], top, bottom, nextWeights,
+                                   &sizes, 11);
         }
     }
 }
@@ -788,9 +749,9 @@ static NOINLINE void Edges_relu(const void *context, Share share) {
         for (ptrdiff_t tile = share.first; tile < share.last; tile++) {
             const ptrdiff_t x = tile * 13 + (tile < 12 ? tile : 12);
             if (tile < 12)
-                conv1x1_2x14_planar_add_relu0p1(image_data[0] + x, w, bias, relu[0][x], norm[0][x], &sizes);
+                conv1x1_2xN_planar_add_relu0p1(image_data[0] + x, w, bias, relu[0][x], norm[0][x], &sizes, 14);
             else
-                conv1x1_2x13_planar_add_relu0p1(image_data[0] + x, w, bias, relu[0][x], norm[0][x], &sizes);
+                conv1x1_2xN_planar_add_relu0p1(image_data[0] + x, w, bias, relu[0][x], norm[0][x], &sizes, 13);
         }
     }
     {
@@ -798,9 +759,9 @@ static NOINLINE void Edges_relu(const void *context, Share share) {
         for (ptrdiff_t tile = share.first; tile < share.last; tile++) {
             const ptrdiff_t x = tile * 13 + (tile < 12 ? tile : 12);
             if (tile < 12)
-                conv1x1_1x14_planar_add_relu0p1(image_data[0] + x, w, bias, relu[2][x], norm[2][x], &sizes);
+                conv1x1_1xN_planar_add_relu0p1(image_data[0] + x, w, bias, relu[2][x], norm[2][x], &sizes, 14);
             else
-                conv1x1_1x13_planar_add_relu0p1(image_data[0] + x, w, bias, relu[2][x], norm[2][x], &sizes);
+                conv1x1_1xN_planar_add_relu0p1(image_data[0] + x, w, bias, relu[2][x], norm[2][x], &sizes, 13);
         }
     }
 }

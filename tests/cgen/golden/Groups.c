@@ -24,13 +24,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define UNROLL _Pragma("GCC unroll 32")
-#define INLINE inline __attribute__((always_inline)) /* a shared routine: every layer that calls it has a copy */
-/* A function of its own: the compiler allocates registers for it alone, and a profile names its layer. no_icf keeps gcc
- * from merging layers whose code is equal. */
+/* UNROLL stands before loops with few iterations: sums stay in registers only if no loop over them is left. INLINE is a
+ * shared routine: every layer that calls it has a copy. NOINLINE is a function of its own: the compiler allocates
+ * registers for it alone, and a profile names its layer. no_icf keeps gcc from merging layers whose code is equal. */
+#define INLINE inline __attribute__((always_inline))
 #ifdef __clang__
+#define UNROLL _Pragma("clang loop unroll(full)")
 #define NOINLINE __attribute__((noinline))
 #else
+#define UNROLL _Pragma("GCC unroll 32")
 #define NOINLINE __attribute__((noinline, no_icf))
 #endif
 
@@ -301,7 +303,8 @@ static INLINE void load_block(const float *x, ptrdiff_t pixels, ptrdiff_t channe
 
 /* What every tile routine of a convolution takes: inputs, weights, biases, and where the results go. `out` may alias
  * `bias`; without this gcc hoists the biases and spills the sums. Most routines also take `nextWeights`: the weights
- * that they prefetch begin so many floats after w, and are a share of those that are read after this panel. */
+ * that they prefetch begin so many floats after w, and are a share of those that are read after this panel. `pixels`
+ * is a literal in every call, or the loops over it would not be unrolled. */
 #define OPERANDS const float *restrict x, const float *restrict w, const float *bias, float *out
 
 /* What a tile routine has to know about its layer. Planes and rows are distances in floats. */
