@@ -22,11 +22,11 @@ Measured on emitted C, the largest error in sigma over the layers 1x1x512, 1x1x2
 5x5x64, limit 12:
 
                                                    random signs    with runs alone    with climbs
-    weights sorted by sign, positive inputs                53.3               53.3           3.5
-    weights ascending, inputs 1                            34.8               34.8           4.9
-    weights ascending, positive inputs                     58.7               58.7           4.6
-    weights descending tap by tap, positive inputs         45.7               45.7           4.2
-    5x5 filters of one sign, channels of either sign        9.7                2.8           2.8
+    weights sorted by sign, positive inputs                53.3               53.3           4.0
+    weights ascending, inputs 1                            34.8               34.8           2.3
+    weights ascending, positive inputs                     58.7               58.7           3.9
+    weights descending tap by tap, positive inputs         45.7               45.7           4.7
+    5x5 filters of one sign, channels of either sign        9.7                2.8             -
 
 A dropped tap of such filters gives 10^2 and more all the same.
 """
