@@ -2,9 +2,10 @@
 
 The variance of `reference.variance` takes the errors of different elements as independent. They are not where few
 noisy elements feed many that are summed again, or where filters have one sign: each output repeats the errors of its
-inputs, so outputs err together. Equal elements err alike from the start, having been computed from equal terms. Nor is there one random number behind such errors, but as many as the bottleneck has
-elements. Measured over 200 draws of the data each, the largest error in sigma at the end of eight Conv1x1
-(with samples of uniform errors; those of today have the mean square in every single one):
+inputs, so outputs err together. Equal elements err alike from the start: they were computed from equal terms. Nor is
+there one random number behind such errors, but as many as the bottleneck has elements. Measured over 200 draws of the
+data each, the largest error in sigma at the end of eight Conv1x1 (with samples of uniform errors; those of today have
+the mean square in every single one):
 
     channels, filters                derived    with 8 samples    with 16
     4 throughout, all positive          21.7               8.3        5.0
@@ -13,8 +14,8 @@ elements. Measured over 200 draws of the data each, the largest error in sigma a
     40 and 2 in turn, both signs         7.0               3.4        3.1
 
 So the propagated variance is measured too. Some evaluations more, in which every node's result gets an error of its own
-(of the variance that the node alone adds), go through the exact functions, kinks included: what they are off
-by at an element is a sample of its error, correlated with those of others as it should be. The mean square of n samples
+(of the variance that the node alone adds), go through the exact functions, kinks included: what they are off by at an
+element is a sample of its error, correlated with those of others as it should be. The mean square of n samples
 estimates the variance as chi-square of n degrees of freedom over n does; an honest error divided by its root is
 Student's t. As errors are about half their sigma (see `reference.variance`), one in 10^13 (n = 16) or 10^8 (n = 8)
 passes a limit of 12 sigma (see `fuzz.limits`). The variance of a result is the larger of the two: samples can only

@@ -147,8 +147,8 @@ def fully_connected(
 
     def evaluated(x: Array, biases: Array, more: Array | float) -> Array:
         source = _product_variance(x.size, rounding) * np.square(x) + before
-        spread = fast.project(source, weights, lambda block: np.square(block) + weight_floor(block, rounding))
-        return spread + _accumulated(y, biases, x.size, rounding) + _wandering(x.size, rounding) * more
+        own = _accumulated(y, biases, x.size, rounding) + _wandering(x.size, rounding) * more
+        return fast.project(source, weights, lambda block: np.square(block) + weight_floor(block, rounding)) + own
 
     start = biases[:, np.newaxis, np.newaxis]
     after = evaluated(x, start, excess.read)
