@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reference.ops import Array
+from reference.windows import Array
 
 CERTAIN = 5.0
 """Standard deviations that an error counts as which is certain not to pass a bound. All elements of an output may err
