@@ -50,10 +50,11 @@ class ConvKind(WeightedSum[Conv]):
     """Conv: see `value`."""
 
     node = Conv
+    has_tiles = True
 
     def apply(self, layer: Conv, x: Array, weights: Weights, of: Callable[[Array], Array] = np.positive) -> Array:
         """See `WeightedSum`."""
-        return fast.correlate(x, of(weights.astype(np.float64, copy=False)), window_of(layer))
+        return fast.correlate(x, of(_wide(weights)), window_of(layer))
 
     def touched(self, layer: Conv, mask: Mask) -> Mask:
         """See `WeightedSum`."""
@@ -61,20 +62,19 @@ class ConvKind(WeightedSum[Conv]):
 
     def walk(self, layer: Conv, x: Array, weights: Weights) -> Walk | None:
         """See `WeightedSum`."""
-        return runs.conv(x, weights.astype(np.float64, copy=False), window_of(layer))
+        return runs.conv(x, _wide(weights), window_of(layer))
 
     def dependent(self, layer: Conv, x: Array, weights: Weights, climb: Array, ways: Sequence[Folded]) -> Array | None:
         """See `WeightedSum`."""
-        return residues.conv(x, weights.astype(np.float64, copy=False), window_of(layer), climb, ways)
+        return residues.conv(x, _wide(weights), window_of(layer), climb, ways)
 
     def crowd(self, layer: Conv, x: Array, weights: Weights, largest: Array) -> Array | None:
         """See `WeightedSum`."""
-        return residues.crowd(x, weights.astype(np.float64, copy=False), window_of(layer), largest)
+        return residues.crowd(x, _wide(weights), window_of(layer), largest)
 
     def stored(self, layer: Conv, x: Array, weights: Weights, rounding: Rounding, ways: Sequence[Folded]) -> Array:
         """See `WeightedSum`."""
-        wide = weights.astype(np.float64, copy=False)
-        return residues.stored_weights(x, wide, window_of(layer), rounding, ways)
+        return residues.stored_weights(x, _wide(weights), window_of(layer), rounding, ways)
 
     def folds_forward(self, layer: Conv) -> bool:
         """See `WeightedSum`."""
@@ -90,10 +90,14 @@ class ConvKind(WeightedSum[Conv]):
         if affine is not None:
             factor = np.where(np.abs(affine.product) > np.abs(x), affine.product, x)
         factor = np.where(np.isfinite(factor), factor, 0.0)
-        wide = weights.astype(np.float64, copy=False)
-        errors = at.sampler.stored_weights(factor, wide, window_of(at.layer), at.rounding)
+        errors = at.sampler.stored_weights(factor, _wide(weights), window_of(at.layer), at.rounding)
         return errors, replace(at.rounding, weight_error=0.0)
 
     def role(self, layer: Conv) -> Role:
         """See `Kind`."""
         return Role.POINTWISE if window_of(layer).pixelwise else Role.NONE
+
+
+def _wide(weights: Weights) -> Array:
+    """The same in float64, as the weights of convolutions are already."""
+    return weights.astype(np.float64, copy=False)

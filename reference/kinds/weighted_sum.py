@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -75,9 +76,13 @@ def variance(
 
 
 class WeightedSum(Kind[L]):
-    """A kind of weighted sums. `Weights` has the output channels first, `Biases` one number for each."""
+    """A kind of weighted sums. `Weights` has the output channels first, `Biases` one number for each.
+
+    has_tiles: whether an algorithm may mix the inputs of neighbouring outputs (see `Rounding`).
+    """
 
     is_long_sum = True
+    has_tiles: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, layer: L, x: Array, weights: Weights, of: Callable[[Array], Array] = np.positive) -> Array:
@@ -167,7 +172,7 @@ class WeightedSum(Kind[L]):
         if bound > domain.SAFE:
             magnitude = self.apply(layer, domain.finite_magnitude(x.value), weights, domain.finite_magnitude)
             mask = mask | (magnitude + domain.finite_magnitude(biases)[:, np.newaxis, np.newaxis] > domain.SAFE)
-        if at.rounding.tile != (1, 1):
+        if self.has_tiles and at.rounding.tile != (1, 1):
             strange = x.unspecified | ~np.isfinite(x.value)
             mask = mask | domain.tiles(self.touched(layer, strange), at.rounding.tile)
         return mask
