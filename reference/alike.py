@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from reference.ops import Array
+from reference.windows import Array
 
 ALIKE = 12
 """Bits of significand, the leading one aside, in which numbers agree that count as equal. Of random numbers of one size

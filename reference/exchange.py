@@ -19,13 +19,12 @@ A batch norm that is folded forward into the convolution makes the average one o
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from nn512.graph.graph import Graph
-from nn512.graph.nodes import Activation, BatchNorm, Conv, Layer, Pooling, tensors_read
-from reference.ops import Array, slope_of
+from reference.windows import Array
 
 Tensor = TypeVar("Tensor")
 
@@ -47,25 +46,31 @@ class Linear(Generic[Tensor]):
         return Linear(self.source, lambda x: of(self.of(x)), lambda errors: response(self.response(errors)))
 
 
-def is_pointwise(layer: Layer) -> bool:
-    """Whether a layer is a convolution that computes every pixel from the one it reads at its place."""
-    if not isinstance(layer, Conv):
-        return False
-    geometry = (layer.filter_h, layer.filter_w, layer.stride_h, layer.stride_w)
-    return geometry == (1, 1, 1, 1) and (layer.padding_h, layer.padding_w) == (0, 0)
+class Role(enum.Enum):
+    """What a layer is to averages that may be taken earlier."""
+
+    POINTWISE = "a 1x1 convolution: an average of its result may be computed from an average of what it reads"
+    AFTER = "treats every pixel alike and may follow a 1x1 convolution, such as a batch norm"
+    IDENTITY = "computes nothing, so that it may be left out"
+    AVERAGE = "an average"
+    NONE = "none of these"
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether averages may be taken before the layer."""
+        return self in (Role.POINTWISE, Role.AFTER, Role.IDENTITY)
 
 
-def is_identity(layer: Layer) -> bool:
-    """Whether a layer is a ReLU of slope 1, which an implementation may leave out."""
-    return isinstance(layer, Activation) and slope_of(layer) == 1
-
-
-def before_averages(graph: Graph) -> frozenset[str]:
-    """Tensors from which only 1x1 convolutions, batch norms and averages lead to an average: worth a `Linear`."""
-    found: set[str] = set()
-    for layer in reversed(graph.layers):
-        average = isinstance(layer, Pooling) and not layer.is_max
-        passes_on = isinstance(layer, BatchNorm) or is_identity(layer) or is_pointwise(layer)
-        if average or (passes_on and layer.to_tensor in found):
-            found.update(tensors_read(layer))
-    return frozenset(found)
+def linear_of(
+    role: Role,
+    x: Tensor,
+    before: Linear[Tensor] | None,
+    of: Callable[[Tensor], Tensor],
+    response: Callable[[Array], Array],
+) -> Linear[Tensor] | None:
+    """The `Linear` of the result of a layer that reads `x`, which itself has `before`."""
+    if role is Role.POINTWISE:
+        return Linear(x, of, response)
+    if role is Role.AFTER and before is not None:
+        return before.then(of, response)
+    return before if role is Role.IDENTITY else None

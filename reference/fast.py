@@ -1,7 +1,7 @@
 """The same numbers faster: convolution and fully connected layers as matrix products over bounded blocks.
 
-`reference.ops` is the definition; a property test holds the two together. Nothing here knows what the operands stand
-for, so the variance (squares) and the bounds (absolute values) use these functions too.
+The values of `reference.kinds` are the definitions; a property test holds the two together. Nothing here knows what the
+operands stand for, so the variance (squares) and the bounds (absolute values) use these functions too.
 """
 
 from __future__ import annotations
@@ -12,34 +12,30 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from nn512.graph.nodes import Conv
-from reference.ops import Array, Mask, pad, windows
+from reference.windows import Array, Mask, Window
 
 BLOCK = 1 << 22
 """Elements of the largest temporary array (32 MiB of float64), as far as a single row of windows allows."""
 
 
-def conv(x: Array, weights: Array, biases: Array, node: Conv) -> Array:
-    """Same as `ops.conv`."""
-    return correlate(x, weights, node) + biases[:, np.newaxis, np.newaxis]
+def correlate(x: Array, weights: Array, window: Window) -> Array:
+    """A convolution without biases: the windows of a few output rows at a time become the columns of a matrix.
 
-
-def correlate(x: Array, weights: Array, node: Conv) -> Array:
-    """`ops.conv` without the biases: the windows of a few output rows at a time become the columns of a matrix.
-
-    `x` may be C x S x H x W, which is S images of C x H x W; the result is then K x S x OH x OW.
+    `weights` are K x C/G x FH x FW, so that there are as many groups as C divided by that. `x` may be C x S x H x W,
+    which is S images of C x H x W; the result is then K x S x OH x OW.
     """
     images = math.prod(x.shape[1:-2])
-    taps = windows(pad(x.reshape(-1, *x.shape[-2:]), node, 0.0), node)
+    groups = len(x) // weights.shape[1]
+    taps = window.taps(x.reshape(-1, *x.shape[-2:]))
     taps = taps.reshape(len(x), images, *taps.shape[1:])
     height, width = taps.shape[2:4]
-    matrix = weights.reshape(node.groups, len(weights) // node.groups, -1)
+    matrix = weights.reshape(groups, len(weights) // groups, -1)
     y = np.empty((*matrix.shape[:2], images, height, width))
     rows = max(1, BLOCK // max(1, taps[:, :, :1].size))
     for top in range(0, height, rows):
         block = taps[:, :, top : top + rows]
         pixels = math.prod(block.shape[1:4])
-        columns = block.transpose(0, 4, 5, 1, 2, 3).reshape(node.groups, matrix.shape[2], pixels)
+        columns = block.transpose(0, 4, 5, 1, 2, 3).reshape(groups, matrix.shape[2], pixels)
         y[:, :, :, top : top + rows] = (matrix @ columns).reshape(*matrix.shape[:2], *block.shape[1:4])
     return y.reshape(len(weights), *x.shape[1:-2], height, width)
 
@@ -58,9 +54,8 @@ def project(x: Array, weights: npt.NDArray[np.floating], of: Callable[[Array], A
     return np.concatenate(parts).reshape(len(weights), *x.shape[1:-2], 1, 1)
 
 
-def touched(mask: Mask, node: Conv) -> Mask:
+def touched(mask: Mask, filters: int, groups: int, window: Window) -> Mask:
     """Outputs (K x OH x OW) of a convolution with a cell of `mask` (C x H x W) under a tap, whatever the weight."""
-    by_group = mask.reshape(node.groups, -1, *mask.shape[1:]).any(axis=1)
-    margins = ((0, 0), (node.padding_h, node.padding_h), (node.padding_w, node.padding_w))
-    hit = windows(np.pad(by_group, margins), node).any(axis=(-2, -1))
-    return np.repeat(hit, node.to_channels // node.groups, axis=0)
+    by_group = np.asarray(mask.reshape(groups, -1, *mask.shape[1:]).any(axis=1))
+    hit = window.taps(by_group, fill=False).any(axis=(-2, -1))
+    return np.repeat(hit, filters // groups, axis=0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from reference.ops import Array
+from reference.windows import Array
 
-CERTAIN = 6.0
-"""Standard deviations that an error counts as which is certain not to pass a bound. The limit on the rms of an output
-(see `fuzz.judge.limits`) must not be below it, as all elements may err that much."""
+CERTAIN = 5.0
+"""Standard deviations that an error counts as which is certain not to pass a bound. All elements of an output may err
+that much, and samples of what this makes of later layers are off by a few per cent, so it stays below the limit on the
+rms of an output (see `fuzz.judge.limits`): with 6, one of 300 random nets had an rms of 6.07."""
 
 BINADES = 4
 """Binades in which partial sums are rounded; the errors of lower ones are small beside those."""

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nn512.graph.nodes import Conv
-from reference.ops import Array, pad, windows
+from reference.windows import Array, Window
 
 BLOCK = 1 << 20
 """Elements of the largest temporary array (8 MiB of float64), as far as a single row of windows allows."""
@@ -33,9 +32,9 @@ class Order:
         return np.asarray(self.lines @ _cut(ordered, 1, len(self.lines)))
 
 
-def orders_of(weights: Array, node: Conv, most: int) -> list[Order]:
+def orders_of(weights: Array, groups: int, most: int) -> list[Order]:
     """The orders, of at most `most` lines, in which a convolution may go through its products."""
-    filters = weights.reshape(node.groups, -1, weights.shape[1], weights[0, 0].size)
+    filters = weights.reshape(groups, -1, weights.shape[1], weights[0, 0].size)
     orders = []
     for by_tap, ordered in ((False, filters), (True, filters.swapaxes(2, 3))):
         if (count := ordered.shape[2]) > 1:
@@ -44,29 +43,23 @@ def orders_of(weights: Array, node: Conv, most: int) -> list[Order]:
     return orders
 
 
-def columns_of(x: Array, weights: Array, node: Conv, most: int) -> Iterator[Array]:
+def columns_of(x: Array, weights: Array, window: Window, most: int) -> Iterator[Array]:
     """The windows of `x` for some rows of the result at a time, G x C/G x taps x P."""
-    seen = windows(pad(x, node, 0.0), node)
+    seen = window.taps(x)
     height, width = seen.shape[1:3]
     rows = max(1, BLOCK // (width * max(len(weights) * most, len(x) * weights[0, 0].size)))
     for top in range(0, height, rows):
         block = seen[:, top : top + rows]
         inputs, pixels = weights.shape[1], block.shape[1] * width
-        yield np.moveaxis(block.reshape(node.groups, inputs, pixels, -1), 3, 2)
+        yield np.moveaxis(block.reshape(-1, inputs, pixels, weights[0, 0].size), 3, 2)
 
 
-def result_size(x: Array, node: Conv) -> tuple[int, int]:
-    """Height and width of the result of a convolution of `x`."""
-    height, width = windows(pad(x[:1], node, 0.0), node).shape[1:3]
-    return height, width
-
-
-def as_convolutions(x: Array, weights: npt.NDArray[np.floating]) -> Iterator[tuple[Array, Conv]]:
+def as_convolutions(x: Array, weights: npt.NDArray[np.floating]) -> Iterator[tuple[Array, Window]]:
     """A fully connected layer as convolutions with one window, each of some of its filters, in float64."""
     rows = max(1, BLOCK // x.size)
     for first in range(0, len(weights), rows):
         block = weights[first : first + rows].astype(np.float64).reshape(-1, *x.shape)
-        yield block, Conv("", "", len(block), x.shape[1], x.shape[2])
+        yield block, Window(x.shape[1], x.shape[2])
 
 
 def _cut(array: Array, axis: int, count: int) -> Array:

@@ -1,7 +1,7 @@
 """How far the partial sums of an accumulation wander where the signs of its products are not random.
 
-`reference.variance` takes the sign of each product as random, so that partial sums wander like a random walk and their
-mean square is y^2/3 + Q/2, with Q the sum of squared products. That is too little for two kinds of data.
+`reference.accumulation` takes the sign of each product as random, so that partial sums wander like a random walk and
+their mean square is y^2/3 + Q/2, with Q the sum of squared products. That is too little for two kinds of data.
 
 * Runs: all taps of a channel have the same sign where the channel has one and the filter another, as behind filters of
   one sign each. A sum that goes channel by channel then walks in steps as long as a whole channel, and likewise one
@@ -22,11 +22,11 @@ Measured on emitted C, the largest error in sigma over the layers 1x1x512, 1x1x2
 5x5x64, limit 12:
 
                                                    random signs    with runs alone    with climbs
-    weights sorted by sign, positive inputs                53.3               53.3           3.5
-    weights ascending, inputs 1                            34.8               34.8           4.9
-    weights ascending, positive inputs                     58.7               58.7           4.6
-    weights descending tap by tap, positive inputs         45.7               45.7           4.2
-    5x5 filters of one sign, channels of either sign        9.7                2.8           2.8
+    weights sorted by sign, positive inputs                53.3               53.3           4.0
+    weights ascending, inputs 1                            34.8               34.8           2.3
+    weights ascending, positive inputs                     58.7               58.7           3.9
+    weights descending tap by tap, positive inputs         45.7               45.7           4.7
+    5x5 filters of one sign, channels of either sign        9.7                2.8             -
 
 A dropped tap of such filters gives 10^2 and more all the same.
 """
@@ -38,9 +38,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nn512.graph.nodes import Conv
-from reference.lines import as_convolutions, columns_of, orders_of, result_size
-from reference.ops import Array
+from reference.lines import as_convolutions, columns_of, orders_of
+from reference.windows import Array, Window
 
 STEPS = 16
 """Straight lines that a walk has at most."""
@@ -60,15 +59,16 @@ class Walk(NamedTuple):
     climb: Array
 
 
-def conv(x: Array, weights: Array, node: Conv) -> Walk | None:
+def conv(x: Array, weights: Array, window: Window) -> Walk | None:
     """The walks of a convolution without its biases; None where there are too few products for it to matter."""
     if weights[0].size <= SHORT:
         return None
-    orders = orders_of(weights, node, STEPS)
-    squares = np.square(weights).reshape(node.groups, len(weights) // node.groups, -1)
-    parts, size = [], result_size(x, node)
-    for columns in columns_of(x, weights, node, STEPS):
-        q = squares @ np.square(columns).reshape(node.groups, squares.shape[2], -1)
+    groups = len(x) // weights.shape[1]
+    orders = orders_of(weights, groups, STEPS)
+    squares = np.square(weights).reshape(groups, len(weights) // groups, -1)
+    parts, size = [], window.result_size(x)
+    for columns in columns_of(x, weights, window, STEPS):
+        q = squares @ np.square(columns).reshape(groups, squares.shape[2], -1)
         walks = [_walk(order.steps(columns), q) for order in orders]
         parts.append(np.maximum.reduce(walks).reshape(2, len(weights), -1))
     excess, climb = np.concatenate(parts, axis=2).reshape(2, len(weights), *size)
@@ -79,7 +79,7 @@ def fully_connected(x: Array, weights: npt.NDArray[np.floating]) -> Walk | None:
     """The same of a fully connected layer, whose taps are the pixels of `x`: K x 1 x 1."""
     if x.size <= SHORT:
         return None
-    walks = [conv(x, block, node) for block, node in as_convolutions(x, weights)]
+    walks = [conv(x, block, window) for block, window in as_convolutions(x, weights)]
     excess, climb = (np.concatenate(arrays) for arrays in zip(*(walk for walk in walks if walk), strict=True))
     return Walk(excess, climb)
 

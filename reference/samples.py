@@ -1,9 +1,11 @@
 """Samples of the error a float32 evaluation may have, carried through the graph beside the value.
 
-The variance of `reference.variance` takes the errors of different elements as independent. They are not where few
+The variance that the kinds derive takes the errors of different elements as independent. They are not where few
 noisy elements feed many that are summed again, or where filters have one sign: each output repeats the errors of its
-inputs, so outputs err together. Nor is there one random number behind such errors, but as many as the bottleneck has
-elements. Measured over 200 draws of the data each, the largest error in sigma at the end of eight Conv1x1:
+inputs, so outputs err together. Equal elements err alike from the start: they were computed from equal terms. Nor is
+there one random number behind such errors, but as many as the bottleneck has elements. Measured over 200 draws of the
+data each, the largest error in sigma at the end of eight Conv1x1 (with samples of uniform errors; those of today have
+the mean square in every single one):
 
     channels, filters                derived    with 8 samples    with 16
     4 throughout, all positive          21.7               8.3        5.0
@@ -12,12 +14,12 @@ elements. Measured over 200 draws of the data each, the largest error in sigma a
     40 and 2 in turn, both signs         7.0               3.4        3.1
 
 So the propagated variance is measured too. Some evaluations more, in which every node's result gets an error of its own
-(uniform, of the variance that the node alone adds), go through the exact functions, kinks included: what they are off
-by at an element is a sample of its error, correlated with those of others as it should be. The mean square of n samples
+(of the variance that the node alone adds), go through the exact functions, kinks included: what they are off by at an
+element is a sample of its error, correlated with those of others as it should be. The mean square of n samples
 estimates the variance as chi-square of n degrees of freedom over n does; an honest error divided by its root is
-Student's t. As errors are about half their sigma (see `reference.variance`), one in 10^13 (n = 16) or 10^8 (n = 8)
-passes a limit of 12 sigma (see `fuzz.judge.limits`). The variance of a result is the larger of the two: samples can
-only widen it.
+Student's t. As errors are about half their sigma (see `reference.accumulation`), one in 10^13 (n = 16) or 10^8 (n = 8)
+passes a limit of 12 sigma (see `fuzz.judge.limits`). The variance of a result is the larger of the two: samples can only
+widen it.
 
 Arrays of samples are C x S x H x W: S samples of a C x H x W tensor. What is evaluated is the difference that an error
 makes, so that nothing is lost beside large values, and an element that is not finite has an error of 0.
@@ -33,11 +35,11 @@ import numpy as np
 import numpy.typing as npt
 
 from nn512.graph.graph import Graph, multiply_accumulates
-from nn512.graph.nodes import Activation, Conv, Pooling
-from reference import fast, ops, variance
+from reference import fast
+from reference.accumulation import weight_floor
 from reference.alike import with_signs
-from reference.ops import Array
 from reference.rounding import Rounding, U
+from reference.windows import Array, Window
 
 MANY = 16
 """Samples for small graphs."""
@@ -100,13 +102,13 @@ class Sampler:
             signs = self.generator.integers(0, 2, self.count) * 2.0 - 1.0
             errors += sigma[:, np.newaxis] * signs[:, np.newaxis, np.newaxis]
 
-    def stored_weights(self, x: Array, weights: Array, node: Conv, rounding: Rounding) -> Array:
+    def stored_weights(self, x: Array, weights: Array, window: Window, rounding: Rounding) -> Array:
         """What rounded weights do to a convolution of `x`: the same error of a weight at every pixel."""
-        largest = rounding.weight_error * np.sqrt(np.square(weights) + variance.weight_floor(weights, rounding))
+        largest = rounding.weight_error * np.sqrt(np.square(weights) + weight_floor(weights, rounding))
         drawn = self.generator.random((len(weights), self.count, *weights.shape[1:]), np.float32)
         drawn -= np.float32(0.5)
         errors = (drawn * (2 * largest)[:, np.newaxis]).reshape(-1, *weights.shape[1:])
-        y = fast.correlate(x, errors, node)
+        y = fast.correlate(x, errors, window)
         return y.reshape(len(weights), self.count, *y.shape[1:])
 
 
@@ -118,44 +120,11 @@ def coarse(rounding: Rounding) -> bool:
     return rounding.weight_error > U
 
 
-def conv(errors: Array, y: Array, weights: Array, node: Conv) -> Array:
-    """Errors of a convolution with the result `y` that come from what it reads."""
-    return fast.correlate(errors, weights, node) if errors.any() else _none(errors, y)
-
-
-def fully_connected(errors: Array, y: Array, weights: npt.NDArray[np.floating]) -> Array:
-    """Errors of a fully connected layer with the result `y` that come from what it reads."""
-    return fast.project(errors, weights) if errors.any() else _none(errors, y)
-
-
-def activation(x: Array, errors: Array, y: Array, node: Activation) -> Array:
-    """Errors after a ReLU."""
-    return _difference(lambda moved: ops.activation(moved, node), x, errors, y)
-
-
-def pooling(x: Array, errors: Array, y: Array, node: Pooling) -> Array:
-    """Errors after pooling."""
-
-    def pooled(several: Array) -> Array:
-        flat = ops.pooling(several.reshape(-1, *several.shape[2:]), node)
-        return flat.reshape(*several.shape[:2], *flat.shape[1:])
-
-    return _difference(pooled, x, errors, y) if node.is_max else pooled(errors)
-
-
-def softmax(x: Array, errors: Array, y: Array) -> Array:
-    """Errors after softmax."""
-    return _difference(ops.softmax, x, errors, y)
-
-
 def mean_square(errors: Array) -> Array:
     """The variance that samples show, C x H x W; 0 without samples."""
     return np.asarray(np.einsum("cshw,cshw->chw", errors, errors) / max(1, errors.shape[1]))
 
 
-def _none(errors: Array, y: Array) -> Array:
-    return np.zeros((len(y), errors.shape[1], *y.shape[1:]))
-
-
-def _difference(function: Callable[[Array], Array], x: Array, errors: Array, y: Array) -> Array:
+def difference(function: Callable[[Array], Array], x: Array, errors: Array, y: Array) -> Array:
+    """Errors of y = function(x) that come from those of `x`."""
     return function(x[:, np.newaxis] + errors) - y[:, np.newaxis]

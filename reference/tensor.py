@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from nn512.graph.nodes import Concat, Conv, FullyConnected, Layer
+from reference.accumulation import Affine
 from reference.exchange import Linear
-from reference.ops import Array, Mask
-from reference.variance import Affine
-
-MIXING = 8
-"""A sum of this many products leaves so little of each single error that it counts as independent of what it reads."""
+from reference.windows import Array, Mask
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +28,7 @@ class Result:
 class Tensor:
     """A tensor during evaluation: its Result and what later nodes must know about its errors.
 
-    derived: the variance by `reference.variance`.
+    derived: the variance by the kinds' formulas.
     errors: samples of the error, C x S x H x W, by `reference.samples`.
     origins: tensors whose errors reach this one element by element, each with the channel at which its channel 0 lies
         here. Two tensors with one in common have correlated errors; one name at several channels is the same error
@@ -68,20 +64,3 @@ class Tensor:
         """The variance to use in a sum over channels: n copies of an error add up to n^2 times its variance, not n."""
         copies = Counter(name for name, _ in self.origins)
         return max(copies.values(), default=1) * self.derived
-
-
-def origins_of(layer: Layer, reads: list[Tensor], terms: int) -> frozenset[tuple[str, int]]:
-    """Origins (see Tensor) of what a layer produces; it is itself one of them.
-
-    A long sum mixes its inputs' errors beyond recognition; everything else passes them on element by element.
-    """
-    own = frozenset(((layer.to_tensor, 0),))
-    match layer:
-        case Conv() | FullyConnected() if terms >= MIXING:
-            return own
-        case Concat():
-            offset = len(reads[0].value)
-            shifted = frozenset((name, channel + offset) for name, channel in reads[1].origins)
-            return reads[0].origins | shifted
-        case _:
-            return own.union(*(x.origins for x in reads))

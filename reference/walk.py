@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from nn512.errors import UsageError
 from nn512.graph.graph import Graph
-from nn512.graph.nodes import Conv, FullyConnected, Layer, tensor_written, tensors_read
-
-Single: TypeAlias = npt.NDArray[np.float32]
+from nn512.graph.nodes import Layer, tensor_written, tensors_read
+from reference.exchange import Role
+from reference.folding import Norm
+from reference.kinds import kind_of
+from reference.windows import Single
 
 _MOST_PROBLEMS = 20
 """Problems with arrays that one message lists."""
@@ -53,7 +55,7 @@ def check_names(graph: Graph, wanted: Collection[str], rounding: Collection[str]
     unknown = sorted(set(wanted) - set(graph.shapes))
     if unknown:
         raise UsageError(f"the graph has no tensor named {', '.join(map(repr, unknown))}")
-    sums = {layer.to_tensor for layer in graph.layers if isinstance(layer, Conv | FullyConnected)}
+    sums = {layer.to_tensor for layer in graph.layers if kind_of(layer).is_long_sum}
     strange = sorted(set(rounding) - sums)
     if strange:
         raise UsageError(
@@ -67,3 +69,31 @@ def schedule(graph: Graph) -> Iterator[tuple[Layer, tuple[str, ...]]]:
     for i, layer in enumerate(graph.layers):
         names = {*tensors_read(layer), tensor_written(layer)}
         yield layer, tuple(name for name in names if name is not None and last[name] == i)
+
+
+def before_averages(graph: Graph) -> frozenset[str]:
+    """Tensors from which only 1x1 convolutions, batch norms and averages lead to an average: worth a `Linear`."""
+    found: set[str] = set()
+    for layer in reversed(graph.layers):
+        role = kind_of(layer).role(layer)
+        if role is Role.AVERAGE or (role.passes_on and layer.to_tensor in found):
+            found.update(tensors_read(layer))
+    return frozenset(found)
+
+
+def norms_behind(graph: Graph, params: Mapping[str, Single]) -> dict[str, list[Norm]]:
+    """By the tensor of a long sum, the batch norms that may be folded into it."""
+    found: dict[str, list[Norm]] = defaultdict(list)
+    sources: dict[str, tuple[str, Norm | None]] = {}
+    for layer in graph.layers:
+        kind = kind_of(layer)
+        if kind.is_long_sum:
+            sources[layer.to_tensor] = layer.to_tensor, None
+            continue
+        source, before = sources.get(tensors_read(layer)[0], (None, None))
+        norm = None if source is None else kind.norm(layer, params)
+        if source is not None and norm is not None:
+            norm = norm if before is None else before.then(norm)
+            found[source].append(norm)
+            sources[layer.to_tensor] = source, norm
+    return found

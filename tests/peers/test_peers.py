@@ -16,14 +16,15 @@ import numpy as np
 import pytest
 
 from nn512.graph import POOLINGS, Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Layer, Pooling, Softmax
-from reference import ops
+from reference import kinds
+from reference.windows import Array
 
 pytestmark = pytest.mark.peers
 
 CASES = {"torch": 1000, "onnxruntime": 200, "openvino": 25}
 """Cases per node kind; the slower a peer builds a net, the fewer."""
 
-Arrays = list[ops.Array]
+Arrays = list[Array]
 Case = tuple[Layer, Arrays]
 """A node, and the arrays it works on: what it reads, then its parameters in the order of `ops`."""
 
@@ -32,7 +33,7 @@ class UnsupportedError(Exception):
     """The peer cannot express this case."""
 
 
-def integers(rng: np.random.Generator, *shape: int) -> ops.Array:
+def integers(rng: np.random.Generator, *shape: int) -> Array:
     return rng.integers(-8, 9, shape).astype(np.float64)
 
 
@@ -103,7 +104,7 @@ def softmax_case(rng: np.random.Generator) -> Case:
     return Softmax("x", "y"), [any_shape(rng) * float(rng.choice([0.25, 1, 20]))]
 
 
-def any_shape(rng: np.random.Generator) -> ops.Array:
+def any_shape(rng: np.random.Generator) -> Array:
     return integers(rng, *rng.integers(1, 9, 3))
 
 
@@ -119,29 +120,29 @@ KINDS: dict[str, Callable[[np.random.Generator], Case]] = {
 }
 
 
-def expected(node: Layer, arrays: Arrays) -> ops.Array:
+def expected(node: Layer, arrays: Arrays) -> Array:
     """What the reference says."""
     match node:
         case Conv():
-            return ops.conv(arrays[0], arrays[1], arrays[2], node)
+            return kinds.conv.value(arrays[0], arrays[1], arrays[2], node)
         case FullyConnected():
-            return ops.fully_connected(*arrays)
+            return kinds.fully_connected.value(*arrays)
         case BatchNorm():
             x, means, variances, scales, shifts = arrays
-            return ops.batch_norm(x, means, variances, scales, shifts, node)
+            return kinds.batch_norm.value(x, means, variances, scales, shifts, node)
         case Activation():
-            return ops.activation(arrays[0], node)
+            return kinds.activation.value(arrays[0], node)
         case Add():
-            return ops.add(*arrays)
+            return kinds.add.value(*arrays)
         case Concat():
-            return ops.concat(*arrays)
+            return kinds.concat.value(*arrays)
         case Pooling():
-            return ops.pooling(arrays[0], node)
+            return kinds.pooling.value(arrays[0], node)
         case Softmax():
-            return ops.softmax(arrays[0])
+            return kinds.softmax.value(arrays[0])
 
 
-def by_torch(node: Layer, arrays: Arrays) -> ops.Array:
+def by_torch(node: Layer, arrays: Arrays) -> Array:
     """In float64."""
     torch = importlib.import_module("torch")
     torch.set_num_threads(1)
@@ -167,7 +168,7 @@ def by_torch(node: Layer, arrays: Arrays) -> ops.Array:
             y = torch_pooling(functional, x, node)
         case Softmax():
             y = functional.softmax(x, dim=1)
-    result: ops.Array = y[0].numpy()
+    result: Array = y[0].numpy()
     return result
 
 
@@ -188,7 +189,7 @@ def torch_pooling(functional: Any, x: Any, node: Pooling) -> Any:
     return functional.avg_pool2d(x, window, 2, paddings, count_include_pad=False)
 
 
-def by_onnxruntime(node: Layer, arrays: Arrays) -> ops.Array:
+def by_onnxruntime(node: Layer, arrays: Arrays) -> Array:
     """In float32, without graph optimizations."""
     runtime = importlib.import_module("onnxruntime")
     options = runtime.SessionOptions()
@@ -199,7 +200,7 @@ def by_onnxruntime(node: Layer, arrays: Arrays) -> ops.Array:
     return np.asarray(y, np.float64).reshape(y.shape[1], *y.shape[2:] or (1, 1))
 
 
-def by_openvino(node: Layer, arrays: Arrays) -> ops.Array:
+def by_openvino(node: Layer, arrays: Arrays) -> Array:
     """In float32, through the same ONNX model."""
     core = importlib.import_module("openvino").Core()
     model = core.read_model(onnx_model(node, arrays))
@@ -271,7 +272,7 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
             return "Softmax", {"axis": 1}
 
 
-PEERS: dict[str, Callable[[Layer, Arrays], ops.Array]] = {
+PEERS: dict[str, Callable[[Layer, Arrays], Array]] = {
     "torch": by_torch,
     "onnxruntime": by_onnxruntime,
     "openvino": by_openvino,

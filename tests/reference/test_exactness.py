@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import reference
 from nn512.graph import Graph, parse
-from reference.exact import step_of, storable
+from reference.kinds.weighted_sum import storable
+from reference.stepping import step_of
 
 Single: TypeAlias = npt.NDArray[np.float32]
 

@@ -25,7 +25,7 @@ from nn512.graph import (
     Node,
     Pooling,
 )
-from reference.exchange import before_averages
+from reference.walk import before_averages
 
 Single: TypeAlias = npt.NDArray[np.float32]
 

@@ -8,7 +8,7 @@ import pytest
 import reference
 from nn512.graph import BatchNorm, Config, Conv, FullyConnected, Input, Output, Pooling, build
 from reference import alike, grid, residues
-from reference.ops import Array
+from reference.windows import Array, Window
 
 F = np.float32
 
@@ -57,7 +57,7 @@ def test_the_bound_holds_for_sums_of_any_length(noise: float, number: float, sta
         weights = (number + noise * rng.standard_normal((1, terms, 1, 1))).astype(F).astype(np.float64)
         climb = np.full((1, 1, 1), weights.sum())
         ways = [residues.Folded.plain(np.array([start]))]
-        bound = residues.conv(np.ones((terms, 1, 1)), weights, Conv("x", "y", 1, 1, 1), climb, ways)
+        bound = residues.conv(np.ones((terms, 1, 1)), weights, Window(1, 1), climb, ways)
         assert bound is not None
         error = rounded_sum(weights, start) - start - weights.sum()
         assert abs(error) <= abs(bound[0, 0, 0]) + terms**0.5 * 2.0**-24 * (start + climb[0, 0, 0])
@@ -81,8 +81,7 @@ def test_integers_have_no_residues() -> None:
     rng = np.random.default_rng(2)
     x = rng.integers(-3, 4, (64, 5, 5)).astype(np.float64)
     weights = rng.integers(-3, 4, (4, 64, 3, 3)).astype(np.float64)
-    node = Conv("x", "y", 4, 3, 3)
-    bound = residues.conv(x, weights, node, np.full((4, 3, 3), 1e4), [residues.Folded.plain(np.zeros(4))])
+    bound = residues.conv(x, weights, Window(3, 3), np.full((4, 3, 3), 1e4), [residues.Folded.plain(np.zeros(4))])
     assert bound is not None
     assert not bound.any()
 
@@ -133,11 +132,11 @@ def test_equal_channels_of_different_pixels_are_a_crowd() -> None:
     """With all weights equal, all n products of a pixel count n times: N is the square of their number."""
     pixels = np.random.default_rng(5).standard_normal((1, 8, 8))
     x, weights = np.repeat(pixels, 256, axis=0), np.full((1, 256, 1, 1), 0.1)
-    node, largest = Conv("x", "y", 1, 1, 1), np.ones((1, 8, 8))
-    found = residues.crowd(x, weights, node, largest)
+    window, largest = Window(1, 1), np.ones((1, 8, 8))
+    found = residues.crowd(x, weights, window, largest)
     assert found is not None
     assert found == pytest.approx((256 * 2.0**-24 / grid.CERTAIN) ** 2 / 3)
-    assert residues.crowd(np.random.default_rng(6).standard_normal(x.shape), weights, node, largest) is None
+    assert residues.crowd(np.random.default_rng(6).standard_normal(x.shape), weights, window, largest) is None
 
 
 def test_equal_numbers_have_equal_signs_and_opposite_ones_opposite() -> None:

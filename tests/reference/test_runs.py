@@ -15,7 +15,8 @@ import pytest
 
 import reference
 from nn512.graph import Config, Conv, FullyConnected, Graph, Input, Output, build
-from reference import lines, ops, runs
+from reference import kinds, lines, runs
+from reference.windows import Array, Window
 
 Single: TypeAlias = npt.NDArray[np.float32]
 
@@ -37,7 +38,7 @@ def _neighbour(name: str) -> ModuleType:
 float32 = _neighbour("test_variance")
 
 
-def walk_of(products: ops.Array) -> tuple[float, float]:
+def walk_of(products: Array) -> tuple[float, float]:
     """Excess and climb of products, channels x taps, that fit into lines of one channel or one tap each."""
     single = sum(float(product) ** 2 for product in products.ravel())
     stand_ins, climb = [single], 0.0
@@ -68,8 +69,8 @@ def test_against_scalar_loops(node: Conv, block: int, monkeypatch: pytest.Monkey
     rng = np.random.default_rng(0)
     x = np.abs(rng.standard_normal((6, 7, 8))) * rng.choice([-1.0, 1.0], (6, 1, 1))
     weights = np.abs(rng.standard_normal((node.to_channels, 6 // node.groups, node.filter_h, node.filter_w)))
-    seen = ops.windows(ops.pad(x, node, 0.0), node)
-    walk = runs.conv(x, weights, node)
+    seen = kinds.conv.window_of(node).taps(x)
+    walk = runs.conv(x, weights, kinds.conv.window_of(node))
     assert walk is not None
     excess = walk.excess
     assert excess.shape == (node.to_channels, *seen.shape[1:3])
@@ -88,15 +89,14 @@ def test_a_fully_connected_layer_is_a_convolution_with_one_window(block: int, mo
     rng = np.random.default_rng(1)
     x, weights = np.abs(rng.standard_normal((5, 3, 4))), rng.standard_normal((7, 5, 3, 4), np.float32)
     wide = weights.astype(np.float64)
-    walks = runs.fully_connected(x, weights), runs.conv(x, wide, Conv("x", "y", 7, 3, 4))
+    walks = runs.fully_connected(x, weights), runs.conv(x, wide, Window(3, 4))
     assert walks[0] is not None
     assert walks[1] is not None
     np.testing.assert_allclose(walks[0], walks[1])
 
 
 def test_few_products_have_no_walk_worth_a_look() -> None:
-    node = Conv("x", "y", 2, 3, 1)
-    assert runs.conv(np.ones((4, 3, 3)), np.ones((2, 4, 3, 1)), node) is None
+    assert runs.conv(np.ones((4, 3, 3)), np.ones((2, 4, 3, 1)), Window(3, 1)) is None
     assert runs.fully_connected(np.ones((4, 3, 1)), np.ones((2, 4, 3, 1), np.float32)) is None
 
 
@@ -104,7 +104,7 @@ def test_few_products_have_no_walk_worth_a_look() -> None:
 def test_products_sorted_by_sign_climb_half_of_their_sum(channels: int) -> None:
     """A walk up to the peak P and back has the mean square P^2/3."""
     weights = np.where(np.arange(channels) < channels // 2, 1.0, -1.0).reshape(1, -1, 1, 1)
-    walk = runs.conv(np.ones((channels, 1, 1)), weights, Conv("x", "y", 1, 1, 1))
+    walk = runs.conv(np.ones((channels, 1, 1)), weights, Window(1, 1))
     assert walk is not None
     assert walk.climb == pytest.approx(channels / 2, rel=0.05)
     assert walk.excess + channels == pytest.approx(2 * (channels / 2) ** 2 / 3, rel=0.2)
@@ -154,6 +154,6 @@ def test_random_signs_hardly_count() -> None:
     node = Conv("x", "y", 16, 3, 3)
     x, weights = np.abs(rng.standard_normal((64, 9, 9))), rng.standard_normal((16, 64, 3, 3))
     squares = np.square(x).sum() / 81 * 9
-    walk = runs.conv(x, weights, node)
+    walk = runs.conv(x, weights, kinds.conv.window_of(node))
     assert walk is not None
     assert np.mean(walk.excess) < 0.4 * squares  # of four estimates the largest

@@ -28,7 +28,8 @@ from nn512.graph import (
     Softmax,
     build,
 )
-from reference import ops, samples
+from reference import samples
+from reference.windows import Array
 
 Single: TypeAlias = npt.NDArray[np.float32]
 
@@ -102,10 +103,10 @@ def one_sided(graph: Graph, rng: np.random.Generator, signs: tuple[int, ...]) ->
     return params
 
 
-def ratios_of(name: str, signs: tuple[int, ...], seeds: int) -> dict[str, list[ops.Array]]:
+def ratios_of(name: str, signs: tuple[int, ...], seeds: int) -> dict[str, list[Array]]:
     """|error| / sigma of every tensor, for several draws of the data: one draw of a common error is one number."""
     graph = NETS[name]
-    found: dict[str, list[ops.Array]] = {}
+    found: dict[str, list[Array]] = {}
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         params = one_sided(graph, rng, signs)
@@ -216,8 +217,8 @@ def test_three_noisy_elements_that_feed_many(layers: tuple[str, ...]) -> None:
 def test_rounded_weights_err_alike_at_all_pixels() -> None:
     """A filter of one sign over the whole image adds up what fp16 weights of a convolution do to its pixels."""
     graph = net(Conv("x", "a", 4, 3, 3), FullyConnected("a", "y", 5), channels=3, size=12)
-    found: list[ops.Array] = []
-    derived: list[ops.Array] = []
+    found: list[Array] = []
+    derived: list[Array] = []
     for seed in range(20):
         params, inputs = cancelling(graph, seed)
         params["yWeights"] = np.abs(params["yWeights"])
@@ -294,7 +295,7 @@ DIAMONDS: dict[str, list[Node]] = {
 @pytest.mark.parametrize("name", DIAMONDS)
 def test_what_meets_again(name: str, kind: str) -> None:
     graph = net(*DIAMONDS[name], channels=24, size=6)
-    found: list[ops.Array] = []
+    found: list[Array] = []
     for seed in range(6):
         rng = np.random.default_rng(seed)
         params, inputs = float32.random_params(graph, rng), float32.random_inputs(graph, rng, kind)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import reference.variance
+import reference
 from nn512.graph import (
     Activation,
     Add,
@@ -33,7 +33,8 @@ from nn512.graph import (
     build,
     tensors_read,
 )
-from reference import ops
+from reference import kinds
+from reference.windows import Array
 
 Single: TypeAlias = npt.NDArray[np.float32]
 F = np.float32
@@ -86,7 +87,7 @@ def accumulate(columns: Single, weights: Single, start: Single, style: Style) ->
 
 
 def conv(x: Single, weights: Single, biases: Single, node: Conv, style: Style) -> Single:
-    taps = ops.windows(ops.pad(x.astype(np.float64), node, 0.0).astype(F), node)
+    taps = kinds.conv.window_of(node).taps(x)
     groups = taps.reshape(node.groups, -1, *taps.shape[1:]).transpose(0, 1, 4, 5, 2, 3)
     filters, starts = np.split(weights, node.groups), np.split(biases, node.groups)
     parts = [
@@ -113,7 +114,7 @@ def single(graph: Graph, params: Mapping[str, Single], inputs: Mapping[str, Sing
     return tensors
 
 
-def folded(layer: BatchNorm, params: Mapping[str, Single]) -> tuple[ops.Array, ops.Array]:
+def folded(layer: BatchNorm, params: Mapping[str, Single]) -> tuple[Array, Array]:
     names = ("Means", "Variances", "Scales", "Shifts")
     means, variances, scales, shifts = (params[layer.to_tensor + name].astype(np.float64) for name in names)
     factor = scales / np.sqrt(variances + layer.epsilon)
@@ -141,7 +142,7 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
         case Concat():
             return np.concatenate(reads)
         case Pooling(is_max=True):
-            return ops.pooling(x.astype(np.float64), layer).astype(F)
+            return kinds.pooling.value(x.astype(np.float64), layer).astype(F)
         case Pooling(window=None):
             total = np.zeros((len(x), 1, 1), F)
             for row, column in np.ndindex(x.shape[1:]):
@@ -149,8 +150,8 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
             return total * F(1 / x[0].size)
         case Pooling():
             wide = x.astype(np.float64)
-            count = ops.real_cells(wide, layer)
-            return (ops.pooling(wide, layer) * count).astype(F) * (1 / count).astype(F)
+            count = kinds.pooling.pool_of(layer, wide).cells(wide)
+            return (kinds.pooling.value(wide, layer) * count).astype(F) * (1 / count).astype(F)
         case Softmax():
             powers: Single = np.exp(x - x.max(axis=0))
             total = np.zeros_like(powers[0])
@@ -175,7 +176,7 @@ def random_params(graph: Graph, rng: np.random.Generator) -> dict[str, Single]:
     return params
 
 
-DATA: dict[str, Callable[[np.random.Generator, Shape], ops.Array]] = {
+DATA: dict[str, Callable[[np.random.Generator, Shape], Array]] = {
     "gaussian": lambda rng, shape: rng.standard_normal(shape),
     "positive": lambda rng, shape: np.abs(rng.standard_normal(shape)),
     "sparse": lambda rng, shape: rng.standard_normal(shape) * (rng.random(shape) < 0.05),
@@ -189,9 +190,7 @@ def random_inputs(graph: Graph, rng: np.random.Generator, kind: str) -> dict[str
     return {node.to_tensor: DATA[kind](rng, graph.shapes[node.to_tensor]).astype(F) for node in graph.inputs}
 
 
-def deviations(
-    graph: Graph, params: dict[str, Single], inputs: dict[str, Single], style: Style
-) -> dict[str, ops.Array]:
+def deviations(graph: Graph, params: dict[str, Single], inputs: dict[str, Single], style: Style) -> dict[str, Array]:
     """|error| / sigma of every element of every computed tensor."""
     names = [layer.to_tensor for layer in graph.layers]
     results = reference.run(graph, params, inputs, keep=names)
@@ -205,7 +204,7 @@ def deviations(
     return ratios
 
 
-def rms(ratios: ops.Array) -> float:
+def rms(ratios: Array) -> float:
     return float(np.sqrt(np.square(ratios).mean()))
 
 
@@ -342,12 +341,17 @@ def used(layers: list[Node]) -> list[Output]:
     return [Output(last.to_tensor)]
 
 
+def relu_variance(x: Array, before: Array, slope: float) -> Array:
+    node = Activation("x", "y", "ReLU", slope)
+    return kinds.activation.function_of(node).variance(x, before, kinds.activation.value(x, node), node)
+
+
 def test_a_branch_of_relu_near_its_kink() -> None:
     x = np.array([1e-9, 1.0, -1.0, -1e-9]).reshape(4, 1, 1)
     before = np.full(x.shape, 1e-14)
-    steep = reference.variance.activation(x, before, Activation("x", "y", "ReLU", -3.0))
+    steep = relu_variance(x, before, -3.0)
     np.testing.assert_allclose(steep.ravel(), [9e-14, 1e-14, 9e-14, 9e-14], rtol=0.3)
-    flat = reference.variance.activation(x, before, Activation("x", "y", "ReLU", 0.0))
+    flat = relu_variance(x, before, 0.0)
     np.testing.assert_allclose(flat.ravel(), [1e-14, 1e-14, 0, 1e-14])
 
 
@@ -356,7 +360,10 @@ def test_only_contenders_matter_to_a_maximum() -> None:
     before = np.array([[[1e-6, 1e-8], [1e-2, 1e-3]]])
     for kind in ("Max2x2Stride2", "MaxGlobal"):
         node = Pooling("x", "y", kind)
-        assert reference.variance.pooling(x, before, ops.pooling(x, node), node).item() == 1e-6
+        assert (
+            kinds.pooling.variance(x, before, kinds.pooling.value(x, node), kinds.pooling.pool_of(node, x)).item()
+            == 1e-6
+        )
 
 
 def test_rounding_of_a_layer_widens_its_variance_only() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,13 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nn512.graph import POOLINGS, Activation, BatchNorm, Conv, Pooling
-from reference import fast, ops
+from nn512.graph import KINDS, POOLINGS, Activation, BatchNorm, Config, Conv, Input, Output, Pooling
+from nn512.graph.nodes import ACTIVATIONS
+from reference import fast, kinds
+from reference.kinds.pooling import Pool
+from reference.windows import Array, Window
 
 SPECIALS = (math.nan, math.inf, -math.inf, 0.0, -0.0)
 
 
-def tensor(rng: np.random.Generator, *shape: int, specials: bool = False) -> ops.Array:
+def tensor(rng: np.random.Generator, *shape: int, specials: bool = False) -> Array:
     """Small multiples of 1/4, so that sums are exact in any order; sometimes NaN, infinities and zeros."""
     x = rng.integers(-9, 10, shape) / 4
     if specials:
@@ -28,7 +32,7 @@ def tensor(rng: np.random.Generator, *shape: int, specials: bool = False) -> ops
 
 
 @st.composite
-def convolutions(draw: st.DrawFn) -> tuple[Conv, ops.Array, ops.Array, ops.Array]:
+def convolutions(draw: st.DrawFn) -> tuple[Conv, Array, Array, Array]:
     """Any legal convolution of tiny extent, padding beyond the filter included, with its operands."""
     small = st.integers(1, 3)
     groups, per_group, filters = draw(small), draw(small), draw(small)
@@ -57,7 +61,7 @@ def convolutions(draw: st.DrawFn) -> tuple[Conv, ops.Array, ops.Array, ops.Array
 
 
 @st.composite
-def poolings(draw: st.DrawFn) -> tuple[Pooling, ops.Array]:
+def poolings(draw: st.DrawFn) -> tuple[Pooling, Array]:
     """Any legal pooling of a tiny tensor."""
     kind = draw(st.sampled_from(POOLINGS))
     window = Pooling("x", "y", kind).window
@@ -71,7 +75,7 @@ def poolings(draw: st.DrawFn) -> tuple[Pooling, ops.Array]:
     return Pooling("x", "y", kind, paddings[0], paddings[1]), tensor(rng, *shape, specials=True)
 
 
-def conv_by_loops(node: Conv, x: ops.Array, weights: ops.Array, biases: ops.Array) -> Any:
+def conv_by_loops(node: Conv, x: Array, weights: Array, biases: Array) -> Any:
     """The double sum, one number at a time; cells outside the tensor are zeros."""
     channels, height, width = x.shape
     per_group, per_filter = channels // node.groups, node.to_channels // node.groups
@@ -88,53 +92,61 @@ def conv_by_loops(node: Conv, x: ops.Array, weights: ops.Array, biases: ops.Arra
 
 
 @given(convolutions())
-def test_conv_is_the_double_sum(case: tuple[Conv, ops.Array, ops.Array, ops.Array]) -> None:
+def test_conv_is_the_double_sum(case: tuple[Conv, Array, Array, Array]) -> None:
     node, x, weights, biases = case
     with np.errstate(invalid="ignore"):
-        np.testing.assert_array_equal(ops.conv(x, weights, biases, node), conv_by_loops(*case))
+        np.testing.assert_array_equal(kinds.conv.value(x, weights, biases, node), conv_by_loops(*case))
+
+
+def quick_conv(x: Array, weights: Array, biases: Array, node: Conv) -> Array:
+    return fast.correlate(x, weights, kinds.conv.window_of(node)) + biases[:, np.newaxis, np.newaxis]
 
 
 @given(convolutions(), st.sampled_from((1, 50, 1 << 22)))
-def test_fast_conv_is_conv(case: tuple[Conv, ops.Array, ops.Array, ops.Array], block: int) -> None:
+def test_fast_conv_is_conv(case: tuple[Conv, Array, Array, Array], block: int) -> None:
     node, x, weights, biases = case
     with pytest.MonkeyPatch.context() as patch, np.errstate(invalid="ignore"):
         patch.setattr(fast, "BLOCK", block)
-        np.testing.assert_array_equal(fast.conv(x, weights, biases, node), ops.conv(x, weights, biases, node))
+        np.testing.assert_array_equal(quick_conv(x, weights, biases, node), kinds.conv.value(x, weights, biases, node))
 
 
 @given(convolutions(), st.integers(0, 3), st.sampled_from((1, 50, 1 << 22)))
-def test_several_images_at_once(case: tuple[Conv, ops.Array, ops.Array, ops.Array], images: int, block: int) -> None:
+def test_several_images_at_once(case: tuple[Conv, Array, Array, Array], images: int, block: int) -> None:
     node, x, weights, _ = case
     several = np.stack([x * (image + 1) for image in range(images)] or [x], axis=1)[:, :images]
     with pytest.MonkeyPatch.context() as patch, np.errstate(invalid="ignore"):
         patch.setattr(fast, "BLOCK", block)
-        together = fast.correlate(several, weights, node)
+        together = fast.correlate(several, weights, kinds.conv.window_of(node))
         whole = np.ones((2, *x.shape)) * np.arange(float(x.shape[-1]))
         projected = fast.project(several, whole)
         assert together.shape[1] == projected.shape[1] == images
         for image in range(images):
-            np.testing.assert_array_equal(together[:, image], fast.correlate(several[:, image], weights, node))
+            np.testing.assert_array_equal(
+                together[:, image], fast.correlate(several[:, image], weights, kinds.conv.window_of(node))
+            )
             np.testing.assert_array_equal(projected[:, image], fast.project(several[:, image], whole))
 
 
 @given(convolutions())
-def test_touched_is_where_a_marked_cell_arrives(case: tuple[Conv, ops.Array, ops.Array, ops.Array]) -> None:
+def test_touched_is_where_a_marked_cell_arrives(case: tuple[Conv, Array, Array, Array]) -> None:
     node, x, weights, biases = case
     mask = ~np.isfinite(x)
-    arrives = ops.conv(mask.astype(np.float64), np.ones_like(weights), np.zeros_like(biases), node) > 0
-    np.testing.assert_array_equal(fast.touched(mask, node), arrives)
+    arrives = kinds.conv.value(mask.astype(np.float64), np.ones_like(weights), np.zeros_like(biases), node) > 0
+    np.testing.assert_array_equal(
+        fast.touched(mask, node.to_channels, node.groups, kinds.conv.window_of(node)), arrives
+    )
 
 
 def test_conv_by_hand() -> None:
     # A 1x3 row and a filter of two taps, one cell of padding: the filter is not flipped and the padding is zero.
     node = Conv("x", "y", 1, 1, 2, padding_w=1)
-    y = ops.conv(np.array([[[1.0, 2.0, 3.0]]]), np.array([[[[10.0, 1.0]]]]), np.array([0.5]), node)
+    y = kinds.conv.value(np.array([[[1.0, 2.0, 3.0]]]), np.array([[[[10.0, 1.0]]]]), np.array([0.5]), node)
     np.testing.assert_array_equal(y, [[[1.5, 12.5, 23.5, 30.5]]])
 
 
 def test_a_zero_weight_does_not_hide_an_infinity() -> None:
     node = Conv("x", "y", 1, 1, 1)
-    for evaluate in (ops.conv, fast.conv):
+    for evaluate in (kinds.conv.value, quick_conv):
         with np.errstate(invalid="ignore"):
             y = evaluate(np.array([[[math.inf, 1.0]]]), np.zeros((1, 1, 1, 1)), np.array([2.0]), node)
         np.testing.assert_array_equal(y, [[[math.nan, 2.0]]])
@@ -148,7 +160,7 @@ def test_fully_connected_is_a_convolution_of_everything(sizes: tuple[int, ...], 
     biases = tensor(rng, filters)
     with pytest.MonkeyPatch.context() as patch, np.errstate(invalid="ignore"):
         patch.setattr(fast, "BLOCK", block)
-        y = ops.fully_connected(x, weights, biases)
+        y = kinds.fully_connected.value(x, weights, biases)
         np.testing.assert_array_equal(y, conv_by_loops(Conv("x", "y", filters, shape[1], shape[2]), x, weights, biases))
         quick = fast.project(x, weights.astype(np.float32)) + biases[:, np.newaxis, np.newaxis]
         np.testing.assert_array_equal(quick, y)
@@ -161,7 +173,7 @@ def test_batch_norm_is_its_formula(channels: int, width: int, seed: int, epsilon
     means, scales, shifts = (tensor(rng, channels) for _ in range(3))
     variances = rng.uniform(0.1, 3.0, channels)
     with np.errstate(invalid="ignore"):
-        y = ops.batch_norm(x, means, variances, scales, shifts, BatchNorm("x", "y", epsilon))
+        y = kinds.batch_norm.value(x, means, variances, scales, shifts, BatchNorm("x", "y", epsilon))
         for c, p, q in np.ndindex(x.shape):
             expected = scales[c] * (x[c, p, q] - means[c]) / math.sqrt(variances[c] + epsilon) + shifts[c]
             np.testing.assert_allclose(y[c, p, q], expected, rtol=1e-14, atol=1e-14)
@@ -180,18 +192,18 @@ def test_batch_norm_is_its_formula(channels: int, width: int, seed: int, epsilon
 )
 def test_relu(slope: float, expected: list[float]) -> None:
     x = np.array([math.nan, math.inf, -math.inf, 2.0, -2.0, -0.0]).reshape(6, 1, 1)
-    y = ops.activation(x, Activation("x", "y", "ReLU", slope))
+    y = kinds.activation.value(x, Activation("x", "y", "ReLU", slope))
     np.testing.assert_array_equal(y.ravel(), expected)
 
 
 def test_add_and_concat() -> None:
     one, two = np.array([[[1.0, math.inf]]]), np.array([[[3.0, -math.inf]]])
     with np.errstate(invalid="ignore"):
-        np.testing.assert_array_equal(ops.add(one, two), [[[4.0, math.nan]]])
-    np.testing.assert_array_equal(ops.concat(one, two), [[[1.0, math.inf]], [[3.0, -math.inf]]])
+        np.testing.assert_array_equal(kinds.add.value(one, two), [[[4.0, math.nan]]])
+    np.testing.assert_array_equal(kinds.concat.value(one, two), [[[1.0, math.inf]], [[3.0, -math.inf]]])
 
 
-def cells(node: Pooling, x: ops.Array, p: int, q: int) -> Iterator[tuple[int, int]]:
+def cells(node: Pooling, x: Array, p: int, q: int) -> Iterator[tuple[int, int]]:
     """The real cells of the window of output p, q."""
     if node.window is None:
         yield from itertools.product(range(x.shape[1]), range(x.shape[2]))
@@ -203,10 +215,10 @@ def cells(node: Pooling, x: ops.Array, p: int, q: int) -> Iterator[tuple[int, in
 
 
 @given(poolings())
-def test_pooling_by_loops(case: tuple[Pooling, ops.Array]) -> None:
+def test_pooling_by_loops(case: tuple[Pooling, Array]) -> None:
     node, x = case
     with np.errstate(invalid="ignore"):
-        y = ops.pooling(x, node)
+        y = kinds.pooling.value(x, node)
     if node.window is None:
         assert y.shape == (len(x), 1, 1)
     else:
@@ -223,16 +235,16 @@ def test_pooling_by_loops(case: tuple[Pooling, ops.Array]) -> None:
 
 def test_pooling_ignores_padding() -> None:
     x = np.array([[[-4.0, -2.0], [-8.0, -6.0]]])
-    largest = ops.pooling(x, Pooling("x", "y", "Max2x2Stride2", 1, 1))
+    largest = kinds.pooling.value(x, Pooling("x", "y", "Max2x2Stride2", 1, 1))
     np.testing.assert_array_equal(largest, [[[-4.0, -2.0], [-8.0, -6.0]]])
-    np.testing.assert_array_equal(ops.pooling(x, Pooling("x", "y", "Avg3x3Stride2", 1, 1)), [[[-5.0]]])
+    np.testing.assert_array_equal(kinds.pooling.value(x, Pooling("x", "y", "Avg3x3Stride2", 1, 1)), [[[-5.0]]])
 
 
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 2**32))
 def test_softmax_by_loops(channels: int, width: int, seed: int) -> None:
     x = tensor(np.random.default_rng(seed), channels, 2, width, specials=True) * 40
     with np.errstate(invalid="ignore"):
-        y = ops.softmax(x)
+        y = kinds.softmax.value(x)
     for p, q in np.ndindex(x.shape[1:]):
         column = [float(v) for v in x[:, p, q]]
         if any(math.isnan(v) or v == math.inf for v in column) or max(column) == -math.inf:
@@ -243,5 +255,95 @@ def test_softmax_by_loops(channels: int, width: int, seed: int) -> None:
 
 
 def test_softmax_of_large_numbers_does_not_overflow() -> None:
-    y = ops.softmax(np.array([1e30, 1e30, -1e30]).reshape(3, 1, 1))
+    y = kinds.softmax.value(np.array([1e30, 1e30, -1e30]).reshape(3, 1, 1))
     np.testing.assert_array_equal(y.ravel(), [0.5, 0.5, 0.0])
+
+
+def test_every_kind_of_layer_has_one_entry() -> None:
+    layers = {kind for kind in KINDS if kind not in (Config, Input, Output)}
+    entries = [kind.node for kind in kinds.KINDS]
+    assert len(entries) == len(set(entries))
+    assert set(entries) == layers
+
+
+def test_every_function_has_one_entry() -> None:
+    names = [function.kind for function in kinds.activation.FUNCTIONS]
+    assert sorted(names) == sorted(ACTIVATIONS)
+
+
+def test_the_docstrings_of_the_values_are_the_specification() -> None:
+    for kind in kinds.KINDS:
+        module = sys.modules[type(kind).__module__]
+        assert module.value.__doc__, module.__name__
+    for function in kinds.activation.FUNCTIONS:
+        assert (type(function).value.__doc__ or "").startswith(f"{function.kind}: ")
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> tuple[Pool, Array]:
+    """Any window, stride and four paddings, each smaller than the window; with specials or without."""
+    size = [draw(st.integers(1, 5)) for _ in range(2)]
+    pads = [draw(st.integers(0, extent - 1)) for extent in (size[0], size[0], size[1], size[1])]
+    least = [max(1, size[0] - pads[0] - pads[1]), max(1, size[1] - pads[2] - pads[3])]
+    shape = [draw(st.integers(low, low + 6)) for low in least]
+    stride = [draw(st.integers(1, 4)) for _ in range(2)]
+    window = Window(size[0], size[1], stride[0], stride[1], 1, 1, pads[0], pads[1], pads[2], pads[3])
+    x = tensor(np.random.default_rng(draw(st.integers(0, 1000))), 2, *shape, specials=draw(st.booleans()))
+    return Pool(window, is_max=draw(st.booleans()), count_padding=draw(st.booleans())), x
+
+
+@given(pools())
+def test_pooling_of_any_numbers_by_loops(case: tuple[Pool, Array]) -> None:
+    pool, x = case
+    window, (_, height, width) = pool.window, x.shape
+    with np.errstate(all="ignore"):
+        y = pool.of(x)
+    rows = (height + window.top + window.bottom - window.height) // window.stride_h + 1
+    columns = (width + window.left + window.right - window.width) // window.stride_w + 1
+    assert y.shape == (2, rows, columns)
+    for c, p, q in np.ndindex(y.shape):
+        top, left = p * window.stride_h - window.top, q * window.stride_w - window.left
+        inside = [
+            float(x[c, i, j])
+            for i in range(max(top, 0), min(top + window.height, height))
+            for j in range(max(left, 0), min(left + window.width, width))
+        ]
+        if any(map(math.isnan, inside)):
+            assert math.isnan(y[c, p, q])
+        elif pool.is_max:
+            assert y[c, p, q] == max(inside)
+        elif math.inf in inside and -math.inf in inside:
+            assert math.isnan(y[c, p, q])
+        else:
+            cells = window.height * window.width if pool.count_padding else len(inside)
+            assert y[c, p, q] == pytest.approx(sum(inside) / cells)
+
+
+@given(pools())
+def test_variance_of_pooling_of_any_numbers(case: tuple[Pool, Array]) -> None:
+    """Float32 sums of the cells stay within it, and the maximum has the variance of a cell that can win."""
+    pool, x = case
+    x = np.where(np.isfinite(x), x, 1.0)
+    before = np.full(x.shape, 1e-4)
+    y = pool.of(x)
+    found = kinds.pooling.variance(x, before, y, pool)
+    assert found.shape == y.shape
+    if pool.is_max:
+        assert (found == 1e-4).all()
+        return
+    real = pool.window.real_cells(x)
+    assert found == pytest.approx(np.broadcast_to(1e-4 * (real / pool.cells(x)) ** 2, y.shape), rel=1e-3)
+    own = kinds.pooling.averaging(x, y, pool)
+    rounded = pool.window.taps(x).astype(np.float32).sum(axis=(-2, -1), dtype=np.float32) / pool.cells(x)
+    assert (np.abs(rounded - pool.of(x.astype(np.float32).astype(np.float64))) <= 8 * np.sqrt(own)).all()
+
+
+def test_a_window_that_is_the_tensor_is_the_whole() -> None:
+    x = np.random.default_rng(8).standard_normal((3, 5, 7))
+    for is_max in (False, True):
+        window, whole = Pool(Window(5, 7), is_max), Pool(Window(5, 7), is_max, whole=True)
+        assert window.of(x) == pytest.approx(whole.of(x))
+        assert window.cells(x) == pytest.approx(whole.cells(x))
+        before = np.square(x)
+        of_window, of_whole = (kinds.pooling.variance(x, before, pool.of(x), pool) for pool in (window, whole))
+        assert of_window == pytest.approx(of_whole)

@@ -1,0 +1,103 @@
+"""Convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from nn512.graph.nodes import Conv
+from reference import fast, residues, runs, samples
+from reference.accumulation import Affine
+from reference.evaluation import Evaluation
+from reference.exchange import Role
+from reference.kinds.weighted_sum import WeightedSum, Weights
+from reference.residues import Folded
+from reference.rounding import Rounding
+from reference.runs import Walk
+from reference.windows import Array, Mask, Window
+
+
+def value(x: Array, weights: Array, biases: Array, node: Conv) -> Array:
+    """Cross-correlation (the filter is not flipped) with zero padding, plus a bias per output channel.
+
+    `x` is C x H x W, `weights` K x C/G x FH x FW, `biases` K; G divides C and K. The result is K x OH x OW with OH =
+    floor((H + 2 PH - (1 + (FH-1) DH)) / SH) + 1 and likewise OW. Output channel k belongs to group g = k div (K/G)
+    and sees input channels g C/G to (g+1) C/G - 1 only:
+
+        y[k,p,q] = biases[k] + sum over c,i,j of weights[k,c,i,j] * padded[g*C/G + c, p*SH + i*DH, q*SW + j*DW]
+
+    Cells of the padding are zeros, so with finite weights it does not matter whether an implementation multiplies
+    them or skips them. A weight of zero does not hide an infinity: 0 * inf is NaN. The padding may be larger than the
+    filter; the remainder of the division by the stride leaves rows and columns at the bottom and right unread.
+    """
+    taps = window_of(node).taps(x)
+    grouped = taps.reshape(node.groups, -1, *taps.shape[1:])
+    filters = weights.reshape(node.groups, -1, *weights.shape[1:])
+    y = np.einsum("gcpqij,gkcij->gkpq", grouped, filters)
+    return np.asarray(y.reshape(len(weights), *y.shape[2:]) + biases[:, np.newaxis, np.newaxis])
+
+
+def window_of(node: Conv) -> Window:
+    """The filters of a convolution as a window."""
+    size, stride = (node.filter_h, node.filter_w), (node.stride_h, node.stride_w)
+    dilation, padding = (node.dilation_h, node.dilation_w), (node.padding_h, node.padding_h)
+    return Window(*size, *stride, *dilation, *padding, node.padding_w, node.padding_w)
+
+
+class ConvKind(WeightedSum[Conv]):
+    """Conv: see `value`."""
+
+    node = Conv
+    has_tiles = True
+
+    def apply(self, layer: Conv, x: Array, weights: Weights, of: Callable[[Array], Array] = np.positive) -> Array:
+        """See `WeightedSum`."""
+        return fast.correlate(x, of(_wide(weights)), window_of(layer))
+
+    def touched(self, layer: Conv, mask: Mask) -> Mask:
+        """See `WeightedSum`."""
+        return fast.touched(mask, layer.to_channels, layer.groups, window_of(layer))
+
+    def walk(self, layer: Conv, x: Array, weights: Weights) -> Walk | None:
+        """See `WeightedSum`."""
+        return runs.conv(x, _wide(weights), window_of(layer))
+
+    def dependent(self, layer: Conv, x: Array, weights: Weights, climb: Array, ways: Sequence[Folded]) -> Array | None:
+        """See `WeightedSum`."""
+        return residues.conv(x, _wide(weights), window_of(layer), climb, ways)
+
+    def crowd(self, layer: Conv, x: Array, weights: Weights, largest: Array) -> Array | None:
+        """See `WeightedSum`."""
+        return residues.crowd(x, _wide(weights), window_of(layer), largest)
+
+    def stored(self, layer: Conv, x: Array, weights: Weights, rounding: Rounding, ways: Sequence[Folded]) -> Array:
+        """See `WeightedSum`."""
+        return residues.stored_weights(x, _wide(weights), window_of(layer), rounding, ways)
+
+    def folds_forward(self, layer: Conv) -> bool:
+        """See `WeightedSum`."""
+        return not window_of(layer).padded
+
+    def errors_of_weights(
+        self, at: Evaluation[Conv], x: Array, affine: Affine | None, weights: Weights
+    ) -> tuple[Array | None, Rounding]:
+        """See `WeightedSum`. An error of a weight is the same at every pixel."""
+        if not (at.sampler.count and samples.coarse(at.rounding)):
+            return None, at.rounding
+        factor = x
+        if affine is not None:
+            factor = np.where(np.abs(affine.product) > np.abs(x), affine.product, x)
+        factor = np.where(np.isfinite(factor), factor, 0.0)
+        errors = at.sampler.stored_weights(factor, _wide(weights), window_of(at.layer), at.rounding)
+        return errors, replace(at.rounding, weight_error=0.0)
+
+    def role(self, layer: Conv) -> Role:
+        """See `Kind`."""
+        return Role.POINTWISE if window_of(layer).pixelwise else Role.NONE
+
+
+def _wide(weights: Weights) -> Array:
+    """The same in float64, as the weights of convolutions are already."""
+    return weights.astype(np.float64, copy=False)

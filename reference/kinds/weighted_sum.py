@@ -1,0 +1,230 @@
+"""What convolutions and fully connected layers have in common: biases plus weighted sums of what is read."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from reference import domain, samples
+from reference.accumulation import (
+    ROUNDING,
+    Affine,
+    Excess,
+    accumulated,
+    product_variance,
+    wandering,
+    weight_floor,
+)
+from reference.evaluation import NOTHING, Evaluation, L
+from reference.grid import CERTAIN
+from reference.kinds.kind import Kind
+from reference.residues import Folded
+from reference.rounding import DEFAULT, Rounding
+from reference.runs import Walk
+from reference.stepping import Stepped, Stepping, step_of
+from reference.tensor import Tensor
+from reference.windows import Array, Mask
+
+Weights = npt.NDArray[np.floating]
+
+MIXING = 8
+"""A sum of this many products leaves so little of each single error that it counts as independent of what it reads."""
+
+
+def variance(
+    apply: Callable[[Array, Callable[[Array], Array]], Array],
+    x: Array,
+    before: Array,
+    y: Array,
+    weights: Weights,
+    biases: Array,
+    rounding: Rounding,
+    affine: Affine | None,
+    excess: Excess,
+) -> Array:
+    """Variance of a weighted sum: w^2 applied to V, plus the accumulation, plus the rounding of stored weights.
+
+    The stored weights may have been rounded once (batch normalization folded in, or a narrow format):
+    weight_error^2/3 * Q. Both that and Q of the accumulation are w^2 applied to something, so one application does for
+    all three. `excess` is what is added to Q where the signs of products are not random.
+
+    `affine` is given where the layer reads a batch normalization x = s x' + h that may be folded into its weights:
+    y = sum (w s) x' + (b + sum w h). The products and the start of that sum may be much larger than those of w x and
+    b, as s x' and h may cancel. The larger variance of the two ways is taken.
+    """
+    terms = weights[0].size
+
+    def squares(block: Array) -> Array:
+        return np.square(block) + weight_floor(block, rounding)
+
+    def evaluated(x: Array, start: Array, more: Array | float) -> Array:
+        source = product_variance(terms, rounding) * np.square(x) + before
+        own = accumulated(y, start, terms, rounding) + wandering(terms, rounding) * more
+        return apply(source, squares) + own
+
+    start = biases[:, np.newaxis, np.newaxis]
+    after = evaluated(x, start, excess.read)
+    if affine is None:
+        return after
+    start = start + apply(affine.shifts, np.positive)
+    return np.fmax(after, evaluated(affine.product, start, excess.product) + ROUNDING * np.square(start))
+
+
+class WeightedSum(Kind[L]):
+    """A kind of weighted sums. `Weights` has the output channels first, `Biases` one number for each.
+
+    has_tiles: whether an algorithm may mix the inputs of neighbouring outputs (see `Rounding`).
+    """
+
+    is_long_sum = True
+    has_tiles: ClassVar[bool] = False
+
+    @abstractmethod
+    def apply(self, layer: L, x: Array, weights: Weights, of: Callable[[Array], Array] = np.positive) -> Array:
+        """The sums of the products of of(weights) with `x`, or with S tensors C x S x H x W at once."""
+
+    @abstractmethod
+    def touched(self, layer: L, mask: Mask) -> Mask:
+        """Outputs that see a cell of `mask`."""
+
+    @abstractmethod
+    def walk(self, layer: L, x: Array, weights: Weights) -> Walk | None:
+        """How the partial sums wander, by `reference.runs`."""
+
+    @abstractmethod
+    def dependent(self, layer: L, x: Array, weights: Weights, climb: Array, ways: Sequence[Folded]) -> Array | None:
+        """The bound on dependent roundings, by `reference.residues`."""
+
+    @abstractmethod
+    def crowd(self, layer: L, x: Array, weights: Weights, largest: Array) -> Array | None:
+        """The variance of products of which many are equal, by `reference.residues`."""
+
+    @abstractmethod
+    def stored(self, layer: L, x: Array, weights: Weights, rounding: Rounding, ways: Sequence[Folded]) -> Array:
+        """What the rounding of stored weights does, by `reference.residues`."""
+
+    @abstractmethod
+    def folds_forward(self, layer: L) -> bool:
+        """Whether a batch norm that the layer reads may be folded into it: cells of padding are zeros behind it."""
+
+    def weights(self, at: Evaluation[L]) -> Weights:
+        """The weights; float64 where they are few."""
+        return at.parameter("Weights")
+
+    def errors_of_weights(
+        self, at: Evaluation[L], x: Array, affine: Affine | None, weights: Weights
+    ) -> tuple[Array | None, Rounding]:
+        """Samples of what coarsely stored weights do, and the rounding that is then left to single outputs."""
+        del x, affine, weights
+        return None, at.rounding
+
+    def evaluate(self, at: Evaluation[L]) -> Tensor:
+        """See `Kind`."""
+        (x,), layer, weights, biases = at.reads, at.layer, self.weights(at), at.parameter("Biases")
+        y = self.apply(layer, x.value, weights) + biases[:, np.newaxis, np.newaxis]
+        affine = x.affine if self.folds_forward(layer) else None
+        walk = self.walk(layer, x.value, weights)
+        folded = None if affine is None else self.walk(layer, affine.product, weights)
+        excess = Excess.of(walk, folded)
+
+        def apply(x: Array, of: Callable[[Array], Array]) -> Array:
+            return self.apply(layer, x, weights, of)
+
+        def evaluated(before: Array, rounding: Rounding) -> Array:
+            return variance(apply, x.value, before, y, weights, biases, rounding, affine, excess)
+
+        none = np.zeros((len(y), at.sampler.count, *y.shape[1:]))
+        errors = self.apply(layer, x.errors, weights) if x.errors.any() else none
+        of_weights, left = self.errors_of_weights(at, x.value, affine, weights)
+        if of_weights is not None:
+            errors += of_weights
+        derived, own = evaluated(x.mixed_variance, at.rounding), evaluated(NOTHING, left)
+        ways = _ways(at, biases)
+        certain: list[Array | None] = []
+        if walk is not None:
+            certain.append(self.dependent(layer, x.value, weights, walk.climb, ways))
+            crowd = self.crowd(layer, x.value, weights, _largest(ways, walk, folded))
+            if crowd is not None:
+                derived, own = derived + crowd, own + crowd
+        if affine is not None and folded is not None:
+            start = biases + self.apply(layer, affine.shifts, weights).max(axis=(1, 2))
+            certain.append(self.dependent(layer, affine.product, weights, folded.climb, _ways(at, start)))
+        if samples.coarse(at.rounding):
+            certain.append(self.stored(layer, x.value, weights, at.rounding, ways))
+        derived = _with_certain(at, derived, errors, certain)
+        peak = domain.sum_peak(x.value, weights, biases)
+        unspecified = self._unspecified(at, weights, biases, peak)
+        terms = weights[0].size
+        origins = at.own_origin if terms >= MIXING else None
+        return at.finish(y, derived, (errors, own), unspecified, terms=terms, peak=peak, origins=origins)
+
+    def _unspecified(self, at: Evaluation[L], weights: Weights, biases: Array, bound: float) -> Mask:
+        """Outputs that see an unspecified cell, may overflow (`bound`: sum_peak) or have broken parameters."""
+        (x,), layer = at.reads, at.layer
+        mask = domain.broken(weights, biases)
+        if x.unspecified.any():
+            mask = mask | self.touched(layer, x.unspecified)
+        if bound > domain.SAFE:
+            magnitude = self.apply(layer, domain.finite_magnitude(x.value), weights, domain.finite_magnitude)
+            mask = mask | (magnitude + domain.finite_magnitude(biases)[:, np.newaxis, np.newaxis] > domain.SAFE)
+        if self.has_tiles and at.rounding.tile != (1, 1):
+            strange = x.unspecified | ~np.isfinite(x.value)
+            mask = mask | domain.tiles(self.touched(layer, strange), at.rounding.tile)
+        return mask
+
+    def step(self, at: Stepping[L]) -> Stepped:
+        """See `Kind`. Weights that the format in `rounding` cannot hold make nothing exact."""
+        (x,), layer, weights = at.reads, at.layer, at.parameter("Weights")
+        start = at.parameter("Biases")[:, np.newaxis, np.newaxis]
+        sizes, step = np.abs(x.value), step_of(x.value[x.exact])
+        if x.apart is not None and self.folds_forward(layer):
+            sizes, step = np.maximum(sizes, x.apart[0]), min(step, x.apart[1])
+        value = self.apply(layer, x.value, weights) + start
+        bound = self.apply(layer, sizes, weights, np.abs) + np.abs(start)
+        exact = np.broadcast_to(~self.touched(layer, ~x.exact), value.shape)
+        step = min(step + step_of(weights), step_of(start))
+        result = Stepped.of_sum(value, exact, bound, step, at.limit)
+        if at.rounding.weight_bits >= DEFAULT.weight_bits:
+            return result
+        kept = storable(weights, at.rounding).reshape(-1, 1, 1)
+        return replace(result, exact=result.exact & kept, narrow=True)
+
+    def response(self, at: Evaluation[L], errors: Array) -> Array:
+        """See `Kind`."""
+        return self.apply(at.layer, errors, self.weights(at))
+
+
+def storable(weights: Array, rounding: Rounding) -> npt.NDArray[np.bool_]:
+    """Which output channels (the first axis) have weights that are stored without an error."""
+    rows = np.abs(weights.reshape(len(weights), -1))
+    mantissas = np.ldexp(np.frexp(rows)[0], rounding.weight_bits)
+    small = rows < np.maximum(rounding.weight_floor, rounding.weight_span * rows.max(axis=1, keepdims=True))
+    return np.asarray(((mantissas == np.rint(mantissas)) & ((rows == 0) | ~small)).all(axis=1))
+
+
+def _ways(at: Evaluation[L], start: Array) -> list[Folded]:
+    """The layer as it stands, and with the batch norms behind it folded in."""
+    folded = [Folded(norm.factor, norm.factor * start + norm.shift) for norm in at.norms]
+    return [Folded.plain(start), *folded]
+
+
+def _largest(ways: Sequence[Folded], *walks: Walk | None) -> Array:
+    """The largest partial sum of each output."""
+    climbs = np.maximum.reduce([walk.climb for walk in walks if walk is not None])
+    starts = [way.start / np.where(way.factor == 0, 1.0, way.factor) for way in ways]
+    return np.asarray(climbs + np.abs(starts).max(axis=0)[:, np.newaxis, np.newaxis])
+
+
+def _with_certain(at: Evaluation[L], derived: Array, errors: Array, certain: Sequence[Array | None]) -> Array:
+    """The variance with errors that are certain to stay below bounds (see `residues`); samples of it are added."""
+    for bound in certain:
+        if bound is not None:
+            sigma = np.where(np.isfinite(bound), bound / CERTAIN, 0.0)
+            derived = derived + np.square(sigma)
+            at.sampler.add_common(errors, sigma)
+    return derived
