@@ -14,14 +14,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 from nn512.errors import CannotRunError, Nn512Error, UsageError
+from nn512.version import __version__
 
 if TYPE_CHECKING:
     from nn512.compiler import Emitted, compile  # noqa: A004 - the verb of a compiler
     from nn512.graph import Graph, GraphError, parse
     from nn512.options import Options
     from nn512.session import Session
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CannotRunError",

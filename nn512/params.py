@@ -10,30 +10,16 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from math import erf, exp, pi, sqrt
+from math import sqrt
 from pathlib import Path
-from typing import NamedTuple, TypeAlias, assert_never
+from typing import TypeAlias, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nn512.arrays import MOST_BYTES, Array, PathLike, load_arrays, save_arrays, write_file
 from nn512.errors import UsageError
-from nn512.graph import (
-    Activation,
-    Add,
-    BatchNorm,
-    Concat,
-    Conv,
-    FullyConnected,
-    Graph,
-    Layer,
-    Parameter,
-    Pooling,
-    Shape,
-    Softmax,
-    tensors_read,
-)
+from nn512.graph import Distribution, Graph, Moments, Parameter
 
 Params: TypeAlias = dict[str, NDArray[np.float32]]
 
@@ -160,91 +146,40 @@ def random_params(graph: Graph, seed: int) -> Params:
     if seed < 0:
         raise UsageError(f"a seed is a natural number, not {seed}")
     _refuse_absurd(graph)
-    values: dict[str, _Values] = {node.to_tensor: _Values(0.0, 1.0) for node in graph.inputs}
-    of_layer: dict[str, list[Parameter]] = {}
-    for parameter in graph.parameters:
-        of_layer.setdefault(parameter.owner.to_tensor, []).append(parameter)
+    values = {node.to_tensor: Moments(0.0, 1.0) for node in graph.inputs}
     drawn: Params = {}
     for layer in graph.layers:
-        for parameter in of_layer.get(layer.to_tensor, ()):
-            drawn[parameter.name] = _draw(parameter, seed, values[tensors_read(layer)[0]])
-        values[layer.to_tensor] = _values_written(layer, values, graph.shapes)
+        read = [values[name] for name in layer.reads]
+        for parameter in layer.parameters(graph.shapes):
+            drawn[parameter.name] = _draw(parameter, seed, read[0])
+        values[layer.to_tensor] = _bounded(layer.moments(read, graph.shapes))
     return {parameter.name: drawn[parameter.name] for parameter in graph.parameters}
 
 
-class _Values(NamedTuple):
-    """Rough distribution of the values in a tensor: as if normal and independent."""
-
-    mean: float
-    variance: float
-
-    @property
-    def power(self) -> float:
-        """Mean square."""
-        return self.mean**2 + self.variance
-
-
-def _draw(parameter: Parameter, seed: int, read: _Values) -> NDArray[np.float32]:
+def _draw(parameter: Parameter, seed: int, read: Moments) -> NDArray[np.float32]:
     """One parameter tensor of a layer that reads such values."""
     name = int.from_bytes(hashlib.sha256(parameter.name.encode()).digest()[:8])
     rng = np.random.default_rng([seed, name])
     values: NDArray[np.float32]
-    match parameter.name.removeprefix(parameter.owner.to_tensor):
-        case "Weights":
+    match parameter.distribution:
+        case Distribution.WEIGHTS:
             values = rng.standard_normal(parameter.shape, np.float32)
             values *= np.float32(sqrt(2 * parameter.shape[0] / parameter.elements))
-        case "Biases":
+        case Distribution.BIASES:
             values = rng.normal(0, 0.1 * sqrt(read.power), parameter.shape).astype(np.float32)
-        case "Means":
+        case Distribution.MEANS:
             values = rng.normal(read.mean, 0.2 * sqrt(read.variance), parameter.shape).astype(np.float32)
-        case "Variances":
+        case Distribution.VARIANCES:
             values = (read.variance * rng.uniform(0.5, 1.5, parameter.shape)).astype(np.float32)
-        case "Scales":
+        case Distribution.SCALES:
             values = rng.uniform(0.5, 1.5, parameter.shape).astype(np.float32)
-        case "Shifts":
+        case Distribution.SHIFTS:
             values = rng.normal(0, 0.2, parameter.shape).astype(np.float32)
-        case suffix:
-            raise AssertionError(f"no distribution for parameters {suffix!r}")
+        case _:
+            assert_never(parameter.distribution)
     return values
 
 
-def _values_written(layer: Layer, values: Mapping[str, _Values], shapes: Mapping[str, Shape]) -> _Values:
-    """What a layer makes of its inputs under random parameters."""
-    read = [values[name] for name in tensors_read(layer)]
-    match layer:
-        case Conv() | FullyConnected():
-            mean, variance = 0.0, 2.01 * read[0].power
-        case BatchNorm():
-            mean, variance = 0.0, 1.2
-        case Activation():
-            above, below = _above_zero(read[0]), _above_zero(_Values(-read[0].mean, read[0].variance))
-            mean = above.mean - layer.param * below.mean
-            variance = above.power + layer.param**2 * below.power - mean**2
-        case Add() if layer.from_tensor1 == layer.from_tensor2:
-            mean, variance = 2 * read[0].mean, 4 * read[0].variance
-        case Add():
-            mean, variance = read[0].mean + read[1].mean, read[0].variance + read[1].variance
-        case Concat():
-            share = shapes[layer.from_tensor1].channels / shapes[layer.to_tensor].channels
-            mean = share * read[0].mean + (1 - share) * read[1].mean
-            variance = share * read[0].power + (1 - share) * read[1].power - mean**2
-        case Pooling():
-            mean = read[0].mean + (sqrt(read[0].variance) if layer.is_max else 0.0)
-            variance = read[0].variance / 2
-        case Softmax():
-            mean = 1 / shapes[layer.to_tensor].channels
-            variance = mean**2
-        case _:
-            assert_never(layer)
-    return _Values(min(max(mean, -1e6), 1e6), min(max(variance, 1e-12), 1e12))
-
-
-def _above_zero(values: _Values) -> _Values:
-    """Distribution of max(x, 0) for a normal x: the moments of the rectified normal distribution."""
-    deviation = sqrt(values.variance)
-    ratio = values.mean / deviation
-    density = exp(-(ratio**2) / 2) / sqrt(2 * pi)
-    probability = (1 + erf(ratio / sqrt(2))) / 2
-    mean = values.mean * probability + deviation * density
-    power = values.power * probability + values.mean * deviation * density
-    return _Values(mean, max(power - mean**2, 0.0))
+def _bounded(moments: Moments) -> Moments:
+    """Moments that nets of any depth can go on with."""
+    return Moments(min(max(moments.mean, -1e6), 1e6), min(max(moments.variance, 1e-12), 1e12))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -22,10 +22,14 @@ from nn512.graph.nodes import (
     Softmax,
     tensors_read,
 )
-from reference import domain, fast, ops, runs, samples, variance
+from reference import domain, fast, ops, residues, runs, samples, variance
 from reference.exchange import Linear, before_averages, is_identity, is_pointwise
+from reference.folding import Norm, norms_behind
+from reference.grid import CERTAIN
 from reference.ops import Array, Mask
+from reference.residues import Folded
 from reference.rounding import DEFAULT, Rounding
+from reference.runs import Walk
 from reference.samples import Sampler
 from reference.tensor import Result, Tensor, origins_of
 from reference.variance import Affine, Excess
@@ -68,10 +72,11 @@ def run(
     live = {name: _input(array, sampler) for name, array in checked_inputs.items()}
     results = {name: live[name].result for name in wanted if name in live}
     averaged = before_averages(graph)
+    norms = norms_behind(graph, checked_params)
     with np.errstate(all="ignore"):
         for layer, dead in schedule(graph):
             name = layer.to_tensor
-            evaluation = _Evaluation(layer, [live[read] for read in tensors_read(layer)], sampler)
+            evaluation = _Evaluation(layer, [live[read] for read in tensors_read(layer)], sampler, norms.get(name, ()))
             live[name] = evaluation.of_layer(checked_params, algorithms.get(name, DEFAULT))
             if name in averaged:
                 live[name] = evaluation.with_linear(live[name], checked_params, algorithms.get(name, DEFAULT))
@@ -96,6 +101,7 @@ class _Evaluation:
     layer: Layer
     reads: list[Tensor]
     sampler: Sampler
+    norms: Sequence[Norm] = ()
 
     def of_layer(self, params: Mapping[str, Single], rounding: Rounding) -> Tensor:
         def parameter(suffix: str) -> Array:
@@ -125,10 +131,10 @@ class _Evaluation:
 
     def with_linear(self, done: Tensor, params: Mapping[str, Single], rounding: Rounding) -> Tensor:
         """What the layer produced, with `linear` where it has one."""
-        x, layer = self.reads[0], self.layer
+        x, layer, norms = self.reads[0], self.layer, self.norms
 
         def of(other: Tensor) -> Tensor:
-            return _Evaluation(layer, [other], _QUIET).of_layer(params, rounding)
+            return _Evaluation(layer, [other], _QUIET, norms).of_layer(params, rounding)
 
         if isinstance(layer, Conv) and is_pointwise(layer):
             weights = params[layer.to_tensor + "Weights"].astype(np.float64)
@@ -143,8 +149,9 @@ class _Evaluation:
         (x,) = self.reads
         y = fast.conv(x.value, weights, biases, layer)
         affine = None if layer.padding_h or layer.padding_w else x.affine
-        product = 0.0 if affine is None else runs.conv(affine.product, weights, layer)
-        excess = Excess(runs.conv(x.value, weights, layer), product)
+        walk = runs.conv(x.value, weights, layer)
+        folded = None if affine is None else runs.conv(affine.product, weights, layer)
+        excess = Excess.of(walk, folded)
 
         def evaluated(before: Array, rounding: Rounding) -> Array:
             return variance.conv(x.value, before, y, weights, biases, layer, rounding, affine, excess)
@@ -158,28 +165,70 @@ class _Evaluation:
                 factor = np.where(np.abs(affine.product) > np.abs(x.value), affine.product, x.value)
             factor = np.where(np.isfinite(factor), factor, 0.0)
             errors += self.sampler.stored_weights(factor, weights, layer, rounding)
+        certain = [residues.conv(x.value, weights, layer, walk.climb, self._ways(biases))] if walk else []
+        if affine is not None and folded is not None:
+            start = biases + fast.correlate(affine.shifts, weights, layer).max(axis=(1, 2))
+            certain.append(residues.conv(affine.product, weights, layer, folded.climb, self._ways(start)))
+        crowd = residues.crowd(x.value, weights, layer, self._largest(biases, walk, folded)) if walk else None
+        if samples.coarse(rounding):
+            certain.append(residues.stored_weights(x.value, weights, layer, rounding, self._ways(biases)))
         peak = domain.sum_peak(x.value, weights, biases)
         unspecified = domain.conv(x.value, x.unspecified, weights, biases, layer, peak)
         if rounding.tile != (1, 1):
             strange = x.unspecified | ~np.isfinite(x.value)
             unspecified = unspecified | domain.tiles(fast.touched(strange, layer), rounding.tile)
         derived, own = evaluated(x.mixed_variance, rounding), evaluated(_NOTHING, exact)
+        if crowd is not None:
+            derived, own = derived + crowd, own + crowd
+        derived = self._with_certain(derived, errors, certain)
         return self._finish(y, derived, (errors, own), unspecified, terms=weights[0].size, peak=peak)
 
     def _fully_connected(self, weights: Single, biases: Array, rounding: Rounding) -> Tensor:
         (x,) = self.reads
+        affine = x.affine
         y = fast.project(x.value, weights) + biases[:, np.newaxis, np.newaxis]
-        product = 0.0 if x.affine is None else runs.fully_connected(x.affine.product, weights)
-        excess = Excess(runs.fully_connected(x.value, weights), product)
+        walk = runs.fully_connected(x.value, weights)
+        folded = None if affine is None else runs.fully_connected(affine.product, weights)
+        excess = Excess.of(walk, folded)
 
         def evaluated(before: Array) -> Array:
-            return variance.fully_connected(x.value, before, y, weights, biases, rounding, x.affine, excess)
+            return variance.fully_connected(x.value, before, y, weights, biases, rounding, affine, excess)
 
         errors = samples.fully_connected(x.errors, y, weights)
+        certain = [residues.fully_connected(x.value, weights, walk.climb, self._ways(biases))] if walk else []
+        if affine is not None and folded is not None:
+            start = biases + fast.project(affine.shifts, weights)[:, 0, 0]
+            certain.append(residues.fully_connected(affine.product, weights, folded.climb, self._ways(start)))
+        crowd = residues.crowd_in_rows(x.value, weights, self._largest(biases, walk, folded)) if walk else None
+        if samples.coarse(rounding):
+            certain.append(residues.stored_in_rows(x.value, weights, rounding, self._ways(biases)))
         peak = domain.sum_peak(x.value, weights, biases)
         unspecified = domain.fully_connected(x.value, x.unspecified, weights, biases, peak)
         derived, own = evaluated(x.mixed_variance), evaluated(_NOTHING)
+        if crowd is not None:
+            derived, own = derived + crowd, own + crowd
+        derived = self._with_certain(derived, errors, certain)
         return self._finish(y, derived, (errors, own), unspecified, terms=x.value.size, peak=peak)
+
+    def _ways(self, start: Array) -> list[Folded]:
+        """The layer as it stands, and with the batch norms behind it folded in."""
+        folded = [Folded(norm.factor, norm.factor * start + norm.shift) for norm in self.norms]
+        return [Folded.plain(start), *folded]
+
+    def _largest(self, biases: Array, *walks: Walk | None) -> Array:
+        """The largest partial sum of each output."""
+        climbs = np.maximum.reduce([walk.climb for walk in walks if walk is not None])
+        starts = [way.start / np.where(way.factor == 0, 1.0, way.factor) for way in self._ways(biases)]
+        return np.asarray(climbs + np.abs(starts).max(axis=0)[:, np.newaxis, np.newaxis])
+
+    def _with_certain(self, derived: Array, errors: Array, certain: Sequence[Array | None]) -> Array:
+        """The variance with errors that are certain to stay below bounds (see `residues`); samples of it are added."""
+        for bound in certain:
+            if bound is not None:
+                sigma = np.where(np.isfinite(bound), bound / CERTAIN, 0.0)
+                derived = derived + np.square(sigma)
+                self.sampler.add_common(errors, sigma)
+        return derived
 
     def _batch_norm(self, layer: BatchNorm, means: Array, variances: Array, scales: Array, shifts: Array) -> Tensor:
         (x,) = self.reads
@@ -262,11 +311,12 @@ class _Evaluation:
         Errors of few channels may so become those of many. All others are there in the first order, too.
         """
         source = linear.source
-        errors = self.sampler.none(ops.pooling(source.value, layer).shape)
+        average = ops.pooling(source.value, layer)
+        errors = self.sampler.none(average.shape)
         if not self.sampler.count:
             return linear.response(errors)
         own = _own_of_average(layer, source)
-        self.sampler.add_own(errors, np.where(np.isfinite(own), own, 0.0))
+        self.sampler.add_own(errors, np.where(np.isfinite(own), own, 0.0), average)
         if source.linear is not None:
             errors += self._errors_of_averaging(layer, source.linear)
         return linear.response(errors)
@@ -297,7 +347,7 @@ class _Evaluation:
         finite = np.isfinite(value)
         derived = np.where(finite & np.isfinite(derived), derived, 0.0)
         errors, own = sampled
-        self.sampler.add_own(errors, np.where(finite & np.isfinite(own), own, 0.0))
+        self.sampler.add_own(errors, np.where(finite & np.isfinite(own), own, 0.0), value)
         if not (finite.all() and np.isfinite(errors.sum())):
             errors[~(np.isfinite(errors) & finite[:, np.newaxis])] = 0.0
         whole = np.fmax(derived, samples.mean_square(errors))

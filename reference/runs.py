@@ -1,77 +1,95 @@
-"""How far the partial sums of an accumulation wander where the signs of its products come in runs.
+"""How far the partial sums of an accumulation wander where the signs of its products are not random.
 
 `reference.variance` takes the sign of each product as random, so that partial sums wander like a random walk and their
-mean square is half of Q, the sum of squared products. But all taps of a channel have the same sign where the channel
-has one and the filter another, as behind filters of one sign each: a sum that goes channel by channel then walks in
-steps as long as a whole channel. Likewise for a sum that goes tap by tap. So three walks are looked at: by products,
-by channels and by taps, and the largest sum of squared steps stands in for Q. It is hardly more than Q where signs are
-random, and much less than y^2 where there is only one sign and many channels.
+mean square is y^2/3 + Q/2, with Q the sum of squared products. That is too little for two kinds of data.
 
-Measured on emitted code, errors in sigma. A case of the campaign with 5x5 filters of one sign over 52 channels of
-either sign, which nearly cancel: 9.7 without runs, 2.8 with them. The largest error of each of 4,000 data sets (1,000
-random nets, the regime "positive" of `fuzz.draw.regimes`, where every filter has one sign):
+* Runs: all taps of a channel have the same sign where the channel has one and the filter another, as behind filters of
+  one sign each. A sum that goes channel by channel then walks in steps as long as a whole channel, and likewise one
+  that goes tap by tap. The sum of squared steps stands in for Q.
+* Climbs: products sorted by sign or by size, along channels or along taps, lead to a peak of order K before they come
+  back, and every rounding on the way is relative to where the sum is. The mean square of the partial sums is measured:
+  of a walk in at most STEPS straight lines, each a block of channels (or taps) as long as the others,
 
-                    median    99 of 100    999 of 1,000    all
-    without runs      1.92         4.14            5.08   6.56
-    with runs         1.87         3.89            4.81   5.44
+      M = mean over the lines from s to t of (s^2 + s t + t^2) / 3,
 
-And of sequential sums in numpy over 52 channels of one sign each, half of them negative, that cancel: 16 without runs
-for 5x5 filters and 30 for a fully connected layer of 9x9 pixels, 3.3 with runs; 7.8 and 9.1 if the negative channels
-come last, so that the sum climbs half of the way. A dropped tap of such filters gives 10^2 and more all the same: of
-the taps dropped from one layer of 289 random nets each, 254 were seen with either sigma, the same ones.
+  and Q is replaced so that y^2/3 + Q/2 is M. What a block of n products hides is a climb within it, of at most n
+  products: beside the sqrt(K/2) products that a random walk of K takes, that is K/16 < 3 sqrt(K/2) to K = 1000.
+
+Both orders, by channels and by taps, are looked at, and the largest Q of the four is taken. It is hardly more than the
+sum of squared products where signs are random, and much less than y^2 where there is only one sign.
+
+Measured on emitted C, the largest error in sigma over the layers 1x1x512, 1x1x2048, 3x3x64, 3x3x512, 3x3x2048 and
+5x5x64, limit 12:
+
+                                                   random signs    with runs alone    with climbs
+    weights sorted by sign, positive inputs                53.3               53.3           3.5
+    weights ascending, inputs 1                            34.8               34.8           4.9
+    weights ascending, positive inputs                     58.7               58.7           4.6
+    weights descending tap by tap, positive inputs         45.7               45.7           4.2
+    5x5 filters of one sign, channels of either sign        9.7                2.8           2.8
+
+A dropped tap of such filters gives 10^2 and more all the same.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from nn512.graph.nodes import Conv
-from reference.ops import Array, pad, windows
+from reference.lines import as_convolutions, columns_of, orders_of, result_size
+from reference.ops import Array
 
-BLOCK = 1 << 20
-"""Elements of the largest temporary array (8 MiB of float64), as far as a single row of windows allows."""
+STEPS = 16
+"""Straight lines that a walk has at most."""
 
-
-def conv(x: Array, weights: Array, node: Conv) -> Array | float:
-    """What the largest sum of squared steps of a convolution exceeds Q by, K x OH x OW."""
-    inputs, taps = weights.shape[1], weights[0, 0].size
-    if inputs == 1 or taps == 1:
-        return 0.0  # either walk is the sum's own, or one step
-    filters = weights.reshape(node.groups, -1, inputs, taps)
-    by_channel, by_tap = filters.transpose(0, 2, 1, 3), filters.transpose(0, 3, 1, 2)
-    squares = np.square(filters).reshape(node.groups, -1, inputs * taps)
-    seen = windows(pad(x, node, 0.0), node)
-    height, width = seen.shape[1:3]
-    y = np.empty((*filters.shape[:2], height, width))
-    rows = max(1, BLOCK // (width * max(len(weights), node.groups) * max(inputs, taps)))
-    for top in range(0, height, rows):
-        block = seen[:, top : top + rows]
-        pixels = block.shape[1] * width
-        columns = np.moveaxis(block.reshape(node.groups, inputs, pixels, taps), 3, 2)
-        steps = np.square(columns).reshape(node.groups, inputs * taps, pixels)
-        walks = _squared_steps(by_channel, columns), _squared_steps(by_tap, columns.swapaxes(1, 2))
-        excess = np.maximum(np.maximum(*walks) - squares @ steps, 0.0)
-        y[:, :, top : top + rows] = excess.reshape(*filters.shape[:2], -1, width)
-    return y.reshape(len(weights), height, width)
+SHORT = 16
+"""Sums of up to so many products climb no higher than a random walk may."""
 
 
-def fully_connected(x: Array, weights: npt.NDArray[np.floating]) -> Array | float:
+class Walk(NamedTuple):
+    """What the partial sums of a layer's outputs do, K x OH x OW each.
+
+    excess: what stands in for the sum of squared products Q exceeds it by so much.
+    climb: the largest magnitude of a partial sum, at the ends of the lines.
+    """
+
+    excess: Array
+    climb: Array
+
+
+def conv(x: Array, weights: Array, node: Conv) -> Walk | None:
+    """The walks of a convolution without its biases; None where there are too few products for it to matter."""
+    if weights[0].size <= SHORT:
+        return None
+    orders = orders_of(weights, node, STEPS)
+    squares = np.square(weights).reshape(node.groups, len(weights) // node.groups, -1)
+    parts, size = [], result_size(x, node)
+    for columns in columns_of(x, weights, node, STEPS):
+        q = squares @ np.square(columns).reshape(node.groups, squares.shape[2], -1)
+        walks = [_walk(order.steps(columns), q) for order in orders]
+        parts.append(np.maximum.reduce(walks).reshape(2, len(weights), -1))
+    excess, climb = np.concatenate(parts, axis=2).reshape(2, len(weights), *size)
+    return Walk(excess, climb)
+
+
+def fully_connected(x: Array, weights: npt.NDArray[np.floating]) -> Walk | None:
     """The same of a fully connected layer, whose taps are the pixels of `x`: K x 1 x 1."""
-    inputs, taps = len(x), x[0].size
-    if inputs == 1 or taps == 1:
-        return 0.0
-    matrix = weights.reshape(len(weights), inputs, taps)
-    rows = max(1, BLOCK // x.size)
-    parts = []
-    for k in range(0, len(matrix), rows):
-        products = matrix[k : k + rows] * x.reshape(inputs, taps)
-        walks = (np.square(products.sum(axis=axis)).sum(axis=1) for axis in (2, 1))
-        parts.append(np.maximum(np.maximum(*walks) - np.square(products).sum(axis=(1, 2)), 0.0))
-    return np.concatenate(parts)[:, np.newaxis, np.newaxis]
+    if x.size <= SHORT:
+        return None
+    walks = [conv(x, block, node) for block, node in as_convolutions(x, weights)]
+    excess, climb = (np.concatenate(arrays) for arrays in zip(*(walk for walk in walks if walk), strict=True))
+    return Walk(excess, climb)
 
 
-def _squared_steps(filters: Array, columns: Array) -> Array:
-    """Sums over the steps, each a product of matrices (G x steps x K x n and G x steps x n x P), of their squares."""
-    steps = filters @ columns
-    return np.asarray(np.einsum("gskp,gskp->gkp", steps, steps))
+def _walk(steps: Array, q: Array) -> Array:
+    """Excess and climb of walks with these steps, S x G x K/G x P, whose squared products sum to `q`."""
+    sums = np.cumsum(steps, axis=0)
+    last = np.square(sums[-1])
+    ends = np.einsum("sgkp,sgkp->gkp", sums, sums)
+    between = np.einsum("sgkp,sgkp->gkp", sums[1:], sums[:-1])
+    mean_square = (2 * ends - last + between) / (3 * len(steps))
+    largest = np.maximum(np.einsum("sgkp,sgkp->gkp", steps, steps), 2 * (mean_square - last / 3))
+    return np.stack((np.maximum(largest - q, 0.0), np.abs(sums).max(axis=0)))

@@ -35,6 +35,7 @@ import numpy.typing as npt
 from nn512.graph.graph import Graph, multiply_accumulates
 from nn512.graph.nodes import Activation, Conv, Pooling
 from reference import fast, ops, variance
+from reference.alike import with_signs
 from reference.ops import Array
 from reference.rounding import Rounding, U
 
@@ -67,29 +68,37 @@ class Sampler:
     """A source of random errors; the same for every evaluation of a graph.
 
     count: how many samples, the S in shapes; 0 for none.
+    multipliers: an odd number per sample, which makes its signs of one hash.
     """
 
     count: int
     generator: np.random.Generator
+    multipliers: npt.NDArray[np.uint32]
 
     @classmethod
     def of(cls, count: int) -> Sampler:
         """The source for one evaluation."""
-        return cls(count, np.random.default_rng(count))
+        generator = np.random.default_rng(count)
+        return cls(count, generator, generator.integers(0, 1 << 32, count, np.uint32) | np.uint32(1))
 
     def none(self, shape: tuple[int, ...]) -> Array:
         """No errors, of a tensor of shape C x H x W."""
         return np.zeros((shape[0], self.count, *shape[1:]))
 
-    def add_own(self, errors: Array, own: Array) -> None:
-        """Add independent errors of the variances `own`, C x H x W, to those in `errors`.
+    def add_own(self, errors: Array, own: Array, value: Array) -> None:
+        """Add errors of the variances `own`, C x H x W, to those in `errors`: the root of each, with a random sign.
 
-        They are uniform: of all that is cheap to draw, the mean square of a few of them is nearest to the variance.
+        The sign belongs to the value of the element (see `reference.alike`): equal elements were computed from equal
+        terms and err alike, and what later sums make of that must not be lost.
         """
         if self.count and own.any():
-            drawn = self.generator.random(errors.shape, np.float32)
-            drawn -= np.float32(0.5)
-            errors += drawn * np.sqrt(12 * own)[:, np.newaxis]
+            errors += with_signs(np.sqrt(own), value, self.multipliers)
+
+    def add_common(self, errors: Array, sigma: Array) -> None:
+        """Add errors with the signs and standard deviations `sigma`, C x H x W, that all elements have in common."""
+        if self.count and sigma.any():
+            signs = self.generator.integers(0, 2, self.count) * 2.0 - 1.0
+            errors += sigma[:, np.newaxis] * signs[:, np.newaxis, np.newaxis]
 
     def stored_weights(self, x: Array, weights: Array, node: Conv, rounding: Rounding) -> Array:
         """What rounded weights do to a convolution of `x`: the same error of a weight at every pixel."""

@@ -47,7 +47,7 @@ def measure(examples: int, seed: int, stream: TextIO) -> int:
             for verdict in verdicts:
                 if verdict.outcome not in (Outcome.WITHIN, Outcome.WRONG):
                     continue
-                for algorithm in {layer.algorithm for layer in behind(report.graph, report.layers, {verdict.output})}:
+                for algorithm in {layer.arithmetic for layer in behind(report.graph, report.layers, {verdict.output})}:
                     entry = seen[algorithm]
                     entry.elements += verdict.compared
                     if verdict.max_sigma > entry.maximum:

@@ -58,12 +58,7 @@ def with_plain_names(graph: Graph) -> Graph:
     """The same graph with tensors t0, t1, ... in the order in which they are made."""
     made = [node.to_tensor for node in (*graph.inputs, *graph.layers)]
     names = {old: f"t{number}" for number, old in enumerate(made)}
-    return build([_renamed(node, names) for node in _nodes(graph)])
-
-
-def _renamed(node: Node, names: Mapping[str, str]) -> Node:
-    written = [] if tensor_written(node) is None else ["to_tensor"]
-    return _changed(node, {name: names[getattr(node, name)] for name in (*_read_fields(node), *written)})
+    return build([node.renamed(names) for node in _nodes(graph)])
 
 
 def _nodes(graph: Graph) -> tuple[Node, ...]:
@@ -131,12 +126,7 @@ def _pruned(nodes: Sequence[Node]) -> tuple[Node, ...]:
 
 def _redirected(node: Node, old: str, new: str) -> Node:
     """`node` reading `new` where it read `old`."""
-    return _changed(node, {name: new for name in _read_fields(node) if getattr(node, name) == old})
-
-
-def _read_fields(node: Node) -> list[str]:
-    """The fields that name what a node reads."""
-    return [field.name for field in fields(node) if field.name.startswith("from_tensor")]
+    return node.with_tensors([new if name == old else name for name in node.reads])
 
 
 def _smaller(node: Node) -> Iterator[Node]:
@@ -153,7 +143,7 @@ def _smaller(node: Node) -> Iterator[Node]:
                 yield _changed(node, {name: value, name[:-1] + "w": value})
 
 
-def _changed(node: Node, values: Mapping[str, int | str]) -> Node:
+def _changed(node: Node, values: Mapping[str, int]) -> Node:
     changes: dict[str, Any] = dict(values)
     return replace(node, **changes)
 

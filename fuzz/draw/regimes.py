@@ -3,6 +3,7 @@
 Each regime is good at one thing: `exact` and `impulse` are judged bit for bit (small integers, thinned so that every
 partial sum in any order is exact), `gaussian` is what real nets see, `positive` and `cancelling` are the two ends of
 what rounding can do, `wide` finds confusions of scale, and `nonfinite` finds lanes that leak into their neighbours.
+`constant` and `repeated` have equal terms, whose roundings are not independent.
 Whether a data set really was exact is decided afterwards from the data, by the reference; a regime only tries.
 """
 
@@ -15,9 +16,9 @@ from typing import TypeAlias
 import numpy as np
 
 from fuzz.draw.kinds import kind_of
-from fuzz.draw.kinds.base import WIDE, Arrays, Floats, integers
+from fuzz.draw.kinds.base import WIDE, Arrays, Floats, as_rows, integers
 from nn512.errors import UsageError
-from nn512.graph import Graph, tensors_read
+from nn512.graph import Graph, Shape, layer_parameters, tensors_read
 from nn512.params import random_params
 
 EXACT_BITS = 20
@@ -68,10 +69,11 @@ def _taps(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     params = _zeros(graph)
     for layer in graph.layers:
         kind = kind_of(layer)
-        weights = kind.rows(layer, params)
+        weights = kind.weights(layer, params)
         if weights is not None:
-            rows = np.arange(len(weights))
-            weights[rows, rng.integers(0, weights.shape[1], len(weights))] = rng.choice([-1.0, 1.0], len(weights))
+            rows = as_rows(weights)
+            signs = rng.choice([-1.0, 1.0], len(rows))
+            rows[np.arange(len(rows)), rng.integers(0, rows.shape[1], len(rows))] = signs
         kind.make_exact(layer, params, rng, shift=0)
     return params, inputs
 
@@ -86,7 +88,7 @@ def _impulse(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     params = _zeros(graph)
     for layer in graph.layers:
         kind = kind_of(layer)
-        weights = kind.rows(layer, params)
+        weights = kind.weights(layer, params)
         if weights is not None:
             weights[...] = rng.integers(1, 64, weights.shape) * rng.choice([-1, 1], weights.shape)
         kind.make_exact(layer, params, rng, shift=0)
@@ -130,10 +132,11 @@ def _positive(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     """
     params, inputs = _gaussian(graph, rng)
     for layer in graph.layers:
-        weights = kind_of(layer).rows(layer, params)
+        weights = kind_of(layer).weights(layer, params)
         if weights is not None:  # sums of K such terms would grow from layer to layer
-            sign = rng.choice([-1.0, 1.0], (len(weights), 1)) if rng.integers(2) else 1.0
-            weights[...] = np.abs(weights) * sign / np.sqrt(weights.shape[1])
+            rows = as_rows(weights)
+            sign = rng.choice([-1.0, 1.0], (len(rows), 1)) if rng.integers(2) else 1.0
+            rows[...] = np.abs(rows) * sign / np.sqrt(rows.shape[1])
     return params, {name: np.abs(array) for name, array in inputs.items()}
 
 
@@ -141,9 +144,10 @@ def _cancelling(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]
     """Inputs far from zero and filters that sum to nearly nothing: results much smaller than their terms."""
     params, inputs = _gaussian(graph, rng)
     for layer in graph.layers:
-        weights = kind_of(layer).rows(layer, params)
-        if weights is not None and weights.shape[1] > 1:
-            weights -= weights.mean(axis=1, keepdims=True)
+        weights = kind_of(layer).weights(layer, params)
+        if weights is not None and weights[0].size > 1:
+            rows = as_rows(weights)
+            rows -= rows.mean(axis=1, keepdims=True)
     return params, {name: array + np.float32(100) for name, array in inputs.items()}
 
 
@@ -170,6 +174,53 @@ def _nonfinite(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     return params, inputs
 
 
+# ---------------------------------------------------------------------------------------------- equal terms
+
+
+def _constant(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+    """Every parameter tensor and every input is one number, in half of the data sets give or take a millionth of it.
+
+    Roundings of equal terms coincide: what a sum errs by grows with its length, not with the root of it.
+    """
+    noise = 1e-6 * rng.integers(2)
+
+    def alike(shape: Shape | tuple[int, ...], number: float) -> Floats:
+        return (number * (1.0 + noise * rng.standard_normal(shape))).astype(np.float32)
+
+    params: Arrays = {}
+    for layer in graph.layers:
+        for parameter in layer_parameters(layer, graph.shapes):
+            # Weights that keep magnitudes at any depth; scales, variances and the like are of order 1.
+            terms = parameter.elements // parameter.shape[0] if parameter.name.endswith("Weights") else 1
+            params[parameter.name] = alike(parameter.shape, rng.uniform(0.5, 2.0) / terms)
+    return params, {i.to_tensor: alike(graph.shapes[i.to_tensor], rng.uniform(0.1, 2.0)) for i in graph.inputs}
+
+
+def _repeated(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+    """A few different numbers everywhere; in two of three layers sorted, along channels or along taps."""
+    params, inputs = _gaussian(graph, rng)
+    for layer in graph.layers:
+        weights = kind_of(layer).weights(layer, params)
+        if weights is not None:
+            rows = _few(rng, as_rows(weights))
+            order = rng.integers(3)
+            if order:
+                rows = np.sort(rows, axis=1)[:, :: rng.choice([-1, 1])]
+            if order == 2:  # along taps: the channels of a tap stay together
+                taps = (len(rows), -1, weights.shape[1])
+                rows = rows.reshape(taps).swapaxes(1, 2)
+            weights[...] = rows.reshape(weights.shape)
+    return params, {name: _few(rng, array) for name, array in inputs.items()}
+
+
+def _few(rng: np.random.Generator, array: Floats) -> Floats:
+    """One of one to five numbers in place of each, of the magnitude that they have; inputs of one sign now and then."""
+    values = rng.standard_normal(int(rng.integers(1, 6))) * np.sqrt(np.square(array, dtype=np.float64).mean())
+    if rng.integers(2):
+        values = np.abs(values)
+    return rng.choice(values, array.shape).astype(np.float32)
+
+
 # ---------------------------------------------------------------------------------------------- helpers
 
 
@@ -187,6 +238,8 @@ REGIMES: Mapping[str, Draw] = {
     "cancelling": _cancelling,
     "wide": _wide,
     "nonfinite": _nonfinite,
+    "constant": _constant,
+    "repeated": _repeated,
 }
 """All regimes by name. The order seeds the generators: append only."""
 

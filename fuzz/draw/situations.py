@@ -15,7 +15,8 @@ from fuzz.draw.kinds.conv import SAME, ConvWish, dense_convs, pointwise_convs, u
 from fuzz.draw.kinds.fully_connected import FullyConnectedWish
 from fuzz.draw.kinds.input import InputWish
 from fuzz.draw.kinds.pooling import PoolingWish
-from fuzz.draw.sizes import EDGE_SIZES, OUTPUTS, SOURCES, sizes
+from fuzz.draw.kinds.softmax import SoftmaxWish
+from fuzz.draw.sizes import EDGE_SIZES, ITSELF, OUTPUTS, SOURCES, sizes
 from nn512.graph import POOLINGS
 
 # What the passes look for, as wishes to be granted one after the other; 0 reads the tensor before, 1 the one before it.
@@ -138,6 +139,18 @@ def dense_blocks() -> st.SearchStrategy[list[Wish]]:
 
     channels = st.sampled_from((16, 20, 32, 7, 12))
     return st.builds(block, SOURCES, channels, st.lists(channels, min_size=2, max_size=4))
+
+
+def doublings() -> st.SearchStrategy[list[Wish]]:
+    """A tensor joined with itself, that with itself, and so on, until there are too many segments to join in place."""
+    picture = st.builds(InputWish, st.sampled_from((1, 3, 5, 17)), st.integers(1, 3), st.integers(1, 3))
+    readers = (*_INNER, ConcatWish(0, 1, 5), FullyConnectedWish(0, 9), SoftmaxWish(0))
+    consumers = st.lists(st.sampled_from(readers), min_size=1, max_size=3)
+
+    def doubled(picture: Wish, times: int, consumers: list[Wish]) -> list[Wish]:
+        return [picture, _RELU, *[ConcatWish(0, ITSELF, 3)] * times, *consumers]
+
+    return st.builds(doubled, picture, st.sampled_from((2, 5, 6, 7, 7, 8)), consumers)
 
 
 def repeated_layers() -> st.SearchStrategy[list[Wish]]:

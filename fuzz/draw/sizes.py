@@ -21,6 +21,9 @@ OUTPUTS = st.sampled_from((False, False, False, False, True))
 PARTNERS = st.integers(0, 7)
 """Which tensor a layer reads beside its source: one that fits, the source itself, or a new input."""
 
+ITSELF = -2
+"""The partner that is the source itself."""
+
 
 def sizes() -> st.SearchStrategy[int]:
     """One extent of a tensor, at or next to an edge of the vector width."""

@@ -12,6 +12,7 @@ from fuzz.draw.regimes import REGIMES
 from fuzz.draw.situations import (
     averaged_convs,
     dense_blocks,
+    doublings,
     first_layers,
     repeated_layers,
     situations,
@@ -20,7 +21,7 @@ from fuzz.draw.situations import (
 from fuzz.draw.sizes import shapes
 from fuzz.draw.wishes import wishes
 from nn512.graph import Graph, Node, build, format_graph
-from nn512.kernels.selection import kernel_names
+from nn512.kernels.registry import competing_kernels
 from nn512.options import Options
 from nn512.passes.pipeline import PASSES
 
@@ -31,7 +32,7 @@ def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
     def one() -> st.SearchStrategy[list[Wish]]:
         return wishes().map(lambda wish: [wish])
 
-    alike = dense_blocks() | repeated_layers()
+    alike = dense_blocks() | repeated_layers() | doublings()
     rows = (*[situations()] * 3, stage_ends(), averaged_convs(), *[first_layers()] * 2, alike)
     pieces = st.one_of(*[one()] * 6, *rows)
     mixed = st.lists(pieces, min_size=1, max_size=max_layers)
@@ -78,7 +79,7 @@ def options() -> st.SearchStrategy[Options]:
     """Compiler options: mostly the defaults, else passes switched off, a kernel forced on every layer, full weights."""
     some = st.lists(st.sampled_from(tuple(PASSES)), min_size=1, max_size=len(PASSES), unique=True).map(tuple)
     without = st.one_of(st.just(()), st.just(()), some, st.just(tuple(PASSES)))
-    forced = st.sampled_from(((), (), *((("", kernel),) for kernel in kernel_names())))
+    forced = st.sampled_from(((), (), *((("", kernel),) for kernel in competing_kernels())))
     return st.builds(Options, without, forced, st.sampled_from(("fp16", "fp16", "fp32")))
 
 

@@ -105,7 +105,7 @@ def limits_of(report: Report) -> dict[str, Limit]:
     """The error limit of every output, by the algorithms of all layers between it and the inputs."""
     limits = {}
     for output in report.graph.outputs:
-        algorithms = {layer.algorithm for layer in behind(report.graph, report.layers, {output.from_tensor})}
+        algorithms = {layer.arithmetic for layer in behind(report.graph, report.layers, {output.from_tensor})}
         limits[output.from_tensor] = limit_of(algorithms if report.layers else {report.profile or "direct"})
     return limits
 

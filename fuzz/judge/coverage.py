@@ -11,8 +11,9 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from fuzz.judge.layers import LayerPlan, behind
+from fuzz.judge.layers import behind, points_of
 from nn512.graph import Graph
+from nn512.plan.plan import PlannedLayer
 
 
 @dataclass(slots=True)
@@ -23,14 +24,16 @@ class Coverage:
     executed: Counter[tuple[str, str]] = field(default_factory=Counter)
     verified: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def add_case(self, graph: Graph, layers: Sequence[LayerPlan], *, executed: bool, verified: Collection[str]) -> None:
+    def add_case(
+        self, graph: Graph, layers: Sequence[PlannedLayer], *, executed: bool, verified: Collection[str]
+    ) -> None:
         """Count one case; `verified` are the outputs found right."""
         for layer in layers:
-            self.emitted.update(layer.points)
+            self.emitted.update(points_of(layer))
             if executed:
-                self.executed.update(layer.points)
+                self.executed.update(points_of(layer))
         for layer in behind(graph, layers, verified):
-            self.verified.update(layer.points)
+            self.verified.update(points_of(layer))
 
     def update(self, other: Coverage) -> None:
         """Add the counts of another coverage."""

@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
 
-from fuzz.judge.limits import algorithm_of
 from nn512.graph import Graph, tensors_read
+from nn512.plan.plan import Plan, PlannedLayer
 
 
-@dataclass(frozen=True, slots=True)
-class LayerPlan:
-    """What the campaign needs of one layer of a plan. It may read and write tensors that the graph does not know."""
-
-    name: str
-    kernel: str
-    reads: tuple[str, ...]
-    writes: tuple[str, ...]
-    covers: tuple[str, ...]
-    edge_classes: tuple[str, ...]
-    weights: str = "fp32"
-
-    @property
-    def algorithm(self) -> str:
-        """Name of the algorithm in the table of error limits."""
-        return algorithm_of(self.kernel)
-
-    @property
-    def points(self) -> Iterator[tuple[str, str]]:
-        """Kernel and edge class pairs; the kernel itself is the pair with an empty class."""
-        yield self.kernel, ""
-        for edge_class in self.edge_classes:
-            yield self.kernel, edge_class
-
-
-def layers_of(plan: Mapping[str, Any] | None) -> tuple[LayerPlan, ...]:
+def layers_of(plan: Plan | None) -> tuple[PlannedLayer, ...]:
     """The layers of a plan; none where there is no plan (C that is not ours)."""
-    if plan is None:
-        return ()
-    return tuple(
-        LayerPlan(
-            layer["name"],
-            layer["kernel"],
-            tuple(layer["reads"]),
-            tuple(layer["writes"]),
-            tuple(layer["covers"]),
-            tuple(layer.get("edge_classes", ())),
-            layer.get("weights", "fp32"),
-        )
-        for layer in plan["layers"]
-    )
+    return () if plan is None else plan.layers
+
+
+def points_of(layer: PlannedLayer) -> Iterator[tuple[str, str]]:
+    """Kernel and edge class pairs of a layer; the kernel itself is the pair with an empty class."""
+    yield layer.kernel, ""
+    for edge_class in layer.edge_classes:
+        yield layer.kernel, edge_class
 
 
 def upstream(graph: Graph, outputs: Collection[str]) -> frozenset[str]:
@@ -66,12 +33,12 @@ def upstream(graph: Graph, outputs: Collection[str]) -> frozenset[str]:
     return frozenset(found)
 
 
-def behind(graph: Graph, layers: Sequence[LayerPlan], outputs: Collection[str]) -> tuple[LayerPlan, ...]:
+def behind(graph: Graph, layers: Sequence[PlannedLayer], outputs: Collection[str]) -> tuple[PlannedLayer, ...]:
     """The layers that any of these outputs depends on, those that hand them to the caller included.
 
     By the tensors of the graph that a layer stands for; layers that stand for none (copies, padding) by their operands.
     """
-    found: list[LayerPlan] = []
+    found: list[PlannedLayer] = []
     above = upstream(graph, outputs)
     needed: set[str] = set()
     for layer in reversed(layers):

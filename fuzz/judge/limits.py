@@ -43,11 +43,6 @@ PROFILES = tuple(LIMITS)
 """What C that is not ours may be declared to use."""
 
 
-def algorithm_of(kernel: str) -> str:
-    """The entry of the table for a kernel: the one whose name the kernel's begins with, or else "direct"."""
-    return next((name for name in LIMITS if kernel.startswith(name)), "direct")
-
-
 def limit_of(algorithms: Iterable[str]) -> Limit:
     """The widest of the limits of the algorithms behind an output. Raises UsageError for unknown algorithms."""
     limits = [LIMITS["direct"]]

@@ -10,10 +10,11 @@ import reference
 from fuzz.case import Case, DataSeed
 from fuzz.draw.regimes import DataSet
 from fuzz.judge.compare import Outcome, Verdict
-from fuzz.judge.layers import LayerPlan, layers_of
+from fuzz.judge.layers import layers_of
 from fuzz.problem import Problem
 from fuzz.targets import Sources
 from nn512.graph import Graph
+from nn512.plan.plan import PlannedLayer
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Report:
         return "" if self.sources is None else self.sources.profile
 
     @cached_property
-    def layers(self) -> tuple[LayerPlan, ...]:
+    def layers(self) -> tuple[PlannedLayer, ...]:
         """The layers of the plan."""
         return layers_of(None if self.sources is None else self.sources.plan)
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from fuzz.problem import Problem
 from nn512.graph import Graph
 from nn512.options import Options
+from nn512.plan.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Sources:
     prefix: str
     header: str
     source: str
-    plan: Mapping[str, Any] | None = None
+    plan: Plan | None = None
     profile: str = ""
 
     def write(self, folder: Path) -> None:

@@ -8,6 +8,7 @@
     layers.py       time of every layer, beside what the cost model predicted
     spread.py       medians and quartiles; machine.py, the processor and its name
     report.py       the result as text and as JSON
+    scaling.py      a program of its own: what compiling takes for the growing nets of families.py
 
 A stored time says nothing: what counts are ratios of systems measured in turns within one run.
 """

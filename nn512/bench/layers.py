@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from nn512.bench.spread import Spread, spread
 from nn512.errors import InternalError
+from nn512.plan.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class LayerTime:
     mmac: float
     weight_bytes: int
     microseconds: Spread
-    predicted: float | None
+    predicted: float
 
     @property
     def gflops(self) -> float:
@@ -36,9 +36,9 @@ class LayerTime:
         return self.weight_bytes / 1e3 / self.microseconds.median
 
     @property
-    def predicted_over_measured(self) -> float | None:
+    def predicted_over_measured(self) -> float:
         """1 where the prediction is right, larger where it is too pessimistic."""
-        return None if self.predicted is None else self.predicted / self.microseconds.median
+        return self.predicted / self.microseconds.median
 
 
 def parse_profile(lines: Sequence[str]) -> list[tuple[str, int]]:
@@ -60,27 +60,26 @@ def per_inference(before: Sequence[str], after: Sequence[str], inferences: int) 
     return [(name, (b - a) / inferences) for (name, a), (_, b) in zip(earlier, later, strict=True)]
 
 
-def join(plan: Mapping[str, Any], rounds: Sequence[Sequence[tuple[str, float]]]) -> tuple[LayerTime, ...]:
+def join(plan: Plan, rounds: Sequence[Sequence[tuple[str, float]]]) -> tuple[LayerTime, ...]:
     """The layers of a plan with the time they took; `rounds` has name and nanoseconds per layer, for each round."""
-    layers = plan["layers"]
-    if any([name for name, _ in measured] != [layer["name"] for layer in layers] for measured in rounds):
+    layers = plan.layers
+    if any([name for name, _ in measured] != [layer.name for layer in layers] for measured in rounds):
         raise InternalError("the profile of the emitted code names other layers than its plan")
     return tuple(
         LayerTime(
-            layer["name"],
-            layer["kernel"],
-            layer["mmac"],
-            layer["weight_bytes"],
+            layer.name,
+            layer.kernel,
+            layer.mmac,
+            layer.weight_bytes,
             # A layer may take less than the clock shows.
             spread([max(measured[index][1], 1.0) / 1e3 for measured in rounds]),
-            layer.get("predicted_microseconds"),
+            layer.predicted_microseconds,
         )
         for index, layer in enumerate(layers)
     )
 
 
 def prediction_error(layers: Sequence[LayerTime]) -> float | None:
-    """Median of |predicted / measured - 1| over the layers with a prediction; None where there is none."""
-    ratios = [layer.predicted_over_measured for layer in layers]
-    errors = [abs(ratio - 1) for ratio in ratios if ratio is not None]
+    """Median of |predicted / measured - 1| over the layers; None where there are none."""
+    errors = [abs(layer.predicted_over_measured - 1) for layer in layers]
     return median(errors) if errors else None

@@ -135,7 +135,7 @@ def measure(request: Request) -> Measurement:
         f"{compiler.version}, {' '.join(native.FLAGS)}",
         agreement,
         tuple(_timing(system, times.nanoseconds) for system in (programs.all[0], *peers)),
-        sum(layer["mmac"] for layer in emitted.plan["layers"]),
+        sum(layer.mmac for layer in emitted.plan.layers),
         spread([flops / time for burst in times.nanoseconds[systems.PEAK] for time in burst]),
         join(emitted.plan, times.profiles) if profiled else (),
         _timing(profiled[0], times.nanoseconds) if profiled else None,

@@ -91,15 +91,11 @@ def _systems_table(measurement: Measurement) -> str:
 
 def _layers_table(measurement: Measurement) -> str:
     total = sum(layer.microseconds.median for layer in measurement.layers)
-    predicted = any(layer.predicted is not None for layer in measurement.layers)
-    rows: list[tuple[str, ...]] = [
-        ("layer", "kernel", "us", "quartiles", "share", "GFLOP/s", "of peak", "weights GB/s")
-    ]
-    if predicted:
-        rows[0] += ("predicted us", "over measured")
+    heads = "layer", "kernel", "us", "quartiles", "share", "GFLOP/s", "of peak", "weights GB/s"
+    rows: list[tuple[str, ...]] = [(*heads, "predicted us", "over measured")]
     for layer in measurement.layers:
         time = layer.microseconds
-        cells: tuple[str, ...] = (
+        cells = (
             layer.name,
             layer.kernel,
             f"{time.median:.2f}",
@@ -108,10 +104,9 @@ def _layers_table(measurement: Measurement) -> str:
             f"{layer.gflops:.1f}" if layer.mmac else "",
             f"{layer.gflops / measurement.peak_gflops.median:.1%}" if layer.mmac else "",
             f"{layer.weight_gigabytes_per_second:.1f}" if layer.weight_bytes else "",
+            f"{layer.predicted:.2f}",
+            f"{layer.predicted_over_measured:.2f}",
         )
-        if predicted:
-            told = layer.predicted_over_measured
-            cells += ("", "") if told is None else (f"{layer.predicted:.2f}", f"{told:.2f}")
         rows.append(cells)
     return _table(rows, text_columns=2)
 

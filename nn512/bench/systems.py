@@ -20,7 +20,7 @@ from nn512.bench.worker import Worker, WorkerError
 from nn512.compiler import Emitted
 from nn512.errors import INSTALL_PEERS, CannotRunError, UsageError
 from nn512.graph import Graph, Output
-from nn512.onnx_export import export_onnx
+from nn512.onnx import export_onnx
 from nn512.params import Params, save_params
 from nn512.toolchain import Compiler
 

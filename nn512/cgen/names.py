@@ -15,28 +15,28 @@ KEYWORDS = frozenset(
     protected public template this throw true try typeid typename using virtual constexpr nullptr""".split()
 )
 
-# Identifiers that emitted functions use themselves, and macros of the headers they include.
-TAKEN = frozenset(
-    """acc ahead aligned at average bias block blocks bottom c cell channels context count counts end engine even exp
-    first firsts from i index input inputs item items j k lane lanes largest last left lower mask net o operand origin
-    out output outputs p pair panel params piece pieces pixel pixels plane position row rows scale shift source starts
-    step sum sums t tap taps team tensor threads tile to top total upper v value w window x y z zero
-    at down fetched groups soon height line outPlane places raw topRow xPlane
-    NULL OPERANDS EOF errno stdin stdout stderr unix linux i386 signbit INFINITY NAN UNROLL INLINE NOINLINE main
-    malloc free memcpy memset abort snprintf ptrdiff_t size_t run""".split()
+# Identifiers that step functions use themselves, beside the user's pointers to tensors (a test finds missing and stale
+# ones), and macros of system headers in small letters.
+STEP_WORDS = frozenset(
+    """aligned bias block bottom context count counts end engine first firsts from fromLane i index input item lanes
+    last mask memcpy memset net nextWeights origin p panel pieces places row rows shift Sizes sizes t tensor tile
+    toLane top topRow v w x y""".split()
 )
+_MACROS = frozenset("errno i386 linux main stderr stdin stdout unix".split())
 
-# Locals that are numbered.
-_NUMBERED = re.compile(r"(acc|add|affine|negative|w)[0-9]+")
+# Locals of step functions that are numbered.
+_NUMBERED = re.compile(r"(add|affine|negative)[0-9]+")
 
 # Headers define hundreds of macros in capitals, others on every system: BUFSIZ, SIGINT, WNOHANG.
 _MACRO = re.compile(r"[A-Z][A-Z0-9]+")
 
-# Functions of the emitted file that a prefix and a tensor could spell, such as `Config Prefix=team`, `ToTensor=run`.
-_SHARED = frozenset(
-    """exponent_of full_of gate_await gate_create gate_destroy gate_set half_exponent load_block load_halves load_narrow
-    pack_conv pack_full pack_grouped pack_norm run_alone run_shared softmax_pixel store_block team_check team_create
-    team_destroy team_dismiss team_run team_share team_work""".split()
+# Functions and macros of the emitted file that a prefix and a tensor could spell, such as `Config Prefix=team`,
+# `ToTensor=run` (a test finds missing and stale ones).
+SHARED = frozenset(
+    """IN_REGISTER LONE_NORM PACK_CONV PACK_FULL PACK_GROUPED PACK_NORM exponent_of gate_await gate_create gate_destroy
+    gate_set half_exponent load_block load_halves load_narrow pack_conv pack_full pack_grouped pack_norm prefetch_lines
+    run_alone run_shared softmax_pixel store_block team_check team_create team_destroy team_dismiss team_run team_share
+    team_work""".split()
 )
 
 _SYSTEM_PREFIX = re.compile(r"^(pthread|posix|sched|clock|va|mm|sem|time|size|ptrdiff|mmap|sig)_")
@@ -45,7 +45,7 @@ _SYSTEM_PREFIX = re.compile(r"^(pthread|posix|sched|clock|va|mm|sem|time|size|pt
 def local(tensor: str) -> str:
     """Name of the local pointer to a tensor."""
     patterns = _NUMBERED.fullmatch(tensor) or _MACRO.fullmatch(tensor)
-    return f"{tensor}_" if tensor in KEYWORDS or tensor in TAKEN or patterns else tensor
+    return f"{tensor}_" if tensor in KEYWORDS | STEP_WORDS | _MACROS or patterns else tensor
 
 
 def offset(tensor: str) -> str:
@@ -56,14 +56,5 @@ def offset(tensor: str) -> str:
 def static(prefix: str, name: str) -> str:
     """Name of a file-local function or type that belongs to this net."""
     full = f"{prefix}_{name}"
-    taken = full in _SHARED or name == "at" or _SYSTEM_PREFIX.match(full)
+    taken = full in SHARED or name == "at" or _SYSTEM_PREFIX.match(full)
     return f"{full}_" if taken else full
-
-
-def product(*factors: int) -> str:
-    """A product written out, as an expression that does not overflow int."""
-    total = 1
-    for factor in factors:
-        total *= factor
-    kept = [str(f) for f in factors if f != 1] or ["1"]
-    return ("(ptrdiff_t)" if total >= 1 << 31 else "") + " * ".join(kept)

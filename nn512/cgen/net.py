@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from nn512.cgen import names
+from nn512.cgen.code import LayerCode, Library
+from nn512.cgen.comments import LayerComment
 from nn512.cgen.header import write_inference_signature
 from nn512.cgen.threads import MESSAGE, TEAM, TEAM_END, TEAM_RUN
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import Graph, argument_name
 from nn512.graph.nodes import Input
-from nn512.kernels import packing
-from nn512.kernels.layer import LayerCode, Library
-from nn512.plan.planner import Plan
+from nn512.plan.placing import Placement
+from nn512.plan.plan import Plan
 
 # Before the first header. <immintrin.h> happens to declare what we use, but not every version of it.
 POSIX = """\
@@ -33,18 +33,10 @@ PREAMBLE = """
 #include <time.h>
 #include <unistd.h>
 
-/* What every tile of a convolution takes: input, weights, biases, and where its results go. Most also bring their share
- * of the weights that are needed next into the caches: `fetched` cache lines per filter tap and block of inputs, from
- * w + ahead on; weights lie in memory in the order in which they are read, from layer to layer. And they fetch what is
- * touched after the sums, the places of results and of what is added: of `soon` pixels with every block of inputs.
- * Results might be biases for all that compilers know, or gcc would keep those in registers from tile to tile and sums
- * on the stack instead. */
-#define OPERANDS const float *restrict x, const float *restrict w, const float *bias, float *out
-
 #define UNROLL _Pragma("GCC unroll 32")
-#define INLINE inline __attribute__((always_inline)) /* a shared routine: each layer has its own copy in the object */
-/* A function of its own: registers are allocated for it alone, and profiles name its layer (gcc would merge layers
- * whose code is equal). */
+#define INLINE inline __attribute__((always_inline)) /* a shared routine: every layer that calls it has a copy */
+/* A function of its own: the compiler allocates registers for it alone, and a profile names its layer. no_icf keeps gcc
+ * from merging layers whose code is equal. */
 #ifdef __clang__
 #define NOINLINE __attribute__((noinline))
 #else
@@ -67,7 +59,7 @@ memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
 """
 
 RUN = """
-/* Built with -DNN512_PROFILE, an engine counts the time of every layer; without it nothing is added. */
+/* With -DNN512_PROFILE, an engine measures the time of every layer; without it, nothing is added to the calls. */
 #ifdef NN512_PROFILE
 static long long now(void) {
     struct timespec time;
@@ -131,53 +123,42 @@ void {p}EngineDestroy({p}Engine *engine) {
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """An emitted layer and what its comment says: title, graph lines, figures, pixels that it need not have."""
-
-    code: LayerCode
-    title: str
-    comment: tuple[str, ...]
-    mmac: float
-    split: bool
-    predicted: float  # microseconds on one core
-    pixels: str = ""
-
-
-def write_source(plan: Plan, layers: Sequence[Layer], library: Library) -> str:
+def write_source(
+    placement: Placement, plan: Plan, layers: Sequence[LayerCode], comments: Sequence[LayerComment], library: Library
+) -> str:
     """Text of `<Prefix>.c`."""
-    graph = plan.program.graph
+    graph = placement.program.graph
     prefix = graph.config.prefix
     writer = Writer()
-    _write_overview(writer, prefix, layers)
+    _write_overview(writer, plan)
     writer.line()
     writer.lines(POSIX)
     writer.line()
     writer.line(f'#include "{prefix}.h"')
     writer.lines(PREAMBLE)
-    shared = any(layer.split or layer.code.packs for layer in layers)
+    shared = any(layer.packs for layer in layers) or any(layer.shared_by_threads for layer in plan.layers)
     for text in (MESSAGE, TEAM, TEAM_RUN if shared else "", TEAM_END):
         if text:
             writer.line()
             writer.lines(text)
-    _write_types(writer, plan, layers)
+    _write_types(writer, placement, layers)
     if list(library):
         _section(writer, "Shared routines")
     for routine in library:
         writer.line()
         writer.lines(routine.text)
-    _write_packing(writer, graph, layers)
-    for number, layer in enumerate(layers, 1):
+    _write_packing(writer, graph, layers, library)
+    for number, (layer, comment) in enumerate(zip(layers, comments, strict=True), 1):
         writer.line()
-        writer.banner(f"Layer {number}: {layer.title}", layer.comment)
-        writer.lines(layer.code.code)
+        writer.banner(f"Layer {number}: {comment.title}", comment.lines)
+        writer.lines(layer.text)
     _section(writer, "The engine")
     writer.line()
     writer.lines(ENGINE_CREATE.replace("{p}", prefix))
     writer.line()
     writer.lines(RUN)
     writer.line()
-    _write_inference(writer, graph, layers)
+    _write_inference(writer, graph, plan)
     return writer.text()
 
 
@@ -186,16 +167,14 @@ def _section(writer: Writer, title: str) -> None:
     writer.line(f"/* ---- {title} {'-' * (104 - len(title))} */")
 
 
-def _write_overview(writer: Writer, prefix: str, layers: Sequence[Layer]) -> None:
-    total = sum(layer.mmac for layer in layers)
-    size = sum(layer.code.weight_bytes for layer in layers)
-    writer.line(f"/* {prefix}: {len(layers)} layers, {total:,.1f} MMAC, {size:,} bytes of packed weights.")
+def _write_overview(writer: Writer, plan: Plan) -> None:
+    total = sum(layer.mmac for layer in plan.layers)
+    size = sum(layer.weight_bytes for layer in plan.layers)
+    writer.line(f"/* {plan.prefix}: {len(plan.layers)} layers, {total:,.1f} MMAC, {size:,} bytes of packed weights.")
     writer.line(" *")
     writer.line(f" * {'':>5}{'layer':<28}{'MMAC':>10}{'weights, bytes':>18}  kernel")
-    for number, layer in enumerate(layers, 1):
-        code = layer.code
-        line = f" * {number:>3}  {code.name:<28}{layer.mmac:>10.2f}{code.weight_bytes:>18,}  {code.kernel}"
-        writer.line(line)
+    for number, layer in enumerate(plan.layers, 1):
+        writer.line(f" * {number:>3}  {layer.name:<28}{layer.mmac:>10.2f}{layer.weight_bytes:>18,}  {layer.kernel}")
     writer.line(" *")
     writer.line(
         " * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes items"
@@ -203,8 +182,8 @@ def _write_overview(writer: Writer, prefix: str, layers: Sequence[Layer]) -> Non
     writer.line(" * first to last-1 of its layer; an item is a block, or a row of one or a few blocks. */")
 
 
-def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
-    graph = plan.program.graph
+def _write_types(writer: Writer, placement: Placement, layers: Sequence[LayerCode]) -> None:
+    graph = placement.program.graph
     prefix = graph.config.prefix
     _section(writer, "Parameters, tensors")
     writer.line()
@@ -214,16 +193,16 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
         "[input lane][output block of the panel][output lane], the order in which they are read."
     )
     with writer.block(f"struct {prefix}Net", "};"):
-        fields = [f for layer in layers for f in layer.code.fields]
+        fields = [f for layer in layers for f in layer.arrays]
         for layer in layers:
-            for element, group in itertools.groupby(layer.code.fields, key=lambda f: f.element):
+            for element, group in itertools.groupby(layer.arrays, key=lambda f: f.element):
                 writer.enumeration(f"{element} ", [f"{f.name}{f.extents}" for f in group], ";")
         if not fields:
             writer.line("char none; /* this net has no parameters */")
     writer.line()
     writer.comment("Where tensors begin in the arena, in floats, and the layers between which they live.")
     with writer.block("enum", "};"):
-        for tensor in plan.tensors.values():
+        for tensor in placement.tensors.values():
             lifetime = f"layers {tensor.first_step + 1} to {tensor.last_step + 1}"
             segments = ""
             if not tensor.layout.regular:
@@ -232,7 +211,7 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
             comment = f"/* {tensor.shape}{segments}, {lifetime} */"
             writer.line(f"{names.offset(tensor.name)} = {tensor.offset * 16}, {comment}")
         writer.line(f"Layers = {len(layers)},")
-        writer.line(f"ArenaFloats = {plan.arena.size * 16}")
+        writer.line(f"ArenaFloats = {placement.arena.size * 16}")
     writer.line()
     with writer.block(f"struct {prefix}Engine", "};"):
         writer.line(f"const {prefix}Net *net;")
@@ -246,27 +225,29 @@ def _write_types(writer: Writer, plan: Plan, layers: Sequence[Layer]) -> None:
         writer.line("#endif")
     writer.line()
     writer.comment(
-        "A tensor of an engine. A call, so that compilers take it for memory of its own and not for part of another."
+        "The memory of a tensor. The function is never inlined, so compilers take tensors for separate objects, "
+        "although all lie in one arena."
     )
     with writer.block(f"static NOINLINE void *tensor(const {prefix}Engine *engine, ptrdiff_t at)"):
         writer.line("return engine->arena + at;")
 
 
-def _write_packing(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> None:
+def _write_packing(writer: Writer, graph: Graph, layers: Sequence[LayerCode], library: Library) -> None:
     prefix = graph.config.prefix
-    calls = [call for layer in layers for call in layer.code.packs]
+    calls = [call for layer in layers for call in layer.packs]
     _section(writer, "Packing of parameters: once, when a net is created")
-    routines = [text for name, text in packing.ROUTINES.items() if any(call.routine == name for call in calls)]
-    shared = [packing.COMMON] if routines else []
-    shared += [packing.POSITION] if any("position(" in text for text in routines) else []
-    for text in (*shared, *routines):
-        writer.line()
-        writer.lines(text)
+    routines = Library()
+    for call in calls:
+        routines.use(call.routine)
+    for routine in routines:
+        if routine not in library:
+            writer.line()
+            writer.lines(routine.text)
     writer.line()
     with writer.block(f"char *{prefix}NetCreate({prefix}Net **to, {prefix}Params *params, ptrdiff_t threads)"):
         writer.lines(NET_CREATE.replace("{p}", prefix))
         for call in calls:
-            writer.statement(call.routine.upper(), [str(call.items), *call.arguments], ";")
+            writer.statement(call.routine.name.upper(), [str(call.items), *call.arguments], ";")
         if not calls:
             writer.line("(void)params;")
         writer.lines("team_destroy(&team);\n*to = net;\nreturn NULL;")
@@ -275,23 +256,23 @@ def _write_packing(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> Non
         writer.line("free(net);")
 
 
-def _write_inference(writer: Writer, graph: Graph, layers: Sequence[Layer]) -> None:
+def _write_inference(writer: Writer, graph: Graph, plan: Plan) -> None:
     prefix = graph.config.prefix
     write_inference_signature(writer, graph, " {")
     with writer.indented():
         writer.line("team_check(&engine->team);")
         for node in graph.arguments:
             writer.line(f"engine->{argument_name(node)} = {argument_name(node)};")
-        for number, layer in enumerate(layers):
-            for part in layer.code.steps:
+        for number, layer in enumerate(plan.layers):
+            run = "run_shared" if layer.shared_by_threads else "run_alone"
+            for part in layer.steps:
                 step = names.static(prefix, part.name)
-                run = "run_shared" if layer.split else "run_alone"
                 writer.line(f"{run}(engine, {number}, {step}, {part.items});")
     writer.line("}")
     writer.line()
     writer.line("#ifdef NN512_PROFILE")
     with writer.block(f"void {prefix}EngineProfile({prefix}Engine *engine, FILE *to)"):
-        writer.table("static const char *const layers[]", (f'"{layer.code.name}"' for layer in layers))
+        writer.table("static const char *const layers[]", (f'"{layer.name}"' for layer in plan.layers))
         writer.line("for (int i = 0; i < Layers; i++)")
         with writer.indented():
             writer.line('fprintf(to, "%s\\t%lld\\t%lld\\n", layers[i], engine->inferences, engine->nanoseconds[i]);')

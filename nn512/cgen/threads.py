@@ -4,8 +4,8 @@ from __future__ import annotations
 
 TEAM = """
 /* ---- Threads ---------------------------------------------------------------------------------------------------
- * A team is the calling thread and its workers. Every step has a number of equal items; each thread takes its share of
- * them, and the caller returns when all are done. A team of one calls the step and does nothing else. */
+ * A team is the calling thread and its workers. Every step has a number of equal items; each thread computes its share
+ * of them, and the caller returns when all are done. A team of one just calls the step. */
 
 typedef void (*Step)(const void *context, ptrdiff_t first, ptrdiff_t last);
 
@@ -35,8 +35,8 @@ static void gate_destroy(Gate *gate) {
     pthread_mutex_destroy(&gate->mutex);
 }
 
-/* Sequentially consistent on both sides: either the waker sees the sleeper, or the sleeper sees the new value. It holds
- * the mutex from its last look at the value until it sleeps, so that the broadcast does not come too early. */
+/* Both sides are sequentially consistent: either the waker sees the sleeper, or the sleeper sees the new value. The
+ * sleeper holds the mutex from its last look at the value until it sleeps, so the broadcast cannot come too early. */
 static void gate_set(Gate *gate, unsigned value) {
     __atomic_store_n(&gate->value, value, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&gate->sleepers, __ATOMIC_SEQ_CST) == 0) return;
@@ -136,7 +136,7 @@ static void team_destroy(Team *team) {
     team_dismiss(team, team->threads - 1);
 }
 
-/* NULL, or what went wrong. Workers leave signals to the threads of the program, except for their own faults. */
+/* Returns NULL or an error message. Workers leave signals to the program's threads, except for their own faults. */
 static char *team_create(Team *team, ptrdiff_t threads) {
     if (threads < 1) return message("threads must be at least 1, not %td", threads);
     memset(team, 0, sizeof *team);
@@ -177,8 +177,8 @@ static char *team_create(Team *team, ptrdiff_t threads) {
 """
 
 MESSAGE = """
-/* An error message for the caller to free, in as few bytes as it takes: memory may be what is missing. Without even
- * those nothing true can be returned: NULL stands for success, and callers could not free what is not from malloc. */
+/* An error message that the caller frees. It takes as few bytes as it can, since memory may be what is missing. Without
+ * them the program ends: NULL would mean success, and a string constant could not be freed. */
 static char *message(const char *format, ...) {
     char text[256];
     va_list arguments;

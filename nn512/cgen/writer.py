@@ -6,6 +6,8 @@ import contextlib
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
+from nn512.cgen.expressions import Expression
+
 WIDTH = 120
 
 
@@ -62,6 +64,24 @@ class Writer:
         yield
         self._depth -= 1
 
+    def nest(self, openings: Sequence[str], statements: Sequence[str]) -> None:
+        """Write statements inside loops and conditions, without braces where one statement is all there is."""
+        *outer, inner = openings or [""]
+        with contextlib.ExitStack() as stack:
+            for opening in outer:
+                stack.enter_context(self.loop(opening))
+            if len(statements) > 1 and inner:
+                stack.enter_context(self.block(inner))
+                inner = ""
+            one_line = f"{inner} {statements[0]}"
+            if inner and len(one_line) + 4 * self._depth <= WIDTH:
+                self.line(one_line)
+                return
+            if inner:
+                stack.enter_context(self.loop(inner))
+            for statement in statements:
+                self.line(statement)
+
     def comment(self, text: str) -> None:
         """Write a comment, wrapped to the line width."""
         wrapped = textwrap.wrap(text, WIDTH - 4 * self._depth - 6)
@@ -89,7 +109,7 @@ class Writer:
         ):
             self.line(line.replace(glue, " "))
 
-    def statement(self, head: str, arguments: Iterable[str], tail: str) -> None:
+    def statement(self, head: str, arguments: Iterable[Expression | str], tail: str) -> None:
         """Write `head(arguments)tail`, breaking between arguments where the line would grow too long.
 
         Further lines stand under the first argument, or are indented where that would leave them little room or take
@@ -97,7 +117,7 @@ class Writer:
         """
         opening = f"{head}("
         room = WIDTH - 4 * self._depth
-        pieces = list(arguments)
+        pieces = [str(argument) for argument in arguments]
         indented = self._wrapped(opening, pieces, tail, 8 if tail == " {" else 4)
         aligned = self._wrapped(opening, pieces, tail, len(opening))
         for line in aligned if len(opening) <= room // 4 and len(aligned) <= len(indented) else indented:

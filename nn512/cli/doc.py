@@ -6,6 +6,7 @@ import argparse
 
 from nn512.cli.arguments import Subparsers
 from nn512.graph import manual
+from nn512.plan.serial import plan_manual
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -13,12 +14,13 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "doc",
         help="print the manual of the graph language",
-        description="Prints the manual of the graph language, or what it says about one kind of node.",
+        description="Prints the manual of the graph language, what it says about one kind of node, or what the file "
+        "<Prefix>.plan.json holds.",
     )
-    parser.add_argument("kind", metavar="KIND", nargs="?", help="a kind of node, such as Conv")
+    parser.add_argument("topic", metavar="TOPIC", nargs="?", help="a kind of node, such as Conv, or `plan`")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the manual or one section of it."""
-    print(manual(args.kind), end="")
+    """Print a manual or one section of it."""
+    print(plan_manual() if args.topic == "plan" else manual(args.topic), end="")
     return 0

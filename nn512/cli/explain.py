@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from nn512.cli.arguments import Subparsers, add_compiler_options, add_graph_argument, compiler_options, read_graph
 from nn512.errors import UsageError
+from nn512.plan.explain import explain
 
-_WIDTH = 110
 _AFTER = "print the program after that pass, one operation per line (`lower`: before all of them)"
 
 
@@ -33,8 +30,8 @@ def add_parser(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Explain one graph."""
     from nn512.compiler import compile as compile_graph
+    from nn512.ir import format_program
     from nn512.passes.pipeline import PASSES, stages
-    from nn512.passes.printer import format_program
 
     graph = read_graph(args.graph)
     options = compiler_options(args)
@@ -48,83 +45,3 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--after {args.after} and --no-pass {args.after} contradict each other")
     print(format_program(dict(stages(graph, options.without_passes))[args.after]), end="")
     return 0
-
-
-def explain(plan: Mapping[str, Any]) -> str:
-    """A plan in words."""
-    lines = [*_summary(plan), "", "Passes", *_passes(plan)]
-    if plan["dropped_nodes"]:
-        lines += ["", "Nodes without a layer", *_dropped(plan["dropped_nodes"])]
-    tensors = {tensor["name"]: tensor for tensor in plan["tensors"]}
-    for number, layer in enumerate(plan["layers"], 1):
-        lines += ["", f"Layer {number}: {layer['name']}", *_layer(layer, tensors)]
-    return "\n".join(lines) + "\n"
-
-
-def _summary(plan: Mapping[str, Any]) -> Iterator[str]:
-    layers = plan["layers"]
-    work, weights = (sum(layer[key] for layer in layers) for key in ("mmac", "weight_bytes"))
-    ratio = plan["arena_bytes"] / max(plan["arena_lower_bound_bytes"], 1)
-    yield f"{plan['prefix']}: {_count(len(layers), 'layer')}, {work:,.2f} MMAC, {weights:,} bytes of packed weights"
-    yield f"{plan['arena_bytes']:,} bytes of tensors, {ratio:.2f} times what is alive at once"
-
-
-def _passes(plan: Mapping[str, Any]) -> Iterator[str]:
-    width = max((len(done["name"]) for done in plan["passes"]), default=0)
-    for done in plan["passes"]:
-        yield f"  {done['name']:<{width}}  {done['did']}"
-    if not plan["passes"]:
-        yield "  none"
-
-
-def _dropped(nodes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    width = max(len(str(node["line"] or "")) for node in nodes)
-    for node in nodes:
-        yield f"  line {node['line'] or '':>{width}}  {node['node']}: {node['why']}"
-
-
-def _layer(layer: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    width = max((len(str(node["line"] or "")) for node in layer["nodes"]), default=0)
-    for node in layer["nodes"]:
-        why = f": {node['why']}" if node["why"] else ""
-        yield from _wrapped(f"line {node['line'] or '':>{width}}", f"{node['node']}{why}")
-    if layer["reason"]:
-        yield from _wrapped("because", layer["reason"])
-    if layer["pixels"]:
-        yield from _wrapped("pixels", layer["pixels"])
-    yield from _wrapped("algorithm", f"{layer['algorithm']} (kernel {layer['kernel']})")
-    if len(layer["prices"]) > 1 or layer["forced"]:
-        prices = ", ".join(f"{kernel} {price:,.1f} us" for kernel, price in layer["prices"].items())
-        yield from _wrapped("prices", f"{prices}{' (forced)' if layer['forced'] else ''}")
-    for word, names in (("reads", layer["reads"]), ("writes", layer["writes"])):
-        for name in dict.fromkeys(names):
-            yield from _wrapped(word, _tensor(tensors[name]))
-    moved = sum(tensors[name]["bytes"] for name in dict.fromkeys((*layer["reads"], *layer["writes"])))
-    yield from _wrapped(
-        "work",
-        f"{layer['mmac']:,.2f} MMAC, {layer['weight_bytes']:,} bytes of weights, {moved:,} bytes of tensors, "
-        f"{layer['predicted_microseconds']:,.1f} us predicted on one core",
-    )
-    steps = ", then ".join(_count(step["items"], "item") for step in layer["steps"])
-    yield from _wrapped(
-        "threads", f"{steps}, {'shared by all' if layer['shared_by_threads'] else 'done by the caller'}"
-    )
-
-
-def _tensor(tensor: Mapping[str, Any]) -> str:
-    shape = "x".join(map(str, tensor["shape"]))
-    segments = tensor["segments"]
-    blocks = " + ".join(map(str, segments)) if len(segments) <= 6 else f"{len(segments)} segments"
-    blocks += f" in blocks of {tensor['lanes']}" if tensor["lanes"] > 1 else " in planes"
-    return (
-        f"{tensor['name']} {shape}, channels {blocks}, {tensor['bytes']:,} bytes at "
-        f"{tensor['offset_bytes']:,}, alive in layers {tensor['first_layer']} to {tensor['last_layer']}"
-    )
-
-
-def _wrapped(word: str, text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=f"  {word:<10}", subsequent_indent=" " * 12)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

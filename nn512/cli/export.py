@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Write one model."""
     graph = read_graph(args.graph)
     check_file(args.output)
-    from nn512.onnx_export import export_onnx, import_onnx
+    from nn512.onnx import export_onnx, import_onnx
     from nn512.params import load_params, random_params
 
     import_onnx()  # before the work of drawing parameters

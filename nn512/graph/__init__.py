@@ -1,7 +1,8 @@
 """The graph language: text to a checked graph and back.
 
 source, diagnostics, suggest  where things stand in a text, mistakes with a caret, guesses at misspelt words
-nodes, graph                  the data model: one dataclass per node kind, and a checked graph of them
+fields, node, kinds           the data model: the table of fields, what all nodes answer, one file per node kind
+graph                         a checked graph of them
 values, parser                field values, and text to statements
 wiring, shapes, names, check  the rules of graphs: who feeds whom, sizes, C names
 reading, printer              the ways in (parse, load, build) and the way out (format_graph)
@@ -12,17 +13,16 @@ from __future__ import annotations
 
 from nn512.graph.diagnostics import Diagnostic, GraphError
 from nn512.graph.examples import example, example_names
+from nn512.graph.fields import FieldInfo, ValueType, field_infos
 from nn512.graph.graph import (
     PARAMETER_SUFFIXES,
     Graph,
-    Parameter,
     argument_name,
     argument_tensor,
     layer_parameters,
     multiply_accumulates,
 )
-from nn512.graph.manual import manual
-from nn512.graph.nodes import (
+from nn512.graph.kinds import (
     ACTIVATIONS,
     KINDS,
     PLATFORMS,
@@ -33,21 +33,18 @@ from nn512.graph.nodes import (
     Concat,
     Config,
     Conv,
-    FieldInfo,
     FullyConnected,
     Input,
-    Layer,
-    Node,
     Output,
     Pooling,
-    Shape,
     Softmax,
-    Spans,
-    ValueType,
-    field_infos,
-    tensor_written,
-    tensors_read,
 )
+from nn512.graph.kinds import AnyLayer as Layer
+from nn512.graph.kinds import AnyNode as Node
+from nn512.graph.manual import manual
+from nn512.graph.moments import Moments
+from nn512.graph.node import Distribution, Parameter, Shape, Spans
+from nn512.graph.nodes import tensor_written, tensors_read
 from nn512.graph.printer import format_graph, format_node
 from nn512.graph.reading import build, load, load_stream, parse
 from nn512.graph.source import Source, Span
@@ -65,12 +62,14 @@ __all__ = [
     "Config",
     "Conv",
     "Diagnostic",
+    "Distribution",
     "FieldInfo",
     "FullyConnected",
     "Graph",
     "GraphError",
     "Input",
     "Layer",
+    "Moments",
     "Node",
     "Output",
     "Parameter",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from nn512.graph.diagnostics import Report
 from nn512.graph.graph import Graph, freeze_shapes
+from nn512.graph.kinds import AnyLayer, Config, Input, Output
 from nn512.graph.names import check_names
-from nn512.graph.nodes import Config, Input, Output
+from nn512.graph.node import Layer
 from nn512.graph.parser import Statement
 from nn512.graph.shapes import infer_shapes
 from nn512.graph.wiring import check_wiring
@@ -25,7 +27,7 @@ def check(statements: Sequence[Statement], report: Report) -> Graph | None:
     return Graph(
         config=config,
         inputs=tuple(node for node in nodes if isinstance(node, Input)),
-        layers=tuple(n for s in wiring.order if (n := s.node) and not isinstance(n, Config | Input | Output)),
+        layers=cast("tuple[AnyLayer, ...]", tuple(s.node for s in wiring.order if isinstance(s.node, Layer))),
         outputs=tuple(node for node in nodes if isinstance(node, Output)),
         shapes=freeze_shapes(shapes),
         source=report.source,

@@ -4,41 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from types import MappingProxyType
-from typing import assert_never
 
-from nn512.graph.nodes import (
-    Activation,
-    Add,
-    BatchNorm,
-    Concat,
-    Config,
-    Conv,
-    FullyConnected,
-    Input,
-    Layer,
-    Node,
-    Output,
-    Pooling,
-    Shape,
-    Softmax,
-)
+from nn512.graph.kinds import KINDS, AnyLayer, Config, Input, Output
+from nn512.graph.node import Layer, Node, Parameter, Shape
 from nn512.graph.source import Source
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One parameter tensor: a field of the Params struct."""
-
-    name: str
-    shape: tuple[int, ...]
-    owner: Layer
-
-    @property
-    def elements(self) -> int:
-        """Number of floats."""
-        return prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +21,7 @@ class Graph:
 
     config: Config
     inputs: tuple[Input, ...]
-    layers: tuple[Layer, ...]
+    layers: tuple[AnyLayer, ...]
     outputs: tuple[Output, ...]
     shapes: Mapping[str, Shape]
     source: Source
@@ -59,7 +29,7 @@ class Graph:
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         """Every parameter tensor, sorted bytewise by name: the layout of the Params struct."""
-        unsorted = (p for layer in self.layers for p in layer_parameters(layer, self.shapes))
+        unsorted = (p for layer in self.layers for p in layer.parameters(self.shapes))
         return tuple(sorted(unsorted, key=lambda p: p.name.encode()))
 
     @property
@@ -88,52 +58,16 @@ def argument_name(node: Input | Output) -> str:
 
 
 PARAMETER_SUFFIXES: Mapping[type[Node], tuple[str, ...]] = MappingProxyType(
-    {
-        Conv: ("Weights", "Biases"),
-        FullyConnected: ("Weights", "Biases"),
-        BatchNorm: ("Means", "Variances", "Scales", "Shifts"),
-    }
+    {kind: tuple(p.suffix for p in kind.PARAMETERS) for kind in KINDS if kind.PARAMETERS}
 )
 """What the names of a node's parameters append to the name of its tensor; kinds that are not listed have none."""
 
 
 def layer_parameters(layer: Layer, shapes: Mapping[str, Shape]) -> tuple[Parameter, ...]:
-    """Parameter tensors of one layer; `shapes` must hold the tensor it reads."""
-
-    def parameter(suffix: str, *shape: int) -> Parameter:
-        return Parameter(layer.to_tensor + suffix, shape, layer)
-
-    match layer:
-        case Conv():
-            channels = shapes[layer.from_tensor].channels
-            return (
-                parameter("Weights", layer.to_channels, channels // layer.groups, layer.filter_h, layer.filter_w),
-                parameter("Biases", layer.to_channels),
-            )
-        case FullyConnected():
-            return (
-                parameter("Weights", layer.to_channels, *shapes[layer.from_tensor]),
-                parameter("Biases", layer.to_channels),
-            )
-        case BatchNorm():
-            channels = shapes[layer.from_tensor].channels
-            return tuple(parameter(suffix, channels) for suffix in PARAMETER_SUFFIXES[BatchNorm])
-        case Activation() | Add() | Concat() | Pooling() | Softmax():
-            return ()
-        case _:
-            assert_never(layer)
+    """`layer.parameters(shapes)`, as a function."""
+    return layer.parameters(shapes)
 
 
 def multiply_accumulates(layer: Layer, shapes: Mapping[str, Shape]) -> int:
-    """Multiply-accumulate operations of one layer by its definition (padding counted, as is customary)."""
-    match layer:
-        case Conv():
-            to = shapes[layer.to_tensor]
-            per_output = shapes[layer.from_tensor].channels // layer.groups * layer.filter_h * layer.filter_w
-            return to.elements * per_output
-        case FullyConnected():
-            return layer.to_channels * shapes[layer.from_tensor].elements
-        case BatchNorm() | Activation() | Add() | Concat() | Pooling() | Softmax():
-            return 0
-        case _:
-            assert_never(layer)
+    """`layer.multiply_accumulates(shapes)`, as a function."""
+    return layer.multiply_accumulates(shapes)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import inspect
 import textwrap
+from collections.abc import Sequence
 
 from nn512.errors import UsageError
-from nn512.graph.nodes import KINDS, FieldInfo, Node, ValueType, field_infos
+from nn512.graph.fields import REQUIRED, SELECTOR, FieldInfo, ValueType, field_infos
+from nn512.graph.kinds import KINDS
+from nn512.graph.node import Node
 from nn512.graph.parser import MOST_NODES
 from nn512.graph.suggest import close_match, did_you_mean
 from nn512.graph.values import LONGEST_NAME, format_value
@@ -44,8 +47,8 @@ number of readers, every node leads to an Output, and none is its own ancestor.
 
 A name is {ValueType.NAME.value}, at most {LONGEST_NAME} characters in all. An
 integer is decimal, without sign and leading zeros. A number is an integer that may have a sign '-' in
-front and a decimal fraction behind, such as -0.5. A size is an integer of bytes; k, K, KB and KiB behind
-it stand for 1,024, and m, M, MB and MiB for 1,048,576.
+front and a decimal fraction behind, such as -0.5. A size is an integer of bytes; k, KB and KiB behind it
+stand for 1,024, and m, MB and MiB for 1,048,576, all of them in upper or lower case.
 
 Parameters are named after the tensor that their node produces. The emitted C calls a tensor t by that
 name, tData where it is an argument, and its parameters tWeights, tBiases and so on: tensors whose names
@@ -58,21 +61,27 @@ def manual(kind: str | None = None) -> str:
     """The whole manual, or the section about one kind of node. UsageError for an unknown kind."""
     kinds = {k.__name__: k for k in KINDS}
     if kind is None:
-        return "\n".join([_fill(_INTRODUCTION), *map(_section, KINDS)])
+        return "\n".join([_fill(_INTRODUCTION), *map(describe_kind, KINDS)])
     if kind not in kinds:
         guess = did_you_mean(close_match(kind, kinds))
         raise UsageError(f"there is no node kind {kind!r}{guess or '; there are ' + ', '.join(kinds)}")
-    return _section(kinds[kind])
+    return describe_kind(kinds[kind])
 
 
-def _section(kind: type[Node]) -> str:
+def describe_kind(kind: type[Node]) -> str:
+    """The section about one kind: how a node is written, what it means, and its fields."""
     infos = field_infos(kind)
-    usage = [kind.__name__]
-    usage += [f"{info.name}={_placeholder(info)}" for info in infos if info.required]
-    usage += [f"[{info.name}={_placeholder(info)}]" for info in infos if not info.required]
+    always = [info for info in infos if not info.goes_with]
+    usage = [kind.__name__, *_usage(always, None)]
     heading = textwrap.fill(" ".join(usage), _WIDTH, subsequent_indent="    ", break_on_hyphens=False)
     body = textwrap.indent(_fill(inspect.cleandoc(kind.__doc__ or ""), _WIDTH - 4), "    ")
-    return f"{heading}\n\n{body}\n" + "".join(map(_entry, infos))
+    return f"{heading}\n\n{body}\n" + "".join(_entry(info, infos) for info in infos)
+
+
+def _usage(infos: Sequence[FieldInfo], choice: str | None) -> list[str]:
+    """Fields as they are written, in brackets those that may be left out, behind the others."""
+    required = [f"{i.name}={_placeholder(i)}" for i in infos if i.default_with(choice) is REQUIRED]
+    return required + [f"[{i.name}={_placeholder(i)}]" for i in infos if i.default_with(choice) is not REQUIRED]
 
 
 def _placeholder(info: FieldInfo) -> str:
@@ -89,15 +98,44 @@ def _placeholder(info: FieldInfo) -> str:
             return "|".join(info.choices)
 
 
-def _entry(info: FieldInfo) -> str:
+def _entry(info: FieldInfo, infos: Sequence[FieldInfo]) -> str:
     """One field: name, what it means, what may stand there, and what stands there if it is left out."""
     facts = [info.doc]
     if info.type in {ValueType.POSITIVE, ValueType.NATURAL}:
         facts.append(f"From {1 if info.type is ValueType.POSITIVE else 0} to {info.limit:,}.")
-    if not info.required:
-        facts.append(f"Default: {format_value(info, info.default)}.")
-    head = f"    {info.name}"
-    return head.ljust(28) + textwrap.fill(" ".join(facts), _WIDTH - 28, subsequent_indent=" " * 28) + "\n"
+    facts += _defaults(info, infos)
+    entry = _hang(f"    {info.name}", " ".join(facts), 28)
+    return entry + "".join(_choice(info, choice, infos) for choice in info.meanings)
+
+
+def _defaults(info: FieldInfo, infos: Sequence[FieldInfo]) -> list[str]:
+    """What stands where a field is left out, with every choice of Kind that has it."""
+    if info.like is not None:
+        return [f"Default: {next(other.name for other in infos if other.attribute == info.like)}."]
+    if not info.goes_with:
+        return [] if info.default in {REQUIRED, None} else [f"Default: {format_value(info, info.default)}."]
+    values = {
+        choice: format_value(info, default) for choice, default in info.goes_with.items() if default is not REQUIRED
+    }
+    if len(set(values.values())) == 1:
+        return [f"Default: {next(iter(values.values()))}."]
+    return [f"Default with {SELECTOR}={choice}: {value}." for choice, value in values.items()]
+
+
+def _choice(info: FieldInfo, choice: str, infos: Sequence[FieldInfo]) -> str:
+    """One choice with the fields that only it and some others have, and its meaning."""
+    usage = [f"{info.name}={choice}"]
+    if info.name == SELECTOR:
+        usage += _usage([other for other in infos if other.goes_with and other.applies(choice)], choice)
+    head = textwrap.fill(" ".join(usage), _WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 10)
+    return _hang(head, info.meanings[choice], 42)
+
+
+def _hang(head: str, text: str, column: int) -> str:
+    """A head, and a text that begins behind it in a column and goes on below in the same."""
+    indent = " " * column
+    filled = textwrap.fill(text, _WIDTH, initial_indent=indent, subsequent_indent=indent)
+    return (head.ljust(column) + filled[column:] if len(head) < column else f"{head}\n{filled}") + "\n"
 
 
 def _fill(text: str, width: int = _WIDTH) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nn512.graph.diagnostics import Report, quote
-from nn512.graph.graph import PARAMETER_SUFFIXES
+from nn512.graph.node import ParameterKind
 from nn512.graph.parser import Reference, Statement
 
 
@@ -21,8 +21,12 @@ def check_names(statements: Sequence[Statement], report: Report) -> None:
         if statement.writes is None:
             continue
         tensor, span = statement.writes
-        suffixes = () if statement.kind is None else PARAMETER_SUFFIXES.get(statement.kind, ())
-        for name in (tensor, tensor + "Data", *(tensor + suffix for suffix in suffixes)):
+        parameters: tuple[ParameterKind, ...] = ()
+        if statement.node is not None:
+            parameters = statement.node.parameter_kinds
+        elif statement.kind is not None:
+            parameters = statement.kind.PARAMETERS
+        for name in (tensor, tensor + "Data", *[tensor + parameter.suffix for parameter in parameters]):
             other = owners.setdefault(name, statement.writes)
             # The same tensor produced twice is a mistake of its own, reported with the wiring.
             if other.name == tensor or (other.name, tensor) in told:

@@ -7,15 +7,17 @@ tensors it names, so that the nodes around it are not accused of what is not the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from nn512.graph.diagnostics import Report, quote
-from nn512.graph.nodes import KINDS, Config, FieldInfo, Input, Node, Output, Spans, ValueType, field_infos
+from nn512.graph.fields import SELECTOR, FieldInfo, ValueType
+from nn512.graph.node import Node, Spans, misplaced
 from nn512.graph.source import Span
 from nn512.graph.suggest import close_match, did_you_mean
 from nn512.graph.values import BadValueError, read_value
+from nn512.graph.vocabulary import VOCABULARY, KindWords, Vocabulary
 
 MOST_NODES = 2**15
 """Nodes a graph may have: thirty times those of the largest nets, and few enough to be read within a second."""
@@ -28,18 +30,10 @@ _MOST_REMEMBERED = 1000
 """Words such as `Groups=1` of one kind of node whose value is kept: large graphs say the same again and again."""
 
 _SPACE = " \t\n\v\f"
-# White space and comments, then a word if there is one. Possessive repeats: no backtracking, whatever the text.
-_WORD = re.compile(rf"(?:[{_SPACE}]++|#[^\n]*+)*+([^{_SPACE}#]++)?")
+# A word, or everything up to the next one from a comment or a line break on. Possessive repeats: no backtracking.
+_TOKEN = re.compile(rf"[^{_SPACE}#]++|(?:#[^\n]*+|\n)(?:[{_SPACE}]++|#[^\n]*+)*+")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _ODD = re.compile(r"[^!-~]")
-
-_KINDS = {kind.__name__: kind for kind in KINDS}
-_FIELDS = {kind: {info.name: info for info in field_infos(kind)} for kind in KINDS}
-_REQUIRED = {kind: tuple(name for name, info in _FIELDS[kind].items() if info.required) for kind in KINDS}
-_READS = {kind: tuple(name for name in _FIELDS[kind] if name.startswith("FromTensor")) for kind in KINDS}
-_ATTRIBUTES = {kind: {name: info.attribute for name, info in _FIELDS[kind].items()} for kind in KINDS}
-_WRITES = "ToTensor"
-_ALL_FIELDS = {name for infos in _FIELDS.values() for name in infos}
 
 
 class Reference(NamedTuple):
@@ -80,57 +74,70 @@ class _Word(NamedTuple):
 class _RawNode:
     """A kind and the `Field=value` words that follow it, unread."""
 
-    kind: type[Node] | None
+    of: KindWords | None
     known: bool
     span: Span
+    # Name, attribute and value of words that were read in nodes of this kind before.
+    memory: dict[str, tuple[str, str, Any]] = field(default_factory=dict)
     words: list[_Word] = field(default_factory=list)
     # Fields named without a readable `=value`: complained about once, not missed again.
     excused: set[str] = field(default_factory=set)
 
 
-def read_statements(report: Report) -> tuple[Statement, ...]:
+def read_statements(report: Report, vocabulary: Vocabulary = VOCABULARY) -> tuple[Statement, ...]:
     """The statements of the report's source. Raises HopelessTextError, with the report saying why."""
     statements: list[Statement] = []
-    memory: dict[type[Node], dict[str, tuple[str, Any]]] = {kind: {} for kind in KINDS}
-    for raw in _group(report):
+    for raw in _group(report, vocabulary):
         if len(statements) == MOST_NODES:
             report.give_up(raw.span, f"the graph has more than {MOST_NODES:,} nodes")
-        if raw.known and raw.kind:
-            statements.append(_read_node(raw.kind, raw, report, memory[raw.kind]))
+        if raw.known and raw.of:
+            statements.append(_read_node(raw.of, raw, report))
         else:
-            statements.append(_guess_node(raw))
+            statements.append(_guess_node(raw, vocabulary))
     return tuple(statements)
 
 
 def _words(text: str) -> Iterator[_Word]:
-    end = 0
-    for found in _WORD.finditer(text):
-        word = found[1]
-        if word is not None:
-            start = found.start(1)
-            yield _Word(word, start, end == 0 or text.find("\n", end, start) >= 0)
-            end = found.end()
+    first_on_line = True
+    for found in _TOKEN.finditer(text):
+        token = found[0]
+        if token[0] in "#\n":
+            first_on_line |= "\n" in token
+        else:
+            # What `_Word(...)` does, at a third of the cost: a large graph has half a million words.
+            yield tuple.__new__(_Word, (token, found.start(), first_on_line))
+            first_on_line = False
 
 
-def _group(report: Report) -> Iterator[_RawNode]:
+def _group(report: Report, vocabulary: Vocabulary) -> Iterator[_RawNode]:
     """Words to nodes: every kind begins one."""
+    kinds = vocabulary.kinds
+    memory: dict[str, dict[str, tuple[str, str, Any]]] = {name: {} for name in kinds}
     current: _RawNode | None = None  # None: skipping, because what came last belongs to no node
     skipped = 0
     split = ""  # what is left of a `Field = value` that was reported whole
     for word in _words(report.source.text):
         text = word.text
+        if (
+            current is not None
+            and text in current.memory
+            and not (word.first_on_line or split)
+            and len(current.words) < _MOST_FIELDS
+        ):
+            current.words.append(word)
+            continue
         equals = text.find("=")
-        kind = _KINDS.get(text) if equals < 0 else None
+        kind = kinds.get(text) if equals < 0 else None
         split, unsplit = "", split
         if kind is not None:
             if current is not None:
                 yield current
-            current = _RawNode(kind, known=True, span=word.span)
+            current = _RawNode(kind, known=True, span=word.span, memory=memory[text])
             skipped = 0
         elif current is not None and unsplit and (unsplit == "value" or text.startswith("=")):
             split = "value" if text == "=" else ""
         elif current is not None and equals > 0:
-            missing_kind = _missing_kind(word, current, report) if word.first_on_line else None
+            missing_kind = _missing_kind(word, current, report, vocabulary) if word.first_on_line else None
             if missing_kind is not None:
                 report.add(word.span, missing_kind)
                 yield current
@@ -139,15 +146,15 @@ def _group(report: Report) -> Iterator[_RawNode]:
             if len(current.words) > _MOST_FIELDS:
                 report.give_up(word.span, f"stopped reading here: more than {_MOST_FIELDS:,} fields in one node")
             split = "value" if equals == len(text) - 1 else ""
-        elif current is not None and not _begins_node(word):
-            _complain_of_stray(word, current, report)
-            split = "=" if text in _ALL_FIELDS else ""
+        elif current is not None and not _begins_node(word, vocabulary):
+            _complain_of_stray(word, current, report, vocabulary)
+            split = "=" if text in vocabulary.fields else ""
         elif skipped == 0 or (word.first_on_line and _NAME.fullmatch(text)):
-            guess = close_match(text, _KINDS)
+            guess = close_match(text, kinds)
             report.add(word.span, _unknown_kind(word, guess, report))
             if current is not None:
                 yield current
-            current = _RawNode(_KINDS[guess] if guess else None, known=False, span=word.span)
+            current = _RawNode(kinds[guess] if guess else None, known=False, span=word.span)
             if guess is None:
                 # What follows a word that resembles a kind is probably its fields; after any other word, nobody knows.
                 yield current
@@ -161,28 +168,29 @@ def _group(report: Report) -> Iterator[_RawNode]:
         yield current
 
 
-def _missing_kind(word: _Word, current: _RawNode, report: Report) -> str | None:
+def _missing_kind(word: _Word, current: _RawNode, report: Report, vocabulary: Vocabulary) -> str | None:
     """What to say about a `Field=value` at the beginning of a line that cannot be the current node's any more.
 
     None if it can be, or if the node is not complete: then the fields that follow are needed more there.
     """
-    if current.kind is None or not current.known:
+    if current.of is None or not current.known:
         return None
     name = word.text.partition("=")[0]
-    given = {w.text.partition("=")[0]: w.span for w in current.words}
-    if name not in _ALL_FIELDS or not given.keys() >= set(_REQUIRED[current.kind]):
+    given = {w.text.partition("=")[0]: w for w in current.words}
+    choice = given[SELECTOR].text.partition("=")[2] if SELECTOR in given else None
+    if name not in vocabulary.fields or not given.keys() >= set(current.of.required_with(choice)):
         return None
     if name in given:
-        line = report.line(given[name])
+        line = report.line(given[name].span)
         return f"{name} is given twice; the first is on line {line}, or a node kind is missing here"
-    if name not in _FIELDS[current.kind]:
-        return f"{current.kind.__name__} has no field {quote(name)}, or a node kind is missing here"
+    if name not in current.of.fields:
+        return f"{current.of.kind.__name__} has no field {quote(name)}, or a node kind is missing here"
     return None
 
 
-def _begins_node(word: _Word) -> bool:
+def _begins_node(word: _Word, vocabulary: Vocabulary) -> bool:
     """Whether a word that is no kind and no `Field=value` was meant to begin a node, rather than being a stray one."""
-    if not _NAME.fullmatch(word.text) or word.text in _ALL_FIELDS:
+    if not _NAME.fullmatch(word.text) or word.text in vocabulary.fields:
         return False
     return word.first_on_line or word.text[0].isupper()
 
@@ -208,9 +216,9 @@ def _describe_odd_character(word: _Word, report: Report) -> str | None:
     return f"the character U+{code:04X} in column {column} cannot occur outside of a comment"
 
 
-def _complain_of_stray(word: _Word, current: _RawNode, report: Report) -> None:
+def _complain_of_stray(word: _Word, current: _RawNode, report: Report, vocabulary: Vocabulary) -> None:
     name = word.text
-    if name in _ALL_FIELDS:
+    if name in vocabulary.fields:
         current.excused.add(name)
         report.add(word.span, f"{name} has no value; write {name}=value without white space around '='")
     else:
@@ -218,18 +226,19 @@ def _complain_of_stray(word: _Word, current: _RawNode, report: Report) -> None:
         report.add(word.span, odd or f"{quote(word.text)} is neither a node kind nor Field=value")
 
 
-def _read_node(kind: type[Node], raw: _RawNode, report: Report, memory: dict[str, tuple[str, Any]]) -> Statement:
-    """Read the fields of a node whose kind is known; `memory` are field and value of words read before."""
-    infos = _FIELDS[kind]
+def _read_node(of: KindWords, raw: _RawNode, report: Report) -> Statement:
+    """Read the fields of a node whose kind is known."""
+    memory, infos = raw.memory, of.fields
     mistakes = len(report.diagnostics)
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = {}  # by attribute
     spans: dict[str, Span] = {}
     guesses: list[tuple[FieldInfo, _Word]] = []
     for word in raw.words:
         known = memory.get(word.text)
         if known is not None and known[0] not in spans:
-            name, values[name] = known
-            spans[name] = Span(word.start + len(name) + 1, word.start + len(word.text))
+            name, attribute, values[attribute] = known
+            start = word.start
+            spans[name] = tuple.__new__(Span, (start + len(name) + 1, start + len(word.text)))
             continue
         name, _, text = word.text.partition("=")
         info = infos.get(name)
@@ -237,8 +246,8 @@ def _read_node(kind: type[Node], raw: _RawNode, report: Report, memory: dict[str
         if info is None:
             guess = close_match(name, infos)
             odd = _describe_odd_character(word, report)
-            name_span = Span(word.start, word.start + len(name))
-            report.add(name_span, odd or f"{kind.__name__} has no field {quote(name)}{did_you_mean(guess)}")
+            message = odd or f"{of.kind.__name__} has no field {quote(name)}{did_you_mean(guess)}"
+            report.add(Span(word.start, word.start + len(name)), message)
             if guess is not None:
                 guesses.append((infos[guess], word))
         elif name in spans:
@@ -247,69 +256,83 @@ def _read_node(kind: type[Node], raw: _RawNode, report: Report, memory: dict[str
         else:
             spans[name] = span
             try:
-                values[name] = _read_field(info, text)
+                values[info.attribute] = value = read_value(info, text)
             except BadValueError as error:
                 report.add(span, str(error))
             else:
                 if info.type is not ValueType.NAME and len(memory) < _MOST_REMEMBERED:
-                    memory[word.text] = name, values[name]
-    named = raw.excused.union(spans) if raw.excused or guesses else set(spans)
+                    memory[word.text] = name, info.attribute, value
+    _check_choice(of, values, spans, report)
+    named = raw.excused.union(spans) if raw.excused or guesses else spans.keys()
     for info, word in guesses:  # a misspelt field stands in for the one that is then missing
         if info.name not in named:
-            named.add(info.name)
+            named = {*named, info.name}
             if info.type is ValueType.NAME:
                 text = word.text.partition("=")[2]
                 spans[info.name] = Span(word.span.end - len(text), word.span.end)
                 if _NAME.fullmatch(text):
-                    values[info.name] = text
-    missing = [name for name in _REQUIRED[kind] if name not in named]
-    if missing:
-        what = "the field" if len(missing) == 1 else "the fields"
-        report.add(raw.span, f"{kind.__name__} lacks {what} {', '.join(missing)}")
+                    values[info.attribute] = text
+    _check_missing(of, values, named, raw.span, report)
     correct = mistakes == len(report.diagnostics) and not raw.excused
-    reads = tuple([Reference(values[name], spans[name]) for name in _READS[kind] if name in values])
+    reads = tuple([Reference(values[i.attribute], spans[i.name]) for i in of.reads if i.attribute in values])
+    written = of.writes
+    writes = (
+        Reference(values[written.attribute], spans[written.name]) if written and written.attribute in values else None
+    )
     return Statement(
-        kind=kind,
+        kind=of.kind,
         span=raw.span,
-        node=_construct(kind, values, Spans(raw.span, spans)) if correct else None,
+        node=of.kind(**values, spans=Spans(raw.span, spans)) if correct else None,
         reads=reads,
-        writes=Reference(values[_WRITES], spans[_WRITES]) if _WRITES in values else None,
-        reads_unknown=len(reads) < len(_READS[kind]),
-        writes_unknown=_WRITES in infos and _WRITES not in values,
+        writes=writes,
+        reads_unknown=any(i.attribute not in values and (i.required or i.name in spans) for i in of.reads),
+        writes_unknown=written is not None and writes is None,
     )
 
 
-def _read_field(info: FieldInfo, text: str) -> str | int | float:
-    """The value of a field, or BadValueError; also where a rule says so that its type does not express."""
-    value = read_value(info, text)
-    if info.name == "Epsilon" and isinstance(value, float) and value < 0:
-        message = "Epsilon must not be negative"
-        raise BadValueError(message)
-    return value
+def _check_choice(of: KindWords, values: Mapping[str, Any], spans: Mapping[str, Span], report: Report) -> None:
+    """Report fields that go with other choices of Kind than the one that the node makes."""
+    choice = _choice(of, values)
+    if choice is not None:
+        for info in of.choosy:
+            if info.name in spans and not info.applies(choice):
+                end = spans[info.name].start - 1
+                report.add(Span(end - len(info.name), end), misplaced(info, choice))
 
 
-def _construct(kind: type[Node], values: dict[str, Any], spans: Spans) -> Node:
-    names = _ATTRIBUTES[kind]
-    attributes = {names[name]: value for name, value in values.items()}
-    return kind(**attributes, spans=spans)
+def _check_missing(
+    of: KindWords, values: Mapping[str, Any], named: Collection[str], span: Span, report: Report
+) -> None:
+    choice = _choice(of, values)
+    missing = [name for name in (of.required_with(choice) if choice else of.required) if name not in named]
+    if missing:
+        what = "the field" if len(missing) == 1 else "the fields"
+        always = all(name in of.required for name in missing)
+        who = of.kind.__name__ if always else f"{of.kind.__name__} {SELECTOR}={choice}"
+        report.add(span, f"{who} lacks {what} {', '.join(missing)}")
 
 
-def _guess_node(raw: _RawNode) -> Statement:
+def _choice(of: KindWords, values: Mapping[str, Any]) -> str | None:
+    """What the field Kind says, where other fields depend on it."""
+    return values.get(of.fields[SELECTOR].attribute) if of.choosy else None
+
+
+def _guess_node(raw: _RawNode, vocabulary: Vocabulary) -> Statement:
     """What an unknown kind of node reads and produces, as far as its fields tell."""
     reads, writes = [], None
     for word in raw.words:
         name, _, text = word.text.partition("=")
         reference = Reference(text, Span(word.span.end - len(text), word.span.end))
-        if name.startswith("FromTensor"):
+        if name in vocabulary.reads:
             reads.append(reference)
-        elif name == _WRITES:
+        elif name in vocabulary.writes:
             writes = reference
     return Statement(
-        kind=raw.kind,
+        kind=None if raw.of is None else raw.of.kind,
         span=raw.span,
         node=None,
         reads=tuple(reads),
         writes=writes,
-        reads_unknown=not reads and raw.kind not in {Config, Input},
-        writes_unknown=writes is None and raw.kind not in {Config, Output},
+        reads_unknown=not reads and (raw.of is None or bool(raw.of.reads)),
+        writes_unknown=writes is None and (raw.of is None or raw.of.writes is not None),
     )

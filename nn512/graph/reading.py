@@ -13,7 +13,7 @@ from nn512.errors import UsageError
 from nn512.graph.check import check
 from nn512.graph.diagnostics import GraphError, HopelessTextError, Report
 from nn512.graph.graph import Graph
-from nn512.graph.nodes import Node
+from nn512.graph.node import Node
 from nn512.graph.parser import read_statements
 from nn512.graph.printer import format_graph
 from nn512.graph.source import Source

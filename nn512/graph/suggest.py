@@ -10,7 +10,7 @@ _MOST_NAMES = 5000
 
 
 def close_match(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that `word` begins, or that begins `word`, or is most like it; or None.
+    """The choice that `word` begins, or else is most like, or else the one that begins it; or None.
 
     For short lists of choices: the cost is one comparison each.
     """
@@ -18,11 +18,10 @@ def close_match(word: str, choices: Iterable[str]) -> str | None:
         return None
     meant = word.casefold()
     folded = {choice.casefold(): choice for choice in choices}
-    for candidate, choice in folded.items():
-        if min(len(meant), len(candidate)) >= 3 and (meant.startswith(candidate) or candidate.startswith(meant)):
-            return choice
-    matches = difflib.get_close_matches(meant, folded, n=1, cutoff=0.7)
-    return folded[matches[0]] if matches else None
+    begun = [c for c in folded if len(meant) >= 3 and c.startswith(meant)]
+    alike = difflib.get_close_matches(meant, folded, n=1, cutoff=0.7)
+    beginnings = [c for c in folded if len(c) >= 3 and meant.startswith(c)]
+    return next((folded[c] for c in (*begun, *alike, *beginnings)), None)
 
 
 def did_you_mean(guess: str | None) -> str:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import assert_never
 
 from nn512.graph.diagnostics import quote
-from nn512.graph.nodes import FieldInfo, ValueType
+from nn512.graph.fields import FieldInfo, ValueType
 from nn512.graph.suggest import close_match, did_you_mean
 
 LONGEST_NAME = 200
@@ -19,7 +19,7 @@ _FLOAT32_OVERFLOW = 2.0**128 - 2.0**103  # from here on a float64 rounds to infi
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _INTEGER = re.compile(r"0|[1-9][0-9]*")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
-_SIZE = re.compile(r"([1-9][0-9]*)(k|K|KB|KiB|m|M|MB|MiB)?")
+_SIZE = re.compile(r"([1-9][0-9]*)([kKmM](?:[iI]?[bB])?)?")
 _LEADING_ZEROS = re.compile(r"[+-]?0[0-9]+")
 
 
@@ -95,6 +95,9 @@ def _read_number(info: FieldInfo, text: str) -> float:
     value = float(text)
     if abs(value) >= _FLOAT32_OVERFLOW:
         message = f"{info.name} is {quote(text)}, too large for a 32-bit floating point number"
+        raise BadValueError(message)
+    if info.least is not None and value < info.least:
+        message = f"{info.name} must {'not be negative' if info.least == 0 else f'be at least {info.least:g}'}"
         raise BadValueError(message)
     return value
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nn512.graph.diagnostics import Report, join, quote, quote_list
-from nn512.graph.nodes import Config, Input, Output
+from nn512.graph.kinds import Config, Input, Output
 from nn512.graph.parser import Reference, Statement
 from nn512.graph.source import Span
 from nn512.graph.suggest import NameIndex, did_you_mean

@@ -1,57 +1,7 @@
-"""One module per algorithm: each emits the C of a layer, packs its weights and names the edge cases it has.
+"""One module per algorithm: each prices and emits the layers of a kind of operation, and packs their weights.
 
-`emit_layer` picks the module for an operation.
+interface.py   what a kernel answers, and what it is told
+registry.py    all kernels
+selection.py   which kernel computes a layer
+emitting.py    the layers of a net as C, and the bodies that they share
 """
-
-from __future__ import annotations
-
-import dataclasses
-from typing import assert_never
-
-from nn512.kernels import border, copying, elementwise, fully_connected, pooling, softmax
-from nn512.kernels.layer import Context, LayerCode
-from nn512.passes.program import (
-    ConcatOp,
-    ConvOp,
-    CopyOp,
-    ElementwiseOp,
-    FullyConnectedOp,
-    LoadOp,
-    Op,
-    PadOp,
-    PoolOp,
-    RelayoutOp,
-    SoftmaxOp,
-    StoreOp,
-)
-
-
-def emit_layer(op: Op, context: Context) -> LayerCode:
-    """The emitted layer for one operation."""
-    match op:
-        case LoadOp():
-            return border.emit_load(op, context)
-        case StoreOp():
-            return border.emit_store(op, context)
-        case ConvOp():
-            choice = context.choices[op.branches[0].writes]
-            code = choice.kernel.emit(op, context)
-            return dataclasses.replace(code, prices=choice.prices, forced=choice.forced)
-        case FullyConnectedOp():
-            return fully_connected.emit(op, context)
-        case PoolOp():
-            return pooling.emit(op, context)
-        case SoftmaxOp():
-            return softmax.emit(op, context)
-        case ElementwiseOp():
-            return elementwise.emit(op, context)
-        case ConcatOp():
-            return copying.emit_concat(op, context)
-        case CopyOp():
-            return copying.emit_copy(op, context)
-        case RelayoutOp():
-            return copying.emit_relayout(op, context)
-        case PadOp():
-            return copying.emit_pad(op, context)
-        case _:
-            assert_never(op)

@@ -1,9 +1,11 @@
 """The function of a convolution, and the body that it may share with others.
 
-Convolutions of one shape occur dozens of times in a deep net. Where two or more would have the same body but for the
-names of tensors and weights, it is emitted once, as a shared routine whose parameters have neutral names, and every
-layer's function calls it; it is inlined there, so that the object has what it would have otherwise. A body that occurs
-once stands in the function of its layer, under the names of the user.
+Convolutions of one shape occur dozens of times in a deep net. Where two or more have the same body but for the names of
+tensors and weights, it is emitted once, as a shared routine whose parameters have neutral names, and every layer's
+function calls it; it is inlined there, so that the object has what it would have otherwise. A body that occurs once
+stands in the function of its layer, under the names of the user.
+
+Which bodies are the same is found by writing all of them under neutral names first and comparing the texts.
 
 Layers of 1x1 convolutions with element-wise steps before them share a body even if they read different numbers of
 channels, as those of a dense block do: then these are a parameter.
@@ -11,91 +13,18 @@ channels, as those of a dense block do: then these are a parameter.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from nn512.cgen import names
+from nn512.cgen.expressions import Constant, Expression, Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import BatchNorm, Conv
-from nn512.kernels.conv_cost import is_pointwise, weights_are_less
-from nn512.kernels.epilogue import Chain, affine_pointer
-from nn512.kernels.layer import (
-    Context,
-    Place,
-    Sharing,
-    begin_step,
-    declare_tensor,
-    step_signature,
-    tensor_address,
-    tensor_pointer,
-)
+from nn512.kernels.chain import Chain, affine_pointer
+from nn512.kernels.interface import Context, Place
+from nn512.kernels.layer import begin_step, declare_tensor, step_signature, tensor_address, tensor_pointer
 from nn512.kernels.packing import norm_field
-from nn512.passes.program import ConvOp, ElementwiseOp, Op
-from nn512.plan.layout import LANES
-
-
-def shared_bodies(ops: Iterable[Op], context: Context) -> dict[str, Sharing]:
-    """Every step function that is not the only one with its body, and what those that share it differ in."""
-    groups: dict[Hashable, dict[str, int]] = {}
-    for op in ops:
-        for name, key, blocks in _steps(op, context):
-            groups.setdefault(key, {})[name] = blocks
-    alike = [group for group in groups.values() if len(group) > 1]
-    sharing = [Sharing(max(group.values()), len(set(group.values())) > 1) for group in alike]
-    return {name: shared for group, shared in zip(alike, sharing, strict=True) for name in group}
-
-
-def _steps(op: Op, context: Context) -> Iterator[tuple[str, Hashable, int]]:
-    """For the step functions of an operation: name, all that the body depends on but for names, and blocks read.
-
-    The body of a chain of element-wise steps does not depend on their number.
-    """
-    match op:
-        case ConvOp():
-            name = op.branches[0].writes
-            scratch = context.choices[name].kernel.scratch
-            source = context.places[f"{name}_input" if op.prologue and scratch else op.source]
-            if op.prologue and scratch:
-                yield from _chain_step(Chain(op.prologue), source)
-            if len(op.branches) == 1:
-                yield name, _conv_key(op, context, source), len(source.layout.blocks)
-        case ElementwiseOp():
-            yield from _chain_step(Chain(op.steps), context.places[op.writes])
-        case _:
-            pass
-
-
-def _chain_step(steps: Chain, result: Place) -> Iterator[tuple[str, Hashable, int]]:
-    """The step that applies a chain to a whole tensor; additions are too rare to be worth sharing."""
-    if not steps.operands:
-        yield result.name, (result.shape.height, result.shape.width, steps.neutral), 0
-
-
-def _conv_key(op: ConvOp, context: Context, source: Place) -> Hashable:
-    """All that the body of a convolution depends on, but for names."""
-    (branch,) = op.branches
-    kernel = context.choices[branch.writes].kernel
-    result, layout = context.places[branch.writes], source.layout
-    before = Chain(() if kernel.scratch else op.prologue)
-    dense = op.prologue and is_pointwise(op) and branch.node.groups == 1
-    parametric = dense and layout.regular and layout.lanes == LANES and source.shape.channels % LANES == 0
-    return (
-        kernel.name,
-        dataclasses.replace(branch.node, from_tensor="", to_tensor=""),
-        op.zeros,
-        (source.shape.height, source.shape.width, layout.lanes),
-        _depends_on_channels(op, context, source) if parametric else layout.blocks,
-        result.shape,
-        before.neutral,
-        Chain(branch.epilogue).neutral,
-    )
-
-
-def _depends_on_channels(op: ConvOp, context: Context, source: Place) -> Hashable:
-    """What a body that has channels as a parameter depends on, and changes with their number."""
-    own = op.source != source.name  # no steps in tiles, which would bring it near
-    return weights_are_less(op, context, source), own and source.bytes > context.machine.l2_bytes
+from nn512.kernels.sharing import Sharing
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +32,8 @@ class StepFunction:
     """A step function while it is written: what it reads and writes, and what that is called in its body.
 
     `before` are steps on what tiles read, `after` those of each result; `nodes` are the convolutions between them, if
-    any. `flat` says that a picture is one row of pixels, `net` that a body of its own has a pointer to the parameters.
+    any. `flat` says that a picture is one row of pixels, `net` that a body of its own has a pointer to the parameters,
+    `parametric` that a body can have the channels that it reads as a parameter.
     """
 
     context: Context
@@ -114,6 +44,7 @@ class StepFunction:
     after: tuple[Chain, ...]
     flat: bool
     net: bool
+    parametric: bool = False
 
     @property
     def name(self) -> str:
@@ -123,26 +54,41 @@ class StepFunction:
     @property
     def sharing(self) -> Sharing | None:
         """What steps that share the body differ in; None for a body of the step's own."""
+        if self.context.candidates is not None:
+            return Sharing(0, Name("blocks"), self.parametric)
         return self.context.bodies.get(self.name)
+
+    @property
+    def _may_share(self) -> bool:
+        """Whether others can have the same body; additions to whole tensors are too rare to be worth it."""
+        chains_alone = not self.nodes
+        return len(self.results) == 1 and not (chains_alone and any(chain.operands for chain in self.after))
 
     @property
     def varying(self) -> bool:
         """Whether these read different numbers of channels."""
         return self.sharing is not None and self.sharing.varying
 
-    def tensor(self, place: Place) -> str:
+    @property
+    def most_blocks(self) -> Expression:
+        """Blocks of channels that the body must be ready for."""
+        if self.sharing is not None and self.sharing.varying:
+            return self.sharing.most_blocks
+        return Constant(self.source.layout.block_count)
+
+    def tensor(self, place: Place) -> Name:
         """The pointer to the source or to a result."""
         if self.sharing:
-            return "source" if place is self.source else "result"
-        return names.local(place.name)
+            return Name("source" if place is self.source else "result")
+        return Name(names.local(place.name))
 
-    def weights_of(self, node: Conv) -> str:
+    def weights_of(self, node: Conv) -> Name:
         """The pointer to the packed weights of a convolution."""
-        return "weights" if self.sharing else self._weights(node)
+        return Name("weights" if self.sharing else self._weights(node))
 
-    def biases_of(self, node: Conv) -> str:
+    def biases_of(self, node: Conv) -> Name:
         """The pointer to its biases."""
-        return "biases" if self.sharing else self._biases(node)
+        return Name("biases" if self.sharing else self._biases(node))
 
     def _weights(self, node: Conv) -> str:
         return f"{self._net}->{node.to_tensor}Weights"
@@ -168,7 +114,12 @@ class StepFunction:
 
     def write(self, writer: Writer, hint: str, description: str, write_body: Callable[[Writer], None]) -> None:
         """Write the function; `hint` is the name of a shared body, unless another has it, `description` its comment."""
-        prefix = self.context.prefix
+        prefix, candidates = self.context.prefix, self.context.candidates
+        if candidates is not None:
+            if self._may_share:
+                blocks = self.source.layout.block_count if self.parametric else 0
+                candidates.add(self.name, self._body(hint, description, write_body), blocks)
+            return
         with writer.block(step_signature(prefix, self.name)):
             begin_step(writer, prefix)
             if self._names_net:
@@ -184,18 +135,20 @@ class StepFunction:
             write_body(writer)
 
     def _write_call(self, writer: Writer, hint: str, description: str, write_body: Callable[[Writer], None]) -> None:
-        parameters, arguments = zip(*self._operands(), strict=True)
+        arguments = (argument for _, argument in self._operands())
+        name = self.context.library.add(hint, lambda name: self._body(name, description, write_body), self.sharing)
+        writer.statement(name, arguments, ";")
 
-        def write(name: str) -> str:
-            routine = Writer()
-            routine.comment(description)
-            routine.statement(f"static INLINE void {name}", parameters, " {")
-            with routine.indented():
-                write_body(routine)
-            routine.line("}")
-            return routine.text()
-
-        writer.statement(self.context.library.add(hint, write), arguments, ";")
+    def _body(self, name: str, description: str, write_body: Callable[[Writer], None]) -> str:
+        """The text of the body as a shared routine."""
+        writer = Writer()
+        writer.comment(description)
+        parameters = (parameter for parameter, _ in self._operands())
+        writer.statement(f"static INLINE void {name}", parameters, " {")
+        with writer.indented():
+            write_body(writer)
+        writer.line("}")
+        return writer.text()
 
     def hint(self, word: str) -> str:
         """Name of a shared body of a convolution; `word` says of which kind."""

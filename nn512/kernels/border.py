@@ -5,11 +5,20 @@ Convolutions that read planes need no transposition, but zeros beside every row.
 
 from __future__ import annotations
 
+import contextlib
+
 from nn512.cgen import names
+from nn512.cgen.code import LayerCode, StepPart
+from nn512.cgen.expressions import Cast, Conditional, Constant, Expression, Less, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import argument_name
-from nn512.kernels.layer import Context, LayerCode, Part, Place, begin_step, declare_tensor, step_signature
-from nn512.passes.program import LoadOp, StoreOp
+from nn512.ir import LoadOp, StoreOp
+from nn512.kernels.interface import Context, Kernel, Place
+from nn512.kernels.layer import begin_step, declare_tensor, step_signature, write_segments
+from nn512.kernels.streaming import streaming_work
+from nn512.plan.layout import LANES
+
+_BLOCK = Name("block")
 
 NARROW = 4
 """Channels up to which a block is put together from fours instead of sixteens: the store of zeros is all that costs."""
@@ -102,6 +111,19 @@ static INLINE void store_block(const float (*x)[16], ptrdiff_t pixels, ptrdiff_t
 }
 """
 
+BLOCK_EXTENT = """
+/* How many channels a block holds, and which of them is the first: each segment of channels begins a new block. */
+static INLINE ptrdiff_t block_extent(const ptrdiff_t *segments, ptrdiff_t block, ptrdiff_t *start) {
+    ptrdiff_t before = 0;
+    for (; block >= (*segments + 15) / 16; segments++) {
+        block -= (*segments + 15) / 16;
+        before += *segments;
+    }
+    *start = before + block * 16;
+    return *segments - block * 16 < 16 ? *segments - block * 16 : 16;
+}
+"""
+
 
 def emit_load(op: LoadOp, context: Context) -> LayerCode:
     """Bring an input of the caller into the blocked layout, or put zeros beside its rows."""
@@ -117,34 +139,33 @@ def emit_load(op: LoadOp, context: Context) -> LayerCode:
     with writer.block(step_signature(context.prefix, f"{op.writes}_load")):
         begin_step(writer, context.prefix)
         declare_tensor(writer, result, written=True, flat=True)
-        first, channels = _extent(writer, result)
+        first, channels = _channels(result)
         with writer.loop("for (ptrdiff_t block = first; block < last; block++)"):
-            pixels = names.product(result.shape.height, result.shape.width)
-            caller = f"engine->{argument_name(op.node)} + {first} * {pixels}"
-            writer.statement(routine, [caller, pixels, channels, f"{names.local(op.writes)}[block]"], ";")
+            pixels = extent(result.shape.height, result.shape.width)
+            caller = Name(f"engine->{argument_name(op.node)}") + _planes(first, result)
+            writer.statement(routine, [caller, pixels, channels, Name(names.local(op.writes)).at(_BLOCK)], ";")
     return _layer(f"{op.writes}_load", "load", result, writer)
 
 
 def _emit_planes(op: LoadOp, context: Context) -> LayerCode:
     """Copy every row of an input between zeros."""
     node, result = op.node, context.places[op.writes]
-    row = f"{names.local(op.writes)}[row]"
+    row = Name(names.local(op.writes)).at(Name("row"))
     writer = Writer()
     with writer.block(step_signature(context.prefix, f"{op.writes}_load")):
         begin_step(writer, context.prefix)
         rows = f"float (*restrict {names.local(op.writes)})[{result.shape.width}]"
         writer.assign(rows, f"tensor(engine, {names.offset(op.writes)})")
         with writer.block("for (ptrdiff_t row = first; row < last; row++)"):
-            caller = f"engine->{argument_name(node)} + row * {node.width}"
+            caller = Name(f"engine->{argument_name(node)}") + Name("row") * node.width
             writer.line(f"memset({row}, 0, {op.columns} * sizeof(float));")
-            writer.statement("memcpy", [f"{row} + {op.columns}", caller, f"{node.width} * sizeof(float)"], ";")
-            writer.line(f"memset({row} + {op.columns + node.width}, 0, {op.columns} * sizeof(float));")
+            writer.statement("memcpy", [row + op.columns, caller, f"{node.width} * sizeof(float)"], ";")
+            writer.line(f"memset({row + (op.columns + node.width)}, 0, {op.columns} * sizeof(float));")
     return LayerCode(
         name=f"{op.writes}_load",
-        kernel="load",
         algorithm="copy of the planes with zeros beside every row",
-        steps=(Part(f"{op.writes}_load", node.channels * node.height),),
-        code=writer.text(),
+        steps=(StepPart(f"{op.writes}_load", node.channels * node.height),),
+        text=writer.text(),
         edge_classes=("load planes",),
     )
 
@@ -156,46 +177,57 @@ def emit_store(op: StoreOp, context: Context) -> LayerCode:
     with writer.block(step_signature(context.prefix, f"{op.source}_store")):
         begin_step(writer, context.prefix)
         declare_tensor(writer, source, written=False, flat=True)
-        first, channels = _extent(writer, source)
-        with writer.loop("for (ptrdiff_t block = first; block < last; block++)"):
-            caller = f"engine->{argument_name(op.node)} + {first}"
-            tensor = f"{names.local(op.source)}[block]"
+        opening = "for (ptrdiff_t block = first; block < last; block++)"
+        with contextlib.ExitStack() as stack:
+            if source.layout.regular:
+                first, channels = _channels(source)
+                stack.enter_context(writer.loop(opening))
+            else:
+                context.library.add("block_extent", lambda _: BLOCK_EXTENT)
+                write_segments(writer, source.layout)
+                stack.enter_context(writer.block(opening))
+                writer.line("ptrdiff_t c;")
+                writer.line("const ptrdiff_t count = block_extent(segments, block, &c);")
+                first, channels = Name("c"), Name("count")
+            caller = Name(f"engine->{argument_name(op.node)}") + _planes(first, source)
+            tensor = Name(names.local(op.source)).at(_BLOCK)
             if source.shape.pixels == 1:
-                count = f"({channels})" if " " in channels else channels
-                writer.statement("memcpy", [caller, tensor, f"(size_t){count} * sizeof(float)"], ";")
+                size = Cast("size_t", channels) * Name("sizeof(float)")
+                writer.statement("memcpy", [caller, tensor, size], ";")
             else:
                 context.library.add("transpose16", lambda _: TRANSPOSE)
                 context.library.add("store_block", lambda _: STORE_BLOCK)
-                pixels = names.product(source.shape.height, source.shape.width)
-                writer.statement("store_block", [tensor, pixels, channels, f"{caller} * {pixels}"], ";")
+                pixels = extent(source.shape.height, source.shape.width)
+                writer.statement("store_block", [tensor, pixels, channels, caller], ";")
     return _layer(f"{op.source}_store", "store", source, writer)
 
 
-def _extent(writer: Writer, place: Place) -> tuple[str, str]:
-    """C expressions for the first channel of `block` and how many channels it holds."""
-    blocks = place.layout.blocks
-    if not place.layout.regular:
-        writer.comment("first channel of each block, and how many there are")
-        writer.table("static const ptrdiff_t firsts[]", (str(b.first) for b in blocks))
-        writer.table("static const ptrdiff_t counts[]", (str(b.channels) for b in blocks))
-        return "firsts[block]", "counts[block]"
-    if len(blocks) == 1:
-        return "block * 16", str(blocks[0].channels)
-    if blocks[-1].channels == 16:
-        return "block * 16", "16"
-    return "block * 16", f"block < {len(blocks) - 1} ? 16 : {blocks[-1].channels}"
+def _channels(place: Place) -> tuple[Expression, Expression]:
+    """The first channel of `block` and how many channels it holds, of a regular layout."""
+    blocks, last = place.layout.block_count, Constant(place.layout.spans[-1].channels)
+    if blocks == 1 or last == Constant(LANES):
+        return _BLOCK * LANES, last
+    return _BLOCK * LANES, Conditional(Less(_BLOCK, Constant(blocks - 1)), Constant(LANES), last)
+
+
+def _planes(channels: Expression, place: Place) -> Expression:
+    """Floats of so many planes of the caller's tensor."""
+    return channels * place.shape.height * place.shape.width
 
 
 def _layer(name: str, kernel: str, place: Place, writer: Writer) -> LayerCode:
     what = "into blocks of 16 channels" if kernel == "load" else "out of blocks of 16 channels"
     return LayerCode(
         name=name,
-        kernel=kernel,
         algorithm=f"transposition {what}",
-        steps=(Part(name, len(place.layout.blocks)),),
-        code=writer.text(),
+        steps=(StepPart(name, place.layout.block_count),),
+        text=writer.text(),
         edge_classes=(
             f"{kernel} channel tail {place.shape.channels % 16}",
             f"{kernel} pixel tail {place.shape.pixels % 16}",
         ),
     )
+
+
+LOAD = Kernel("load", LoadOp, streaming_work, emit_load)
+STORE = Kernel("store", StoreOp, streaming_work, emit_store)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from functools import cached_property
 
-from nn512.cgen import names
+from nn512.cgen.code import StepPart
+from nn512.cgen.expressions import Constant, Expression, Name, extent
+from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.bodies import StepFunction
+from nn512.kernels.chain import Chain
 from nn512.kernels.conv_cost import weights_are_less
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
-from nn512.kernels.epilogue import Chain
-from nn512.kernels.layer import Context, Part, Place
+from nn512.kernels.interface import Context, Place
 from nn512.kernels.packing import ConvWeights
-from nn512.passes.program import ConvBranch, ConvOp
-from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, pixel_tiles, repeats
+from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, has_blind_outputs, pixel_tiles
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 # Blocks of outputs that are summed in registers at a time, for TILE_PIXELS pixels. 4 blocks for 6 pixels are up to 1 %
@@ -69,14 +72,16 @@ class ConvBlocking:
         self.op = op
         self.name = op.branches[0].writes
         self.node = op.branches[0].node  # all branches agree in all but output channels
-        self.shared = self.name in context.bodies
+        self.shared = context.shares(self.name)
         self.prologue = Chain(op.prologue, shared=self.shared and not self.input_in_scratch)
         self.source = context.places[f"{self.name}_input" if self.fills_scratch else op.source]
         result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, result.shape, op.zeros)
         self.flat = self.only_pixels or result.shape.height > self.rows.out  # the picture as one row
         self.padded = self.rows.padding > 0 or self.columns.padding > 0
-        self.tiles = pixel_tiles(self.columns, TILE_PIXELS)
+        self.repeats = tuple(pixel_tiles(self.columns, TILE_PIXELS))
+        self.tiles = tuple(tile for tile, _ in self.repeats)  # of neighbours that are alike the first
+        self.tile_count = sum(times for _, times in self.repeats)
         self.inputs = self.source.shape.channels // self.node.groups
         self.channels = self._channels()
         self.row_groups = self._row_groups()
@@ -94,7 +99,13 @@ class ConvBlocking:
             after,
             flat=self.flat,
             net=self.names_net or any(chain.normalizes for chain in (before, *after)),
+            parametric=self._parametric(),
         )
+
+    def _parametric(self) -> bool:
+        """Whether the number of input channels can be a parameter, as layers of dense blocks differ in it."""
+        dense = self.op.prologue and self.op.is_pointwise and self.node.groups == 1
+        return bool(dense) and self.channels is Channels.FULL
 
     def _by_pixels(self) -> bool:
         """Whether threads share the pixels, and each reads all weights: where weights are less than the source.
@@ -103,10 +114,10 @@ class ConvBlocking:
         as stay in the level 2 cache meet all panels before the next ones do is slower: 1024 -> 512 channels at 14x14
         take 1,822 us that way on Zen 4, and 1,750 this way; no layer of three nets is faster.
         """
-        tiles = self.row_tiles if self.row_tiles > 1 else len(self.tiles)
+        tiles = self.row_tiles if self.row_tiles > 1 else self.tile_count
         if tiles < FEWEST_TILES or (self.row_tiles == 1 and self.padded):  # tiles of several kinds
             return False
-        return weights_are_less(self.op, self.context, self.source)
+        return weights_are_less(self.op, self.context.setting, self.source)
 
     @property
     def far(self) -> bool:
@@ -137,10 +148,10 @@ class ConvBlocking:
         weights = 4 * PANEL_BLOCKS * LANES * LANES * blocks_of(self.inputs) * self.rows.taps * self.columns.taps
         near = self.rows.padding and weights <= self.context.machine.l2_bytes / NEAR
         wide = self.tiles[0].size * PANEL_BLOCKS >= ENOUGH_SUMS
-        if len(self.tiles) == 1 and self.channels not in MASKED and not (near and wide):
+        if self.tile_count == 1 and self.channels not in MASKED and not (near and wide):
             limit = min(self.rows.out, TILE_PIXELS // self.tiles[0].size)
         if limit > 1:
-            groups = repeats(pixel_tiles(self.rows, limit))
+            groups = tuple(itertools.islice(pixel_tiles(self.rows, limit), MOST_ROW_GROUPS + 1))
             if len(groups) <= MOST_ROW_GROUPS and all(group.tile.runs for group in groups):
                 return groups
         return (Repeat(PixelTile(0, 1, ()), self.rows.out),)
@@ -150,7 +161,7 @@ class ConvBlocking:
         """Whether a prologue is a step of its own."""
         return bool(self.prologue.steps) and self.input_in_scratch
 
-    @property
+    @cached_property
     def row_tiles(self) -> int:
         """Number of tiles from the first row to the last."""
         return sum(group.times for group in self.row_groups)
@@ -158,19 +169,24 @@ class ConvBlocking:
     @property
     def shares(self) -> int:
         """How many row tiles, or tiles of the only row, share the work of fetching the next weights."""
-        return self.row_tiles if self.row_tiles > 1 else len(self.tiles)
+        return self.row_tiles if self.row_tiles > 1 else self.tile_count
 
     def share(self, blocks: int) -> int:
         """Cache lines that each of them fetches, of the weights of a tap for a block of inputs and some of outputs."""
         return -(-16 * blocks // self.shares)
 
     @property
-    def soon(self) -> str:
+    def prefetched_pixels(self) -> Expression:
         """Pixels of a tile whose results' places are fetched while a block of inputs is summed."""
         pixels = self.row_groups[0].tile.size * self.tiles[0].size
         if self.body.varying:
-            return f"({pixels} * {LANES} + channels - 1) / channels"
-        return str(-(-pixels // blocks_of(self.inputs)))
+            return (extent(pixels, LANES) + Name("channels") - 1) // Name("channels")
+        return Constant(-(-pixels // blocks_of(self.inputs)))
+
+    @property
+    def blind(self) -> bool:
+        """Whether there are output rows of which every filter row falls on padding."""
+        return self.clipped and has_blind_outputs(self.rows)
 
     def _branch(self, branch: ConvBranch) -> Branch:
         panels = self._panels(branch)
@@ -202,11 +218,22 @@ class ConvBlocking:
             result.append(Panels(rest, 1, blocks - rest))
         return tuple(result)
 
-    @property
+    @cached_property
+    def panel_count(self) -> int:
+        """Number of kinds of panels of all branches, each of which has a loop."""
+        return sum(len(branch.panels) for branch in self.branches)
+
+    @cached_property
+    def fetched(self) -> int | None:
+        """Cache lines that a tile fetches for a tap, where that is the same for all panels."""
+        shares = {self.share(panels.width) for branch in self.branches for panels in branch.panels}
+        return shares.pop() if len(shares) == 1 else None
+
+    @cached_property
     def items(self) -> int:
         """Units of work: tiles of pixels, or rows of panels."""
         if self.by_pixels:
-            return self.row_tiles if self.row_tiles > 1 else len(self.tiles)
+            return self.row_tiles if self.row_tiles > 1 else self.tile_count
         return sum(panels.count for branch in self.branches for panels in branch.panels) * self.row_tiles
 
     def routine(self, branch: Branch, panels: Panels, tile: PixelTile, row_tile: PixelTile) -> TileRoutine:
@@ -218,11 +245,11 @@ class ConvBlocking:
             pixels=tile.size,
             filter_h=self.rows.taps,
             filter_w=self.columns.taps,
+            stride_h=self.rows.stride if row_tile.size > 1 else 1,
             stride_w=self.columns.stride,
-            dilation_h=self.rows.dilation if self.clipped else 1,
+            dilation_h=self.rows.dilation if self.rows.taps > 1 else 1,
             dilation_w=self.columns.dilation,
             clipped=self.clipped,
-            padded=self.padded,
             row_runs=() if self.clipped else runs,
             runs=tile.runs,
             channels=self.channels,
@@ -231,17 +258,17 @@ class ConvBlocking:
             prologue=Chain(()) if self.input_in_scratch else self.prologue.neutral,
         )
 
-    def steps(self) -> tuple[Part, ...]:
+    def steps(self) -> tuple[StepPart, ...]:
         """The step functions and their items."""
-        main = Part(self.name, self.items)
+        main = StepPart(self.name, self.items)
         if self.fills_scratch:
-            return (Part(self.source.name, len(self.source.layout.blocks)), main)
+            return (StepPart(self.source.name, self.source.layout.block_count), main)
         return (main,)
 
     @property
-    def plane(self) -> str:
+    def plane(self) -> Expression:
         """Floats from one input block to the next."""
-        return names.product(self.source.shape.height, self.source.shape.width, self.source.layout.lanes)
+        return extent(self.source.shape.height, self.source.shape.width, self.source.layout.lanes)
 
     def algorithm(self) -> str:
         """The algorithm in a few words."""

@@ -22,11 +22,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
-from nn512.cgen import names
-from nn512.cgen.expressions import minus, offset_from, times
+from nn512.cgen.expressions import ZERO, Constant, Expression, Less, Name, extent, least
 from nn512.cgen.writer import Writer
-from nn512.kernels.epilogue import Chain
-from nn512.kernels.tiles import edge_word, write_tap_bounds
+from nn512.kernels.chain import Chain
+from nn512.kernels.tiles import Unrolled, edge_word, registers, size
 from nn512.plan.conv_geometry import Run
 
 
@@ -36,9 +35,9 @@ class Channels(enum.Enum):
     FULL = "full"  # whole blocks of 16
     TAIL = "tail"  # the last block may be partial
     PLANAR = "planar"  # one after another, each in a plane of its own
-    TABLE = "table"  # a table says how many lanes of each block hold channels
+    TABLE = "table"  # a table of segments of channels says how many lanes of each block hold some
     GROUPS = "groups"  # several groups share a block of outputs: masked lanes, one group after another
-    SCATTERED_GROUPS = "scattered"  # the same, and a table says where each channel stands
+    SCATTERED_GROUPS = "scattered"  # the same, and that table says where each channel stands
 
 
 MASKED = (Channels.GROUPS, Channels.SCATTERED_GROUPS)
@@ -52,7 +51,9 @@ class TileRoutine:
     """What the text of a tile routine depends on; layers that agree in it share the text.
 
     A tile is `pixels` neighbouring pixels of one row, or of each of `rows` rows that it spans from end to end. For one
-    row the caller says which filter rows are inside the picture (if `clipped`); for several, `row_runs` does.
+    row the caller says which filter rows are inside the picture (if `clipped`); for several, `row_runs` does. The
+    routine's x is the first input that it reads: row `first_row` and column `first_column`, counted from the input
+    under filter row and column 0 for the first pixel.
     """
 
     blocks: int
@@ -60,17 +61,27 @@ class TileRoutine:
     pixels: int
     filter_h: int
     filter_w: int
+    stride_h: int
     stride_w: int
     dilation_h: int
     dilation_w: int
     clipped: bool
-    padded: bool  # x + at, where filter row and column 0 would be, may lie outside the picture
     row_runs: tuple[Run, ...]
     runs: tuple[Run, ...]
     channels: Channels
     far: bool  # the source comes from beyond the level 2 cache: the next tile's pixels are fetched
     chain: Chain
     prologue: Chain  # on the input, which is then a buffer of the tile's own
+
+    @property
+    def first_row(self) -> int:
+        """The first row of inputs that the tile reads, if it is not `clipped`."""
+        return min((run.first * self.dilation_h + run.low * self.stride_h for run in self.row_runs), default=0)
+
+    @property
+    def first_column(self) -> int:
+        """The first column of inputs that it reads."""
+        return min((run.first * self.dilation_w + run.low * self.stride_w for run in self.runs), default=0)
 
     @property
     def whole(self) -> bool:
@@ -105,7 +116,7 @@ class TileRoutine:
         words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}{rows}x{self.pixels}"]
         words += filter(None, (self.edge, self.row_edge))
         words += [self.channels.value] if self.channels is not Channels.FULL else []
-        words += ["far"] if self.far else []
+        words += ["fetching"] if self.far else []
         words += [f"after{self.prologue.suffix}", "then"] if self.prologue.steps else []
         return "_".join(words).removesuffix("_then" if not self.chain.steps else "") + self.chain.suffix
 
@@ -121,41 +132,40 @@ class TileRoutine:
     def varying(self) -> list[str]:
         """Names of the parameters, besides pointers, that change from call to call."""
         return [
-            *(["at"] if self.padded else []),
-            *(["origin"] if self.clipped else []),
+            *(["top", "bottom"] if self.clipped else []),
             *(["k"] if self.channels in MASKED else []),
-            *(["ahead"] if self.channels not in UNFETCHED else []),
+            *(["nextWeights"] if self.channels not in UNFETCHED else []),
         ]
 
-    def constants(self) -> list[str]:
-        """Names of the parameters that are constants of the layer."""
+    def sizes(self) -> list[str]:
+        """The sizes of the layer that the routine reads."""
         match self.channels:
             case Channels.FULL | Channels.TAIL | Channels.PLANAR:
-                extent = ["channels"]
+                extents = ["channels"]
             case Channels.TABLE:
-                extent = ["channels", "counts"]
+                extents = ["channels", "segments"]
             case Channels.GROUPS:
-                extent = ["groups", "inputs", "outputs"]
+                extents = ["channels", "groups", "outputs"]
             case Channels.SCATTERED_GROUPS:
-                extent = ["groups", "inputs", "outputs", "places"]
+                extents = ["channels", "groups", "outputs", "segments"]
             case _:
                 assert_never(self.channels)
-        rows = ["row"] if self.steps_rows else []
-        down = ["down"] if self.rows > 1 else ["height"] if self.clipped else []
-        out = ["outPlane"] if self.blocks > 1 else []
-        fetched = [] if self.channels in UNFETCHED else ["fetched", "soon"]
-        return [*extent, "plane", *rows, *down, *out, *fetched, *(["xPlane"] if self.prologue.steps else [])]
+        rows = ["inputRow"] if self.steps_rows else []
+        buffer = ["bufferPlane"] if self.prologue.steps else []
+        out = ["outputPlane"] if self.blocks > 1 else []
+        fetched = [] if self.channels in UNFETCHED else ["prefetchShares", "prefetchPixels"]
+        return [*extents, "inputPlane", *rows, *buffer, *out, *fetched]
 
     @property
     def steps_rows(self) -> bool:
-        """Whether the routine goes from filter row to filter row."""
-        return self.clipped or any(run.last > 1 for run in self.row_runs)
+        """Whether the routine goes from row to row of inputs."""
+        return self.clipped or self.rows > 1 or any(run.last > 1 for run in self.row_runs)
 
     def write(self, name: str) -> str:
         """Text of the routine."""
         writer = Writer()
         writer.comment(self._description())
-        writer.statement(f"static INLINE void {name}", [*self.parameters(), *map(_declared, self.constants())], " {")
+        writer.statement(f"static INLINE void {name}", [*self.parameters(), "const Sizes *sizes"], " {")
         with writer.indented():
             self._write_body(writer)
         writer.line("}")
@@ -169,27 +179,29 @@ class TileRoutine:
             text += "; the lanes of a group (outputs k to k+15 belong to several) see only its input channels"
         if not self.whole or self.row_edge:
             text += "; taps leave out pixels for which they fall on padding"
-        if self.padded:
-            text += "; filter row 0 and column 0 are at x + at for the first pixel"
+        if self.clipped or not self.whole or self.row_edge:
+            text += "; x is the first input inside the picture"
         if self.clipped:
-            text += "; origin is the row of the picture under filter row 0"
+            text += ", and so are filter rows top to bottom-1"
         if self.far:
-            text += ". The next tile's pixels are fetched, a block of inputs at a time"
+            text += ". The next tile's pixels are prefetched, a block of inputs at a time"
         if self.prologue.steps:
             text += (
-                ". The sums are over input, which is first computed from x if there is one; the next tile's pixels "
-                "are fetched then, as they are too short a run for the hardware to see it"
+                ". The sums are over `input`, which is computed from x first unless x is NULL. Meanwhile the next "
+                "tile's pixels are prefetched: the run is too short for the hardware's prefetcher"
             )
+        sums = self.blocks * self.rows * self.pixels
+        text += f". {registers(sums, f'{self.blocks} of weights', '1 pixel')}"
         return f"{text}."
 
     def _write_body(self, writer: Writer) -> None:
         blocks, pixels = self.blocks, self.rows * self.pixels
-        if self.clipped:
-            write_tap_bounds(writer, "height", self.filter_h, self.dilation_h)
-        acc, block = ("acc[o][p]", "o") if blocks > 1 else ("acc[p]", "0")
-        writer.line(f"__m512 {acc.replace('[o]', f'[{blocks}]').replace('[p]', f'[{pixels}]')};")
-        element = "o * outPlane + p * 16" if blocks > 1 else "p * 16"
-        self._each(writer, [f"{acc} = _mm512_loadu_ps(bias{' + o * 16' if blocks > 1 else ''});"])
+        loops = Unrolled("o", 0, blocks), Unrolled("p", 0, pixels)
+        openings = [opening for loop in loops for opening in loop.openings]
+        block, pixel = (loop.index for loop in loops)
+        acc, element = self._sum(block, pixel), block * size("outputPlane") + pixel * 16
+        writer.line(f"__m512 {self._sum(Constant(blocks), Constant(pixels))};")
+        writer.nest(openings, [f"{acc} = _mm512_loadu_ps({Name('bias') + block * 16});"])
         if self.channels in MASKED:
             self._write_groups(writer)
         elif self.channels is Channels.PLANAR:
@@ -198,180 +210,170 @@ class TileRoutine:
             self._write_blocks(writer)
         store = Writer()
         self.chain.apply(store, acc, block, element)
-        store.line(f"_mm512_storeu_ps(out + {element}, {acc});")
-        self._each(writer, store.text().splitlines())
+        store.line(f"_mm512_storeu_ps({Name('out') + element}, {acc});")
+        writer.nest(openings, store.text().splitlines())
 
-    def _each(self, writer: Writer, statements: list[str]) -> None:
-        """Write statements for every accumulator."""
-        inner = f"UNROLL for (int p = 0; p < {self.rows * self.pixels}; p++)"
-        outer = f"UNROLL for (int o = 0; o < {self.blocks}; o++)"
-        with writer.loop(outer) if self.blocks > 1 else contextlib.nullcontext():
-            if len(statements) == 1:
-                writer.line(f"{inner} {statements[0]}")
-                return
-            with writer.block(inner):
-                for statement in statements:
-                    writer.line(statement)
+    def _sum(self, block: Expression, pixel: Expression) -> Expression:
+        """The accumulator of a block of outputs at a pixel."""
+        sums = Name("acc")
+        return sums.at(block, pixel) if self.blocks > 1 else sums.at(pixel)
 
     def _write_blocks(self, writer: Writer) -> None:
-        taps, step = self.filter_h * self.filter_w, names.product(16, self.blocks, 16)
+        taps, step = self.filter_h * self.filter_w, extent(16, self.blocks, 16)
         if taps > 1:
             writer.line(f"enum {{ tapWeights = {step} }}; /* of one filter tap for a block of 16 inputs */")
-            step = f"{names.product(self.filter_h, self.filter_w)} * tapWeights"
-        source = "input" if self.prologue.steps else "x"
-        with writer.block(f"for (ptrdiff_t c = 0; c < channels; c += 16, {source} += plane, w += {step})"):
-            bound = "16"
+            step = extent(self.filter_h, self.filter_w) * Name("tapWeights")
+        source, plane = (Name("input"), "bufferPlane") if self.prologue.steps else (Name("x"), "inputPlane")
+        c, channels = Name("c"), size("channels")
+        if self.channels is Channels.TABLE:
+            writer.line(f"const ptrdiff_t *segment = {size('segments')};")
+            writer.line("ptrdiff_t rest = *segment; /* of the segment's channels */")
+        steps = f"c += 16, {source} += {size(plane)}, w += {step}"
+        with writer.block(f"for (ptrdiff_t c = 0; c < {channels}; {steps})"):
+            bound: Expression = Constant(16)
             if self.channels is not Channels.FULL:
-                count = "counts[c / 16]" if self.channels is Channels.TABLE else "channels - c < 16 ? channels - c : 16"
-                writer.line(f"const ptrdiff_t lanes = {count};")
-                bound = "lanes"
+                table = self.channels is Channels.TABLE
+                bound = Name("lanes")
+                writer.line(f"const ptrdiff_t {bound} = {least(Name('rest') if table else channels - c, 16)};")
+                if table:
+                    writer.line("rest = rest > 16 ? rest - 16 : *++segment;")
             if self.prologue.steps:
                 self._write_prologue(writer)
-            self._write_soon(writer)
-            for tap in self._each_tap(writer, source, "w"):
+            self._write_prefetching(writer)
+            for tap in self._each_tap(writer, source, Name("w")):
                 writer.line(f"const float *pixel = {tap.pixel};")
                 writer.line(f"const float *tap = {tap.weights};")
-                with writer.loop("UNROLL for (ptrdiff_t line = 0; line < fetched; line++)"):
-                    writer.line("_mm_prefetch((const char *)(tap + ahead + line * 16), _MM_HINT_T0);")
+                shares = size("prefetchShares")
+                lines = (extent(16, self.blocks) + shares - 1) // shares
+                writer.line(f"prefetch_lines({Name('tap') + Name('nextWeights')}, {lines});")
                 step_lane = f"lane++, pixel++, tap += {16 * self.blocks}"
                 with writer.block(f"for (ptrdiff_t lane = 0; lane < {bound}; {step_lane})"):
                     self._write_multiply(writer, tap)
 
-    def _write_soon(self, writer: Writer) -> None:
-        """Write what fetches, of all that is needed after this block of inputs, a part that does not take long."""
+    def _write_prefetching(self, writer: Writer) -> None:
+        """Write what prefetches, of all that is needed after this block of inputs, a part that does not take long."""
         if self.far:
-            with writer.loop(f"UNROLL for (int p = 0; p < {self.pixels}; p++)"):
-                writer.line(f"_mm_prefetch((const char *)(x + {self.pixels} * 16 + p * 16), _MM_HINT_T0);")
-        place, loops = "c * soon + p * 16", ["UNROLL for (ptrdiff_t p = 0; p < soon; p++)"]
-        if self.blocks > 1:
-            place = f"o * outPlane + {place}"
-            loops.insert(0, f"UNROLL for (int o = 0; o < {self.blocks}; o++)")
-        pointers = ("out", *self.chain.addends)
-        with contextlib.ExitStack() as stack:
-            for opening in (f"if (c * soon < {self.rows * self.pixels} * 16)", *loops[:-1]):
-                stack.enter_context(writer.loop(opening))
-            stack.enter_context(writer.block(loops[-1]) if len(pointers) > 1 else writer.loop(loops[-1]))
-            for pointer in pointers:
-                writer.line(f"_mm_prefetch((const char *)({pointer} + {place}), _MM_HINT_T0);")
+            writer.line(f"prefetch_lines({Name('x') + extent(self.pixels, 16)}, {self.pixels});")
+        outputs, pixels = Unrolled("o", 0, self.blocks), size("prefetchPixels")
+        place = outputs.index * size("outputPlane") + Name("c") * pixels
+        condition = f"if ({Less(Name('c') * pixels, extent(self.rows * self.pixels, 16))})"
+        calls = [f"prefetch_lines({Name(pointer) + place}, {pixels});" for pointer in ("out", *self.chain.addends)]
+        writer.nest([condition, *outputs.openings], calls)
 
     def _write_prologue(self, writer: Writer) -> None:
         """Write what fills the input buffer for one block of inputs."""
-        with writer.loop("if (x)"), writer.block(f"UNROLL for (int p = 0; p < {self.pixels}; p++)"):
-            writer.line("const float *raw = x + c / 16 * xPlane + p * 16;")
-            writer.line(f"_mm_prefetch((const char *)(raw + {self.pixels} * 16), _MM_HINT_T0);")
-            writer.line("__m512 v = _mm512_loadu_ps(raw);")
-            self.prologue.apply(writer, "v", "c / 16", "")
-            writer.line("_mm512_storeu_ps(input + p * 16, v);")
+        block, pixels = Name("c") // 16, Unrolled("p", 0, self.pixels)
+        place = pixels.index * 16
+        steps = Writer()
+        steps.line(f"const float *raw = {Name('x') + block * size('inputPlane') + place};")
+        steps.line(f"prefetch_lines({Name('raw') + extent(self.pixels, 16)}, 1);")
+        steps.line("__m512 v = _mm512_loadu_ps(raw);")
+        self.prologue.apply(steps, Name("v"), block, ZERO)
+        steps.line(f"_mm512_storeu_ps({Name('input') + place}, v);")
+        writer.nest([f"if ({Name('x')})", *pixels.openings], steps.text().splitlines())
 
     def _write_planes(self, writer: Writer) -> None:
-        taps, step = self.filter_h * self.filter_w, names.product(16, self.blocks)
+        taps, step = self.filter_h * self.filter_w, extent(16, self.blocks)
         if taps > 1:
             writer.line(f"enum {{ tapWeights = {step} }}; /* of one filter tap for one input channel */")
-            step = f"{names.product(self.filter_h, self.filter_w)} * tapWeights"
-        with writer.block(f"for (ptrdiff_t c = 0; c < channels; c++, x += plane, w += {step})"):
-            for tap in self._each_tap(writer, "x", "w"):
+            step = extent(self.filter_h, self.filter_w) * Name("tapWeights")
+        loop = f"for (ptrdiff_t c = 0; c < {size('channels')}; c++, x += {size('inputPlane')}, w += {step})"
+        with writer.block(loop):
+            for tap in self._each_tap(writer, Name("x"), Name("w")):
                 writer.line(f"const float *pixel = {tap.pixel};")
                 writer.line(f"const float *tap = {tap.weights};")
                 if self.filter_w > 1:
-                    writer.line('__asm__("" : "+r"(pixel)); /* or gcc would keep pixels from tap to tap, and spill */')
+                    writer.line(
+                        '__asm__("" : "+r"(pixel)); /* without this gcc keeps pixels from tap to tap and spills */'
+                    )
                 self._write_multiply(writer, tap)
 
     def _write_groups(self, writer: Writer) -> None:
-        taps = names.product(self.filter_h, self.filter_w)
-        opening = "for (ptrdiff_t group = k / outputs; group < groups && group * outputs < k + 16; group++)"
+        outputs, inputs = size("outputs"), size("channels")
+        opening = (
+            f"for (ptrdiff_t group = k / {outputs}; group < {size('groups')} && group * {outputs} < k + 16; group++)"
+        )
         several = self.filter_h * self.filter_w > 1
         if several:
             note = "/* input lanes in a block of weights */"
-            writer.line(f"const ptrdiff_t lanes = inputs < 16 ? inputs : 16, tapWeights = lanes * 16; {note}")
+            writer.line(f"const ptrdiff_t lanes = {least(inputs, 16)}, tapWeights = lanes * 16; {note}")
         with writer.block(opening):
-            writer.line("const ptrdiff_t low = group * outputs > k ? group * outputs - k : 0;")
-            end = "(group + 1) * outputs"
-            writer.line(f"const ptrdiff_t high = {end} < k + 16 ? {end} - k : 16;")
+            writer.line(f"const ptrdiff_t begin = group * {outputs} - k, end = begin + {outputs};")
+            writer.line("const ptrdiff_t low = begin > 0 ? begin : 0, high = end < 16 ? end : 16;")
             writer.line("const __mmask16 mask = (__mmask16)((1u << high) - (1u << low));")
-            with writer.block("for (ptrdiff_t c = 0; c < inputs; c++)"):
-                writer.line("const ptrdiff_t channel = group * inputs + c;")
-                place = "channel / 16 * plane + channel % 16"
+            with writer.block(f"for (ptrdiff_t c = 0; c < {inputs}; c++)"):
+                writer.line(f"const ptrdiff_t channel = group * {inputs} + c;")
+                block, lane = Name("channel") // 16, Name("channel") % 16
                 if self.channels is Channels.SCATTERED_GROUPS:
-                    place = "places[channel][0] * plane + places[channel][1]"
-                writer.line(f"const float *source = x + {place};")
-                position = f"(c / lanes * {taps} * lanes + c % lanes)" if several else "c"
-                writer.line(f"const float *weights = w + {position} * 16;")
-                for tap in self._each_tap(writer, "source", "weights"):
+                    writer.line(f"const ptrdiff_t place = position({size('segments')}, channel);")
+                    block, lane = Name("place") // 16, Name("place") % 16
+                writer.line(f"const float *source = {Name('x') + block * size('inputPlane') + lane};")
+                c, lanes = Name("c"), Name("lanes")
+                position = c // lanes * self.filter_h * self.filter_w * lanes + c % lanes if several else c
+                writer.line(f"const float *weights = {Name('w') + position * 16};")
+                for tap in self._each_tap(writer, Name("source"), Name("weights")):
                     writer.line(f"const float *pixel = {tap.pixel};")
                     writer.line(f"const float *tap = {tap.weights};")
                     self._write_multiply(writer, tap)
 
-    def _each_tap(self, writer: Writer, pixel: str, weights: str) -> Iterator[_Tap]:
+    def _each_tap(self, writer: Writer, pixel: Expression, weights: Expression) -> Iterator[_Tap]:
         """Write the loops over filter rows and columns; gives what is inside each."""
         for row_run in self.row_runs or (Run(0, 0, 0, 1),):
             rows: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
-            i = str(row_run.first)
+            i: Expression = Constant(row_run.first)
             if self.clipped:
-                rows, i = writer.block("for (ptrdiff_t i = top; i < bottom; i++)"), "i"
+                rows, i = writer.block("for (ptrdiff_t i = top; i < bottom; i++)"), Name("i")
             elif row_run.last - row_run.first > 1:
-                rows, i = writer.block(f"for (ptrdiff_t i = {row_run.first}; i < {row_run.last}; i++)"), "i"
-            alone = len(self.runs) == 1 and (i == "i" or len(self.row_runs) <= 1)
+                rows, i = writer.block(f"for (ptrdiff_t i = {row_run.first}; i < {row_run.last}; i++)"), Name("i")
+            alone = len(self.runs) == 1 and (isinstance(i, Name) or len(self.row_runs) <= 1)
             with rows:
                 for run in self.runs:
                     columns, j = self._columns(writer, run, i, alone=alone)
                     with columns:
-                        offset = [
-                            "at" if self.padded else "",
-                            times(i, "row"),
-                            times(str(row_run.low), "down"),
-                            times(j, str(self.dilation_w * self.lanes)),
-                            times(str(run.low), str(self.stride_w * self.lanes)),
-                        ]
-                        place = ""
+                        row = i * self.dilation_h + (row_run.low * self.stride_h - self.first_row)
+                        if self.clipped:
+                            row = (i - Name("top")) * self.dilation_h
+                        column = j * self.dilation_w + (run.low * self.stride_w - self.first_column)
+                        place = row * size("inputRow") + column * self.lanes
+                        tap: Expression = ZERO
                         if self.filter_h * self.filter_w > 1:
-                            place = times(offset_from("", [times(i, str(self.filter_w)), j]), "tapWeights")
-                        yield _Tap(offset_from(pixel, offset), offset_from(weights, [place]), row_run, run)
+                            tap = (i * self.filter_w + j) * Name("tapWeights")
+                        yield _Tap(pixel.offset(place), weights.offset(tap), row_run, run)
 
     def _columns(
-        self, writer: Writer, run: Run, i: str, *, alone: bool
-    ) -> tuple[contextlib.AbstractContextManager[None], str]:
+        self, writer: Writer, run: Run, i: Expression, *, alone: bool
+    ) -> tuple[contextlib.AbstractContextManager[None], Expression]:
         """What is written around the taps of a run, and the filter column inside. `alone`: nothing else is in scope."""
         if run.last - run.first > 1:
-            return writer.block(f"for (ptrdiff_t j = {run.first}; j < {run.last}; j++)"), "j"
-        j = str(run.first)
+            return writer.block(f"for (ptrdiff_t j = {run.first}; j < {run.last}; j++)"), Name("j")
+        j = Constant(run.first)
         if alone:
             return contextlib.nullcontext(), j
-        return writer.block(note=f"filter column {j}" if i == "i" else f"filter row {i}, column {j}"), j
+        return writer.block(note=f"filter column {j}" if isinstance(i, Name) else f"filter row {i}, column {j}"), j
 
     def _write_multiply(self, writer: Writer, tap: _Tap) -> None:
         for o in range(self.blocks):
-            writer.line(f"const __m512 w{o} = _mm512_loadu_ps(tap{f' + {16 * o}' if o else ''});")
-        run, row_run = tap.run, tap.row_run
-        loops = [f"UNROLL for (int p = {run.low}; p < {run.high}; p++)"]
-        step = self.lanes * self.stride_w
-        pixel, element = times(minus("p", run.low), str(step)), "p"
+            writer.line(f"const __m512 w{o} = _mm512_loadu_ps({Name('tap') + 16 * o});")
+        pixels, rows = Unrolled("p", tap.run.low, tap.run.high), Unrolled("r", tap.row_run.low, tap.row_run.high)
+        pixel = (pixels.index - tap.run.low) * (self.lanes * self.stride_w)
+        element = pixels.index
         if self.rows > 1:
-            loops.insert(0, f"UNROLL for (int r = {row_run.low}; r < {row_run.high}; r++)")
-            pixel = f"{minus('r', row_run.low)} * down + {pixel}"
-            element = f"r * {self.pixels} + p"
-        with contextlib.ExitStack() as stack:
-            for opening in loops[:-1]:
-                stack.enter_context(writer.loop(opening))
-            stack.enter_context(writer.block(loops[-1]))
-            writer.line(f"const __m512 xp = _mm512_set1_ps(pixel[{pixel}]);")
-            for o in range(self.blocks):
-                acc = f"acc[{o}][{element}]" if self.blocks > 1 else f"acc[{element}]"
-                if self.channels in MASKED:
-                    writer.line(f"{acc} = _mm512_mask3_fmadd_ps(w{o}, xp, {acc}, mask);")
-                else:
-                    writer.line(f"{acc} = _mm512_fmadd_ps(w{o}, xp, {acc});")
-
-
-def _declared(constant: str) -> str:
-    return {"counts": "const unsigned char *counts", "places": "const int (*places)[2]"}.get(
-        constant, f"ptrdiff_t {constant}"
-    )
+            pixel = (rows.index - tap.row_run.low) * self.stride_h * size("inputRow") + pixel
+            element = rows.index * self.pixels + element
+        statements = [f"const __m512 xp = _mm512_set1_ps({Name('pixel').at(pixel)});"]
+        for o in range(self.blocks):
+            acc = self._sum(Constant(o), element)
+            if self.channels in MASKED:
+                statements.append(f"{acc} = _mm512_mask3_fmadd_ps(w{o}, xp, {acc}, mask);")
+            else:
+                statements.append(f"{acc} = _mm512_fmadd_ps(w{o}, xp, {acc});")
+        writer.nest([*(rows.openings if self.rows > 1 else []), *pixels.openings], statements)
 
 
 class _Tap(NamedTuple):
     """Inside the loops over taps: where the first pixel and the weights are, and which pixels take part."""
 
-    pixel: str
-    weights: str
+    pixel: Expression
+    weights: Expression
     row_run: Run
     run: Run

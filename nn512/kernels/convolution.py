@@ -11,18 +11,22 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
-from nn512.cgen import names
-from nn512.cgen.expressions import element, minus, offset_from
+from nn512.cgen.code import LayerCode
+from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less, Name, Product, extent, least
 from nn512.cgen.writer import Writer, sentence
+from nn512.ir import ConvOp
 from nn512.kernels.conv_blocking import Branch, ConvBlocking, Panels
-from nn512.kernels.conv_cost import direct_work
+from nn512.kernels.conv_cost import direct_work, prepared_source
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
-from nn512.kernels.layer import Context, ConvKernel, LayerCode
-from nn512.passes.program import ConvOp
-from nn512.plan.conv_geometry import PixelTile, repeats
+from nn512.kernels.interface import Context, Kernel
+from nn512.kernels.layer import write_segments
+from nn512.kernels.packing import ROUTINES
+from nn512.kernels.tiles import SIZES, add_operands, first_row, write_tap_bounds
+from nn512.plan.conv_geometry import PixelTile
 from nn512.plan.layout import LANES
 
 
@@ -31,7 +35,15 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
     return ConvLayer(op, context).emit()
 
 
-KERNEL = ConvKernel("direct", lambda _op, _context: True, direct_work, emit)
+KERNEL = Kernel("direct", ConvOp, direct_work, emit, workspace=prepared_source)
+
+
+class Choice(NamedTuple):
+    """A call: the condition under which it is made, and what is called."""
+
+    condition: str
+    routine: TileRoutine
+    arguments: Sequence[Expression]
 
 
 class ConvLayer(ConvBlocking):
@@ -49,11 +61,10 @@ class ConvLayer(ConvBlocking):
         packs += [call for chain, place in chains for call in chain.packs(place.layout)]
         return LayerCode(
             name=self.name,
-            kernel=self.kernel,
             algorithm=self.algorithm(),
             steps=self.steps(),
-            code=writer.text(),
-            fields=tuple(fields),
+            text=writer.text(),
+            arrays=tuple(fields),
             packs=tuple(packs),
             edge_classes=tuple(sorted(self.edge_classes())),
         )
@@ -75,8 +86,8 @@ class ConvLayer(ConvBlocking):
         return f"{items} first to last-1. {sentence(self.algorithm())}"
 
     def write_body(self, writer: Writer) -> None:
-        """Write the constants and the loops of the main step."""
-        self.write_constants(writer)
+        """Write the sizes and the loops of the main step."""
+        self.write_sizes(writer)
         begin = 0
         for branch in self.branches:
             for panels in branch.panels:
@@ -85,71 +96,66 @@ class ConvLayer(ConvBlocking):
                 else:
                     begin = self._write_panels(writer, branch, panels, begin)
 
-    def weights(self, branch: Branch, block: str) -> tuple[str, str]:
+    def weights(self, branch: Branch, block: Expression) -> tuple[Expression, Expression]:
         """Where the weights and the biases of a block of outputs begin."""
-        node, extent = branch.weights.node, self.block_extent(branch)
-        at = "" if block == "0" else f" + {block} * {f'({extent})' if '*' in extent else extent}"
-        return f"{self.body.weights_of(node)}{at}", element(self.body.biases_of(node), block, 16)
+        node = branch.weights.node
+        weights, biases = self.body.weights_of(node), self.body.biases_of(node)
+        if block == ZERO:
+            return weights, biases
+        return weights + block * self.block_extent(branch), biases + Product((block, Constant(LANES)))
 
-    def _weights_named(self, branch: Branch, block: str) -> tuple[str, str]:
+    def _weights_named(self, branch: Branch, block: Expression) -> tuple[Expression, Expression]:
         """What these places are called in calls."""
-        weights, biases = self.weights(branch, block)
-        return (weights, biases) if weights.isidentifier() else ("w", "bias")
+        at_start = self.body.sharing and block == ZERO  # where parameters of the body point
+        return self.weights(branch, block) if at_start else (Name("w"), Name("bias"))
 
-    def block_extent(self, branch: Branch) -> str:
+    def block_extent(self, branch: Branch) -> Expression:
         """Floats of the weights of a block of outputs."""
-        return f"channels * {LANES}" if self.body.varying else branch.weights.block_extent
+        return Name("channels") * LANES if self.body.varying else branch.weights.block_extent
 
-    def write_constants(self, writer: Writer) -> None:
-        """Write what is the same in every call of a tile routine, under the names that the routines have for it."""
-        names_used: dict[str, None] = {}
+    def write_sizes(self, writer: Writer) -> None:
+        """Write the sizes that tile routines read; they are the same in every call."""
+        used: dict[str, None] = {}
         for branch in self.branches:
             for panels in branch.panels:
                 for tile, group in itertools.product(self.tiles, self.row_groups):
-                    names_used |= dict.fromkeys(self.routine(branch, panels, tile, group.tile).constants())
-        constants = self._constants()
-        if self.body.varying:  # a parameter
-            del constants["channels"]
-        writer.enumeration("const ptrdiff_t ", [f"{n} = {constants[n]}" for n in names_used if n in constants], ";")
-        if "counts" in names_used:
-            writer.comment("channels in each block")
-            writer.table("static const unsigned char counts[]", (str(b.channels) for b in self.source.layout.blocks))
-        if "places" in names_used:
-            writer.comment("block and lane of each channel")
-            layout = self.source.layout
-            places = (layout.position(c) for c in range(layout.channels))
-            writer.table("static const int places[][2]", (f"{{{block}, {lane}}}" for block, lane in places))
+                    used |= dict.fromkeys(self.routine(branch, panels, tile, group.tile).sizes())
+        if "segments" in used:
+            write_segments(writer, self.source.layout)
+        if self.channels is Channels.SCATTERED_GROUPS:
+            self.context.library.use(ROUTINES["position"])
+        sizes = self._sizes()
+        storage = "" if self.body.varying else "static "
+        fields = [f".{name} = {sizes[name]}" for name in used]
+        writer.enumeration(f"{storage}const Sizes sizes = {{", fields, "};")
 
-    def write_call(self, writer: Writer, choices: Iterable[tuple[str, TileRoutine]], arguments: list[str]) -> None:
+    def write_call(self, writer: Writer, choices: Iterable[Choice]) -> None:
         """Write a call of the first routine whose condition holds; that of the last one is empty."""
-        several = "fetched" not in self._constants()
-        for number, (condition, routine) in enumerate(choices):
-            shared = self.context.library.add(routine.hint, routine.write)
-            fetched = str(self.share(routine.blocks)) if several else "fetched"
-            constants = (fetched if name == "fetched" else name for name in routine.constants())
-            opening = " ".join([*(["else"] if number else []), *([f"if ({condition})"] if condition else [])])
+        library = self.context.library
+        add_operands(library)
+        for number, choice in enumerate(choices):
+            name = library.add(choice.routine.hint, choice.routine.write, choice.routine)
+            condition = f"if ({choice.condition})" if choice.condition else ""
+            opening = " ".join(filter(None, ("else" if number else "", condition)))
             with writer.loop(opening) if opening else contextlib.nullcontext():
-                writer.statement(shared, [*arguments, *constants], ";")
+                writer.statement(name, [*choice.arguments, f"&{SIZES}"], ";")
 
-    def _constants(self) -> dict[str, str]:
-        """The layer's constants under the names that tile routines have for them; distances are in floats."""
+    def _sizes(self) -> dict[str, Expression]:
+        """The layer's sizes under the names that tile routines have for them; distances are in floats."""
         width, lanes = self.source.shape.width, self.source.layout.lanes
         result = self.branches[0].result.shape  # all branches agree in height and width
-        shares = {self.share(panels.width) for branch in self.branches for panels in branch.panels}
-        channels = 16 * len(self.source.layout.blocks) if self.channels is Channels.TABLE else self.inputs
+        channels = 16 * self.source.layout.block_count if self.channels is Channels.TABLE else self.inputs
         return {
-            "channels": str(channels),
-            "groups": str(self.node.groups),
-            "inputs": str(self.inputs),
-            "outputs": str(self.node.to_channels // self.node.groups),
-            "plane": self.plane,
-            "row": names.product(self.rows.dilation, width, lanes),
-            "down": names.product(self.rows.stride, width, lanes),
-            "height": str(self.rows.size),
-            "outPlane": names.product(result.height, result.width, 16),
-            "xPlane": super().plane,
-            "soon": self.soon,
-            **({"fetched": str(shares.pop())} if len(shares) == 1 else {}),
+            "channels": Name("channels") if self.body.varying else Constant(channels),
+            "groups": Constant(self.node.groups),
+            "outputs": Constant(self.node.to_channels // self.node.groups),
+            "inputPlane": extent(self.source.shape.height, width, lanes),
+            "inputRow": extent(width, lanes),
+            "bufferPlane": extent(self.tiles[0].size, 16),
+            "outputPlane": extent(result.height, result.width, 16),
+            "prefetchShares": Constant(self.shares),
+            "prefetchPixels": self.prefetched_pixels,
+            "segments": Name("segments"),
         }
 
     def _write_panels(self, writer: Writer, branch: Branch, panels: Panels, begin: int) -> int:
@@ -164,15 +170,13 @@ class ConvLayer(ConvBlocking):
             item = self._row_tile
         stop = f"{item} < last && {item} < {end}" if end < self.items else f"{item} < last"
         with writer.block(f"for (ptrdiff_t {item} = {start}; {stop}; {item}++)"):
-            number = minus(item, begin)
-            block = "block" if several else str(panels.first_block)
+            number = Name(item) - begin
+            block = Name("block") if several else Constant(panels.first_block)
             indices = []
             if several and item == "item":
-                panel = f"{number} / {rows}" if rows > 1 else number
-                indices.append(f"block = {panel}{f' * {panels.width}' if panels.width > 1 else ''}")
+                indices.append(f"block = {number // rows * panels.width}")
             if rows > 1:
-                row = f"{number} % {rows}" if several else number.strip("()")
-                indices += self._row_indices(row, declared=item)
+                indices += self._row_indices(number % rows if several else number, declared=item)
             self._write_indices(writer, branch, panels, indices)
             self._write_weights(writer, branch, block)
             self._write_calls(writer, branch, panels, block)
@@ -180,12 +184,13 @@ class ConvLayer(ConvBlocking):
 
     def _write_pixels(self, writer: Writer, branch: Branch, panels: Panels) -> None:
         """Write the loops over some panels and, for each of them, over the items, which are tiles of pixels."""
-        block, end = str(panels.first_block), panels.first_block + panels.count * panels.width
+        start, end = panels.first_block, panels.first_block + panels.count * panels.width
+        block: Expression = Constant(start)
         scope: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
         if panels.count > 1:
-            scope = writer.block(f"for (ptrdiff_t block = {block}; block < {end}; block += {panels.width})")
-            block = "block"
-        elif len([panels for branch in self.branches for panels in branch.panels]) > 1:
+            scope = writer.block(f"for (ptrdiff_t block = {start}; block < {end}; block += {panels.width})")
+            block = Name("block")
+        elif self.panel_count > 1:
             scope = writer.block()
         with scope:
             self._write_weights(writer, branch, block)
@@ -195,25 +200,30 @@ class ConvLayer(ConvBlocking):
                 return
             t = self._row_tile
             with writer.block(f"for (ptrdiff_t {t} = first; {t} < last; {t}++)"):
-                self._write_indices(writer, branch, panels, self._row_indices(t, declared=t))
+                self._write_indices(writer, branch, panels, self._row_indices(Name(t), declared=t))
                 self._write_calls(writer, branch, panels, block)
 
-    def _write_tiles(self, writer: Writer, branch: Branch, panels: Panels, block: str) -> None:
+    def _write_tiles(self, writer: Writer, branch: Branch, panels: Panels, block: Expression) -> None:
         """Write the loop over the tiles of the only row."""
-        call = self.by_tile(branch, panels), self._arguments(branch, panels, block, "x")
-        if len(repeats(self.tiles)) == 1:
+        column = Name("x")
+        choices = [
+            Choice(condition, routine, self._arguments(branch, panels, block, column, routine))
+            for condition, routine in self.by_tile(branch, panels)
+        ]
+        if len(self.repeats) == 1:
             size = self.tiles[0].size
             with writer.loop(f"for (ptrdiff_t x = first * {size}; x < last * {size}; x += {size})"):
-                self.write_call(writer, *call)
+                self.write_call(writer, choices)
             return
         with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
             writer.line(f"const ptrdiff_t x = {self.first_pixel()};")
-            self.write_call(writer, *call)
+            self.write_call(writer, choices)
 
-    def first_pixel(self) -> str:
+    def first_pixel(self) -> Expression:
         """Where a tile of the only row begins."""
-        wide, size = self._wide_tiles, self.tiles[-1].size
-        return f"tile * {size}{f' + (tile < {wide} ? tile : {wide})' if wide else ''}"
+        tile, wide = Name("tile"), self._wide_tiles
+        start = tile * self.tiles[-1].size
+        return start + least(tile, wide) if wide else start
 
     def by_tile(self, branch: Branch, panels: Panels) -> list[tuple[str, TileRoutine]]:
         """The routines for a tile of the only row, each with the condition under which it is the one."""
@@ -226,7 +236,7 @@ class ConvLayer(ConvBlocking):
     @property
     def _wide_tiles(self) -> int:
         """How many tiles, the first ones, are a pixel wider than the others."""
-        return sum(tile.size > self.tiles[-1].size for tile in self.tiles)
+        return sum(times for tile, times in self.repeats if tile.size > self.tiles[-1].size)
 
     @property
     def _row_tile(self) -> str:
@@ -236,71 +246,71 @@ class ConvLayer(ConvBlocking):
     def _write_indices(self, writer: Writer, branch: Branch, panels: Panels, indices: list[str]) -> None:
         """Write what follows from an item's number: `indices`, and which weights to fetch ahead."""
         if self.channels not in UNFETCHED:
-            indices = [*indices, f"ahead = {self._ahead(branch, panels)}"]
+            indices = [*indices, f"nextWeights = {self._next_weights(branch, panels)}"]
         if indices:
             writer.enumeration("const ptrdiff_t ", indices, ";")
 
-    def _write_weights(self, writer: Writer, branch: Branch, block: str) -> None:
+    def _write_weights(self, writer: Writer, branch: Branch, block: Expression) -> None:
         """Write where the weights and biases of a block begin, unless that is where parameters of the body point."""
-        weights, biases = self.weights(branch, block)
-        if self._weights_named(branch, block) == (weights, biases):
+        if self._weights_named(branch, block) == self.weights(branch, block):
             return
+        weights, biases = map(str, self.weights(branch, block))
         if len(weights) + len(biases) <= 84:  # both on one line
             writer.line(f"const float *w = {weights}, *bias = {biases};")
         else:
             writer.assign("const float *w", weights)
             writer.assign("const float *bias", biases)
 
-    def _row_indices(self, number: str, *, declared: str) -> list[str]:
+    def _row_indices(self, number: Expression, *, declared: str) -> list[str]:
         """Definitions of t, the row tile with this number, and of y, its first row; but of neither if `declared`."""
         widest, narrowest = self.row_groups[0].tile.size, self.row_groups[-1].tile.size
         if len(self.row_groups) == 1 and widest == 1:
             return [] if declared == "y" else [f"y = {number}"]
         wide = sum(group.times for group in self.row_groups if group.tile.size == widest)
-        row = f"t * {narrowest}" if narrowest > 1 else "t"
+        t = Name("t")
+        row = t * narrowest
         if widest != narrowest:
-            row += f" + (t < {wide} ? t : {wide})"
+            row += least(t, wide)
         return [*([] if declared == "t" else [f"t = {number}"]), f"y = {row}"]
 
-    def _write_origin(self, writer: Writer) -> None:
-        """Write the input row under filter row 0, and where it begins, in floats from the top of the picture."""
-        axis, width = self.rows, names.product(self.source.shape.width, self.source.layout.lanes)
-        row = "0" if self.row_tiles == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
-        row += f" - {axis.padding}" if axis.padding else ""
-        if row == "0":
-            writer.line("const ptrdiff_t at = 0;")
-        elif self.clipped:
-            note = " /* the row under filter row 0, its offset */"
-            writer.line(f"const ptrdiff_t origin = {row}, at = origin * {width};{note}")
-        else:
-            factor = f"({row})" if " - " in row else row
-            writer.line(f"const ptrdiff_t at = {factor} * {width}; /* where the row under filter row 0 begins */")
+    def _write_rows(self, writer: Writer) -> None:
+        """Write which filter rows are inside the picture."""
+        row = ZERO if self.row_tiles == 1 else Name("y") * self.rows.stride
+        writer.line(f"const ptrdiff_t origin = {row - self.rows.padding}; /* the input row under filter row 0 */")
+        write_tap_bounds(writer, self.rows)
+        if self.blind:
+            row = Conditional(Less(Name("top"), Name("bottom")), first_row(self.rows), ZERO)
+            writer.line(f"const ptrdiff_t topRow = {row}; /* nothing is read if no filter row is inside */")
 
-    def _write_calls(self, writer: Writer, branch: Branch, panels: Panels, block: str) -> None:
+    def _write_calls(self, writer: Writer, branch: Branch, panels: Panels, block: Expression) -> None:
         """Write the calls for all tiles of a row."""
-        if self.padded:
-            self._write_origin(writer)
+        if self.clipped:
+            self._write_rows(writer)
         start = 0
-        for tile, count in repeats(self.tiles):
+        for tile, count in self.repeats:
             loop = f"for (ptrdiff_t x = {start}; x < {start + count * tile.size}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
-                arguments = self._arguments(branch, panels, block, "x" if count > 1 else str(start))
-                self.write_call(writer, self._by_row(branch, panels, tile), arguments)
+                column = Name("x") if count > 1 else Constant(start)
+                choices = (
+                    Choice(condition, routine, self._arguments(branch, panels, block, column, routine))
+                    for condition, routine in self._by_row(branch, panels, tile)
+                )
+                self.write_call(writer, choices)
             start += count * tile.size
 
-    def _arguments(self, branch: Branch, panels: Panels, block: str, column: str) -> list[str]:
+    def _arguments(
+        self, branch: Branch, panels: Panels, block: Expression, column: Expression, routine: TileRoutine
+    ) -> list[Expression]:
         """What changes from call to call, for the tile that begins at an output column."""
-        row = "" if self.flat else "[y]" if self.row_tiles > 1 else "[0]"
-        pixel = f"{row}[{column}]"
+        pixel = (column,) if self.flat else (Name("y") if self.row_tiles > 1 else ZERO, column)
         return [
-            self._source(block, column),
+            self._source(block, column, routine),
             *self._weights_named(branch, block),
-            f"{self.body.tensor(branch.result)}[{block}]{pixel}",
-            *branch.chain.arguments(block, pixel),
-            *([self._across(column)] if self.padded else []),
-            *(["origin"] if self.clipped else []),
-            *([f"{block} * 16"] if self.channels in MASKED else []),
-            *([self.ahead_of("ahead", panels, column)] if self.channels not in UNFETCHED else []),
+            self.body.tensor(branch.result).at(block, *pixel),
+            *branch.chain.arguments(block, *pixel),
+            *([Name("top"), Name("bottom")] if self.clipped else []),
+            *([block * LANES] if self.channels in MASKED else []),
+            *([self.next_weights(Name("nextWeights"), panels, column)] if self.channels not in UNFETCHED else []),
         ]
 
     def _by_row(self, branch: Branch, panels: Panels, tile: PixelTile) -> Iterator[tuple[str, TileRoutine]]:
@@ -311,49 +321,37 @@ class ConvLayer(ConvBlocking):
             end += sum(group.times for group in members)
             yield f"t < {end}" if end < self.row_tiles else "", routine
 
-    def _ahead(self, branch: Branch, panels: Panels) -> str:
+    def _next_weights(self, branch: Branch, panels: Panels) -> Expression:
         """Which weights a tile fetches: its share of those of the next panel, or of what follows the last one."""
-        extent = self.block_extent(branch)
-        size = f"{panels.width} * {f'({extent})' if '*' in extent else extent}" if panels.width > 1 else extent
+        size = Constant(panels.width) * self.block_extent(branch)
         if self.row_tiles == 1:
             return size
-        tile = "t" if len(self.row_groups) > 1 or self.row_groups[0].tile.size > 1 else "y"
-        return f"{size} + {tile} * {16 * self.share(panels.width)}"
+        tile = Name("t" if len(self.row_groups) > 1 or self.row_groups[0].tile.size > 1 else "y")
+        return size + tile * (16 * self.share(panels.width))
 
-    def ahead_of(self, ahead: str, panels: Panels, column: str) -> str:
+    def next_weights(self, start: Expression, panels: Panels, column: Expression) -> Expression:
         """The same for the tile that begins at an output column, where the row is the only one."""
-        if self.row_tiles > 1 or column == "0":
-            return ahead
-        lines, width = 16 * panels.width, self.columns.out
-        if column != "x":
-            return f"{ahead} + {int(column) * lines // width * 16}"
-        return f"{ahead} + x * {lines} / {width} * 16"
+        if self.row_tiles > 1:
+            return start
+        return start + column * (16 * panels.width) // self.columns.out * 16
 
-    def _source(self, block: str, column: str) -> str:
-        """The first input pixel of a tile; in a padded picture the first pixel of all, as that one may lie outside."""
-        blocks = "[0]"
+    def _source(self, block: Expression, column: Expression, routine: TileRoutine) -> Expression:
+        """The first input inside the picture that a tile reads."""
+        blocks: Expression = ZERO
         if self.node.groups > 1 and self.channels not in MASKED:
             outputs, inputs = self.node.to_channels // self.node.groups // 16, self.inputs // 16
-            group = block if outputs == 1 else f"{block} / {outputs}"
-            blocks = f"[{group}]" if inputs == 1 else f"[{group} * {inputs}]"
-        tensor = f"{self.body.tensor(self.source)}{blocks}"
-        planar = self.channels is Channels.PLANAR
-        if self.padded:
-            return f"{tensor}[0]" if planar else f"{tensor}[0][0]"
-        rows = "[0]" if self.row_tiles == 1 else f"[{_strided('y', self.rows.stride)}]"
-        row, moved = f"{tensor}{'' if self.flat else rows}", _strided(column, self.columns.stride)
-        return offset_from(row, [moved]) if planar else f"{row}[{moved}]"
+            blocks = block // outputs * inputs
+        tensor = self.body.tensor(self.source).at(blocks)
+        if not self.flat:
+            tensor = tensor.at(self._source_row(routine))
+        place: Expression = ZERO
+        if routine.runs:
+            place = column * self.columns.stride + (routine.first_column - self.columns.padding)
+        return tensor.offset(place) if self.channels is Channels.PLANAR else tensor.at(place)
 
-    def _across(self, column: str) -> str:
-        """Where the pixel under filter row and column 0 begins, for the output column given."""
-        axis = self.columns
-        moved = _strided(column, axis.stride)
-        if self.channels is Channels.PLANAR:  # without columns of padding: the copy has them
-            return offset_from("at", [moved])
-        if moved == "0":
-            return f"at - {names.product(axis.padding, 16)}" if axis.padding else "at"
-        return f"at + ({moved} - {axis.padding}) * 16" if axis.padding else f"at + {moved} * 16"
-
-
-def _strided(index: str, stride: int) -> str:
-    return index if stride == 1 or index == "0" else f"{index} * {stride}"
+    def _source_row(self, routine: TileRoutine) -> Expression:
+        """The row of the first input inside the picture that a tile reads."""
+        if self.clipped:
+            return Name("topRow") if self.blind else first_row(self.rows)
+        row = ZERO if self.row_tiles == 1 else Name("y") * self.rows.stride
+        return row + (routine.first_row - self.rows.padding)

@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from nn512.cgen import names
+from nn512.cgen.code import LayerCode, StepPart
+from nn512.cgen.expressions import Expression, extent
 from nn512.cgen.writer import Writer
-from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
-from nn512.passes.program import ConcatOp, CopyOp, PadOp, RelayoutOp
-from nn512.plan.layout import Block, Layout
+from nn512.ir import ConcatOp, CopyOp, PadOp, RelayoutOp
+from nn512.kernels.interface import Context, Kernel
+from nn512.kernels.layer import begin_step, declare_tensor, step_signature
+from nn512.kernels.streaming import streaming_work
+from nn512.plan.layout import LANES, Layout, blocks_of
+
+GATHER = """
+/* One block of a tensor that has its channels in other lanes than x. A span is a number of channels that stand together
+ * in both, and where the first of them stands in x and in the result, block * 16 + lane. */
+static INLINE void gather_block(const float *x, ptrdiff_t pixels, const ptrdiff_t (*spans)[3], ptrdiff_t count,
+                                ptrdiff_t block, float (*out)[16]) {
+    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const float *from[16]; /* what makes up the block: at most sixteen pieces of a lane */
+    __m512i index[16];
+    __mmask16 mask[16];
+    ptrdiff_t pieces = 0;
+    for (ptrdiff_t s = 0; s < count; s++) {
+        const ptrdiff_t start = spans[s][2], end = start + spans[s][0], low = block * 16, high = low + 16;
+        const ptrdiff_t stop = end < high ? end : high;
+        for (ptrdiff_t to = start > low ? start : low, size; to < stop; to += size) {
+            const ptrdiff_t source = spans[s][1] + to - start, lane = source % 16;
+            size = stop - to < 16 - lane ? stop - to : 16 - lane;
+            from[pieces] = x + source / 16 * pixels * 16;
+            index[pieces] = _mm512_add_epi32(lanes, _mm512_set1_epi32((int)(lane - to % 16)));
+            mask[pieces++] = (__mmask16)(((1u << size) - 1) << to % 16);
+        }
+    }
+    for (ptrdiff_t p = 0; p < pixels; p++) {
+        __m512 v = _mm512_setzero_ps();
+        for (ptrdiff_t i = 0; i < pieces; i++)
+            v = _mm512_mask_permutexvar_ps(v, mask[i], index[i], _mm512_loadu_ps(from[i] + p * 16));
+        _mm512_storeu_ps(out[p], v);
+    }
+}
+"""
 
 
 def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
     """Copy the blocks of both halves, one after another: a half keeps its lanes, so whole planes move."""
     result = context.places[op.writes]
     halves = [context.places[name] for name in op.sources]
-    boundary = len(halves[0].layout.blocks)
+    boundary = halves[0].layout.block_count
     plane = f"sizeof {names.local(op.writes)}[0]"
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):
@@ -32,10 +69,9 @@ def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
                 writer.line(f"memcpy({to}, {second}[block - {boundary}], {plane});")
     return LayerCode(
         name=op.writes,
-        kernel="concat",
         algorithm="copy of both halves",
-        steps=(Part(op.writes, len(result.layout.blocks)),),
-        code=writer.text(),
+        steps=(StepPart(op.writes, result.layout.block_count),),
+        text=writer.text(),
         edge_classes=tuple(sorted({f"concat half tail {half.shape.channels % 16}" for half in halves})),
     )
 
@@ -54,63 +90,75 @@ def emit_copy(op: CopyOp, context: Context) -> LayerCode:
             writer.line(f"memcpy({to}, {names.local(op.source)}[block], sizeof {to});")
     return LayerCode(
         name=op.writes,
-        kernel="copy",
         algorithm="copy to a second place",
-        steps=(Part(op.writes, len(result.layout.blocks)),),
-        code=writer.text(),
+        steps=(StepPart(op.writes, result.layout.block_count),),
+        text=writer.text(),
         edge_classes=(f"copy channel tail {source.shape.channels % 16}",),
     )
 
 
-def _pieces(block: Block, source: Layout) -> list[tuple[int, int, int, int]]:
-    """What makes up a block: block and first lane there, first lane here, number of lanes."""
-    pieces: list[tuple[int, int, int, int]] = []
-    lane = 0
-    while lane < block.channels:
-        from_block, from_lane = source.position(block.first + lane)
-        count = min(block.channels - lane, source.blocks[from_block].channels - from_lane)
-        pieces.append((from_block, from_lane, lane, count))
-        lane += count
-    return pieces
+class _Segment(NamedTuple):
+    """Channels first to end-1, and the place of the first of them: block * 16 + lane."""
+
+    first: int
+    end: int
+    place: int
+
+
+def _segments(layout: Layout) -> Iterator[_Segment]:
+    first = place = 0
+    for channels in layout.merged:
+        yield _Segment(first, first + channels, place)
+        first += channels
+        place += blocks_of(channels) * LANES
+
+
+def moved_spans(source: Layout, result: Layout) -> Iterator[tuple[int, int, int]]:
+    """Runs of channels that stand together in two layouts: how many, and the places of the first of them."""
+    from_here, to_here = _segments(source), _segments(result)
+    there, here = next(from_here), next(to_here)
+    first, channels = 0, source.channels
+    while first < channels:
+        end = min(there.end, here.end)
+        yield end - first, there.place + first - there.first, here.place + first - here.first
+        first = end
+        there = next(from_here, there) if end == there.end else there
+        here = next(to_here, here) if end == here.end else here
 
 
 def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
     """Gather the lanes of every block from the one or more blocks of the other layout that hold its channels."""
     source, result = context.places[op.source], context.places[op.writes]
-    pieces = [_pieces(block, source.layout) for block in result.layout.blocks]
-    most = max(map(len, pieces))
+    spans = tuple(moved_spans(source.layout, result.layout))
+    context.library.add("gather_block", lambda _: GATHER)
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):
         begin_step(writer, context.prefix)
         declare_tensor(writer, source, written=False, flat=True)
         declare_tensor(writer, result, written=True, flat=True)
-        writer.comment("where the lanes of each block come from; what is left out is empty")
-        rows = ("{" + ", ".join(f"{{{', '.join(map(str, piece))}}}" for piece in block) + "}" for block in pieces)
-        writer.table(f"static const struct {{ int block, fromLane, toLane, count; }} pieces[][{most}]", rows)
-        writer.line("const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);")
-        with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
-            writer.line(f"const float *from[{most}];")
-            writer.line(f"__m512i index[{most}];")
-            writer.line(f"__mmask16 mask[{most}];")
-            with writer.block(f"UNROLL for (int i = 0; i < {most}; i++)"):
-                writer.line("const int shift = pieces[block][i].fromLane - pieces[block][i].toLane;")
-                writer.line(f"from[i] = {names.local(source.name)}[pieces[block][i].block][0];")
-                writer.line("index[i] = _mm512_add_epi32(lanes, _mm512_set1_epi32(shift));")
-                writer.line("mask[i] = (__mmask16)(((1u << pieces[block][i].count) - 1) << pieces[block][i].toLane);")
-            with writer.block(f"for (ptrdiff_t p = 0; p < {result.shape.pixels}; p++)"):
-                writer.line("__m512 v = _mm512_setzero_ps();")
-                writer.line(f"UNROLL for (int i = 0; i < {most}; i++)")
-                with writer.indented():
-                    pixel = "_mm512_loadu_ps(from[i] + p * 16)"
-                    writer.line(f"v = _mm512_mask_permutexvar_ps(v, mask[i], index[i], {pixel});")
-                writer.line(f"_mm512_storeu_ps({names.local(result.name)}[block][p], v);")
+        writer.comment("channels that stay together: how many, and where the first one stands here and there")
+        rows = (f"{{{channels}, {there}, {here}}}" for channels, there, here in spans)
+        writer.table("static const ptrdiff_t spans[][3]", rows)
+        writer.line("for (ptrdiff_t block = first; block < last; block++)")
+        with writer.indented():
+            arguments: list[Expression | str] = [
+                f"{names.local(source.name)}[0][0]",
+                extent(source.shape.height, source.shape.width),
+                "spans",
+                str(len(spans)),
+                "block",
+                f"{names.local(result.name)}[block]",
+            ]
+            writer.statement("gather_block", arguments, ";")
     return LayerCode(
         name=op.writes,
-        kernel="relayout",
         algorithm="lanes moved from one layout to another",
-        steps=(Part(op.writes, len(result.layout.blocks)),),
-        code=writer.text(),
-        edge_classes=(f"relayout {len(source.layout.segments)} to {len(result.layout.segments)} segments",),
+        steps=(StepPart(op.writes, result.layout.block_count),),
+        text=writer.text(),
+        edge_classes=(
+            f"relayout {len(source.layout.segments)} to {len(result.layout.segments)} segments",
+            f"relayout to {'one segment' if op.crowded else 'other lanes'}",
+        ),
     )
 
 
@@ -132,9 +180,14 @@ def emit_pad(op: PadOp, context: Context) -> LayerCode:
                 writer.line(f"memcpy({to}[block][y][{op.columns}], {row}, sizeof {row});")
     return LayerCode(
         name=op.writes,
-        kernel="pad",
         algorithm="copy with zeros around it",
-        steps=(Part(op.writes, len(result.layout.blocks) * rows),),
-        code=writer.text(),
+        steps=(StepPart(op.writes, result.layout.block_count * rows),),
+        text=writer.text(),
         edge_classes=(f"pad channel tail {source.shape.channels % 16}",),
     )
+
+
+CONCAT = Kernel("concat", ConcatOp, streaming_work, emit_concat)
+COPY = Kernel("copy", CopyOp, streaming_work, emit_copy)
+RELAYOUT = Kernel("relayout", RelayoutOp, streaming_work, emit_relayout)
+PAD = Kernel("pad", PadOp, streaming_work, emit_pad)

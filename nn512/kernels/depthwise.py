@@ -6,14 +6,16 @@ columns that see it. With m outputs per channel, output k reads input k / m: a p
 
 from __future__ import annotations
 
-from nn512.kernels.layer import Context, ConvKernel, LayerCode
+from nn512.cgen.code import LayerCode
+from nn512.ir import ConvOp
+from nn512.kernels.conv_cost import prepared_source
+from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.kernels.sliding import SlidingLayer, sliding_applies, sliding_work
-from nn512.passes.program import ConvOp
 
 
-def applies(op: ConvOp, context: Context) -> bool:
+def applies(op: ConvOp, setting: Setting) -> bool:
     """Whether every input channel is a group of its own, and the source's layout is regular."""
-    return op.branches[0].node.groups == context.places[op.source].shape.channels and sliding_applies(op, context)
+    return op.branches[0].node.groups == setting.places[op.source].shape.channels and sliding_applies(op, setting)
 
 
 def emit(op: ConvOp, context: Context) -> LayerCode:
@@ -21,4 +23,4 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
     return SlidingLayer(op, context, "depthwise").emit()
 
 
-KERNEL = ConvKernel("depthwise", applies, sliding_work, emit)
+KERNEL = Kernel("depthwise", ConvOp, sliding_work, emit, applies, prepared_source)

@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
+from nn512.cgen.code import LayerCode, StepPart
+from nn512.cgen.expressions import ZERO, Name
 from nn512.cgen.writer import Writer, sentence
+from nn512.ir import ElementwiseOp
 from nn512.kernels.bodies import StepFunction
-from nn512.kernels.epilogue import Chain
-from nn512.kernels.layer import Context, LayerCode, Part, Place
-from nn512.passes.program import ElementwiseOp
+from nn512.kernels.chain import Chain
+from nn512.kernels.interface import Context, Kernel, Place
+from nn512.kernels.streaming import streaming_work
 
 
 def emit(op: ElementwiseOp, context: Context) -> LayerCode:
     """One layer: a vector at a time, block by block."""
-    steps = Chain(op.steps)
+    steps = Chain(op.chain)
     source, result = context.places[op.source], context.places[op.writes]
     return LayerCode(
         name=op.writes,
-        kernel="elementwise",
         algorithm="element-wise, a vector of 16 channels at a time",
-        steps=(Part(op.writes, len(result.layout.blocks)),),
-        code=write_chain_step(context, source, result, steps),
-        fields=steps.fields(result.layout),
+        steps=(StepPart(op.writes, result.layout.block_count),),
+        text=write_chain_step(context, source, result, steps),
+        arrays=steps.fields(result.layout),
         packs=steps.packs(result.layout),
         edge_classes=(f"elementwise channel tail {result.shape.channels % 16}",),
     )
+
+
+KERNEL = Kernel("elementwise", ElementwiseOp, streaming_work, emit)
 
 
 def write_chain_step(context: Context, source: Place, result: Place, steps: Chain) -> str:
     """Text of a step function that applies a chain to a whole tensor; its items are blocks."""
     function = StepFunction(context, source, (), (result,), Chain(()), (steps,), flat=True, net=steps.normalizes)
 
+    block, pixel = Name("block"), Name("p")
+
     def write_body(writer: Writer) -> None:
         with writer.block("for (ptrdiff_t block = first; block < last; block++)"):
             if not function.sharing:
-                steps.bind(writer, "block", "[0]")
+                steps.bind(writer, block, ZERO)
             with writer.block(f"for (ptrdiff_t p = 0; p < {result.shape.pixels}; p++)"):
-                writer.line(f"__m512 v = _mm512_loadu_ps({function.tensor(source)}[block][p]);")
-                steps.apply(writer, "v", "block" if function.sharing else "0", "p * 16")
-                writer.line(f"_mm512_storeu_ps({function.tensor(result)}[block][p], v);")
+                writer.line(f"__m512 v = _mm512_loadu_ps({function.tensor(source).at(block, pixel)});")
+                steps.apply(writer, Name("v"), block if function.sharing else ZERO, pixel * 16)
+                writer.line(f"_mm512_storeu_ps({function.tensor(result).at(block, pixel)}, v);")
 
     writer = Writer()
     picture = f"{result.shape.height}x{result.shape.width}"

@@ -12,35 +12,27 @@ multiply-adds: with fewer blocks, neighbouring inputs add to different sums.
 from __future__ import annotations
 
 import contextlib
-import itertools
 from dataclasses import dataclass
 
 from nn512.cgen import names
+from nn512.cgen.code import LayerCode, PackCall, PackedArray, StepPart
+from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
+from nn512.ir import FullyConnectedOp
 from nn512.kernels import packing
-from nn512.kernels.epilogue import Chain
-from nn512.kernels.layer import (
-    Context,
-    LayerCode,
-    PackCall,
-    Part,
-    WeightField,
-    begin_step,
-    declare_tensor,
-    step_signature,
-)
-from nn512.passes.program import FullyConnectedOp
+from nn512.kernels.chain import Chain
+from nn512.kernels.interface import Context, Kernel, Setting
+from nn512.kernels.layer import begin_step, declare_tensor, step_signature
+from nn512.kernels.streaming import defined_macs, norm_bytes, tensor_bytes
+from nn512.kernels.tiles import Unrolled
+from nn512.plan.cost import EXPOSED, Work
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 WIDEST_PANEL = 4
 ACCUMULATORS = 8
 
-FLOAT_KERNEL = "fully_connected"
-HALF_KERNEL = "fully_connected_fp16"
-KERNELS = (FLOAT_KERNEL, HALF_KERNEL)
-
 LOAD_HALVES = """
-/* Sixteen half floats, widened. */
+/* Sixteen half floats as floats. */
 static INLINE __m512 load_halves(const uint16_t *halves) {
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)halves));
 }
@@ -55,28 +47,26 @@ def panel_width(blocks: int) -> int:
 
 def spans_of(layout: Layout, pixels: int) -> tuple[tuple[int, int], ...]:
     """The tensor as rows of 16 floats: pairs of how many, and how many lanes of each hold channels."""
-    groups = itertools.groupby(block.channels for block in layout.blocks)
-    return tuple((len(list(group)) * pixels, lanes) for lanes, group in groups)
+    return tuple((span.blocks * pixels, span.channels) for span in layout.spans)
 
 
-def applicable(op: FullyConnectedOp, context: Context) -> tuple[str, ...]:
-    """The kernels that can compute a layer: halves where the user allows them, and behind no folded batch norm."""
-    return (FLOAT_KERNEL,) if context.weights == "fp32" or op.normalized else KERNELS
+def allows_halves(op: FullyConnectedOp, setting: Setting) -> bool:
+    """Whether weights may become halves: where the user allows it, and behind no folded batch norm."""
+    return setting.weights == "fp16" and not op.normalized
 
 
-def stores_halves(op: FullyConnectedOp, context: Context) -> bool:
-    """Whether the weights become halves: where they may and are too large to wait in L2.
+def full_work(op: FullyConnectedOp, setting: Setting, bytes_per_weight: int) -> Work:
+    """What a layer costs: its weights come from memory, if they are too large to wait in the level 2 cache.
 
-    That is a rule about sizes and no price: prices take weights from memory, where halves always win, and have no word
-    for those that are still in L2 from the inference before, which cost the same in either format.
+    Those that wait there from the inference before cost the same in either format.
     """
-    if HALF_KERNEL not in applicable(op, context):
-        return False
-    wanted = context.force.get(op.writes, context.force.get(""))
-    if wanted in (FLOAT_KERNEL, HALF_KERNEL):
-        return wanted == HALF_KERNEL
-    floats = context.places[op.source].shape.elements * LANES * blocks_of(op.node.to_channels)
-    return 4 * floats > context.machine.l2_bytes // 4
+    result = setting.places[op.writes]
+    weights = setting.places[op.source].shape.elements * LANES * blocks_of(op.node.to_channels)
+    others = 4 * LANES * blocks_of(op.node.to_channels) + norm_bytes(op, result.layout)
+    macs, moved = defined_macs(op, setting), tensor_bytes(op, setting)
+    if 4 * weights <= setting.machine.l2_bytes // 4:
+        return Work(macs, 1.0, others, moved + EXPOSED * 4 * weights)
+    return Work(macs, 1.0, others + bytes_per_weight * weights, moved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +115,9 @@ class PanelRoutine:
     def _write_sums(self, writer: Writer) -> None:
         blocks, sums = self.blocks, self.sums
         writer.line(f"__m512 acc[{sums}][{blocks}];")
-        writer.line(f"UNROLL for (int s = 0; s < {sums}; s++)")
-        with writer.indented():
-            writer.line(f"UNROLL for (int o = 0; o < {blocks}; o++) acc[s][o] = _mm512_setzero_ps();")
+        inputs = Unrolled("s", 0, sums)
+        acc = Name("acc").at(inputs.index, self._outputs.index)
+        writer.nest([*inputs.openings, *self._outputs.openings], [f"{acc} = _mm512_setzero_ps();"])
         writer.line("for (const ptrdiff_t (*end)[2] = span + spans; span < end; span++)")
         with (
             writer.indented(),
@@ -138,46 +128,61 @@ class PanelRoutine:
             start = "" if self.ragged else "ptrdiff_t lane = 0"
             if self.ragged:
                 writer.line("ptrdiff_t lane = 0;")
-            with writer.block(f"for ({start}; {bound}; {step})"):
-                opening = f"UNROLL for (int s = 0; s < {sums}; s++)"
-                with writer.block(opening) if sums > 1 else contextlib.nullcontext():
-                    self._write_step(writer, "s" if sums > 1 else "0")
+            several = writer.block(inputs.openings[0]) if inputs.openings else contextlib.nullcontext()
+            with writer.block(f"for ({start}; {bound}; {step})"), several:
+                self._write_step(writer, inputs.index)
             if self.ragged:
                 with writer.block(f"for (; lane < lanes; lane++, w += {blocks * 16})"):
-                    self._write_step(writer, "0")
+                    self._write_step(writer, ZERO)
 
-    def _write_step(self, writer: Writer, s: str) -> None:
+    def _write_step(self, writer: Writer, number: Expression) -> None:
+        """Write what adds an input, of several the one with this number, to the sum with this number."""
         load = "load_halves" if self.halves else "_mm512_loadu_ps"
-        at = "o * 16" if s == "0" else f"({s} * {self.blocks} + o) * 16" if self.blocks > 1 else f"({s} + o) * 16"
-        writer.line(f"const __m512 input = _mm512_set1_ps(x[lane{'' if s == '0' else f' + {s}'}]);")
-        writer.line(f"UNROLL for (int o = 0; o < {self.blocks}; o++)")
-        with writer.indented():
-            writer.line(f"acc[{s}][o] = _mm512_fmadd_ps({load}(w + {at}), input, acc[{s}][o]);")
+        block = self._outputs.index
+        weights, acc = Name("w") + (number * self.blocks + block) * LANES, Name("acc").at(number, block)
+        writer.line(f"const __m512 input = _mm512_set1_ps({Name('x').at(Name('lane') + number)});")
+        writer.nest(self._outputs.openings, [f"{acc} = _mm512_fmadd_ps({load}({weights}), input, {acc});"])
 
     def _write_result(self, writer: Writer) -> None:
-        with writer.block(f"UNROLL for (int o = 0; o < {self.blocks}; o++)"):
-            if self.sums > 1:
-                writer.line(
-                    f"UNROLL for (int s = 1; s < {self.sums}; s++) acc[0][o] = _mm512_add_ps(acc[0][o], acc[s][o]);"
-                )
-            bias = "_mm512_loadu_ps(bias + o * 16)"
-            if self.halves:
-                writer.line(f"__m512 v = _mm512_fmadd_ps(acc[0][o], _mm512_loadu_ps(scale + o * 16), {bias});")
-            else:
-                writer.line(f"__m512 v = _mm512_add_ps(acc[0][o], {bias});")
-            self.chain.apply(writer, "v", "o", "o * 16")
-            writer.line("_mm512_storeu_ps(out + o * 16, v);")
+        block, others = self._outputs.index, Unrolled("s", 1, self.sums)
+        place, acc = block * 16, Name("acc").at(0, block)
+        bias, scale = (f"_mm512_loadu_ps({Name(name) + place})" for name in ("bias", "scale"))
+        result = Writer()
+        if self.sums > 1:
+            other = Name("acc").at(others.index, block)
+            result.nest(others.openings, [f"{acc} = _mm512_add_ps({acc}, {other});"])
+        value = f"_mm512_fmadd_ps({acc}, {scale}, {bias})" if self.halves else f"_mm512_add_ps({acc}, {bias})"
+        result.line(f"__m512 v = {value};")
+        self.chain.apply(result, Name("v"), block, place)
+        result.line(f"_mm512_storeu_ps({Name('out') + place}, v);")
+        writer.nest(self._outputs.openings, result.text().splitlines())
+
+    @property
+    def _outputs(self) -> Unrolled:
+        """The loop over the blocks of outputs."""
+        return Unrolled("o", 0, self.blocks)
 
 
-def emit(op: FullyConnectedOp, context: Context) -> LayerCode:
-    """One layer: a panel of output blocks is one item."""
-    return _FullLayer(op, context).emit()
+FLOATS = Kernel(
+    "fully_connected",
+    FullyConnectedOp,
+    lambda op, setting: full_work(op, setting, 4),
+    lambda op, context: _FullLayer(op, context, halves=False).emit(),
+)
+HALVES = Kernel(
+    "fully_connected_fp16",
+    FullyConnectedOp,
+    lambda op, setting: full_work(op, setting, 2),
+    lambda op, context: _FullLayer(op, context, halves=True).emit(),
+    allows_halves,
+    weights="fp16",
+)
 
 
 class _FullLayer:
     """The numbers of one layer while it is written."""
 
-    def __init__(self, op: FullyConnectedOp, context: Context) -> None:
+    def __init__(self, op: FullyConnectedOp, context: Context, *, halves: bool) -> None:
         self.context = context
         self.op = op
         self.name = op.writes
@@ -185,7 +190,7 @@ class _FullLayer:
         self.biases = f"{op.node.to_tensor}Biases"
         self.scales = f"{op.node.to_tensor}Scales"
         self.source, self.result = context.places[op.source], context.places[op.writes]
-        self.halves = stores_halves(op, context)
+        self.halves = halves
         self.chain = Chain(op.epilogue)
         self.inputs = self.source.shape.elements
         self.blocks = blocks_of(op.node.to_channels)
@@ -194,19 +199,16 @@ class _FullLayer:
         self.spans = spans_of(self.source.layout, self.source.shape.pixels)
 
     def emit(self) -> LayerCode:
-        kernel = HALF_KERNEL if self.halves else FLOAT_KERNEL
         widths = sorted({routine.blocks for routine in self._routines()}, reverse=True)
         return LayerCode(
             name=self.name,
-            kernel=kernel,
             algorithm=f"fully connected, {' or '.join(str(16 * width) for width in widths)} outputs in registers, "
             f"{'half' if self.halves else 'float'} weights",
-            steps=(Part(self.name, self.panels),),
-            code=self._code(),
-            fields=(*self._fields(), *self.chain.fields(self.result.layout)),
+            steps=(StepPart(self.name, self.panels),),
+            text=self._code(),
+            arrays=(*self._fields(), *self.chain.fields(self.result.layout)),
             packs=(self._pack(), *self.chain.packs(self.result.layout)),
             edge_classes=tuple(sorted(self._edge_classes())),
-            weights="fp16" if self.halves else "fp32",
         )
 
     def _edge_classes(self) -> set[str]:
@@ -240,7 +242,7 @@ class _FullLayer:
             for name in dict.fromkeys((self.source.name, *self.chain.operands)):
                 declare_tensor(writer, self.context.places[name], written=False, flat=True)
             declare_tensor(writer, self.result, written=True, flat=True)
-            writer.comment("rows of 16 floats, and how many of each are inputs")
+            writer.comment("numbers of rows of 16 floats, and how many floats of such a row are inputs")
             writer.table(
                 "static const ptrdiff_t input_spans[][2]", (f"{{{rows}, {lanes}}}" for rows, lanes in self.spans)
             )
@@ -259,27 +261,28 @@ class _FullLayer:
                         writer.statement(names_of_routines[1], self._arguments(), ";")
         return writer.text()
 
-    def _arguments(self) -> list[str]:
+    def _arguments(self) -> list[Expression]:
+        block = Name("block")
         return [
-            f"{names.local(self.source.name)}[0][0]",
-            f"net->{self.weights} + block * {names.product(self.inputs, LANES)}",
-            *([f"net->{self.scales} + block * 16"] if self.halves else []),
-            f"net->{self.biases} + block * 16",
-            f"{names.local(self.result.name)}[block][0]",
-            *self.chain.arguments("block", "[0]"),
-            "input_spans",
-            str(len(self.spans)),
+            Name(names.local(self.source.name)).at(0, 0),
+            Name(f"net->{self.weights}") + block * self.inputs * LANES,
+            *([Name(f"net->{self.scales}") + block * LANES] if self.halves else []),
+            Name(f"net->{self.biases}") + block * LANES,
+            Name(names.local(self.result.name)).at(block, 0),
+            *self.chain.arguments(block, ZERO),
+            Name("input_spans"),
+            Constant(len(self.spans)),
         ]
 
-    def _fields(self) -> tuple[WeightField, ...]:
+    def _fields(self) -> tuple[PackedArray, ...]:
         """Packed arrays: biases, scales, weights; halves fill whole cache lines, so that what follows begins on one."""
         vectors = str(self.blocks * LANES)
         floats = [self.biases, *([self.scales] if self.halves else [])]
-        extent, elements = names.product(self.blocks, self.inputs, LANES), self.blocks * self.inputs * LANES
+        size, elements = extent(self.blocks, self.inputs, LANES), self.blocks * self.inputs * LANES
         if self.halves and elements % (2 * LANES):
-            extent, elements = f"{extent} + {LANES}", elements + LANES
-        weights = WeightField(self.weights, f"[{extent}]", elements, "uint16_t" if self.halves else "float")
-        return (*(WeightField(name, f"[{vectors}]", self.blocks * LANES) for name in floats), weights)
+            size, elements = size + LANES, elements + LANES
+        weights = PackedArray(self.weights, f"[{size}]", elements, "uint16_t" if self.halves else "float")
+        return (*(PackedArray(name, f"[{vectors}]", self.blocks * LANES) for name in floats), weights)
 
     def _pack(self) -> PackCall:
         """The call that packs them."""
@@ -291,7 +294,7 @@ class _FullLayer:
             *([f".scales = net->{self.scales}"] if self.halves else []),
             f".outputs = {self.op.node.to_channels}",
             f".channels = {self.source.shape.channels}",
-            f".pixels = {names.product(self.source.shape.height, self.source.shape.width)}",
+            f".pixels = {extent(self.source.shape.height, self.source.shape.width)}",
             f".panel = {self.width}",
             *packing.segments_of(self.source.layout),
         ]
@@ -299,4 +302,4 @@ class _FullLayer:
             arguments.append(f".before = {packing.norms_of(self.op.normalized)}")
         if self.op.folded:
             arguments.append(f".after = {packing.norms_of(self.op.folded)}")
-        return PackCall("pack_full", tuple(arguments), self.blocks)
+        return PackCall(packing.ROUTINES["pack_full"], tuple(arguments), self.blocks)

@@ -6,16 +6,18 @@ blocks are the direct kernel's business, and so is everything that does not line
 
 from __future__ import annotations
 
-from nn512.kernels.layer import Context, ConvKernel, LayerCode
+from nn512.cgen.code import LayerCode
+from nn512.ir import ConvOp
+from nn512.kernels.conv_cost import prepared_source
+from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.kernels.sliding import SlidingLayer, sliding_applies, sliding_work
-from nn512.passes.program import ConvOp
 
 
-def applies(op: ConvOp, context: Context) -> bool:
+def applies(op: ConvOp, setting: Setting) -> bool:
     """Whether there are several groups of more than one input, in a form the kernel knows."""
     node = op.branches[0].node
-    several = 1 < node.groups < context.places[op.source].shape.channels
-    return several and sliding_applies(op, context)
+    several = 1 < node.groups < setting.places[op.source].shape.channels
+    return several and sliding_applies(op, setting)
 
 
 def emit(op: ConvOp, context: Context) -> LayerCode:
@@ -23,4 +25,4 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
     return SlidingLayer(op, context, "grouped").emit()
 
 
-KERNEL = ConvKernel("grouped", applies, sliding_work, emit)
+KERNEL = Kernel("grouped", ConvOp, sliding_work, emit, applies, prepared_source)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nn512.cgen import names
+from nn512.cgen.code import PackCall, PackedArray
+from nn512.cgen.expressions import Expression, extent
 from nn512.graph.nodes import BatchNorm, Conv
-from nn512.kernels.layer import PackCall, WeightField
-from nn512.kernels.packing import conv_arguments, norms_of
+from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of
 from nn512.plan.layout import LANES, blocks_of
 
 
@@ -34,17 +34,17 @@ class GroupedWeights:
         return self.inputs * self.node.filter_h * self.node.filter_w * LANES
 
     @property
-    def block_extent(self) -> str:
+    def block_extent(self) -> Expression:
         """The same as it is written in C: filter rows * inputs * filter columns * output lanes."""
-        return names.product(self.node.filter_h, self.inputs, self.node.filter_w, LANES)
+        return extent(self.node.filter_h, self.inputs, self.node.filter_w, LANES)
 
-    def fields(self) -> tuple[WeightField, ...]:
+    def fields(self) -> tuple[PackedArray, ...]:
         """Arrays in the packed net."""
         blocks = blocks_of(self.node.to_channels)
         factors = (blocks, self.node.filter_h, self.inputs, self.node.filter_w, LANES)
         return (
-            WeightField(f"{self.name}Biases", f"[{blocks * LANES}]", blocks * LANES),
-            WeightField(f"{self.name}Weights", f"[{names.product(*factors)}]", blocks * self.block_floats),
+            PackedArray(f"{self.name}Biases", f"[{blocks * LANES}]", blocks * LANES),
+            PackedArray(f"{self.name}Weights", f"[{extent(*factors)}]", blocks * self.block_floats),
         )
 
     def pack(self) -> PackCall:
@@ -59,4 +59,4 @@ class GroupedWeights:
             arguments.append(f".before = {norms_of(self.normalized)}")
         if self.folded:
             arguments.append(f".after = {norms_of(self.folded)}")
-        return PackCall("pack_grouped", tuple(arguments), blocks_of(node.to_channels))
+        return PackCall(ROUTINES["pack_grouped"], tuple(arguments), blocks_of(node.to_channels))

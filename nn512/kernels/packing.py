@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from nn512.cgen import names
+from nn512.cgen.code import PackCall, PackedArray, Routine
+from nn512.cgen.expressions import Expression, extent
 from nn512.graph.nodes import BatchNorm, Conv
-from nn512.kernels.layer import PackCall, WeightField
 from nn512.kernels.packing_full import PACK_FULL
 from nn512.kernels.packing_grouped import PACK_GROUPED
 from nn512.plan.layout import LANES, Layout, blocks_of
@@ -21,13 +22,13 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
-/* In NetCreate: a convolution's arrays, outputs k, inputs c of one group and filter taps t; packing routines are called
- * with their other arguments by name, and a number of items of work before. */
+/* For the calls in NetCreate: the arrays of a convolution with k outputs, c inputs per group and t filter taps. Packing
+ * routines take a number of work items, and then named arguments. */
 #define CONV(name, k, c, t) \\
     .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \\
     .packedBiases = net->name##Biases, .outputs = k, .inputs = c, .taps = t
 
-/* What the batch norms of a list do to one channel, one after another: value * scale + shift. */
+/* What all batch norms of a list together do to one channel: value * scale + shift. */
 typedef struct { double scale, shift; } Affine;
 
 static Affine compose(const Norm *norms, ptrdiff_t channel) {
@@ -63,10 +64,10 @@ typedef struct {
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, taps; /* inputs of one group */
     ptrdiff_t panel;                 /* output blocks in a panel; the last panel may have fewer */
-    ptrdiff_t lanes;                 /* input lanes of a block, where there are not 16 */
+    ptrdiff_t lanes;                 /* input lanes of a block; 0 stands for 16 */
     const ptrdiff_t *segments;       /* of the input channels */
     const Norm *before, *after;      /* batch norms of the input, of the result */
-    ptrdiff_t groupOutputs;          /* outputs of one group, where there is something before */
+    ptrdiff_t groupOutputs;          /* outputs of one group, if `before` is not NULL */
 } ConvPack;
 
 static void pack_conv(const void *context, ptrdiff_t first, ptrdiff_t last) {
@@ -123,7 +124,21 @@ static void pack_norm(const void *context, ptrdiff_t first, ptrdiff_t last) {
 #define PACK_NORM(items, ...) team_run(&team, pack_norm, &(NormPack){__VA_ARGS__}, items)
 """
 
-ROUTINES = {"pack_conv": PACK_CONV, "pack_norm": PACK_NORM, "pack_full": PACK_FULL, "pack_grouped": PACK_GROUPED}
+_COMMON = Routine("compose", COMMON)
+_POSITION = Routine("position", POSITION)
+ROUTINES: Mapping[str, Routine] = MappingProxyType(
+    {
+        routine.name: routine
+        for routine in (
+            _POSITION,
+            Routine("pack_conv", PACK_CONV, (_COMMON, _POSITION)),
+            Routine("pack_norm", PACK_NORM, (_COMMON, _POSITION)),
+            Routine("pack_full", PACK_FULL, (_COMMON, _POSITION)),
+            Routine("pack_grouped", PACK_GROUPED, (_COMMON,)),
+        )
+    }
+)
+"""Packing routines and what they need, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,29 +173,29 @@ class ConvWeights:
         return math.prod(self._block_extents)
 
     @property
-    def block_extent(self) -> str:
+    def block_extent(self) -> Expression:
         """The same as it is written in C: input blocks * filter rows * filter columns * input lanes * output lanes."""
-        return names.product(*self._block_extents)
+        return extent(*self._block_extents)
 
     @property
-    def extent(self) -> str:
+    def extent(self) -> Expression:
         """All weights, likewise."""
-        return names.product(self.blocks, *self._block_extents)
+        return extent(self.blocks, *self._block_extents)
 
     @property
     def _block_extents(self) -> tuple[int, ...]:
-        return (len(self.layout.blocks), self.node.filter_h, self.node.filter_w, self.lanes, LANES)
+        return (self.layout.block_count, self.node.filter_h, self.node.filter_w, self.lanes, LANES)
 
     @property
     def name(self) -> str:
         """The name before `Weights` and `Biases`."""
         return self.node.to_tensor
 
-    def fields(self) -> tuple[WeightField, ...]:
+    def fields(self) -> tuple[PackedArray, ...]:
         """Arrays in the packed net."""
         return (
-            WeightField(f"{self.name}Biases", f"[{self.blocks * LANES}]", self.blocks * LANES),
-            WeightField(f"{self.name}Weights", f"[{self.extent}]", self.blocks * self.block_floats),
+            PackedArray(f"{self.name}Biases", f"[{self.blocks * LANES}]", self.blocks * LANES),
+            PackedArray(f"{self.name}Weights", f"[{self.extent}]", self.blocks * self.block_floats),
         )
 
     def pack(self) -> PackCall:
@@ -197,12 +212,12 @@ class ConvWeights:
             arguments.append(f".before = {norms_of(self.normalized)}")
         if self.folded:
             arguments.append(f".after = {norms_of(self.folded)}")
-        return PackCall("pack_conv", tuple(arguments), self.blocks)
+        return PackCall(ROUTINES["pack_conv"], tuple(arguments), self.blocks)
 
 
 def conv_arguments(node: Conv, inputs: int) -> str:
     """What every call that packs a convolution passes: arrays, outputs, inputs of one group, filter taps."""
-    taps = names.product(node.filter_h, node.filter_w)
+    taps = extent(node.filter_h, node.filter_w)
     return f"CONV({node.to_tensor}, {node.to_channels}, {inputs}, {taps})"
 
 
@@ -211,10 +226,10 @@ def norm_field(node: BatchNorm) -> str:
     return f"{node.to_tensor}Norm"
 
 
-def norm_array(node: BatchNorm, layout: Layout) -> WeightField:
+def norm_array(node: BatchNorm, layout: Layout) -> PackedArray:
     """The array itself: scales and shifts, [block][2][lane]."""
-    blocks = len(layout.blocks)
-    return WeightField(norm_field(node), f"[{blocks}][2][{LANES}]", blocks * 2 * LANES)
+    blocks = layout.block_count
+    return PackedArray(norm_field(node), f"[{blocks}][2][{LANES}]", blocks * 2 * LANES)
 
 
 def pack_norm(node: BatchNorm, layout: Layout) -> PackCall:
@@ -224,7 +239,7 @@ def pack_norm(node: BatchNorm, layout: Layout) -> PackCall:
         f".channels = {layout.channels}",
         *segments_of(layout),
     )
-    return PackCall("pack_norm", arguments, 1)
+    return PackCall(ROUTINES["pack_norm"], arguments, 1)
 
 
 def segments_of(layout: Layout) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ PACK_FULL = """
  *
  * Halves have 11 significant bits from 2^-14 to 2^16. The weights of an output are multiplied by a power of two, the
  * one nearest 1 that leaves none of them outside; where their range is too wide for that, the largest comes to 2^14.
- * What undoes it goes to `scales`. */
+ * `scales` has the inverse powers. */
 typedef struct {
     const float *weights, *biases;
     void *packed;
@@ -31,7 +31,7 @@ static int exponent_of(double v) {
     return (int)(bits >> 52 & 2047) - 1023;
 }
 
-/* Exponent of the power of two for weights that will be multiplied by `factor`, too. */
+/* The exponent of the power of two for the weights of an output; they will also be multiplied by `factor`. */
 static int half_exponent(const float *weights, ptrdiff_t count, double factor) {
     double smallest = 0, largest = 0;
     for (ptrdiff_t i = 0; i < count; i++) {
@@ -42,7 +42,7 @@ static int half_exponent(const float *weights, ptrdiff_t count, double factor) {
     const int up = -14 - exponent_of(smallest * factor), most = 14 - exponent_of(largest * factor);
     const int lift = up > 0 ? up : 0, exponent = lift < most ? lift : most;
     if (largest == 0) return 0;
-    return exponent < -126 ? -126 : exponent > 126 ? 126 : exponent; /* so that the inverse is a float, too */
+    return exponent < -126 ? -126 : exponent > 126 ? 126 : exponent; /* the inverse must be a float, too */
 }
 
 static void pack_full(const void *context, ptrdiff_t first, ptrdiff_t last) {

@@ -8,7 +8,7 @@ typedef struct {
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, taps, columns; /* inputs of one group; columns of the filter */
     const Norm *before, *after;
-    ptrdiff_t groupOutputs; /* where there is something before */
+    ptrdiff_t groupOutputs; /* if `before` is not NULL */
 } GroupedPack;
 
 static void pack_grouped(const void *context, ptrdiff_t first, ptrdiff_t last) {

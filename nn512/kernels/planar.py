@@ -8,10 +8,11 @@ that takes 70 us more than tiles at the edges with routines of their own would, 
 
 from __future__ import annotations
 
+from nn512.cgen.code import LayerCode
+from nn512.ir import ConvOp
 from nn512.kernels.conv_cost import weight_bytes
 from nn512.kernels.convolution import ConvLayer
-from nn512.kernels.layer import Context, ConvKernel, LayerCode
-from nn512.passes.program import ConvOp
+from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.plan.conv_geometry import axes, real_taps
 from nn512.plan.cost import EXPOSED, Work
 from nn512.plan.layout import blocks_of
@@ -20,15 +21,15 @@ MOST_CHANNELS = 16
 """Up to here it was never measured to be slower than the direct kernel and the load before it, where prices say so."""
 
 
-def _applies(op: ConvOp, context: Context) -> bool:
+def _applies(op: ConvOp, setting: Setting) -> bool:
     node = op.branches[0].node
-    return op.branches[0].writes in context.planes and context.graph.shapes[node.from_tensor].channels <= MOST_CHANNELS
+    return op.branches[0].writes in setting.planes and setting.graph.shapes[node.from_tensor].channels <= MOST_CHANNELS
 
 
-def _work(op: ConvOp, context: Context) -> Work:
+def _work(op: ConvOp, setting: Setting) -> Work:
     """Arithmetic on rows of padding is left out; a copy of the planes is a pass of its own, hidden by nothing."""
     node = op.branches[0].node
-    source, result = context.graph.shapes[node.from_tensor], context.places[op.branches[0].writes].shape
+    source, result = setting.graph.shapes[node.from_tensor], setting.places[op.branches[0].writes].shape
     rows, columns = axes(node, source, result)
     outputs = 16 * sum(blocks_of(branch.node.to_channels) for branch in op.branches)
     macs = outputs * source.channels * real_taps(rows) * columns.out * columns.taps
@@ -36,14 +37,14 @@ def _work(op: ConvOp, context: Context) -> Work:
     if node.padding_w:
         copied = source.channels * source.height * (source.width + 2 * node.padding_w)
         moved += EXPOSED * 4.0 * (source.channels * source.pixels + copied)
-    return Work(macs, 0.96, weight_bytes(op, context), moved)
+    return Work(macs, 0.96, weight_bytes(op, setting), moved)
 
 
 def _emit(op: ConvOp, context: Context) -> LayerCode:
     return _PlanarLayer(op, context).emit()
 
 
-KERNEL = ConvKernel("planar", _applies, _work, _emit, planes=True)
+KERNEL = Kernel("planar", ConvOp, _work, _emit, _applies, planes=True)
 
 
 class _PlanarLayer(ConvLayer):

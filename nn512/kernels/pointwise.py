@@ -9,38 +9,39 @@ from __future__ import annotations
 
 import contextlib
 
-from nn512.cgen import names
+from nn512.cgen.code import LayerCode
+from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Name
 from nn512.cgen.writer import Writer
+from nn512.ir import ConvOp
 from nn512.kernels.conv_blocking import Branch, Panels
-from nn512.kernels.conv_cost import is_pointwise, padded_macs, tensor_bytes, weight_bytes
-from nn512.kernels.convolution import ConvLayer
-from nn512.kernels.layer import Context, ConvKernel, LayerCode
-from nn512.passes.program import ConvOp
+from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
+from nn512.kernels.convolution import Choice, ConvLayer
+from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES
 
 MOST_BUFFER_BYTES = 256 << 10
 
 
-def _applies(op: ConvOp, context: Context) -> bool:
-    source = context.places[op.source]
-    if not is_pointwise(op) or op.branches[0].node.groups > 1:
+def _applies(op: ConvOp, setting: Setting) -> bool:
+    source = setting.places[op.source]
+    if not op.is_pointwise or op.branches[0].node.groups > 1:
         return False
-    return not op.prologue or len(source.layout.blocks) * 14 * 64 <= MOST_BUFFER_BYTES
+    return not op.prologue or source.layout.block_count * 14 * 64 <= MOST_BUFFER_BYTES
 
 
-def _work(op: ConvOp, context: Context) -> Work:
+def _work(op: ConvOp, setting: Setting) -> Work:
     """Writing to many planes at once costs something, weights that do not stay in the level 2 cache cost much."""
-    weights = weight_bytes(op, context)
-    resident = weights <= context.machine.l2_bytes / 2
-    return Work(padded_macs(op, context), 0.93 if resident else 0.7, weights, tensor_bytes(op, context))
+    weights = weight_bytes(op, setting)
+    resident = weights <= setting.machine.l2_bytes / 2
+    return Work(padded_macs(op, setting), 0.93 if resident else 0.7, weights, tensor_bytes(op, setting))
 
 
 def _emit(op: ConvOp, context: Context) -> LayerCode:
     return _PointwiseLayer(op, context).emit()
 
 
-KERNEL = ConvKernel("pointwise", _applies, _work, _emit, scratch=False)
+KERNEL = Kernel("pointwise", ConvOp, _work, _emit, _applies)
 
 
 class _PointwiseLayer(ConvLayer):
@@ -55,59 +56,62 @@ class _PointwiseLayer(ConvLayer):
     def algorithm(self) -> str:
         return f"{super().algorithm()}, pixels outermost"
 
-    @property
-    def plane(self) -> str:
-        if self.prologue.steps:
-            return names.product(self.tiles[0].size, 16)
-        return super().plane
-
     def _by_pixels(self) -> bool:
         return True
 
     def write_body(self, writer: Writer) -> None:
-        self.write_constants(writer)
+        self.write_sizes(writer)
         with writer.block("for (ptrdiff_t tile = first; tile < last; tile++)"):
             if self.prologue.steps:
-                blocks = self.body.sharing.most_blocks if self.body.sharing else len(self.source.layout.blocks)
-                note = " /* for as many channels as any of the layers has */" if self.body.varying else ""
-                extents = f"[{blocks}][{self.tiles[0].size}][16]"
+                note = " /* room for the layer with the most channels */" if self.body.varying else ""
+                extents = f"[{self.body.most_blocks}][{self.tiles[0].size}][16]"
                 writer.line(f"float input{extents} __attribute__((aligned(64)));{note}")
-            x = self.first_pixel()
+            indices = [f"x = {self.first_pixel()}"]
             if self._panels_alike:
-                x += f", ahead = {self._ahead_of_tile(self.branches[0], self.branches[0].panels[0])}"
-            writer.line(f"const ptrdiff_t x = {x};")
+                after = self._weights_after(self.branches[0], self.branches[0].panels[0])
+                indices.append(f"nextWeights = {after}")
+            writer.line(f"const ptrdiff_t {', '.join(indices)};")
             self._write_tile_calls(writer)
 
     @property
     def _panels_alike(self) -> bool:
-        """Whether all calls fetch from equally far ahead."""
+        """Whether all calls prefetch weights from the same distance."""
         return len(self.branches) == 1 and len(self.branches[0].panels) == 1
 
-    def _ahead_of_tile(self, branch: Branch, panels: Panels) -> str:
+    def _weights_after(self, branch: Branch, panels: Panels) -> Expression:
         """Where a tile's share of the weights begins that are read after this layer's."""
-        extent = f"{branch.weights.blocks} * channels * {LANES}" if self.body.varying else branch.weights.extent
-        return self.ahead_of(extent, panels, "x")
+        size = branch.weights.extent
+        if self.body.varying:
+            size = Constant(branch.weights.blocks) * Name("channels") * LANES
+        return self.next_weights(size, panels, Name("x"))
 
     def _write_tile_calls(self, writer: Writer) -> None:
         """Write the calls for one tile."""
-        picture = f"{self.body.tensor(self.source)}[0][x]"
+        x = Name("x")
+        picture = self.body.tensor(self.source).at(0, x)
         for branch in self.branches:
             for panels in branch.panels:
-                block = str(panels.first_block)
+                start = panels.first_block
+                block: Expression = Constant(start)
                 first = panels is self.branches[0].panels[0]
                 loop: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
                 if panels.count > 1:
-                    end = panels.first_block + panels.count * panels.width
-                    loop = writer.loop(f"for (ptrdiff_t block = {block}; block < {end}; block += {panels.width})")
-                    block = "block"
+                    end = start + panels.count * panels.width
+                    loop = writer.loop(f"for (ptrdiff_t block = {start}; block < {end}; block += {panels.width})")
+                    block = Name("block")
                 with loop:
-                    result = f"{self.body.tensor(branch.result)}[{block}][x]"
-                    where = picture if first or not self.prologue.steps else "NULL"
+                    where: Expression = picture if first or not self.prologue.steps else Name("NULL")
                     if first and self.prologue.steps and panels.count > 1:
-                        where = f"block ? NULL : {picture}"
-                    arguments = [where, *self.weights(branch, block), result]
+                        where = Conditional(block, Name("NULL"), picture)
+                    arguments: list[Expression] = [
+                        where,
+                        *self.weights(branch, block),
+                        self.body.tensor(branch.result).at(block, x),
+                    ]
                     if self.prologue.steps:
-                        arguments += ["input[0][0]", *self.prologue.arguments("0", "[x]")]
-                    arguments += branch.chain.arguments(block, "[x]")
-                    arguments.append("ahead" if self._panels_alike else self._ahead_of_tile(branch, panels))
-                    self.write_call(writer, self.by_tile(branch, panels), arguments)
+                        arguments += [Name("input").at(0, 0), *self.prologue.arguments(ZERO, x)]
+                    arguments += branch.chain.arguments(block, x)
+                    alike = self._panels_alike
+                    arguments.append(Name("nextWeights") if alike else self._weights_after(branch, panels))
+                    choices = (Choice(*choice, arguments) for choice in self.by_tile(branch, panels))
+                    self.write_call(writer, choices)

@@ -7,19 +7,27 @@ the picture, have calls of their own with fewer columns. Rows of a window inside
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nn512.cgen import names
+from nn512.cgen.code import LayerCode, StepPart
+from nn512.cgen.expressions import ZERO, Constant, Expression, Name, Product, extent
 from nn512.cgen.writer import Writer
-from nn512.kernels.epilogue import Chain
-from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
-from nn512.passes.program import SAMPLING, PoolOp
+from nn512.graph.nodes import Pooling
+from nn512.ir import PoolOp, SampleOp
+from nn512.kernels.chain import Chain
+from nn512.kernels.interface import Context, Kernel
+from nn512.kernels.layer import begin_step, declare_tensor, step_signature
+from nn512.kernels.streaming import streaming_work
+from nn512.kernels.tiles import Unrolled
 
 ACCUMULATORS = 4
 
+_BLOCK, _VALUE = Name("block"), Name("v")
+
 MAXIMUM = """
-/* The larger of two vectors; NaN stays NaN whichever it is in (max alone returns its second operand then). */
+/* The larger of two vectors. NaN in either stays NaN; max alone returns its second operand if one is NaN. */
 static INLINE __m512 maximum(__m512 largest, __m512 v) {
     const __mmask16 ordered = _mm512_cmp_ps_mask(largest, largest, _CMP_ORD_Q);
     return _mm512_mask_max_ps(largest, ordered, largest, v);
@@ -39,28 +47,33 @@ class Column:
 
 def columns_of(outputs: int, size: int, window: int, padding: int) -> tuple[Column, ...]:
     """The output columns of a row of `size` cells, neighbours together that see whole windows."""
-    result: list[Column] = []
-    for x in range(outputs):
+
+    def alone(x: int) -> Column:
         start, end = max(0, 2 * x - padding), min(size, 2 * x - padding + window)
-        if result and result[-1].columns == end - start == window:
-            last = result.pop()
-            result.append(Column(last.first, last.count + 1, window, last.cell))
-        else:
-            result.append(Column(x, 1, end - start, start))
-    return tuple(result)
+        return Column(x, 1, end - start, start)
+
+    low = min(outputs, -(-padding // 2))
+    high = max(low, min(outputs, (size - window + padding) // 2 + 1))
+    whole = [Column(low, high - low, window, 2 * low - padding)] if low < high else []
+    return (*map(alone, range(low)), *whole, *map(alone, range(high, outputs)))
 
 
-def emit(op: PoolOp, context: Context) -> LayerCode:
+def emit(op: PoolOp | SampleOp, context: Context) -> LayerCode:
     """One layer: an output row of a block is one item."""
     return _PoolLayer(op, context).emit()
+
+
+POOLING = Kernel("pooling", PoolOp, streaming_work, emit)
+SAMPLING = Kernel("sampling", SampleOp, streaming_work, emit)
 
 
 class _PoolLayer:
     """The numbers of one layer while it is written."""
 
-    def __init__(self, op: PoolOp, context: Context) -> None:
+    def __init__(self, op: PoolOp | SampleOp, context: Context) -> None:
         self.op = op
-        self.node = op.node
+        self.copies = isinstance(op, SampleOp)
+        self.node = Pooling(op.source, op.writes, "Max1x1Stride2") if isinstance(op, SampleOp) else op.node
         self.context = context
         self.source, self.result = context.places[op.source], context.places[op.writes]
         self.before = Chain(op.prologue)
@@ -68,7 +81,6 @@ class _PoolLayer:
         self.both = Chain((*op.prologue, *op.epilogue))
         height, width = self.source.shape.height, self.source.shape.width
         window, padding = self.node.window, self.node.padding_h
-        self.copies = self.node.kind == SAMPLING
         self.columns: tuple[Column, ...] = ()
         self.clipped = False
         if window is not None:
@@ -82,11 +94,10 @@ class _PoolLayer:
         rows = self.result.shape.height
         return LayerCode(
             name=self.op.writes,
-            kernel="pooling",
             algorithm=f"{what}, a vector of 16 channels at a time",
-            steps=(Part(self.op.writes, len(self.result.layout.blocks) * rows),),
-            code=self._code(),
-            fields=self.both.fields(self.result.layout),
+            steps=(StepPart(self.op.writes, self.result.layout.block_count * rows),),
+            text=self._code(),
+            arrays=self.both.fields(self.result.layout),
             packs=self.both.packs(self.result.layout),
             edge_classes=tuple(sorted(self._edge_classes())),
         )
@@ -110,10 +121,10 @@ class _PoolLayer:
                 declare_tensor(writer, self.context.places[name], written=False)
             declare_tensor(writer, self.result, written=True)
             with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
-                row = f", y = item % {rows}" if rows > 1 else ""
-                writer.line(f"const ptrdiff_t block = item{f' / {rows}' if rows > 1 else ''}{row};")
-                self.before.bind(writer, "block", "[0][0]")
-                self.after.bind(writer, "block", f"{self._row}[0]")
+                row = f", y = {Name('item') % rows}" if rows > 1 else ""
+                writer.line(f"const ptrdiff_t block = {Name('item') // rows}{row};")
+                self.before.bind(writer, _BLOCK, ZERO, ZERO)
+                self.after.bind(writer, _BLOCK, self._row, ZERO)
                 if self.node.window is None:
                     self._write_global(writer)
                 else:
@@ -121,24 +132,31 @@ class _PoolLayer:
         return writer.text()
 
     @property
-    def _row(self) -> str:
+    def _row(self) -> Expression:
         """Index of the output row."""
-        return "[y]" if self.result.shape.height > 1 else "[0]"
+        return Name("y") if self.result.shape.height > 1 else ZERO
 
     def _write_global(self, writer: Writer) -> None:
-        pixels = self.source.shape.pixels
         routine = self.context.library.add(self._hint("all"), self._write_all_routine)
-        source = f"{names.local(self.source.name)}[block][0][0]"
-        extent = names.product(self.source.shape.height, self.source.shape.width)
-        arguments = ", ".join([source, extent, *self.before.forwarded()])
-        writer.line(f"__m512 v = {routine}({arguments});")
+        pixels = extent(self.source.shape.height, self.source.shape.width)
+        arguments = [self._source.at(_BLOCK, 0, 0), pixels, *self.before.forwarded()]
+        writer.line(f"__m512 v = {routine}({', '.join(map(str, arguments))});")
         if not self.node.is_max:
-            _write_quotient(writer, pixels, extent)
-        self._write_result(writer, "0")
+            _write_quotient(writer, self.source.shape.pixels, pixels)
+        self._write_result(writer, ZERO)
+
+    @property
+    def _source(self) -> Name:
+        return Name(names.local(self.source.name))
+
+    @property
+    def _result(self) -> Expression:
+        """The row of results."""
+        return Name(names.local(self.result.name)).at(_BLOCK, self._row)
 
     def _write_row(self, writer: Writer, window: int) -> None:
         height, padding = self.source.shape.height, self.node.padding_h
-        start = ("y * 2" if self._row == "[y]" else "0") + (f" - {padding}" if padding else "")
+        start = self._row * 2 - padding
         if self.clipped:
             writer.line(f"const ptrdiff_t origin = {start}, end = origin + {window};")
             writer.line(
@@ -150,40 +168,40 @@ class _PoolLayer:
         for column in self.columns:
             if column.count == 1:
                 with contextlib.nullcontext() if plain else writer.block(note=f"column {column.first}"):
-                    self._write_cell(writer, column, str(column.first), start, plain=plain)
+                    self._write_cell(writer, column, Constant(column.first), start, window, plain=plain)
                 continue
             loop = f"for (ptrdiff_t x = {column.first}; x < {column.first + column.count}; x++)"
             with writer.loop(loop) if plain else writer.block(loop):
-                self._write_cell(writer, column, "x", start, plain=plain)
+                self._write_cell(writer, column, Name("x"), start, window, plain=plain)
 
-    def _write_cell(self, writer: Writer, column: Column, x: str, start: str, *, plain: bool) -> None:
-        window = self.node.window
-        cell = str(column.cell)
-        if column.count > 1:
-            offset = column.cell - 2 * column.first
-            cell = "x * 2" + (f" - {-offset}" if offset < 0 else f" + {offset}" if offset else "")
-        rows, top = ("rows", "top") if self.clipped else (str(window), start)
-        pixel = f"{names.local(self.source.name)}[block][{top}][{cell}]"
+    def _write_cell(
+        self, writer: Writer, column: Column, x: Expression, start: Expression, window: int, *, plain: bool
+    ) -> None:
+        """Write what computes the result at `x`, whose window begins in row `start`."""
+        cell = Constant(column.cell) if column.count == 1 else x * 2 + (column.cell - 2 * column.first)
+        rows, top = (Name("rows"), Name("top")) if self.clipped else (Constant(window), start)
+        pixel = self._source.at(_BLOCK, top, cell)
         if self.copies:
             value = f"_mm512_loadu_ps({pixel})"
         else:
-            row = names.product(self.source.shape.width, 16)
+            row = extent(self.source.shape.width, 16)
             routine = self.context.library.add(self._hint(str(column.columns)), self._writer_of(column.columns))
-            value = f"{routine}({', '.join([pixel, rows, row, *self.before.forwarded()])})"
+            value = f"{routine}({', '.join(map(str, [pixel, rows, row, *self.before.forwarded()]))})"
         if plain:
-            result = f"{names.local(self.result.name)}[block]{self._row}[{x}]"
-            writer.statement("_mm512_storeu_ps", [result, value], ";")
+            writer.statement("_mm512_storeu_ps", [self._result.at(x), value], ";")
             return
         writer.line(f"__m512 v = {value};")
         if self.copies:
-            self.before.apply(writer, "v", "0", "0")
+            self.before.apply(writer, _VALUE, ZERO, ZERO)
         if not self.node.is_max:
-            _write_quotient(writer, None if self.clipped else column.columns * int(rows), _times(rows, column.columns))
+            cells = None if self.clipped else column.columns * window
+            count = rows if column.columns == 1 else Product((rows, Constant(column.columns)))
+            _write_quotient(writer, cells, count)
         self._write_result(writer, x)
 
-    def _write_result(self, writer: Writer, x: str) -> None:
-        self.after.apply(writer, "v", "0", "x * 16" if x == "x" else str(int(x) * 16))
-        writer.line(f"_mm512_storeu_ps({names.local(self.result.name)}[block]{self._row}[{x}], v);")
+    def _write_result(self, writer: Writer, x: Expression) -> None:
+        self.after.apply(writer, _VALUE, ZERO, x * 16)
+        writer.line(f"_mm512_storeu_ps({self._result.at(x)}, v);")
 
     def _hint(self, what: str) -> str:
         return f"{'largest' if self.node.is_max else 'sum'}_of_{what}{self.before.suffix}"
@@ -196,7 +214,7 @@ class _PoolLayer:
         writer = Writer()
         what = "The largest" if self.node.is_max else "The sum"
         cells = f"{columns} neighbouring cells" if columns > 1 else "the first cell"
-        writer.comment(f"{what} of {cells} in each of a number of rows, `row` floats from one to the next.")
+        writer.comment(f"{what} of {cells} in each of `rows` rows, which begin `row` floats apart.")
         chain = self.before.neutral
         parameters = ["const float *restrict x", "ptrdiff_t rows", "ptrdiff_t row", *chain.parameters()]
         writer.statement(f"static INLINE __m512 {name}", parameters, " {")
@@ -204,7 +222,8 @@ class _PoolLayer:
             self._write_start(writer)
             writer.line("for (ptrdiff_t i = 0; i < rows; i++, x += row)")
             with writer.indented():
-                self._write_combine(writer, f"UNROLL for (int j = 0; j < {columns}; j++)", "v", "j * 16")
+                loop = Unrolled("j", 0, columns)
+                self._write_combine(writer, loop.openings, "v", loop.index * 16)
             writer.line("return v;")
         writer.line("}")
         return writer.text()
@@ -222,10 +241,9 @@ class _PoolLayer:
             writer.line("ptrdiff_t p = 0;")
             writer.line(f"for (; p + {ACCUMULATORS} <= pixels; p += {ACCUMULATORS})")
             with writer.indented():
-                self._write_combine(
-                    writer, f"UNROLL for (int k = 0; k < {ACCUMULATORS}; k++)", "part[k]", "(p + k) * 16"
-                )
-            self._write_combine(writer, "for (; p < pixels; p++)", "part[0]", "p * 16")
+                k = Unrolled("k", 0, ACCUMULATORS)
+                self._write_combine(writer, k.openings, "part[k]", (Name("p") + k.index) * 16)
+            self._write_combine(writer, ["for (; p < pixels; p++)"], "part[0]", Name("p") * 16)
             combine = self._combine
             writer.line(f"return {combine}({combine}(part[0], part[1]), {combine}(part[2], part[3]));")
         writer.line("}")
@@ -238,24 +256,23 @@ class _PoolLayer:
     def _write_start(self, writer: Writer) -> None:
         writer.line(f"__m512 v = {'_mm512_loadu_ps(x)' if self.node.is_max else '_mm512_setzero_ps()'};")
         if self.node.is_max:
-            self.before.apply(writer, "v", "0", "0")
+            self.before.apply(writer, _VALUE, ZERO, ZERO)
 
-    def _write_combine(self, writer: Writer, loop: str, accumulator: str, offset: str) -> None:
-        element = f"_mm512_loadu_ps(x + {offset})"
+    def _write_combine(self, writer: Writer, loop: Sequence[str], accumulator: str, offset: Expression) -> None:
+        """Write what adds the cell at `offset` to an accumulator, in a loop; none for a single cell."""
+        element = f"_mm512_loadu_ps({Name('x') + offset})"
         if not self.before.steps:
-            writer.line(f"{loop} {accumulator} = {self._combine}({accumulator}, {element});")
+            writer.nest(loop, [f"{accumulator} = {self._combine}({accumulator}, {element});"])
             return
-        with writer.block(loop):
-            writer.line(f"__m512 cell = {element};")
-            self.before.apply(writer, "cell", "0", "0")
-            writer.line(f"{accumulator} = {self._combine}({accumulator}, cell);")
+        steps = Writer()
+        steps.line(f"__m512 cell = {element};")
+        self.before.apply(steps, Name("cell"), ZERO, ZERO)
+        steps.line(f"{accumulator} = {self._combine}({accumulator}, cell);")
+        with contextlib.nullcontext() if loop else writer.block():
+            writer.nest(loop, steps.text().splitlines())
 
 
-def _times(rows: str, columns: int) -> str:
-    return rows if columns == 1 else f"{rows} * {columns}"
-
-
-def _write_quotient(writer: Writer, cells: int | None, count: str) -> None:
+def _write_quotient(writer: Writer, cells: int | None, count: Expression) -> None:
     """Divide v by the number of cells, which is `count` in C; `cells` is None where it is known only then."""
     if cells == 1:
         return

@@ -13,22 +13,33 @@ from __future__ import annotations
 import contextlib
 from typing import assert_never
 
-from nn512.cgen import names
+from nn512.cgen.code import LayerCode, StepPart
+from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less, Name, extent
 from nn512.cgen.writer import Writer, sentence
+from nn512.ir import ConvOp
 from nn512.kernels.bodies import StepFunction
+from nn512.kernels.chain import Chain
 from nn512.kernels.elementwise import write_chain_step
-from nn512.kernels.epilogue import Chain
 from nn512.kernels.grouped_weights import GroupedWeights
-from nn512.kernels.layer import Context, LayerCode, Part
-from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles, span_of
-from nn512.kernels.tiles import write_tap_bounds
-from nn512.passes.program import ConvOp
-from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, axes, pixel_tiles, repeats
+from nn512.kernels.interface import Context, Setting
+from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles
+from nn512.kernels.tiles import SIZES, add_operands, first_row, write_tap_bounds
+from nn512.plan.conv_geometry import (
+    PixelTile,
+    axes,
+    has_blind_outputs,
+    real_taps,
+    repeats,
+    span_of,
+)
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES, blocks_of
 
 # Multiplications that take as long as calling a tile's routine, reading biases and storing sums.
 TILE_OVERHEAD = 8
+
+# Blocks of outputs that read one block of inputs: each has a row in a table of lanes.
+MOST_LANE_ROWS = 64
 
 # Inputs per group from which on loads leave time to fetch what comes next.
 FETCHING = 4
@@ -36,40 +47,44 @@ FETCHING = 4
 # Vectors that are permuted or multiplied in the time of one at the peak rate: two ports multiply, one more permutes.
 PORTS = 1.5
 
+_BLOCK = Name("block")
 
-def sliding_applies(op: ConvOp, context: Context) -> bool:
+
+def sliding_applies(op: ConvOp, setting: Setting) -> bool:
     """Whether there is one branch and channels stand and fall into groups as this kernel needs it."""
-    source, node = context.places[op.source], op.branches[0].node
+    source, node = setting.places[op.source], op.branches[0].node
     inputs, outputs = source.shape.channels // node.groups, node.to_channels // node.groups
     aligned = inputs < LANES and LANES % inputs == 0 and outputs % inputs == 0
+    if aligned and lane_rows(inputs, outputs, node.to_channels) > MOST_LANE_ROWS:
+        return False
     return len(op.branches) == 1 and source.layout.regular and aligned
 
 
-def sliding_work(op: ConvOp, context: Context) -> Work:
+def sliding_work(op: ConvOp, setting: Setting) -> Work:
     """What the layer costs: multiplications outside the padding, or else permutations where each serves few of them."""
-    source, result = context.places[op.source], context.places[op.branches[0].writes]
+    source, result = setting.places[op.source], setting.places[op.branches[0].writes]
     node = op.branches[0].node
     rows, columns = axes(node, source.shape, result.shape, op.zeros)
     tiles, sweeps = sliding_tiles(columns)
     inputs, blocks = source.shape.channels // node.groups, blocks_of(node.to_channels)
-    multiplied = _products(columns)
+    multiplied = real_taps(columns)
     permuted = (
         0
         if inputs == node.to_channels // node.groups == 1
-        else sum(inputs_read(columns, tile, sweeps=sweeps) for tile in tiles)
+        else sum(times * inputs_read(columns, tile, sweeps=sweeps) for tile, times in tiles)
     )
-    products = blocks * inputs * _products(rows) * multiplied + blocks * rows.out * len(tiles) * TILE_OVERHEAD
+    calls = blocks * rows.out * sum(times for _, times in tiles)
+    products = blocks * inputs * real_taps(rows) * multiplied + calls * TILE_OVERHEAD
     efficiency = min(1.0, PORTS * multiplied / max(1, multiplied + permuted))
-    moved = 64 * sum(len(p.layout.blocks) * p.shape.pixels for p in (source, result))
-    prologue = 128 * len(source.layout.blocks) * source.shape.pixels if op.prologue else 0
+    moved = 64 * sum(p.layout.block_count * p.shape.pixels for p in (source, result))
+    prologue = 128 * source.layout.block_count * source.shape.pixels if op.prologue else 0
     weights = 4 * LANES * blocks * inputs * rows.taps * columns.taps
     return Work(LANES * products, efficiency or 1.0, weights, moved + prologue)
 
 
-def _products(axis: Axis) -> int:
-    """Pairs of an output and a tap that sees the picture."""
-    tiles = pixel_tiles(axis, TILE_PIXELS)
-    return sum((run.last - run.first) * (run.high - run.low) for tile in tiles for run in tile.runs)
+def lane_rows(inputs: int, outputs: int, to_channels: int) -> int:
+    """Blocks of outputs that differ in the lanes they read, for groups of so many inputs and outputs."""
+    return min(outputs // inputs, blocks_of(to_channels))
 
 
 class SlidingLayer:
@@ -83,13 +98,14 @@ class SlidingLayer:
         self.name = branch.writes
         self.node = branch.node
         self.prologue = Chain(op.prologue)
-        self.chain = Chain(branch.epilogue, shared=self.name in context.bodies)
+        self.chain = Chain(branch.epilogue, shared=context.shares(self.name))
         self.source = context.places[f"{self.name}_input" if op.prologue else op.source]
         self.result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape, op.zeros)
         self.flat = self.result.shape.height > self.rows.out  # the picture as one row
         self.clipped = self.rows.taps > 1 or self.rows.padding > 0
-        self.tiles, self.sweeps = sliding_tiles(self.columns)
+        self.repeats, self.sweeps = sliding_tiles(self.columns)
+        self.tiles = tuple(tile for tile, _ in self.repeats)  # of neighbours that are alike the first
         self.inputs = self.source.shape.channels // self.node.groups
         self.outputs = self.node.to_channels // self.node.groups
         self.weights = GroupedWeights(self.node, self.inputs, op.normalized, branch.folded)
@@ -112,7 +128,7 @@ class SlidingLayer:
     @property
     def _blind(self) -> bool:
         """Whether there are output rows of which every filter row falls on padding."""
-        return not all(row.runs for row in pixel_tiles(self.rows, 1))
+        return has_blind_outputs(self.rows)
 
     @property
     def spread(self) -> Spread:
@@ -139,7 +155,9 @@ class SlidingLayer:
             pixels=tile.size,
             filter_h=self.rows.taps,
             filter_w=self.columns.taps,
+            stride_h=self.rows.stride if self._far else 1,
             stride_w=self.columns.stride,
+            dilation_h=self.rows.dilation if self.rows.taps > 1 else 1,
             dilation_w=self.columns.dilation,
             clipped=self.clipped,
             sweeps=self.sweeps,
@@ -155,9 +173,9 @@ class SlidingLayer:
         """The layer: its step functions and its packing."""
         blocks = blocks_of(self.node.to_channels)
         writer = Writer()
-        steps = [Part(self.name, blocks * self.rows.out)]
+        steps = [StepPart(self.name, blocks * self.rows.out)]
         if self.prologue.steps:
-            steps.insert(0, Part(self.source.name, len(self.source.layout.blocks)))
+            steps.insert(0, StepPart(self.source.name, self.source.layout.block_count))
             source = self.context.places[self.op.source]
             writer.lines(write_chain_step(self.context, source, self.source, self.prologue))
             writer.line()
@@ -165,11 +183,10 @@ class SlidingLayer:
         self.body.write(writer, self.body.hint(self.kernel), self.body.description(how), self._write_body)
         return LayerCode(
             name=self.name,
-            kernel=self.kernel,
             algorithm=self._algorithm(),
             steps=tuple(steps),
-            code=writer.text(),
-            fields=(
+            text=writer.text(),
+            arrays=(
                 *self.weights.fields(),
                 *self.chain.fields(self.result.layout),
                 *self.prologue.fields(self.source.layout),
@@ -186,30 +203,28 @@ class SlidingLayer:
         """Write the constants and the loop over rows of output blocks."""
         if self.routine(self.tiles[0]).permutes:
             self._write_lanes(writer)
-        if constants := self.routine(self.tiles[0]).constants():
-            numbers = {
-                "channels": self.inputs,
-                "row": names.product(self.rows.dilation, self.source.shape.width, 16),
-                "down": names.product(self.rows.stride, self.source.shape.width, 16),
-                "soon": -(-span_of(self.columns, self.tiles[0].size) // self.inputs),
+        if used := self.routine(self.tiles[0]).sizes():
+            sizes = {
+                "channels": Constant(self.inputs),
+                "inputRow": extent(self.source.shape.width, 16),
+                "prefetchPixels": Constant(-(-span_of(self.columns, self.tiles[0].size) // self.inputs)),
             }
-            writer.enumeration("const ptrdiff_t ", [f"{name} = {numbers[name]}" for name in constants], ";")
+            writer.enumeration("static const Sizes sizes = {", [f".{name} = {sizes[name]}" for name in used], "};")
         with writer.block("for (ptrdiff_t item = first; item < last; item++)"):
-            rows = self.rows.out
-            row = f" / {rows}, y = item % {rows}" if rows > 1 else ""
+            rows, item = self.rows.out, Name("item")
+            indices = [f"block = {item // rows}", *([f"y = {item % rows}"] if rows > 1 else [])]
             if self.clipped:
-                row += f", origin = {self._origin()}"
+                indices.append(f"origin = {self._origin()}")
             note = " /* origin: input row under filter row 0 */" if self.clipped else ""
-            writer.line(f"const ptrdiff_t block = item{row};{note}")
-            extent = self.weights.block_extent
-            writer.assign("const float *w", f"{self.body.weights_of(self.node)} + block * ({extent})")
-            writer.assign("const float *bias", f"{self.body.biases_of(self.node)} + block * 16")
+            writer.line(f"const ptrdiff_t {', '.join(indices)};{note}")
+            weights = self.body.weights_of(self.node) + _BLOCK * self.weights.block_extent
+            writer.assign("const float *w", str(weights))
+            writer.assign("const float *bias", str(self.body.biases_of(self.node) + _BLOCK * LANES))
             if self.clipped:
-                write_tap_bounds(writer, str(self.rows.size), self.rows.taps, self.rows.dilation)
+                write_tap_bounds(writer, self.rows)
             if self._blind:
-                writer.line(
-                    f"const ptrdiff_t topRow = top < bottom ? {_first_row(self.rows)} : 0; /* else none is read */"
-                )
+                row = Conditional(Less(Name("top"), Name("bottom")), first_row(self.rows), ZERO)
+                writer.line(f"const ptrdiff_t topRow = {row}; /* nothing is read if no filter row is inside */")
             self._write_calls(writer)
 
     def _algorithm(self) -> str:
@@ -240,10 +255,10 @@ class SlidingLayer:
     def _write_lanes(self, writer: Writer) -> None:
         """Write for each output block that reads the same input block where each lane finds its group's first input."""
         rows = []
-        for block in range(min(self.ratio, blocks_of(self.node.to_channels))):
+        for block in range(lane_rows(self.inputs, self.outputs, self.node.to_channels)):
             groups = ((block * LANES + lane) // self.outputs for lane in range(LANES))
             rows.append("{" + ", ".join(str(group * self.inputs) for group in groups) + "}")
-        writer.comment("the lane in which each lane of an output block finds the first input of its group")
+        writer.comment("for each output lane, the input lane that holds the first input of its group")
         if len(rows) == 1:
             writer.line(f"static const int lanes[1][{LANES}] = {{{rows[0]}}};")
             return
@@ -251,53 +266,43 @@ class SlidingLayer:
             for row in rows:
                 writer.line(f"{row},")
 
-    def _origin(self) -> str:
+    @property
+    def _row(self) -> Expression:
+        """Index of the output row."""
+        return Name("y") if self.rows.out > 1 else ZERO
+
+    def _origin(self) -> Expression:
         """The input row under filter row 0 for output row y."""
-        axis = self.rows
-        start = "0" if axis.out == 1 else f"y * {axis.stride}" if axis.stride > 1 else "y"
-        return f"{start} - {axis.padding}"
+        return self._row * self.rows.stride - self.rows.padding
 
     def _write_calls(self, writer: Writer) -> None:
-        row = "" if self.flat else "[y]" if self.rows.out > 1 else "[0]"
-        phase = f"block % {self.ratio}" if self.ratio > 1 else "0"
-        for tile, count in repeats(self.tiles, self.routine):
+        phase = _BLOCK % self.ratio
+        for tile, count in repeats(self.repeats, self.routine):
             routine = self.routine(tile)
             loop = f"for (ptrdiff_t x = {tile.start}; x < {tile.start + count * tile.size}; x += {tile.size})"
             with writer.loop(loop) if count > 1 else contextlib.nullcontext():
-                column = "x" if count > 1 else str(tile.start)
-                pixel = f"{row}[{column}]"
-                arguments = [
+                column = Name("x") if count > 1 else Constant(tile.start)
+                pixel = (column,) if self.flat else (self._row, column)
+                arguments: list[Expression | str] = [
                     self._source(tile, column),
                     "w",
                     "bias",
-                    f"{self.body.tensor(self.result)}[block]{pixel}",
-                    *self.chain.arguments("block", pixel),
+                    self.body.tensor(self.result).at(_BLOCK, *pixel),
+                    *self.chain.arguments(_BLOCK, *pixel),
                     *(["top", "bottom"] if self.clipped else []),
-                    *([f"lanes[{phase}]"] if routine.permutes else []),
+                    *([Name("lanes").at(phase)] if routine.permutes else []),
                 ]
+                add_operands(self.context.library)
                 if routine.sweeps:
                     self.context.library.add("IN_REGISTER", lambda _: IN_REGISTER)
-                shared = self.context.library.add(routine.hint, routine.write)
-                writer.statement(shared, [*arguments, *routine.constants()], ";")
+                shared = self.context.library.add(routine.hint, routine.write, routine)
+                writer.statement(shared, [*arguments, *([f"&{SIZES}"] if routine.sizes() else [])], ";")
 
-    def _source(self, tile: PixelTile, column: str) -> str:
+    def _source(self, tile: PixelTile, column: Expression) -> Expression:
         """The first input inside the picture that a tile sees; `column` is that of its first output."""
         rows, columns = self.rows, self.columns
-        block = f"block / {self.ratio}" if self.ratio > 1 else "block"
-        row = ""
+        row: tuple[Expression, ...] = () if self.flat else (self._row * rows.stride,)
         if self.clipped:
-            row = "[topRow]" if self._blind else f"[{_first_row(rows)}]"
-        elif not self.flat:
-            row = "[0]" if rows.out == 1 else f"[y * {rows.stride}]" if rows.stride > 1 else "[y]"
-        moved = inside(columns, tile)[0] - columns.padding
-        if column.isdigit():
-            place = str(int(column) * columns.stride + moved)
-        else:
-            place = f"x * {columns.stride}" if columns.stride > 1 else "x"
-            place += f" {'-' if moved < 0 else '+'} {abs(moved)}" if moved else ""
-        return f"{self.body.tensor(self.source)}[{block}]{row}[{place}]"
-
-
-def _first_row(axis: Axis) -> str:
-    """The input row under the first filter row inside the picture."""
-    return f"origin + top * {axis.dilation}" if axis.dilation > 1 else "origin + top"
+            row = (Name("topRow") if self._blind else first_row(rows),)
+        place = column * columns.stride + (inside(columns, tile)[0] - columns.padding)
+        return self.body.tensor(self.source).at(_BLOCK // self.ratio, *row, place)

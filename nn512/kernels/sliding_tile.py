@@ -14,10 +14,11 @@ import math
 from dataclasses import dataclass
 from typing import assert_never
 
+from nn512.cgen.expressions import ZERO, Constant, Expression, Name
 from nn512.cgen.writer import Writer
-from nn512.kernels.epilogue import Chain
-from nn512.kernels.tiles import edge_word
-from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, Run, pixel_tiles
+from nn512.kernels.chain import Chain
+from nn512.kernels.tiles import Unrolled, edge_word, registers, size
+from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, Repeat, Run, row_tiles, span_of
 
 UNROLLED = 32  # iterations that the macro UNROLL unrolls
 SMALLEST_SWEEP = 6  # output pixels below which weights are loaded too often
@@ -25,7 +26,7 @@ WEIGHTS_IN_REGISTERS = 12  # beside 14 accumulators, an input and the permutatio
 MOST_ROUTINES = 8  # per layer, for tiles at the edges
 
 IN_REGISTER = """
-/* Keeps a vector in its register: gcc would rather read memory again at each use. */
+/* Keep a vector in its register; without this gcc loads it from memory again at each use. */
 #ifdef __AVX512F__
 #define IN_REGISTER(vector) __asm__("" : "+v"(vector))
 #else
@@ -55,7 +56,9 @@ class SlidingTile:
     pixels: int
     filter_h: int
     filter_w: int
+    stride_h: int
     stride_w: int
+    dilation_h: int
     dilation_w: int
     clipped: bool  # filter rows can fall on padding, or there are several
     sweeps: bool
@@ -80,7 +83,7 @@ class SlidingTile:
         stride = f"s{self.stride_w}" if self.stride_w > 1 else ""
         dilation = f"d{self.dilation_w}" if self.dilation_w > 1 else ""
         words = [f"{self.spread.value}{self.filter_h}x{self.filter_w}{stride}{dilation}", str(self.pixels)]
-        words += filter(None, (self.edge, "far" if self.far else ""))
+        words += filter(None, (self.edge, "fetching" if self.far else ""))
         return "_".join(words) + self.chain.suffix
 
     @property
@@ -97,20 +100,18 @@ class SlidingTile:
             *(["const int *lanes"] if self.permutes else []),
         ]
 
-    def constants(self) -> list[str]:
-        """Names of the parameters that are constants of the layer."""
+    def sizes(self) -> list[str]:
+        """The sizes of the layer that the routine reads."""
         channels = ["channels"] if self.spread is Spread.PERMUTED else []
-        return [*channels, *(["row"] if self.clipped else []), *(["down", "soon"] if self.far else [])]
+        rows = ["inputRow"] if self.clipped or self.far else []
+        return [*channels, *rows, *(["prefetchPixels"] if self.far else [])]
 
     def write(self, name: str) -> str:
         """Text of the routine."""
         writer = Writer()
         writer.comment(self._description())
-        writer.statement(
-            f"static INLINE void {name}",
-            [*self.parameters(), *(f"ptrdiff_t {name}" for name in self.constants())],
-            " {",
-        )
+        sizes = ["const Sizes *sizes"] if self.sizes() else []
+        writer.statement(f"static INLINE void {name}", [*self.parameters(), *sizes], " {")
         with writer.indented():
             self._write_body(writer)
         writer.line("}")
@@ -129,12 +130,23 @@ class SlidingTile:
         if self.clipped:
             text += ", and so are filter rows top to bottom-1"
         if self.far:
-            text += ". What the next row of outputs needs is fetched, in parts that do not take long"
+            text += ". What the next row of outputs needs is prefetched, in parts that do not take long"
+        taps = self.filter_w if self.sweeps else 1
+        lanes = (
+            []
+            if self.spread is Spread.SAME
+            else ["1 permutation"]
+            if self.spread is Spread.COPIED
+            else ["2 permutations"]
+        )
+        text += f". {registers(self.pixels, f'{taps} of weights', '1 of inputs', *lanes)}"
         return f"{text}."
 
     def _write_body(self, writer: Writer) -> None:
+        pixels = Unrolled("p", 0, self.pixels)
+        acc, place = Name("acc").at(pixels.index), pixels.index * 16
         writer.line(f"__m512 acc[{self.pixels}];")
-        writer.line(f"UNROLL for (int p = 0; p < {self.pixels}; p++) acc[p] = _mm512_loadu_ps(bias);")
+        writer.nest(pixels.openings, [f"{acc} = _mm512_loadu_ps(bias);"])
         if self.permutes:
             writer.line("const __m512i own = _mm512_loadu_si512(lanes);")
         rows: contextlib.AbstractContextManager[None] = contextlib.nullcontext()
@@ -143,41 +155,42 @@ class SlidingTile:
         with rows:
             self._write_row(writer)
         store = Writer()
-        self.chain.apply(store, "acc[p]", "0", "p * 16")
-        store.line("_mm512_storeu_ps(out + p * 16, acc[p]);")
-        statements = store.text().splitlines()
-        opening = f"UNROLL for (int p = 0; p < {self.pixels}; p++)"
-        if len(statements) == 1:
-            writer.line(f"{opening} {statements[0]}")
-            return
-        with writer.block(opening):
-            for statement in statements:
-                writer.line(statement)
+        self.chain.apply(store, acc, ZERO, place)
+        store.line(f"_mm512_storeu_ps({Name('out') + place}, {acc});")
+        writer.nest(pixels.openings, store.text().splitlines())
 
     def _write_row(self, writer: Writer) -> None:
         """Write what happens to one row of inputs."""
         step = self.filter_w * 16  # weights of a filter row for one input
         several = self.spread is Spread.PERMUTED
-        writer.line(f"const float *line = x{' + (i - top) * row' if self.clipped else ''};")
-        size = f"channels * {step}" if several else str(step)
-        writer.line(f"const float *weights = w{f' + i * {size}' if self.clipped else ''};")
+        i, top = Name("i"), Name("top")
+        line: Expression = Name("x")
+        weights: Expression = Name("w")
+        if self.clipped:
+            row = i * size("channels") * step if several else i * step
+            line, weights = line + (i - top) * self.dilation_h * size("inputRow"), weights + row
+        writer.line(f"const float *line = {line};")
+        writer.line(f"const float *weights = {weights};")
         if not several:
             self._write_columns(writer)
             return
         writer.line("__m512i from = own;")
-        with writer.block(f"for (ptrdiff_t c = 0; c < channels; c++, weights += {step})"):
-            writer.comment("inputs are read anew for each channel: a row of them would not fit beside the sums")
+        with writer.block(f"for (ptrdiff_t c = 0; c < {size('channels')}; c++, weights += {step})"):
+            writer.comment(
+                "read the inputs again for each channel; without this gcc keeps a row of them and spills the sums"
+            )
             writer.line('__asm__("" : "+r"(line));')
-            self._write_soon(writer)
+            self._write_prefetching(writer)
             self._write_columns(writer)
             writer.line("from = _mm512_add_epi32(from, _mm512_set1_epi32(1));")
 
-    def _write_soon(self, writer: Writer) -> None:
-        """Write what fetches inputs of the next row of outputs, and the places of results."""
+    def _write_prefetching(self, writer: Writer) -> None:
+        """Write what prefetches inputs of the next row of outputs, and the places of results."""
         if self.far:
-            with writer.block("UNROLL for (ptrdiff_t p = 0; p < soon; p++)"):
-                for pointer in ("line + down", "out"):
-                    writer.line(f"_mm_prefetch((const char *)({pointer} + (c * soon + p) * 16), _MM_HINT_T0);")
+            pixels = size("prefetchPixels")
+            below = Name("line") + Constant(self.stride_h) * size("inputRow")
+            for place in (below, Name("out")):
+                writer.line(f"prefetch_lines({place + Name('c') * pixels * 16}, {pixels});")
 
     def _write_columns(self, writer: Writer) -> None:
         if self.sweeps:
@@ -185,8 +198,8 @@ class SlidingTile:
         else:
             self._write_taps(writer)
 
-    def _input(self, column: str) -> str:
-        loaded = f"_mm512_loadu_ps(line + {f'({column} - {self.low})' if self.low else column} * 16)"
+    def _input(self, column: Expression) -> str:
+        loaded = f"_mm512_loadu_ps({Name('line') + (column - self.low) * 16})"
         match self.spread:
             case Spread.SAME:
                 return loaded
@@ -199,34 +212,33 @@ class SlidingTile:
 
     def _write_sweep(self, writer: Writer) -> None:
         taps, stride, dilation = self.filter_w, self.stride_w, self.dilation_w
+        columns = Unrolled("column", self.low, self.high)
+        loop = columns.openings[0] if columns.openings else ""
         writer.line(f"__m512 tap[{taps}];")
         writer.line(f"UNROLL for (int j = 0; j < {taps}; j++) tap[j] = _mm512_loadu_ps(weights + j * 16);")
-        with writer.block(f"UNROLL for (int column = {self.low}; column < {self.high}; column++)"):
-            writer.line(f"__m512 v = {self._input('column')};")
+        with writer.block(loop):
+            writer.line(f"__m512 v = {self._input(columns.index)};")
             writer.line("IN_REGISTER(v);")
             with writer.block(f"UNROLL for (int j = 0; j < {taps}; j++)"):
-                first = f"column - j{f' * {dilation}' if dilation > 1 else ''}"
+                first = columns.index - Name("j") * dilation
                 if stride == 1:
                     writer.line(f"const int p = {first};")
                     writer.line(f"if (p >= 0 && p < {self.pixels}) acc[p] = _mm512_fmadd_ps(tap[j], v, acc[p]);")
                 else:
-                    writer.line(f"const int start = {first}, p = start / {stride};")
+                    writer.line(f"const int start = {first}, p = {Name('start') // stride};")
                     with writer.loop(f"if (start >= 0 && start % {stride} == 0 && p < {self.pixels})"):
                         writer.line("acc[p] = _mm512_fmadd_ps(tap[j], v, acc[p]);")
 
     def _write_taps(self, writer: Writer) -> None:
-        pixel = f"p * {self.stride_w}" if self.stride_w > 1 else "p"
         for run in self.runs:
             several = run.last - run.first > 1
             with writer.block(f"for (ptrdiff_t j = {run.first}; j < {run.last}; j++)" if several else ""):
-                tap = " + j * 16" if several else f" + {run.first * 16}" if run.first else ""
-                writer.line(f"const __m512 tap = _mm512_loadu_ps(weights{tap});")
-                with writer.block(f"UNROLL for (int p = {run.low}; p < {run.high}; p++)"):
-                    ahead = f"j * {self.dilation_w}" if several else str(run.first * self.dilation_w)
-                    column = pixel if self.filter_w == 1 else f"{ahead} + {pixel}"
-                    writer.line(f"const ptrdiff_t column = {column};")
-                    writer.line(f"const __m512 v = {self._input('column')};")
-                    writer.line("acc[p] = _mm512_fmadd_ps(tap, v, acc[p]);")
+                j, pixels = Name("j") if several else Constant(run.first), Unrolled("p", run.low, run.high)
+                writer.line(f"const __m512 tap = _mm512_loadu_ps({Name('weights') + j * 16});")
+                column = j * self.dilation_w + pixels.index * self.stride_w
+                acc = Name("acc").at(pixels.index)
+                statements = [f"const __m512 v = {self._input(column)};", f"{acc} = _mm512_fmadd_ps(tap, v, {acc});"]
+                writer.nest(pixels.openings, statements)
 
 
 def inside(axis: Axis, tile: PixelTile) -> tuple[int, int]:
@@ -235,24 +247,23 @@ def inside(axis: Axis, tile: PixelTile) -> tuple[int, int]:
     return max(0, -first), min(span_of(axis, tile.size), axis.size - first)
 
 
-def span_of(axis: Axis, pixels: int) -> int:
-    """Columns from the one under the first tap of a tile's first pixel to the one under the last tap of its last."""
-    return (pixels - 1) * axis.stride + (axis.taps - 1) * axis.dilation + 1
-
-
-def sliding_tiles(axis: Axis) -> tuple[tuple[PixelTile, ...], bool]:
+def sliding_tiles(axis: Axis) -> tuple[tuple[Repeat, ...], bool]:
     """The tiles of a row, and whether their routines loop over input columns or over taps.
 
     A loop over columns pays where two taps see the same column; it is unrolled, so a tile must not be too wide.
     """
     shared = axis.stride // math.gcd(axis.stride, axis.dilation) < axis.taps <= WEIGHTS_IN_REGISTERS
     for limit in range(TILE_PIXELS, SMALLEST_SWEEP - 1, -1) if shared else ():
-        tiles = pixel_tiles(axis, limit)
-        sweeps = {(tile.size, *inside(axis, tile)) for tile in tiles}
-        narrow = all(span_of(axis, tile.size) <= UNROLLED for tile in tiles)
-        if narrow and len(sweeps) <= MOST_ROUTINES and all(low < high for _, low, high in sweeps):
-            return tiles, True
-    return pixel_tiles(axis, TILE_PIXELS), False
+        tiles, sweeps = [], set()
+        for repeat in row_tiles(axis, limit):
+            low, high = inside(axis, repeat.tile)
+            tiles.append(repeat)
+            sweeps.add((repeat.tile.size, low, high))
+            if span_of(axis, repeat.tile.size) > UNROLLED or len(sweeps) > MOST_ROUTINES or low >= high:
+                break
+        else:
+            return tuple(tiles), True
+    return tuple(row_tiles(axis, TILE_PIXELS)), False
 
 
 def inputs_read(axis: Axis, tile: PixelTile, *, sweeps: bool) -> int:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from nn512.cgen import names
+from nn512.cgen.code import LayerCode, StepPart
+from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
-from nn512.kernels.layer import Context, LayerCode, Part, begin_step, declare_tensor, step_signature
-from nn512.passes.program import SoftmaxOp
+from nn512.ir import SoftmaxOp
+from nn512.kernels.interface import Context, Kernel
+from nn512.kernels.layer import begin_step, declare_tensor, step_signature, write_segments
+from nn512.kernels.streaming import streaming_work
 from nn512.plan.layout import Layout
 
 EXPONENTIAL = """
@@ -29,20 +33,31 @@ def _routine(name: str, *, table: bool) -> str:
         "Softmax of one pixel: x and out are its first block, planes of `plane` floats follow. The largest value is "
         "subtracted first, so nothing overflows."
     )
-    extent = "const unsigned char *counts" if table else "ptrdiff_t lastLanes"
-    parameters = ["const float *x", "float *out", "ptrdiff_t blocks", extent, "ptrdiff_t plane"]
-    lanes = "counts[block]" if table else "(block < blocks - 1 ? 16 : lastLanes)"
+    count = "const ptrdiff_t *segments" if table else "ptrdiff_t lastLanes"
+    parameters = ["const float *x", "float *out", "ptrdiff_t blocks", count, "ptrdiff_t plane"]
+    lanes = "(rest < 16 ? rest : 16)" if table else "(block < blocks - 1 ? 16 : lastLanes)"
+    following = "rest = rest > 16 ? rest - 16 : *++segment;"
     writer.statement(f"static INLINE void {name}", parameters, " {")
     with writer.indented():
         each = "for (ptrdiff_t block = 0; block < blocks; block++)"
         mask = f"const __mmask16 mask = (__mmask16)((1u << {lanes}) - 1);"
         writer.line("__m512 largest = _mm512_set1_ps(*x), sum = _mm512_setzero_ps();")
+        if table:
+            writer.line("const ptrdiff_t *segment = segments;")
+            writer.line("ptrdiff_t rest = *segment; /* of the segment's channels; a 0 ends the table */")
         with writer.block(each):
             writer.line(mask)
+            if table:
+                writer.line(following)
             writer.line("largest = _mm512_mask_max_ps(largest, mask, largest, _mm512_loadu_ps(x + block * plane));")
         writer.line("const __m512 offset = _mm512_set1_ps(_mm512_reduce_max_ps(largest));")
+        if table:
+            writer.line("segment = segments;")
+            writer.line("rest = *segment;")
         with writer.block(each):
             writer.line(mask)
+            if table:
+                writer.line(following)
             writer.line("const __m512 v = exponential(_mm512_sub_ps(_mm512_loadu_ps(x + block * plane), offset));")
             writer.line("_mm512_storeu_ps(out + block * plane, v);")
             writer.line("sum = _mm512_mask_add_ps(sum, mask, sum, v);")
@@ -59,7 +74,6 @@ def emit(op: SoftmaxOp, context: Context) -> LayerCode:
     """One layer: a pixel is one item."""
     source, result = context.places[op.source], context.places[op.writes]
     layout: Layout = source.layout
-    blocks = layout.blocks
     table = not layout.regular
     context.library.add("exponential", lambda _: EXPONENTIAL)
     routine = context.library.add(
@@ -70,26 +84,26 @@ def emit(op: SoftmaxOp, context: Context) -> LayerCode:
         begin_step(writer, context.prefix)
         declare_tensor(writer, source, written=False, flat=True)
         declare_tensor(writer, result, written=True, flat=True)
-        extent = str(blocks[-1].channels)
+        lanes: Expression = Constant(layout.spans[-1].channels)
         if table:
-            writer.comment("channels in each block")
-            writer.table("static const unsigned char counts[]", (str(b.channels) for b in blocks))
-            extent = "counts"
+            write_segments(writer, layout)
+            lanes = Name("segments")
         writer.line("for (ptrdiff_t p = first; p < last; p++)")
         with writer.indented():
             arguments = [
-                f"{names.local(source.name)}[0][p]",
-                f"{names.local(result.name)}[0][p]",
-                str(len(blocks)),
-                extent,
-                names.product(source.shape.height, source.shape.width, 16),
+                *(Name(names.local(place.name)).at(0, Name("p")) for place in (source, result)),
+                Constant(layout.block_count),
+                lanes,
+                extent(source.shape.height, source.shape.width, 16),
             ]
             writer.statement(routine, arguments, ";")
     return LayerCode(
         name=op.writes,
-        kernel="softmax",
         algorithm="softmax, pixel by pixel",
-        steps=(Part(op.writes, source.shape.pixels),),
-        code=writer.text(),
+        steps=(StepPart(op.writes, source.shape.pixels),),
+        text=writer.text(),
         edge_classes=(f"softmax {'table' if table else 'tail'} {source.shape.channels % 16}",),
     )
+
+
+KERNEL = Kernel("softmax", SoftmaxOp, streaming_work, emit)

@@ -1,14 +1,19 @@
 """Concatenations disappear: what produces a half writes it into its place in the whole.
 
 A half can have only one place. It is copied where it already has one (a tensor in two concatenations, or twice in the
-same), and where it is the caller's tensor read in place. The plan lists every copy that remains.
+same), and where it is the caller's tensor read in place. It is also copied, to one segment of channels, where the whole
+would have too many segments otherwise. The plan lists every copy that remains.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
-from nn512.passes.program import ConcatOp, CopyOp, Joined, Op, Program
+from nn512.ir import ConcatOp, CopyOp, Joined, Op, Program, RelayoutOp
+from nn512.passes.rewrite import Pass
+from nn512.plan.layout import crowded
+from nn512.plan.layouts import Layouts
 
 
 def drop_concat(program: Program) -> Program:
@@ -16,19 +21,34 @@ def drop_concat(program: Program) -> Program:
     shapes = dict(program.shapes)
     joined: list[Joined] = list(program.joined)
     placed: set[str] = {part for whole in joined for part in whole.parts}
+    layouts = Layouts(shapes, joined)
     ops: list[Op] = []
     for op in program.ops:
         if not isinstance(op, ConcatOp):
+            layouts.see(op)
             ops.append(op)
             continue
+        first, second = op.sources
         parts: list[str] = []
-        for number, source in enumerate(op.sources, 1):
+        too_many = crowded(layouts[first], layouts[second])
+        for number, (source, many) in enumerate(zip(op.sources, too_many, strict=True), 1):
             part = source
-            if source in placed:
+            if many or source in placed:
                 part = f"{op.writes}_part{number}"
                 shapes[part] = shapes[source]
-                ops.append(CopyOp(source, part))
+                copy = RelayoutOp(source, part, crowded=True) if many else CopyOp(source, part)
+                layouts.see(copy)
+                ops.append(copy)
             placed.add(part)
             parts.append(part)
         joined.append(Joined(op.node, (parts[0], parts[1]), op.writes))
+        layouts.join(joined[-1])
     return dataclasses.replace(program, ops=tuple(ops), shapes=shapes, joined=tuple(joined))
+
+
+def _gone(program: Program) -> Mapping[str, str]:
+    why = "no operation: its parts are written into their places"
+    return {op.node.to_tensor: why for op in program.ops if isinstance(op, ConcatOp)}
+
+
+PASS = Pass("drop_concat", drop_concat, "what is written in place need not be copied", gone=_gone)

@@ -6,27 +6,19 @@ import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import assert_never
 
 from nn512.graph.graph import multiply_accumulates
 from nn512.graph.nodes import Conv
-from nn512.passes.program import (
-    SAMPLING,
-    ConcatOp,
-    ConvOp,
-    CopyOp,
-    ElementwiseOp,
-    FullyConnectedOp,
-    LoadOp,
-    Op,
-    PadOp,
-    PoolOp,
-    Program,
-    RelayoutOp,
-    SoftmaxOp,
-    StoreOp,
-    nodes_of,
-)
+from nn512.ir import Part, Program
+
+_COUNTED: Mapping[Part, str] = {
+    Part.FOLDED_BEFORE: "before",
+    Part.FOLDED_AFTER: "after",
+    Part.ON_READING: "prologue",
+    Part.IN_REGISTERS: "epilogue",
+    Part.MERGED: "merged",
+}
+"""Under which word the parts of operations are counted; others are not."""
 
 _PHRASES: Mapping[str, tuple[str, str]] = {
     "thinned": ("1 tensor without pixels that nobody reads", "{} tensors without pixels that nobody reads"),
@@ -83,38 +75,14 @@ def effects(programs: Sequence[tuple[str, Program]]) -> tuple[Effect, ...]:
 def _count(program: Program) -> Counter[str]:
     counts = Counter({"joined": len(program.joined), "thinned": len(program.thinned)})
     for op in program.ops:
-        nodes = nodes_of(op)
-        counts["nodes"] += len(nodes)
-        counts["work"] += sum(multiply_accumulates(node, program.shapes) for node in nodes if isinstance(node, Conv))
-        counts.update(_parts(op))
+        for node, part in op.covered():
+            counts["nodes"] += 1
+            counts["work"] += multiply_accumulates(node, program.shapes) if isinstance(node, Conv) else 0
+            if part in _COUNTED:
+                counts[_COUNTED[part]] += 1
+        counts.update(op.counts)
     return counts
 
 
 def _mmac(work: int) -> str:
     return f"{work / 1e6:,.2f}" if work >= 10_000 else f"{work / 1e6:.6f}"
-
-
-def _parts(op: Op) -> Mapping[str, int]:
-    match op:
-        case ConvOp():
-            return {
-                "before": len(op.normalized),
-                "prologue": len(op.prologue),
-                "after": sum(len(branch.folded) for branch in op.branches),
-                "epilogue": sum(len(branch.epilogue) for branch in op.branches),
-                "merged": len(op.branches) - 1,
-            }
-        case FullyConnectedOp():
-            return {"before": len(op.normalized), "after": len(op.folded), "epilogue": len(op.epilogue)}
-        case PoolOp():
-            samples = int(op.node.kind == SAMPLING)
-            fused = {"prologue": len(op.prologue), "epilogue": len(op.epilogue)}
-            return {**fused, "ahead": len(op.ahead_of), "samples": samples}
-        case ElementwiseOp():
-            return {"epilogue": len(op.steps) - 1}
-        case CopyOp():
-            return {"copies": 1}
-        case LoadOp() | StoreOp() | SoftmaxOp() | ConcatOp() | RelayoutOp() | PadOp():
-            return {}
-        case _:
-            assert_never(op)

@@ -5,6 +5,8 @@ shifted per output channel. Before: every reader of a batch norm is such a layer
 outside the picture would have to become the shift instead of 0), and the batch norm's result is no Output; weights are
 scaled per input channel and the shifts go into the biases. Both happen when the net is created, in double, rounded
 once.
+
+Norms in a row in front of several layers are folded into each of them, but no more than MOST_REPEATED of them.
 """
 
 from __future__ import annotations
@@ -12,8 +14,12 @@ from __future__ import annotations
 import dataclasses
 
 from nn512.graph.nodes import BatchNorm
-from nn512.passes.program import ConvOp, ElementwiseOp, FullyConnectedOp, Op, Program, Step
+from nn512.ir import ConvOp, ElementwiseOp, FullyConnectedOp, NormStep, Op, Program
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
+
+MOST_REPEATED = 8
+"""A layer's norms of its source, where others have them, too: many norms before many layers would be their product."""
 
 
 def fold_batchnorm(program: Program) -> Program:
@@ -42,7 +48,7 @@ def _fold_after(program: Program) -> Program:
 def _norm(op: Op) -> BatchNorm | None:
     """The batch norm of an operation that is nothing else."""
     match op:
-        case ElementwiseOp(steps=(Step(node=BatchNorm() as node),)):
+        case ElementwiseOp(chain=(NormStep(node=node),)):
             return node
         case _:
             return None
@@ -62,33 +68,38 @@ def _absorb(producer: Op | None, norm: BatchNorm, writes: str) -> Op | None:
 def _fold_before(program: Program) -> Program:
     ops: list[Op | None] = list(program.ops)
     outputs = program.outputs
-    uses = {name: list(numbers) for name, numbers in readers(program.ops).items()}
+    uses = {name: dict.fromkeys(numbers) for name, numbers in readers(program.ops).items()}
     for number in reversed(range(len(ops))):  # backwards, so that of two norms in a row both go
         op = ops[number]
         norm = None if op is None else _norm(op)
         if norm is None or not isinstance(op, ElementwiseOp) or op.writes in outputs:
             continue
-        users = uses.get(op.writes, [])
-        replaced = [_normalize(ops[user], norm, op) for user in users]
+        users = uses.get(op.writes, {})
+        replaced = [_normalize(ops[user], norm, op, alone=len(users) == 1) for user in users]
         if not users or any(r is None for r in replaced):
             continue
         for user, changed in zip(users, replaced, strict=True):
             ops[user] = changed
         ops[number] = None
-        uses[op.source] = [*(n for n in uses[op.source] if n != number), *users]
+        del uses[op.source][number]
+        uses[op.source].update(users)
     return dataclasses.replace(program, ops=tuple(op for op in ops if op is not None))
 
 
-def _normalize(user: Op | None, norm: BatchNorm, op: ElementwiseOp) -> Op | None:
+def _normalize(user: Op | None, norm: BatchNorm, op: ElementwiseOp, *, alone: bool) -> Op | None:
     """The user of a batch norm, reading what the batch norm reads; None where that is not possible."""
     match user:
         case ConvOp(prologue=()):
             padded = any(b.node.padding_h or b.node.padding_w for b in user.branches)
-            steps = [step for b in user.branches for step in b.epilogue]
         case FullyConnectedOp():
-            padded, steps = False, list(user.epilogue)
+            padded = False
         case _:
             return None
-    if padded or user.source != op.writes or any(step.operand == op.writes for step in steps):
+    if padded or user.source != op.writes or any(op.writes in step.operands for step in user.steps):
+        return None
+    if not alone and len(user.normalized) >= MOST_REPEATED:
         return None
     return dataclasses.replace(user, source=op.source, normalized=(norm, *user.normalized))
+
+
+PASS = Pass("fold_batchnorm", fold_batchnorm, "batch norms cost nothing as part of weights")

@@ -12,18 +12,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from nn512.graph.nodes import Activation, Add
-from nn512.passes.program import (
-    ConvOp,
-    ElementwiseOp,
-    FullyConnectedOp,
-    Op,
-    PoolOp,
-    Program,
-    Step,
-    tensors_read,
-    tensors_written,
-)
+from nn512.ir import Chain, ConvOp, ElementwiseOp, FullyConnectedOp, Op, PoolOp, Program, SampleOp, Step
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 
 MOST_RECOMPUTED = 2
@@ -35,103 +25,138 @@ def fuse_elementwise(program: Program) -> Program:
     fusion = _Fusion(program)
     for number in range(len(program.ops)):
         fusion.into_producer(number)
+    fusion.finish()
     for number in range(len(program.ops)):
         fusion.into_consumers(number)
     return dataclasses.replace(program, ops=tuple(op for op in fusion.ops if op is not None))
 
 
 class _Fusion:
-    """The operations while they are fused; None stands where one has gone."""
+    """The operations while they are fused; None stands where one has gone.
+
+    Readers and writers are known by the numbers of the operations as they were before; `_now` says where they are. What
+    follows an operation is collected in `_tails`, by the tensor that it writes itself, until `finish` puts it there: a
+    long chain is not copied with every step that it gains.
+    """
 
     def __init__(self, program: Program) -> None:
         self.ops: list[Op | None] = list(program.ops)
         self._outputs = program.outputs
-        self._readers = {name: list(numbers) for name, numbers in readers(program.ops).items()}
-        self._writer = dict(writers(program.ops))
+        self._readers = readers(program.ops)
+        self._writer = writers(program.ops)
+        self._moved: dict[int, int] = {}
+        self._own = {name: name for name in self._writer}
+        self._tails: dict[str, list[Step]] = {}
+        self._results: dict[str, str] = {}
+
+    def _now(self, number: int) -> int:
+        """Where an operation is after all that has been fused."""
+        path = []
+        while number in self._moved:
+            path.append(number)
+            number = self._moved[number]
+        self._moved.update(dict.fromkeys(path, number))
+        return number
 
     def into_producer(self, number: int) -> None:
         """Move the element-wise operation at `number` into the epilogue of the operation that feeds it, if it may."""
         op = self.ops[number]
         if not isinstance(op, ElementwiseOp):
             return
-        ways = [(op.source, op.steps)]
-        first = op.steps[0]
-        if isinstance(first.node, Add) and first.operand is not None:
-            ways.append((first.operand, (Step(first.node, op.source), *op.steps[1:])))
-        for source, steps in sorted(ways, key=lambda way: self._writer[way[0]], reverse=True):
-            alone = self._readers[source] == [number] and source not in self._outputs
-            if alone and self._append(source, steps, number, op.writes):
+        ways = [way for way in (op, op.swapped()) if way is not None]
+        for way in sorted(ways, key=lambda way: self._now(self._writer[way.source]), reverse=True):
+            alone = len(self._readers[way.source]) == 1 and way.source not in self._outputs
+            if alone and self._append(way.source, way.chain, number, op.writes):
                 return
 
-    def _append(self, source: str, steps: tuple[Step, ...], number: int, result: str) -> bool:
-        before = self._writer[source]
+    def _append(self, source: str, steps: Chain, number: int, result: str) -> bool:
+        before = self._now(self._writer[source])
         producer = self.ops[before]
-        merged: Op
+        stays = False
         match producer:
             case ConvOp():
-                operands = (step.operand for step in steps if step.operand is not None)
-                if len(producer.branches) > 1 and any(self._writer[operand] >= before for operand in operands):
+                operands = (operand for step in steps for operand in step.operands)
+                stays = len(producer.branches) > 1
+                if stays and any(self._now(self._writer[operand]) >= before for operand in operands):
                     return False
-                branches = tuple(
-                    dataclasses.replace(b, epilogue=(*b.epilogue, *steps), writes=result) if b.writes == source else b
-                    for b in producer.branches
-                )
-                merged = dataclasses.replace(producer, branches=branches)
-            case FullyConnectedOp() | PoolOp():
-                merged = dataclasses.replace(producer, epilogue=(*producer.epilogue, *steps), writes=result)
-            case ElementwiseOp():
-                merged = dataclasses.replace(producer, steps=(*producer.steps, *steps), writes=result)
+            case FullyConnectedOp() | PoolOp() | SampleOp() | ElementwiseOp():
+                pass
             case _:
                 return False
-        assert producer is not None
-        stays = len(tensors_written(producer)) > 1
-        self._replace((before, number), merged, before if stays else number)
+        own = self._own[source]
+        self._tails.setdefault(own, []).extend(steps)
+        self._results[own] = result
+        self._own[result] = own
+        if stays:
+            self.ops[number] = None
+            self._moved[number] = before
+        else:
+            self.ops[before], self.ops[number] = None, producer
+            self._moved[before] = number
         return True
+
+    def finish(self) -> None:
+        """Put what has been collected where it belongs."""
+        self.ops = [None if op is None else self._with_tails(op) for op in self.ops]
+
+    def _with_tails(self, op: Op) -> Op:
+        names = [name for name in op.tensors_written if name in self._tails]
+        if not names:
+            return op
+        match op:
+            case ConvOp():
+                branches = tuple(
+                    dataclasses.replace(
+                        b, epilogue=(*b.epilogue, *self._tails[b.writes]), writes=self._results[b.writes]
+                    )
+                    if b.writes in self._tails
+                    else b
+                    for b in op.branches
+                )
+                return dataclasses.replace(op, branches=branches)
+            case FullyConnectedOp() | PoolOp() | SampleOp():
+                (name,) = names
+                epilogue = (*op.epilogue, *self._tails[name])
+                return dataclasses.replace(op, epilogue=epilogue, writes=self._results[name])
+            case ElementwiseOp():
+                (name,) = names
+                return dataclasses.replace(op, chain=(*op.chain, *self._tails[name]), writes=self._results[name])
+            case _:
+                raise AssertionError(op)
 
     def into_consumers(self, number: int) -> None:
         """Move the element-wise operation at `number` into the prologues of its readers, if it may."""
         op = self.ops[number]
         if not isinstance(op, ElementwiseOp) or op.writes in self._outputs:
             return
-        if any(isinstance(step.node, Add) for step in op.steps):
+        if not all(step.may_precede for step in op.chain):
             return
-        users = list(self._readers.get(op.writes, ()))  # a copy: replacing a user changes who reads what
-        cheap = len(op.steps) <= LONGEST_RECOMPUTED and all(isinstance(step.node, Activation) for step in op.steps)
-        if not users or len(set(users)) != len(users) or len(users) > (MOST_RECOMPUTED if cheap else 1):
+        users = self._readers.get(op.writes, ())
+        cheap = len(op.chain) <= LONGEST_RECOMPUTED and all(step.is_cheap for step in op.chain)
+        if not users or len(users) > (MOST_RECOMPUTED if cheap else 1):
             return
-        fused = [_prepend(self.ops[user], op, alone=len(users) == 1) for user in users]
+        places = [self._now(user) for user in users]
+        if len(set(places)) != len(places):
+            return
+        fused = [_prepend(self.ops[place], op, alone=len(users) == 1) for place in places]
         if any(f is None for f in fused):
             return
-        for user, merged in zip(users, fused, strict=True):
-            assert merged is not None
-            self._replace((user,), merged, user)
-        self._forget(number)
-
-    def _replace(self, numbers: tuple[int, ...], merged: Op, at: int) -> None:
-        for number in numbers:
-            self._forget(number)
-        self.ops[at] = merged
-        for name in tensors_read(merged):
-            self._readers.setdefault(name, []).append(at)
-        for name in tensors_written(merged):
-            self._writer[name] = at
-
-    def _forget(self, number: int) -> None:
-        op = self.ops[number]
-        if op is not None:
-            for name in tensors_read(op):
-                self._readers[name].remove(number)
-        self.ops[number] = None
+        for place, merged in zip(places, fused, strict=True):
+            self.ops[place] = merged
+        self.ops[number] = None  # nobody asks who reads its source any more: what writes that had its turn before
 
 
 def _prepend(user: Op | None, op: ElementwiseOp, *, alone: bool) -> Op | None:
     """The user with the chain computed on what it reads; None where it cannot take it."""
     match user:
-        case PoolOp(prologue=()) if user.source == op.writes:
-            return dataclasses.replace(user, source=op.source, prologue=op.steps)
+        case PoolOp(prologue=()) | SampleOp(prologue=()) if user.source == op.writes:
+            return dataclasses.replace(user, source=op.source, prologue=op.chain)
         case ElementwiseOp() if user.source == op.writes:
-            return dataclasses.replace(user, source=op.source, steps=(*op.steps, *user.steps))
+            return dataclasses.replace(user, source=op.source, chain=(*op.chain, *user.chain))
         case ConvOp(prologue=(), normalized=()) if alone and user.source == op.writes:
-            return dataclasses.replace(user, source=op.source, prologue=op.steps)
+            return dataclasses.replace(user, source=op.source, prologue=op.chain)
         case _:
             return None
+
+
+PASS = Pass("fuse_elementwise", fuse_elementwise, "element-wise steps cost next to nothing in registers")

@@ -10,41 +10,46 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable
 
-from nn512.passes.program import ConvOp, ElementwiseOp, Op, Program
+from nn512.ir import ConvBranch, ConvOp, ElementwiseOp, Op, Program
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 
 
 def merge_convs(program: Program) -> Program:
     """The program with similar convolutions merged into the first of them."""
-    merged: dict[Hashable, int] = {}
+    firsts: dict[Hashable, int] = {}
+    branches: dict[int, list[ConvBranch]] = {}
+    together: dict[int, set[int]] = {}
     ops: list[Op | None] = list(program.ops)
     uses = readers(program.ops)
     made = writers(program.ops)
     for number, op in enumerate(program.ops):
-        if not isinstance(op, ConvOp) or len(op.branches) != 1 or op.branches[0].node.groups != 1:
+        if not isinstance(op, ConvOp) or len(op.branches) != 1 or op.node.groups != 1:
             continue
-        first = merged.setdefault(_key(op), number)
-        target = ops[first]
-        if first == number or not isinstance(target, ConvOp):
+        (branch,) = op.branches
+        first = firsts.setdefault(_key(op), number)
+        users = uses.get(branch.writes, ())
+        if first == number:
+            branches[first], together[first] = [branch], set(users)
             continue
-        operands = [step.operand for step in op.branches[0].epilogue if step.operand is not None]
+        operands = [operand for step in branch.epilogue for operand in step.operands]
         if any(made[operand] >= first for operand in operands):
             continue
-        together = {user for branch in target.branches for user in uses[branch.writes]}
-        meeting = together.intersection(uses[op.branches[0].writes])
-        if any(isinstance(ops[user], ElementwiseOp) for user in meeting):
+        if any(user in together[first] and isinstance(ops[user], ElementwiseOp) for user in users):
             continue
-        ops[first] = dataclasses.replace(target, branches=(*target.branches, *op.branches))
+        branches[first].append(branch)
+        together[first].update(users)
         ops[number] = None
+    for first, merged in branches.items():
+        target = ops[first]
+        assert isinstance(target, ConvOp)
+        ops[first] = dataclasses.replace(target, branches=tuple(merged))
     return dataclasses.replace(program, ops=tuple(op for op in ops if op is not None))
 
 
 def _key(op: ConvOp) -> Hashable:
-    node = op.branches[0].node
-    geometry = (
-        (node.filter_h, node.filter_w),
-        (node.stride_h, node.stride_w),
-        (node.padding_h, node.padding_w),
-        (node.dilation_h, node.dilation_w),
-    )
-    return (op.source, op.prologue, op.normalized, geometry)
+    """What two convolutions that can be merged agree in: everything but weights, output channels and what follows."""
+    return op.source, op.normalized, op.prologue, dataclasses.replace(op.node, to_channels=1).key
+
+
+PASS = Pass("merge_convs", merge_convs, "a tensor is read once for several convolutions")

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 
 from nn512.graph.graph import Graph
-from nn512.passes.collapse_relus import collapse_relus
-from nn512.passes.dedup import dedup
-from nn512.passes.drop_concat import drop_concat
-from nn512.passes.fold_batchnorm import fold_batchnorm
-from nn512.passes.fuse_elementwise import fuse_elementwise
+from nn512.ir import Program
+from nn512.passes import (
+    collapse_relus,
+    dedup,
+    drop_concat,
+    fold_batchnorm,
+    fuse_elementwise,
+    merge_convs,
+    pool_first,
+    schedule,
+    skip_unread,
+)
 from nn512.passes.lower import lower
-from nn512.passes.merge_convs import merge_convs
-from nn512.passes.pool_first import pool_first
-from nn512.passes.program import Program
-from nn512.passes.schedule import schedule
-from nn512.passes.skip_unread import skip_unread
+from nn512.passes.rewrite import Pass
 
-PASSES: Mapping[str, Callable[[Program], Program]] = {
-    "dedup": dedup,
-    "skip_unread": skip_unread,
-    "fold_batchnorm": fold_batchnorm,
-    "pool_first": pool_first,
-    "merge_convs": merge_convs,
-    "fuse_elementwise": fuse_elementwise,
-    "collapse_relus": collapse_relus,
-    "drop_concat": drop_concat,
-    "schedule": schedule,
-}
+PASSES: Mapping[str, Pass] = MappingProxyType(
+    {
+        one.name: one
+        for one in (
+            dedup.PASS,
+            skip_unread.PASS,
+            fold_batchnorm.PASS,
+            pool_first.PASS,
+            merge_convs.PASS,
+            fuse_elementwise.PASS,
+            collapse_relus.PASS,
+            drop_concat.PASS,
+            schedule.PASS,
+        )
+    }
+)
+"""All passes by name, in the order in which they run."""
 
 
 def stages(graph: Graph, skip: Collection[str] = ()) -> Iterator[tuple[str, Program]]:

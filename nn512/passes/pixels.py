@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nn512.graph.nodes import Conv
-from nn512.passes.program import ConvOp, Op, Program, Stride, tensors_written
+from nn512.ir import ConvOp, Op, Program, Stride
 
 
 class Pixels:
@@ -16,7 +16,7 @@ class Pixels:
 
     def of(self, op: Op) -> str:
         """A phrase for an operation whose results, or whose strides, are not those of the graph; else nothing."""
-        written = tensors_written(op)
+        written = op.tensors_written
         thinned = [name for name in written if name in self._thinned]
         if thinned:
             which = every(self._thinned[thinned[0]])

@@ -12,94 +12,108 @@ more channels to average before the convolution than after it. Convolutions that
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import TypeGuard
 
 from nn512.graph.nodes import Shape
-from nn512.passes.program import ConvOp, Op, PoolOp, Program
-from nn512.passes.rewriting import readers, rename_read, writers
+from nn512.ir import ConvOp, Op, PoolOp, Program
+from nn512.passes.rewrite import Pass
+from nn512.passes.rewriting import readers, writers
 from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.layout import LANES, blocks_of
 
 
 def pool_first(program: Program) -> Program:
     """The program with every average before its convolution where that saves work."""
-    moved = program
+    moves = _Moves(program)
     for number in range(len(program.ops)):
         place: int | None = number
         while place is not None:  # the convolution before that one may be another
-            moved, place = _move_up(moved, place)
-    return program if moved is program else _share(moved)
+            place = moves.move_up(place)
+    return _share(moves.program()) if moves.any else program
 
 
-def _move_up(program: Program, number: int) -> tuple[Program, int | None]:
-    """The program after one exchange, and where the average of operation `number` is then; None where it stays."""
-    pool = program.ops[number]
-    if not _is_average(pool):
-        return program, None
-    place = writers(program.ops)[pool.source]
-    conv = program.ops[place]
-    alone = readers(program.ops)[pool.source] == [number] and pool.source not in program.outputs
-    if not (alone and isinstance(conv, ConvOp) and _is_pointwise(conv) and _pays(program, conv, pool)):
-        return program, None
-    branch = conv.branches[0]
-    averaged = _name(program, conv.source, pool.writes)
-    shapes = dict(program.shapes)
-    after = shapes[pool.writes]
-    shapes[averaged] = Shape(shapes[conv.source].channels, after.height, after.width)
-    # What the convolution computes has no place in memory, but its shape still says how much work it is.
-    shapes.update(dict.fromkeys((branch.node.to_tensor, *(norm.to_tensor for norm in branch.folded)), after))
-    ops = list(program.ops)
-    ahead_of = (branch.node.to_tensor, *pool.ahead_of)
-    ops[place] = dataclasses.replace(pool, source=conv.source, writes=averaged, ahead_of=ahead_of)
-    branches = (dataclasses.replace(branch, writes=pool.writes),)
-    ops[number] = dataclasses.replace(conv, source=averaged, branches=branches)
-    return dataclasses.replace(program, ops=tuple(ops), shapes=shapes), place
+class _Moves:
+    """The operations while averages and convolutions change places."""
+
+    def __init__(self, program: Program) -> None:
+        self.any = False
+        self._program = program
+        self._ops = list(program.ops)
+        self._shapes = dict(program.shapes)
+        self._outputs = program.outputs
+        self._writer = dict(writers(program.ops))
+        self._readers = {name: len(numbers) for name, numbers in readers(program.ops).items()}
+        self._machine = Machine.of(program.graph.config)
+
+    def program(self) -> Program:
+        """The program after all exchanges."""
+        return dataclasses.replace(self._program, ops=tuple(self._ops), shapes=self._shapes)
+
+    def move_up(self, number: int) -> int | None:
+        """Exchange the average of an operation with the convolution that it reads; where it is then.
+
+        None where it stays.
+        """
+        pool = self._ops[number]
+        if not _is_average(pool):
+            return None
+        place = self._writer[pool.source]
+        conv = self._ops[place]
+        alone = self._readers[pool.source] == 1 and pool.source not in self._outputs
+        if not (alone and isinstance(conv, ConvOp) and _is_plain(conv) and self._pays(conv, pool)):
+            return None
+        branch = conv.branches[0]
+        averaged = self._name(conv.source, pool.writes)
+        after = self._shapes[pool.writes]
+        self._shapes[averaged] = Shape(self._shapes[conv.source].channels, after.height, after.width)
+        # What the convolution computes has no place in memory, but its shape still says how much work it is.
+        self._shapes.update(dict.fromkeys((branch.node.to_tensor, *(norm.to_tensor for norm in branch.folded)), after))
+        ahead_of = (branch.node.to_tensor, *pool.ahead_of)
+        self._ops[place] = dataclasses.replace(pool, source=conv.source, writes=averaged, ahead_of=ahead_of)
+        branches = (dataclasses.replace(branch, writes=pool.writes),)
+        self._ops[number] = dataclasses.replace(conv, source=averaged, branches=branches)
+        self._writer[averaged], self._readers[averaged] = place, 1
+        self.any = True
+        return place
+
+    def _pays(self, conv: ConvOp, pool: PoolOp) -> bool:
+        """Whether convolution and average take less time in the new order, by the cost model.
+
+        Time of the average is that of reading and writing its tensors, in whole blocks of channels; a convolution
+        without groups computes whole blocks, too.
+        """
+        source, between, result = (self._shapes[name] for name in (conv.source, pool.source, pool.writes))
+        if result.pixels >= between.pixels:
+            return False
+        groups = conv.branches[0].node.groups
+        outputs = blocks_of(between.channels) * LANES if groups == 1 else between.channels
+        weights = source.channels // groups * outputs
+
+        def convolving(pixels: int) -> float:
+            moved = (blocks_of(source.channels) + blocks_of(between.channels)) * LANES * pixels
+            return microseconds(Work(weights * pixels, 1.0, 4 * weights, 4 * moved), self._machine)
+
+        def averaging(channels: int) -> float:
+            moved = blocks_of(channels) * LANES * (between.pixels + result.pixels)
+            return microseconds(Work(0, 1.0, 0, 4 * moved), self._machine)
+
+        now = convolving(between.pixels) + averaging(between.channels)
+        return averaging(source.channels) + convolving(result.pixels) < now
+
+    def _name(self, source: str, result: str) -> str:
+        """A name for the averages of `source`; no tensor of the user's has an underscore in its name."""
+        short = f"{source}_averaged"
+        return short if short not in self._shapes else f"{short}_to_{result}"
 
 
 def _is_average(op: Op) -> TypeGuard[PoolOp]:
     return isinstance(op, PoolOp) and not (op.node.is_max or op.prologue or op.epilogue)
 
 
-def _is_pointwise(op: ConvOp) -> bool:
-    """Whether this is one convolution and nothing else that turns every pixel into one by itself."""
-    if op.prologue or len(op.branches) > 1 or op.branches[0].epilogue:
-        return False
-    node = op.branches[0].node
-    geometry = (node.filter_h, node.filter_w, node.stride_h, node.stride_w)
-    return geometry == (1, 1, 1, 1) and (node.padding_h, node.padding_w) == (0, 0)
-
-
-def _pays(program: Program, conv: ConvOp, pool: PoolOp) -> bool:
-    """Whether convolution and average take less time in the new order, by the cost model.
-
-    Time of the average is that of reading and writing its tensors, in whole blocks of channels; a convolution without
-    groups computes whole blocks, too.
-    """
-    machine = Machine.of(program.graph.config)
-    source, between, result = (program.shapes[name] for name in (conv.source, pool.source, pool.writes))
-    if result.pixels >= between.pixels:
-        return False
-    groups = conv.branches[0].node.groups
-    outputs = blocks_of(between.channels) * LANES if groups == 1 else between.channels
-    weights = source.channels // groups * outputs
-
-    def convolving(pixels: int) -> float:
-        moved = (blocks_of(source.channels) + blocks_of(between.channels)) * LANES * pixels
-        return microseconds(Work(weights * pixels, 1.0, 4 * weights, 4 * moved), machine)
-
-    def averaging(channels: int) -> float:
-        moved = blocks_of(channels) * LANES * (between.pixels + result.pixels)
-        return microseconds(Work(0, 1.0, 0, 4 * moved), machine)
-
-    now = convolving(between.pixels) + averaging(between.channels)
-    return averaging(source.channels) + convolving(result.pixels) < now
-
-
-def _name(program: Program, source: str, result: str) -> str:
-    """A name for the averages of `source`; no tensor of the user's has an underscore in its name."""
-    short = f"{source}_averaged"
-    return short if short not in program.shapes else f"{short}_to_{result}"
+def _is_plain(op: ConvOp) -> bool:
+    """Whether this is one 1x1 convolution and nothing else."""
+    return op.is_pointwise and not op.prologue and len(op.branches) == 1 and not op.branches[0].epilogue
 
 
 def _share(program: Program) -> Program:
@@ -107,15 +121,24 @@ def _share(program: Program) -> Program:
     names: dict[str, str] = {}
     first: dict[Hashable, int] = {}
     ops: list[Op] = []
+    outputs = program.outputs
     for original in program.ops:
-        op = rename_read(original, names)
+        op = original.reading(names)
         if _is_average(op):
-            number = first.setdefault((op.source, op.node.kind, op.node.padding_h, op.node.padding_w), len(ops))
+            number = first.setdefault(dataclasses.replace(op, ahead_of=()).key, len(ops))
             same = ops[number] if number < len(ops) else None
-            if isinstance(same, PoolOp) and (same.ahead_of or op.ahead_of) and op.writes not in program.outputs:
+            if isinstance(same, PoolOp) and (same.ahead_of or op.ahead_of) and op.writes not in outputs:
                 names[op.writes] = same.writes
                 if same.ahead_of:
                     ops[number] = dataclasses.replace(same, ahead_of=(*same.ahead_of, *op.ahead_of))
                 continue
         ops.append(op)
     return dataclasses.replace(program, ops=tuple(ops))
+
+
+def _gone(program: Program) -> Mapping[str, str]:
+    why = "the same average as another, now that it comes before its convolution"
+    return {op.node.to_tensor: why for op in program.ops if isinstance(op, PoolOp)}
+
+
+PASS = Pass("pool_first", pool_first, "convolutions run on fewer pixels behind an average", exact=False, gone=_gone)

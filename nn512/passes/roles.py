@@ -4,41 +4,27 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import assert_never
 
 from nn512.graph.nodes import Input, Layer, Output
-from nn512.passes.dedup import stand_ins
-from nn512.passes.program import (
-    SAMPLING,
-    ConcatOp,
-    ConvOp,
-    CopyOp,
-    ElementwiseOp,
-    FullyConnectedOp,
-    LoadOp,
-    Op,
-    PadOp,
-    PoolOp,
-    Program,
-    RelayoutOp,
-    SoftmaxOp,
-    Step,
-    StoreOp,
-    nodes_of,
-)
+from nn512.ir import Op, Part, PoolOp, Program
+from nn512.passes.pipeline import PASSES
 
 ALONE = "no other node reads what it reads"
-FOLDED_AFTER = f"folded into the weights before it: {ALONE}"
-FOLDED_BEFORE = "folded into the weights after it: only layers without padding read it"
-IN_REGISTERS = f"done in registers: {ALONE}"
-ON_READING = "done on what is read: no other layer reads it"
 RECOMPUTED = "done on what is read: cheap enough for each of its readers to compute it"
 AHEAD = "moved before {}: both are linear, and so there are fewer pixels to compute"
-AS_IT_IS = "read as the caller has it: few channels, no columns of padding"
-IN_PLANES = "left in planes for a convolution: few channels"
-MERGED = "merged: same input, filter, stride, padding and dilation"
+
+_REASONS: Mapping[Part, str] = {
+    Part.ITSELF: "",
+    Part.MERGED: "merged: same input, filter, stride, padding and dilation",
+    Part.CALLER: "read as the caller has it: few channels, no columns of padding",
+    Part.LOADED_PLANES: "left in planes for a convolution: few channels",
+    Part.FOLDED_BEFORE: "folded into the weights after it: only layers without padding read it",
+    Part.FOLDED_AFTER: f"folded into the weights before it: {ALONE}",
+    Part.ON_READING: "done on what is read: no other layer reads it",
+    Part.IN_REGISTERS: f"done in registers: {ALONE}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,64 +40,20 @@ def roles_of(op: Op, counts: Mapping[str, int]) -> tuple[Role, ...]:
 
     `counts` are the `occurrences` of all nodes: a ReLU may be computed by several operations.
     """
-    match op:
-        case LoadOp():
-            return (Role(op.node, IN_PLANES if op.columns else ""),)
-        case StoreOp() | SoftmaxOp() | ConcatOp():
-            return (Role(op.node),)
-        case ConvOp():
-            caller = () if op.caller is None else (Role(op.caller, AS_IT_IS),)
-            before = (*(Role(n, FOLDED_BEFORE) for n in op.normalized), *_before(op.prologue, counts))
-            branches = tuple(
-                role
-                for number, branch in enumerate(op.branches)
-                for role in (
-                    Role(branch.node, MERGED if number else ""),
-                    *(Role(n, FOLDED_AFTER) for n in branch.folded),
-                    *(Role(step.node, IN_REGISTERS) for step in branch.epilogue),
-                )
-            )
-            return caller + before + branches
-        case FullyConnectedOp():
-            before = tuple(Role(n, FOLDED_BEFORE) for n in op.normalized)
-            folded = tuple(Role(n, FOLDED_AFTER) for n in op.folded)
-            return (*before, Role(op.node), *folded, *(Role(step.node, IN_REGISTERS) for step in op.epilogue))
-        case PoolOp():
-            why = AHEAD.format(" and ".join(op.ahead_of)) if op.ahead_of else ""
-            own = () if op.node.kind == SAMPLING else (Role(op.node, why),)
-            after = (Role(step.node, IN_REGISTERS) for step in op.epilogue)
-            return (*_before(op.prologue, counts), *own, *after)
-        case ElementwiseOp():
-            return tuple(Role(step.node, IN_REGISTERS if number else "") for number, step in enumerate(op.steps))
-        case CopyOp() | RelayoutOp() | PadOp():
-            return ()
-        case _:
-            assert_never(op)
-
-
-def reason_of(op: Op) -> str:
-    """Why there is an operation that stands for no node; empty for all others."""
-    match op:
-        case CopyOp():
-            return f"{op.source} stands in another concatenation, or twice in this one"
-        case RelayoutOp():
-            return f"{op.source} has its channels in other lanes than what it is added to"
-        case PadOp():
-            return "too many tiles would touch the padding for each to have a routine of its own"
-        case PoolOp() if op.node.kind == SAMPLING:
-            return f"what reads this needs no more of {op.node.from_tensor}, which others need whole"
-        case _:
-            return ""
-
-
-def _before(steps: Sequence[Step], counts: Mapping[str, int]) -> Iterator[Role]:
-    for step in steps:
-        yield Role(step.node, RECOMPUTED if counts[step.node.to_tensor] > 1 else ON_READING)
+    roles: list[Role] = []
+    for node, part in op.covered():
+        why = _REASONS[part]
+        if part is Part.ON_READING and not isinstance(node, Output) and counts[node.to_tensor] > 1:
+            why = RECOMPUTED
+        elif part is Part.ITSELF and isinstance(op, PoolOp) and op.ahead_of:
+            why = AHEAD.format(" and ".join(op.ahead_of))
+        roles.append(Role(node, why))
+    return tuple(roles)
 
 
 def occurrences(program: Program) -> Mapping[str, int]:
     """How many operations every node is part of, by the tensor it produces."""
-    return Counter(node.to_tensor for op in program.ops for node in nodes_of(op) if not isinstance(node, Output))
+    return Counter(node.to_tensor for op in program.ops for node in op.nodes if not isinstance(node, Output))
 
 
 def vanished(programs: Sequence[tuple[str, Program]]) -> tuple[Role, ...]:
@@ -120,17 +62,7 @@ def vanished(programs: Sequence[tuple[str, Program]]) -> tuple[Role, ...]:
     why: dict[str, str] = {}
     for (_, before), (name, after) in itertools.pairwise(programs):
         left = set(occurrences(after))
-        same = stand_ins(before) if name == "dedup" else {}
+        gone = PASSES[name].gone(before)
         for tensor in set(occurrences(before)) - left - why.keys():
-            match name:
-                case "dedup":
-                    why[tensor] = f"the same as {same[tensor]}"
-                case "pool_first":
-                    why[tensor] = "the same average as another, now that it comes before its convolution"
-                case "collapse_relus":
-                    why[tensor] = "one ReLU together with its neighbour, or of slope 1"
-                case "drop_concat":
-                    why[tensor] = "no operation: its parts are written into their places"
-                case _:
-                    why[tensor] = f"removed by {name}"
+            why[tensor] = gone.get(tensor, f"removed by {name}")
     return tuple(Role(layer, why[layer.to_tensor]) for layer in first.graph.layers if layer.to_tensor in why)

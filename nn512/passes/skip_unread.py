@@ -17,20 +17,10 @@ import heapq
 from dataclasses import dataclass, field
 
 from nn512.graph.graph import multiply_accumulates
-from nn512.graph.nodes import MAX_GEOMETRY, Conv, Pooling, Shape
-from nn512.passes.program import (
-    SAMPLING,
-    ConvBranch,
-    ConvOp,
-    ElementwiseOp,
-    Op,
-    PoolOp,
-    Program,
-    Stride,
-    tensors_read,
-    tensors_written,
-)
-from nn512.passes.rewriting import readers, rename_read, writers
+from nn512.graph.nodes import MAX_GEOMETRY, Conv, Shape
+from nn512.ir import ConvBranch, ConvOp, ElementwiseOp, Op, Program, SampleOp, Stride
+from nn512.passes.rewrite import Pass
+from nn512.passes.rewriting import readers, writers
 
 SAMPLING_STRIDE: Stride = (2, 2)
 
@@ -99,7 +89,7 @@ class _Thinning:
                 if _conv(self._ops[reader]) is not None:
                     attempt.ops[reader] = _with_stride(self._ops[reader], (1, 1))
             if isinstance(self._ops[number], ElementwiseOp):
-                for source in tensors_read(self._ops[number]):
+                for source in self._ops[number].tensors_read:
                     heapq.heappush(waiting, -self._writer[source])
         return attempt
 
@@ -108,12 +98,12 @@ class _Thinning:
         op = self._ops[number]
         node = _conv(op)
         if node is None:
-            return all(source in self._writer for source in tensors_read(op))
+            return all(source in self._writer for source in op.tensors_read)
         stride = (node.stride_h * attempt.stride[0], node.stride_w * attempt.stride[1])
         if max(stride) > MAX_GEOMETRY:
             return False
-        shape = self._program.shapes[node.to_tensor]
-        smaller = {**self._program.shapes, node.to_tensor: thinned_shape(shape, attempt.stride)}
+        source, result = (self._program.shapes[name] for name in (node.from_tensor, node.to_tensor))
+        smaller = {node.from_tensor: source, node.to_tensor: thinned_shape(result, attempt.stride)}
         attempt.saved += multiply_accumulates(node, self._program.shapes) - multiply_accumulates(node, smaller)
         attempt.ops[number] = _with_stride(op, stride)
         return True
@@ -140,18 +130,16 @@ class _Thinning:
         samples: dict[str, str] = {}
         for op in self._ops:
             if isinstance(op, ElementwiseOp) and op.writes in self._strides:
-                samples.update({s: f"{s}_sampled" for s in tensors_read(op) if s not in self._strides})
+                samples.update({s: f"{s}_sampled" for s in op.tensors_read if s not in self._strides})
         shapes = dict(self._program.shapes)
         shapes.update({name: thinned_shape(shapes[name], stride) for name, stride in self._strides.items()})
         shapes.update({sample: thinned_shape(shapes[name], SAMPLING_STRIDE) for name, sample in samples.items()})
         ops: list[Op] = []
         for op in self._ops:
             thinned = isinstance(op, ElementwiseOp) and op.writes in self._strides
-            ops.append(rename_read(op, samples) if thinned else op)
-            for name in tensors_written(op):
-                if name in samples:  # here, so that a sum moves into the operation of its other operand, which is later
-                    sampling = Pooling(name, samples[name], SAMPLING)
-                    ops.append(PoolOp(name, sampling, (), (), samples[name]))
+            ops.append(op.reading(samples) if thinned else op)
+            # Here, so that a sum moves into the operation of its other operand, which is later.
+            ops.extend(SampleOp(name, (), (), samples[name]) for name in op.tensors_written if name in samples)
         return dataclasses.replace(self._program, ops=tuple(ops), shapes=shapes, thinned=self._strides)
 
 
@@ -171,7 +159,7 @@ def _conv(op: Op) -> Conv | None:
 
 def _result(op: Op) -> str | None:
     """The result of an operation that could compute only a part of it."""
-    return tensors_written(op)[0] if isinstance(op, ElementwiseOp) or _conv(op) is not None else None
+    return op.name if isinstance(op, ElementwiseOp) or _conv(op) is not None else None
 
 
 def _with_stride(op: Op, stride: Stride) -> Op:
@@ -179,3 +167,6 @@ def _with_stride(op: Op, stride: Stride) -> Op:
     (branch,) = op.branches
     node = dataclasses.replace(branch.node, stride_h=stride[0], stride_w=stride[1])
     return dataclasses.replace(op, branches=(dataclasses.replace(branch, node=node),))
+
+
+PASS = Pass("skip_unread", skip_unread, "pixels that nobody reads are not computed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -57,22 +57,47 @@ class PixelTile(NamedTuple):
     runs: tuple[Run, ...]
 
 
-def pixel_tiles(axis: Axis, limit: int) -> tuple[PixelTile, ...]:
-    """A row split as evenly as it goes into tiles of at most `limit` pixels."""
+class Repeat(NamedTuple):
+    """Neighbouring tiles that are computed alike: the first of them, and how many."""
+
+    tile: PixelTile
+    times: int
+
+
+def pixel_tiles(axis: Axis, limit: int) -> Iterator[Repeat]:
+    """A row split as evenly as it goes into tiles of at most `limit` pixels, neighbours that are alike together."""
+    return repeats(row_tiles(axis, limit))
+
+
+def row_tiles(axis: Axis, limit: int) -> Iterator[Repeat]:
+    """The same with those at the edges one by one; those inside the picture are not: there may be any number."""
     count = -(-axis.out // limit)
     size, longer = divmod(axis.out, count)
-    starts = [i * size + min(i, longer) for i in range(count + 1)]
-    return tuple(
-        PixelTile(start, end - start, _runs(axis, start, end - start)) for start, end in itertools.pairwise(starts)
-    )
+    for first, last, pixels, extra in ((0, longer, size + 1, 0), (longer, count, size, longer)):
+        step, before = pixels * axis.stride, axis.padding - extra * axis.stride
+        low = min(last, max(first, -(-before // step)))  # the first tile that begins inside the picture
+        high = max(low, min(last, (axis.size - span_of(axis, pixels) + before) // step + 1))
+        yield from (Repeat(_tile(axis, number * pixels + extra, pixels), 1) for number in range(first, low))
+        if low < high:
+            yield Repeat(_tile(axis, low * pixels + extra, pixels), high - low)
+        yield from (Repeat(_tile(axis, number * pixels + extra, pixels), 1) for number in range(high, last))
+
+
+def _tile(axis: Axis, start: int, size: int) -> PixelTile:
+    return PixelTile(start, size, _runs(axis, start, size))
+
+
+def span_of(axis: Axis, pixels: int) -> int:
+    """Columns from the one under the first tap of a tile's first pixel to the one under the last tap of its last."""
+    return (pixels - 1) * axis.stride + (axis.taps - 1) * axis.dilation + 1
 
 
 def _runs(axis: Axis, start: int, size: int) -> tuple[Run, ...]:
-    if not axis.padding:
-        return (Run(0, axis.taps, 0, size),)
-    runs: list[Run] = []
     first = start * axis.stride - axis.padding  # column under tap 0 for the first pixel, and for the last one
     last = first + (size - 1) * axis.stride
+    if first >= 0 and first + span_of(axis, size) <= axis.size:
+        return (Run(0, axis.taps, 0, size),)
+    runs: list[Run] = []
     begin = max(0, -(last // axis.dilation))
     end = min(axis.taps, -((first - axis.size) // axis.dilation))
     for tap in range(begin, end):
@@ -101,20 +126,28 @@ def real_taps(axis: Axis) -> int:
     return total
 
 
-def edge_variants(node: Conv, source: Shape, result: Shape) -> int | None:
-    """How many different kinds of tiles a row has; None where one of them sees nothing but padding."""
+def has_few_variants(node: Conv, source: Shape, result: Shape, most: int) -> bool:
+    """Whether a row has at most so many kinds of tiles, of which none sees nothing but padding."""
     _, columns = axes(node, source, result)
-    tiles = pixel_tiles(columns, TILE_PIXELS)
-    if not all(tile.runs for tile in tiles):
-        return None
-    return len({(tile.size, tile.runs) for tile in tiles})
+    kinds: set[Hashable] = set()
+    for tile, _ in pixel_tiles(columns, TILE_PIXELS):
+        kinds.add(size_and_runs(tile))
+        if not tile.runs or len(kinds) > most:
+            return False
+    return True
 
 
-class Repeat(NamedTuple):
-    """Neighbouring tiles that are computed alike: the first of them, and how many."""
+def sees_picture(axis: Axis, pixel: int) -> bool:
+    """Whether some tap falls on a real cell for an output pixel."""
+    first = pixel * axis.stride - axis.padding
+    tap = max(0, -(first // axis.dilation))
+    return tap < axis.taps and first + tap * axis.dilation < axis.size
 
-    tile: PixelTile
-    times: int
+
+def has_blind_outputs(axis: Axis) -> bool:
+    """Whether there are output positions for which every tap falls on padding."""
+    edge = -(-axis.padding // axis.stride)  # windows behind it do not begin before the picture
+    return not all(sees_picture(axis, position) for position in (*range(min(edge, axis.out)), axis.out - 1))
 
 
 def size_and_runs(tile: PixelTile) -> Hashable:
@@ -122,7 +155,8 @@ def size_and_runs(tile: PixelTile) -> Hashable:
     return tile.size, tile.runs
 
 
-def repeats(tiles: Sequence[PixelTile], key: Callable[[PixelTile], Hashable] = size_and_runs) -> tuple[Repeat, ...]:
+def repeats(tiles: Iterable[Repeat], key: Callable[[PixelTile], Hashable] = size_and_runs) -> Iterator[Repeat]:
     """Runs of neighbouring tiles that are computed alike: those with the same `key`."""
-    groups = (tuple(group) for _, group in itertools.groupby(tiles, key))
-    return tuple(Repeat(group[0], len(group)) for group in groups)
+    for _, group in itertools.groupby(tiles, lambda repeat: key(repeat.tile)):
+        alike = list(group)
+        yield Repeat(alike[0].tile, sum(repeat.times for repeat in alike))

@@ -5,9 +5,14 @@ With blocks of one lane it is the layout of the caller's tensors, [channel][heig
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 LANES = 16
+
+MOST_SEGMENTS = 64
+"""Segments of a tensor at most: tables of them stand in the emitted file, and loops run over them."""
 
 
 def blocks_of(channels: int) -> int:
@@ -15,11 +20,10 @@ def blocks_of(channels: int) -> int:
     return -(-channels // LANES)
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The lanes of one block of a tensor: the first channel in them and how many lanes hold channels."""
+class Span(NamedTuple):
+    """Neighbouring blocks that hold the same number of channels: how many blocks, and how many channels each."""
 
-    first: int
+    blocks: int
     channels: int
 
 
@@ -28,7 +32,8 @@ class Layout:
     """Segments of a tensor (channel counts), each beginning on a block boundary.
 
     Lanes past the end of a segment hold anything, and nothing that mixes lanes reads them. A block has `lanes` lanes:
-    16, or 1 where every channel is a plane of its own.
+    16, or 1 where every channel is a plane of its own. There may be any number of channels and of blocks, but segments
+    are few: see `joined`.
     """
 
     segments: tuple[int, ...]
@@ -40,15 +45,26 @@ class Layout:
         return sum(self.segments)
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
-        """All blocks in order."""
-        result: list[Block] = []
-        first = 0
+    def merged(self) -> tuple[int, ...]:
+        """The segments with those that fill their last block and the ones behind them as one."""
+        result: list[int] = []
         for segment in self.segments:
-            starts = range(0, segment, self.lanes)
-            result.extend(Block(first + start, min(self.lanes, segment - start)) for start in starts)
-            first += segment
+            if result and result[-1] % self.lanes == 0:
+                result[-1] += segment
+            else:
+                result.append(segment)
         return tuple(result)
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """All blocks in order."""
+        pieces = (Span(*piece) for segment in self.segments for piece in self._pieces(segment))
+        groups = itertools.groupby((piece for piece in pieces if piece.blocks), key=lambda piece: piece.channels)
+        return tuple(Span(sum(piece.blocks for piece in group), channels) for channels, group in groups)
+
+    def _pieces(self, segment: int) -> tuple[tuple[int, int], ...]:
+        whole, rest = divmod(segment, self.lanes)
+        return (whole, self.lanes), (min(rest, 1), rest)
 
     @property
     def block_count(self) -> int:
@@ -66,11 +82,39 @@ class Layout:
 
     def position(self, channel: int) -> tuple[int, int]:
         """Block and lane of a channel."""
-        for number, block in enumerate(self.blocks):
-            if block.first <= channel < block.first + block.channels:
-                return number, channel - block.first
+        block = 0
+        for segment in self.segments:
+            if channel < segment:
+                return block + channel // self.lanes, channel % self.lanes
+            channel -= segment
+            block += -(-segment // self.lanes)
         raise IndexError(channel)
 
     def same_as(self, other: Layout) -> bool:
         """Whether both layouts put every channel at the same place."""
-        return self.lanes == other.lanes and self.blocks == other.blocks
+        return self.lanes == other.lanes and self.merged == other.merged
+
+
+def natural(channels: int) -> Layout:
+    """The layout of a tensor that is no concatenation."""
+    return Layout((channels,))
+
+
+def joined(first: Layout, second: Layout) -> Layout:
+    """The layout of a concatenation in place: the segments of both, merged where there are many."""
+    layout = Layout(first.segments + second.segments)
+    return layout if len(layout.segments) <= MOST_SEGMENTS else Layout(layout.merged)
+
+
+def crowded(first: Layout, second: Layout) -> tuple[bool, bool]:
+    """Which of two tensors must be one segment before they are joined, or else there would be too many segments.
+
+    That is the one with more of them, or both.
+    """
+    if len(joined(first, second).segments) <= MOST_SEGMENTS:
+        return False, False
+    if len(first.merged) < len(second.merged):
+        more, less = crowded(second, first)
+        return less, more
+    fits = len(joined(natural(first.channels), second).segments) <= MOST_SEGMENTS
+    return True, not fits

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 
-from nn512.passes.program import ConvOp, LoadOp, Op, Program, tensors_read
+from nn512.ir import ConvOp, LoadOp, Op, Program
 
 
 def planes_readers(program: Program) -> Mapping[str, frozenset[str]]:
@@ -24,8 +24,11 @@ def planes_readers(program: Program) -> Mapping[str, frozenset[str]]:
         if isinstance(op, ConvOp) and op.source in loaded and not op.prologue and op.branches[0].node.groups == 1
     }
     needed = _needed_in_blocks(program, sources)
-    sharing = {source: frozenset(name for name, other in sources.items() if other == source) for source in loaded}
-    return {name: frozenset() if source in needed else sharing[source] for name, source in sources.items()}
+    sharing: dict[str, set[str]] = {source: set() for source in loaded}
+    for name, source in sources.items():
+        sharing[source].add(name)
+    together = {source: frozenset() if source in needed else frozenset(names) for source, names in sharing.items()}
+    return {name: together[source] for name, source in sources.items()}
 
 
 def read_planes(program: Program, chosen: Collection[str]) -> tuple[Op, ...]:
@@ -58,5 +61,5 @@ def _needed_in_blocks(program: Program, readers: Collection[str]) -> set[str]:
     for op in program.ops:
         if isinstance(op, ConvOp) and op.branches[0].writes in readers:
             op = dataclasses.replace(op, source="")  # noqa: PLW2901 - the operation without its source
-        needed.update(tensors_read(op))
+        needed.update(op.tensors_read)
     return needed

@@ -39,7 +39,7 @@ def made(*, unquiet: float = 1.0, computed: float = 1.0) -> Measurement:
         peak_gflops=around(4.0),
         layers=(
             LayerTime("y", "pointwise", 1.0, 40_000, around(1000.0), 1100.0),
-            LayerTime("rest", "store", 0.0, 0, around(1000.0), None),
+            LayerTime("rest", "store", 0.0, 0, around(1000.0), 1000.0),
         ),
         profiled=Timing("nn512 counting", "", around(2020.0), around(1.01)),
         runs=30,
@@ -61,10 +61,10 @@ def test_text() -> None:
     assert layers.splitlines()[1].split() == (
         "y pointwise 1000.00 990.00 - 1010.00 50.0% 2.0 50.0% 0.0 1100.00 1.10".split()
     )
-    assert layers.splitlines()[2].split() == "rest store 1000.00 990.00 - 1010.00 50.0%".split()
+    assert layers.splitlines()[2].split() == "rest store 1000.00 990.00 - 1010.00 50.0% 1000.00 1.00".split()
     assert summary.splitlines() == [
         "Sum of the layers: 2000.0 us; an inference with counters: 2020.0 us, 1.010 times one without",
-        "Median of |predicted / measured - 1|: 10.0%",
+        "Median of |predicted / measured - 1|: 5.0%",
     ]
 
 
@@ -86,7 +86,7 @@ def test_data() -> None:
     assert [system["of_peak"] for system in data["systems"]] == [0.25, 0.125]
     assert data["systems"][1]["ratio"]["median"] == 2.0
     assert data["layers"][0]["predicted_over_measured"] == 1.1
-    assert data["layers"][1]["predicted_microseconds"] is None
-    assert round(data["prediction_error"], 6) == 0.1
+    assert data["layers"][1]["predicted_microseconds"] == 1000.0
+    assert round(data["prediction_error"], 6) == 0.05
     assert data["command"] == COMMAND
     assert (data["gmac"], data["gmac_computed"]) == (0.001, 0.001)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import nn512
 from nn512.bench.agreement import DisagreementError, agree, relative_error
 from nn512.bench.layers import join, parse_profile, per_inference, prediction_error
 from nn512.bench.machine import choose_cpus, parse_cpu_list, pick_cpus, processor_name
 from nn512.bench.measuring import turns
 from nn512.bench.spread import quantile, ratio_by_round, spread
 from nn512.errors import InternalError, UsageError
+from nn512.plan.plan import Plan
 
 VALUES = st.lists(st.floats(0.1, 1e6), min_size=1, max_size=20)
 
-PLAN: dict[str, Any] = {
-    "layers": [
-        {"name": "a", "kernel": "direct", "mmac": 2.0, "weight_bytes": 4000, "predicted_microseconds": 30.0},
-        {"name": "b", "kernel": "pooling", "mmac": 0.0, "weight_bytes": 0},
-    ]
-}
+NET = "Config Input ToTensor=x Channels=1 Height=1 Width=1 Softmax FromTensor=x ToTensor=y Output FromTensor=y"
+
+
+def small_plan() -> Plan:
+    """A plan with a layer that computes, and one that does not and is expected to take no time."""
+    plan = nn512.compile(NET).plan
+    work = {"mmac": 2.0, "weight_bytes": 4000, "predicted_microseconds": 30.0, "kernel": "direct"}
+    first = dataclasses.replace(plan.layers[0], name="a", **work)  # type: ignore[arg-type]
+    second = dataclasses.replace(plan.layers[0], name="b", predicted_microseconds=0.0, kernel="pooling")
+    return dataclasses.replace(plan, layers=(first, second))
 
 
 @given(VALUES, st.floats(0, 1))
@@ -90,13 +97,13 @@ def test_layers_join_profile_and_plan() -> None:
     before, after = ["a\t3\t1000", "b\t3\t0"], ["a\t5\t41000", "b\t5\t0"]
     measured = per_inference(before, after, 2)
     assert measured == [("a", 20_000.0), ("b", 0.0)]
-    first, second = join(PLAN, [measured, measured])
+    first, second = join(small_plan(), [measured, measured])
     assert (first.microseconds.median, first.gflops, first.predicted_over_measured) == (20.0, 200.0, 1.5)
     assert first.weight_gigabytes_per_second == 0.2
-    assert second.predicted is None
+    assert second.predicted_over_measured == 0
     assert second.microseconds.median > 0  # less than the clock shows is no division by zero
-    assert prediction_error([first, second]) == 0.5
-    assert prediction_error([second]) is None
+    assert prediction_error([first, second]) == 0.75
+    assert prediction_error([]) is None
 
 
 @pytest.mark.parametrize("line", ["a", "a\t1", "a\t1\t-5", "a\t1\tx", "a\t1\t2\t3"])
@@ -107,7 +114,7 @@ def test_broken_profiles(line: str) -> None:
 
 def test_profile_of_other_layers() -> None:
     with pytest.raises(InternalError, match="other layers"):
-        join(PLAN, [[("a", 1.0)]])
+        join(small_plan(), [[("a", 1.0)]])
     with pytest.raises(InternalError, match="other layers"):
         per_inference(["a\t0\t0"], ["b\t1\t5"], 1)
 

@@ -159,6 +159,14 @@ def test_shapes_that_differ_keep_their_bodies() -> None:
     assert bodies(source) == {}
 
 
+def test_what_is_shared_is_seen_from_the_text() -> None:
+    """A stride from the only row to the next changes nothing, so both layers have the same text."""
+    text = ROW.replace("ToTensor=b ToChannels=20", "ToTensor=b ToChannels=20 StrideH=2")
+    source = nn512.compile(text, nn512.Options(force=(("", "direct"),))).source
+    ((name, _),) = bodies(source).items()
+    assert users(source, name) == ["Row_a", "Row_b"]
+
+
 @pytest.mark.parametrize("kernel", ["pointwise", "direct"])
 def test_channels_are_a_parameter_after_other_steps(kernel: str) -> None:
     """What the layers differ in is handed over; memory on the stack is enough for the layer of most channels."""

@@ -244,9 +244,9 @@ WORDS = {
     "macros of system headers": "BUFSIZ SIGINT SIGSEGV SIGCHLD SIGRTMIN SIGRTMAX SIGKILL NSIG WNOHANG X86 Y1 SIGFPE",
     "functions": "malloc free memcpy memset abort main exit printf exp message now compose position maximum memmove",
     "locals": "engine net params context first last item block y x t w bias out at origin",
-    "more locals": "ahead v tile tiles k p i j panel count channels height row plane down",
-    "types": "AllNet AllEngine AllParams Team Gate Step Worker Layers ArenaFloats Norm Affine ConvPack FullPack FILE",
-    "numbered": "acc0 w0 w1 add0 affine0 affine1 negative0 counts lanes places from index mask pieces rows top end",
+    "more locals": "nextWeights v tile tiles k p i j panel count channels sizes row plane top bottom topRow",
+    "types": "AllNet AllEngine AllParams Team Gate Step Worker Layers Sizes Norm Affine ConvPack FullPack FILE",
+    "numbered": "acc0 w0 w1 add0 affine0 affine1 negative0 counts lanes places from index mask pieces rows acc end",
 }
 
 

@@ -55,7 +55,7 @@ int main(void) {
 def net() -> nn512.Emitted:
     """The net of all tests: its convolutions are shared by threads, the rest runs alone."""
     emitted = nn512.compile(GRAPH)
-    assert sum(layer["shared_by_threads"] for layer in emitted.plan["layers"]) == 2
+    assert sum(layer.shared_by_threads for layer in emitted.plan.layers) == 2
     return emitted
 
 

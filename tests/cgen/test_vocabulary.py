@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import pytest
@@ -30,6 +31,33 @@ Output FromTensor=global
 Output FromTensor=cat
 """
 
+# What EVERYTHING has not: groups of channels at places of their own, a change of layout, rows that see padding alone,
+# a convolution with a norm before it, a picture of few channels in blocks.
+RARE = """
+Config Prefix=Rare
+Input ToTensor=x Channels=20 Height=9 Width=11
+Conv FromTensor=x ToTensor=a ToChannels=20 FilterH=1 FilterW=1
+Concat FromTensor1=x FromTensor2=a ToTensor=c
+Conv FromTensor=c ToTensor=g ToChannels=40 FilterH=1 FilterW=1 Groups=5
+Conv FromTensor=a ToTensor=h ToChannels=40 FilterH=1 FilterW=1
+Add FromTensor1=c FromTensor2=h ToTensor=s
+BatchNorm FromTensor=s ToTensor=n
+Conv FromTensor=a ToTensor=blind ToChannels=20 FilterH=1 FilterW=1 PaddingH=2 PaddingW=1 Groups=20
+Conv FromTensor=a ToTensor=hidden ToChannels=20 FilterH=1 FilterW=1 PaddingH=2 PaddingW=1
+BatchNorm FromTensor=hidden ToTensor=m
+Activation FromTensor=m ToTensor=r Kind=ReLU
+Conv FromTensor=r ToTensor=after ToChannels=20 FilterH=1 FilterW=1
+Input ToTensor=z Channels=3 Height=9 Width=11
+Activation FromTensor=z ToTensor=few Kind=ReLU
+Output FromTensor=g
+Output FromTensor=c
+Output FromTensor=n
+Output FromTensor=blind
+Output FromTensor=hidden
+Output FromTensor=after
+Output FromTensor=few
+"""
+
 
 @pytest.mark.parametrize("name", ["everything", "ResNet50", "DenseNet121", "ResNeXt50"])
 def test_only_intrinsics_of_the_table(name: str) -> None:
@@ -56,13 +84,40 @@ def layer_functions(source: str) -> str:
     return re.sub(r'/\*.*?\*/|"[^"]*"', "", functions, flags=re.DOTALL)
 
 
+def compiled(text: str, force: str = "") -> str:
+    """The source of a net all of whose tensors begin with MARK."""
+    marked = re.sub(r"\b((?:To|From)Tensor[12]?)=(\w+)", rf"\1={MARK}\2", text)
+    return nn512.compile(marked, Options(force=(("", force),) if force else ())).source
+
+
+def words_of_steps(source: str) -> set[str]:
+    """The identifiers of step functions that are not those of tensors."""
+    found = set(re.findall(r"(?<![\w.>])([A-Za-z][A-Za-z0-9]*)\b", layer_functions(source)))
+    return {word for word in found if MARK not in word and not re.search(r"(Net|Engine)$", word)}
+
+
 @pytest.mark.parametrize("name", ["everything", "ResNet50", "DenseNet121", "ResNeXt50"])
 @pytest.mark.parametrize("force", ["", "direct", "fully_connected_fp16"])
 def test_no_local_can_meet_a_tensor(name: str, force: str) -> None:
-    text = EVERYTHING if name == "everything" else example(name)
-    marked = re.sub(r"\b((?:To|From)Tensor[12]?)=(\w+)", rf"\1={MARK}\2", text)
-    source = nn512.compile(marked, Options(force=(("", force),) if force else ())).source
-    found = set(re.findall(r"(?<![\w.>])([A-Za-z][A-Za-z0-9]*)\b", layer_functions(source)))
-    ours = {word for word in found if MARK not in word and not re.search(r"(Net|Engine)$", word)}
+    ours = words_of_steps(compiled(EVERYTHING if name == "everything" else example(name), force))
     assert len(ours) > 20
     assert sorted(word for word in ours if names.local(word) == word) == []
+
+
+def test_no_name_is_taken_from_users_without_need() -> None:
+    ours: set[str] = set()
+    for text, force in itertools.product((EVERYTHING, RARE, example("ResNeXt50")), ("", "pointwise")):
+        ours |= words_of_steps(compiled(text, force))
+    assert sorted(names.STEP_WORDS - ours) == []
+
+
+def test_functions_that_a_prefix_and_a_tensor_could_spell() -> None:
+    """Names of one underscore between words, as those of a net's own functions are."""
+    found: set[str] = set()
+    for text in (EVERYTHING, RARE, example("ResNeXt50")):
+        source = compiled(text)
+        own = re.search(r"^#include \"(\w+)\.h", source, flags=re.MULTILINE)
+        assert own is not None
+        pattern = r"^(?:static [\w *]*?|#define )\*?\b([A-Za-z][A-Za-z0-9]*_[A-Za-z][A-Za-z0-9]*)\("
+        found |= {name for name in re.findall(pattern, source, flags=re.MULTILINE) if not name.startswith(own[1] + "_")}
+    assert sorted(found) == sorted(names.SHARED)

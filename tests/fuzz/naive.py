@@ -23,6 +23,7 @@ from nn512.graph import (
     argument_name,
     tensors_read,
 )
+from nn512.plan.plan import Plan, PlannedLayer
 
 _HEADER = """\
 #include <pthread.h>
@@ -153,17 +154,7 @@ def emit(graph: Graph) -> Sources:
     prefix = graph.config.prefix
     fields = "\n".join(f"    float {p.name}[{p.elements}];" for p in graph.parameters) or "    float nothing;"
     arguments = ", ".join(f"float *{argument_name(node)}" for node in graph.arguments)
-    layers = [
-        {
-            "name": n.to_tensor,
-            "kernel": f"naive{type(n).__name__}",
-            "reads": list(tensors_read(n)),
-            "writes": [n.to_tensor],
-            "covers": [n.to_tensor],
-            "edge_classes": ["single channel"] if graph.shapes[n.to_tensor].channels == 1 else [],
-        }
-        for n in graph.layers
-    ]
+    layers = tuple(_planned(n, graph) for n in graph.layers)
     return Sources(
         prefix,
         _HEADER.format(p=prefix, fields=fields, arguments=arguments),
@@ -174,7 +165,33 @@ def emit(graph: Graph) -> Sources:
             arguments=arguments,
             steps="\n".join(steps),
         ),
-        {"layers": layers},
+        Plan(prefix, layers, (), 0, 0, (), ()),
+    )
+
+
+def _planned(node: Layer, graph: Graph) -> PlannedLayer:
+    """The layer of a plan that stands for one node."""
+    return PlannedLayer(
+        name=node.to_tensor,
+        kernel=f"naive{type(node).__name__}",
+        algorithm="as the definition says",
+        reads=tensors_read(node),
+        writes=(node.to_tensor,),
+        covers=(node.to_tensor,),
+        lines=(),
+        nodes=(),
+        reason="",
+        pixels="",
+        mmac=0.0,
+        weight_bytes=0,
+        predicted_microseconds=0.0,
+        prices={},
+        forced=False,
+        weights="fp32",
+        steps=(),
+        shared_by_threads=False,
+        arithmetic="direct",
+        edge_classes=("single channel",) if graph.shapes[node.to_tensor].channels == 1 else (),
     )
 
 

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from nn512.graph import GraphError, parse
+from nn512.graph.suggest import close_match
 
 HEAD = "Config\nInput ToTensor=x Channels=4 Height=8 Width=6\n"
 TAIL = "\nOutput FromTensor=y\n"
@@ -242,12 +243,12 @@ def test_negative_epsilon() -> None:
     layers("BatchNorm FromTensor=x ToTensor=y Epsilon=«-0.001»", "Epsilon must not be negative")
 
 
-@pytest.mark.parametrize("text", ["0", "0KiB", "32kb", "32G", "1.5m", "-1", "KiB"])
+@pytest.mark.parametrize("text", ["0", "0KiB", "32ki", "32b", "32\N{KELVIN SIGN}", "32G", "1.5m", "-1", "KiB"])
 def test_sizes(text: str) -> None:
     check(
         f"Config L1DataCachePerThread=«{text}»\n" + HEAD[7:] + "Softmax FromTensor=x ToTensor=y" + TAIL,
-        "L1DataCachePerThread must be a positive integer, optionally with k, K, KB, KiB, m, M, MB or MiB, "
-        f"not '{text}'",
+        "L1DataCachePerThread must be a positive integer, optionally with k, KB, KiB, m, MB or MiB in upper or lower "
+        f"case, not '{text}'",
     )
 
 
@@ -273,6 +274,19 @@ def test_names_have_limits() -> None:
         f"Softmax FromTensor=x ToTensor=«{name}a»\nSoftmax FromTensor=x ToTensor=y",
         "ToTensor is 201 characters long; at most 200 are allowed",
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "choices", "guess"),
+    [
+        ("Padding", ["PaddingW", "PaddingH"], "PaddingW"),  # the first that it begins
+        ("Max2x2Stride1", ["Max", "Max2x2Stride2"], "Max2x2Stride2"),  # rather than what begins it
+        ("Convolution", ["Concat", "Conv"], "Conv"),
+        ("Max", ["Min", "Mix"], None),
+    ],
+)
+def test_close_matches(word: str, choices: list[str], guess: str | None) -> None:
+    assert close_match(word, choices) == guess
 
 
 def test_choices() -> None:

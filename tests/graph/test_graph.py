@@ -96,8 +96,8 @@ def test_a_file_in_the_original_form() -> None:
     ("text", "size"),
     [
         ("1", 1),
-        *((f"48{suffix}", 48 << 10) for suffix in ("k", "K", "KB", "KiB")),
-        *((f"2{suffix}", 2 << 20) for suffix in ("m", "M", "MB", "MiB")),
+        *((f"48{suffix}", 48 << 10) for suffix in ("k", "K", "KB", "KiB", "kb", "kB", "kib", "KIB")),
+        *((f"2{suffix}", 2 << 20) for suffix in ("m", "M", "MB", "MiB", "mb", "Mib", "mIB")),
         ("1048576MiB", 1 << 40),
     ],
 )

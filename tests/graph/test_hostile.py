@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -85,6 +90,60 @@ def test_many_tangled_cycles() -> None:
     )
     with pytest.raises(GraphError, match="a cycle"):
         parse(HEAD + nodes + "Output FromTensor=r1")
+
+
+CONV = "Conv FromTensor={} ToTensor={} ToChannels=1 FilterH=1 FilterW=1 StrideH=1 Groups=1\n"
+
+FAMILIES: dict[str, Callable[[int], str]] = {
+    "chain": lambda n: "".join(CONV.format(f"t{i}", f"t{i + 1}") for i in range(n)) + f"Output FromTensor=t{n}",
+    "ring": lambda n: "".join(CONV.format(f"r{(i + 1) % n}", f"r{i}") for i in range(n)) + "Output FromTensor=r0",
+    "rings": lambda n: "".join(
+        f"Add FromTensor1=s{i} FromTensor2=t0 ToTensor=r{i} Softmax FromTensor=r{i} ToTensor=s{i}\n"
+        for i in range(n // 2)
+    ),
+    "chords": lambda n: "".join(
+        f"Add FromTensor1=r{(i + 1) % n} FromTensor2=r{(i + n // 2) % n} ToTensor=r{i}\n" for i in range(n)
+    ),
+    "dead ends": lambda n: "".join(f"Softmax FromTensor=t0 ToTensor=d{i}\n" for i in range(n)),
+    "dead chain": lambda n: "".join(CONV.format(f"t{i}", f"t{i + 1}") for i in range(n)),
+    "dead lattice": lambda n: "".join(
+        f"Add FromTensor1=a{i} FromTensor2=b{i} ToTensor=a{i + 1} Add FromTensor1=a{i} FromTensor2=b{i} "
+        f"ToTensor=b{i + 1}\n"
+        for i in range(n // 2)
+    ),
+    "fan-out": lambda n: "".join(CONV.format("t0", f"d{i}") + f"Output FromTensor=d{i}\n" for i in range(n // 2)),
+    "misspelt": lambda n: "".join(CONV.format(f"tt{i}", f"t{i + 1}") for i in range(n)),
+    "names that meet": lambda n: "".join(
+        CONV.format("t0", f"a{i}") + CONV.format("t0", f"a{i}Weights") for i in range(n // 2)
+    ),
+    "one line": lambda n: "".join(CONV.format("t0", f"d{i % 7}") for i in range(n)).replace("\n", " "),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_work_is_proportional_to_the_nodes(family: str) -> None:
+    """Counted in lines of Python that run, which no load of the machine changes."""
+
+    def lines(nodes: int) -> int:
+        count = 0
+
+        def trace(_frame: FrameType, event: str, _argument: object) -> Any:
+            nonlocal count
+            count += event == "line"
+            return trace
+
+        text = HEAD + FAMILIES[family](nodes)
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            with contextlib.suppress(GraphError):
+                parse(text)
+        finally:
+            sys.settrace(before)
+        return count
+
+    few, many = lines(200), lines(800)
+    assert 200 < few < many < 4.4 * few
 
 
 def test_thousands_of_mistakes() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from nn512.errors import UsageError
 from nn512.graph import KINDS, field_infos, parse
+from nn512.graph.fields import REQUIRED
 from nn512.graph.manual import EXAMPLE, manual
 
 
@@ -18,7 +19,9 @@ def test_every_kind_and_field_is_there() -> None:
         for info in field_infos(kind):
             assert f"    {info.name} " in section
             assert info.doc.split()[0] in section
-            assert (f"[{info.name}=" in section) is not info.required
+            defaults = {info.default_with(choice) for choice in info.goes_with or [None]}
+            assert (f" {info.name}=" in section) is (REQUIRED in defaults)
+            assert (f"[{info.name}=" in section) is (defaults != {REQUIRED})
 
 
 def test_its_example_is_a_graph() -> None:

@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nn512.graph import KINDS, FieldInfo, GraphError, Node, ValueType, field_infos, format_graph, format_node, parse
+from nn512.graph import KINDS, FieldInfo, GraphError, Node, ValueType, format_graph, format_node, parse
 from nn512.graph.diagnostics import Report
+from nn512.graph.fields import field_table
 from nn512.graph.parser import read_statements
 from nn512.graph.source import Source
 
@@ -32,7 +33,7 @@ def values(info: FieldInfo) -> st.SearchStrategy[Any]:
         case ValueType.NATURAL:
             return st.integers(0, info.limit)
         case ValueType.NUMBER:
-            return st.floats(0 if info.name == "Epsilon" else None, width=32, allow_nan=False, allow_infinity=False)
+            return st.floats(info.least, width=32, allow_nan=False, allow_infinity=False)
         case ValueType.CHOICE:
             return st.sampled_from(info.choices)
 
@@ -41,7 +42,11 @@ def values(info: FieldInfo) -> st.SearchStrategy[Any]:
 def nodes(draw: st.DrawFn) -> Node:
     """Any node, with any values: not necessarily a part of any sensible graph."""
     kind = draw(st.sampled_from(KINDS))
-    return kind(**{info.attribute: draw(values(info)) for info in field_infos(kind)})
+    table = field_table(kind)
+    given = {info.attribute: draw(values(info)) for info in table.infos if not info.goes_with}
+    choice = None if table.selector is None else given[table.selector]
+    given |= {info.attribute: draw(values(info)) for info in table.choosy if info.applies(choice)}
+    return kind(**given)
 
 
 @given(st.lists(nodes(), max_size=5))

@@ -41,20 +41,32 @@ def starts(loop: str, pixels: int) -> list[int]:
     return list(range(eval(begin, items), eval(end, items), int(step)))  # noqa: S307 - of our own text
 
 
+def size(text: str, field: str) -> int:
+    """A field of a layer's sizes."""
+    found = re.search(rf"\.{field} = (\d+)", text)
+    assert found is not None
+    return int(found[1])
+
+
+def lines_of_a_tap(text: str) -> int:
+    """Cache lines of the next weights that a tile of 32 outputs prefetches for each filter tap and block of inputs."""
+    return -(-32 // size(text, "prefetchShares"))
+
+
 @pytest.mark.parametrize("pixels", [(7, 7), (5, 9), (1, 29), (14, 14), (28, 28), (4, 11), (15, 17)])
 def test_tiles_of_one_row_share_the_weights_that_come_next(pixels: tuple[int, int]) -> None:
     """Of the 32 cache lines that hold a tap for 16 inputs and 32 outputs, all are fetched by one tile or another."""
     height, width = pixels
     text = layer(NET.format(channels=48, height=height, width=width, taps=1, padding=0), "y")
-    count = int(re.search(r"fetched = (\d+)", text)[1])  # type: ignore[index]
+    count = lines_of_a_tap(text)
     fetched: set[int] = set()
     around, start = "", 0
     for loop, at, place in re.findall(
-        r"(for \(ptrdiff_t x = .*|x = tile .*;(?s:.*?))?\n *conv1x1\w*\(.*\[(\w+)\], w[^;]*?(ahead[^,]*),", text
+        r"(for \(ptrdiff_t x = .*|x = tile .*;(?s:.*?))?\n *conv1x1\w*\(.*\[(\w+)\], w[^;]*?(nextWeights[^,]*),", text
     ):
         around = loop or around
         for x in starts(around, height * width) if at == "x" else (int(at),):
-            first = eval(place.replace("/", "//"), {"x": x, "ahead": 0}) // 16  # noqa: S307 - of our own text
+            first = eval(place.replace("/", "//"), {"x": x, "nextWeights": 0}) // 16  # noqa: S307 - of our own text
             fetched |= set(range(first, first + count))
             start += 1
     assert start > 0
@@ -64,8 +76,8 @@ def test_tiles_of_one_row_share_the_weights_that_come_next(pixels: tuple[int, in
 @pytest.mark.parametrize(("height", "width"), [(14, 14), (7, 7), (28, 28), (9, 20)])
 def test_rows_share_the_weights_that_come_next(height: int, width: int) -> None:
     text = layer(NET.format(channels=48, height=height, width=width, taps=3, padding=1), "y")
-    count = int(re.search(r"fetched = (\d+)", text)[1])  # type: ignore[index]
-    step = int(re.search(r"ahead = [^;]* \+ [ty] \* (\d+)", text)[1])  # type: ignore[index]
+    count = lines_of_a_tap(text)
+    step = int(re.search(r"nextWeights = [^;]* \+ [ty] \* (\d+)", text)[1])  # type: ignore[index]
     tiles = re.search(r"% (\d+),", text)  # of several panels; else a row is an item
     rows = int(tiles[1]) if tiles else height
     assert step == 16 * count
@@ -96,9 +108,9 @@ def test_rows_are_computed_together_where_one_is_narrow_or_weights_are_far(
 @pytest.mark.parametrize(("channels", "taps"), [(32, 1), (48, 1), (64, 3), (100, 3), (512, 1)])
 def test_places_of_all_results_are_fetched_while_inputs_are_summed(channels: int, taps: int) -> None:
     text = layer(NET.format(channels=channels, height=14, width=14, taps=taps, padding=taps // 2), "y")
-    soon = int(re.search(r"soon = (\d+)", text)[1])  # type: ignore[index]
+    pixels = size(text, "prefetchPixels")
     blocks = -(-channels // 16)
-    assert soon * blocks >= 14 > (soon - 1) * blocks
+    assert pixels * blocks >= 14 > (pixels - 1) * blocks
 
 
 @pytest.mark.parametrize(("cache", "far"), [("64KiB", True), ("960KiB", False)])
@@ -106,6 +118,7 @@ def test_pixels_are_fetched_where_the_picture_exceeds_the_cache(cache: str, *, f
     """64x28x28 floats are 196 KiB."""
     net = NET.replace("Prefix=Net", f"Prefix=Net L2CachePerThreadExL1={cache}")
     source = nn512.compile(net.format(channels=64, height=28, width=28, taps=1, padding=0)).source
-    assert ("x + 14 * 16 + p * 16), _MM_HINT_T0" in source) == far
+    assert ("prefetch_lines(x + 14 * 16, 14);" in source) == far
     grouped = GROUPED.format(cache=cache)
-    assert ("line + down + (c * soon + p) * 16), _MM_HINT_T0" in nn512.compile(grouped).source) == far
+    below = "prefetch_lines(line + sizes->inputRow + c * sizes->prefetchPixels * 16, sizes->prefetchPixels);"
+    assert (below in nn512.compile(grouped).source) == far

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,6 +11,7 @@ from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
 from nn512.compiler import compile as compile_graph
 from nn512.options import Options
+from nn512.plan.plan import PlannedLayer
 
 REGIMES = ("exact", "gaussian", "nonfinite")
 SAME = "PaddingH=1 PaddingW=1"
@@ -27,15 +28,15 @@ def net(shape: tuple[int, int, int], *convs: tuple[int, str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def convolutions(text: str, force: str = "depthwise") -> list[dict[str, Any]]:
+def convolutions(text: str, force: str = "depthwise") -> Sequence[PlannedLayer]:
     """The convolutions of a plan."""
-    layers: list[dict[str, Any]] = compile_graph(text, Options(force=(("", force),) if force else ())).plan["layers"]
-    return [layer for layer in layers if layer["kernel"] not in {"load", "store", "pad"}]
+    layers: Sequence[PlannedLayer] = compile_graph(text, Options(force=(("", force),) if force else ())).plan.layers
+    return [layer for layer in layers if layer.kernel not in {"load", "store", "pad"}]
 
 
 def check(text: str, optimisation: str = "-O1", compiler: str = "") -> Report:
     """The report of a check with the kernel forced; nothing may be wrong with it."""
-    assert {layer["kernel"] for layer in convolutions(text)} == {"depthwise"}
+    assert {layer.kernel for layer in convolutions(text)} == {"depthwise"}
     data = tuple(DataSeed(regime, 1) for regime in REGIMES)
     report = check_case(Case(text, {"force": [["", "depthwise"]]}, optimisation, data, compiler))
     assert not report.problems, "\n".join(map(str, report.problems))
@@ -55,6 +56,13 @@ def test_channels_and_multipliers(channels: int) -> None:
 
 def test_one_channel() -> None:
     check(net((1, 3, 15), (20, "3x3", SAME)))
+
+
+@pytest.mark.parametrize(("blocks", "taken"), [(64, True), (65, False), (2**20, False)])
+def test_the_table_of_lanes_is_bounded(blocks: int, taken: bool) -> None:  # noqa: FBT001 - by pytest
+    """Each block of outputs of one channel has a row in it."""
+    (layer,) = convolutions(net((1, 3, 3), (16 * blocks, "1x1", "")))
+    assert (layer.kernel == "depthwise") == taken
 
 
 @pytest.mark.parametrize("width", [1, 3, 13, 14, 15, 28, 31])
@@ -111,7 +119,7 @@ Output FromTensor=f
 
 def test_with_everything_fused_around_it() -> None:
     """Batch norms before and after, activations before and after, additions; an irregular source goes elsewhere."""
-    kernels = {layer["name"]: layer["kernel"] for layer in convolutions(FUSED)}
+    kernels = {layer.name: layer.kernel for layer in convolutions(FUSED)}
     assert sorted(kernels.values()).count("depthwise") == 3
     report = check_case(
         Case(FUSED, {"force": [["", "depthwise"]]}, data=tuple(DataSeed(regime, 1) for regime in REGIMES))
@@ -128,4 +136,4 @@ def test_compilers(compiler: str, optimisation: str) -> None:
 
 def test_the_cheapest_kernel_is_the_right_one() -> None:
     text = net((32, 14, 14), (1, "3x3", SAME), (2, "3x3", SAME), (1, "5x5", "StrideH=2 StrideW=2"))
-    assert {layer["kernel"] for layer in convolutions(text, "")} == {"depthwise"}
+    assert {layer.kernel for layer in convolutions(text, "")} == {"depthwise"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from nn512.graph import parse
 from nn512.kernels.fully_connected import panel_width, spans_of
 from nn512.options import Options
 from nn512.plan.layout import Layout
+from nn512.plan.plan import PlannedLayer
 
 FLOATS, HALVES = "fully_connected", "fully_connected_fp16"
 
@@ -40,10 +41,10 @@ def check(
     return report
 
 
-def layers(text: str, options: Options | None = None) -> list[dict[str, Any]]:
+def layers(text: str, options: Options | None = None) -> Sequence[PlannedLayer]:
     """The fully connected layers of a plan."""
-    plan: list[dict[str, Any]] = nn512.compile(text, options).plan["layers"]
-    return [layer for layer in plan if layer["kernel"] in (FLOATS, HALVES)]
+    plan: Sequence[PlannedLayer] = nn512.compile(text, options).plan.layers
+    return [layer for layer in plan if layer.kernel in (FLOATS, HALVES)]
 
 
 CHAIN = net(
@@ -80,7 +81,7 @@ NORMALIZED = net(
 def test_every_form(text: str, kernel: str, runs_here: str) -> None:
     assert runs_here
     check(text, kernel)
-    assert {layer["kernel"] for layer in layers(text, Options(force=(("", kernel),)))} == {kernel}
+    assert {layer.kernel for layer in layers(text, Options(force=(("", kernel),)))} == {kernel}
 
 
 def test_behind_a_folded_norm_weights_stay_floats(runs_here: str) -> None:
@@ -107,9 +108,9 @@ def test_large_layers_become_halves_unless_told_otherwise() -> None:
     text = net(
         "Input ToTensor=x Channels=512 Height=1 Width=1", full("x", "y", 512), full("y", "z", 10), "Output FromTensor=z"
     )
-    assert [layer["weights"] for layer in layers(text)] == ["fp16", "fp32"]
-    assert [layer["weights"] for layer in layers(text, Options(weights="fp32"))] == ["fp32", "fp32"]
-    assert layers(text)[0]["weight_bytes"] < 0.6 * layers(text, Options(weights="fp32"))[0]["weight_bytes"]
+    assert [layer.weights for layer in layers(text)] == ["fp16", "fp32"]
+    assert [layer.weights for layer in layers(text, Options(weights="fp32"))] == ["fp32", "fp32"]
+    assert layers(text)[0].weight_bytes < 0.6 * layers(text, Options(weights="fp32"))[0].weight_bytes
     with pytest.raises(UsageError, match="fp16 or fp32"):
         Options(weights="fp8")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,9 +11,10 @@ from fuzz.case import Case, DataSeed
 from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
 from nn512.compiler import compile as compile_graph
-from nn512.kernels.sliding_tile import UNROLLED, inputs_read, inside, sliding_tiles, span_of
+from nn512.kernels.sliding_tile import UNROLLED, inputs_read, inside, sliding_tiles
 from nn512.options import Options
-from nn512.plan.conv_geometry import Axis
+from nn512.plan.conv_geometry import Axis, span_of
+from nn512.plan.plan import PlannedLayer
 
 REGIMES = ("exact", "gaussian", "nonfinite")
 
@@ -36,15 +37,15 @@ def check(text: str, optimisation: str = "-O1", compiler: str = "", force: str =
     return report
 
 
-def plan(text: str, force: str = "grouped") -> list[dict[str, Any]]:
+def plan(text: str, force: str = "grouped") -> Sequence[PlannedLayer]:
     """The convolutions of a plan."""
-    layers: list[dict[str, Any]] = compile_graph(text, Options(force=(("", force),) if force else ())).plan["layers"]
-    return [layer for layer in layers if layer["kernel"] not in {"load", "store", "pad"}]
+    layers: Sequence[PlannedLayer] = compile_graph(text, Options(force=(("", force),) if force else ())).plan.layers
+    return [layer for layer in layers if layer.kernel not in {"load", "store", "pad"}]
 
 
 def taken(text: str, force: str = "grouped") -> list[bool]:
     """For each convolution whether the forced kernel took it."""
-    return [layer["kernel"] == "grouped" for layer in plan(text, force)]
+    return [layer.kernel == "grouped" for layer in plan(text, force)]
 
 
 def conv(outputs: int, groups: int, taps: str = "3x3", more: str = "") -> str:
@@ -137,7 +138,7 @@ Output FromTensor=f
 
 def test_with_everything_fused_around_it() -> None:
     """Batch norms before and after, activations before and after, additions, and a concatenation that is irregular."""
-    assert sum("per group permuted" in layer["algorithm"] for layer in plan(FUSED)) == 3
+    assert sum("per group permuted" in layer.algorithm for layer in plan(FUSED)) == 3
     check(FUSED)
 
 
@@ -168,8 +169,9 @@ def test_tiles_fit_what_is_unrolled(taps: int) -> None:
             continue
         axis = Axis(size, out, taps, stride, padding, dilation)
         tiles, sweeps = sliding_tiles(axis)
-        assert [x for tile in tiles for x in range(tile.start, tile.start + tile.size)] == list(range(out))
-        for tile in tiles if sweeps else ():
+        spans = [range(tile.start, tile.start + tile.size * times) for tile, times in tiles]
+        assert [x for span in spans for x in span] == list(range(out))
+        for tile, _ in tiles if sweeps else ():
             low, high = inside(axis, tile)
             assert 0 <= low < high <= span_of(axis, tile.size) <= UNROLLED
             assert inputs_read(axis, tile, sweeps=True) <= inputs_read(axis, tile, sweeps=False)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 
 from fuzz.case import Case, DataSeed
-from fuzz.judge.checker import check_case
+from fuzz.judge.checker import check_case, check_sources, draw
 from fuzz.judge.report import Report
+from fuzz.run.runners import runner_for
+from fuzz.targets.base import Sources
+from nn512.bench.families import CONSUMERS, Family, Lines, doubled, fibonacci
+from nn512.compiler import compile as compile_graph
+from nn512.graph import parse
 from nn512.kernels.pooling import Column, columns_of
 
 REGIMES = ("exact", "gaussian", "nonfinite")
@@ -21,6 +27,11 @@ def check(*lines: str, optimisation: str = "-O1") -> Report:
     assert not report.problems, "\n".join(map(str, report.problems))
     assert report.verified
     return report
+
+
+def crowded(channels: int, lines: Lines, number: int = 3) -> str:
+    """A small net of a family, the tensors of which have more segments than a low limit allows."""
+    return Family(lines, x=lambda _: (channels, 2, 3)).text(number)
 
 
 def classes(report: Report, kernel: str) -> set[str]:
@@ -87,6 +98,27 @@ def test_columns() -> None:
     assert columns_of(56, 112, 3, 1) == (Column(0, 1, 2, 0), Column(1, 55, 3, 1))
     assert columns_of(28, 56, 2, 0) == (Column(0, 28, 2, 0),)
     assert columns_of(2, 1, 3, 2) == (Column(0, 1, 1, 0), Column(1, 1, 1, 0))
+    assert columns_of(2**30, 2**31 - 1, 3, 1) == (
+        Column(0, 1, 2, 0),
+        Column(1, 2**30 - 2, 3, 1),
+        Column(2**30 - 1, 1, 2, 2**31 - 3),
+    )
+
+
+@pytest.mark.parametrize("window", [1, 2, 3])
+def test_columns_see_what_is_inside(window: int) -> None:
+    """One by one: every output column, the cells it sees and no others; neighbours with whole windows are together."""
+    for padding, size in itertools.product(range(window), range(1, 12)):
+        outputs = (size + 2 * padding - window) // 2 + 1
+        seen: list[tuple[int, int]] = []
+        columns = columns_of(outputs, size, window, padding)
+        for column in columns:
+            assert column.first == len(seen)
+            assert column.count == 1 or column.columns == window
+            seen += [(column.cell + 2 * x, column.columns) for x in range(column.count)]
+        cells = [[c for c in range(2 * x - padding, 2 * x - padding + window) if 0 <= c < size] for x in range(outputs)]
+        assert seen == [(inside[0], len(inside)) for inside in cells]
+        assert sum(column.columns == window for column in columns) <= 1
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 5, 16, 18])
@@ -133,4 +165,44 @@ def test_relayout(runs_here: str) -> None:
         "Output FromTensor=y",
         "Output FromTensor=z",
     )
-    assert len(classes(report, "relayout")) == 2
+    segments = {name for name in classes(report, "relayout") if name.endswith("segments")}
+    assert classes(report, "relayout") == segments | {"relayout to other lanes"}
+    assert len(segments) == 2
+
+
+@pytest.mark.parametrize("consumer", CONSUMERS)
+def test_tensors_of_many_segments_are_copied_to_one(
+    runs_here: str, consumer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever reads them then; the limit is low here, so that small nets come to it."""
+    assert runs_here
+    monkeypatch.setattr("nn512.plan.layout.MOST_SEGMENTS", 3)
+    for text in (crowded(17, doubled(17, consumer, apart=5)), crowded(3, fibonacci(consumer))):
+        report = check(*text.splitlines()[1:])
+        assert "relayout to one segment" in classes(report, "relayout")
+
+
+def test_planted_wrong_spans_are_found(runs_here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A span of a channel too few, or one that comes from or goes to the lane before, whichever it is."""
+    assert runs_here
+    monkeypatch.setattr("nn512.plan.layout.MOST_SEGMENTS", 3)
+    text = crowded(3, fibonacci(), 3)
+    emitted = compile_graph(text)
+    case = Case(text, {}, "-O0", (DataSeed("exact", 1),))
+    graph = parse(text)
+
+    def verified(source: str) -> bool:
+        sources = Sources(emitted.prefix, emitted.header, source, profile="direct")
+        return check_sources(case, graph, sources, draw(case, graph), runner_for()).verified
+
+    assert verified(emitted.source)
+    table = re.search(r"spans\[\]\[3\] = .*", emitted.source)
+    assert table is not None
+    numbers = [
+        number for number in re.finditer(r"\d+", table[0]) if int(number[0]) and number.start() > len("spans[][3]")
+    ]
+    assert len(numbers) >= 6
+    for number in numbers:
+        at = table.start() + number.start()
+        wrong = emitted.source[:at] + str(int(number[0]) - 1) + emitted.source[at + len(number[0]) :]
+        assert not verified(wrong), f"{number[0]} in {table[0]}"

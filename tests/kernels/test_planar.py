@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 
@@ -11,13 +11,14 @@ from fuzz.case import Case, DataSeed
 from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
 from nn512.compiler import compile as compile_graph
+from nn512.compiler import decide
 from nn512.graph import parse
+from nn512.ir import ConvOp, LoadOp
 from nn512.options import Options
 from nn512.passes.pipeline import optimize
-from nn512.passes.program import ConvOp, LoadOp
 from nn512.plan.layout import Layout
+from nn512.plan.plan import PlannedLayer
 from nn512.plan.planes import planes_readers, read_planes
-from nn512.plan.planner import make_plan
 
 REGIMES = ("exact", "gaussian", "nonfinite")
 SAME = "PaddingH=1 PaddingW=1"
@@ -50,8 +51,8 @@ def check(text: str, optimisation: str = "-O1", compiler: str = "", *, force: bo
 
 def kernels(text: str, *force: tuple[str, str]) -> dict[str, str]:
     """The kernel of every layer by its name."""
-    layers: list[dict[str, Any]] = compile_graph(text, Options(force=force)).plan["layers"]
-    return {layer["name"]: layer["kernel"] for layer in layers if layer["kernel"] != "store"}
+    layers: Sequence[PlannedLayer] = compile_graph(text, Options(force=force)).plan.layers
+    return {layer.name: layer.kernel for layer in layers if layer.kernel != "store"}
 
 
 @pytest.mark.parametrize("width", [1, 2, 6, 7, 13, 14, 15, 27, 29, 43])
@@ -193,7 +194,8 @@ def test_plan() -> None:
             sources = {op.branches[0].writes: op.source for op in ops if isinstance(op, ConvOp)}
             planes = {"y0": "x_padded1", "y1": "x_padded1", "y2": "x_data", "y3": "x_data"}
             assert sources == {name: planes[name] if name in chosen else "x" for name in sources}
-    plan = make_plan(program, in_planes=readers)
+    forced = tuple((name, "planar") for name in readers)
+    plan = decide(program, Options(force=forced)).placement
     assert plan.tensors["x_padded1"].layout == Layout((3,), lanes=1)
     assert plan.tensors["x_padded1"].shape == (3, 9, 11)
     assert plan.tensors["x_padded1"].vectors == -(-3 * 9 * 11 // 16)

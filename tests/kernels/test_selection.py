@@ -36,8 +36,8 @@ Output FromTensor=last
 
 def kernels(*force: tuple[str, str]) -> dict[str, str]:
     """The kernel of every layer that has a choice."""
-    layers = nn512.compile(FUSED, Options(force=force)).plan["layers"]
-    return {layer["name"]: layer["kernel"] for layer in layers if layer["prices"] or layer["forced"]}
+    layers = nn512.compile(FUSED, Options(force=force)).plan.layers
+    return {layer.name: layer.kernel for layer in layers if layer.prices or layer.forced}
 
 
 @pytest.mark.parametrize(
@@ -55,16 +55,16 @@ def test_any_tensor_names_its_layer(tensor: str, layer: str) -> None:
 @pytest.mark.parametrize("tensor", ["full", "last"])
 @pytest.mark.parametrize("kernel", ["fully_connected", "fully_connected_fp16"])
 def test_fully_connected_layers_too(tensor: str, kernel: str) -> None:
-    layers = nn512.compile(FUSED, Options(force=((tensor, kernel),))).plan["layers"]
-    assert [layer["kernel"] for layer in layers if "full" in layer["covers"]] == [kernel]
+    layers = nn512.compile(FUSED, Options(force=((tensor, kernel),))).plan.layers
+    assert [layer.kernel for layer in layers if "full" in layer.covers] == [kernel]
 
 
 @pytest.mark.parametrize(
     ("force", "said"),
     [
         ((("conv1", "direkt"),), "no kernel 'direkt' to force; .*; did you mean direct?"),
-        ((("cnov1", "direct"),), "'cnov1' is no convolution or fully connected layer of this net; did you mean conv1?"),
-        ((("pool", "direct"),), "'pool' is no .* layer of this net; there are side, relu1, .*explain lists all layers"),
+        ((("cnov1", "direct"),), "no layer of this net computes 'cnov1'; did you mean conv1?"),
+        ((("pool", "direct"),), "kernel 'direct' cannot compute layer 'pool'; it takes pooling"),
         ((("shared", "direct"),), "'shared' is computed in several layers: right, left; name one of these"),
         ((("side", "pointwise"),), "kernel 'pointwise' cannot compute layer 'side'; it takes direct"),
         ((("full", "direct"),), "kernel 'direct' cannot compute layer 'last'; it takes fully_connected or"),

@@ -6,29 +6,19 @@ from collections import Counter
 
 import pytest
 
+from nn512.compiler import decide
 from nn512.graph import Activation, Add, BatchNorm, Concat, example, example_names, parse
+from nn512.ir import ConvOp, CopyOp, ElementwiseOp, LoadOp, Op, Program, RelayoutOp, SampleOp, StoreOp
+from nn512.options import Options
 from nn512.passes.pipeline import optimize
-from nn512.passes.program import (
-    SAMPLING,
-    ConvOp,
-    CopyOp,
-    ElementwiseOp,
-    LoadOp,
-    Op,
-    PoolOp,
-    Program,
-    RelayoutOp,
-    StoreOp,
-    nodes_of,
-)
-from nn512.plan.planner import Plan, make_plan
+from nn512.plan.placing import Placement
 
 
 def finished(name: str) -> Program:
     return optimize(parse(example(name)))
 
 
-def layers(plan: Plan) -> list[Op]:
+def layers(plan: Placement) -> list[Op]:
     """Operations that compute; loads and stores of the caller's tensors aside."""
     return [op for op in plan.ops if not isinstance(op, LoadOp | StoreOp)]
 
@@ -36,7 +26,7 @@ def layers(plan: Plan) -> list[Op]:
 def fused(program: Program, kind: type) -> int:
     """Nodes of a kind that are in some operation of another kind."""
     ops = (op for op in program.ops if not isinstance(op, ElementwiseOp))
-    return sum(isinstance(node, kind) for op in ops for node in nodes_of(op))
+    return sum(isinstance(node, kind) for op in ops for node in op.nodes)
 
 
 def count(program: Program, kind: type) -> int:
@@ -50,22 +40,24 @@ def test_resnets_have_nothing_element_wise_left(name: str) -> None:
     assert sum(len(branch.folded) for op in convs for branch in op.branches) == count(program, BatchNorm)
     assert fused(program, Add) == count(program, Add)
     assert fused(program, Activation) == count(program, Activation)
-    assert not any(isinstance(op, ElementwiseOp | CopyOp | RelayoutOp) for op in make_plan(program).ops)
+    assert not any(
+        isinstance(op, ElementwiseOp | CopyOp | RelayoutOp) for op in decide(program, Options()).placement.ops
+    )
 
 
 def test_resnet50_has_four_merged_pairs_and_at_most_55_layers() -> None:
     """And the copies of three shortcuts that are added to fewer pixels than the graph says."""
     program = finished("ResNet50")
     assert Counter(len(op.branches) for op in program.ops if isinstance(op, ConvOp)) == {1: 45, 2: 4}
-    samples = sum(isinstance(op, PoolOp) and op.node.kind == SAMPLING for op in program.ops)
+    samples = sum(isinstance(op, SampleOp) for op in program.ops)
     assert samples == 3
-    assert len(make_plan(program).ops) - samples <= 55
+    assert len(decide(program, Options()).placement.ops) - samples <= 55
 
 
 @pytest.mark.parametrize("name", [name for name in example_names() if name.startswith("Dense")])
 def test_densenets_have_no_concat_and_no_copy_left(name: str) -> None:
     program = finished(name)
-    plan = make_plan(program)
+    plan = decide(program, Options()).placement
     assert len(program.joined) == count(program, Concat)
     kinds = {type(op).__name__ for op in plan.ops}
     assert kinds == {"LoadOp", "StoreOp", "ConvOp", "PoolOp", "FullyConnectedOp", "SoftmaxOp"}
@@ -73,19 +65,19 @@ def test_densenets_have_no_concat_and_no_copy_left(name: str) -> None:
 
 def test_densenet121_has_at_most_125_layers_and_pools_and_head() -> None:
     program = finished("DenseNet121")
-    kinds = Counter(type(op).__name__ for op in layers(make_plan(program)))
+    kinds = Counter(type(op).__name__ for op in layers(decide(program, Options()).placement))
     head = kinds["PoolOp"] + kinds["FullyConnectedOp"] + kinds["SoftmaxOp"]
     assert sum(kinds.values()) - head <= 125
 
 
 @pytest.mark.parametrize("name", example_names())
 def test_the_arena_is_close_to_the_lower_bound(name: str) -> None:
-    arena = make_plan(finished(name)).arena
+    arena = decide(finished(name), Options()).placement.arena
     assert arena.lower_bound <= arena.size <= 1.1 * arena.lower_bound
 
 
 @pytest.mark.parametrize("name", example_names())
 def test_scheduling_and_merging_never_need_more_memory_than_the_order_of_the_file(name: str) -> None:
     graph = parse(example(name))
-    without = make_plan(optimize(graph, {"schedule"})).arena
-    assert make_plan(optimize(graph)).arena.lower_bound <= without.lower_bound
+    without = decide(optimize(graph, {"schedule"}), Options()).placement.arena
+    assert decide(optimize(graph), Options()).placement.arena.lower_bound <= without.lower_bound

@@ -29,15 +29,13 @@ from nn512.graph import (
     format_graph,
     parse,
 )
+from nn512.ir import ConvOp, PoolOp, Program, format_program, to_graph
 from nn512.options import Options
 from nn512.passes.effects import effects
 from nn512.passes.fold_batchnorm import fold_batchnorm
 from nn512.passes.lower import lower
 from nn512.passes.pipeline import optimize, stages
 from nn512.passes.pool_first import pool_first
-from nn512.passes.printer import format_program
-from nn512.passes.program import ConvOp, PoolOp, Program
-from nn512.passes.regraph import to_graph
 from nn512.passes.roles import occurrences, roles_of, vanished
 
 
@@ -213,10 +211,10 @@ def test_emitted_code_is_right(kind: str, groups: int, runs_here: str) -> None:
 def test_densenet_computes_a_twelfth_less() -> None:
     """Of 2,834 million multiply-accumulates; the three transitions drop from 308 to 77."""
     text = example("DenseNet121")
-    layers = nn512.compile(text).plan["layers"]
-    plain = nn512.compile(text, Options(("pool_first",))).plan["layers"]
-    assert sum(layer["mmac"] for layer in plain) == pytest.approx(2834.16, abs=0.01)
-    assert sum(layer["mmac"] for layer in layers) == pytest.approx(2834.16 - 3 * 77.07, abs=0.01)
+    layers = nn512.compile(text).plan.layers
+    plain = nn512.compile(text, Options(("pool_first",))).plan.layers
+    assert sum(layer.mmac for layer in plain) == pytest.approx(2834.16, abs=0.01)
+    assert sum(layer.mmac for layer in layers) == pytest.approx(2834.16 - 3 * 77.07, abs=0.01)
     assert len(layers) == len(plain)
 
 

@@ -30,6 +30,7 @@ from nn512.graph import (
     parse,
 )
 from nn512.graph.nodes import MAX_GEOMETRY
+from nn512.ir import ConvOp, ElementwiseOp, Program, SampleOp, format_program
 from nn512.options import Options
 from nn512.passes.drop_concat import drop_concat
 from nn512.passes.effects import effects
@@ -37,8 +38,6 @@ from nn512.passes.fuse_elementwise import fuse_elementwise
 from nn512.passes.lower import lower
 from nn512.passes.pipeline import optimize, stages
 from nn512.passes.pixels import every
-from nn512.passes.printer import format_program
-from nn512.passes.program import SAMPLING, ConvOp, ElementwiseOp, PoolOp, Program, tensors_read
 from nn512.passes.skip_unread import skip_unread
 
 
@@ -71,7 +70,7 @@ def strides(done: Program) -> dict[str, tuple[int, int]]:
 
 def sampled(done: Program) -> list[str]:
     """The tensors of which every second row and column is copied."""
-    return [op.source for op in done.ops if isinstance(op, PoolOp) and op.node.kind == SAMPLING]
+    return [op.source for op in done.ops if isinstance(op, SampleOp)]
 
 
 def unchanged(*nodes: Node, height: int = 7, width: int = 7) -> bool:
@@ -132,7 +131,7 @@ class TestElementwise:
         assert strides(done) == {"a": (2, 2), "y": (1, 1), "z": (1, 1)}
         assert sampled(done) == ["x"]
         assert done.thinned == dict.fromkeys("abcd", (2, 2))
-        assert tensors_read(done.ops[-6]) == ("b", "x_sampled")
+        assert done.ops[-6].tensors_read == ("b", "x_sampled")
         assert done.shapes["x_sampled"] == done.shapes["d"] == (8, 4, 4)
         assert "_" not in "".join(done.graph.shapes), "the language has no names like that of the copy"
 
@@ -319,7 +318,7 @@ class TestExamples:
     def test_resnet50_as_it_is_emitted(self) -> None:
         text = example("ResNet50")
         mmac = [
-            sum(layer["mmac"] for layer in compile_graph(text, options).plan["layers"])
+            sum(layer.mmac for layer in compile_graph(text, options).plan.layers)
             for options in (Options(), Options(without_passes=("skip_unread",)))
         ]
         assert mmac == pytest.approx([3482.255464, 3857.973352])
@@ -388,7 +387,7 @@ def test_emitted_code_computes_the_same(text: str, passes: tuple[str, ...], runs
 
 def test_a_sample_may_have_steps_before_and_after_it() -> None:
     done = optimize(parse(OTHERS))
-    (sample,) = [op for op in done.ops if isinstance(op, PoolOp) and op.node.kind == SAMPLING]
+    (sample,) = [op for op in done.ops if isinstance(op, SampleOp)]
     assert [step.node.to_tensor for step in sample.prologue] == ["leaky"]
     assert [step.node.to_tensor for step in sample.epilogue] == ["sum"]
     assert not any(isinstance(op, ElementwiseOp) for op in fuse_elementwise(done).ops)
@@ -396,21 +395,22 @@ def test_a_sample_may_have_steps_before_and_after_it() -> None:
 
 def test_layers_say_which_pixels_they_have() -> None:
     emitted = compile_graph(BLOCK)
-    layers = {layer["name"]: layer for layer in emitted.plan["layers"]}
-    said = {name: layer["pixels"] for name, layer in layers.items() if layer["pixels"]}
+    layers = {layer.name: layer for layer in emitted.plan.layers}
+    said = {name: layer.pixels for name, layer in layers.items() if layer.pixels}
     assert said == {
         "d": "every second row and column only: nothing reads the others",
         "y": "stride 2 in the graph: the pixels between are not there to be read",
     }
-    assert layers["x_sampled"]["reason"] == "what reads this needs no more of x, which others need whole"
-    assert layers["x_sampled"]["covers"] == layers["x_sampled"]["nodes"] == []
+    assert layers["x_sampled"].reason == "what reads this needs no more of x, which others need whole"
+    assert layers["x_sampled"].covers == ()
+    assert layers["x_sampled"].nodes == ()
     comments = Counter(re.findall(r"^ \* ((?:Every|Stride) .*\.) \*/$", emitted.source, re.MULTILINE))
     assert comments == {
         "Every second row and column, a vector of 16 channels at a time.": 1,
         "Every second row and column only: nothing reads the others.": 1,
         "Stride 2 in the graph: the pixels between are not there to be read.": 1,
     }
-    assert layers["d"]["mmac"] == pytest.approx(24 * 24 * 9 * 4 * 3 / 1e6)
+    assert layers["d"].mmac == pytest.approx(24 * 24 * 9 * 4 * 3 / 1e6)
 
 
 def test_the_program_is_printed() -> None:

@@ -17,7 +17,7 @@ import reference
 from fuzz import draw
 from fuzz.draw import regimes
 from nn512.graph import Conv, Graph, parse
-from nn512.onnx_export import export_onnx
+from nn512.onnx import export_onnx
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # what others warn about is theirs
 

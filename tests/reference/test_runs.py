@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ import pytest
 
 import reference
 from nn512.graph import Config, Conv, FullyConnected, Graph, Input, Output, build
-from reference import ops, runs
+from reference import lines, ops, runs
 
 Single: TypeAlias = npt.NDArray[np.float32]
 
@@ -36,14 +37,24 @@ def _neighbour(name: str) -> ModuleType:
 float32 = _neighbour("test_variance")
 
 
-def excess_of(products: ops.Array) -> float:
-    """What the squared steps by channel or by tap exceed the squared products by, channels x taps."""
+def walk_of(products: ops.Array) -> tuple[float, float]:
+    """Excess and climb of products, channels x taps, that fit into lines of one channel or one tap each."""
     single = sum(float(product) ** 2 for product in products.ravel())
-    by_channel, by_tap = (sum(float(sum(run)) ** 2 for run in table.tolist()) for table in (products, products.T))
-    return max(by_channel, by_tap, single) - single
+    stand_ins, climb = [single], 0.0
+    for table in (products, products.T):
+        if len(table) == 1:
+            continue
+        steps = [float(sum(line)) for line in table.tolist()]
+        ends = [0.0]
+        for step in steps:
+            ends.append(ends[-1] + step)
+        mean_square = sum(s * s + s * t + t * t for s, t in itertools.pairwise(ends)) / 3 / len(steps)
+        stand_ins += [sum(step**2 for step in steps), 2 * (mean_square - ends[-1] ** 2 / 3)]
+        climb = max(climb, *map(abs, ends))
+    return max(stand_ins) - single, climb
 
 
-@pytest.mark.parametrize("block", [1, runs.BLOCK])
+@pytest.mark.parametrize("block", [1, lines.BLOCK])
 @pytest.mark.parametrize(
     "node",
     [
@@ -53,34 +64,50 @@ def excess_of(products: ops.Array) -> float:
     ],
 )
 def test_against_scalar_loops(node: Conv, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "BLOCK", block)
+    monkeypatch.setattr(lines, "BLOCK", block)
     rng = np.random.default_rng(0)
     x = np.abs(rng.standard_normal((6, 7, 8))) * rng.choice([-1.0, 1.0], (6, 1, 1))
     weights = np.abs(rng.standard_normal((node.to_channels, 6 // node.groups, node.filter_h, node.filter_w)))
     seen = ops.windows(ops.pad(x, node, 0.0), node)
-    excess = np.asarray(runs.conv(x, weights, node))
+    walk = runs.conv(x, weights, node)
+    assert walk is not None
+    excess = walk.excess
     assert excess.shape == (node.to_channels, *seen.shape[1:3])
     for k, row, column in np.ndindex(excess.shape):
         first = k // (node.to_channels // node.groups) * weights.shape[1]
         channels = seen[first : first + weights.shape[1], row, column].reshape(weights.shape[1], -1)
-        expected = excess_of(channels * weights[k].reshape(channels.shape))
-        assert excess[k, row, column] == pytest.approx(expected, abs=1e-9)
+        expected = walk_of(channels * weights[k].reshape(channels.shape))
+        assert excess[k, row, column] == pytest.approx(expected[0], abs=1e-9)
+        assert walk.climb[k, row, column] == pytest.approx(expected[1], abs=1e-9)
     assert (excess > 0).any()
 
 
-@pytest.mark.parametrize("block", [1, runs.BLOCK])
+@pytest.mark.parametrize("block", [1, lines.BLOCK])
 def test_a_fully_connected_layer_is_a_convolution_with_one_window(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "BLOCK", block)
+    monkeypatch.setattr(lines, "BLOCK", block)
     rng = np.random.default_rng(1)
     x, weights = np.abs(rng.standard_normal((5, 3, 4))), rng.standard_normal((7, 5, 3, 4), np.float32)
     wide = weights.astype(np.float64)
-    np.testing.assert_allclose(runs.fully_connected(x, weights), runs.conv(x, wide, Conv("x", "y", 7, 3, 4)))
+    walks = runs.fully_connected(x, weights), runs.conv(x, wide, Conv("x", "y", 7, 3, 4))
+    assert walks[0] is not None
+    assert walks[1] is not None
+    np.testing.assert_allclose(walks[0], walks[1])
 
 
-@pytest.mark.parametrize(("channels", "taps"), [(1, 3), (4, 1)])
-def test_a_walk_in_one_step_or_of_single_products_adds_nothing(channels: int, taps: int) -> None:
-    x, weights = np.ones((channels, 3, 3)), np.ones((2, channels, taps, 1))
-    assert np.all(runs.conv(x, weights, Conv("x", "y", 2, taps, 1)) == 0)
+def test_few_products_have_no_walk_worth_a_look() -> None:
+    node = Conv("x", "y", 2, 3, 1)
+    assert runs.conv(np.ones((4, 3, 3)), np.ones((2, 4, 3, 1)), node) is None
+    assert runs.fully_connected(np.ones((4, 3, 1)), np.ones((2, 4, 3, 1), np.float32)) is None
+
+
+@pytest.mark.parametrize("channels", [64, 1001])
+def test_products_sorted_by_sign_climb_half_of_their_sum(channels: int) -> None:
+    """A walk up to the peak P and back has the mean square P^2/3."""
+    weights = np.where(np.arange(channels) < channels // 2, 1.0, -1.0).reshape(1, -1, 1, 1)
+    walk = runs.conv(np.ones((channels, 1, 1)), weights, Conv("x", "y", 1, 1, 1))
+    assert walk is not None
+    assert walk.climb == pytest.approx(channels / 2, rel=0.05)
+    assert walk.excess + channels == pytest.approx(2 * (channels / 2) ** 2 / 3, rel=0.2)
 
 
 def cancelling(kind: str) -> Graph:
@@ -127,4 +154,6 @@ def test_random_signs_hardly_count() -> None:
     node = Conv("x", "y", 16, 3, 3)
     x, weights = np.abs(rng.standard_normal((64, 9, 9))), rng.standard_normal((16, 64, 3, 3))
     squares = np.square(x).sum() / 81 * 9
-    assert np.mean(runs.conv(x, weights, node)) < 0.3 * squares
+    walk = runs.conv(x, weights, node)
+    assert walk is not None
+    assert np.mean(walk.excess) < 0.4 * squares  # of four estimates the largest

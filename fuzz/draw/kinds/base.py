@@ -58,8 +58,8 @@ class Kind(ABC, Generic[L]):
     def strategies(self) -> tuple[st.SearchStrategy[Wish], ...]:
         """Wishes for this kind of layer, each as likely as any of another kind."""
 
-    def rows(self, layer: L, params: Arrays) -> Floats | None:  # noqa: ARG002 - most kinds have no weights
-        """The weights as a matrix (a view): a row per result that is a sum of products with them. None without any."""
+    def weights(self, layer: L, params: Arrays) -> Floats | None:  # noqa: ARG002 - most kinds have no weights
+        """The weights (results x channels x height x width) where results are sums of products with them, else None."""
         return None
 
     def make_exact(self, layer: L, params: Arrays, rng: np.random.Generator, shift: int) -> None:
@@ -98,6 +98,11 @@ class Kind(ABC, Generic[L]):
     def join(self, first: str, second: str, to: str) -> Layer | None:  # noqa: ARG002 - most kinds join nothing
         """A layer that depends on two tensors of one shape; the reducer connects parts of a graph with it."""
         return None
+
+
+def as_rows(weights: Floats) -> Floats:
+    """Weights as a matrix with a row per result; a view."""
+    return weights.reshape(len(weights), -1)
 
 
 def integers(rng: np.random.Generator, shape: Shape | tuple[int, ...], largest: int) -> Floats:

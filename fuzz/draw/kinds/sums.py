@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from fuzz.draw.kinds.base import WIDE, Arrays, Floats, Kind, Shapes, integers
+from fuzz.draw.kinds.base import WIDE, Arrays, Floats, Kind, Shapes, as_rows, integers
 from nn512.graph import Conv, FullyConnected, layer_parameters
 
 S = TypeVar("S", bound=Conv | FullyConnected)
@@ -18,9 +18,9 @@ class SumsOfProducts(Kind[S]):
 
     grows = True
 
-    def rows(self, layer: S, params: Arrays) -> Floats:
-        """A row per output channel."""
-        return params[layer.to_tensor + "Weights"].reshape(layer.to_channels, -1)
+    def weights(self, layer: S, params: Arrays) -> Floats:
+        """The filters."""
+        return params[layer.to_tensor + "Weights"]
 
     def exact(
         self,
@@ -49,7 +49,7 @@ class SumsOfProducts(Kind[S]):
         """A decade more or less from channel to channel, so that neighbouring lanes cannot be mistaken."""
         shift = float(np.clip(rng.uniform(-WIDE, WIDE), -12 - decade, 12 - decade))
         spread = rng.uniform(-1.0, 1.0, (layer.to_channels, 1))
-        weights = self.rows(layer, params)
+        weights = as_rows(self.weights(layer, params))
         weights *= (10.0 ** (shift + spread)).astype(np.float32)
         params[layer.to_tensor + "Biases"] *= (10.0 ** (decade + shift + spread[:, 0])).astype(np.float32)
         return decade + shift

@@ -24,26 +24,18 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What every tile of a convolution takes: input, weights, biases, and where its results go. Most also bring their share
- * of the weights that are needed next into the caches: `fetched` cache lines per filter tap and block of inputs, from
- * w + ahead on; weights lie in memory in the order in which they are read, from layer to layer. And they fetch what is
- * touched after the sums, the places of results and of what is added: of `soon` pixels with every block of inputs.
- * Results might be biases for all that compilers know, or gcc would keep those in registers from tile to tile and sums
- * on the stack instead. */
-#define OPERANDS const float *restrict x, const float *restrict w, const float *bias, float *out
-
 #define UNROLL _Pragma("GCC unroll 32")
-#define INLINE inline __attribute__((always_inline)) /* a shared routine: each layer has its own copy in the object */
-/* A function of its own: registers are allocated for it alone, and profiles name its layer (gcc would merge layers
- * whose code is equal). */
+#define INLINE inline __attribute__((always_inline)) /* a shared routine: every layer that calls it has a copy */
+/* A function of its own: the compiler allocates registers for it alone, and a profile names its layer. no_icf keeps gcc
+ * from merging layers whose code is equal. */
 #ifdef __clang__
 #define NOINLINE __attribute__((noinline))
 #else
 #define NOINLINE __attribute__((noinline, no_icf))
 #endif
 
-/* An error message for the caller to free, in as few bytes as it takes: memory may be what is missing. Without even
- * those nothing true can be returned: NULL stands for success, and callers could not free what is not from malloc. */
+/* An error message that the caller frees. It takes as few bytes as it can, since memory may be what is missing. Without
+ * them the program ends: NULL would mean success, and a string constant could not be freed. */
 static char *message(const char *format, ...) {
     char text[256];
     va_list arguments;
@@ -57,8 +49,8 @@ static char *message(const char *format, ...) {
 }
 
 /* ---- Threads ---------------------------------------------------------------------------------------------------
- * A team is the calling thread and its workers. Every step has a number of equal items; each thread takes its share of
- * them, and the caller returns when all are done. A team of one calls the step and does nothing else. */
+ * A team is the calling thread and its workers. Every step has a number of equal items; each thread computes its share
+ * of them, and the caller returns when all are done. A team of one just calls the step. */
 
 typedef void (*Step)(const void *context, ptrdiff_t first, ptrdiff_t last);
 
@@ -88,8 +80,8 @@ static void gate_destroy(Gate *gate) {
     pthread_mutex_destroy(&gate->mutex);
 }
 
-/* Sequentially consistent on both sides: either the waker sees the sleeper, or the sleeper sees the new value. It holds
- * the mutex from its last look at the value until it sleeps, so that the broadcast does not come too early. */
+/* Both sides are sequentially consistent: either the waker sees the sleeper, or the sleeper sees the new value. The
+ * sleeper holds the mutex from its last look at the value until it sleeps, so the broadcast cannot come too early. */
 static void gate_set(Gate *gate, unsigned value) {
     __atomic_store_n(&gate->value, value, __ATOMIC_SEQ_CST);
     if (__atomic_load_n(&gate->sleepers, __ATOMIC_SEQ_CST) == 0) return;
@@ -185,7 +177,7 @@ static void team_destroy(Team *team) {
     team_dismiss(team, team->threads - 1);
 }
 
-/* NULL, or what went wrong. Workers leave signals to the threads of the program, except for their own faults. */
+/* Returns NULL or an error message. Workers leave signals to the program's threads, except for their own faults. */
 static char *team_create(Team *team, ptrdiff_t threads) {
     if (threads < 1) return message("threads must be at least 1, not %td", threads);
     memset(team, 0, sizeof *team);
@@ -254,7 +246,8 @@ struct GroupsEngine {
 #endif
 };
 
-/* A tensor of an engine. A call, so that compilers take it for memory of its own and not for part of another. */
+/* The memory of a tensor. The function is never inlined, so compilers take tensors for separate objects, although
+ * all lie in one arena. */
 static NOINLINE void *tensor(const GroupsEngine *engine, ptrdiff_t at) {
     return engine->arena + at;
 }
@@ -301,7 +294,30 @@ static INLINE void load_block(const float *x, ptrdiff_t pixels, ptrdiff_t channe
     }
 }
 
-/* Keeps a vector in its register: gcc would rather read memory again at each use. */
+/* What every tile routine of a convolution takes: inputs, weights, biases, and where the results go. `out` may alias
+ * `bias`; without this gcc hoists the biases and spills the sums. Most routines also take `nextWeights`: the weights
+ * that they prefetch begin so many floats after w, and are a share of those that are read after this panel. */
+#define OPERANDS const float *restrict x, const float *restrict w, const float *bias, float *out
+
+/* What a tile routine has to know about its layer. Planes and rows are distances in floats. */
+typedef struct {
+    ptrdiff_t channels;        /* input channels that are summed */
+    ptrdiff_t inputPlane;      /* from one block of input channels to the next */
+    ptrdiff_t inputRow;        /* from one row of the input picture to the next */
+    ptrdiff_t bufferPlane;     /* from one block to the next in the buffer of inputs */
+    ptrdiff_t outputPlane;     /* from one block of output channels to the next */
+    ptrdiff_t prefetchShares;  /* number of tiles that share the prefetching of the next weights */
+    ptrdiff_t prefetchPixels;  /* pixels to prefetch, with each block of inputs, of what is used after the sums */
+    ptrdiff_t groups, outputs; /* number of groups, output channels of each */
+    const ptrdiff_t *segments; /* channels of each segment of inputs, which begins a new block; a 0 ends the table */
+} Sizes;
+
+/* Prefetch cache lines of 16 floats into the level 1 cache. */
+static INLINE void prefetch_lines(const float *from, ptrdiff_t lines) {
+    UNROLL for (ptrdiff_t i = 0; i < lines; i++) _mm_prefetch((const char *)(from + i * 16), _MM_HINT_T0);
+}
+
+/* Keep a vector in its register; without this gcc loads it from memory again at each use. */
 #ifdef __AVX512F__
 #define IN_REGISTER(vector) __asm__("" : "+v"(vector))
 #else
@@ -311,18 +327,18 @@ static INLINE void load_block(const float *x, ptrdiff_t pixels, ptrdiff_t channe
 /* 16 outputs at 4 neighbouring pixels: out[p] = bias + sum over the group's input channels and taps of w * x[p];
  * lanes[l] is where lane l finds its group's first input; each input is read once and serves every column of the
  * filter row; columns in the padding are left out; x is the first input inside the picture, and so are filter rows
- * top to bottom-1. */
-static INLINE void grouped3x3s2_4_left(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, const int *lanes, ptrdiff_t channels,
-        ptrdiff_t row) {
+ * top to bottom-1. Of 32 registers: 4 sums, 3 of weights, 1 of inputs, 2 permutations. */
+static INLINE void grouped3x3s2_4_left(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, const int *lanes,
+        const Sizes *sizes) {
     __m512 acc[4];
     UNROLL for (int p = 0; p < 4; p++) acc[p] = _mm512_loadu_ps(bias);
     const __m512i own = _mm512_loadu_si512(lanes);
     for (ptrdiff_t i = top; i < bottom; i++) {
-        const float *line = x + (i - top) * row;
-        const float *weights = w + i * channels * 48;
+        const float *line = x + (i - top) * sizes->inputRow;
+        const float *weights = w + i * sizes->channels * 48;
         __m512i from = own;
-        for (ptrdiff_t c = 0; c < channels; c++, weights += 48) {
-            /* inputs are read anew for each channel: a row of them would not fit beside the sums */
+        for (ptrdiff_t c = 0; c < sizes->channels; c++, weights += 48) {
+            /* read the inputs again for each channel; without this gcc keeps a row of them and spills the sums */
             __asm__("" : "+r"(line));
             __m512 tap[3];
             UNROLL for (int j = 0; j < 3; j++) tap[j] = _mm512_loadu_ps(weights + j * 16);
@@ -343,12 +359,12 @@ static INLINE void grouped3x3s2_4_left(OPERANDS, ptrdiff_t top, ptrdiff_t bottom
 
 /* 16 outputs at 4 neighbouring pixels: out[p] = bias + sum over taps of w * x[p]; each input is read once and serves
  * every column of the filter row; columns in the padding are left out; x is the first input inside the picture, and
- * so are filter rows top to bottom-1. */
-static INLINE void depthwise3x3_4_both(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, ptrdiff_t row) {
+ * so are filter rows top to bottom-1. Of 32 registers: 4 sums, 3 of weights, 1 of inputs. */
+static INLINE void depthwise3x3_4_both(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, const Sizes *sizes) {
     __m512 acc[4];
     UNROLL for (int p = 0; p < 4; p++) acc[p] = _mm512_loadu_ps(bias);
     for (ptrdiff_t i = top; i < bottom; i++) {
-        const float *line = x + (i - top) * row;
+        const float *line = x + (i - top) * sizes->inputRow;
         const float *weights = w + i * 48;
         __m512 tap[3];
         UNROLL for (int j = 0; j < 3; j++) tap[j] = _mm512_loadu_ps(weights + j * 16);
@@ -386,13 +402,13 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
-/* In NetCreate: a convolution's arrays, outputs k, inputs c of one group and filter taps t; packing routines are called
- * with their other arguments by name, and a number of items of work before. */
+/* For the calls in NetCreate: the arrays of a convolution with k outputs, c inputs per group and t filter taps. Packing
+ * routines take a number of work items, and then named arguments. */
 #define CONV(name, k, c, t) \
     .weights = params->name##Weights, .biases = params->name##Biases, .packed = net->name##Weights, \
     .packedBiases = net->name##Biases, .outputs = k, .inputs = c, .taps = t
 
-/* What the batch norms of a list do to one channel, one after another: value * scale + shift. */
+/* What all batch norms of a list together do to one channel: value * scale + shift. */
 typedef struct { double scale, shift; } Affine;
 
 static Affine compose(const Norm *norms, ptrdiff_t channel) {
@@ -413,7 +429,7 @@ typedef struct {
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, taps, columns; /* inputs of one group; columns of the filter */
     const Norm *before, *after;
-    ptrdiff_t groupOutputs; /* where there is something before */
+    ptrdiff_t groupOutputs; /* if `before` is not NULL */
 } GroupedPack;
 
 static void pack_grouped(const void *context, ptrdiff_t first, ptrdiff_t last) {
@@ -480,16 +496,15 @@ static NOINLINE void Groups_fours(const void *context, ptrdiff_t first, ptrdiff_
     const GroupsEngine *engine = context;
     const float (*restrict image)[8][8][16] = tensor(engine, image_at);
     float (*restrict fours)[8][4][16] = tensor(engine, fours_at);
-    /* the lane in which each lane of an output block finds the first input of its group */
+    /* for each output lane, the input lane that holds the first input of its group */
     static const int lanes[1][16] = {{0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12}};
-    const ptrdiff_t channels = 4, row = 8 * 16;
+    static const Sizes sizes = {.channels = 4, .inputRow = 8 * 16};
     for (ptrdiff_t item = first; item < last; item++) {
         const ptrdiff_t block = item / 8, y = item % 8, origin = y - 1; /* origin: input row under filter row 0 */
         const float *w = engine->net->foursWeights + block * (3 * 4 * 3 * 16);
         const float *bias = engine->net->foursBiases + block * 16;
         const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = 8 - origin < 3 ? 8 - origin : 3;
-        grouped3x3s2_4_left(image[block][origin + top][0], w, bias, fours[block][y][0], top, bottom, lanes[0], channels,
-                            row);
+        grouped3x3s2_4_left(image[block][origin + top][0], w, bias, fours[block][y][0], top, bottom, lanes[0], &sizes);
     }
 }
 
@@ -501,13 +516,13 @@ static NOINLINE void Groups_own(const void *context, ptrdiff_t first, ptrdiff_t 
     const GroupsEngine *engine = context;
     const float (*restrict fours)[8][4][16] = tensor(engine, fours_at);
     float (*restrict own)[8][4][16] = tensor(engine, own_at);
-    const ptrdiff_t row = 4 * 16;
+    static const Sizes sizes = {.inputRow = 4 * 16};
     for (ptrdiff_t item = first; item < last; item++) {
         const ptrdiff_t block = item / 8, y = item % 8, origin = y - 1; /* origin: input row under filter row 0 */
         const float *w = engine->net->ownWeights + block * (3 * 3 * 16);
         const float *bias = engine->net->ownBiases + block * 16;
         const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = 8 - origin < 3 ? 8 - origin : 3;
-        depthwise3x3_4_both(fours[block][origin + top][0], w, bias, own[block][y][0], top, bottom, row);
+        depthwise3x3_4_both(fours[block][origin + top][0], w, bias, own[block][y][0], top, bottom, &sizes);
     }
 }
 
@@ -563,7 +578,7 @@ void GroupsEngineDestroy(GroupsEngine *engine) {
     free(engine);
 }
 
-/* Built with -DNN512_PROFILE, an engine counts the time of every layer; without it nothing is added. */
+/* With -DNN512_PROFILE, an engine measures the time of every layer; without it, nothing is added to the calls. */
 #ifdef NN512_PROFILE
 static long long now(void) {
     struct timespec time;

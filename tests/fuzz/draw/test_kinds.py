@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import nn512.graph
 from fuzz.draw.growth import grow
 from fuzz.draw.kinds import KINDS, Kind, LayerWish, kind_of
+from fuzz.draw.kinds.base import as_rows
 from fuzz.draw.kinds.input import InputWish
 from fuzz.draw.regimes import REGIMES, draw
 from nn512.graph import Config, Graph, Input, Output, Shape, build, layer_parameters
@@ -53,16 +54,16 @@ def test_every_form_of_a_kind_is_a_wish_for_a_layer(kind: Kind[Any], data: st.Da
 @kinds
 @settings(max_examples=20)
 @given(data=st.data())
-def test_weights_are_a_view_of_a_row_per_channel(kind: Kind[Any], data: st.DataObject) -> None:
+def test_weights_are_a_view_with_a_row_per_channel(kind: Kind[Any], data: st.DataObject) -> None:
     """Regimes write through them. A kind without parameters has none."""
     graph = graph_of(kind, data)
     (layer,) = graph.layers
     params = {p.name: np.zeros(p.shape, np.float32) for p in layer_parameters(layer, graph.shapes)}
-    rows = kind.rows(layer, params)
-    assert params or rows is None
-    if rows is not None:
-        rows[...] = 7
-        assert len(rows) == graph.shapes[layer.to_tensor].channels
+    weights = kind.weights(layer, params)
+    assert params or weights is None
+    if weights is not None:
+        as_rows(weights)[...] = 7
+        assert len(weights) == graph.shapes[layer.to_tensor].channels
         assert any((array == 7).all() for array in params.values())
 
 

@@ -30,9 +30,10 @@ from nn512.graph import (
     parse,
     tensors_read,
 )
+from nn512.ir import RelayoutOp
 from nn512.options import Options
 from nn512.passes.effects import effects
-from nn512.passes.pipeline import PASSES, stages
+from nn512.passes.pipeline import PASSES, optimize, stages
 
 DRAWS = 800
 
@@ -98,6 +99,7 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     "concat of concat": lambda g: any(
         isinstance(produced(g).get(name), Concat) for c in layers(g, Concat) for name in tensors_read(c)
     ),
+    "too many segments to join": lambda g: any(isinstance(op, RelayoutOp) and op.crowded for op in optimize(g).ops),
     "concat to output": lambda g: any(isinstance(produced(g)[o.from_tensor], Concat) for o in g.outputs),
     "concat half is an output": lambda g: any(
         o.from_tensor in tensors_read(c) for c in layers(g, Concat) for o in g.outputs

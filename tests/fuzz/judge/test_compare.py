@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 import reference
 from fuzz.draw import regimes
 from fuzz.judge.compare import Outcome, Verdict, judge
-from fuzz.judge.limits import LIMITS, algorithm_of, limit_of
+from fuzz.judge.limits import LIMITS, limit_of
 from nn512.errors import UsageError
 from nn512.graph import Graph, parse
 
@@ -163,6 +163,5 @@ def test_single_taps_show_every_wrong_tap() -> None:
 def test_limits_of_several_algorithms_are_the_widest() -> None:
     assert limit_of([]).maximum == DIRECT.maximum
     assert limit_of(["direct", "direct"]).exact_steps == DIRECT.exact_steps
-    assert algorithm_of("pointwise") == "direct"
     with pytest.raises(UsageError, match="direct"):
         limit_of(["astrology"])

@@ -8,30 +8,17 @@ runtime. Needs the package `onnx`, which the extra `peers` brings.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
-from math import prod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
-import numpy as np
-
-from nn512 import __version__
 from nn512.arrays import Array, PathLike, write_file
 from nn512.errors import INSTALL_PEERS, CannotRunError
-from nn512.graph import (
-    Activation,
-    Add,
-    BatchNorm,
-    Concat,
-    Conv,
-    FullyConnected,
-    Graph,
-    Layer,
-    Pooling,
-    Shape,
-    Softmax,
-)
+from nn512.graph import Graph, Shape
+from nn512.onnx.kinds import EXPORTS
+from nn512.onnx.maker import NodeMaker
 from nn512.params import Params, check_params, params_bytes
+from nn512.version import __version__
 
 OPSET = 17
 """Version of the operators used (ONNX 1.12, June 2022); nothing in a model needs a newer one."""
@@ -83,7 +70,7 @@ def _model(onnx: Any, graph: Graph, tensors: list[Any]) -> Any:  # noqa: ANN401
     # Shapes of inner tensors are stated too: the checker then compares its opinion of every node with ours.
     inner = [_declare(onnx, name, shape) for name, shape in graph.shapes.items() if name not in ends]
     body = onnx.helper.make_graph(
-        [node for layer in graph.layers for node in _nodes(onnx, layer)],
+        [node for layer in graph.layers for node in EXPORTS[type(layer)].nodes(NodeMaker(onnx, layer), layer)],
         graph.config.prefix,
         [_declare(onnx, node.to_tensor, graph.shapes[node.to_tensor]) for node in graph.inputs],
         [_declare(onnx, node.from_tensor, graph.shapes[node.from_tensor]) for node in graph.outputs],
@@ -103,85 +90,12 @@ def _declare(onnx: Any, name: str, shape: Shape) -> Any:  # noqa: ANN401
     return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, *shape))
 
 
-# --- nodes ----------------------------------------------------------------------------------------------------------
-
-
-def _nodes(onnx: Any, layer: Layer) -> Iterator[Any]:  # noqa: ANN401
-    """The ONNX nodes of one layer; the last writes its tensor and bears its name.
-
-    Names with an underscore are ours alone: those of a graph have letters and digits.
-    """
-    to = layer.to_tensor
-
-    def node(operator: str, reads: list[str], **attributes: object) -> Any:  # noqa: ANN401
-        return onnx.helper.make_node(operator, reads, [to], name=to, **attributes)
-
-    match layer:
-        case Conv():
-            yield node(
-                "Conv",
-                [layer.from_tensor, f"{to}Weights", f"{to}Biases"],
-                kernel_shape=[layer.filter_h, layer.filter_w],
-                strides=[layer.stride_h, layer.stride_w],
-                pads=[layer.padding_h, layer.padding_w] * 2,
-                dilations=[layer.dilation_h, layer.dilation_w],
-                group=layer.groups,
-            )
-        case FullyConnected():
-            yield from _fully_connected(onnx, layer)
-        case BatchNorm():
-            parameters = [f"{to}{suffix}" for suffix in ("Scales", "Shifts", "Means", "Variances")]
-            yield node("BatchNormalization", [layer.from_tensor, *parameters], epsilon=layer.epsilon)
-        case Activation():
-            slope = float(np.float32(layer.param))
-            if slope == 0:
-                yield node("Relu", [layer.from_tensor])
-            else:  # alpha * x below zero, for an alpha of any size and sign
-                yield node("LeakyRelu", [layer.from_tensor], alpha=slope)
-        case Add():
-            yield node("Add", [layer.from_tensor1, layer.from_tensor2])
-        case Concat():
-            yield node("Concat", [layer.from_tensor1, layer.from_tensor2], axis=1)
-        case Pooling(window=None):
-            yield node("GlobalMaxPool" if layer.is_max else "GlobalAveragePool", [layer.from_tensor])
-        case Pooling(window=window):
-            attributes: dict[str, object] = {} if layer.is_max else {"count_include_pad": 0}
-            yield node(
-                "MaxPool" if layer.is_max else "AveragePool",
-                [layer.from_tensor],
-                kernel_shape=[window, window],
-                strides=[2, 2],
-                pads=[layer.padding_h, layer.padding_w] * 2,
-                ceil_mode=0,
-                **attributes,
-            )
-        case Softmax():
-            yield node("Softmax", [layer.from_tensor], axis=1)
-        case _:
-            assert_never(layer)
-
-
-def _fully_connected(onnx: Any, layer: FullyConnected) -> Iterator[Any]:  # noqa: ANN401
-    """A product of matrices, which runtimes do faster than a convolution whose filter is the whole tensor.
-
-    Its weights are declared as K x CHW, which in memory is K x C x H x W.
-    """
-    to, make = layer.to_tensor, onnx.helper.make_node
-    yield make("Flatten", [layer.from_tensor], [f"{to}_flat"], name=f"{to}_flatten", axis=1)
-    yield make("Gemm", [f"{to}_flat", f"{to}Weights", f"{to}Biases"], [f"{to}_row"], name=f"{to}_gemm", transB=1)
-    yield make("Constant", [], [f"{to}_axes"], name=f"{to}_axes", value_ints=[2, 3])
-    yield make("Unsqueeze", [f"{to}_row", f"{to}_axes"], [to], name=to)
-
-
 # --- parameters -----------------------------------------------------------------------------------------------------
 
 
 def _onnx_shapes(graph: Graph) -> dict[str, tuple[int, ...]]:
     """The shape under which the model declares each parameter."""
-    return {
-        p.name: (p.shape[0], prod(p.shape[1:])) if isinstance(p.owner, FullyConnected) and len(p.shape) > 1 else p.shape
-        for p in graph.parameters
-    }
+    return {p.name: EXPORTS[type(p.owner)].declared(p) for p in graph.parameters}
 
 
 def _inline(onnx: Any, name: str, shape: tuple[int, ...], array: Array) -> Any:  # noqa: ANN401

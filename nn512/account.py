@@ -1,0 +1,93 @@
+"""The account of a compilation: the plan, put together from what passes, planner and kernels decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from nn512.cgen.code import LayerCode
+from nn512.graph.describe import describe
+from nn512.graph.graph import Graph, argument_tensor, multiply_accumulates
+from nn512.graph.nodes import Input, Output
+from nn512.ir import Op, Program
+from nn512.kernels.interface import Choice
+from nn512.passes.effects import effects
+from nn512.passes.pixels import Pixels
+from nn512.passes.roles import Role, occurrences, roles_of, vanished
+from nn512.plan.placing import Placement
+from nn512.plan.plan import PassEffect, Plan, PlannedLayer, PlannedNode, PlannedStep, PlannedTensor
+
+SMALLEST_SPLIT_MICROSECONDS = 4.0
+"""A step handed to the team costs about a microsecond; work below this many is done by the caller alone."""
+
+
+def account(
+    placement: Placement,
+    choices: Mapping[str, Choice],
+    layers: Sequence[LayerCode],
+    programs: Sequence[tuple[str, Program]],
+) -> Plan:
+    """The plan of a net; `choices` and `layers` are those of its operations, `programs` those of `stages`."""
+    program = placement.program
+    graph = program.graph
+    counts = occurrences(program)
+    pixels = Pixels(program)
+    return Plan(
+        prefix=graph.config.prefix,
+        layers=tuple(
+            _layer(op, code, choices[op.name], program, counts, pixels.of(op))
+            for op, code in zip(placement.ops, layers, strict=True)
+        ),
+        tensors=tuple(
+            PlannedTensor(
+                name=tensor.name,
+                shape=tuple(tensor.shape),
+                segments=tensor.layout.segments,
+                lanes=tensor.layout.lanes,
+                offset_bytes=tensor.offset * 64,
+                bytes=tensor.vectors * 64,
+                first_layer=tensor.first_step + 1,
+                last_layer=tensor.last_step + 1,
+            )
+            for tensor in placement.tensors.values()
+        ),
+        arena_bytes=placement.arena.size * 64,
+        arena_lower_bound_bytes=placement.arena.lower_bound * 64,
+        passes=tuple(PassEffect(e.name, e.before, e.after, e.text) for e in effects(programs)),
+        dropped_nodes=tuple(_node(role, graph) for role in vanished(programs)),
+    )
+
+
+def _layer(
+    op: Op, code: LayerCode, choice: Choice, program: Program, counts: Mapping[str, int], pixels: str
+) -> PlannedLayer:
+    graph = program.graph
+    layers = (node for node in op.nodes if not isinstance(node, Input | Output))
+    macs = sum(multiply_accumulates(node, program.shapes) for node in layers)
+    kernel, predicted = choice.kernel, dict(choice.prices)[choice.kernel.name]
+    lines = (graph.line_of(node) for node in op.nodes)
+    return PlannedLayer(
+        name=code.name,
+        kernel=kernel.name,
+        algorithm=code.algorithm,
+        reads=op.tensors_read,
+        writes=op.tensors_written,
+        covers=tuple(argument_tensor(n) if isinstance(n, Input | Output) else n.to_tensor for n in op.nodes),
+        lines=tuple(sorted({line for line in lines if line is not None})),
+        nodes=tuple(_node(role, graph) for role in roles_of(op, counts)),
+        reason=op.reason,
+        pixels=pixels,
+        mmac=round(macs / 1e6, 6),
+        weight_bytes=code.weight_bytes,
+        predicted_microseconds=round(predicted, 6),
+        prices={name: round(price, 6) for name, price in choice.prices},
+        forced=choice.forced,
+        weights=kernel.weights,
+        steps=tuple(PlannedStep(part.name, part.items) for part in code.steps),
+        shared_by_threads=max(part.items for part in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS,
+        arithmetic=kernel.arithmetic,
+        edge_classes=code.edge_classes,
+    )
+
+
+def _node(role: Role, graph: Graph) -> PlannedNode:
+    return PlannedNode(describe(role.node), graph.line_of(role.node), role.why)

@@ -1,0 +1,61 @@
+"""The node kinds of the graph language, one per file: fields, shape, parameters, work and words of a kind stand there.
+
+`KINDS` is what the parser, the manual and everybody else who walks over kinds goes by.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from nn512.graph.kinds.activation import ACTIVATIONS, Activation
+from nn512.graph.kinds.add import Add
+from nn512.graph.kinds.batch_norm import BatchNorm
+from nn512.graph.kinds.concat import Concat
+from nn512.graph.kinds.config import PLATFORMS, Config
+from nn512.graph.kinds.conv import Conv
+from nn512.graph.kinds.fully_connected import FullyConnected
+from nn512.graph.kinds.input import Input
+from nn512.graph.kinds.output import Output
+from nn512.graph.kinds.pooling import POOLINGS, Pooling
+from nn512.graph.kinds.softmax import Softmax
+
+__all__ = [
+    "ACTIVATIONS",
+    "KINDS",
+    "PLATFORMS",
+    "POOLINGS",
+    "Activation",
+    "Add",
+    "AnyLayer",
+    "AnyNode",
+    "BatchNorm",
+    "Concat",
+    "Config",
+    "Conv",
+    "FullyConnected",
+    "Input",
+    "Output",
+    "Pooling",
+    "Softmax",
+]
+
+AnyLayer: TypeAlias = Conv | FullyConnected | BatchNorm | Activation | Add | Concat | Pooling | Softmax
+"""Every kind of layer, for a `match` that is closed by `assert_never`."""
+
+AnyNode: TypeAlias = Config | Input | Output | AnyLayer
+"""Every kind of node, likewise."""
+
+KINDS: tuple[type[AnyNode], ...] = (
+    Config,
+    Input,
+    Output,
+    Conv,
+    FullyConnected,
+    BatchNorm,
+    Activation,
+    Add,
+    Concat,
+    Pooling,
+    Softmax,
+)
+"""In the order of the manual."""

@@ -1,0 +1,85 @@
+"""The node Activation: a function of every element. Functions are a table of siblings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from nn512.graph.fields import ValueType, declare, read_tensor, written_tensor
+from nn512.graph.moments import Moments, above_zero
+from nn512.graph.node import Layer, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function that Activation offers.
+
+    `fields` are those that it has beside Kind, by name, with their defaults (REQUIRED: none). `moments` says how its
+    values are spread, roughly, for arguments that are so. `details` are the words that tell it from its siblings of the
+    same name.
+    """
+
+    name: str
+    meaning: str
+    moments: Callable[[Activation, Moments], Moments]
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    details: Callable[[Activation], str] = lambda _: ""
+
+
+def _rectified(node: Activation, read: Moments) -> Moments:
+    above, below = above_zero(read), above_zero(Moments(-read.mean, read.variance))
+    mean = above.mean - node.param * below.mean
+    return Moments(mean, above.power + node.param**2 * below.power - mean**2)
+
+
+def _slope(node: Activation) -> str:
+    return f"slope {node.param:g}" if node.param else ""
+
+
+FUNCTIONS: Mapping[str, Function] = MappingProxyType(
+    {
+        function.name: function
+        for function in (
+            Function("ReLU", "`x` where x > 0, otherwise `Param * x`.", _rectified, {"Param": 0.0}, _slope),
+        )
+    }
+)
+"""By name, in documented order."""
+
+ACTIVATIONS = tuple(FUNCTIONS)
+
+
+def _parameter(name: str, doc: str) -> Any:  # noqa: ANN401 - as all declarations
+    """A field of the functions that list it."""
+    homes = {function.name: function.fields[name] for function in FUNCTIONS.values() if name in function.fields}
+    return declare(name, ValueType.NUMBER, doc, goes_with=homes)
+
+
+@dataclass(frozen=True, slots=True)
+class Activation(Layer):
+    """Element-wise function."""
+
+    from_tensor: str = read_tensor()
+    to_tensor: str = written_tensor()
+    kind: str = declare(
+        "Kind",
+        ValueType.CHOICE,
+        "Which function.",
+        choices={function.name: function.meaning for function in FUNCTIONS.values()},
+    )
+    param: float = _parameter("Param", "Slope for x <= 0: 0 is ReLU, 0.1 a leaky ReLU.")
+
+    def shape(self, shapes: Mapping[str, Shape]) -> Shape:
+        """That of the tensor read."""
+        return shapes[self.from_tensor]
+
+    def moments(self, read: Sequence[Moments], shapes: Mapping[str, Shape]) -> Moments:  # noqa: ARG002
+        """Those of the function."""
+        return FUNCTIONS[self.kind].moments(self, read[0])
+
+    def describe(self) -> str:
+        """The function, the tensor, and what the function is told."""
+        details = FUNCTIONS[self.kind].details(self) if self.kind in FUNCTIONS else ""
+        return f"{self.kind} {self.to_tensor}" + (f" ({details})" if details else "")

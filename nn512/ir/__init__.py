@@ -1,0 +1,68 @@
+"""The intermediate representation: a program of operations, which the passes rewrite and kernels compute.
+
+record.py    fields with roles, and the answers that follow from them
+op.py, ops/  operations
+steps/       element-wise steps, which are fused into operations
+kinds.py     the operation of every kind of graph node
+program.py   programs, and their listing
+regraph.py   a program as a graph again
+"""
+
+from __future__ import annotations
+
+from nn512.ir.kinds import OPERATIONS, operation_of
+from nn512.ir.op import Op
+from nn512.ir.ops import (
+    OPS,
+    ConcatOp,
+    ConvBranch,
+    ConvOp,
+    CopyOp,
+    ElementwiseOp,
+    FullyConnectedOp,
+    LoadOp,
+    PadOp,
+    PoolOp,
+    RelayoutOp,
+    SampleOp,
+    SoftmaxOp,
+    StoreOp,
+)
+from nn512.ir.program import Joined, Program, Stride, format_program
+from nn512.ir.record import Covered, Part
+from nn512.ir.regraph import to_graph
+from nn512.ir.steps import ActivationStep, AddStep, Chain, NormStep, ReluStep, Step, nearest_single
+
+__all__ = [
+    "OPERATIONS",
+    "OPS",
+    "ActivationStep",
+    "AddStep",
+    "Chain",
+    "ConcatOp",
+    "ConvBranch",
+    "ConvOp",
+    "CopyOp",
+    "Covered",
+    "ElementwiseOp",
+    "FullyConnectedOp",
+    "Joined",
+    "LoadOp",
+    "NormStep",
+    "Op",
+    "PadOp",
+    "Part",
+    "PoolOp",
+    "Program",
+    "RelayoutOp",
+    "ReluStep",
+    "SampleOp",
+    "SoftmaxOp",
+    "Step",
+    "StoreOp",
+    "Stride",
+    "format_program",
+    "nearest_single",
+    "operation_of",
+    "to_graph",
+]

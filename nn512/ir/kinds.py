@@ -1,0 +1,75 @@
+"""The operation of every node kind that the graph language has as a layer: one operation per node, nothing fused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from nn512.graph.nodes import (
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    FullyConnected,
+    Layer,
+    Pooling,
+    Softmax,
+)
+from nn512.ir.op import Op
+from nn512.ir.ops import ConcatOp, ConvBranch, ConvOp, ElementwiseOp, FullyConnectedOp, PoolOp, SoftmaxOp
+from nn512.ir.steps import AddStep, NormStep, activation_step
+
+
+def _conv(node: Conv) -> Op:
+    return ConvOp(node.from_tensor, (), (ConvBranch(node, (), (), node.to_tensor),))
+
+
+def _fully_connected(node: FullyConnected) -> Op:
+    return FullyConnectedOp(node.from_tensor, node, (), node.to_tensor)
+
+
+def _batch_norm(node: BatchNorm) -> Op:
+    return ElementwiseOp(node.from_tensor, (NormStep(node),), node.to_tensor)
+
+
+def _activation(node: Activation) -> Op:
+    return ElementwiseOp(node.from_tensor, (activation_step(node),), node.to_tensor)
+
+
+def _add(node: Add) -> Op:
+    other = None if node.from_tensor2 == node.from_tensor1 else node.from_tensor2
+    return ElementwiseOp(node.from_tensor1, (AddStep(node, other),), node.to_tensor)
+
+
+def _concat(node: Concat) -> Op:
+    return ConcatOp((node.from_tensor1, node.from_tensor2), node, node.to_tensor)
+
+
+def _pooling(node: Pooling) -> Op:
+    return PoolOp(node.from_tensor, (), node, (), node.to_tensor)
+
+
+def _softmax(node: Softmax) -> Op:
+    return SoftmaxOp(node.from_tensor, node, node.to_tensor)
+
+
+OPERATIONS: Mapping[type[Layer], Callable[[Any], Op]] = MappingProxyType(
+    {
+        Conv: _conv,
+        FullyConnected: _fully_connected,
+        BatchNorm: _batch_norm,
+        Activation: _activation,
+        Add: _add,
+        Concat: _concat,
+        Pooling: _pooling,
+        Softmax: _softmax,
+    }
+)
+"""What makes the operation of a node, by the kind of the node."""
+
+
+def operation_of(layer: Layer) -> Op:
+    """The operation that computes one node."""
+    return OPERATIONS[type(layer)](layer)

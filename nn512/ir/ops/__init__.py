@@ -1,0 +1,53 @@
+"""The operations of a program, by what they do.
+
+border.py            tensors of the caller: load, store
+conv.py              convolutions, several of one source as one operation
+fully_connected.py   fully connected layers
+pool.py              pooling, and sampling, which takes every second row and column
+softmax.py           softmax
+elementwise.py       chains of element-wise steps
+moving.py            copies: concatenation, relayout, padding
+"""
+
+from __future__ import annotations
+
+from nn512.ir.ops.border import LoadOp, StoreOp
+from nn512.ir.ops.conv import ConvBranch, ConvOp
+from nn512.ir.ops.elementwise import ElementwiseOp
+from nn512.ir.ops.fully_connected import FullyConnectedOp
+from nn512.ir.ops.moving import ConcatOp, CopyOp, PadOp, RelayoutOp
+from nn512.ir.ops.pool import PoolOp, SampleOp
+from nn512.ir.ops.softmax import SoftmaxOp
+
+OPS = (
+    LoadOp,
+    StoreOp,
+    ConvOp,
+    FullyConnectedOp,
+    PoolOp,
+    SampleOp,
+    SoftmaxOp,
+    ElementwiseOp,
+    ConcatOp,
+    CopyOp,
+    RelayoutOp,
+    PadOp,
+)
+"""Every kind of operation."""
+
+__all__ = [
+    "OPS",
+    "ConcatOp",
+    "ConvBranch",
+    "ConvOp",
+    "CopyOp",
+    "ElementwiseOp",
+    "FullyConnectedOp",
+    "LoadOp",
+    "PadOp",
+    "PoolOp",
+    "RelayoutOp",
+    "SampleOp",
+    "SoftmaxOp",
+    "StoreOp",
+]

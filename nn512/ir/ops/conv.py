@@ -1,0 +1,85 @@
+"""Convolutions."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from nn512.graph.describe import describe
+from nn512.graph.nodes import BatchNorm, Conv, Input
+from nn512.ir.op import Op, Rebuilder, arrows, words_of
+from nn512.ir.record import READS, RECORDS, WRITES, Part, Record, chain, covers
+from nn512.ir.steps import Chain
+
+
+@dataclass(frozen=True, slots=True)
+class ConvBranch(Record):
+    """One convolution of a `ConvOp`: node, batch norms folded into its weights, what follows in registers, result."""
+
+    node: Conv = field(metadata=covers())
+    folded: tuple[BatchNorm, ...] = field(metadata=covers(Part.FOLDED_AFTER))
+    epilogue: Chain = field(metadata=chain(Part.IN_REGISTERS))
+    writes: str = field(metadata=WRITES)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvOp(Op):
+    """Convolutions of the same geometry that read the same tensor.
+
+    `normalized` are batch norms of the source, folded into the weights; `prologue` is applied to what they read.
+    The planner's doing: the source has `zeros` rows and columns of padding around it already; it is the tensor of a
+    `caller`, channels x height x width.
+    """
+
+    source: str = field(metadata=READS)
+    caller: Input | None = field(metadata=covers(Part.CALLER), default=None, kw_only=True)
+    normalized: tuple[BatchNorm, ...] = field(metadata=covers(Part.FOLDED_BEFORE), default=(), kw_only=True)
+    prologue: Chain = field(metadata=chain(Part.ON_READING))
+    branches: tuple[ConvBranch, ...] = field(metadata=RECORDS)
+    zeros: tuple[int, int] = (0, 0)
+
+    @property
+    def node(self) -> Conv:
+        """The first convolution: all agree in all but output channels."""
+        return self.branches[0].node
+
+    @property
+    def tensors_read(self) -> tuple[str, ...]:
+        """Tensors of the net only: not the source where that is the caller's."""
+        everything = super(ConvOp, self).tensors_read
+        return everything if self.caller is None else everything[1:]
+
+    @property
+    def prepared(self) -> str:
+        """Name of the source after the prologue, where that is kept in memory."""
+        return f"{self.name}_input"
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether every pixel of the result depends on the same pixel of the source alone."""
+        node = self.node
+        geometry = (node.filter_h, node.filter_w, node.stride_h, node.stride_w, node.padding_h, node.padding_w)
+        return geometry == (1, 1, 1, 1, 0, 0)
+
+    def definitions(self) -> Iterator[tuple[str, str]]:
+        """Every branch; batch norms in braces are part of the weights."""
+        for number, branch in enumerate(self.branches):
+            layer = with_norms(self.normalized, describe(branch.node), branch.folded)
+            words = arrows(self.source, *words_of(self.prologue), layer, *words_of(branch.epilogue))
+            yield branch.writes, words + ("   (together with the one above)" if number else "")
+
+    def rebuild(self, graph: Rebuilder) -> None:
+        """The batch norms and steps before, then for each branch the convolution and what follows it."""
+        before = graph.norms(graph.lookup(self.source), self.normalized, graph.shape(self.source))
+        source = graph.chain(before, self.prologue, graph.shape(self.source))
+        for branch in self.branches:
+            shape = graph.shape(branch.writes)
+            name = graph.emit(dataclasses.replace(branch.node, from_tensor=source), shape)
+            name = graph.norms(name, branch.folded, shape)
+            graph.define(branch.writes, graph.chain(name, branch.epilogue, shape))
+
+
+def with_norms(before: tuple[BatchNorm, ...], layer: str, after: tuple[BatchNorm, ...]) -> str:
+    """A layer in words, batch norms that are part of its weights in braces beside it."""
+    return " ".join((*(f"{{{describe(node)}}}" for node in before), layer, *(f"{{{describe(n)}}}" for n in after)))

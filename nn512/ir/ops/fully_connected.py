@@ -1,0 +1,38 @@
+"""Fully connected layers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from nn512.graph.describe import describe
+from nn512.graph.nodes import BatchNorm, FullyConnected
+from nn512.ir.op import Op, Rebuilder, arrows, words_of
+from nn512.ir.ops.conv import with_norms
+from nn512.ir.record import READS, WRITES, Part, chain, covers
+from nn512.ir.steps import Chain
+
+
+@dataclass(frozen=True, slots=True)
+class FullyConnectedOp(Op):
+    """A fully connected layer with batch norms folded in, of its source and of its result, and an epilogue."""
+
+    source: str = field(metadata=READS)
+    normalized: tuple[BatchNorm, ...] = field(metadata=covers(Part.FOLDED_BEFORE), default=(), kw_only=True)
+    node: FullyConnected = field(metadata=covers())
+    folded: tuple[BatchNorm, ...] = field(metadata=covers(Part.FOLDED_AFTER), default=(), kw_only=True)
+    epilogue: Chain = field(metadata=chain(Part.IN_REGISTERS))
+    writes: str = field(metadata=WRITES)
+
+    def definitions(self) -> Iterator[tuple[str, str]]:
+        """The layer; batch norms in braces are part of the weights."""
+        layer = with_norms(self.normalized, describe(self.node), self.folded)
+        yield self.writes, arrows(self.source, layer, *words_of(self.epilogue))
+
+    def rebuild(self, graph: Rebuilder) -> None:
+        """The batch norms before, the layer, what follows it."""
+        shape = graph.shape(self.writes)
+        source = graph.norms(graph.lookup(self.source), self.normalized, graph.shape(self.source))
+        name = graph.norms(graph.emit(dataclasses.replace(self.node, from_tensor=source), shape), self.folded, shape)
+        graph.define(self.writes, graph.chain(name, self.epilogue, shape))

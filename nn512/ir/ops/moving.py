@@ -1,0 +1,118 @@
+"""Operations that move tensors and compute nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import ClassVar
+
+from nn512.graph.nodes import Concat
+from nn512.ir.op import Op, Rebuilder, arrows
+from nn512.ir.record import READS, WRITES, covers
+
+
+@dataclass(frozen=True, slots=True)
+class ConcatOp(Op):
+    """Channels of the first source, then those of the second, copied."""
+
+    sources: tuple[str, str] = field(metadata=READS)
+    node: Concat = field(metadata=covers())
+    writes: str = field(metadata=WRITES)
+
+    def definitions(self) -> Iterator[tuple[str, str]]:
+        """Both sources."""
+        yield self.writes, arrows(", ".join(self.sources), f"Concat {self.node.to_tensor}")
+
+    def rebuild(self, graph: Rebuilder) -> None:
+        """The concatenation alone."""
+        first, second = (graph.lookup(name) for name in self.sources)
+        node = dataclasses.replace(self.node, from_tensor1=first, from_tensor2=second)
+        graph.define(self.writes, graph.emit(node, graph.shape(self.writes)))
+
+
+@dataclass(frozen=True, slots=True)
+class CopyOp(Op):
+    """The same tensor once more, where it has to stand in two places."""
+
+    source: str = field(metadata=READS)
+    writes: str = field(metadata=WRITES)
+
+    channels_stay: ClassVar[bool] = True
+
+    @property
+    def reason(self) -> str:
+        """Why there is a copy."""
+        return f"{self.source} stands in another concatenation, or twice in this one"
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """One copy."""
+        return MappingProxyType({"copies": 1})
+
+    def definitions(self) -> Iterator[tuple[str, str]]:
+        """A copy."""
+        yield self.writes, arrows(self.source, "copy")
+
+    def rebuild(self, graph: Rebuilder) -> None:
+        """The same tensor of the graph."""
+        graph.define(self.writes, graph.lookup(self.source))
+
+
+@dataclass(frozen=True, slots=True)
+class RelayoutOp(Op):
+    """The same tensor with its channels in other lanes: the planner makes these where two layouts clash.
+
+    Where a tensor has too many segments of channels to become part of a whole (`crowded`), it is copied to one.
+    """
+
+    source: str = field(metadata=READS)
+    writes: str = field(metadata=WRITES)
+    crowded: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why there is a relayout."""
+        if self.crowded:
+            return f"{self.source} is made up of too many pieces to become part of another concatenation in place"
+        return f"{self.source} has its channels in other lanes than what it is added to"
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """One copy."""
+        return MappingProxyType({"copies": 1})
+
+    def definitions(self) -> Iterator[tuple[str, str]]:
+        """The same channels elsewhere."""
+        yield self.writes, arrows(self.source, "channels to other lanes")
+
+    def rebuild(self, graph: Rebuilder) -> None:
+        """The same tensor of the graph."""
+        graph.define(self.writes, graph.lookup(self.source))
+
+
+@dataclass(frozen=True, slots=True)
+class PadOp(Op):
+    """The same tensor with zeros around every channel; only the planner makes these, for convolutions."""
+
+    source: str = field(metadata=READS)
+    rows: int
+    columns: int
+    writes: str = field(metadata=WRITES)
+
+    channels_stay: ClassVar[bool] = True
+
+    @property
+    def reason(self) -> str:
+        """Why there is a padded copy."""
+        return "too many tiles would touch the padding for each to have a routine of its own"
+
+    def definitions(self) -> Iterator[tuple[str, str]]:
+        """The zeros that are added."""
+        yield self.writes, arrows(self.source, f"{self.rows} rows and {self.columns} columns of zeros on each side")
+
+    def rebuild(self, graph: Rebuilder) -> None:
+        """Convolutions of the graph have their padding themselves."""
+        del graph
+        raise ValueError("padded copies belong to the plan, not to the program")

@@ -1,0 +1,61 @@
+"""The program: what the passes rewrite and the planner maps to kernels.
+
+A program is a sequence of operations on tensors. Each operation still holds the graph nodes it stands for, so that any
+program can be evaluated by the reference interpreter and every emitted layer can say which graph lines it covers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from nn512.graph.graph import Graph
+from nn512.graph.nodes import Concat, Shape
+from nn512.ir.op import Op
+
+Stride: TypeAlias = tuple[int, int]
+"""Rows and columns from one pixel to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """A concatenation that costs nothing: both parts are written straight into their places in the whole."""
+
+    node: Concat
+    parts: tuple[str, str]
+    writes: str
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Operations in the order in which they run, the shapes of all tensors, and the graph they came from.
+
+    `thinned` are tensors that have fewer pixels than in the graph: the first and every stride-th row and column.
+    """
+
+    graph: Graph
+    ops: tuple[Op, ...]
+    shapes: Mapping[str, Shape]
+    joined: tuple[Joined, ...] = ()
+    thinned: Mapping[str, Stride] = field(default_factory=dict)
+
+    @property
+    def outputs(self) -> frozenset[str]:
+        """Names of the tensors that the user asked for."""
+        return frozenset(node.from_tensor for node in self.graph.outputs)
+
+
+def format_program(program: Program) -> str:
+    """Operations in the order in which they run, as `result shape = source -> what is done to it -> ...`.
+
+    Batch norms in braces are part of the weights of the layer beside them. Concatenations written in place come last.
+    """
+    rows = [(_with_shape(result, program), words) for op in program.ops for result, words in op.definitions()]
+    rows += [(_with_shape(whole.writes, program), f"{', '.join(whole.parts)} in place") for whole in program.joined]
+    width = max((len(left) for left, _ in rows), default=0)
+    return "".join(f"{left:<{width}} = {right}\n" for left, right in rows)
+
+
+def _with_shape(tensor: str, program: Program) -> str:
+    return f"{tensor} {program.shapes[tensor]}" if tensor in program.shapes else tensor

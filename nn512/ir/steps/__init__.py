@@ -1,0 +1,27 @@
+"""Element-wise steps: what can be done to a value while it is in registers. One module per sort.
+
+    step.py         what every step answers
+    norm.py         batch norm
+    add.py          the sum with another tensor, or with the value itself
+    activation.py   activation functions; those with an algebra of their own, such as ReLU, have a class here
+
+`step_of` finds the step of a graph node; the C of a step is in `nn512.kernels.chain`.
+"""
+
+from __future__ import annotations
+
+from nn512.ir.steps.activation import ActivationStep, ReluStep, activation_step
+from nn512.ir.steps.add import AddStep
+from nn512.ir.steps.norm import NormStep
+from nn512.ir.steps.step import Chain, Step, nearest_single
+
+__all__ = [
+    "ActivationStep",
+    "AddStep",
+    "Chain",
+    "NormStep",
+    "ReluStep",
+    "Step",
+    "activation_step",
+    "nearest_single",
+]

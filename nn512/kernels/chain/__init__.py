@@ -1,0 +1,14 @@
+"""Element-wise steps on values in registers, as C.
+
+chain.py             steps one after another: what they read, as parameters and arguments
+code.py              what every sort of step must say
+norm.py, add.py      batch norm, addition
+functions/           activation functions, one module each
+"""
+
+from __future__ import annotations
+
+from nn512.kernels.chain.chain import Chain
+from nn512.kernels.chain.norm import affine_pointer
+
+__all__ = ["Chain", "affine_pointer"]

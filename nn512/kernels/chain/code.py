@@ -1,0 +1,50 @@
+"""The C of one element-wise step: what every sort of step must say."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from nn512.cgen.expressions import Expression
+from nn512.cgen.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value in registers while a chain is applied to it.
+
+    `variable` is the C variable that holds it, `number` that of the step in the chain, for names that must differ;
+    `block` indexes the blocks whose data the chain was given, `at` is the offset in floats of what is added.
+    """
+
+    variable: Expression
+    number: int
+    block: Expression
+    at: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class StepCode:
+    """How a sort of step is written.
+
+    `word` is part of the names of routines, `description` names the step in a comment, `apply` writes the statements
+    that change the value. Each gets the step.
+    """
+
+    word: Callable[[Any], str]
+    description: Callable[[Any], str]
+    apply: Callable[[Writer, Any, Value], None]
+
+
+def float_literal(value: float) -> str:
+    """A C constant for the float32 nearest to `value`."""
+    (rounded,) = struct.unpack("f", struct.pack("f", value))
+    text = f"{rounded:.9g}"
+    return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"
+
+
+def number_word(value: float) -> str:
+    """A number as part of a name: -0.5 is m0p5."""
+    return f"{value:g}".replace("-", "m").replace(".", "p").replace("+", "")

@@ -1,0 +1,11 @@
+"""Activation functions, one module each; `FUNCTIONS` finds them by the Kind of the node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from nn512.kernels.chain.code import StepCode
+from nn512.kernels.chain.functions import relu
+
+FUNCTIONS: Mapping[str, StepCode] = MappingProxyType({"ReLU": relu.CODE})

@@ -1,0 +1,152 @@
+"""What a kernel answers, whatever operation it computes.
+
+A kernel is one way to compute a kind of operation. Before anything is placed in memory it is asked whether it applies,
+what work it would be and what working memory it needs; the one that is chosen then writes the code of the layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from nn512.cgen.code import LayerCode, Library
+from nn512.graph.graph import Graph, argument_name
+from nn512.graph.nodes import Shape
+from nn512.ir import ConvOp, Op
+from nn512.kernels.sharing import Candidates, Sharing
+from nn512.plan.cost import Machine, Work
+from nn512.plan.laying import Laid
+from nn512.plan.layout import Layout
+from nn512.plan.planes import planes_readers
+from nn512.plan.workspace import NO_WORKSPACE, Workspace
+
+O = TypeVar("O", bound=Op)  # noqa: E741 - an operation
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A tensor as kernels see it: its shape and layout.
+
+    A tensor of the caller is not in the arena: `caller` is the field of the engine that points to it.
+    """
+
+    name: str
+    shape: Shape
+    layout: Layout
+    caller: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Size of the tensor, lanes without a channel included."""
+        return 64 * self.layout.vectors(self.shape.pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """All that is known of a net when kernels are asked about operations.
+
+    `places` are the tensors, working memory included; `shapes` those of the graph's tensors too that have no place.
+    `weights` is the narrowest format in which weights may be stored. `planes` are the convolutions that may read a
+    caller's tensor as it is (see `plan.planes.planes_readers`), by the name of the first result.
+    """
+
+    graph: Graph
+    places: Mapping[str, Place]
+    shapes: Mapping[str, Shape]
+    machine: Machine
+    weights: str
+    planes: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def of(cls, laid: Laid, weights: str) -> Setting:
+        """What is known of a net that has been laid out."""
+        graph = laid.program.graph
+        places = {name: Place(name, laid.shapes[name], layout) for name, layout in laid.layouts.items()}
+        for op in laid.ops:
+            if isinstance(op, ConvOp) and op.caller is not None:
+                shape = graph.shapes[op.caller.to_tensor]
+                places[op.source] = Place(
+                    op.source, shape, Layout((shape.channels,), lanes=1), argument_name(op.caller)
+                )
+        machine = Machine.of(graph.config)
+        return cls(graph, places, laid.program.shapes, machine, weights, planes_readers(laid.program))
+
+    @property
+    def prefix(self) -> str:
+        """What every name of this net begins with."""
+        return self.graph.config.prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The surroundings of layers while they are emitted: the setting, and what they share.
+
+    `bodies` are the step functions that have the same body as others, by their names; while these are being found, all
+    bodies are written under neutral names, to `candidates` (see `bodies`).
+    """
+
+    setting: Setting
+    library: Library
+    bodies: Mapping[str, Sharing]
+    candidates: Candidates | None = None
+
+    @property
+    def places(self) -> Mapping[str, Place]:
+        """All tensors."""
+        return self.setting.places
+
+    @property
+    def machine(self) -> Machine:
+        """The machine that the code is for."""
+        return self.setting.machine
+
+    @property
+    def prefix(self) -> str:
+        """What every name of this net begins with."""
+        return self.setting.prefix
+
+    def shares(self, step: str) -> bool:
+        """Whether the body of a step is written under neutral names."""
+        return self.candidates is not None or step in self.bodies
+
+
+def always(op: Op, setting: Setting) -> bool:
+    """A kernel that can compute every operation of its kind."""
+    del op, setting
+    return True
+
+
+def nothing(op: Op, setting: Setting) -> Workspace:
+    """A kernel that needs no working memory."""
+    del op, setting
+    return NO_WORKSPACE
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel(Generic[O]):
+    """One way to compute the operations of class `computes`.
+
+    `planes` says that the source is the caller's, channels x height x width; all others read blocks of 16 channels.
+    `weights` is the format in which it stores weights. `arithmetic` names what the tester must assume of its rounding
+    (an entry of the table of error limits, `fuzz.judge.limits`).
+    """
+
+    name: str
+    computes: type[O]
+    work: Callable[[O, Setting], Work]
+    emit: Callable[[O, Context], LayerCode]
+    applies: Callable[[O, Setting], bool] = always
+    workspace: Callable[[O, Setting], Workspace] = nothing
+    planes: bool = False
+    weights: str = "fp32"
+    arithmetic: str = "direct"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The kernel taken, and the price in microseconds of each that applies, cheapest first."""
+
+    kernel: Kernel[Any]
+    prices: tuple[tuple[str, float], ...]
+    forced: bool

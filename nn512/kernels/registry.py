@@ -1,0 +1,69 @@
+"""All kernels. A new one is a line here, beside its own file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from nn512.ir import Op
+from nn512.kernels import (
+    border,
+    convolution,
+    copying,
+    depthwise,
+    elementwise,
+    fully_connected,
+    grouped,
+    planar,
+    pointwise,
+    pooling,
+    softmax,
+)
+from nn512.kernels.interface import Kernel
+
+KERNELS: tuple[Kernel[Any], ...] = (
+    convolution.KERNEL,
+    pointwise.KERNEL,
+    grouped.KERNEL,
+    depthwise.KERNEL,
+    planar.KERNEL,
+    fully_connected.FLOATS,
+    fully_connected.HALVES,
+    pooling.POOLING,
+    pooling.SAMPLING,
+    softmax.KERNEL,
+    elementwise.KERNEL,
+    border.LOAD,
+    border.STORE,
+    copying.CONCAT,
+    copying.COPY,
+    copying.RELAYOUT,
+    copying.PAD,
+)
+"""Of kernels with the same price the first is taken."""
+
+
+def _by_operation() -> Mapping[type[Op], tuple[Kernel[Any], ...]]:
+    kinds = dict.fromkeys(kernel.computes for kernel in KERNELS)
+    return MappingProxyType({kind: tuple(k for k in KERNELS if k.computes is kind) for kind in kinds})
+
+
+_KERNELS_OF = _by_operation()
+
+
+def kernels_of(op: Op) -> tuple[Kernel[Any], ...]:
+    """The kernels for operations like this one, whether they apply to it or not."""
+    return _KERNELS_OF[type(op)]
+
+
+def kernel_names() -> tuple[str, ...]:
+    """Names of all kernels, which a user may force."""
+    return tuple(kernel.name for kernel in KERNELS)
+
+
+def competing_kernels() -> tuple[str, ...]:
+    """Names of the kernels that share their operation with others: to force these makes a difference."""
+    rivals = Counter(kernel.computes for kernel in KERNELS)
+    return tuple(kernel.name for kernel in KERNELS if rivals[kernel.computes] > 1)

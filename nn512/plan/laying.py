@@ -1,0 +1,131 @@
+"""Program to operations with layouts: relayouts where two layouts clash, padded copies where they are better."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from nn512.graph.nodes import Shape
+from nn512.ir import Chain, ConcatOp, ConvOp, ElementwiseOp, LoadOp, Op, PadOp, Program, RelayoutOp
+from nn512.plan.conv_geometry import has_few_variants
+from nn512.plan.layout import Layout, crowded
+from nn512.plan.layouts import Layouts
+from nn512.plan.planes import read_planes
+from nn512.plan.workspace import Workspace
+
+# Tiles at the left and right edge of a picture have routines of their own; with more than this many (a wide filter
+# under wide padding) the code would grow out of hand, and a padded copy of the tensor is the better way.
+MOST_EDGE_VARIANTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """Operations in the order in which they run, with the shape and the layout of every tensor in memory.
+
+    Kernels are chosen on this; then it gets the working memory that they want, and all tensors get their places.
+    """
+
+    program: Program
+    ops: tuple[Op, ...]
+    shapes: Mapping[str, Shape]
+    layouts: Mapping[str, Layout]
+
+    def vectors(self, tensor: str) -> int:
+        """Size of a tensor in vectors of 16 floats."""
+        return self.layouts[tensor].vectors(self.shapes[tensor].pixels)
+
+    def with_workspaces(self, workspaces: Mapping[str, Workspace]) -> Laid:
+        """The same with the tensors that layers have as working memory; `workspaces` go by names of operations."""
+        scratches = [scratch for workspace in workspaces.values() for scratch in workspace.shared]
+        shapes = {scratch.name: self.shapes[scratch.like] for scratch in scratches}
+        layouts = {scratch.name: self.layouts[scratch.like] for scratch in scratches}
+        return dataclasses.replace(self, shapes={**self.shapes, **shapes}, layouts={**self.layouts, **layouts})
+
+
+def lay_out(program: Program, in_planes: Collection[str] = ()) -> Laid:
+    """Lay out a program; the convolutions `in_planes`, by their names, read their source as the caller has it."""
+    layouts = _Layouts(program)
+    ops: list[Op] = []
+    for op in read_planes(program, in_planes):
+        for piece in _with_padding(op, layouts.shapes):
+            ops.extend(layouts.lay_out(piece))
+    names = [name for op in ops for name in op.tensors_written] + [whole.writes for whole in program.joined]
+    known = {name: layouts[name] for name in names}
+    return Laid(program, tuple(ops), MappingProxyType(layouts.shapes), MappingProxyType(known))
+
+
+def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
+    """The operation, after a copy with zeros around it where tiles at the edges would need too many routines."""
+    if not isinstance(op, ConvOp) or op.caller is not None or op.zeros[1]:
+        return [op]
+    node = op.branches[0].node
+    if has_few_variants(node, shapes[op.source], shapes[op.branches[0].writes], MOST_EDGE_VARIANTS):
+        return [op]
+    shape = shapes[op.source]
+    name = f"{op.source}_padded_for_{op.branches[0].writes}"
+    shapes[name] = Shape(shape.channels, shape.height + 2 * node.padding_h, shape.width + 2 * node.padding_w)
+    source, before = op.source, []
+    if op.prologue:  # which must not see the zeros
+        source = op.prepared
+        shapes[source] = shape
+        before.append(ElementwiseOp(op.source, op.prologue, source))
+    pad = PadOp(source, node.padding_h, node.padding_w, name)
+    zeros = (node.padding_h, node.padding_w)
+    return [*before, pad, dataclasses.replace(op, source=name, prologue=(), zeros=zeros)]
+
+
+class _Layouts(Layouts):
+    """Layouts of the tensors seen so far, and the relayouts that they take."""
+
+    def __init__(self, program: Program) -> None:
+        self.shapes: dict[str, Shape] = dict(program.shapes)
+        super().__init__(self.shapes, program.joined)
+
+    def lay_out(self, op: Op) -> list[Op]:
+        """Give the results of an operation their layouts; the operation, after the relayouts it needs."""
+        if isinstance(op, LoadOp) and op.columns:
+            node = op.node
+            self.shapes[op.writes] = Shape(node.channels, node.height, node.width + 2 * op.columns)
+        before: list[Op] = []
+        if isinstance(op, ConcatOp):
+            op, before = self._uncrowded(op)
+        self.see(op)
+        return [*before, *self._resolve_clashes(op)]
+
+    def _uncrowded(self, op: ConcatOp) -> tuple[ConcatOp, list[Op]]:
+        """The concatenation of tensors of few segments, and the copies of them that takes."""
+        copies: list[Op] = []
+        parts: list[str] = []
+        first, second = op.sources
+        too_many = crowded(self[first], self[second])
+        for number, (source, many) in enumerate(zip(op.sources, too_many, strict=True), 1):
+            part = source
+            if many:
+                part = f"{op.writes}_part{number}"
+                self.shapes[part] = self.shapes[source]
+                copies.append(RelayoutOp(source, part, crowded=True))
+                self.see(copies[-1])
+            parts.append(part)
+        return dataclasses.replace(op, sources=(parts[0], parts[1])), copies
+
+    def _resolve_clashes(self, op: Op) -> list[Op]:
+        """The operation with every operand of its steps in the layout of the result, after the relayouts that takes."""
+        relayouts: list[Op] = []
+
+        def aligned(chain: Chain, results: tuple[str, ...]) -> Chain:
+            return tuple(step.reading({o: same_lanes(o, *results) for o in step.operands}) for step in chain)
+
+        def same_lanes(operand: str, result: str) -> str:
+            if self[operand].same_as(self[result]):
+                return operand
+            name = f"{operand}_for_{result}"
+            if name not in self:
+                self[name] = self[result]
+                self.shapes[name] = self.shapes[operand]
+                relayouts.append(RelayoutOp(operand, name))
+            return name
+
+        changed = op.with_chains(aligned)
+        return [*relayouts, changed]

@@ -1,0 +1,24 @@
+"""Working memory of a layer: part of the engine's, alive while the layer runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Scratch:
+    """A tensor that only one layer knows, of the shape and layout of another tensor."""
+
+    name: str
+    like: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """What a layer needs: tensors that its threads share, and vectors of 16 floats that every thread has for itself."""
+
+    shared: tuple[Scratch, ...] = ()
+    thread_vectors: int = 0
+
+
+NO_WORKSPACE = Workspace()

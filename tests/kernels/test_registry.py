@@ -1,0 +1,56 @@
+"""Every operation has a kernel, and every kernel answers the same questions."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+
+import nn512
+from fuzz.draw import graphs
+from nn512.compiler import decide
+from nn512.graph import Graph
+from nn512.ir import OPS
+from nn512.kernels.registry import KERNELS, competing_kernels, kernel_names, kernels_of
+from nn512.options import Options
+from nn512.passes.pipeline import optimize
+
+
+def test_every_operation_has_a_kernel_that_always_applies() -> None:
+    """By the class that a kernel names: the operations of a program are never left without one."""
+    assert {kernel.computes.__qualname__ for kernel in KERNELS} == {kind.__qualname__ for kind in OPS}
+
+
+def test_names_are_unique() -> None:
+    assert len(set(kernel_names())) == len(KERNELS)
+    assert set(competing_kernels()) < set(kernel_names())
+
+
+@settings(max_examples=60)
+@given(graphs(6))
+def test_the_kernel_taken_applies_and_is_the_cheapest(graph: Graph) -> None:
+    """In any net: every kernel that applies has a price, all prices are positive, and working memory has a place."""
+    decided = decide(optimize(graph), Options())
+    names = [op.name for op in decided.placement.ops]
+    assert len(set(names)) == len(names)
+    for op in decided.placement.ops:
+        choice = decided.choices[op.name]
+        assert choice.kernel in kernels_of(op)
+        assert choice.prices[0][0] == choice.kernel.name
+        assert all(price >= 0 for _, price in choice.prices)
+        workspace = choice.kernel.workspace(op, decided.setting)
+        assert all(scratch.name in decided.placement.tensors for scratch in workspace.shared)
+        assert workspace.thread_vectors <= decided.placement.thread_vectors
+
+
+@pytest.mark.parametrize("kernel", kernel_names())
+def test_every_kernel_can_be_forced_on_all_layers(kernel: str) -> None:
+    text = (
+        "Config Input ToTensor=x Channels=16 Height=9 Width=9 "
+        "Conv FromTensor=x ToTensor=c ToChannels=16 FilterH=3 FilterW=3 Groups=16 PaddingH=1 PaddingW=1 "
+        "Pooling FromTensor=c ToTensor=p Kind=Max2x2Stride2 FullyConnected FromTensor=p ToTensor=f ToChannels=3 "
+        "Softmax FromTensor=f ToTensor=y Output FromTensor=y"
+    )
+    layers = nn512.compile(text, Options(force=(("", kernel),))).plan.layers
+    able = [layer for layer in layers if kernel in layer.prices]
+    assert all(layer.kernel == kernel and layer.forced for layer in able)
+    assert all(not layer.forced for layer in layers if layer not in able)

@@ -1,0 +1,67 @@
+"""Every kind of layer has its mapping to ONNX; tests/peers runs the models."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nn512.graph import KINDS, Graph, parse
+from nn512.graph.node import Layer
+from nn512.onnx.kinds import EXPORTS, __path__
+from nn512.onnx.maker import Export, NodeMaker
+
+GRAPH = """
+Config
+Input ToTensor=x Channels=4 Height=5 Width=6
+Conv FromTensor=x ToTensor=a ToChannels=4 FilterH=3 FilterW=1 StrideW=2 PaddingH=1 DilationH=1 Groups=2
+BatchNorm FromTensor=a ToTensor=b
+Activation FromTensor=b ToTensor=c Kind=ReLU Param=0.5
+Add FromTensor1=c FromTensor2=b ToTensor=d
+Concat FromTensor1=d FromTensor2=c ToTensor=e
+Pooling FromTensor=e ToTensor=f Kind=Avg2x2Stride2 PaddingW=1
+FullyConnected FromTensor=f ToTensor=g ToChannels=3
+Softmax FromTensor=g ToTensor=y
+Output FromTensor=y
+"""
+
+
+def test_every_kind_of_layer_has_a_file_and_is_listed() -> None:
+    assert set(EXPORTS) == {kind for kind in KINDS if issubclass(kind, Layer)}
+    found = []
+    for module in pkgutil.iter_modules(__path__, "nn512.onnx.kinds."):
+        found += [v for v in vars(importlib.import_module(module.name)).values() if isinstance(v, Export)]
+    assert sorted(map(id, found)) == sorted(map(id, EXPORTS.values()))
+    assert len(found) > 7
+
+
+def make_node(operator: str, reads: list[str], writes: list[str], name: str, **attributes: object) -> Any:
+    return SimpleNamespace(operator=operator, reads=reads, writes=writes, name=name, attributes=attributes)
+
+
+@pytest.fixture(scope="module")
+def graph() -> Graph:
+    return parse(GRAPH)
+
+
+def test_nodes_read_and_write_what_their_layers_do(graph: Graph) -> None:
+    """With a stand-in for the package onnx, which need not be there."""
+    onnx = SimpleNamespace(helper=SimpleNamespace(make_node=make_node))
+    assert {type(layer) for layer in graph.layers} == set(EXPORTS)
+    for layer in graph.layers:
+        nodes = list(EXPORTS[type(layer)].nodes(NodeMaker(onnx, layer), layer))
+        assert nodes[-1].writes == [nodes[-1].name] == [layer.to_tensor]
+        own = {name for node in nodes[:-1] for name in node.writes}
+        assert all(name.startswith(f"{layer.to_tensor}_") for name in own)
+        parameters = {p.name for p in layer.parameters(graph.shapes)}
+        read = {name for node in nodes for name in node.reads}
+        assert read - own == parameters | set(layer.reads)
+
+
+def test_shapes_of_parameters(graph: Graph) -> None:
+    for parameter in graph.parameters:
+        declared = EXPORTS[type(parameter.owner)].declared(parameter)
+        assert declared == ((3, 8 * 2 * 2) if parameter.name == "gWeights" else parameter.shape)
