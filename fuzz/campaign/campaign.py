@@ -3,7 +3,8 @@
 The parent hands out chunks (number i has the seed of the campaign and i), counts what comes back, shows progress and
 tells the summary. With a number of examples the cases are the same for any number of jobs; with a time limit only how
 many chunks there are depends on the machine. Ctrl-C lets every worker finish its case, then the summary so far is told;
-what was found is on disk by then. A worker that dies does not end the campaign: its case becomes a finding.
+what was found is on disk by then. A worker that dies does not end the campaign, its case becomes a finding; one that
+somebody killed does, as does a full disk: what this machine cannot judge is neither right nor wrong.
 """
 
 from __future__ import annotations

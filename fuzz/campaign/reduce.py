@@ -11,21 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
+from fuzz.draw.kinds import KINDS
 from nn512.graph import (
-    Activation,
-    Add,
-    BatchNorm,
-    Concat,
     Config,
-    Conv,
-    FullyConnected,
     Graph,
     GraphError,
     Input,
     Node,
     Output,
-    Pooling,
-    Softmax,
     ValueType,
     build,
     field_infos,
@@ -65,15 +58,7 @@ def with_plain_names(graph: Graph) -> Graph:
     """The same graph with tensors t0, t1, ... in the order in which they are made."""
     made = [node.to_tensor for node in (*graph.inputs, *graph.layers)]
     names = {old: f"t{number}" for number, old in enumerate(made)}
-    return build([_renamed(node, names) for node in _nodes(graph)])
-
-
-def _renamed(node: Node, names: Mapping[str, str]) -> Node:
-    tensors = ("from_tensor", "from_tensor1", "from_tensor2", "to_tensor")
-    changes: dict[str, Any] = {
-        field.name: names[getattr(node, field.name)] for field in fields(node) if field.name in tensors
-    }
-    return replace(node, **changes)
+    return build([node.renamed(names) for node in _nodes(graph)])
 
 
 def _nodes(graph: Graph) -> tuple[Node, ...]:
@@ -110,7 +95,7 @@ def _candidates(graph: Graph) -> Iterator[tuple[Node, ...]]:
 
 
 def _joined_ends(graph: Graph) -> Iterator[tuple[Node, ...]]:
-    """The last layers of two outputs become one sum of what they read.
+    """The last layers of two outputs become one layer that joins what they read.
 
     Removing nodes never connects anything: a graph whose parts have nothing in common, each of them a single layer and
     needed for its input, would keep a layer per part.
@@ -121,8 +106,9 @@ def _joined_ends(graph: Graph) -> Iterator[tuple[Node, ...]]:
         kept = [node for node in _nodes(graph) if node not in {one, other, Output(one.to_tensor)}]
         for first, second in itertools.product(dict.fromkeys(tensors_read(one)), dict.fromkeys(tensors_read(other))):
             if graph.shapes[first] == graph.shapes[second]:
-                joined = Add(first, second, other.to_tensor)  # the output of that name stays
-                yield _pruned([*kept, joined])
+                # The output of that name stays.
+                joined = (kind.join(first, second, other.to_tensor) for kind in KINDS)
+                yield from (_pruned([*kept, layer]) for layer in joined if layer is not None)
 
 
 def _pruned(nodes: Sequence[Node]) -> tuple[Node, ...]:
@@ -140,15 +126,7 @@ def _pruned(nodes: Sequence[Node]) -> tuple[Node, ...]:
 
 def _redirected(node: Node, old: str, new: str) -> Node:
     """`node` reading `new` where it read `old`."""
-    match node:
-        case Config() | Input():
-            return node
-        case Add() | Concat():
-            first = new if node.from_tensor1 == old else node.from_tensor1
-            second = new if node.from_tensor2 == old else node.from_tensor2
-            return replace(node, from_tensor1=first, from_tensor2=second)
-        case Output() | Conv() | FullyConnected() | BatchNorm() | Activation() | Pooling() | Softmax():
-            return replace(node, from_tensor=new) if node.from_tensor == old else node
+    return node.with_tensors([new if name == old else name for name in node.reads])
 
 
 def _smaller(node: Node) -> Iterator[Node]:

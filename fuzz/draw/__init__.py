@@ -4,14 +4,16 @@ A graph is drawn as a list of wishes, one per layer, made of small integers; `gr
 whatever would be illegal or too large into the nearest legal thing. So every draw is a legal graph, no draw is thrown
 away, and since a wish means the same wherever it stands, Hypothesis can delete and shrink wishes independently.
 
-    wishes.py       one layer: what can be asked for, and what is drawn
+    sizes.py        sizes around the width of a vector
+    kinds/          the kinds of layers: what can be wished for, the node that comes of it, what data do about it
+    wishes.py       one layer of any kind
     situations.py   several layers in a row: what the passes look for
-    growth.py       wishes to nodes of a legal graph of bounded size
+    grower.py       a graph while it grows, within bounds; growth.py: wishes to nodes
     whole.py        whole graphs, options, cases
     regimes.py      which numbers a net is run on
 """
 
-from fuzz.draw.growth import GRAPH_WORK, TENSOR_ELEMENTS, WEIGHTS
+from fuzz.draw.grower import GRAPH_WORK, TENSOR_ELEMENTS, WEIGHTS
 from fuzz.draw.whole import cases, graphs, node_lists, options, stages
 
 __all__ = ["GRAPH_WORK", "TENSOR_ELEMENTS", "WEIGHTS", "cases", "graphs", "node_lists", "options", "stages"]

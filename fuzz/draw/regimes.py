@@ -11,30 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, assert_never
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fuzz.draw.kinds import kind_of
+from fuzz.draw.kinds.base import WIDE, Arrays, Floats, as_rows, integers
 from nn512.errors import UsageError
-from nn512.graph import (
-    Activation,
-    Add,
-    BatchNorm,
-    Concat,
-    Conv,
-    FullyConnected,
-    Graph,
-    Pooling,
-    Shape,
-    Softmax,
-    layer_parameters,
-    tensors_read,
-)
+from nn512.graph import Graph, Shape, layer_parameters, tensors_read
 from nn512.params import random_params
-
-Floats: TypeAlias = NDArray[np.float32]
-Arrays: TypeAlias = dict[str, Floats]
 
 EXACT_BITS = 20
 """Sums of the exact regimes aim to stay below 2**EXACT_BITS; float32 is exact to 2**24, the rest is for transforms."""
@@ -74,28 +59,22 @@ def draw(graph: Graph, regime: str, seed: int) -> DataSet:
 
 def _exact(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     """Integers in -3..3 and weights of which as many are non-zero as the bits of a float32 sum allow."""
-    inputs = {i.to_tensor: _integers(rng, graph.shapes[i.to_tensor], 3) for i in graph.inputs}
+    inputs = {i.to_tensor: integers(rng, graph.shapes[i.to_tensor], 3) for i in graph.inputs}
     return _exact_params(graph, rng, dict.fromkeys(inputs, 3.0)), inputs
 
 
 def _taps(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     """Dense integer inputs and a single non-zero weight per output channel: each output is one product."""
-    inputs = {i.to_tensor: _integers(rng, graph.shapes[i.to_tensor], 99) for i in graph.inputs}
-    params: Arrays = {}
+    inputs = {i.to_tensor: integers(rng, graph.shapes[i.to_tensor], 99) for i in graph.inputs}
+    params = _zeros(graph)
     for layer in graph.layers:
-        for parameter in layer_parameters(layer, graph.shapes):
-            params[parameter.name] = np.zeros(parameter.shape, np.float32)
-        match layer:
-            case Conv() | FullyConnected():
-                weights = params[layer.to_tensor + "Weights"].reshape(layer.to_channels, -1)
-                rows = np.arange(len(weights))
-                weights[rows, rng.integers(0, weights.shape[1], len(weights))] = rng.choice([-1.0, 1.0], len(weights))
-            case BatchNorm():
-                _exact_batch_norm(layer, params, rng, shift=0)
-            case Activation() | Add() | Concat() | Pooling() | Softmax():
-                pass
-            case _:
-                assert_never(layer)
+        kind = kind_of(layer)
+        weights = kind.weights(layer, params)
+        if weights is not None:
+            rows = as_rows(weights)
+            signs = rng.choice([-1.0, 1.0], len(rows))
+            rows[np.arange(len(rows)), rng.integers(0, rows.shape[1], len(rows))] = signs
+        kind.make_exact(layer, params, rng, shift=0)
     return params, inputs
 
 
@@ -106,20 +85,13 @@ def _impulse(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
         x = np.zeros(graph.shapes[node.to_tensor], np.float32)
         x[tuple(_corner(rng, extent) for extent in x.shape)] = rng.choice([-1.0, 1.0])
         inputs[node.to_tensor] = x
-    params: Arrays = {}
+    params = _zeros(graph)
     for layer in graph.layers:
-        for parameter in layer_parameters(layer, graph.shapes):
-            params[parameter.name] = np.zeros(parameter.shape, np.float32)
-        match layer:
-            case Conv() | FullyConnected():
-                weights = params[layer.to_tensor + "Weights"]
-                weights[...] = rng.integers(1, 64, weights.shape) * rng.choice([-1, 1], weights.shape)
-            case BatchNorm():
-                _exact_batch_norm(layer, params, rng, shift=0)
-            case Activation() | Add() | Concat() | Pooling() | Softmax():
-                pass
-            case _:
-                assert_never(layer)
+        kind = kind_of(layer)
+        weights = kind.weights(layer, params)
+        if weights is not None:
+            weights[...] = rng.integers(1, 64, weights.shape) * rng.choice([-1, 1], weights.shape)
+        kind.make_exact(layer, params, rng, shift=0)
     return params, inputs
 
 
@@ -130,55 +102,17 @@ def _exact_params(graph: Graph, rng: np.random.Generator, bound: dict[str, float
     """
     depth: dict[str, int] = dict.fromkeys(bound, 0)
     for layer in graph.layers:
-        grows = isinstance(layer, Conv | FullyConnected | BatchNorm | Add)
-        depth[layer.to_tensor] = max(depth[name] for name in tensors_read(layer)) + grows
+        depth[layer.to_tensor] = max(depth[name] for name in tensors_read(layer)) + kind_of(layer).grows
     growth = 2.0 ** (EXACT_BITS / max(1, *depth.values()))
     params: Arrays = {}
     for layer in graph.layers:
-        to, below = layer.to_tensor, max(bound[name] for name in tensors_read(layer))
-        match layer:
-            case Conv() | FullyConnected():
-                shapes = layer_parameters(layer, graph.shapes)
-                rows, columns = layer.to_channels, shapes[0].elements // layer.to_channels
-                limit = max(growth ** depth[to], below)
-                largest = int(np.clip(limit / (below * columns), 1, 3))
-                taps = int(np.clip((limit - largest) // (below * largest), 1, columns))
-                weights = rng.integers(1, largest + 1, (rows, columns)) * rng.choice([-1, 1], (rows, columns))
-                if taps < columns:
-                    dropped = rng.random((rows, columns)).argpartition(taps, axis=1)[:, taps:]
-                    np.put_along_axis(weights, dropped, 0, axis=1)
-                params[to + "Weights"] = weights.astype(np.float32).reshape(shapes[0].shape)
-                params[to + "Biases"] = _integers(rng, (rows,), largest)
-                bound[to] = taps * largest * below + largest
-            case BatchNorm():
-                shift = int(min(below, 3))
-                for parameter in layer_parameters(layer, graph.shapes):
-                    params[parameter.name] = np.zeros(parameter.shape, np.float32)
-                _exact_batch_norm(layer, params, rng, shift)
-                bound[to] = 2 * (below + shift) + shift
-            case Add():
-                bound[to] = bound[layer.from_tensor1] + bound[layer.from_tensor2]
-            case Activation():
-                bound[to] = below * max(1.0, abs(layer.param))
-            case Concat() | Pooling():
-                bound[to] = below
-            case Softmax():
-                bound[to] = 1.0
-            case _:
-                assert_never(layer)
+        read, limit = [bound[name] for name in tensors_read(layer)], growth ** depth[layer.to_tensor]
+        bound[layer.to_tensor] = kind_of(layer).exact(layer, graph.shapes, params, rng, read, limit)
     return params
 
 
-def _exact_batch_norm(layer: BatchNorm, params: Arrays, rng: np.random.Generator, shift: int) -> None:
-    """Scales of a power of two, and variances that with epsilon make a power of four where float32 has them."""
-    to = layer.to_tensor
-    shape = params[to + "Means"].shape
-    target = 4.0 ** rng.integers(0, 2, shape)
-    variances = target - layer.epsilon
-    params[to + "Variances"] = np.where(variances >= 0, variances, 1.0).astype(np.float32)
-    params[to + "Scales"] = (rng.choice([-1.0, 1.0], shape) * 2.0 ** rng.integers(0, 2, shape)).astype(np.float32)
-    params[to + "Means"] = _integers(rng, shape, shift)
-    params[to + "Shifts"] = _integers(rng, shape, shift)
+def _zeros(graph: Graph) -> Arrays:
+    return {parameter.name: np.zeros(parameter.shape, np.float32) for parameter in graph.parameters}
 
 
 # ---------------------------------------------------------------------------------------------- real numbers
@@ -198,10 +132,11 @@ def _positive(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     """
     params, inputs = _gaussian(graph, rng)
     for layer in graph.layers:
-        if isinstance(layer, Conv | FullyConnected):  # sums of K such terms would grow from layer to layer
-            weights = params[layer.to_tensor + "Weights"].reshape(layer.to_channels, -1)
-            sign = rng.choice([-1.0, 1.0], (layer.to_channels, 1)) if rng.integers(2) else 1.0
-            weights[...] = np.abs(weights) * sign / np.sqrt(weights.shape[1])
+        weights = kind_of(layer).weights(layer, params)
+        if weights is not None:  # sums of K such terms would grow from layer to layer
+            rows = as_rows(weights)
+            sign = rng.choice([-1.0, 1.0], (len(rows), 1)) if rng.integers(2) else 1.0
+            rows[...] = np.abs(rows) * sign / np.sqrt(rows.shape[1])
     return params, {name: np.abs(array) for name, array in inputs.items()}
 
 
@@ -209,15 +144,11 @@ def _cancelling(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]
     """Inputs far from zero and filters that sum to nearly nothing: results much smaller than their terms."""
     params, inputs = _gaussian(graph, rng)
     for layer in graph.layers:
-        if isinstance(layer, Conv | FullyConnected):
-            weights = params[layer.to_tensor + "Weights"].reshape(layer.to_channels, -1)
-            if weights.shape[1] > 1:
-                weights -= weights.mean(axis=1, keepdims=True)
+        weights = kind_of(layer).weights(layer, params)
+        if weights is not None and weights[0].size > 1:
+            rows = as_rows(weights)
+            rows -= rows.mean(axis=1, keepdims=True)
     return params, {name: array + np.float32(100) for name, array in inputs.items()}
-
-
-_WIDE = 6.0
-"""Decades that one layer's weights, and the inputs, are scaled up or down by at most."""
 
 
 def _wide(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
@@ -225,31 +156,12 @@ def _wide(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     params, inputs = _gaussian(graph, rng)
     decades: dict[str, float] = {}
     for name, array in inputs.items():
-        decades[name] = rng.uniform(-_WIDE, _WIDE)
+        decades[name] = rng.uniform(-WIDE, WIDE)
         inputs[name] = array * np.float32(10.0 ** decades[name])
     for layer in graph.layers:
-        to, below = layer.to_tensor, [decades[name] for name in tensors_read(layer)]
         # The decade of the larger operand: where the smaller one drowns there is nothing to see.
-        decades[to] = max(below)
-        match layer:
-            case Conv() | FullyConnected():
-                shift = float(np.clip(rng.uniform(-_WIDE, _WIDE), -12 - decades[to], 12 - decades[to]))
-                weights = params[to + "Weights"].reshape(layer.to_channels, -1)
-                # A decade more or less from channel to channel, so that neighbouring lanes cannot be mistaken.
-                spread = rng.uniform(-1.0, 1.0, (layer.to_channels, 1))
-                weights *= (10.0 ** (shift + spread)).astype(np.float32)
-                decades[to] += shift
-                params[to + "Biases"] *= (10.0 ** (decades[to] + spread[:, 0])).astype(np.float32)
-            case BatchNorm():
-                scale = 10.0 ** decades[to]
-                params[to + "Means"] *= np.float32(scale)
-                params[to + "Shifts"] *= np.float32(scale)
-            case Softmax():
-                decades[to] = 0.0
-            case Activation() | Add() | Concat() | Pooling():
-                pass
-            case _:
-                assert_never(layer)
+        decade = max(decades[name] for name in tensors_read(layer))
+        decades[layer.to_tensor] = kind_of(layer).scale_wide(layer, params, rng, decade)
     return params, inputs
 
 
@@ -288,16 +200,16 @@ def _repeated(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     """A few different numbers everywhere; in two of three layers sorted, along channels or along taps."""
     params, inputs = _gaussian(graph, rng)
     for layer in graph.layers:
-        if isinstance(layer, Conv | FullyConnected):
-            weights = params[layer.to_tensor + "Weights"]
-            rows = _few(rng, weights.reshape(layer.to_channels, -1))
+        weights = kind_of(layer).weights(layer, params)
+        if weights is not None:
+            rows = _few(rng, as_rows(weights))
             order = rng.integers(3)
             if order:
                 rows = np.sort(rows, axis=1)[:, :: rng.choice([-1, 1])]
             if order == 2:  # along taps: the channels of a tap stay together
                 taps = (len(rows), -1, weights.shape[1])
                 rows = rows.reshape(taps).swapaxes(1, 2)
-            params[layer.to_tensor + "Weights"] = rows.reshape(weights.shape)
+            weights[...] = rows.reshape(weights.shape)
     return params, {name: _few(rng, array) for name, array in inputs.items()}
 
 
@@ -310,10 +222,6 @@ def _few(rng: np.random.Generator, array: Floats) -> Floats:
 
 
 # ---------------------------------------------------------------------------------------------- helpers
-
-
-def _integers(rng: np.random.Generator, shape: Shape | tuple[int, ...], largest: int) -> Floats:
-    return rng.integers(-largest, largest + 1, shape).astype(np.float32)
 
 
 def _corner(rng: np.random.Generator, extent: int) -> int:

@@ -6,33 +6,23 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from fuzz.draw.wishes import (
-    EDGE_SIZES,
-    ITSELF,
-    OUTPUTS,
-    SAME,
-    SOURCES,
-    ActivationWish,
-    AddWish,
-    BatchNormWish,
-    ConcatWish,
-    ConvWish,
-    FullyConnectedWish,
-    InputWish,
-    PoolingWish,
-    SoftmaxWish,
-    Wish,
-    dense_convs,
-    pointwise_convs,
-    sizes,
-    usual_convs,
-)
+from fuzz.draw.kinds import LayerWish, Wish
+from fuzz.draw.kinds.activation import ActivationWish
+from fuzz.draw.kinds.add import AddWish
+from fuzz.draw.kinds.batch_norm import BatchNormWish
+from fuzz.draw.kinds.concat import ConcatWish
+from fuzz.draw.kinds.conv import SAME, ConvWish, dense_convs, pointwise_convs, usual_convs
+from fuzz.draw.kinds.fully_connected import FullyConnectedWish
+from fuzz.draw.kinds.input import InputWish
+from fuzz.draw.kinds.pooling import PoolingWish
+from fuzz.draw.kinds.softmax import SoftmaxWish
+from fuzz.draw.sizes import EDGE_SIZES, ITSELF, OUTPUTS, SOURCES, sizes
 from nn512.graph import POOLINGS
 
 # What the passes look for, as wishes to be granted one after the other; 0 reads the tensor before, 1 the one before it.
 _CONV, _POINTWISE = ConvWish(0, 0, 3, 3, padding_h=SAME, padding_w=SAME), ConvWish(0)
 _NORM, _RELU, _LEAKY = BatchNormWish(0, 0.00001), ActivationWish(0, 0.0), ActivationWish(0, -0.5)
-_SITUATIONS: tuple[tuple[Wish, ...], ...] = (
+_SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
     (_CONV, _NORM, _RELU),
     (_CONV, _NORM, replace(_RELU, source=1)),  # the convolution has a second reader: nothing folds
     (_NORM, _POINTWISE),  # folds forward
@@ -67,20 +57,16 @@ _SITUATIONS: tuple[tuple[Wish, ...], ...] = (
 def situations() -> st.SearchStrategy[list[Wish]]:
     """Layers among which some pass has something to do, or just has not, with outputs at any place."""
 
-    def place(wishes: tuple[Wish, ...], source: int, outputs: int) -> list[Wish]:
+    def place(wishes: tuple[LayerWish, ...], source: int, outputs: int) -> list[Wish]:
         first, *others = wishes
-        assert not isinstance(first, InputWish)
-        marked = (
-            w if isinstance(w, InputWish) or not outputs >> i & 1 else replace(w, output=True)
-            for i, w in enumerate((replace(first, source=source), *others))
-        )
-        return list(marked)
+        placed = (replace(first, source=source), *others)
+        return [replace(wish, output=True) if outputs >> i & 1 else wish for i, wish in enumerate(placed)]
 
     outputs = st.sampled_from((0, 0, 0, 1, 2, 4, 3, 5, 127))
     return st.builds(place, st.sampled_from(_SITUATIONS), SOURCES, outputs)
 
 
-_INNER: tuple[Wish, ...] = (
+_INNER: tuple[LayerWish, ...] = (
     _POINTWISE, _RELU, _NORM, _CONV, _LEAKY, replace(_CONV, groups=-1), replace(_CONV, groups=1, dilation_w=2),
 )  # fmt: skip
 
@@ -101,7 +87,7 @@ def stage_ends() -> st.SearchStrategy[list[Wish]]:
         elif shortcut == 1:
             wishes.append(AddWish(0, len(inner) - 1))
         wishes += [*last, *(replace(conv, source=number) for number, conv in enumerate(strided))]
-        if 0 <= output < len(wishes) and not isinstance(wish := wishes[output], InputWish):
+        if 0 <= output < len(wishes) and isinstance(wish := wishes[output], LayerWish):
             wishes[output] = replace(wish, output=True)
         return wishes
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from fuzz.case import OPTIMISATIONS, Case, DataSeed
-from fuzz.draw.growth import Style, grow
+from fuzz.draw.grower import Style
+from fuzz.draw.growth import grow
+from fuzz.draw.kinds import Wish
 from fuzz.draw.regimes import REGIMES
 from fuzz.draw.situations import (
     averaged_convs,
@@ -16,7 +18,8 @@ from fuzz.draw.situations import (
     situations,
     stage_ends,
 )
-from fuzz.draw.wishes import Wish, shapes, wishes
+from fuzz.draw.sizes import shapes
+from fuzz.draw.wishes import wishes
 from nn512.graph import Graph, Node, build, format_graph
 from nn512.kernels.registry import competing_kernels
 from nn512.options import Options
