@@ -43,8 +43,9 @@ from nn512.graph.fields import (
 from nn512.graph.kinds import AnyLayer, AnyNode, __path__
 from nn512.graph.manual import describe_kind
 from nn512.graph.node import Layer, Mistake, Node, ParameterKind
-from nn512.graph.parser import Statement, read_statements
+from nn512.graph.parser import read_statements
 from nn512.graph.source import Source
+from nn512.graph.statement import Statement
 from nn512.graph.vocabulary import Vocabulary
 
 # --- the kinds that there are ---------------------------------------------------------------------------------------
