@@ -25,6 +25,9 @@ Params: TypeAlias = dict[str, NDArray[np.float32]]
 
 _MOST_COMPLAINTS = 20
 
+_STANDARD = Moments(0.0, 1.0)
+"""What random values of inputs are like."""
+
 _NO_PARAMETERS = b"\0"
 """The Params struct of a graph without parameters: C has no empty structs."""
 
@@ -146,12 +149,12 @@ def random_params(graph: Graph, seed: int) -> Params:
     if seed < 0:
         raise UsageError(f"a seed is a natural number, not {seed}")
     _refuse_absurd(graph)
-    values = {node.to_tensor: Moments(0.0, 1.0) for node in graph.inputs}
+    values = dict.fromkeys((node.to_tensor for node in graph.inputs), _STANDARD)
     drawn: Params = {}
     for layer in graph.layers:
         read = [values[name] for name in layer.reads]
         for parameter in layer.parameters(graph.shapes):
-            drawn[parameter.name] = _draw(parameter, seed, read[0])
+            drawn[parameter.name] = _draw(parameter, seed, read[0] if read else _STANDARD)
         values[layer.to_tensor] = _bounded(layer.moments(read, graph.shapes))
     return {parameter.name: drawn[parameter.name] for parameter in graph.parameters}
 

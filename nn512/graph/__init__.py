@@ -1,12 +1,15 @@
 """The graph language: text to a checked graph and back.
 
-source, diagnostics, suggest  where things stand in a text, mistakes with a caret, guesses at misspelt words
-fields, node, kinds           the data model: the table of fields, what all nodes answer, one file per node kind
-graph                         a checked graph of them
-values, parser                field values, and text to statements
-wiring, shapes, names, check  the rules of graphs: who feeds whom, sizes, C names
-reading, printer              the ways in (parse, load, build) and the way out (format_graph)
-manual, examples              the manual, from the dataclasses' own words; well-known nets
+source, diagnostics, suggest    where things stand in a text, mistakes with a caret, guesses at misspelt words
+fields, node, kinds             the data model: the table of fields, what all nodes answer, one file per kind of node
+windows, moments                what several kinds share: words about windows, rough distributions of values
+graph                           a checked graph
+values, vocabulary              values of fields, the words of the language
+statement, usual, parser        text to statements: what is made of each node, the fast way and the thorough way
+wiring, shapes, names, check    the rules of graphs: who feeds whom, sizes, C names
+reading, printer                the ways in (parse, load, build) and the way out (format_graph)
+manual, examples                the manual, from the kinds' own words; well-known nets
+nodes, describe                 names of old under which other packages import
 """
 
 from __future__ import annotations

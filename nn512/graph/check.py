@@ -10,8 +10,8 @@ from nn512.graph.graph import Graph, freeze_shapes
 from nn512.graph.kinds import AnyLayer, Config, Input, Output
 from nn512.graph.names import check_names
 from nn512.graph.node import Layer
-from nn512.graph.parser import Statement
 from nn512.graph.shapes import infer_shapes
+from nn512.graph.statement import Statement
 from nn512.graph.wiring import check_wiring
 
 

@@ -141,7 +141,8 @@ def declare(
 ) -> Any:
     """A field of the language. `choices` are words, or words with their meanings.
 
-    A field that `goes_with` some choices of Kind, or is `like` another one, is None until its node is settled.
+    A field that `goes_with` some choices of Kind, or is `like` another one, gets its default when its node is made;
+    `dataclasses.replace` of the other field then leaves it as it is.
     """
     late = bool(goes_with) or like is not None
     if like is not None:

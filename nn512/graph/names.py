@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from nn512.graph.diagnostics import Report, quote
 from nn512.graph.node import ParameterKind
-from nn512.graph.parser import Reference, Statement
+from nn512.graph.statement import Reference, Statement
 
 
 def check_names(statements: Sequence[Statement], report: Report) -> None:

@@ -102,22 +102,23 @@ class Node:
 
         Raises TypeError for a missing field, ValueError for one that the node's Kind does not have.
         """
-        table = field_table(type(self))
-        for info in table.late:
+        late = field_table(type(self)).late
+        choice = self.choice if late else None
+        for info in late:
             value = getattr(self, info.attribute)
-            applies = info.applies(self.choice)
+            applies = info.applies(choice)
             if value is None:
-                value = self._absent(info) if applies else self.stands_in(info)
+                value = self._absent(info, choice) if applies else self.stands_in(info)
                 object.__setattr__(self, info.attribute, value)
             elif not applies and value != self.stands_in(info):
-                raise ValueError(misplaced(info, self.choice))
+                raise ValueError(misplaced(info, choice))
 
-    def _absent(self, info: FieldInfo) -> object:
+    def _absent(self, info: FieldInfo, choice: str | None) -> object:
         if info.like is not None:
             return getattr(self, info.like)
-        default = info.default_with(self.choice)
+        default = info.default_with(choice)
         if default is REQUIRED:
-            raise TypeError(f"{type(self).__name__} {SELECTOR}={self.choice} needs {info.name}")
+            raise TypeError(f"{type(self).__name__} {SELECTOR}={choice} needs {info.name}")
         return default
 
     def stands_in(self, info: FieldInfo) -> object:
@@ -133,6 +134,8 @@ class Node:
     @property
     def parameter_kinds(self) -> tuple[ParameterKind, ...]:
         """Those of PARAMETERS that this node has."""
+        if not self.PARAMETERS:
+            return ()
         return tuple([kind for kind in self.PARAMETERS if not kind.goes_with or self.choice in kind.goes_with])
 
     @property
@@ -198,8 +201,6 @@ class Layer(Node):
 
     def parameters(self, shapes: Mapping[str, Shape]) -> tuple[Parameter, ...]:
         """The parameter tensors; `shapes` must hold the tensors that are read."""
-        if not self.PARAMETERS:
-            return ()
         pairs = zip(self.parameter_kinds, self.parameter_shapes(shapes), strict=True)
         return tuple(Parameter(f"{self.writes}{k.suffix}", shape, self, k.distribution) for k, shape in pairs)
 

@@ -7,17 +7,20 @@ tensors it names, so that the nodes around it are not accused of what is not the
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from nn512.graph.diagnostics import Report, quote
 from nn512.graph.fields import SELECTOR, FieldInfo, ValueType
-from nn512.graph.node import Node, Spans, misplaced
+from nn512.graph.node import misplaced
 from nn512.graph.source import Span
+from nn512.graph.statement import Reference, Statement, state
 from nn512.graph.suggest import close_match, did_you_mean
+from nn512.graph.usual import UsualReader
 from nn512.graph.values import BadValueError, read_value
-from nn512.graph.vocabulary import VOCABULARY, KindWords, Vocabulary
+from nn512.graph.vocabulary import SPACE, VOCABULARY, KindWords, Vocabulary
 
 MOST_NODES = 2**15
 """Nodes a graph may have: thirty times those of the largest nets, and few enough to be read within a second."""
@@ -26,38 +29,10 @@ MOST_NODES = 2**15
 _MOST_FIELDS = 1000
 _MOST_SKIPPED = 10_000
 
-_MOST_REMEMBERED = 1000
-"""Words such as `Groups=1` of one kind of node whose value is kept: large graphs say the same again and again."""
-
-_SPACE = " \t\n\v\f"
 # A word, or everything up to the next one from a comment or a line break on. Possessive repeats: no backtracking.
-_TOKEN = re.compile(rf"[^{_SPACE}#]++|(?:#[^\n]*+|\n)(?:[{_SPACE}]++|#[^\n]*+)*+")
+_TOKEN = re.compile(rf"[^{SPACE}#]++|(?:#[^\n]*+|\n)(?:[{SPACE}]++|#[^\n]*+)*+")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _ODD = re.compile(r"[^!-~]")
-
-
-class Reference(NamedTuple):
-    """A tensor's name and where it is written."""
-
-    name: str
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One node of the text, perhaps with mistakes.
-
-    `kind` is None where the word for it is unknown and resembles nothing. `node` is None where anything about it is
-    wrong. `reads_unknown` (`writes_unknown`) says that the node reads (produces) a tensor whose name is not known.
-    """
-
-    kind: type[Node] | None
-    span: Span
-    node: Node | None
-    reads: tuple[Reference, ...]
-    writes: Reference | None
-    reads_unknown: bool
-    writes_unknown: bool
 
 
 class _Word(NamedTuple):
@@ -77,8 +52,8 @@ class _RawNode:
     of: KindWords | None
     known: bool
     span: Span
-    # Name, attribute and value of words that were read in nodes of this kind before.
-    memory: dict[str, tuple[str, str, Any]] = field(default_factory=dict)
+    # The whole node, where it has the usual form; then `words` are not listed.
+    usual: re.Match[str] | None = None
     words: list[_Word] = field(default_factory=list)
     # Fields named without a readable `=value`: complained about once, not missed again.
     excused: set[str] = field(default_factory=set)
@@ -87,52 +62,51 @@ class _RawNode:
 def read_statements(report: Report, vocabulary: Vocabulary = VOCABULARY) -> tuple[Statement, ...]:
     """The statements of the report's source. Raises HopelessTextError, with the report saying why."""
     statements: list[Statement] = []
+    usual = UsualReader()
     for raw in _group(report, vocabulary):
         if len(statements) == MOST_NODES:
             report.give_up(raw.span, f"the graph has more than {MOST_NODES:,} nodes")
-        if raw.known and raw.of:
-            statements.append(_read_node(raw.of, raw, report))
-        else:
+        if raw.of is None or not raw.known:
             statements.append(_guess_node(raw, vocabulary))
+            continue
+        statement = None if raw.usual is None else usual.read(raw.of, raw.usual)
+        if raw.usual is not None and statement is None:
+            raw.words.extend(_words(report.source.text, raw.span.end, raw.usual.end()))
+        statements.append(statement or _read_node(raw.of, raw, report))
     return tuple(statements)
 
 
-def _words(text: str) -> Iterator[_Word]:
-    first_on_line = True
-    for found in _TOKEN.finditer(text):
+def _words(text: str, start: int = 0, end: int = sys.maxsize) -> Iterator[_Word]:
+    """The words of a part of a text, which begins with the text or behind a word."""
+    first_on_line = start == 0
+    for found in _TOKEN.finditer(text, start, end):
         token = found[0]
         if token[0] in "#\n":
             first_on_line |= "\n" in token
         else:
-            # What `_Word(...)` does, at a third of the cost: a large graph has half a million words.
-            yield tuple.__new__(_Word, (token, found.start(), first_on_line))
+            yield _Word(token, found.start(), first_on_line)
             first_on_line = False
 
 
 def _group(report: Report, vocabulary: Vocabulary) -> Iterator[_RawNode]:
     """Words to nodes: every kind begins one."""
     kinds = vocabulary.kinds
-    memory: dict[str, dict[str, tuple[str, str, Any]]] = {name: {} for name in kinds}
     current: _RawNode | None = None  # None: skipping, because what came last belongs to no node
     skipped = 0
     split = ""  # what is left of a `Field = value` that was reported whole
-    for word in _words(report.source.text):
+    words = _words(report.source.text)
+    while word := next(words, None):
         text = word.text
-        if (
-            current is not None
-            and text in current.memory
-            and not (word.first_on_line or split)
-            and len(current.words) < _MOST_FIELDS
-        ):
-            current.words.append(word)
-            continue
         equals = text.find("=")
         kind = kinds.get(text) if equals < 0 else None
         split, unsplit = "", split
         if kind is not None:
             if current is not None:
                 yield current
-            current = _RawNode(kind, known=True, span=word.span, memory=memory[text])
+            usual = kind.usual.match(report.source.text, word.start)
+            current = _RawNode(kind, known=True, span=word.span, usual=usual)
+            if usual is not None:
+                words = _words(report.source.text, usual.end())
             skipped = 0
         elif current is not None and unsplit and (unsplit == "value" or text.startswith("=")):
             split = "value" if text == "=" else ""
@@ -178,7 +152,7 @@ def _missing_kind(word: _Word, current: _RawNode, report: Report, vocabulary: Vo
     name = word.text.partition("=")[0]
     given = {w.text.partition("=")[0]: w for w in current.words}
     choice = given[SELECTOR].text.partition("=")[2] if SELECTOR in given else None
-    if name not in vocabulary.fields or not given.keys() >= set(current.of.required_with(choice)):
+    if name not in vocabulary.fields or not given.keys() >= current.of.required_with(choice):
         return None
     if name in given:
         line = report.line(given[name].span)
@@ -228,18 +202,12 @@ def _complain_of_stray(word: _Word, current: _RawNode, report: Report, vocabular
 
 def _read_node(of: KindWords, raw: _RawNode, report: Report) -> Statement:
     """Read the fields of a node whose kind is known."""
-    memory, infos = raw.memory, of.fields
+    infos = of.fields
     mistakes = len(report.diagnostics)
     values: dict[str, Any] = {}  # by attribute
     spans: dict[str, Span] = {}
     guesses: list[tuple[FieldInfo, _Word]] = []
     for word in raw.words:
-        known = memory.get(word.text)
-        if known is not None and known[0] not in spans:
-            name, attribute, values[attribute] = known
-            start = word.start
-            spans[name] = tuple.__new__(Span, (start + len(name) + 1, start + len(word.text)))
-            continue
         name, _, text = word.text.partition("=")
         info = infos.get(name)
         span = Span(word.start + len(name) + 1, word.start + len(word.text))
@@ -256,12 +224,9 @@ def _read_node(of: KindWords, raw: _RawNode, report: Report) -> Statement:
         else:
             spans[name] = span
             try:
-                values[info.attribute] = value = read_value(info, text)
+                values[info.attribute] = read_value(info, text)
             except BadValueError as error:
                 report.add(span, str(error))
-            else:
-                if info.type is not ValueType.NAME and len(memory) < _MOST_REMEMBERED:
-                    memory[word.text] = name, info.attribute, value
     _check_choice(of, values, spans, report)
     named = raw.excused.union(spans) if raw.excused or guesses else spans.keys()
     for info, word in guesses:  # a misspelt field stands in for the one that is then missing
@@ -274,25 +239,12 @@ def _read_node(of: KindWords, raw: _RawNode, report: Report) -> Statement:
                     values[info.attribute] = text
     _check_missing(of, values, named, raw.span, report)
     correct = mistakes == len(report.diagnostics) and not raw.excused
-    reads = tuple([Reference(values[i.attribute], spans[i.name]) for i in of.reads if i.attribute in values])
-    written = of.writes
-    writes = (
-        Reference(values[written.attribute], spans[written.name]) if written and written.attribute in values else None
-    )
-    return Statement(
-        kind=of.kind,
-        span=raw.span,
-        node=of.kind(**values, spans=Spans(raw.span, spans)) if correct else None,
-        reads=reads,
-        writes=writes,
-        reads_unknown=any(i.attribute not in values and (i.required or i.name in spans) for i in of.reads),
-        writes_unknown=written is not None and writes is None,
-    )
+    return state(of, raw.span, values, spans, correct=correct)
 
 
 def _check_choice(of: KindWords, values: Mapping[str, Any], spans: Mapping[str, Span], report: Report) -> None:
     """Report fields that go with other choices of Kind than the one that the node makes."""
-    choice = _choice(of, values)
+    choice = of.choice(values)
     if choice is not None:
         for info in of.choosy:
             if info.name in spans and not info.applies(choice):
@@ -303,18 +255,14 @@ def _check_choice(of: KindWords, values: Mapping[str, Any], spans: Mapping[str, 
 def _check_missing(
     of: KindWords, values: Mapping[str, Any], named: Collection[str], span: Span, report: Report
 ) -> None:
-    choice = _choice(of, values)
-    missing = [name for name in (of.required_with(choice) if choice else of.required) if name not in named]
+    choice = of.choice(values)
+    required = of.required_with(choice)
+    missing = [name for name in of.fields if name in required and name not in named]
     if missing:
         what = "the field" if len(missing) == 1 else "the fields"
-        always = all(name in of.required for name in missing)
+        always = of.required[None].issuperset(missing)
         who = of.kind.__name__ if always else f"{of.kind.__name__} {SELECTOR}={choice}"
         report.add(span, f"{who} lacks {what} {', '.join(missing)}")
-
-
-def _choice(of: KindWords, values: Mapping[str, Any]) -> str | None:
-    """What the field Kind says, where other fields depend on it."""
-    return values.get(of.fields[SELECTOR].attribute) if of.choosy else None
 
 
 def _guess_node(raw: _RawNode, vocabulary: Vocabulary) -> Statement:

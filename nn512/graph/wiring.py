@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from nn512.graph.diagnostics import Report, join, quote, quote_list
 from nn512.graph.kinds import Config, Input, Output
-from nn512.graph.parser import Reference, Statement
 from nn512.graph.source import Span
+from nn512.graph.statement import Reference, Statement
 from nn512.graph.suggest import NameIndex, did_you_mean
 
 

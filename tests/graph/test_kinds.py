@@ -43,9 +43,11 @@ from nn512.graph.fields import (
 from nn512.graph.kinds import AnyLayer, AnyNode, __path__
 from nn512.graph.manual import describe_kind
 from nn512.graph.node import Layer, Mistake, Node, ParameterKind
-from nn512.graph.parser import Statement, read_statements
+from nn512.graph.parser import read_statements
 from nn512.graph.source import Source
+from nn512.graph.statement import Statement
 from nn512.graph.vocabulary import Vocabulary
+from nn512.params import random_params
 
 # --- the kinds that there are ---------------------------------------------------------------------------------------
 
@@ -74,7 +76,6 @@ def test_kinds_are_complete(kind: type[Node]) -> None:
     if issubclass(kind, Layer):
         assert kind.shape is not Node.shape
         assert kind.moments is not Layer.moments
-        assert field_table(kind).reads
         assert (kind.parameter_shapes is Layer.parameter_shapes) is not bool(kind.PARAMETERS)
 
 
@@ -240,6 +241,13 @@ def test_checked_like_any_other() -> None:
         "Everything FromTensor1=a ToTensor=b Label=l Count=3 Kind=Odd Flavour=Sweet Offset=0 Ratio=1 Budget=1KiB "
         "Groups=2 FromTensor2=a"
     )
+
+
+def test_random_parameters() -> None:
+    drawn = random_params(graph_of(LINE + "Kind=Steep Rows=500"), 0)
+    assert {name: values.shape for name, values in drawn.items()} == {"bTables": (4, 3), "bCurves": (500,)}
+    assert 0.5 <= drawn["bTables"].min() <= drawn["bTables"].max() <= 1.5
+    assert abs(drawn["bCurves"].mean()) < 0.5
 
 
 def test_parameters_may_go_with_some_choices() -> None:
