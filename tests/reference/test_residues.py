@@ -13,7 +13,7 @@ from reference.windows import Array, Window
 F = np.float32
 
 LIMIT, RMS = 12.0, 6.0
-"""Those of `fuzz.limits`."""
+"""Those of `fuzz.judge.limits`."""
 
 
 def rounded_sum(terms: Array, start: float = 0.0) -> float:
