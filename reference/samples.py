@@ -18,8 +18,8 @@ So the propagated variance is measured too. Some evaluations more, in which ever
 element is a sample of its error, correlated with those of others as it should be. The mean square of n samples
 estimates the variance as chi-square of n degrees of freedom over n does; an honest error divided by its root is
 Student's t. As errors are about half their sigma (see `reference.accumulation`), one in 10^13 (n = 16) or 10^8 (n = 8)
-passes a limit of 12 sigma (see `fuzz.judge.limits`). The variance of a result is the larger of the two: samples can only
-widen it.
+passes a limit of 12 sigma (see `fuzz.judge.limits`). The variance of a result is the larger of the two: samples can
+only widen it.
 
 Arrays of samples are C x S x H x W: S samples of a C x H x W tensor. What is evaluated is the difference that an error
 makes, so that nothing is lost beside large values, and an element that is not finite has an error of 0.
