@@ -22,7 +22,7 @@ class Problem:
         return f"{self.kind}{where}: {self.detail}"
 
 
-def explain(error: Exception) -> str:
+def failure_text(error: Exception) -> str:
     """An unexpected exception as a few lines: what, and where it was raised."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     head = f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}: {error}"

@@ -83,8 +83,8 @@ def _layer(
         prices={name: round(price, 6) for name, price in choice.prices},
         forced=choice.forced,
         weights=kernel.weights,
-        steps=tuple(PlannedStep(part.name, part.items) for part in code.steps),
-        shared_by_threads=max(part.items for part in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS,
+        steps=tuple(PlannedStep(step.name, step.items) for step in code.steps),
+        shared_by_threads=max(step.items for step in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS,
         arithmetic=kernel.arithmetic,
         edge_classes=code.edge_classes,
     )

@@ -22,7 +22,7 @@ from fuzz.draw import cases
 from fuzz.draw.regimes import REGIMES
 from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
-from fuzz.problem import Problem, explain
+from fuzz.problem import Problem, failure_text
 from nn512.errors import CannotRunError, MachineError
 from nn512.graph import Graph, format_graph, parse
 from nn512.toolchain import machine_faults
@@ -89,7 +89,7 @@ class Explorer:
         except CannotRunError:
             raise
         except Exception as error:  # noqa: BLE001 - a fault of the tester must not lose the case
-            problem = Problem("tester", explain(error))
+            problem = Problem("tester", failure_text(error))
             report = Report(case, parse(case.graph, "net.graph"), "none: the tester failed", problems=(problem,))
         if self.in_flight is not None:
             self.in_flight.clear()

@@ -49,7 +49,7 @@ def check_case(
     runner = runner or runner_for(case.compiler)
     prepared = target.prepare(graph, options)
     if isinstance(prepared, Problem):
-        return Report(case, graph, describe(runner), problems=(prepared,), culprit=_given(data))
+        return Report(case, graph, runner_line(runner), problems=(prepared,), culprit=_given(data))
     return check_sources(case, graph, prepared, data or draw(case, graph), runner, checks=checks, strict=target.strict)
 
 
@@ -65,7 +65,7 @@ def check_sources(
     strict: bool = True,
 ) -> Report:
     """Build `sources`, run them on `data`, compare; `strict` makes warnings of the C compiler errors."""
-    report = Report(case, graph, describe(runner), sources)
+    report = Report(case, graph, runner_line(runner), sources)
     try:
         executable = build_net(graph, sources.header, sources.source, runner, flags=(case.optimisation,), strict=strict)
     except BuildError as error:
@@ -96,7 +96,7 @@ def _given(data: Sequence[DataSet]) -> tuple[DataSet, Mapping[str, reference.Res
     return next(((data_set, {}) for data_set in data if data_set.regime == regimes.GIVEN), None)
 
 
-def describe(runner: Runner) -> str:
+def runner_line(runner: Runner) -> str:
     """The runner and its compiler, for reports."""
     return f"{runner.name} ({runner.reason}), {runner.compiler.version}"
 

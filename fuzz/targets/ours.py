@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fuzz.problem import Problem, explain
+from fuzz.problem import Problem, failure_text
 from fuzz.targets.base import Sources
 from nn512.compiler import compile as compile_graph
 from nn512.graph import Graph
@@ -23,7 +23,7 @@ class Ours:
         try:
             emitted = compile_graph(graph, options)
         except Exception as error:  # noqa: BLE001 - whatever the compiler raises for a legal graph is a finding
-            return Problem("emit", explain(error))
+            return Problem("emit", failure_text(error))
         return Sources(emitted.prefix, emitted.header, emitted.source, emitted.plan)
 
 

@@ -43,7 +43,7 @@ class PackCall:
 
 
 @dataclass(frozen=True, slots=True)
-class StepPart:
+class InferenceStep:
     """A step function of a layer and how many equal items of work it has, which threads share."""
 
     name: str
@@ -60,7 +60,7 @@ class LayerCode:
 
     name: str
     algorithm: str
-    steps: tuple[StepPart, ...]
+    steps: tuple[InferenceStep, ...]
     text: str
     arrays: tuple[PackedArray, ...] = ()
     packs: tuple[PackCall, ...] = ()

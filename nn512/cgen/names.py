@@ -54,6 +54,6 @@ def offset(tensor: str) -> str:
 
 def static(prefix: str, name: str) -> str:
     """Name of a file-local function or type that belongs to this net."""
-    full = f"{prefix}_{name}"
-    taken = full in SHARED or name == "at" or _SYSTEM_PREFIX.match(full)
-    return f"{full}_" if taken else full
+    joined = f"{prefix}_{name}"
+    taken = joined in SHARED or name == "at" or _SYSTEM_PREFIX.match(joined)
+    return f"{joined}_" if taken else joined

@@ -272,9 +272,9 @@ def _write_inference(writer: Writer, graph: Graph, plan: Plan) -> None:
             writer.line(f"engine->{argument_name(node)} = {argument_name(node)};")
         for number, layer in enumerate(plan.layers):
             run = "run_shared" if layer.shared_by_threads else "run_alone"
-            for part in layer.steps:
-                step = names.static(prefix, part.name)
-                writer.line(f"{run}(engine, {number}, {step}, {part.items});")
+            for step in layer.steps:
+                function = names.static(prefix, step.name)
+                writer.line(f"{run}(engine, {number}, {function}, {step.items});")
     writer.line("}")
     writer.line()
     writer.line("#ifdef NN512_PROFILE")

@@ -24,11 +24,11 @@ def run(args: argparse.Namespace) -> int:
     """Print the table of a graph."""
     graph = read_graph(args.graph)
     if not args.quiet:
-        print(describe(graph), end="")
+        print(table_of(graph), end="")
     return 0
 
 
-def describe(graph: Graph) -> str:
+def table_of(graph: Graph) -> str:
     """The table: inputs, layers in topological order and outputs, then the sums."""
     rows = [("line", "node", "tensor", "shape", "MMAC", "parameters")]
     rows.extend(_row(graph, node) for node in (*graph.inputs, *graph.layers, *graph.outputs))

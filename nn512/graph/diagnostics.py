@@ -90,10 +90,10 @@ class GraphError(Nn512Error):
 
 
 class HopelessTextError(Exception):
-    """Looking for more mistakes helps nobody; the report says why. Never leaves nn512.graph."""
+    """Looking for more mistakes helps nobody; the diagnostics say why. Never leaves nn512.graph."""
 
 
-class Report:
+class Diagnostics:
     """Collects the mistakes of one text while it is read and checked."""
 
     def __init__(self, source: Source) -> None:

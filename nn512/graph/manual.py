@@ -61,14 +61,14 @@ def manual(kind: str | None = None) -> str:
     """The whole manual, or the section about one kind of node. UsageError for an unknown kind."""
     kinds = {k.__name__: k for k in KINDS}
     if kind is None:
-        return "\n".join([_fill(_INTRODUCTION), *map(describe_kind, KINDS)])
+        return "\n".join([_fill(_INTRODUCTION), *map(kind_manual, KINDS)])
     if kind not in kinds:
         guess = did_you_mean(close_match(kind, kinds))
         raise UsageError(f"there is no node kind {kind!r}{guess or '; there are ' + ', '.join(kinds)}")
-    return describe_kind(kinds[kind])
+    return kind_manual(kinds[kind])
 
 
-def describe_kind(kind: type[Node]) -> str:
+def kind_manual(kind: type[Node]) -> str:
     """The section about one kind: how a node is written, what it means, and its fields."""
     infos = field_infos(kind)
     always = [info for info in infos if not info.goes_with]

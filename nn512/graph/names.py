@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nn512.graph.diagnostics import Report, quote
+from nn512.graph.diagnostics import Diagnostics, quote
 from nn512.graph.node import ParameterKind
 from nn512.graph.statement import Reference, Statement
 
 
-def check_names(statements: Sequence[Statement], report: Report) -> None:
+def check_names(statements: Sequence[Statement], diagnostics: Diagnostics) -> None:
     """Report tensors whose C names collide, each pair once, at the later one.
 
     A tensor `t` owns the names `t`, `tData` (an argument of the inference function) and those of its parameters,
@@ -32,7 +32,7 @@ def check_names(statements: Sequence[Statement], report: Report) -> None:
             if other.name == tensor or (other.name, tensor) in told:
                 continue
             told.add((other.name, tensor))
-            line = report.line(other.span)
-            report.add(
+            line = diagnostics.line(other.span)
+            diagnostics.add(
                 span, f"tensors {quote(tensor)} and {quote(other.name)} (line {line}) both need the C name {name}"
             )

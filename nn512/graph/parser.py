@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from nn512.graph.diagnostics import Report, quote
+from nn512.graph.diagnostics import Diagnostics, quote
 from nn512.graph.fields import SELECTOR, FieldInfo, ValueType
 from nn512.graph.node import misplaced
 from nn512.graph.source import Span
@@ -59,20 +59,20 @@ class _RawNode:
     excused: set[str] = field(default_factory=set)
 
 
-def read_statements(report: Report, vocabulary: Vocabulary = VOCABULARY) -> tuple[Statement, ...]:
-    """The statements of the report's source. Raises HopelessTextError, with the report saying why."""
+def read_statements(diagnostics: Diagnostics, vocabulary: Vocabulary = VOCABULARY) -> tuple[Statement, ...]:
+    """The statements of the source. Raises HopelessTextError, with the diagnostics saying why."""
     statements: list[Statement] = []
     usual = UsualReader()
-    for raw in _group(report, vocabulary):
+    for raw in _group(diagnostics, vocabulary):
         if len(statements) == MOST_NODES:
-            report.give_up(raw.span, f"the graph has more than {MOST_NODES:,} nodes")
+            diagnostics.give_up(raw.span, f"the graph has more than {MOST_NODES:,} nodes")
         if raw.of is None or not raw.known:
             statements.append(_guess_node(raw, vocabulary))
             continue
         statement = None if raw.usual is None else usual.read(raw.of, raw.usual)
         if raw.usual is not None and statement is None:
-            raw.words.extend(_words(report.source.text, raw.span.end, raw.usual.end()))
-        statements.append(statement or _read_node(raw.of, raw, report))
+            raw.words.extend(_words(diagnostics.source.text, raw.span.end, raw.usual.end()))
+        statements.append(statement or _read_node(raw.of, raw, diagnostics))
     return tuple(statements)
 
 
@@ -88,13 +88,13 @@ def _words(text: str, start: int = 0, end: int = sys.maxsize) -> Iterator[_Word]
             first_on_line = False
 
 
-def _group(report: Report, vocabulary: Vocabulary) -> Iterator[_RawNode]:
+def _group(diagnostics: Diagnostics, vocabulary: Vocabulary) -> Iterator[_RawNode]:
     """Words to nodes: every kind begins one."""
     kinds = vocabulary.kinds
     current: _RawNode | None = None  # None: skipping, because what came last belongs to no node
     skipped = 0
     split = ""  # what is left of a `Field = value` that was reported whole
-    words = _words(report.source.text)
+    words = _words(diagnostics.source.text)
     while word := next(words, None):
         text = word.text
         equals = text.find("=")
@@ -103,29 +103,29 @@ def _group(report: Report, vocabulary: Vocabulary) -> Iterator[_RawNode]:
         if kind is not None:
             if current is not None:
                 yield current
-            usual = kind.usual.match(report.source.text, word.start)
+            usual = kind.usual.match(diagnostics.source.text, word.start)
             current = _RawNode(kind, known=True, span=word.span, usual=usual)
             if usual is not None:
-                words = _words(report.source.text, usual.end())
+                words = _words(diagnostics.source.text, usual.end())
             skipped = 0
         elif current is not None and unsplit and (unsplit == "value" or text.startswith("=")):
             split = "value" if text == "=" else ""
         elif current is not None and equals > 0:
-            missing_kind = _missing_kind(word, current, report, vocabulary) if word.first_on_line else None
+            missing_kind = _missing_kind(word, current, diagnostics, vocabulary) if word.first_on_line else None
             if missing_kind is not None:
-                report.add(word.span, missing_kind)
+                diagnostics.add(word.span, missing_kind)
                 yield current
                 current = _RawNode(None, known=False, span=word.span)
             current.words.append(word)
             if len(current.words) > _MOST_FIELDS:
-                report.give_up(word.span, f"stopped reading here: more than {_MOST_FIELDS:,} fields in one node")
+                diagnostics.give_up(word.span, f"stopped reading here: more than {_MOST_FIELDS:,} fields in one node")
             split = "value" if equals == len(text) - 1 else ""
         elif current is not None and not _begins_node(word, vocabulary):
-            _complain_of_stray(word, current, report, vocabulary)
+            _complain_of_stray(word, current, diagnostics, vocabulary)
             split = "=" if text in vocabulary.fields else ""
         elif skipped == 0 or (word.first_on_line and _NAME.fullmatch(text)):
             guess = close_match(text, kinds)
-            report.add(word.span, _unknown_kind(word, guess, report))
+            diagnostics.add(word.span, _unknown_kind(word, guess, diagnostics))
             if current is not None:
                 yield current
             current = _RawNode(kinds[guess] if guess else None, known=False, span=word.span)
@@ -137,12 +137,12 @@ def _group(report: Report, vocabulary: Vocabulary) -> Iterator[_RawNode]:
         else:
             skipped += 1
             if skipped > _MOST_SKIPPED:
-                report.give_up(word.span, f"stopped reading here: {_MOST_SKIPPED:,} words that belong to no node")
+                diagnostics.give_up(word.span, f"stopped reading here: {_MOST_SKIPPED:,} words that belong to no node")
     if current is not None:
         yield current
 
 
-def _missing_kind(word: _Word, current: _RawNode, report: Report, vocabulary: Vocabulary) -> str | None:
+def _missing_kind(word: _Word, current: _RawNode, diagnostics: Diagnostics, vocabulary: Vocabulary) -> str | None:
     """What to say about a `Field=value` at the beginning of a line that cannot be the current node's any more.
 
     None if it can be, or if the node is not complete: then the fields that follow are needed more there.
@@ -155,7 +155,7 @@ def _missing_kind(word: _Word, current: _RawNode, report: Report, vocabulary: Vo
     if name not in vocabulary.fields or not given.keys() >= current.of.required_with(choice):
         return None
     if name in given:
-        line = report.line(given[name].span)
+        line = diagnostics.line(given[name].span)
         return f"{name} is given twice; the first is on line {line}, or a node kind is missing here"
     if name not in current.of.fields:
         return f"{current.of.kind.__name__} has no field {quote(name)}, or a node kind is missing here"
@@ -169,41 +169,41 @@ def _begins_node(word: _Word, vocabulary: Vocabulary) -> bool:
     return word.first_on_line or word.text[0].isupper()
 
 
-def _unknown_kind(word: _Word, guess: str | None, report: Report) -> str:
+def _unknown_kind(word: _Word, guess: str | None, diagnostics: Diagnostics) -> str:
     if "=" in word.text:
         return f"expected a node kind before {quote(word.text)}"
-    odd = _describe_odd_character(word, report)
+    odd = _describe_odd_character(word, diagnostics)
     if odd:
         return odd
     return f"unknown node kind {quote(word.text)}{did_you_mean(guess)}"
 
 
-def _describe_odd_character(word: _Word, report: Report) -> str | None:
+def _describe_odd_character(word: _Word, diagnostics: Diagnostics) -> str | None:
     """What to say about the first character of a word that no graph contains; None if there is none."""
     found = _ODD.search(word.text)
     if found is None:
         return None
     code = ord(found[0])
-    column = report.source.column_number(word.start + found.start())
+    column = diagnostics.source.column_number(word.start + found.start())
     if 0xDC80 <= code <= 0xDCFF:  # how load() hands on bytes that it cannot decode
         return f"the byte 0x{code - 0xDC00:02X} in column {column} is not UTF-8; graph files are plain ASCII text"
     return f"the character U+{code:04X} in column {column} cannot occur outside of a comment"
 
 
-def _complain_of_stray(word: _Word, current: _RawNode, report: Report, vocabulary: Vocabulary) -> None:
+def _complain_of_stray(word: _Word, current: _RawNode, diagnostics: Diagnostics, vocabulary: Vocabulary) -> None:
     name = word.text
     if name in vocabulary.fields:
         current.excused.add(name)
-        report.add(word.span, f"{name} has no value; write {name}=value without white space around '='")
+        diagnostics.add(word.span, f"{name} has no value; write {name}=value without white space around '='")
     else:
-        odd = _describe_odd_character(word, report)
-        report.add(word.span, odd or f"{quote(word.text)} is neither a node kind nor Field=value")
+        odd = _describe_odd_character(word, diagnostics)
+        diagnostics.add(word.span, odd or f"{quote(word.text)} is neither a node kind nor Field=value")
 
 
-def _read_node(of: KindWords, raw: _RawNode, report: Report) -> Statement:
+def _read_node(of: KindWords, raw: _RawNode, diagnostics: Diagnostics) -> Statement:
     """Read the fields of a node whose kind is known."""
     infos = of.fields
-    mistakes = len(report.diagnostics)
+    mistakes = len(diagnostics.diagnostics)
     values: dict[str, Any] = {}  # by attribute
     spans: dict[str, Span] = {}
     guesses: list[tuple[FieldInfo, _Word]] = []
@@ -213,21 +213,21 @@ def _read_node(of: KindWords, raw: _RawNode, report: Report) -> Statement:
         span = Span(word.start + len(name) + 1, word.start + len(word.text))
         if info is None:
             guess = close_match(name, infos)
-            odd = _describe_odd_character(word, report)
+            odd = _describe_odd_character(word, diagnostics)
             message = odd or f"{of.kind.__name__} has no field {quote(name)}{did_you_mean(guess)}"
-            report.add(Span(word.start, word.start + len(name)), message)
+            diagnostics.add(Span(word.start, word.start + len(name)), message)
             if guess is not None:
                 guesses.append((infos[guess], word))
         elif name in spans:
-            first = report.line(spans[name])
-            report.add(word.span, f"{name} is given twice; the first is on line {first}")
+            first = diagnostics.line(spans[name])
+            diagnostics.add(word.span, f"{name} is given twice; the first is on line {first}")
         else:
             spans[name] = span
             try:
                 values[info.attribute] = read_value(info, text)
             except BadValueError as error:
-                report.add(span, str(error))
-    _check_choice(of, values, spans, report)
+                diagnostics.add(span, str(error))
+    _check_choice(of, values, spans, diagnostics)
     named = raw.excused.union(spans) if raw.excused or guesses else spans.keys()
     for info, word in guesses:  # a misspelt field stands in for the one that is then missing
         if info.name not in named:
@@ -237,23 +237,25 @@ def _read_node(of: KindWords, raw: _RawNode, report: Report) -> Statement:
                 spans[info.name] = Span(word.span.end - len(text), word.span.end)
                 if _NAME.fullmatch(text):
                     values[info.attribute] = text
-    _check_missing(of, values, named, raw.span, report)
-    correct = mistakes == len(report.diagnostics) and not raw.excused
+    _check_missing(of, values, named, raw.span, diagnostics)
+    correct = mistakes == len(diagnostics.diagnostics) and not raw.excused
     return state(of, raw.span, values, spans, correct=correct)
 
 
-def _check_choice(of: KindWords, values: Mapping[str, Any], spans: Mapping[str, Span], report: Report) -> None:
+def _check_choice(
+    of: KindWords, values: Mapping[str, Any], spans: Mapping[str, Span], diagnostics: Diagnostics
+) -> None:
     """Report fields that go with other choices of Kind than the one that the node makes."""
     choice = of.choice(values)
     if choice is not None:
         for info in of.choosy:
             if info.name in spans and not info.applies(choice):
                 end = spans[info.name].start - 1
-                report.add(Span(end - len(info.name), end), misplaced(info, choice))
+                diagnostics.add(Span(end - len(info.name), end), misplaced(info, choice))
 
 
 def _check_missing(
-    of: KindWords, values: Mapping[str, Any], named: Collection[str], span: Span, report: Report
+    of: KindWords, values: Mapping[str, Any], named: Collection[str], span: Span, diagnostics: Diagnostics
 ) -> None:
     choice = of.choice(values)
     required = of.required_with(choice)
@@ -262,7 +264,7 @@ def _check_missing(
         what = "the field" if len(missing) == 1 else "the fields"
         always = of.required[None].issuperset(missing)
         who = of.kind.__name__ if always else f"{of.kind.__name__} {SELECTOR}={choice}"
-        report.add(span, f"{who} lacks {what} {', '.join(missing)}")
+        diagnostics.add(span, f"{who} lacks {what} {', '.join(missing)}")
 
 
 def _guess_node(raw: _RawNode, vocabulary: Vocabulary) -> Statement:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from nn512.errors import UsageError
 from nn512.graph.check import check
-from nn512.graph.diagnostics import GraphError, HopelessTextError, Report
+from nn512.graph.diagnostics import Diagnostics, GraphError, HopelessTextError
 from nn512.graph.graph import Graph
 from nn512.graph.node import Node
 from nn512.graph.parser import read_statements
@@ -30,14 +30,14 @@ def parse(text: str, filename: str = "<graph>") -> Graph:
     if len(text) > MOST_CHARACTERS:
         raise _too_large(filename)
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    report = Report(Source(text, filename))
+    diagnostics = Diagnostics(Source(text, filename))
     with _no_collections():
         try:
-            graph = check(read_statements(report), report)
+            graph = check(read_statements(diagnostics), diagnostics)
         except HopelessTextError:
             graph = None
     if graph is None:
-        raise GraphError(report.diagnostics)
+        raise GraphError(diagnostics.diagnostics)
     return graph
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from nn512.graph.diagnostics import Report, quote
+from nn512.graph.diagnostics import Diagnostics, quote
 from nn512.graph.fields import MAX_SIZE, field_table
 from nn512.graph.node import Layer, Node, Shape
 from nn512.graph.source import Span
@@ -16,7 +16,7 @@ MOST_BYTES = 2**40
 _FLOAT = 4  # bytes
 
 
-def infer_shapes(wiring: Wiring, report: Report) -> dict[str, Shape]:
+def infer_shapes(wiring: Wiring, diagnostics: Diagnostics) -> dict[str, Shape]:
     """The shape of every tensor but those that a mistake hides, here or upstream. Each mistake is reported once."""
     shapes: dict[str, Shape] = {}
     totals = {"tensors": 0, "parameters": 0}
@@ -26,35 +26,35 @@ def infer_shapes(wiring: Wiring, report: Report) -> dict[str, Shape]:
             continue
         mistakes = {(_span(node, mistake.field), mistake.message) for mistake in node.mistakes(shapes)}
         for span, message in sorted(mistakes):
-            report.add(span, message)
+            diagnostics.add(span, message)
         if mistakes:
             continue
         shape = node.shape(shapes)
         parameters = sum(map(prod, node.parameter_shapes(shapes))) if isinstance(node, Layer) else 0
-        if not _fits(node.writes, shape, parameters, statement.span, report):
+        if not _fits(node.writes, shape, parameters, statement.span, diagnostics):
             continue
         for what, elements in (("tensors", shape.elements), ("parameters", parameters)):
             before = totals[what]
             totals[what] += _FLOAT * elements
             if before <= MOST_BYTES < totals[what]:  # said once, where the sum passes the limit
                 message = f"the graph is too large: with this node its {what} take {_too_many(totals[what])}"
-                report.add(statement.span, message)
+                diagnostics.add(statement.span, message)
         if node.writes not in wiring.ambiguous:
             shapes[node.writes] = shape
     return shapes
 
 
-def _fits(name: str, shape: Shape, parameters: int, span: Span, report: Report) -> bool:
+def _fits(name: str, shape: Shape, parameters: int, span: Span, diagnostics: Diagnostics) -> bool:
     """Whether one node alone, that of the tensor `name`, stays within bounds."""
     if max(shape) <= MAX_SIZE and _FLOAT * max(shape.elements, parameters) <= MOST_BYTES:
         return True
     tensor = f"tensor {quote(name)} of shape {shape}"
     if max(shape) > MAX_SIZE:
-        report.add(span, f"{tensor} is too large: no extent may pass {MAX_SIZE:,}")
+        diagnostics.add(span, f"{tensor} is too large: no extent may pass {MAX_SIZE:,}")
     elif _FLOAT * shape.elements > MOST_BYTES:
-        report.add(span, f"{tensor} is too large: it takes {_too_many(_FLOAT * shape.elements)}")
+        diagnostics.add(span, f"{tensor} is too large: it takes {_too_many(_FLOAT * shape.elements)}")
     else:
-        report.add(span, f"the parameters of {quote(name)} are too large: {_too_many(_FLOAT * parameters)}")
+        diagnostics.add(span, f"the parameters of {quote(name)} are too large: {_too_many(_FLOAT * parameters)}")
     return False
 
 

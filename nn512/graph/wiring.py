@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nn512.graph.diagnostics import Report, join, quote, quote_list
+from nn512.graph.diagnostics import Diagnostics, join, quote, quote_list
 from nn512.graph.kinds import Config, Input, Output
 from nn512.graph.source import Span
 from nn512.graph.statement import Reference, Statement
@@ -28,34 +28,34 @@ class Wiring:
     ambiguous: frozenset[str]
 
 
-def check_wiring(statements: Sequence[Statement], report: Report) -> Wiring:
+def check_wiring(statements: Sequence[Statement], diagnostics: Diagnostics) -> Wiring:
     """Report every mistake in the wiring; return what shapes can be inferred along."""
-    _check_counts(statements, report)
-    producers, ambiguous = _find_producers(statements, report)
-    misspelt = _check_reads(statements, producers, report)
-    _check_outputs(statements, producers, report)
-    _check_dead_ends(statements, producers, misspelt, report)
+    _check_counts(statements, diagnostics)
+    producers, ambiguous = _find_producers(statements, diagnostics)
+    misspelt = _check_reads(statements, producers, diagnostics)
+    _check_outputs(statements, producers, diagnostics)
+    _check_dead_ends(statements, producers, misspelt, diagnostics)
     order = _sort(statements, producers)
     if len(order) < len(statements):
-        _report_cycles(statements, producers, set(order), report)
+        _report_cycles(statements, producers, set(order), diagnostics)
     return Wiring(tuple(statements[i] for i in order), ambiguous)
 
 
-def _check_counts(statements: Sequence[Statement], report: Report) -> None:
+def _check_counts(statements: Sequence[Statement], diagnostics: Diagnostics) -> None:
     """Exactly one Config; at least one Input and one Output."""
     configs = [s for s in statements if s.kind is Config]
     for second in configs[1:]:
-        first = report.line(configs[0].span)
-        report.add(second.span, f"a second Config; the graph has one on line {first}, and needs exactly one")
+        first = diagnostics.line(configs[0].span)
+        diagnostics.add(second.span, f"a second Config; the graph has one on line {first}, and needs exactly one")
     if any(s.kind is None for s in statements):
         return  # the unknown node may be what is missing
     kinds = {s.kind for s in statements}
     missing = [f"no {kind.__name__}" for kind in (Config, Input, Output) if kind not in kinds]
     if missing:
-        report.add(report.end(), f"the graph has {join(missing)}")
+        diagnostics.add(diagnostics.end(), f"the graph has {join(missing)}")
 
 
-def _find_producers(statements: Sequence[Statement], report: Report) -> tuple[dict[str, int], frozenset[str]]:
+def _find_producers(statements: Sequence[Statement], diagnostics: Diagnostics) -> tuple[dict[str, int], frozenset[str]]:
     """Tensor to index of the statement that produces it (the first, where there are several)."""
     producers: dict[str, int] = {}
     ambiguous = set()
@@ -66,12 +66,12 @@ def _find_producers(statements: Sequence[Statement], report: Report) -> tuple[di
         first = producers.setdefault(name, i)
         if first != i:
             ambiguous.add(name)
-            line = report.line(statements[first].span)
-            report.add(span, f"tensor {quote(name)} is produced twice; the first time on line {line}")
+            line = diagnostics.line(statements[first].span)
+            diagnostics.add(span, f"tensor {quote(name)} is produced twice; the first time on line {line}")
     return producers, frozenset(ambiguous)
 
 
-def _check_reads(statements: Sequence[Statement], producers: Mapping[str, int], report: Report) -> set[str]:
+def _check_reads(statements: Sequence[Statement], producers: Mapping[str, int], diagnostics: Diagnostics) -> set[str]:
     """Everything that is read must be produced. Returns the tensors that misspelt names probably mean."""
     misspelt: set[str] = set()
     if any(s.writes_unknown for s in statements):
@@ -82,13 +82,13 @@ def _check_reads(statements: Sequence[Statement], producers: Mapping[str, int], 
             if name not in producers:
                 index = index or NameIndex(producers)
                 guess = index.find(name)
-                report.add(span, f"tensor {quote(name)} is read but no node produces it{did_you_mean(guess)}")
+                diagnostics.add(span, f"tensor {quote(name)} is read but no node produces it{did_you_mean(guess)}")
                 if guess is not None:
                     misspelt.add(guess)
     return misspelt
 
 
-def _check_outputs(statements: Sequence[Statement], producers: Mapping[str, int], report: Report) -> None:
+def _check_outputs(statements: Sequence[Statement], producers: Mapping[str, int], diagnostics: Diagnostics) -> None:
     """No tensor is an output twice, and no Output reads an Input."""
     seen: dict[str, Span] = {}
     for statement in statements:
@@ -96,19 +96,20 @@ def _check_outputs(statements: Sequence[Statement], producers: Mapping[str, int]
             continue
         for name, span in statement.reads:
             if name in seen:
-                report.add(
-                    span, f"tensor {quote(name)} is an Output twice; the first is on line {report.line(seen[name])}"
+                diagnostics.add(
+                    span,
+                    f"tensor {quote(name)} is an Output twice; the first is on line {diagnostics.line(seen[name])}",
                 )
                 continue
             seen[name] = span
             if name in producers and statements[producers[name]].kind is Input:
-                report.add(
+                diagnostics.add(
                     span, f"Input {quote(name)} is wired straight to an Output; there must be a node between them"
                 )
 
 
 def _check_dead_ends(
-    statements: Sequence[Statement], producers: Mapping[str, int], misspelt: set[str], report: Report
+    statements: Sequence[Statement], producers: Mapping[str, int], misspelt: set[str], diagnostics: Diagnostics
 ) -> None:
     """Every node must lead to an Output.
 
@@ -127,11 +128,11 @@ def _check_dead_ends(
         others = sorted(_upstream(statements, producers, [n for n, _ in statement.reads], told) - {i})
         told.update(others)
         if statement.kind is Input:
-            report.add(statement.span, f"unused Input: no node reads {quote(name)}")
+            diagnostics.add(statement.span, f"unused Input: no node reads {quote(name)}")
             continue
         names = [w.name for j in others if (w := statements[j].writes) is not None]
         also = f"; {quote_list(names)} {'leads' if len(names) == 1 else 'lead'} only here" if names else ""
-        report.add(statement.span, f"no path leads from this node to an Output: no node reads {quote(name)}{also}")
+        diagnostics.add(statement.span, f"no path leads from this node to an Output: no node reads {quote(name)}{also}")
 
 
 def _upstream(
@@ -169,7 +170,7 @@ def _sort(statements: Sequence[Statement], producers: Mapping[str, int]) -> list
 
 
 def _report_cycles(
-    statements: Sequence[Statement], producers: Mapping[str, int], sorted_already: set[int], report: Report
+    statements: Sequence[Statement], producers: Mapping[str, int], sorted_already: set[int], diagnostics: Diagnostics
 ) -> None:
     """One error for every set of nodes that all depend on each other, naming a cycle through the first of them."""
     rest = [i for i in range(len(statements)) if i not in sorted_already]
@@ -183,11 +184,13 @@ def _report_cycles(
         if len(component) == 1:
             if first in feeds[first] and statement.writes is not None:
                 reference = next(r for r in statement.reads if r.name == statement.writes.name)
-                report.add(reference.span, f"this node reads {quote(reference.name)}, the tensor it produces itself")
+                diagnostics.add(
+                    reference.span, f"this node reads {quote(reference.name)}, the tensor it produces itself"
+                )
             continue
         cycle = _shortest_cycle(first, feeds, component)
         names = [w.name for i in cycle if (w := statements[i].writes) is not None]
-        report.add(_reading(statement, names[-1]).span, f"a cycle: {_arrows([names[-1], *names])}")
+        diagnostics.add(_reading(statement, names[-1]).span, f"a cycle: {_arrows([names[-1], *names])}")
 
 
 def _reading(statement: Statement, name: str) -> Reference:

@@ -29,7 +29,7 @@ from nn512.ir.ops import (
     StoreOp,
 )
 from nn512.ir.program import Joined, Program, Stride, format_program
-from nn512.ir.record import Covered, Part
+from nn512.ir.record import Covered, CoveredAs
 from nn512.ir.regraph import to_graph
 from nn512.ir.steps import ActivationStep, AddStep, Chain, NormStep, ReluStep, Step, nearest_single
 
@@ -44,6 +44,7 @@ __all__ = [
     "ConvOp",
     "CopyOp",
     "Covered",
+    "CoveredAs",
     "ElementwiseOp",
     "FullyConnectedOp",
     "Joined",
@@ -51,7 +52,6 @@ __all__ = [
     "NormStep",
     "Op",
     "PadOp",
-    "Part",
     "PoolOp",
     "Program",
     "RelayoutOp",

@@ -18,8 +18,8 @@ from nn512.graph.nodes import Input, Layer, Output
 from nn512.ir.steps import Chain, Step
 
 
-class Part(enum.Enum):
-    """Which part of an operation a graph node is."""
+class CoveredAs(enum.Enum):
+    """As what an operation covers a graph node."""
 
     ITSELF = "what the operation computes"
     MERGED = "one more convolution of the same source"
@@ -35,7 +35,7 @@ class Covered(NamedTuple):
     """A graph node that an operation stands for, and as what."""
 
     node: Layer | Input | Output
-    part: Part
+    how: CoveredAs
 
 
 class _Role(enum.Enum):
@@ -57,21 +57,21 @@ RECORDS: Mapping[str, Any] = {"role": _Role.RECORDS}
 """Metadata of a field that holds a tuple of records."""
 
 
-def covers(part: Part = Part.ITSELF) -> Mapping[str, Any]:
+def covers(how: CoveredAs = CoveredAs.ITSELF) -> Mapping[str, Any]:
     """Metadata of a field that holds a graph node, several, or None."""
-    return {"role": _Role.COVERS, "part": part}
+    return {"role": _Role.COVERS, "how": how}
 
 
-def chain(part: Part, first: Part | None = None) -> Mapping[str, Any]:
-    """Metadata of a field that holds element-wise steps; `first` is what the first one is, if that is not `part`."""
-    return {"role": _Role.CHAIN, "part": part, "first": first or part}
+def chain(how: CoveredAs, first: CoveredAs | None = None) -> Mapping[str, Any]:
+    """Metadata of a field that holds element-wise steps; `first` is what the first one is, if that is not `how`."""
+    return {"role": _Role.CHAIN, "how": how, "first": first or how}
 
 
 class _Declared(NamedTuple):
     name: str
     role: _Role
-    part: Part
-    first: Part
+    how: CoveredAs
+    first: CoveredAs
 
 
 _declarations: dict[str, tuple[_Declared, ...]] = {}  # by class, as `dataclasses.fields` is slow
@@ -84,8 +84,8 @@ def _declared(record: Record) -> tuple[_Declared, ...]:
             _Declared(
                 f.name,
                 f.metadata.get("role", _Role.SETTING),
-                f.metadata.get("part", Part.ITSELF),
-                f.metadata.get("first", Part.ITSELF),
+                f.metadata.get("how", CoveredAs.ITSELF),
+                f.metadata.get("first", CoveredAs.ITSELF),
             )
             for f in dataclasses.fields(record)
         )
@@ -139,18 +139,18 @@ class Record:
         return tuple(found)
 
     def covered(self) -> Iterator[Covered]:
-        """The graph nodes that this stands for, in the order of evaluation, each with its part."""
-        for name, role, part, first in _declared(self):
+        """The graph nodes that this stands for, in the order of evaluation, each with how it does."""
+        for name, role, how, first in _declared(self):
             value = getattr(self, name)
             match role:
                 case _Role.COVERS if value is not None:
-                    yield from (Covered(node, part) for node in (value if isinstance(value, tuple) else (value,)))
+                    yield from (Covered(node, how) for node in (value if isinstance(value, tuple) else (value,)))
                 case _Role.CHAIN:
-                    yield from (Covered(s.node, part if number else first) for number, s in enumerate(value))
+                    yield from (Covered(s.node, how if number else first) for number, s in enumerate(value))
                 case _Role.RECORDS:
                     for number, record in enumerate(value):
                         for node, own in record.covered():
-                            yield Covered(node, Part.MERGED if number and own is Part.ITSELF else own)
+                            yield Covered(node, CoveredAs.MERGED if number and own is CoveredAs.ITSELF else own)
                 case _:
                     pass
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 
 from nn512.cgen import names
-from nn512.cgen.code import LayerCode, StepPart
+from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import Cast, Conditional, Constant, Expression, Less, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import argument_name
@@ -164,7 +164,7 @@ def _emit_planes(op: LoadOp, context: Context) -> LayerCode:
     return LayerCode(
         name=f"{op.writes}_load",
         algorithm="copy of the planes with zeros beside every row",
-        steps=(StepPart(f"{op.writes}_load", node.channels * node.height),),
+        steps=(InferenceStep(f"{op.writes}_load", node.channels * node.height),),
         text=writer.text(),
         edge_classes=("load planes",),
     )
@@ -220,7 +220,7 @@ def _layer(name: str, kernel: str, place: Place, writer: Writer) -> LayerCode:
     return LayerCode(
         name=name,
         algorithm=f"transposition {what}",
-        steps=(StepPart(name, place.layout.block_count),),
+        steps=(InferenceStep(name, place.layout.block_count),),
         text=writer.text(),
         edge_classes=(
             f"{kernel} channel tail {place.shape.channels % 16}",

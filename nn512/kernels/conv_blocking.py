@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
-from nn512.cgen.code import StepPart
+from nn512.cgen.code import InferenceStep
 from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.bodies import StepFunction
@@ -106,7 +106,7 @@ class ConvBlocking:
     def _parametric(self) -> bool:
         """Whether the number of input channels can be a parameter, as layers of dense blocks differ in it."""
         dense = self.op.prologue and self.op.is_pointwise and self.node.groups == 1
-        return bool(dense) and self.channels is Channels.FULL
+        return bool(dense) and self.channels is Channels.WHOLE
 
     def _by_pixels(self) -> bool:
         """Whether threads share the pixels, and each reads all weights: where weights are less than the source.
@@ -137,7 +137,7 @@ class ConvBlocking:
             return Channels.GROUPS if regular else Channels.SCATTERED_GROUPS
         if not regular:
             return Channels.TABLE
-        return Channels.TAIL if self.inputs % 16 else Channels.FULL
+        return Channels.TAIL if self.inputs % 16 else Channels.WHOLE
 
     def _row_groups(self) -> tuple[Repeat, ...]:
         """Rows that are computed together: several where the picture is narrow, so that the registers fill.
@@ -263,11 +263,11 @@ class ConvBlocking:
             prologue=Chain(()) if self.input_in_scratch else self.prologue.neutral,
         )
 
-    def steps(self) -> tuple[StepPart, ...]:
+    def steps(self) -> tuple[InferenceStep, ...]:
         """The step functions and their items."""
-        main = StepPart(self.name, self.items)
+        main = InferenceStep(self.name, self.items)
         if self.fills_scratch:
-            return (StepPart(self.source.name, self.source.layout.block_count), main)
+            return (InferenceStep(self.source.name, self.source.layout.block_count), main)
         return (main,)
 
     @property

@@ -37,7 +37,7 @@ from nn512.plan.conv_geometry import Run
 class Channels(enum.Enum):
     """How a tile routine walks over its input channels."""
 
-    FULL = "full"  # whole blocks of 16
+    WHOLE = "whole"  # whole blocks of 16
     TAIL = "tail"  # the last block may be partial
     PLANAR = "planar"  # one after another, each in a plane of its own
     TABLE = "table"  # a table of segments of channels says how many lanes of each block hold some
@@ -121,7 +121,7 @@ class TileRoutine:
         pixels = f"{self.rows}x{self.pixels}" if self.rows > 1 else "N"
         words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}x{pixels}"]
         words += filter(None, (self.edge, self.row_edge))
-        words += [self.channels.value] if self.channels is not Channels.FULL else []
+        words += [self.channels.value] if self.channels is not Channels.WHOLE else []
         words += ["fetching"] if self.far else []
         words += [f"after{self.prologue.suffix}", "then"] if self.prologue.steps else []
         return "_".join(words).removesuffix("_then" if not self.chain.steps else "") + self.chain.suffix
@@ -146,7 +146,7 @@ class TileRoutine:
     def sizes(self) -> list[str]:
         """The sizes of the layer that the routine reads."""
         match self.channels:
-            case Channels.FULL | Channels.TAIL | Channels.PLANAR:
+            case Channels.WHOLE | Channels.TAIL | Channels.PLANAR:
                 extents = ["channels"]
             case Channels.TABLE:
                 extents = ["channels", "segments"]
@@ -243,7 +243,7 @@ class TileRoutine:
         steps = f"c += 16, {source} += {size(plane)}, w += {step}"
         with writer.block(f"for (ptrdiff_t c = 0; c < {channels}; {steps})"):
             bound: Expression = Constant(16)
-            if self.channels is not Channels.FULL:
+            if self.channels is not Channels.WHOLE:
                 table = self.channels is Channels.TABLE
                 bound = Name("lanes")
                 writer.line(f"const ptrdiff_t {bound} = {least(Name('rest') if table else channels - c, 16)};")

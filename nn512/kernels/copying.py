@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from nn512.cgen import names
-from nn512.cgen.code import LayerCode, StepPart
+from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import Expression, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import ConcatOp, CopyOp, PadOp, RelayoutOp
@@ -70,7 +70,7 @@ def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
     return LayerCode(
         name=op.writes,
         algorithm="copy of both halves",
-        steps=(StepPart(op.writes, result.layout.block_count),),
+        steps=(InferenceStep(op.writes, result.layout.block_count),),
         text=writer.text(),
         edge_classes=tuple(sorted({f"concat half tail {half.shape.channels % 16}" for half in halves})),
     )
@@ -91,7 +91,7 @@ def emit_copy(op: CopyOp, context: Context) -> LayerCode:
     return LayerCode(
         name=op.writes,
         algorithm="copy to a second place",
-        steps=(StepPart(op.writes, result.layout.block_count),),
+        steps=(InferenceStep(op.writes, result.layout.block_count),),
         text=writer.text(),
         edge_classes=(f"copy channel tail {source.shape.channels % 16}",),
     )
@@ -153,7 +153,7 @@ def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
     return LayerCode(
         name=op.writes,
         algorithm="lanes moved from one layout to another",
-        steps=(StepPart(op.writes, result.layout.block_count),),
+        steps=(InferenceStep(op.writes, result.layout.block_count),),
         text=writer.text(),
         edge_classes=(
             f"relayout {len(source.layout.segments)} to {len(result.layout.segments)} segments",
@@ -181,7 +181,7 @@ def emit_pad(op: PadOp, context: Context) -> LayerCode:
     return LayerCode(
         name=op.writes,
         algorithm="copy with zeros around it",
-        steps=(StepPart(op.writes, result.layout.block_count * rows),),
+        steps=(InferenceStep(op.writes, result.layout.block_count * rows),),
         text=writer.text(),
         edge_classes=(f"pad channel tail {source.shape.channels % 16}",),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nn512.cgen.code import LayerCode, StepPart
+from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import ZERO, Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ElementwiseOp
@@ -19,7 +19,7 @@ def emit(op: ElementwiseOp, context: Context) -> LayerCode:
     return LayerCode(
         name=op.writes,
         algorithm="element-wise, a vector of 16 channels at a time",
-        steps=(StepPart(op.writes, result.layout.block_count),),
+        steps=(InferenceStep(op.writes, result.layout.block_count),),
         text=write_chain_step(context, source, result, steps),
         arrays=steps.fields(result.layout),
         packs=steps.packs(result.layout),

@@ -15,7 +15,7 @@ import contextlib
 from dataclasses import dataclass
 
 from nn512.cgen import names
-from nn512.cgen.code import LayerCode, PackCall, PackedArray, StepPart
+from nn512.cgen.code import InferenceStep, LayerCode, PackCall, PackedArray
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import FullyConnectedOp
@@ -55,7 +55,7 @@ def allows_halves(op: FullyConnectedOp, setting: Setting) -> bool:
     return setting.weights == "fp16" and not op.normalized
 
 
-def full_work(op: FullyConnectedOp, setting: Setting, bytes_per_weight: int) -> Work:
+def fully_connected_work(op: FullyConnectedOp, setting: Setting, bytes_per_weight: int) -> Work:
     """What a layer costs: its weights come from memory, if they are too large to wait in the level 2 cache.
 
     Those that wait there from the inference before cost the same in either format.
@@ -166,20 +166,20 @@ class PanelRoutine:
 FLOATS = Kernel(
     "fully_connected",
     FullyConnectedOp,
-    lambda op, setting: full_work(op, setting, 4),
-    lambda op, context: _FullLayer(op, context, halves=False).emit(),
+    lambda op, setting: fully_connected_work(op, setting, 4),
+    lambda op, context: _FullyConnectedLayer(op, context, halves=False).emit(),
 )
 HALVES = Kernel(
     "fully_connected_fp16",
     FullyConnectedOp,
-    lambda op, setting: full_work(op, setting, 2),
-    lambda op, context: _FullLayer(op, context, halves=True).emit(),
+    lambda op, setting: fully_connected_work(op, setting, 2),
+    lambda op, context: _FullyConnectedLayer(op, context, halves=True).emit(),
     allows_halves,
     weights="fp16",
 )
 
 
-class _FullLayer:
+class _FullyConnectedLayer:
     """The numbers of one layer while it is written."""
 
     def __init__(self, op: FullyConnectedOp, context: Context, *, halves: bool) -> None:
@@ -204,7 +204,7 @@ class _FullLayer:
             name=self.name,
             algorithm=f"fully connected, {' or '.join(str(16 * width) for width in widths)} outputs in registers, "
             f"{'half' if self.halves else 'float'} weights",
-            steps=(StepPart(self.name, self.panels),),
+            steps=(InferenceStep(self.name, self.panels),),
             text=self._code(),
             arrays=(*self._fields(), *self.chain.fields(self.result.layout)),
             packs=(self._pack(), *self.chain.packs(self.result.layout)),

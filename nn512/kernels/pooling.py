@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nn512.cgen import names
-from nn512.cgen.code import LayerCode, StepPart
+from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name, Product, extent
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Pooling
@@ -95,7 +95,7 @@ class _PoolLayer:
         return LayerCode(
             name=self.op.writes,
             algorithm=f"{what}, a vector of 16 channels at a time",
-            steps=(StepPart(self.op.writes, self.result.layout.block_count * rows),),
+            steps=(InferenceStep(self.op.writes, self.result.layout.block_count * rows),),
             text=self._code(),
             arrays=self.both.fields(self.result.layout),
             packs=self.both.packs(self.result.layout),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from typing import assert_never
 
-from nn512.cgen.code import LayerCode, StepPart
+from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less, Name, extent
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvOp
@@ -173,9 +173,9 @@ class SlidingLayer:
         """The layer: its step functions and its packing."""
         blocks = blocks_of(self.node.to_channels)
         writer = Writer()
-        steps = [StepPart(self.name, blocks * self.rows.out)]
+        steps = [InferenceStep(self.name, blocks * self.rows.out)]
         if self.prologue.steps:
-            steps.insert(0, StepPart(self.source.name, self.source.layout.block_count))
+            steps.insert(0, InferenceStep(self.source.name, self.source.layout.block_count))
             source = self.context.places[self.op.source]
             writer.lines(write_chain_step(self.context, source, self.source, self.prologue))
             writer.line()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nn512.cgen import names
-from nn512.cgen.code import LayerCode, StepPart
+from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import SoftmaxOp
@@ -100,7 +100,7 @@ def emit(op: SoftmaxOp, context: Context) -> LayerCode:
     return LayerCode(
         name=op.writes,
         algorithm="softmax, pixel by pixel",
-        steps=(StepPart(op.writes, source.shape.pixels),),
+        steps=(InferenceStep(op.writes, source.shape.pixels),),
         text=writer.text(),
         edge_classes=(f"softmax {'table' if table else 'tail'} {source.shape.channels % 16}",),
     )

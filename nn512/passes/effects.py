@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from nn512.graph.graph import multiply_accumulates
 from nn512.graph.nodes import Conv
-from nn512.ir import Part, Program
+from nn512.ir import CoveredAs, Program
 
-_COUNTED: Mapping[Part, str] = {
-    Part.FOLDED_BEFORE: "before",
-    Part.FOLDED_AFTER: "after",
-    Part.ON_READING: "prologue",
-    Part.IN_REGISTERS: "epilogue",
-    Part.MERGED: "merged",
+_COUNTED: Mapping[CoveredAs, str] = {
+    CoveredAs.FOLDED_BEFORE: "before",
+    CoveredAs.FOLDED_AFTER: "after",
+    CoveredAs.ON_READING: "prologue",
+    CoveredAs.IN_REGISTERS: "epilogue",
+    CoveredAs.MERGED: "merged",
 }
 """Under which word the parts of operations are counted; others are not."""
 
@@ -75,11 +75,11 @@ def effects(programs: Sequence[tuple[str, Program]]) -> tuple[Effect, ...]:
 def _count(program: Program) -> Counter[str]:
     counts = Counter({"joined": len(program.joined), "thinned": len(program.thinned)})
     for op in program.ops:
-        for node, part in op.covered():
+        for node, how in op.covered():
             counts["nodes"] += 1
             counts["work"] += multiply_accumulates(node, program.shapes) if isinstance(node, Conv) else 0
-            if part in _COUNTED:
-                counts[_COUNTED[part]] += 1
+            if how in _COUNTED:
+                counts[_COUNTED[how]] += 1
         counts.update(op.counts)
     return counts
 

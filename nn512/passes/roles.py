@@ -8,22 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nn512.graph.nodes import Input, Layer, Output
-from nn512.ir import Op, Part, PoolOp, Program
+from nn512.ir import CoveredAs, Op, PoolOp, Program
 from nn512.passes.pipeline import PASSES
 
 ALONE = "no other node reads what it reads"
 RECOMPUTED = "done on what is read: cheap enough for each of its readers to compute it"
 AHEAD = "moved before {}: both are linear, and so there are fewer pixels to compute"
 
-_REASONS: Mapping[Part, str] = {
-    Part.ITSELF: "",
-    Part.MERGED: "merged: same input, filter, stride, padding and dilation",
-    Part.CALLER: "read as the caller has it: few channels, no columns of padding",
-    Part.LOADED_PLANES: "left in planes for a convolution: few channels",
-    Part.FOLDED_BEFORE: "folded into the weights after it: only layers without padding read it",
-    Part.FOLDED_AFTER: f"folded into the weights before it: {ALONE}",
-    Part.ON_READING: "done on what is read: no other layer reads it",
-    Part.IN_REGISTERS: f"done in registers: {ALONE}",
+_REASONS: Mapping[CoveredAs, str] = {
+    CoveredAs.ITSELF: "",
+    CoveredAs.MERGED: "merged: same input, filter, stride, padding and dilation",
+    CoveredAs.CALLER: "read as the caller has it: few channels, no columns of padding",
+    CoveredAs.LOADED_PLANES: "left in planes for a convolution: few channels",
+    CoveredAs.FOLDED_BEFORE: "folded into the weights after it: only layers without padding read it",
+    CoveredAs.FOLDED_AFTER: f"folded into the weights before it: {ALONE}",
+    CoveredAs.ON_READING: "done on what is read: no other layer reads it",
+    CoveredAs.IN_REGISTERS: f"done in registers: {ALONE}",
 }
 
 
@@ -41,11 +41,11 @@ def roles_of(op: Op, counts: Mapping[str, int]) -> tuple[Role, ...]:
     `counts` are the `occurrences` of all nodes: a ReLU may be computed by several operations.
     """
     roles: list[Role] = []
-    for node, part in op.covered():
-        why = _REASONS[part]
-        if part is Part.ON_READING and not isinstance(node, Output) and counts[node.to_tensor] > 1:
+    for node, how in op.covered():
+        why = _REASONS[how]
+        if how is CoveredAs.ON_READING and not isinstance(node, Output) and counts[node.to_tensor] > 1:
             why = RECOMPUTED
-        elif part is Part.ITSELF and isinstance(op, PoolOp) and op.ahead_of:
+        elif how is CoveredAs.ITSELF and isinstance(op, PoolOp) and op.ahead_of:
             why = AHEAD.format(" and ".join(op.ahead_of))
         roles.append(Role(node, why))
     return tuple(roles)

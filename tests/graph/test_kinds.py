@@ -29,7 +29,7 @@ from nn512.graph import (
     format_node,
 )
 from nn512.graph.check import check
-from nn512.graph.diagnostics import Report
+from nn512.graph.diagnostics import Diagnostics
 from nn512.graph.fields import (
     REQUIRED,
     FieldInfo,
@@ -41,7 +41,7 @@ from nn512.graph.fields import (
     written_tensor,
 )
 from nn512.graph.kinds import AnyLayer, AnyNode, __path__
-from nn512.graph.manual import describe_kind
+from nn512.graph.manual import kind_manual
 from nn512.graph.node import Layer, Mistake, Node, ParameterKind
 from nn512.graph.parser import read_statements
 from nn512.graph.source import Source
@@ -165,15 +165,15 @@ def nodes(draw: st.DrawFn) -> Everything:
     return Everything(**{**drawn, "kind": kind})
 
 
-def read(text: str) -> tuple[Report, tuple[Statement, ...]]:
-    report = Report(Source(text, "drawn"))
-    return report, read_statements(report, WORDS)
+def read(text: str) -> tuple[Diagnostics, tuple[Statement, ...]]:
+    diagnostics = Diagnostics(Source(text, "drawn"))
+    return diagnostics, read_statements(diagnostics, WORDS)
 
 
 @given(nodes())
 def test_text_keeps_every_field(node: Everything) -> None:
-    report, (statement,) = read(format_node(node))
-    assert not report.diagnostics
+    diagnostics, (statement,) = read(format_node(node))
+    assert not diagnostics.diagnostics
     assert statement.node == node
     assert statement.node.key == node.key
     assert [reference.name for reference in statement.reads] == list(node.reads)
@@ -221,10 +221,10 @@ TAIL = "\nOutput FromTensor=b"
 
 
 def graph_of(text: str) -> Graph:
-    report, statements = read(HEAD + text + TAIL)
-    graph = check(statements, report)
+    diagnostics, statements = read(HEAD + text + TAIL)
+    graph = check(statements, diagnostics)
     if graph is None:
-        raise GraphError(report.diagnostics)
+        raise GraphError(diagnostics.diagnostics)
     return graph
 
 
@@ -326,7 +326,7 @@ def test_only_what_applies_is_printed() -> None:
 
 
 def test_manual_of_fields_that_depend_on_others() -> None:
-    text = describe_kind(Everything)
+    text = kind_manual(Everything)
     assert text.startswith(
         "Everything FromTensor1=NAME ToTensor=NAME Label=NAME Count=INTEGER Kind=Flat|Steep|Odd\n"
         "    [Flavour=Sweet|Sour] [Offset=INTEGER] [Ratio=NUMBER] [Budget=SIZE] [Above=INTEGER]\n"

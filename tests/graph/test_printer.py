@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nn512.graph import KINDS, FieldInfo, GraphError, Node, ValueType, format_graph, format_node, parse
-from nn512.graph.diagnostics import Report
+from nn512.graph.diagnostics import Diagnostics
 from nn512.graph.fields import field_table
 from nn512.graph.parser import read_statements
 from nn512.graph.source import Source
@@ -51,18 +51,18 @@ def nodes(draw: st.DrawFn) -> Node:
 
 @given(st.lists(nodes(), max_size=5))
 def test_printed_nodes_read_as_themselves(drawn: list[Node]) -> None:
-    report = Report(Source(format_graph(drawn), "drawn"))
-    statements = read_statements(report)
-    assert not report.diagnostics
+    diagnostics = Diagnostics(Source(format_graph(drawn), "drawn"))
+    statements = read_statements(diagnostics)
+    assert not diagnostics.diagnostics
     assert [s.node for s in statements] == drawn
-    assert report.source.text.count("\n") == len(drawn)
+    assert diagnostics.source.text.count("\n") == len(drawn)
 
 
 @given(nodes(), st.randoms(use_true_random=False))
 def test_order_of_fields_does_not_matter(node: Node, random: Any) -> None:
     kind, *fields = format_node(node).split()
     random.shuffle(fields)
-    (statement,) = read_statements(Report(Source("\n".join([kind, *fields]), "drawn")))
+    (statement,) = read_statements(Diagnostics(Source("\n".join([kind, *fields]), "drawn")))
     assert statement.node == node
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nn512.graph import KINDS, example, format_graph
-from nn512.graph.diagnostics import HopelessTextError, Report
+from nn512.graph.diagnostics import Diagnostics, HopelessTextError
 from nn512.graph.examples import example_names
 from nn512.graph.parser import read_statements
 from nn512.graph.source import Source
@@ -45,13 +45,13 @@ ODD_WORDS = [
 
 
 def everything(text: str, vocabulary: Vocabulary) -> tuple[Any, ...]:
-    report = Report(Source(text, "drawn"))
+    diagnostics = Diagnostics(Source(text, "drawn"))
     try:
-        statements = read_statements(report, vocabulary)
+        statements = read_statements(diagnostics, vocabulary)
     except HopelessTextError:
         statements = ()
     spans = [statement.node and statement.node.spans for statement in statements]
-    return statements, spans, [(d.span, d.message) for d in report.diagnostics]
+    return statements, spans, [(d.span, d.message) for d in diagnostics.diagnostics]
 
 
 @given(st.lists(st.sampled_from(TEXTS), max_size=4), st.lists(st.sampled_from(ODD_WORDS), max_size=3), st.randoms())
@@ -76,8 +76,10 @@ def test_both_ways_agree_behind_a_node(text: str) -> None:
 
 @pytest.mark.parametrize("name", example_names()[:2])
 def test_what_the_printer_writes_has_the_usual_form(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = read_statements(Report(Source(example(name), "example")), SLOW)
+    slow = read_statements(Diagnostics(Source(example(name), "example")), SLOW)
     text = format_graph([statement.node for statement in slow if statement.node])
     monkeypatch.setattr("nn512.graph.parser._read_node", None)  # which reads everything else
-    assert [statement.node for statement in read_statements(Report(Source(text, "printed")))] == [s.node for s in slow]
+    assert [statement.node for statement in read_statements(Diagnostics(Source(text, "printed")))] == [
+        s.node for s in slow
+    ]
     assert len(slow) > 50

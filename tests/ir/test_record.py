@@ -16,11 +16,11 @@ from nn512.ir import (
     ActivationStep,
     AddStep,
     Chain,
+    CoveredAs,
     ElementwiseOp,
     LoadOp,
     NormStep,
     Op,
-    Part,
     Program,
     ReluStep,
     StoreOp,
@@ -35,7 +35,7 @@ class Side(Record):
     """A part of the operation below."""
 
     node: Pooling = field(metadata=covers())
-    after: Chain = field(metadata=chain(Part.IN_REGISTERS))
+    after: Chain = field(metadata=chain(CoveredAs.IN_REGISTERS))
     writes: str = field(metadata=WRITES)
 
 
@@ -46,9 +46,9 @@ class EveryField(Op):
     source: str = field(metadata=READS)
     others: tuple[str, ...] = field(metadata=READS)
     node: Pooling = field(metadata=covers())
-    maybe: Activation | None = field(metadata=covers(Part.FOLDED_BEFORE))
-    several: tuple[Activation, ...] = field(metadata=covers(Part.FOLDED_AFTER))
-    steps_before: Chain = field(metadata=chain(Part.ON_READING))
+    maybe: Activation | None = field(metadata=covers(CoveredAs.FOLDED_BEFORE))
+    several: tuple[Activation, ...] = field(metadata=covers(CoveredAs.FOLDED_AFTER))
+    steps_before: Chain = field(metadata=chain(CoveredAs.ON_READING))
     sides: tuple[Side, ...] = field(metadata=RECORDS)
     window: int = 3
     writes: str = field(metadata=WRITES, default="result")
@@ -83,15 +83,15 @@ def test_reads_and_writes_are_those_of_all_fields() -> None:
 def test_nodes_come_in_the_order_of_fields_with_their_parts() -> None:
     covered = [(node.to_tensor, part) for node, part in sample().covered() if not isinstance(node, Output)]
     assert covered == [
-        ("n", Part.ITSELF),
-        ("m", Part.FOLDED_BEFORE),
-        ("k", Part.FOLDED_AFTER),
-        ("e", Part.ON_READING),
-        ("f", Part.ON_READING),
-        ("p", Part.ITSELF),
-        ("q", Part.IN_REGISTERS),
-        ("r", Part.MERGED),
-        ("s", Part.IN_REGISTERS),
+        ("n", CoveredAs.ITSELF),
+        ("m", CoveredAs.FOLDED_BEFORE),
+        ("k", CoveredAs.FOLDED_AFTER),
+        ("e", CoveredAs.ON_READING),
+        ("f", CoveredAs.ON_READING),
+        ("p", CoveredAs.ITSELF),
+        ("q", CoveredAs.IN_REGISTERS),
+        ("r", CoveredAs.MERGED),
+        ("s", CoveredAs.IN_REGISTERS),
     ]
 
 

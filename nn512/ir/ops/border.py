@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from nn512.graph.nodes import Input, Output
 from nn512.ir.op import Op, Rebuilder
-from nn512.ir.record import READS, WRITES, Covered, Part, covers
+from nn512.ir.record import READS, WRITES, Covered, CoveredAs, covers
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class LoadOp(Op):
 
     def covered(self) -> Iterator[Covered]:
         """The input."""
-        yield Covered(self.node, Part.LOADED_PLANES if self.columns else Part.ITSELF)
+        yield Covered(self.node, CoveredAs.LOADED_PLANES if self.columns else CoveredAs.ITSELF)
 
     @property
     def bytes_from_caller(self) -> int:

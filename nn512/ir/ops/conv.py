@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from nn512.graph.describe import describe
 from nn512.graph.nodes import BatchNorm, Conv, Input
 from nn512.ir.op import Op, Rebuilder, arrows, words_of
-from nn512.ir.record import READS, RECORDS, WRITES, Part, Record, chain, covers
+from nn512.ir.record import READS, RECORDS, WRITES, CoveredAs, Record, chain, covers
 from nn512.ir.steps import Chain
 
 
@@ -18,8 +18,8 @@ class ConvBranch(Record):
     """One convolution of a `ConvOp`: node, batch norms folded into its weights, what follows in registers, result."""
 
     node: Conv = field(metadata=covers())
-    folded: tuple[BatchNorm, ...] = field(metadata=covers(Part.FOLDED_AFTER))
-    epilogue: Chain = field(metadata=chain(Part.IN_REGISTERS))
+    folded: tuple[BatchNorm, ...] = field(metadata=covers(CoveredAs.FOLDED_AFTER))
+    epilogue: Chain = field(metadata=chain(CoveredAs.IN_REGISTERS))
     writes: str = field(metadata=WRITES)
 
 
@@ -33,9 +33,9 @@ class ConvOp(Op):
     """
 
     source: str = field(metadata=READS)
-    caller: Input | None = field(metadata=covers(Part.CALLER), default=None, kw_only=True)
-    normalized: tuple[BatchNorm, ...] = field(metadata=covers(Part.FOLDED_BEFORE), default=(), kw_only=True)
-    prologue: Chain = field(metadata=chain(Part.ON_READING))
+    caller: Input | None = field(metadata=covers(CoveredAs.CALLER), default=None, kw_only=True)
+    normalized: tuple[BatchNorm, ...] = field(metadata=covers(CoveredAs.FOLDED_BEFORE), default=(), kw_only=True)
+    prologue: Chain = field(metadata=chain(CoveredAs.ON_READING))
     branches: tuple[ConvBranch, ...] = field(metadata=RECORDS)
     zeros: tuple[int, int] = (0, 0)
 

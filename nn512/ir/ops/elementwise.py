@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from nn512.ir.op import Op, Rebuilder, arrows, words_of
-from nn512.ir.record import READS, WRITES, Part, chain
+from nn512.ir.record import READS, WRITES, CoveredAs, chain
 from nn512.ir.steps import AddStep, Chain
 
 
@@ -17,7 +17,7 @@ class ElementwiseOp(Op):
     """A chain of one or more element-wise steps on every element of a tensor."""
 
     source: str = field(metadata=READS)
-    chain: Chain = field(metadata=chain(Part.IN_REGISTERS, first=Part.ITSELF))
+    chain: Chain = field(metadata=chain(CoveredAs.IN_REGISTERS, first=CoveredAs.ITSELF))
     writes: str = field(metadata=WRITES)
 
     channels_stay: ClassVar[bool] = True

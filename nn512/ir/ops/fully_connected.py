@@ -10,7 +10,7 @@ from nn512.graph.describe import describe
 from nn512.graph.nodes import BatchNorm, FullyConnected
 from nn512.ir.op import Op, Rebuilder, arrows, words_of
 from nn512.ir.ops.conv import with_norms
-from nn512.ir.record import READS, WRITES, Part, chain, covers
+from nn512.ir.record import READS, WRITES, CoveredAs, chain, covers
 from nn512.ir.steps import Chain
 
 
@@ -19,10 +19,10 @@ class FullyConnectedOp(Op):
     """A fully connected layer with batch norms folded in, of its source and of its result, and an epilogue."""
 
     source: str = field(metadata=READS)
-    normalized: tuple[BatchNorm, ...] = field(metadata=covers(Part.FOLDED_BEFORE), default=(), kw_only=True)
+    normalized: tuple[BatchNorm, ...] = field(metadata=covers(CoveredAs.FOLDED_BEFORE), default=(), kw_only=True)
     node: FullyConnected = field(metadata=covers())
-    folded: tuple[BatchNorm, ...] = field(metadata=covers(Part.FOLDED_AFTER), default=(), kw_only=True)
-    epilogue: Chain = field(metadata=chain(Part.IN_REGISTERS))
+    folded: tuple[BatchNorm, ...] = field(metadata=covers(CoveredAs.FOLDED_AFTER), default=(), kw_only=True)
+    epilogue: Chain = field(metadata=chain(CoveredAs.IN_REGISTERS))
     writes: str = field(metadata=WRITES)
 
     def definitions(self) -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ from typing import ClassVar
 from nn512.graph.describe import describe
 from nn512.graph.nodes import Pooling
 from nn512.ir.op import Op, Rebuilder, arrows, words_of
-from nn512.ir.record import READS, WRITES, Part, chain, covers
+from nn512.ir.record import READS, WRITES, CoveredAs, chain, covers
 from nn512.ir.steps import Chain
 
 
@@ -23,9 +23,9 @@ class PoolOp(Op):
     """
 
     source: str = field(metadata=READS)
-    prologue: Chain = field(metadata=chain(Part.ON_READING))
+    prologue: Chain = field(metadata=chain(CoveredAs.ON_READING))
     node: Pooling = field(metadata=covers())
-    epilogue: Chain = field(metadata=chain(Part.IN_REGISTERS))
+    epilogue: Chain = field(metadata=chain(CoveredAs.IN_REGISTERS))
     writes: str = field(metadata=WRITES)
     ahead_of: tuple[str, ...] = ()
 
@@ -58,8 +58,8 @@ class SampleOp(Op):
     """
 
     source: str = field(metadata=READS)
-    prologue: Chain = field(metadata=chain(Part.ON_READING))
-    epilogue: Chain = field(metadata=chain(Part.IN_REGISTERS))
+    prologue: Chain = field(metadata=chain(CoveredAs.ON_READING))
+    epilogue: Chain = field(metadata=chain(CoveredAs.IN_REGISTERS))
     writes: str = field(metadata=WRITES)
 
     channels_stay: ClassVar[bool] = True
