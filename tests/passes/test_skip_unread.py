@@ -31,6 +31,7 @@ from nn512.graph import (
 )
 from nn512.graph.nodes import MAX_GEOMETRY
 from nn512.ir import ConvOp, ElementwiseOp, Program, SampleOp, format_program
+from nn512.ir.regraph import to_graph
 from nn512.options import Options
 from nn512.passes.drop_concat import drop_concat
 from nn512.passes.effects import effects
@@ -381,7 +382,7 @@ def test_emitted_code_computes_the_same(text: str, passes: tuple[str, ...], runs
     report = check(text, Options(without_passes=passes))
     assert not report.problems, "\n".join(map(str, report.problems))
     assert report.verified
-    edges = {edge for layer in report.layers if layer.kernel == "pooling" for edge in layer.edge_classes}
+    edges = {edge for layer in report.layers if layer.kernel == "sampling" for edge in layer.edge_classes}
     assert edges >= {"Max1x1Stride2 columns 1", "Max1x1Stride2 rows whole"}
 
 
@@ -390,6 +391,7 @@ def test_a_sample_may_have_steps_before_and_after_it() -> None:
     (sample,) = [op for op in done.ops if isinstance(op, SampleOp)]
     assert [step.node.to_tensor for step in sample.prologue] == ["leaky"]
     assert [step.node.to_tensor for step in sample.epilogue] == ["sum"]
+    assert {"sum", "sum_samples"} <= {node.to_tensor for node in to_graph(done).layers}
     assert not any(isinstance(op, ElementwiseOp) for op in fuse_elementwise(done).ops)
 
 

@@ -88,5 +88,6 @@ class SampleOp(Op):
         """A pooling of windows of one cell, two rows and columns apart."""
         shape = graph.shape(self.writes)
         source = graph.chain(graph.lookup(self.source), self.prologue, graph.shape(self.source))
-        name = graph.emit(Pooling(source, self.writes, "Max1x1Stride2"), shape)
+        samples = f"{self.writes}_samples" if self.epilogue else self.writes
+        name = graph.emit(Pooling(source, samples, "Max1x1Stride2"), shape)
         graph.define(self.writes, graph.chain(name, self.epilogue, shape))
