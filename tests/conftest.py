@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,13 @@ settings.register_profile("dev", _BASE)
 settings.register_profile("ci", _BASE, derandomize=True, database=None, print_blob=True)
 settings.register_profile("nightly", _BASE, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
+
+
+def pytest_configure() -> None:
+    """Take signals as in a terminal: `nohup` and a shell's background ignore some, and children inherit that."""
+    for number, usual in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def pytest_report_header() -> str:
