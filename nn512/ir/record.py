@@ -199,7 +199,8 @@ class Record:
         nodes = self.nodes
         if not nodes or any(isinstance(node, Input | Output) or node.PARAMETERS for node in nodes):
             return None
-        found: list[Hashable] = [type(self)]
+        kind: type = type(self)
+        found: list[Hashable] = [kind]
         for name, role, _, _ in _declared(self):
             value = getattr(self, name)
             match role:
