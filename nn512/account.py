@@ -1,4 +1,4 @@
-"""The account of a compilation: the plan, put together from what passes, planner and kernels decided."""
+"""The account of a compilation: the plan, put together from what passes, kernels and the placing of tensors decided."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def decide(program: Program, options: Options) -> Decisions:
     """
     draft = lay_out(program)
     setting = Setting.of(draft, options.weights)
-    forced = resolve_forced(draft.ops, setting, dict(options.force))
+    forced = resolve_forced(draft.ops, setting, options.force)
     convolutions = _of_convolutions(draft.ops, choose(draft.ops, setting, forced))
     laid = lay_out(program, [name for name, choice in convolutions.items() if choice.kernel.planes])
     setting = Setting.of(laid, options.weights)

@@ -1,4 +1,4 @@
-"""The program: what the passes rewrite and the planner maps to kernels.
+"""The program: what the passes rewrite, and what is then laid out in memory and computed by kernels.
 
 A program is a sequence of operations on tensors. Each operation still holds the graph nodes it stands for, so that any
 program can be evaluated by the reference interpreter and every emitted layer can say which graph lines it covers.

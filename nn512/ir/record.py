@@ -74,11 +74,11 @@ class _Declared(NamedTuple):
     first: CoveredAs
 
 
-_declarations: dict[str, tuple[_Declared, ...]] = {}  # by class, as `dataclasses.fields` is slow
+_declarations: dict[type[Record], tuple[_Declared, ...]] = {}  # by class, as `dataclasses.fields` is slow
 
 
 def _declared(record: Record) -> tuple[_Declared, ...]:
-    kind = type(record).__qualname__
+    kind = type(record)
     if kind not in _declarations:
         _declarations[kind] = tuple(
             _Declared(
@@ -199,7 +199,8 @@ class Record:
         nodes = self.nodes
         if not nodes or any(isinstance(node, Input | Output) or node.PARAMETERS for node in nodes):
             return None
-        found: list[Hashable] = [type(self).__qualname__]
+        kind: type = type(self)
+        found: list[Hashable] = [kind]
         for name, role, _, _ in _declared(self):
             value = getattr(self, name)
             match role:

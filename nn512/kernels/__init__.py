@@ -1,7 +1,18 @@
 """One module per algorithm: each prices and emits the layers of a kind of operation, and packs their weights.
 
-interface.py   what a kernel answers, and what it is told
-registry.py    all kernels
-selection.py   which kernel computes a layer
-emitting.py    the layers of a net as C, and the bodies that they share
+interface.py         what a kernel answers, and what it is told
+registry.py          all kernels
+selection.py         which kernel computes a layer
+emitting.py          the layers of a net as C; sharing.py, bodies.py: the bodies that they share
+layer.py             how step functions begin
+chain/               element-wise steps on values in registers
+convolution.py       direct convolution; pointwise.py, planar.py: two that differ from it in what is outermost or read
+conv_blocking.py     how these are cut up; conv_tile.py, their inner loops; conv_cost.py, what they cost
+sliding.py           what depthwise.py and grouped.py have in common; sliding_tile.py, their inner loops
+tiles.py             what all tile routines have in common
+packing.py           C that packs parameters; packing_full.py, packing_grouped.py: that of other layouts
+grouped_weights.py   the packed weights that packing_grouped.py makes
+fully_connected.py   layers that use every weight once
+pooling.py           pooling, sampling; softmax.py, elementwise.py, copying.py, border.py: as they are called
+streaming.py         the price of operations that do little more than read and write
 """

@@ -140,8 +140,13 @@ class TileRoutine:
         return [
             *(["top", "bottom"] if self.clipped else []),
             *(["k"] if self.channels in MASKED else []),
-            *(["nextWeights"] if self.channels not in UNFETCHED else []),
+            *(["nextWeights"] if self.prefetches else []),
         ]
+
+    @property
+    def prefetches(self) -> bool:
+        """Whether it prefetches the next weights and what is used after the sums."""
+        return self.channels not in UNFETCHED
 
     def sizes(self) -> list[str]:
         """The sizes of the layer that the routine reads."""
@@ -159,7 +164,7 @@ class TileRoutine:
         rows = ["inputRow"] if self.steps_rows else []
         buffer = ["bufferPlane"] if self.prologue.steps else []
         out = ["outputPlane"] if self.blocks > 1 else []
-        fetched = [] if self.channels in UNFETCHED else ["prefetchShares", "prefetchPixels"]
+        fetched = ["prefetchShares", "prefetchPixels"] if self.prefetches else []
         return [*extents, "inputPlane", *rows, *buffer, *out, *fetched]
 
     @property

@@ -133,8 +133,8 @@ class ConvLayer(ConvBlocking):
     def write_call(self, writer: Writer, choices: Iterable[Choice]) -> None:
         """Write a call of the first routine whose condition holds; that of the last one is empty."""
         library = self.context.library
-        add_operands(library)
         for number, choice in enumerate(choices):
+            add_operands(library, prefetching=choice.routine.prefetches)
             name = library.add(choice.routine.hint, choice.routine.write, choice.routine)
             condition = f"if ({choice.condition})" if choice.condition else ""
             opening = " ".join(filter(None, ("else" if number else "", condition)))

@@ -18,15 +18,15 @@ _SHOWN_NAMES = 8
 """Names of layers that a message lists at most."""
 
 
-def resolve_forced(ops: Iterable[Op], setting: Setting, force: Mapping[str, str]) -> Mapping[str, str]:
+def resolve_forced(ops: Iterable[Op], setting: Setting, force: Iterable[tuple[str, str]]) -> Mapping[str, str]:
     """What the user forces, by names of layers; "" stands for every layer to which the kernel applies.
 
-    The user may name a layer by any tensor of the graph that it computes, fused ones included.
-    Raises UsageError for a kernel or layer that does not exist, and for a kernel that cannot compute the layer.
+    The user may name a layer by any tensor of the graph that it computes, fused ones included. Raises UsageError for a
+    kernel or layer that does not exist, for a kernel that cannot compute the layer, and for two kernels for one layer.
     """
     layers = {op.name: op for op in ops}
     forced: dict[str, str] = {}
-    for tensor, wanted in force.items():
+    for tensor, wanted in force:
         if wanted not in kernel_names():
             guess = did_you_mean(close_match(wanted, kernel_names()))
             raise UsageError(f"there is no kernel {wanted!r} to force; there are {', '.join(kernel_names())}{guess}")
@@ -34,7 +34,8 @@ def resolve_forced(ops: Iterable[Op], setting: Setting, force: Mapping[str, str]
         if layer and wanted not in (able := _applicable(layers[layer], setting)):
             raise UsageError(f"kernel {wanted!r} cannot compute layer {layer!r}; it takes {' or '.join(able)}")
         if forced.setdefault(layer, wanted) != wanted:
-            raise UsageError(f"kernels {forced[layer]!r} and {wanted!r} are both forced upon layer {layer!r}")
+            upon = f"layer {layer!r}" if layer else "all layers"
+            raise UsageError(f"kernels {forced[layer]!r} and {wanted!r} are both forced upon {upon}")
     return forced
 
 

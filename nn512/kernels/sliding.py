@@ -292,7 +292,7 @@ class SlidingLayer:
                     *(["top", "bottom"] if self.clipped else []),
                     *([Name("lanes").at(phase)] if routine.permutes else []),
                 ]
-                add_operands(self.context.library)
+                add_operands(self.context.library, prefetching=routine.far)
                 if routine.sweeps:
                     self.context.library.add("IN_REGISTER", lambda _: IN_REGISTER)
                 shared = self.context.library.add(routine.hint, routine.write, routine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nn512.cgen.code import Library
+from nn512.cgen.code import Library, Routine
 from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less, Name, least
 from nn512.cgen.writer import Writer
 from nn512.plan.conv_geometry import Axis
@@ -28,12 +28,17 @@ typedef struct {
     ptrdiff_t groups, outputs; /* number of groups, output channels of each */
     const ptrdiff_t *segments; /* channels of each segment of inputs, which begins a new block; a 0 ends the table */
 } Sizes;
+"""
 
+PREFETCH = Routine(
+    "prefetch_lines",
+    """
 /* Prefetch cache lines of 16 floats into the level 1 cache. */
 static INLINE void prefetch_lines(const float *from, ptrdiff_t lines) {
     UNROLL for (ptrdiff_t i = 0; i < lines; i++) _mm_prefetch((const char *)(from + i * 16), _MM_HINT_T0);
 }
-"""
+""",
+)
 
 SIZES = Name("sizes")
 """The parameter of a tile routine, and the constant of a layer, that holds its sizes."""
@@ -44,9 +49,14 @@ def size(field: str) -> Name:
     return Name(f"{SIZES}->{field}")
 
 
-def add_operands(library: Library) -> None:
-    """Have the declarations that all tile routines need in the emitted file."""
+def add_operands(library: Library, *, prefetching: bool) -> None:
+    """Have the declarations that tile routines need in the emitted file, and what those that prefetch call.
+
+    Nothing stands there that nobody calls: clang warns of that.
+    """
     library.add("OPERANDS", lambda _: OPERANDS, OPERANDS)
+    if prefetching:
+        library.use(PREFETCH)
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,29 @@ def test_indentation_and_braces() -> None:
     assert not re.search(r"\+ 0\b(?!x)|\* 1\b(?!\d*\.)|\+ -|\(size_t\)\(\d+\)", source)
 
 
+# Convolutions alone, each by another kernel or way over its channels: what they do not need must not be there.
+ALONE = {
+    "planar": "Conv FromTensor=x ToTensor=y ToChannels=16 FilterH=3 FilterW=3",
+    "pointwise": "Conv FromTensor=x ToTensor=y ToChannels=16 FilterH=1 FilterW=1",
+    "depthwise": "Conv FromTensor=x ToTensor=y ToChannels=34 FilterH=3 FilterW=3 Groups=34",
+    "grouped": "Conv FromTensor=x ToTensor=y ToChannels=34 FilterH=3 FilterW=3 Groups=17",
+    "masked": "Conv FromTensor=x ToTensor=y ToChannels=51 FilterH=3 FilterW=3 PaddingH=1 Groups=17",
+    "fully_connected": "FullyConnected FromTensor=x ToTensor=y ToChannels=7",
+    "softmax": "Softmax FromTensor=x ToTensor=y",
+    "pooling": "Pooling FromTensor=x ToTensor=y Kind=Max3x3Stride2 PaddingH=1",
+}
+
+
+@pytest.mark.parametrize("name", list(ALONE))
+def test_every_function_is_called(name: str) -> None:
+    """Static functions that nobody calls, of which clang warns, inline ones included."""
+    net = f"Config Prefix=Alone\nInput ToTensor=x Channels=34 Height=8 Width=8\n{ALONE[name]}\nOutput FromTensor=y\n"
+    source = re.sub(r"/\*.*?\*/", "", nn512.compile(net).source, flags=re.DOTALL)
+    functions = re.findall(r"^static [\w *]*?(\w+)\(", source, flags=re.MULTILINE)
+    assert len(functions) > 8
+    assert [function for function in functions if len(re.findall(rf"\b{function}\b", source)) == 1] == []
+
+
 @pytest.mark.parametrize("optimisation", ["-O0", "-O2", "-O3"])
 @pytest.mark.parametrize("kind", list(CompilerKind))
 def test_builds_without_a_warning(kind: CompilerKind, optimisation: str, tmp_path: Path) -> None:

@@ -155,6 +155,17 @@ def program_of(graph: Graph, *middle: Op) -> Program:
     return Program(graph, (*before.ops[:-1], *middle, before.ops[-1]), shapes)
 
 
+def test_classes_of_one_name_are_two() -> None:
+    """As kernels of other files may have them: the fields of one are not those of the other."""
+
+    def wordless(name: str) -> type[Record]:
+        namespace = {"__annotations__": {name: str}, name: field(metadata=READS)}
+        return dataclass(frozen=True, slots=True)(type("Same", (Record,), namespace))
+
+    first, second = (wordless(name)(f"{name}Tensor") for name in ("left", "right"))  # type: ignore[call-arg]
+    assert (first.tensors_read, second.tensors_read) == (("leftTensor",), ("rightTensor",))
+
+
 def test_no_pass_loses_anything_of_an_operation_it_does_not_know() -> None:
     nodes: list[Node] = [Config(), Input("x", 4, 2, 2), relu("x", "a"), Add("x", "a", "b"), Add("a", "a", "c")]
     nodes += [Add("b", "c", "d"), Add("d", "a", "y"), Output("y")]

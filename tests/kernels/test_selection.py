@@ -68,6 +68,8 @@ def test_fully_connected_layers_too(tensor: str, kernel: str) -> None:
         ((("shared", "direct"),), "'shared' is computed in several layers: right, left; name one of these"),
         ((("side", "pointwise"),), "kernel 'pointwise' cannot compute layer 'side'; it takes direct"),
         ((("full", "direct"),), "kernel 'direct' cannot compute layer 'last'; it takes fully_connected or"),
+        ((("conv1", "direct"), ("conv1", "pointwise")), "'direct' and 'pointwise' are both forced upon layer 'relu1'"),
+        ((("", "direct"), ("", "pointwise")), "'direct' and 'pointwise' are both forced upon all layers"),
         ((("bn1", "direct"), ("conv1", "pointwise")), "'direct' and 'pointwise' are both forced upon layer 'relu1'"),
     ],
 )

@@ -14,7 +14,7 @@ from nn512.ir.record import READS, WRITES, Covered, CoveredAs, covers
 class LoadOp(Op):
     """Bring a tensor of the caller into the blocked layout.
 
-    With `columns` (the planner's doing) it stays channels x height x width, with so many zeros at both ends of a row.
+    With `columns` (see `plan.planes`) it stays channels x height x width, with so many zeros at both ends of a row.
     """
 
     node: Input = field(metadata=covers())

@@ -28,8 +28,8 @@ class ConvOp(Op):
     """Convolutions of the same geometry that read the same tensor.
 
     `normalized` are batch norms of the source, folded into the weights; `prologue` is applied to what they read.
-    The planner's doing: the source has `zeros` rows and columns of padding around it already; it is the tensor of a
-    `caller`, channels x height x width.
+    When a program is laid out: the source has `zeros` rows and columns of padding around it already; it is the tensor
+    of a `caller`, channels x height x width.
     """
 
     source: str = field(metadata=READS)

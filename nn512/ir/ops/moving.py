@@ -62,7 +62,7 @@ class CopyOp(Op):
 
 @dataclass(frozen=True, slots=True)
 class RelayoutOp(Op):
-    """The same tensor with its channels in other lanes: the planner makes these where two layouts clash.
+    """The same tensor with its channels in other lanes: made where two layouts clash.
 
     Where a tensor has too many segments of channels to become part of a whole (`crowded`), it is copied to one.
     """
@@ -94,7 +94,7 @@ class RelayoutOp(Op):
 
 @dataclass(frozen=True, slots=True)
 class PadOp(Op):
-    """The same tensor with zeros around every channel; only the planner makes these, for convolutions."""
+    """The same tensor with zeros around every channel, for a convolution: made when a program is laid out."""
 
     source: str = field(metadata=READS)
     rows: int

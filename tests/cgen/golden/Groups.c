@@ -320,11 +320,6 @@ typedef struct {
     const ptrdiff_t *segments; /* channels of each segment of inputs, which begins a new block; a 0 ends the table */
 } Sizes;
 
-/* Prefetch cache lines of 16 floats into the level 1 cache. */
-static INLINE void prefetch_lines(const float *from, ptrdiff_t lines) {
-    UNROLL for (ptrdiff_t i = 0; i < lines; i++) _mm_prefetch((const char *)(from + i * 16), _MM_HINT_T0);
-}
-
 /* Keep a vector in its register; without this gcc loads it from memory again at each use. */
 #ifdef __AVX512F__
 #define IN_REGISTER(vector) __asm__("" : "+v"(vector))
