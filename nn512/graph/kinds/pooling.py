@@ -50,7 +50,7 @@ class Pooling(Layer):
                 limit = f"must be smaller than the window, which is {window}x{window}"
                 yield Mistake(f"Padding{axis}", f"padding too large: {padding} {limit}")
             elif size + 2 * padding < window:
-                yield Mistake("Kind", no_room(self.from_tensor, shape, axis, window, padding))
+                yield Mistake("Kind", no_room(self.from_tensor, shape, axis, window, padding, padding))
 
     def shape(self, shapes: Mapping[str, Shape]) -> Shape:
         """One pixel for every place of the window."""
