@@ -14,8 +14,8 @@ from nn512.cgen import names
 from nn512.cgen.code import LayerCode, StepPart
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name, Product, extent
 from nn512.cgen.writer import Writer
-from nn512.graph.nodes import Pooling
 from nn512.ir import PoolOp, SampleOp
+from nn512.ir.ops.pool import Along
 from nn512.kernels.chain import Chain
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
@@ -45,17 +45,19 @@ class Column:
     cell: int
 
 
-def columns_of(outputs: int, size: int, window: int, padding: int) -> tuple[Column, ...]:
-    """The output columns of a row of `size` cells, neighbours together that see whole windows."""
+def columns_of(along: Along) -> tuple[Column, ...]:
+    """The output columns of a row, neighbours together that see whole windows."""
+    stride, before = along.stride, along.before
 
     def alone(x: int) -> Column:
-        start, end = max(0, 2 * x - padding), min(size, 2 * x - padding + window)
+        first = x * stride - before
+        start, end = max(0, first), min(along.size, first + along.window)
         return Column(x, 1, end - start, start)
 
-    low = min(outputs, -(-padding // 2))
-    high = max(low, min(outputs, (size - window + padding) // 2 + 1))
-    whole = [Column(low, high - low, window, 2 * low - padding)] if low < high else []
-    return (*map(alone, range(low)), *whole, *map(alone, range(high, outputs)))
+    low = min(along.places, -(-before // stride))
+    high = max(low, min(along.places, (along.size - along.window + before) // stride + 1))
+    whole = [Column(low, high - low, along.window, stride * low - before)] if low < high else []
+    return (*map(alone, range(low)), *whole, *map(alone, range(high, along.places)))
 
 
 def emit(op: PoolOp | SampleOp, context: Context) -> LayerCode:
@@ -73,22 +75,20 @@ class _PoolLayer:
     def __init__(self, op: PoolOp | SampleOp, context: Context) -> None:
         self.op = op
         self.copies = isinstance(op, SampleOp)
-        self.node = Pooling(op.source, op.writes, "Max1x1Stride2") if isinstance(op, SampleOp) else op.node
+        self.is_max = isinstance(op, PoolOp) and op.is_max
+        self.is_average = isinstance(op, PoolOp) and not op.is_max
         self.context = context
         self.source, self.result = context.places[op.source], context.places[op.writes]
         self.before = Chain(op.prologue)
         self.after = Chain(op.epilogue, start=len(op.prologue))
         self.both = Chain((*op.prologue, *op.epilogue))
-        height, width = self.source.shape.height, self.source.shape.width
-        window, padding = self.node.window, self.node.padding_h
-        self.columns: tuple[Column, ...] = ()
-        self.clipped = False
-        if window is not None:
-            self.columns = columns_of(self.result.shape.width, width, window, self.node.padding_w)
-            self.clipped = padding > 0 or (self.result.shape.height - 1) * 2 + window > height
+        self.windows = op.windows(self.source.shape)
+        self.rows = self.windows.rows
+        self.columns = columns_of(self.windows.columns)
+        self.clipped = self.rows.starts_outside or self.rows.ends_outside
 
     def emit(self) -> LayerCode:
-        if self.node.is_max and not self.copies:
+        if self.is_max:
             self.context.library.add("maximum", lambda _: MAXIMUM)
         what = "every second row and column" if self.copies else "pooling"
         rows = self.result.shape.height
@@ -103,9 +103,9 @@ class _PoolLayer:
         )
 
     def _edge_classes(self) -> set[str]:
-        kind = self.node.kind
+        kind = self.op.node.kind if isinstance(self.op, PoolOp) else "Max1x1Stride2"
         classes = {f"channel tail {self.result.shape.channels % 16}"}
-        if self.node.window is None:
+        if self.windows.is_whole:
             return classes | {f"{kind} pixels {min(self.source.shape.pixels, ACCUMULATORS)}"}
         classes |= {f"{kind} columns {column.columns}" for column in self.columns}
         return classes | {f"{kind} rows {'clipped' if self.clipped else 'whole'}"}
@@ -125,10 +125,10 @@ class _PoolLayer:
                 writer.line(f"const ptrdiff_t block = {Name('item') // rows}{row};")
                 self.before.bind(writer, _BLOCK, ZERO, ZERO)
                 self.after.bind(writer, _BLOCK, self._row, ZERO)
-                if self.node.window is None:
-                    self._write_global(writer)
+                if self.windows.is_whole:
+                    self._write_whole(writer)
                 else:
-                    self._write_row(writer, self.node.window)
+                    self._write_row(writer)
         return writer.text()
 
     @property
@@ -136,12 +136,12 @@ class _PoolLayer:
         """Index of the output row."""
         return Name("y") if self.result.shape.height > 1 else ZERO
 
-    def _write_global(self, writer: Writer) -> None:
+    def _write_whole(self, writer: Writer) -> None:
         routine = self.context.library.add(self._hint("all"), self._write_all_routine)
         pixels = extent(self.source.shape.height, self.source.shape.width)
         arguments = [self._source.at(_BLOCK, 0, 0), pixels, *self.before.forwarded()]
         writer.line(f"__m512 v = {routine}({', '.join(map(str, arguments))});")
-        if not self.node.is_max:
+        if self.is_average:
             _write_quotient(writer, self.source.shape.pixels, pixels)
         self._write_result(writer, ZERO)
 
@@ -154,32 +154,31 @@ class _PoolLayer:
         """The row of results."""
         return Name(names.local(self.result.name)).at(_BLOCK, self._row)
 
-    def _write_row(self, writer: Writer, window: int) -> None:
-        height, padding = self.source.shape.height, self.node.padding_h
-        start = self._row * 2 - padding
+    def _write_row(self, writer: Writer) -> None:
+        height, outside = self.rows.size, self.rows.starts_outside
+        start = self._row * self.rows.stride - self.rows.before
         if self.clipped:
-            writer.line(f"const ptrdiff_t origin = {start}, end = origin + {window};")
+            writer.line(f"const ptrdiff_t origin = {start}, end = origin + {self.rows.window};")
             writer.line(
-                "const ptrdiff_t top = origin > 0 ? origin : 0;" if padding else "const ptrdiff_t top = origin;"
+                "const ptrdiff_t top = origin > 0 ? origin : 0;" if outside else "const ptrdiff_t top = origin;"
             )
             writer.line(f"const ptrdiff_t rows = (end < {height} ? end : {height}) - top;")
         steps = self.both.steps if self.copies else self.after.steps
-        plain = self.node.is_max and not steps  # one statement per cell
+        plain = not (self.is_average or steps)  # one statement per cell
         for column in self.columns:
             if column.count == 1:
                 with contextlib.nullcontext() if plain else writer.block(note=f"column {column.first}"):
-                    self._write_cell(writer, column, Constant(column.first), start, window, plain=plain)
+                    self._write_cell(writer, column, Constant(column.first), start, plain=plain)
                 continue
             loop = f"for (ptrdiff_t x = {column.first}; x < {column.first + column.count}; x++)"
             with writer.loop(loop) if plain else writer.block(loop):
-                self._write_cell(writer, column, Name("x"), start, window, plain=plain)
+                self._write_cell(writer, column, Name("x"), start, plain=plain)
 
-    def _write_cell(
-        self, writer: Writer, column: Column, x: Expression, start: Expression, window: int, *, plain: bool
-    ) -> None:
+    def _write_cell(self, writer: Writer, column: Column, x: Expression, start: Expression, *, plain: bool) -> None:
         """Write what computes the result at `x`, whose window begins in row `start`."""
-        cell = Constant(column.cell) if column.count == 1 else x * 2 + (column.cell - 2 * column.first)
-        rows, top = (Name("rows"), Name("top")) if self.clipped else (Constant(window), start)
+        stride = self.windows.columns.stride
+        cell = Constant(column.cell) if column.count == 1 else x * stride + (column.cell - stride * column.first)
+        rows, top = (Name("rows"), Name("top")) if self.clipped else (Constant(self.rows.window), start)
         pixel = self._source.at(_BLOCK, top, cell)
         if self.copies:
             value = f"_mm512_loadu_ps({pixel})"
@@ -193,8 +192,8 @@ class _PoolLayer:
         writer.line(f"__m512 v = {value};")
         if self.copies:
             self.before.apply(writer, _VALUE, ZERO, ZERO)
-        if not self.node.is_max:
-            cells = None if self.clipped else column.columns * window
+        if self.is_average:
+            cells = None if self.clipped else column.columns * self.rows.window
             count = rows if column.columns == 1 else Product((rows, Constant(column.columns)))
             _write_quotient(writer, cells, count)
         self._write_result(writer, x)
@@ -204,7 +203,7 @@ class _PoolLayer:
         writer.line(f"_mm512_storeu_ps({self._result.at(x)}, v);")
 
     def _hint(self, what: str) -> str:
-        return f"{'largest' if self.node.is_max else 'sum'}_of_{what}{self.before.suffix}"
+        return f"{'largest' if self.is_max else 'sum'}_of_{what}{self.before.suffix}"
 
     def _writer_of(self, columns: int) -> Callable[[str], str]:
         return lambda name: self._write_window_routine(name, columns)
@@ -212,7 +211,7 @@ class _PoolLayer:
     def _write_window_routine(self, name: str, columns: int) -> str:
         """Text of the routine for a window: its rows are counted when it runs, its columns here."""
         writer = Writer()
-        what = "The largest" if self.node.is_max else "The sum"
+        what = "The largest" if self.is_max else "The sum"
         cells = f"{columns} neighbouring cells" if columns > 1 else "the first cell"
         writer.comment(f"{what} of {cells} in each of `rows` rows, which begin `row` floats apart.")
         chain = self.before.neutral
@@ -231,7 +230,7 @@ class _PoolLayer:
     def _write_all_routine(self, name: str) -> str:
         """Text of the routine for a whole picture: neighbouring pixels go to different accumulators."""
         writer = Writer()
-        what = "The largest" if self.node.is_max else "The sum"
+        what = "The largest" if self.is_max else "The sum"
         writer.comment(f"{what} of all pixels, in {ACCUMULATORS} independent accumulators.")
         parameters = ["const float *restrict x", "ptrdiff_t pixels", *self.before.neutral.parameters()]
         writer.statement(f"static INLINE __m512 {name}", parameters, " {")
@@ -251,11 +250,11 @@ class _PoolLayer:
 
     @property
     def _combine(self) -> str:
-        return "maximum" if self.node.is_max else "_mm512_add_ps"
+        return "maximum" if self.is_max else "_mm512_add_ps"
 
     def _write_start(self, writer: Writer) -> None:
-        writer.line(f"__m512 v = {'_mm512_loadu_ps(x)' if self.node.is_max else '_mm512_setzero_ps()'};")
-        if self.node.is_max:
+        writer.line(f"__m512 v = {'_mm512_loadu_ps(x)' if self.is_max else '_mm512_setzero_ps()'};")
+        if self.is_max:
             self.before.apply(writer, _VALUE, ZERO, ZERO)
 
     def _write_combine(self, writer: Writer, loop: Sequence[str], accumulator: str, offset: Expression) -> None:

@@ -15,6 +15,7 @@ from fuzz.targets.base import Sources
 from nn512.bench.families import CONSUMERS, Family, Lines, doubled, fibonacci
 from nn512.compiler import compile as compile_graph
 from nn512.graph import parse
+from nn512.ir.ops.pool import Along
 from nn512.kernels.pooling import Column, columns_of
 
 REGIMES = ("exact", "gaussian", "nonfinite")
@@ -95,30 +96,35 @@ def test_steps_before_and_after(outer: str, inner: str, runs_here: str) -> None:
 
 
 def test_columns() -> None:
-    assert columns_of(56, 112, 3, 1) == (Column(0, 1, 2, 0), Column(1, 55, 3, 1))
-    assert columns_of(28, 56, 2, 0) == (Column(0, 28, 2, 0),)
-    assert columns_of(2, 1, 3, 2) == (Column(0, 1, 1, 0), Column(1, 1, 1, 0))
-    assert columns_of(2**30, 2**31 - 1, 3, 1) == (
+    assert columns_of(Along(112, 3, 2, 1, 1)) == (Column(0, 1, 2, 0), Column(1, 55, 3, 1))
+    assert columns_of(Along(56, 2, 2)) == (Column(0, 28, 2, 0),)
+    assert columns_of(Along(1, 3, 2, 2, 2)) == (Column(0, 1, 1, 0), Column(1, 1, 1, 0))
+    assert columns_of(Along(2**31 - 1, 3, 2, 1, 1)) == (
         Column(0, 1, 2, 0),
         Column(1, 2**30 - 2, 3, 1),
         Column(2**30 - 1, 1, 2, 2**31 - 3),
     )
 
 
-@pytest.mark.parametrize("window", [1, 2, 3])
-def test_columns_see_what_is_inside(window: int) -> None:
+@pytest.mark.parametrize("stride", [1, 2, 3, 5])
+@pytest.mark.parametrize("window", [1, 2, 3, 5])
+def test_columns_see_what_is_inside(window: int, stride: int) -> None:
     """One by one: every output column, the cells it sees and no others; neighbours with whole windows are together."""
-    for padding, size in itertools.product(range(window), range(1, 12)):
-        outputs = (size + 2 * padding - window) // 2 + 1
+    for before, after, size in itertools.product(range(window), range(window), range(1, 12)):
+        if size + before + after < window:
+            continue
+        along = Along(size, window, stride, before, after)
         seen: list[tuple[int, int]] = []
-        columns = columns_of(outputs, size, window, padding)
+        columns = columns_of(along)
         for column in columns:
             assert column.first == len(seen)
             assert column.count == 1 or column.columns == window
-            seen += [(column.cell + 2 * x, column.columns) for x in range(column.count)]
-        cells = [[c for c in range(2 * x - padding, 2 * x - padding + window) if 0 <= c < size] for x in range(outputs)]
+            seen += [(column.cell + stride * x, column.columns) for x in range(column.count)]
+        starts = [stride * x - before for x in range((size + before + after - window) // stride + 1)]
+        cells = [[c for c in range(start, start + window) if 0 <= c < size] for start in starts]
         assert seen == [(inside[0], len(inside)) for inside in cells]
         assert sum(column.columns == window for column in columns) <= 1
+        assert along.ends_outside == (starts[-1] + window > size)
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 5, 16, 18])
