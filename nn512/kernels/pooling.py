@@ -103,12 +103,16 @@ class _PoolLayer:
         )
 
     def _edge_classes(self) -> set[str]:
-        kind = self.op.node.kind if isinstance(self.op, PoolOp) else "Max1x1Stride2"
+        """Cells that are seen at the edges and elsewhere; whether windows overlap; whatever numbers they are."""
+        what = "sample" if self.copies else "maximum" if self.is_max else "average"
         classes = {f"channel tail {self.result.shape.channels % 16}"}
         if self.windows.is_whole:
-            return classes | {f"{kind} pixels {min(self.source.shape.pixels, ACCUMULATORS)}"}
-        classes |= {f"{kind} columns {column.columns}" for column in self.columns}
-        return classes | {f"{kind} rows {'clipped' if self.clipped else 'whole'}"}
+            return classes | {f"{what} pixels {min(self.source.shape.pixels, ACCUMULATORS)}"}
+        classes |= {f"{what} columns {column.columns}" for column in self.columns}
+        for axis, along in (("rows", self.windows.rows), ("columns", self.windows.columns)):
+            room = along.stride - along.window
+            classes.add(f"{what} {axis} {'overlap' if room < 0 else 'apart' if room else 'side by side'}")
+        return classes | {f"{what} rows {'clipped' if self.clipped else 'whole'}"}
 
     def _code(self) -> str:
         rows = self.result.shape.height

@@ -60,8 +60,10 @@ def test_windows(kind: str, runs_here: str) -> None:
     assert runs_here
     report = check(*pooled(kind, [(1, 2), (3, 3), (4, 7)]))
     window = int(kind[3])
-    wanted = {f"{kind} columns {columns}" for columns in range(1, window + 1)}
-    assert classes(report, "pooling") >= {*wanted, f"{kind} rows clipped", f"{kind} rows whole"}
+    what = "maximum" if kind.startswith("Max") else "average"
+    wanted = {f"{what} columns {columns}" for columns in range(1, window + 1)}
+    fit = {f"{what} {axis} {'overlap' if window > 2 else 'side by side'}" for axis in ("rows", "columns")}
+    assert classes(report, "pooling") >= {*wanted, *fit, f"{what} rows clipped", f"{what} rows whole"}
 
 
 @pytest.mark.parametrize("kind", ["MaxGlobal", "AvgGlobal"])

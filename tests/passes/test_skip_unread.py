@@ -381,8 +381,8 @@ def test_emitted_code_computes_the_same(text: str, passes: tuple[str, ...], runs
     report = check(text, Options(without_passes=passes))
     assert not report.problems, "\n".join(map(str, report.problems))
     assert report.verified
-    edges = {edge for layer in report.layers if layer.kernel == "pooling" for edge in layer.edge_classes}
-    assert edges >= {"Max1x1Stride2 columns 1", "Max1x1Stride2 rows whole"}
+    edges = {edge for layer in report.layers if layer.kernel == "sampling" for edge in layer.edge_classes}
+    assert edges >= {"sample columns 1", "sample rows whole"}
 
 
 def test_a_sample_may_have_steps_before_and_after_it() -> None:
