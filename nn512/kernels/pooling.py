@@ -159,14 +159,9 @@ class _PoolLayer:
         return Name(names.local(self.result.name)).at(_BLOCK, self._row)
 
     def _write_row(self, writer: Writer) -> None:
-        height, outside = self.rows.size, self.rows.starts_outside
         start = self._row * self.rows.stride - self.rows.before
         if self.clipped:
-            writer.line(f"const ptrdiff_t origin = {start}, end = origin + {self.rows.window};")
-            writer.line(
-                "const ptrdiff_t top = origin > 0 ? origin : 0;" if outside else "const ptrdiff_t top = origin;"
-            )
-            writer.line(f"const ptrdiff_t rows = (end < {height} ? end : {height}) - top;")
+            self._write_rows_inside(writer, start)
         steps = self.both.steps if self.copies else self.after.steps
         plain = not (self.is_average or steps)  # one statement per cell
         for column in self.columns:
@@ -177,6 +172,17 @@ class _PoolLayer:
             loop = f"for (ptrdiff_t x = {column.first}; x < {column.first + column.count}; x++)"
             with writer.loop(loop) if plain else writer.block(loop):
                 self._write_cell(writer, column, Name("x"), start, plain=plain)
+
+    def _write_rows_inside(self, writer: Writer, start: Expression) -> None:
+        """Write the first row inside the picture of the window that begins in row `start`, and how many rows are."""
+        height, window = self.rows.size, self.rows.window
+        sees_bottom = window - self.rows.before >= height  # gcc takes a condition that is never met for a mistake
+        end = "" if sees_bottom else f", end = origin + {window}"
+        writer.line(f"const ptrdiff_t origin = {start}{end};")
+        first = "origin > 0 ? origin : 0" if self.rows.starts_outside else "origin"
+        writer.line(f"const ptrdiff_t top = {first};")
+        bottom = str(height) if sees_bottom else f"(end < {height} ? end : {height})"
+        writer.line(f"const ptrdiff_t rows = {bottom} - top;")
 
     def _write_cell(self, writer: Writer, column: Column, x: Expression, start: Expression, *, plain: bool) -> None:
         """Write what computes the result at `x`, whose window begins in row `start`."""

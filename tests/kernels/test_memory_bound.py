@@ -66,6 +66,15 @@ def test_windows(kind: str, runs_here: str) -> None:
     assert classes(report, "pooling") >= {*wanted, *fit, f"{what} rows clipped", f"{what} rows whole"}
 
 
+def test_rows_have_no_condition_where_every_window_sees_the_last_one() -> None:
+    source = compile_graph(
+        "Config\nInput ToTensor=x Channels=1 Height=1 Width=18\n"
+        "Pooling FromTensor=x ToTensor=y Kind=Max3x3Stride2 PaddingH=2\nOutput FromTensor=y\n"
+    ).source
+    assert "const ptrdiff_t origin = y * 2 - 2;" in source
+    assert "const ptrdiff_t rows = 1 - top;" in source
+
+
 @pytest.mark.parametrize("kind", ["MaxGlobal", "AvgGlobal"])
 def test_whole_pictures(kind: str, runs_here: str) -> None:
     """Fewer pixels than there are accumulators, as many, and more."""
