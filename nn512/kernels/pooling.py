@@ -2,17 +2,18 @@
 
 Columns that see a whole window are one loop without any bounds; the few columns at the edges, whose windows hang over
 the picture, have calls of their own with fewer columns. Rows of a window inside the picture are the bounds of its loop.
+So are the columns of a wide window, and those at an edge, which are many then, are a loop that cuts each of them.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from nn512.cgen import names
 from nn512.cgen.code import LayerCode, StepPart
-from nn512.cgen.expressions import ZERO, Constant, Expression, Name, Product, extent
+from nn512.cgen.expressions import ONE, ZERO, Constant, Expression, Name, Product, extent, least
 from nn512.cgen.writer import Writer
 from nn512.ir import PoolOp, SampleOp
 from nn512.ir.ops.pool import Along
@@ -23,6 +24,8 @@ from nn512.kernels.streaming import streaming_work
 from nn512.kernels.tiles import Unrolled
 
 ACCUMULATORS = 4
+WIDEST = 8
+"""Most columns of a window that have unrolled code of their own."""
 
 _BLOCK, _VALUE = Name("block"), Name("v")
 
@@ -37,16 +40,19 @@ static INLINE __m512 maximum(__m512 largest, __m512 v) {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`count` output columns from `first` on that see `columns` cells of a row; the first begins at `cell`."""
+    """`count` output columns from `first` on that see `columns` cells of a row; the first begins at `cell`.
+
+    Where `columns` is None the windows hang over the picture by one cell more or less than their neighbours do.
+    """
 
     first: int
     count: int
-    columns: int
+    columns: int | None
     cell: int
 
 
 def columns_of(along: Along) -> tuple[Column, ...]:
-    """The output columns of a row, neighbours together that see whole windows."""
+    """The output columns of a row, neighbours together that see whole windows; so are those at an edge of wide ones."""
     stride, before = along.stride, along.before
 
     def alone(x: int) -> Column:
@@ -54,10 +60,15 @@ def columns_of(along: Along) -> tuple[Column, ...]:
         start, end = max(0, first), min(along.size, first + along.window)
         return Column(x, 1, end - start, start)
 
+    def edge(first: int, last: int) -> Iterable[Column]:
+        if along.window > WIDEST and last - first > 1:
+            return [Column(first, last - first, None, stride * first - before)]
+        return map(alone, range(first, last))
+
     low = min(along.places, -(-before // stride))
     high = max(low, min(along.places, (along.size - along.window + before) // stride + 1))
     whole = [Column(low, high - low, along.window, stride * low - before)] if low < high else []
-    return (*map(alone, range(low)), *whole, *map(alone, range(high, along.places)))
+    return (*edge(0, low), *whole, *edge(high, along.places))
 
 
 def emit(op: PoolOp | SampleOp, context: Context) -> LayerCode:
@@ -85,6 +96,8 @@ class _PoolLayer:
         self.windows = op.windows(self.source.shape)
         self.rows = self.windows.rows
         self.columns = columns_of(self.windows.columns)
+        self.wide = self.windows.columns.window > WIDEST
+        self.divisor = op.divisor if isinstance(op, PoolOp) else None
         self.clipped = self.rows.starts_outside or self.rows.ends_outside
 
     def emit(self) -> LayerCode:
@@ -108,7 +121,10 @@ class _PoolLayer:
         classes = {f"channel tail {self.result.shape.channels % 16}"}
         if self.windows.is_whole:
             return classes | {f"{what} pixels {min(self.source.shape.pixels, ACCUMULATORS)}"}
-        classes |= {f"{what} columns {column.columns}" for column in self.columns}
+        if self.divisor is not None:
+            classes.add("average with padding counted")
+        seen = (column.columns for column in self.columns)
+        classes |= {f"{what} columns {'cut' if n is None else min(n, WIDEST + 1)}" for n in seen}
         for axis, along in (("rows", self.windows.rows), ("columns", self.windows.columns)):
             room = along.stride - along.window
             classes.add(f"{what} {axis} {'overlap' if room < 0 else 'apart' if room else 'side by side'}")
@@ -170,7 +186,7 @@ class _PoolLayer:
                     self._write_cell(writer, column, Constant(column.first), start, plain=plain)
                 continue
             loop = f"for (ptrdiff_t x = {column.first}; x < {column.first + column.count}; x++)"
-            with writer.loop(loop) if plain else writer.block(loop):
+            with writer.loop(loop) if plain and column.columns is not None else writer.block(loop):
                 self._write_cell(writer, column, Name("x"), start, plain=plain)
 
     def _write_rows_inside(self, writer: Writer, start: Expression) -> None:
@@ -186,16 +202,10 @@ class _PoolLayer:
 
     def _write_cell(self, writer: Writer, column: Column, x: Expression, start: Expression, *, plain: bool) -> None:
         """Write what computes the result at `x`, whose window begins in row `start`."""
-        stride = self.windows.columns.stride
-        cell = Constant(column.cell) if column.count == 1 else x * stride + (column.cell - stride * column.first)
+        cell, columns = self._write_cut(writer, column, x)
         rows, top = (Name("rows"), Name("top")) if self.clipped else (Constant(self.rows.window), start)
         pixel = self._source.at(_BLOCK, top, cell)
-        if self.copies:
-            value = f"_mm512_loadu_ps({pixel})"
-        else:
-            row = extent(self.source.shape.width, 16)
-            routine = self.context.library.add(self._hint(str(column.columns)), self._writer_of(column.columns))
-            value = f"{routine}({', '.join(map(str, [pixel, rows, row, *self.before.forwarded()]))})"
+        value = f"_mm512_loadu_ps({pixel})" if self.copies else self._call(pixel, rows, columns)
         if plain:
             writer.statement("_mm512_storeu_ps", [self._result.at(x), value], ";")
             return
@@ -203,10 +213,51 @@ class _PoolLayer:
         if self.copies:
             self.before.apply(writer, _VALUE, ZERO, ZERO)
         if self.is_average:
-            cells = None if self.clipped else column.columns * self.rows.window
-            count = rows if column.columns == 1 else Product((rows, Constant(column.columns)))
-            _write_quotient(writer, cells, count)
+            self._write_average(writer, rows, columns)
         self._write_result(writer, x)
+
+    def _write_cut(self, writer: Writer, column: Column, x: Expression) -> tuple[Expression, Expression]:
+        """The first cell of the windows of `column` and the number of cells, and write what computes them."""
+        along = self.windows.columns
+        if column.count == 1:
+            first: Expression = Constant(column.cell)
+        else:
+            first = x * along.stride + (column.cell - along.stride * column.first)
+        if column.columns is not None:
+            return first, Constant(column.columns)
+        last = column.cell + along.stride * (column.count - 1)
+        if last <= 0 and last + along.window <= along.size:
+            writer.line(f"const ptrdiff_t count = {first + along.window};")
+            return ZERO, Name("count")
+        if column.cell >= 0 and column.cell + along.window >= along.size:
+            after = along.size - column.cell + along.stride * column.first
+            writer.line(f"const ptrdiff_t count = {Constant(after) - x * along.stride};")
+            return first, Name("count")
+        writer.line(f"const ptrdiff_t first = {first}, from = first > 0 ? first : 0;")
+        writer.line(f"const ptrdiff_t count = ({least(Name('first') + along.window, along.size)}) - from;")
+        return Name("from"), Name("count")
+
+    def _call(self, pixel: Expression, rows: Expression, columns: Expression) -> str:
+        """The call that computes the maximum or the sum of a window whose first cell is `pixel`."""
+        if isinstance(columns, Constant) and not self.wide:
+            sizes = [rows]
+            routine = self.context.library.add(self._hint(str(columns)), self._writer_of(columns.number))
+        else:
+            sizes = [rows, columns]
+            routine = self.context.library.add(self._hint("window"), self._writer_of(None))
+        row = extent(self.source.shape.width, 16)
+        return f"{routine}({', '.join(map(str, [pixel, *sizes, row, *self.before.forwarded()]))})"
+
+    def _write_average(self, writer: Writer, rows: Expression, columns: Expression) -> None:
+        """Write the division of a sum by the cells of the window, or by those of them that are in the picture."""
+        if self.divisor is not None:
+            count = extent(self.rows.window, self.windows.columns.window)
+            _write_quotient(writer, self.divisor, count)
+        elif isinstance(rows, Constant) and isinstance(columns, Constant):
+            count = rows if columns == ONE else Product((rows, columns))
+            _write_quotient(writer, rows.number * columns.number, count)
+        else:
+            _write_quotient(writer, None, rows if columns == ONE else Product((rows, columns)))
 
     def _write_result(self, writer: Writer, x: Expression) -> None:
         self.after.apply(writer, _VALUE, ZERO, x * 16)
@@ -215,24 +266,30 @@ class _PoolLayer:
     def _hint(self, what: str) -> str:
         return f"{'largest' if self.is_max else 'sum'}_of_{what}{self.before.suffix}"
 
-    def _writer_of(self, columns: int) -> Callable[[str], str]:
+    def _writer_of(self, columns: int | None) -> Callable[[str], str]:
         return lambda name: self._write_window_routine(name, columns)
 
-    def _write_window_routine(self, name: str, columns: int) -> str:
-        """Text of the routine for a window: its rows are counted when it runs, its columns here."""
+    def _write_window_routine(self, name: str, columns: int | None) -> str:
+        """Text of the routine for a window: its rows are counted when it runs, its columns here unless that is None."""
         writer = Writer()
         what = "The largest" if self.is_max else "The sum"
-        cells = f"{columns} neighbouring cells" if columns > 1 else "the first cell"
+        sizes = ["ptrdiff_t rows"]
+        if columns is None:
+            cells, loop, index = "`columns` cells", ["for (ptrdiff_t j = 0; j < columns; j++)"], Name("j") * 16
+            sizes.append("ptrdiff_t columns")
+        else:
+            cells = f"{columns} neighbouring cells" if columns > 1 else "the first cell"
+            unrolled = Unrolled("j", 0, columns)
+            loop, index = unrolled.openings, unrolled.index * 16
         writer.comment(f"{what} of {cells} in each of `rows` rows, which begin `row` floats apart.")
         chain = self.before.neutral
-        parameters = ["const float *restrict x", "ptrdiff_t rows", "ptrdiff_t row", *chain.parameters()]
+        parameters = ["const float *restrict x", *sizes, "ptrdiff_t row", *chain.parameters()]
         writer.statement(f"static INLINE __m512 {name}", parameters, " {")
         with writer.indented():
             self._write_start(writer)
             writer.line("for (ptrdiff_t i = 0; i < rows; i++, x += row)")
             with writer.indented():
-                loop = Unrolled("j", 0, columns)
-                self._write_combine(writer, loop.openings, "v", loop.index * 16)
+                self._write_combine(writer, loop, "v", index)
             writer.line("return v;")
         writer.line("}")
         return writer.text()

@@ -81,12 +81,12 @@ class PoolOp(Op):
     @property
     def sums_to_one(self) -> bool:
         """Whether the weights of the cells in every window sum to one: affine steps may be done before or after."""
-        return not self.is_max
+        return not self.is_max and (self.divisor is None or not self.node.is_padded)
 
     @property
     def divisor(self) -> int | None:
         """What every sum is divided by for an average; None where that is the number of cells inside the picture."""
-        return None
+        return self.node.window_h * self.node.window_w if self.node.count_padding else None
 
     @property
     def times_read(self) -> float:
@@ -97,11 +97,10 @@ class PoolOp(Op):
     def windows(self, source: Shape) -> Windows:
         """The windows over a picture."""
         node = self.node
-        if node.window is None:
-            return Windows(Along(source.height, source.height, 1), Along(source.width, source.width, 1))
+        rows, columns = node.window_of(source)
         return Windows(
-            Along(source.height, node.window, 2, node.padding_h, node.padding_h),
-            Along(source.width, node.window, 2, node.padding_w, node.padding_w),
+            Along(source.height, rows, node.stride_h, node.padding_top, node.padding_bottom),
+            Along(source.width, columns, node.stride_w, node.padding_left, node.padding_right),
         )
 
     @property
@@ -165,5 +164,6 @@ class SampleOp(Op):
         """A pooling of windows of one cell, two rows and columns apart."""
         shape = graph.shape(self.writes)
         source = graph.chain(graph.lookup(self.source), self.prologue, graph.shape(self.source))
-        name = graph.emit(Pooling(source, self.writes, "Max1x1Stride2"), shape)
+        cells = Pooling(source, self.writes, "Max", window_h=1, window_w=1, stride_h=2, stride_w=2)
+        name = graph.emit(cells, shape)
         graph.define(self.writes, graph.chain(name, self.epilogue, shape))
