@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nn512.graph import KINDS, Graph, parse
+from nn512.graph import KINDS, Graph, Pooling, parse
 from nn512.graph.node import Layer
 from nn512.onnx.kinds import EXPORTS, __path__
 from nn512.onnx.maker import Export, NodeMaker
@@ -59,6 +59,24 @@ def test_nodes_read_and_write_what_their_layers_do(graph: Graph) -> None:
         parameters = {p.name for p in layer.parameters(graph.shapes)}
         read = {name for node in nodes for name in node.reads}
         assert read - own == parameters | set(layer.reads)
+
+
+def test_attributes_of_poolings() -> None:
+    """ONNX has the paddings of all axes before those behind: top, left, bottom, right."""
+    onnx = SimpleNamespace(helper=SimpleNamespace(make_node=make_node))
+    layer = Pooling(
+        "x", "y", "Avg", window_h=5, window_w=6, stride_h=7, stride_w=8, count_padding=1,
+        padding_top=1, padding_bottom=2, padding_left=3, padding_right=4,
+    )  # fmt: skip
+    (node,) = EXPORTS[Pooling].nodes(NodeMaker(onnx, layer), layer)
+    assert node.operator == "AveragePool"
+    assert node.attributes == {
+        "kernel_shape": [5, 6],
+        "strides": [7, 8],
+        "pads": [1, 3, 2, 4],
+        "ceil_mode": 0,
+        "count_include_pad": 1,
+    }
 
 
 def test_shapes_of_parameters(graph: Graph) -> None:

@@ -135,7 +135,7 @@ def _smaller(node: Node) -> Iterator[Node]:
     names = [f.name for f in fields(node) if f.name in infos]
     for name in names:
         least = {ValueType.POSITIVE: 1, ValueType.NATURAL: 0}.get(infos[name].type)
-        if least is None:
+        if least is None or not infos[name].applies(node.choice):
             continue
         for value in _lower(getattr(node, name), least):
             yield _changed(node, {name: value})

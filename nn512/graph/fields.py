@@ -138,17 +138,20 @@ def declare(
     goes_with: Mapping[str, Any] = _ALWAYS,
     like: str | None = None,
     terse: bool = False,
+    kw_only: bool = False,
 ) -> Any:
     """A field of the language. `choices` are words, or words with their meanings.
 
     A field that `goes_with` some choices of Kind, or is `like` another one, gets its default when its node is made;
-    `dataclasses.replace` of the other field then leaves it as it is.
+    `dataclasses.replace` of the other field then leaves it as it is. One that is `kw_only` has no place among the
+    arguments of its kind, so that those behind it keep theirs.
     """
     late = bool(goes_with) or like is not None
     if like is not None:
         default = None
     return field(
         default=None if late else default,
+        kw_only=kw_only,
         metadata={
             "name": name,
             "type": type_,

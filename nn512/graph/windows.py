@@ -6,11 +6,18 @@ from nn512.graph.diagnostics import quote
 from nn512.graph.node import Shape
 
 
-def no_room(name: str, shape: Shape, axis: str, window: int, padding: int) -> str:
-    """A window does not fit: say which way, and both sizes. `axis` is H or W."""
-    what, size = ("rows", shape.height) if axis == "H" else ("columns", shape.width)
-    padded = f" with padding {padding} on both sides" if padding else ""
-    return f"the window spans {window} {what}, more than the {size + 2 * padding} of {quote(name)} ({shape}){padded}"
+def no_room(name: str, shape: Shape, axis: str, window: int, before: int, after: int) -> str:
+    """A window does not fit: say which way, and both sizes. `axis` is H or W, the padding that of its two ends."""
+    what, size, ends = ("rows", shape.height, ("above", "below"))
+    if axis == "W":
+        what, size, ends = ("columns", shape.width, ("left", "right"))
+    padded = ""
+    if before == after > 0:
+        padded = f" with padding {before} on both sides"
+    elif before != after:
+        padded = f" with padding {before} {ends[0]} and {after} {ends[1]}"
+    room = size + before + after
+    return f"the window spans {window} {what}, more than the {room} of {quote(name)} ({shape}){padded}"
 
 
 def pair(first: int, second: int) -> str:

@@ -2,20 +2,21 @@
 
 Columns that see a whole window are one loop without any bounds; the few columns at the edges, whose windows hang over
 the picture, have calls of their own with fewer columns. Rows of a window inside the picture are the bounds of its loop.
+So are the columns of a wide window, and those at an edge, which are many then, are a loop that cuts each of them.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from nn512.cgen import names
 from nn512.cgen.code import InferenceStep, LayerCode
-from nn512.cgen.expressions import ZERO, Constant, Expression, Name, Product, extent
+from nn512.cgen.expressions import ONE, ZERO, Constant, Expression, Name, Product, extent, least
 from nn512.cgen.writer import Writer
-from nn512.graph.nodes import Pooling
 from nn512.ir import PoolOp, SampleOp
+from nn512.ir.ops.pool import Along
 from nn512.kernels.chain import Chain
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
@@ -23,6 +24,8 @@ from nn512.kernels.streaming import streaming_work
 from nn512.kernels.tiles import Unrolled
 
 ACCUMULATORS = 4
+WIDEST = 8
+"""Most columns of a window that have unrolled code of their own."""
 
 _BLOCK, _VALUE = Name("block"), Name("v")
 
@@ -37,25 +40,35 @@ static INLINE __m512 maximum(__m512 largest, __m512 v) {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`count` output columns from `first` on that see `columns` cells of a row; the first begins at `cell`."""
+    """`count` output columns from `first` on that see `columns` cells of a row; the first begins at `cell`.
+
+    Where `columns` is None the windows hang over the picture by one cell more or less than their neighbours do.
+    """
 
     first: int
     count: int
-    columns: int
+    columns: int | None
     cell: int
 
 
-def columns_of(outputs: int, size: int, window: int, padding: int) -> tuple[Column, ...]:
-    """The output columns of a row of `size` cells, neighbours together that see whole windows."""
+def columns_of(along: Along) -> tuple[Column, ...]:
+    """The output columns of a row, neighbours together that see whole windows; so are those at an edge of wide ones."""
+    stride, before = along.stride, along.before
 
     def alone(x: int) -> Column:
-        start, end = max(0, 2 * x - padding), min(size, 2 * x - padding + window)
+        first = x * stride - before
+        start, end = max(0, first), min(along.size, first + along.window)
         return Column(x, 1, end - start, start)
 
-    low = min(outputs, -(-padding // 2))
-    high = max(low, min(outputs, (size - window + padding) // 2 + 1))
-    whole = [Column(low, high - low, window, 2 * low - padding)] if low < high else []
-    return (*map(alone, range(low)), *whole, *map(alone, range(high, outputs)))
+    def edge(first: int, last: int) -> Iterable[Column]:
+        if along.window > WIDEST and last - first > 1:
+            return [Column(first, last - first, None, stride * first - before)]
+        return map(alone, range(first, last))
+
+    low = min(along.places, -(-before // stride))
+    high = max(low, min(along.places, (along.size - along.window + before) // stride + 1))
+    whole = [Column(low, high - low, along.window, stride * low - before)] if low < high else []
+    return (*edge(0, low), *whole, *edge(high, along.places))
 
 
 def emit(op: PoolOp | SampleOp, context: Context) -> LayerCode:
@@ -73,22 +86,22 @@ class _PoolLayer:
     def __init__(self, op: PoolOp | SampleOp, context: Context) -> None:
         self.op = op
         self.copies = isinstance(op, SampleOp)
-        self.node = Pooling(op.source, op.writes, "Max1x1Stride2") if isinstance(op, SampleOp) else op.node
+        self.is_max = isinstance(op, PoolOp) and op.is_max
+        self.is_average = isinstance(op, PoolOp) and not op.is_max
         self.context = context
         self.source, self.result = context.places[op.source], context.places[op.writes]
         self.before = Chain(op.prologue)
         self.after = Chain(op.epilogue, start=len(op.prologue))
         self.both = Chain((*op.prologue, *op.epilogue))
-        height, width = self.source.shape.height, self.source.shape.width
-        window, padding = self.node.window, self.node.padding_h
-        self.columns: tuple[Column, ...] = ()
-        self.clipped = False
-        if window is not None:
-            self.columns = columns_of(self.result.shape.width, width, window, self.node.padding_w)
-            self.clipped = padding > 0 or (self.result.shape.height - 1) * 2 + window > height
+        self.windows = op.windows(self.source.shape)
+        self.rows = self.windows.rows
+        self.columns = columns_of(self.windows.columns)
+        self.wide = self.windows.columns.window > WIDEST
+        self.divisor = op.divisor if isinstance(op, PoolOp) else None
+        self.clipped = self.rows.starts_outside or self.rows.ends_outside
 
     def emit(self) -> LayerCode:
-        if self.node.is_max and not self.copies:
+        if self.is_max:
             self.context.library.add("maximum", lambda _: MAXIMUM)
         what = "every second row and column" if self.copies else "pooling"
         rows = self.result.shape.height
@@ -103,12 +116,19 @@ class _PoolLayer:
         )
 
     def _edge_classes(self) -> set[str]:
-        kind = self.node.kind
+        """Cells that are seen at the edges and elsewhere; whether windows overlap; whatever numbers they are."""
+        what = "sample" if self.copies else "maximum" if self.is_max else "average"
         classes = {f"channel tail {self.result.shape.channels % 16}"}
-        if self.node.window is None:
-            return classes | {f"{kind} pixels {min(self.source.shape.pixels, ACCUMULATORS)}"}
-        classes |= {f"{kind} columns {column.columns}" for column in self.columns}
-        return classes | {f"{kind} rows {'clipped' if self.clipped else 'whole'}"}
+        if self.windows.is_whole:
+            return classes | {f"{what} pixels {min(self.source.shape.pixels, ACCUMULATORS)}"}
+        if self.divisor is not None:
+            classes.add("average with padding counted")
+        seen = (column.columns for column in self.columns)
+        classes |= {f"{what} columns {'cut' if n is None else min(n, WIDEST + 1)}" for n in seen}
+        for axis, along in (("rows", self.windows.rows), ("columns", self.windows.columns)):
+            room = along.stride - along.window
+            classes.add(f"{what} {axis} {'overlap' if room < 0 else 'apart' if room else 'side by side'}")
+        return classes | {f"{what} rows {'clipped' if self.clipped else 'whole'}"}
 
     def _code(self) -> str:
         rows = self.result.shape.height
@@ -125,10 +145,10 @@ class _PoolLayer:
                 writer.line(f"const ptrdiff_t block = {Name('item') // rows}{row};")
                 self.before.bind(writer, _BLOCK, ZERO, ZERO)
                 self.after.bind(writer, _BLOCK, self._row, ZERO)
-                if self.node.window is None:
-                    self._write_global(writer)
+                if self.windows.is_whole:
+                    self._write_whole(writer)
                 else:
-                    self._write_row(writer, self.node.window)
+                    self._write_row(writer)
         return writer.text()
 
     @property
@@ -136,12 +156,12 @@ class _PoolLayer:
         """Index of the output row."""
         return Name("y") if self.result.shape.height > 1 else ZERO
 
-    def _write_global(self, writer: Writer) -> None:
+    def _write_whole(self, writer: Writer) -> None:
         routine = self.context.library.add(self._hint("all"), self._write_all_routine)
         pixels = extent(self.source.shape.height, self.source.shape.width)
         arguments = [self._source.at(_BLOCK, 0, 0), pixels, *self.before.forwarded()]
         writer.line(f"__m512 v = {routine}({', '.join(map(str, arguments))});")
-        if not self.node.is_max:
+        if self.is_average:
             _write_quotient(writer, self.source.shape.pixels, pixels)
         self._write_result(writer, ZERO)
 
@@ -154,76 +174,122 @@ class _PoolLayer:
         """The row of results."""
         return Name(names.local(self.result.name)).at(_BLOCK, self._row)
 
-    def _write_row(self, writer: Writer, window: int) -> None:
-        height, padding = self.source.shape.height, self.node.padding_h
-        start = self._row * 2 - padding
+    def _write_row(self, writer: Writer) -> None:
+        start = self._row * self.rows.stride - self.rows.before
         if self.clipped:
-            writer.line(f"const ptrdiff_t origin = {start}, end = origin + {window};")
-            writer.line(
-                "const ptrdiff_t top = origin > 0 ? origin : 0;" if padding else "const ptrdiff_t top = origin;"
-            )
-            writer.line(f"const ptrdiff_t rows = (end < {height} ? end : {height}) - top;")
+            self._write_rows_inside(writer, start)
         steps = self.both.steps if self.copies else self.after.steps
-        plain = self.node.is_max and not steps  # one statement per cell
+        plain = not (self.is_average or steps)  # one statement per cell
         for column in self.columns:
             if column.count == 1:
                 with contextlib.nullcontext() if plain else writer.block(note=f"column {column.first}"):
-                    self._write_cell(writer, column, Constant(column.first), start, window, plain=plain)
+                    self._write_cell(writer, column, Constant(column.first), start, plain=plain)
                 continue
             loop = f"for (ptrdiff_t x = {column.first}; x < {column.first + column.count}; x++)"
-            with writer.loop(loop) if plain else writer.block(loop):
-                self._write_cell(writer, column, Name("x"), start, window, plain=plain)
+            with writer.loop(loop) if plain and column.columns is not None else writer.block(loop):
+                self._write_cell(writer, column, Name("x"), start, plain=plain)
 
-    def _write_cell(
-        self, writer: Writer, column: Column, x: Expression, start: Expression, window: int, *, plain: bool
-    ) -> None:
+    def _write_rows_inside(self, writer: Writer, start: Expression) -> None:
+        """Write the first row inside the picture of the window that begins in row `start`, and how many rows are."""
+        height, window = self.rows.size, self.rows.window
+        sees_bottom = window - self.rows.before >= height  # gcc takes a condition that is never met for a mistake
+        end = "" if sees_bottom else f", end = origin + {window}"
+        writer.line(f"const ptrdiff_t origin = {start}{end};")
+        first = "origin > 0 ? origin : 0" if self.rows.starts_outside else "origin"
+        writer.line(f"const ptrdiff_t top = {first};")
+        bottom = str(height) if sees_bottom else f"(end < {height} ? end : {height})"
+        writer.line(f"const ptrdiff_t rows = {bottom} - top;")
+
+    def _write_cell(self, writer: Writer, column: Column, x: Expression, start: Expression, *, plain: bool) -> None:
         """Write what computes the result at `x`, whose window begins in row `start`."""
-        cell = Constant(column.cell) if column.count == 1 else x * 2 + (column.cell - 2 * column.first)
-        rows, top = (Name("rows"), Name("top")) if self.clipped else (Constant(window), start)
+        cell, columns = self._write_cut(writer, column, x)
+        rows, top = (Name("rows"), Name("top")) if self.clipped else (Constant(self.rows.window), start)
         pixel = self._source.at(_BLOCK, top, cell)
-        if self.copies:
-            value = f"_mm512_loadu_ps({pixel})"
-        else:
-            row = extent(self.source.shape.width, 16)
-            routine = self.context.library.add(self._hint(str(column.columns)), self._writer_of(column.columns))
-            value = f"{routine}({', '.join(map(str, [pixel, rows, row, *self.before.forwarded()]))})"
+        value = f"_mm512_loadu_ps({pixel})" if self.copies else self._call(pixel, rows, columns)
         if plain:
             writer.statement("_mm512_storeu_ps", [self._result.at(x), value], ";")
             return
         writer.line(f"__m512 v = {value};")
         if self.copies:
             self.before.apply(writer, _VALUE, ZERO, ZERO)
-        if not self.node.is_max:
-            cells = None if self.clipped else column.columns * window
-            count = rows if column.columns == 1 else Product((rows, Constant(column.columns)))
-            _write_quotient(writer, cells, count)
+        if self.is_average:
+            self._write_average(writer, rows, columns)
         self._write_result(writer, x)
+
+    def _write_cut(self, writer: Writer, column: Column, x: Expression) -> tuple[Expression, Expression]:
+        """The first cell of the windows of `column` and the number of cells, and write what computes them."""
+        along = self.windows.columns
+        if column.count == 1:
+            first: Expression = Constant(column.cell)
+        else:
+            first = x * along.stride + (column.cell - along.stride * column.first)
+        if column.columns is not None:
+            return first, Constant(column.columns)
+        last = column.cell + along.stride * (column.count - 1)
+        if last <= 0 and last + along.window <= along.size:
+            writer.line(f"const ptrdiff_t count = {first + along.window};")
+            return ZERO, Name("count")
+        if column.cell >= 0 and column.cell + along.window >= along.size:
+            after = along.size - column.cell + along.stride * column.first
+            writer.line(f"const ptrdiff_t count = {Constant(after) - x * along.stride};")
+            return first, Name("count")
+        writer.line(f"const ptrdiff_t first = {first}, from = first > 0 ? first : 0;")
+        writer.line(f"const ptrdiff_t count = ({least(Name('first') + along.window, along.size)}) - from;")
+        return Name("from"), Name("count")
+
+    def _call(self, pixel: Expression, rows: Expression, columns: Expression) -> str:
+        """The call that computes the maximum or the sum of a window whose first cell is `pixel`."""
+        if isinstance(columns, Constant) and not self.wide:
+            sizes = [rows]
+            routine = self.context.library.add(self._hint(str(columns)), self._writer_of(columns.number))
+        else:
+            sizes = [rows, columns]
+            routine = self.context.library.add(self._hint("window"), self._writer_of(None))
+        row = extent(self.source.shape.width, 16)
+        return f"{routine}({', '.join(map(str, [pixel, *sizes, row, *self.before.forwarded()]))})"
+
+    def _write_average(self, writer: Writer, rows: Expression, columns: Expression) -> None:
+        """Write the division of a sum by the cells of the window, or by those of them that are in the picture."""
+        if self.divisor is not None:
+            count = extent(self.rows.window, self.windows.columns.window)
+            _write_quotient(writer, self.divisor, count)
+        elif isinstance(rows, Constant) and isinstance(columns, Constant):
+            count = rows if columns == ONE else Product((rows, columns))
+            _write_quotient(writer, rows.number * columns.number, count)
+        else:
+            _write_quotient(writer, None, rows if columns == ONE else Product((rows, columns)))
 
     def _write_result(self, writer: Writer, x: Expression) -> None:
         self.after.apply(writer, _VALUE, ZERO, x * 16)
         writer.line(f"_mm512_storeu_ps({self._result.at(x)}, v);")
 
     def _hint(self, what: str) -> str:
-        return f"{'largest' if self.node.is_max else 'sum'}_of_{what}{self.before.suffix}"
+        return f"{'largest' if self.is_max else 'sum'}_of_{what}{self.before.suffix}"
 
-    def _writer_of(self, columns: int) -> Callable[[str], str]:
+    def _writer_of(self, columns: int | None) -> Callable[[str], str]:
         return lambda name: self._write_window_routine(name, columns)
 
-    def _write_window_routine(self, name: str, columns: int) -> str:
-        """Text of the routine for a window: its rows are counted when it runs, its columns here."""
+    def _write_window_routine(self, name: str, columns: int | None) -> str:
+        """Text of the routine for a window: its rows are counted when it runs, its columns here unless that is None."""
         writer = Writer()
-        what = "The largest" if self.node.is_max else "The sum"
-        cells = f"{columns} neighbouring cells" if columns > 1 else "the first cell"
+        what = "The largest" if self.is_max else "The sum"
+        sizes = ["ptrdiff_t rows"]
+        if columns is None:
+            cells, loop, index = "`columns` cells", ["for (ptrdiff_t j = 0; j < columns; j++)"], Name("j") * 16
+            sizes.append("ptrdiff_t columns")
+        else:
+            cells = f"{columns} neighbouring cells" if columns > 1 else "the first cell"
+            unrolled = Unrolled("j", 0, columns)
+            loop, index = unrolled.openings, unrolled.index * 16
         writer.comment(f"{what} of {cells} in each of `rows` rows, which begin `row` floats apart.")
         chain = self.before.neutral
-        parameters = ["const float *restrict x", "ptrdiff_t rows", "ptrdiff_t row", *chain.parameters()]
+        parameters = ["const float *restrict x", *sizes, "ptrdiff_t row", *chain.parameters()]
         writer.statement(f"static INLINE __m512 {name}", parameters, " {")
         with writer.indented():
             self._write_start(writer)
             writer.line("for (ptrdiff_t i = 0; i < rows; i++, x += row)")
             with writer.indented():
-                loop = Unrolled("j", 0, columns)
-                self._write_combine(writer, loop.openings, "v", loop.index * 16)
+                self._write_combine(writer, loop, "v", index)
             writer.line("return v;")
         writer.line("}")
         return writer.text()
@@ -231,7 +297,7 @@ class _PoolLayer:
     def _write_all_routine(self, name: str) -> str:
         """Text of the routine for a whole picture: neighbouring pixels go to different accumulators."""
         writer = Writer()
-        what = "The largest" if self.node.is_max else "The sum"
+        what = "The largest" if self.is_max else "The sum"
         writer.comment(f"{what} of all pixels, in {ACCUMULATORS} independent accumulators.")
         parameters = ["const float *restrict x", "ptrdiff_t pixels", *self.before.neutral.parameters()]
         writer.statement(f"static INLINE __m512 {name}", parameters, " {")
@@ -251,11 +317,11 @@ class _PoolLayer:
 
     @property
     def _combine(self) -> str:
-        return "maximum" if self.node.is_max else "_mm512_add_ps"
+        return "maximum" if self.is_max else "_mm512_add_ps"
 
     def _write_start(self, writer: Writer) -> None:
-        writer.line(f"__m512 v = {'_mm512_loadu_ps(x)' if self.node.is_max else '_mm512_setzero_ps()'};")
-        if self.node.is_max:
+        writer.line(f"__m512 v = {'_mm512_loadu_ps(x)' if self.is_max else '_mm512_setzero_ps()'};")
+        if self.is_max:
             self.before.apply(writer, _VALUE, ZERO, ZERO)
 
     def _write_combine(self, writer: Writer, loop: Sequence[str], accumulator: str, offset: Expression) -> None:

@@ -6,6 +6,7 @@ with several results stays where it is, so a sum's other operand must exist befo
 
 Into the prologue of their consumer: when a chain without sums has one reader, and that is a pooling or a convolution. A
 chain of a few ReLUs and nothing else is cheap enough to compute twice, in readers that are element-wise or poolings.
+Poolings with windows that overlap far take none: they would compute it for every window that sees a pixel.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from nn512.passes.rewriting import readers, writers
 
 MOST_RECOMPUTED = 2
 LONGEST_RECOMPUTED = 4
+MOST_WINDOWS = 4
+"""A chain is computed anew for each window that sees a pixel: 2.25 of 3x3 with stride 2, but 9 with stride 1."""
 
 
 def fuse_elementwise(program: Program) -> Program:
@@ -149,6 +152,8 @@ class _Fusion:
 def _prepend(user: Op | None, op: ElementwiseOp, *, alone: bool) -> Op | None:
     """The user with the chain computed on what it reads; None where it cannot take it."""
     match user:
+        case PoolOp() if user.times_read > MOST_WINDOWS:
+            return None
         case PoolOp(prologue=()) | SampleOp(prologue=()) if user.source == op.writes:
             return dataclasses.replace(user, source=op.source, prologue=op.chain)
         case ElementwiseOp() if user.source == op.writes:

@@ -108,7 +108,7 @@ class _Moves:
 
 
 def _is_average(op: Op) -> TypeGuard[PoolOp]:
-    return isinstance(op, PoolOp) and not (op.node.is_max or op.prologue or op.epilogue)
+    return isinstance(op, PoolOp) and op.sums_to_one and not (op.prologue or op.epilogue)
 
 
 def _is_plain(op: ConvOp) -> bool:

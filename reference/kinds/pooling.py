@@ -34,6 +34,11 @@ class Pool:
     count_padding: bool = False
     whole: bool = False
 
+    @property
+    def sums_to_one(self) -> bool:
+        """Whether the weights of an average sum to one in every window."""
+        return not (self.count_padding and self.window.padded)
+
     def cells(self, x: Array) -> Array:
         """What the sum over each window of `x` is divided by for an average, 1 x OH x OW."""
         if self.whole or self.count_padding:
@@ -72,21 +77,23 @@ class Pool:
 
 def pool_of(node: Pooling, x: Array) -> Pool:
     """What a node does to tensors of the size of `x`."""
-    if node.window is None:
+    if node.is_global:
         return Pool(Window(*x.shape[-2:]), node.is_max, whole=True)
-    size = (node.window, node.window)
-    padding = (node.padding_h, node.padding_h, node.padding_w, node.padding_w)
-    return Pool(Window(*size, 2, 2, 1, 1, *padding), node.is_max)
+    sides = (node.padding_top, node.padding_bottom, node.padding_left, node.padding_right)
+    window = Window(node.window_h, node.window_w, node.stride_h, node.stride_w, 1, 1, *sides)
+    return Pool(window, node.is_max, count_padding=bool(node.count_padding))
 
 
 def value(x: Array, node: Pooling) -> Array:
     """Maximum or average over windows, channel by channel.
 
-    Windows are 2x2 or 3x3 with stride 2, or the whole tensor (the result is then C x 1 x 1). Otherwise the result has
-    height floor((H + 2 PH - window) / 2) + 1, likewise the width. Cells of the padding take no part: the maximum
-    ignores them and the average divides by the number of real cells. The padding is smaller than the window, so every
-    window has a real cell. NaN in a window makes the maximum NaN. The maximum of -inf alone is -inf. To take an average
-    before the 1x1 convolution whose result it reads, and before batch normalization behind that, is legal.
+    Windows have any size and stride, or are the whole tensor (the result is then C x 1 x 1). Otherwise the result has
+    height floor((H + PT + PB - WH) / SH) + 1, likewise the width. Cells of the padding take no part: the maximum
+    ignores them and the average divides by the number of real cells; with CountPadding it divides by WH WW, as if they
+    were zeros. The padding of each side is smaller than the window, so every window has a real cell. NaN in a window
+    makes the maximum NaN. The maximum of -inf alone is -inf. To take an average before the 1x1 convolution whose result
+    it reads, and before batch normalization behind that, is legal if the weights of all its windows sum to one: unless
+    padding is counted.
     """
     return pool_of(node, x).of(x)
 
@@ -149,7 +156,7 @@ class PoolingKind(Kind[Pooling]):
             return at.finish(y, derived, (errors, np.zeros_like(derived)), mask)
         # What pixels have in common was derived, not sampled: the samples are made up to it here.
         own = np.maximum(derived - samples.mean_square(errors), 0.0)
-        if x.linear is None:
+        if x.linear is None or not pool.sums_to_one:
             return at.finish(y, derived, (errors, own), mask)
         source = self._average(at, x.linear.source, pool)
         other = x.linear.of(source)
@@ -189,7 +196,7 @@ class PoolingKind(Kind[Pooling]):
         if pool.is_max:
             return Stepped.leaf(pool.maximum(x.value), ~pool.any(~x.exact))
         done = _stepped_average(x, pool, at.limit)
-        if x.linear is None:
+        if x.linear is None or not pool.sums_to_one:
             return done
         source = _stepped_source(x.linear.source, self.step(at.on(x.linear.source)), pool, at.limit)
         other = x.linear.of(source)
@@ -204,7 +211,8 @@ class PoolingKind(Kind[Pooling]):
 
     def role(self, layer: Pooling) -> Role:
         """See `Kind`."""
-        return Role.NONE if layer.is_max else Role.AVERAGE
+        uneven = layer.count_padding and layer.is_padded
+        return Role.NONE if layer.is_max or uneven else Role.AVERAGE
 
 
 def _variance_of_maximum(x: Array, before: Array, pool: Pool) -> Array:

@@ -243,15 +243,17 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
             other = "v <= 0 ? 0 : v" if layer.param == 0 else f"v > 0 ? v : (float){layer.param!r} * v"
             return f"    {cells} {{ const float v = {x}[{here}]; {y}[{here}] = {other}; }}"
         case Pooling():
-            window_h, window_w = (source.height, source.width) if layer.window is None else (layer.window,) * 2
+            window_h, window_w = layer.window_of(source)
+            top, left = f"i * {layer.stride_h} - {layer.padding_top}", f"j * {layer.stride_w} - {layer.padding_left}"
+            cells = str(window_h * window_w) if layer.count_padding else "n"
             update = "m = v <= m || m != m ? m : v, n++;" if layer.is_max else "m += v; n++;"
-            start, result = ("-INFINITY", "m") if layer.is_max else ("0", "m / (float)n")
+            start, result = ("-INFINITY", "m") if layer.is_max else ("0", f"m / (float){cells}")
             return f"""\
     for (int c = 0; c < {channels}; c++) for (int i = 0; i < {height}; i++) for (int j = 0; j < {width}; j++) {{
         float m = {start};
         int n = 0;
-        for (int row = i * 2 - {layer.padding_h}; row < i * 2 - {layer.padding_h} + {window_h}; row++)
-            for (int column = j * 2 - {layer.padding_w}; column < j * 2 - {layer.padding_w} + {window_w}; column++) {{
+        for (int row = {top}; row < {top} + {window_h}; row++)
+            for (int column = {left}; column < {left} + {window_w}; column++) {{
                 if (row < 0 || row >= {source.height} || column < 0 || column >= {source.width}) continue;
                 const float v = {x}[(c * {source.height} + row) * {source.width} + column];
                 {update}

@@ -293,8 +293,8 @@ def test_choices() -> None:
     layers("Activation FromTensor=x ToTensor=y Kind=«relu»", "Kind must be ReLU, not 'relu'; did you mean ReLU?")
     layers(
         "Pooling FromTensor=x ToTensor=y Kind=«Max2x2Stride1»",
-        "Kind must be one of Max2x2Stride2, Avg2x2Stride2, Max3x3Stride2, Avg3x3Stride2, MaxGlobal, AvgGlobal, "
-        "not 'Max2x2Stride1'; did you mean Max2x2Stride2?",
+        "Kind must be one of Max, Avg, Max2x2Stride2, Avg2x2Stride2, Max3x3Stride2, Avg3x3Stride2, MaxGlobal, "
+        "AvgGlobal, not 'Max2x2Stride1'; did you mean Max2x2Stride2?",
     )
     check(
         "Config Platform=«ARM»\n" + HEAD[7:] + "Softmax FromTensor=x ToTensor=y" + TAIL,

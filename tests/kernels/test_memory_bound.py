@@ -15,7 +15,8 @@ from fuzz.targets.base import Sources
 from nn512.bench.families import CONSUMERS, Family, Lines, doubled, fibonacci
 from nn512.compiler import compile as compile_graph
 from nn512.graph import parse
-from nn512.kernels.pooling import Column, columns_of
+from nn512.ir.ops.pool import Along
+from nn512.kernels.pooling import WIDEST, Column, columns_of
 
 REGIMES = ("exact", "gaussian", "nonfinite")
 
@@ -59,8 +60,107 @@ def test_windows(kind: str, runs_here: str) -> None:
     assert runs_here
     report = check(*pooled(kind, [(1, 2), (3, 3), (4, 7)]))
     window = int(kind[3])
-    wanted = {f"{kind} columns {columns}" for columns in range(1, window + 1)}
-    assert classes(report, "pooling") >= {*wanted, f"{kind} rows clipped", f"{kind} rows whole"}
+    what = "maximum" if kind.startswith("Max") else "average"
+    wanted = {f"{what} columns {columns}" for columns in range(1, window + 1)}
+    fit = {f"{what} {axis} {'overlap' if window > 2 else 'side by side'}" for axis in ("rows", "columns")}
+    assert classes(report, "pooling") >= {*wanted, *fit, f"{what} rows clipped", f"{what} rows whole"}
+
+
+FREE = """
+WindowH=3 WindowW=3 PaddingH=1 PaddingW=1
+WindowH=2 WindowW=2
+WindowH=2 WindowW=4 StrideH=1 StrideW=3 PaddingBottom=1 PaddingRight=2
+WindowH=4 WindowW=2 StrideH=3 StrideW=1 PaddingTop=3 PaddingLeft=1
+WindowH=3 WindowW=3 StrideH=2 StrideW=2 PaddingBottom=1 PaddingRight=1
+WindowH=1 WindowW=2 StrideH=3 StrideW=5
+WindowH=5 WindowW=9 PaddingH=2 PaddingW=4
+WindowH=13 WindowW=13 PaddingH=6 PaddingW=6
+WindowH=30 WindowW=40 StrideH=7 StrideW=2 PaddingH=29 PaddingLeft=39 PaddingRight=30
+WindowH=7 WindowW=11
+"""
+
+
+@pytest.mark.parametrize("kind", ["Max", "Avg", "Avg CountPadding=1"])
+def test_windows_of_any_numbers(kind: str, runs_here: str) -> None:
+    """Overlapping and apart, of two strides, padded on one side, wide, larger than the picture, and the picture."""
+    assert runs_here
+    lines = ["Input ToTensor=x Channels=19 Height=7 Width=11"]
+    for number, fields in enumerate(FREE.strip().splitlines()):
+        lines.append(f"Pooling FromTensor=x ToTensor=y{number} Kind={kind} {fields}")
+        lines.append(f"Output FromTensor=y{number}")
+    found = classes(check(*lines), "pooling")
+    what = "maximum" if kind == "Max" else "average"
+    fits = {f"{what} {axis} {fit}" for axis in ("rows", "columns") for fit in ("overlap", "apart")}
+    seen = {f"{what} columns {columns}" for columns in (1, 2, 3, 4, 9, "cut")}
+    assert found >= {*fits, *seen, f"{what} pixels 4", f"{what} rows whole", f"{what} rows clipped"}
+    assert ("average with padding counted" in found) == ("Count" in kind)
+
+
+def test_windows_that_all_see_the_last_row(runs_here: str) -> None:
+    """The bottom needs no condition then, from which gcc -O3 would conclude that rows may be negative."""
+    assert runs_here
+    check(
+        "Input ToTensor=x Channels=1 Height=1 Width=18",
+        "Pooling FromTensor=x ToTensor=y Kind=Max WindowH=3 WindowW=1 StrideW=2 PaddingH=2",
+        "Output FromTensor=y",
+        optimisation="-O3",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "planted"),
+    [
+        ("Kind=Avg", (r"(/\* column 4 \*/[^}]*\(rows \* )2", r"\g<1>3")),
+        ("Kind=Avg CountPadding=1", (r"\(float\)\(3 \* 3\)", "(float)(3 * 2)")),
+        ("Kind=Max PaddingTop=2 PaddingBottom=0", (r"y \* 2 - 2", "y * 2 - 0")),
+        ("Kind=Max StrideW=1", (r"y \* 2 - 1", "y - 1")),
+        ("Kind=Max StrideW=1", (r"\[x - 1\]", "[x * 2 - 1]")),
+        ("Kind=Avg", (r"end < 6 \? end : 6", "end < 5 ? end : 5")),
+    ],
+)
+def test_planted_mistakes_of_poolings_are_found(fields: str, planted: tuple[str, str], runs_here: str) -> None:
+    """A wrong divisor at the right edge or anywhere, paddings or strides exchanged, a row too few at the bottom."""
+    assert runs_here
+    stride = "StrideH=2" if "StrideW" in fields else "StrideH=2 StrideW=2"
+    text = (
+        "Config\nInput ToTensor=x Channels=19 Height=6 Width=9\n"
+        f"Pooling FromTensor=x ToTensor=t WindowH=3 WindowW=3 {stride} PaddingH=1 PaddingW=1 {fields}\n"
+        "Output FromTensor=t\n"
+    )
+    emitted, graph = compile_graph(text), parse(text)
+    case = Case(text, {}, "-O0", (DataSeed("exact", 1), DataSeed("gaussian", 1)))
+    wrong, places = re.subn(*planted, emitted.source, count=1)
+    assert places == 1
+    for source in (emitted.source, wrong):
+        sources = Sources(emitted.prefix, emitted.header, source)
+        report = check_sources(case, graph, sources, draw(case, graph), runner_for())
+        assert report.verified == (source != wrong)
+
+
+def test_the_text_of_a_pooling_does_not_grow_with_its_numbers() -> None:
+    """Pictures and windows of any size are the same loops."""
+
+    def lines(size: int, window: int, padding: int) -> int:
+        source = compile_graph(
+            f"Config\nInput ToTensor=x Channels=3 Height={size} Width={size}\n"
+            f"Pooling FromTensor=x ToTensor=y Kind=Avg WindowH={window} WindowW={window} PaddingH={padding} "
+            f"PaddingW={padding} StrideH=3\nOutput FromTensor=y\n"
+        ).source
+        step = re.search(r"^static NOINLINE void NN512_y\(.*?^}", source, re.MULTILINE | re.DOTALL)
+        assert step is not None
+        return step[0].count("\n")
+
+    assert lines(40, 13, 6) == lines(9000, 13, 6) == lines(20_000, 9001, 4000) < 40
+    assert lines(40, 3001, 3000) < 40
+
+
+def test_rows_have_no_condition_where_every_window_sees_the_last_one() -> None:
+    source = compile_graph(
+        "Config\nInput ToTensor=x Channels=1 Height=1 Width=18\n"
+        "Pooling FromTensor=x ToTensor=y Kind=Max3x3Stride2 PaddingH=2\nOutput FromTensor=y\n"
+    ).source
+    assert "const ptrdiff_t origin = y * 2 - 2;" in source
+    assert "const ptrdiff_t rows = 1 - top;" in source
 
 
 @pytest.mark.parametrize("kind", ["MaxGlobal", "AvgGlobal"])
@@ -95,30 +195,56 @@ def test_steps_before_and_after(outer: str, inner: str, runs_here: str) -> None:
 
 
 def test_columns() -> None:
-    assert columns_of(56, 112, 3, 1) == (Column(0, 1, 2, 0), Column(1, 55, 3, 1))
-    assert columns_of(28, 56, 2, 0) == (Column(0, 28, 2, 0),)
-    assert columns_of(2, 1, 3, 2) == (Column(0, 1, 1, 0), Column(1, 1, 1, 0))
-    assert columns_of(2**30, 2**31 - 1, 3, 1) == (
+    assert columns_of(Along(112, 3, 2, 1, 1)) == (Column(0, 1, 2, 0), Column(1, 55, 3, 1))
+    assert columns_of(Along(56, 2, 2)) == (Column(0, 28, 2, 0),)
+    assert columns_of(Along(1, 3, 2, 2, 2)) == (Column(0, 1, 1, 0), Column(1, 1, 1, 0))
+    assert columns_of(Along(2**31 - 1, 3, 2, 1, 1)) == (
         Column(0, 1, 2, 0),
         Column(1, 2**30 - 2, 3, 1),
         Column(2**30 - 1, 1, 2, 2**31 - 3),
     )
 
 
-@pytest.mark.parametrize("window", [1, 2, 3])
-def test_columns_see_what_is_inside(window: int) -> None:
+@pytest.mark.parametrize("stride", [1, 2, 3, 5])
+@pytest.mark.parametrize("window", [1, 2, 3, 5])
+def test_columns_see_what_is_inside(window: int, stride: int) -> None:
     """One by one: every output column, the cells it sees and no others; neighbours with whole windows are together."""
-    for padding, size in itertools.product(range(window), range(1, 12)):
-        outputs = (size + 2 * padding - window) // 2 + 1
-        seen: list[tuple[int, int]] = []
-        columns = columns_of(outputs, size, window, padding)
+    for before, after, size in itertools.product(range(window), range(window), range(1, 12)):
+        if size + before + after < window:
+            continue
+        along = Along(size, window, stride, before, after)
+        seen: list[tuple[int, int | None]] = []
+        columns = columns_of(along)
         for column in columns:
             assert column.first == len(seen)
             assert column.count == 1 or column.columns == window
-            seen += [(column.cell + 2 * x, column.columns) for x in range(column.count)]
-        cells = [[c for c in range(2 * x - padding, 2 * x - padding + window) if 0 <= c < size] for x in range(outputs)]
+            seen += [(column.cell + stride * x, column.columns) for x in range(column.count)]
+        starts = [stride * x - before for x in range((size + before + after - window) // stride + 1)]
+        cells = [[c for c in range(start, start + window) if 0 <= c < size] for start in starts]
         assert seen == [(inside[0], len(inside)) for inside in cells]
         assert sum(column.columns == window for column in columns) <= 1
+        assert along.ends_outside == (starts[-1] + window > size)
+
+
+@pytest.mark.parametrize("window", [WIDEST + 1, 15])
+def test_columns_at_the_edges_of_wide_windows_are_together(window: int) -> None:
+    for stride, before, after, size in itertools.product((1, 2, 7), (0, 1, 4, window - 1), (0, 2, window - 1), (1, 20)):
+        if size + before + after < window:
+            continue
+        along = Along(size, window, stride, before, after)
+        columns = columns_of(along)
+        assert len(columns) <= 3
+        assert sum(column.count for column in columns) == along.places
+        x = 0
+        for column in columns:
+            assert column.first == x
+            for x in range(column.first, column.first + column.count):
+                start = stride * x - before
+                if column.columns is None or column.count > 1:
+                    assert column.cell + stride * (x - column.first) == start
+                whole = start >= 0 and start + window <= size
+                assert column.columns == window if whole else column.columns != window
+            x += 1
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4, 5, 16, 18])

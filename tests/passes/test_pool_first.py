@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,6 +82,32 @@ class TestMoves:
     @pytest.mark.parametrize("groups", [2, 8, 32])
     def test_of_groups(self, groups: int) -> None:
         assert not stays(conv("x", "c", groups=groups), halved("c", "y"), Output("y"))
+
+    @pytest.mark.parametrize(
+        ("fields", "may_move"),
+        [
+            ({"stride_h": 2, "stride_w": 2}, True),
+            ({"stride_h": 2, "stride_w": 2, "padding_top": 1, "padding_right": 1}, True),
+            ({"stride_h": 2, "stride_w": 3, "count_padding": 1}, True),
+            ({"stride_h": 2, "stride_w": 2, "padding_top": 1, "count_padding": 1}, False),
+            ({"stride_h": 2, "stride_w": 2, "padding_right": 2, "count_padding": 1}, False),
+            ({"padding_h": 1, "padding_w": 1}, False),  # as many pixels as before
+        ],
+    )
+    def test_averages_of_any_numbers(self, fields: dict[str, Any], may_move: bool, runs_here: str) -> None:  # noqa: FBT001
+        """Unless padding is counted: a bias would count as zero there, too. What comes out is right either way."""
+        assert runs_here
+        pool = Pooling("c", "y", "Avg", window_h=3, window_w=3, **fields)
+        nodes = (conv("x", "c"), pool, Output("y"))
+        assert stays(*nodes) != may_move
+        graph = net(*nodes, size=9)
+        data = tuple(DataSeed(regime, 1) for regime in ("exact", "gaussian", "wide", "constant"))
+        report = check_case(Case(format_graph(graph), {}, "-O1", data))
+        assert report.verified, "\n".join(map(str, report.problems))
+
+    def test_a_maximum_stays(self) -> None:
+        pool = Pooling("c", "y", "Max", window_h=3, window_w=3, stride_h=2, stride_w=2)
+        assert stays(conv("x", "c"), pool, Output("y"))
 
     def test_norms_in_the_weights_move_along(self) -> None:
         done = moved(

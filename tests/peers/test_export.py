@@ -51,6 +51,9 @@ Pooling FromTensor=four ToTensor=p3 Kind=Max3x3Stride2 PaddingH=2 PaddingW=2
 Pooling FromTensor=four ToTensor=p4 Kind=Avg3x3Stride2 PaddingH=2 PaddingW=1
 Pooling FromTensor=four ToTensor=p5 Kind=MaxGlobal
 Pooling FromTensor=four ToTensor=p6 Kind=AvgGlobal
+Pooling FromTensor=four ToTensor=p7 Kind=Max WindowH=2 WindowW=3 StrideW=2 PaddingBottom=1 PaddingLeft=2
+Pooling FromTensor=four ToTensor=p8 Kind=Avg WindowH=3 WindowW=3 PaddingH=1 PaddingW=1 CountPadding=1
+Pooling FromTensor=four ToTensor=p9 Kind=Avg WindowH=3 WindowW=2 StrideH=2 PaddingTop=2 PaddingRight=1
 FullyConnected FromTensor=p4 ToTensor=full ToChannels=5
 FullyConnected FromTensor=full ToTensor=again ToChannels=3
 Softmax FromTensor=again ToTensor=soft
@@ -60,6 +63,9 @@ Output FromTensor=p2
 Output FromTensor=p3
 Output FromTensor=p5
 Output FromTensor=p6
+Output FromTensor=p7
+Output FromTensor=p8
+Output FromTensor=p9
 Output FromTensor=full
 Output FromTensor=soft
 Output FromTensor=softPlane

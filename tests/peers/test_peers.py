@@ -91,13 +91,24 @@ def concat_case(rng: np.random.Generator) -> Case:
 
 def pooling_case(rng: np.random.Generator) -> Case:
     kind = str(rng.choice(POOLINGS))
-    window = Pooling("x", "y", kind).window
-    x = any_shape(rng)
-    paddings = [0, 0]
-    if window is not None:
-        least = [max(0, math.ceil((window - n) / 2)) for n in x.shape[1:]]
-        paddings = [int(rng.integers(n, window)) for n in least]
-    return Pooling("x", "y", kind, paddings[0], paddings[1]), [x]
+    node, x = Pooling("x", "y", kind), any_shape(rng)
+    if node.is_global:
+        return node, [x]
+    if rng.integers(2):
+        least = [max(0, math.ceil((node.window_h - n) / 2)) for n in x.shape[1:]]
+        paddings = [int(rng.integers(n, node.window_h)) for n in least]
+        return Pooling("x", "y", kind, paddings[0], paddings[1]), [x]
+    window = rng.integers(1, 6, 2)
+    sides = [(int(rng.integers(0, w)), int(rng.integers(0, w))) for w in window]
+    x = integers(rng, 3, *[max(int(rng.integers(1, 9)), int(w) - sum(s)) for w, s in zip(window, sides, strict=True)])
+    strides, is_max = rng.integers(1, 5, 2), bool(rng.integers(2))
+    node = Pooling(
+        "x", "y", "Max" if is_max else "Avg",
+        window_h=int(window[0]), window_w=int(window[1]), stride_h=int(strides[0]), stride_w=int(strides[1]),
+        padding_top=sides[0][0], padding_bottom=sides[0][1], padding_left=sides[1][0], padding_right=sides[1][1],
+        count_padding=0 if is_max else int(rng.integers(2)),
+    )  # fmt: skip
+    return node, [x]
 
 
 def softmax_case(rng: np.random.Generator) -> Case:
@@ -178,15 +189,17 @@ def torch_geometry(node: Conv) -> tuple[tuple[int, int], ...]:
 
 
 def torch_pooling(functional: Any, x: Any, node: Pooling) -> Any:
-    window = node.window
-    if window is None:
+    if node.is_global:
         return functional.adaptive_max_pool2d(x, 1) if node.is_max else functional.adaptive_avg_pool2d(x, 1)
-    paddings = (node.padding_h, node.padding_w)
-    if max(paddings) > window // 2:
+    window, strides = (node.window_h, node.window_w), (node.stride_h, node.stride_w)
+    paddings = (node.padding_top, node.padding_left)
+    if paddings != (node.padding_bottom, node.padding_right):
+        raise UnsupportedError("PyTorch pads both sides alike")
+    if any(padding > size // 2 for padding, size in zip(paddings, window, strict=True)):
         raise UnsupportedError("PyTorch pads by half a window at most")
     if node.is_max:
-        return functional.max_pool2d(x, window, 2, paddings)
-    return functional.avg_pool2d(x, window, 2, paddings, count_include_pad=False)
+        return functional.max_pool2d(x, window, strides, paddings)
+    return functional.avg_pool2d(x, window, strides, paddings, count_include_pad=bool(node.count_padding))
 
 
 def by_onnxruntime(node: Layer, arrays: Arrays) -> Array:
@@ -262,12 +275,17 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
             return "Add", {}
         case Concat():
             return "Concat", {"axis": 1}
-        case Pooling(window=None):
+        case Pooling(is_global=True):
             return ("GlobalMaxPool" if node.is_max else "GlobalAveragePool"), {}
-        case Pooling(window=window):
-            pads = [node.padding_h, node.padding_w] * 2
-            attributes = {"kernel_shape": [window, window], "strides": [2, 2], "pads": pads}
-            return ("MaxPool" if node.is_max else "AveragePool"), attributes
+        case Pooling():
+            attributes = {
+                "kernel_shape": [node.window_h, node.window_w],
+                "strides": [node.stride_h, node.stride_w],
+                "pads": [node.padding_top, node.padding_left, node.padding_bottom, node.padding_right],
+            }
+            if node.is_max:
+                return "MaxPool", attributes
+            return "AveragePool", {**attributes, "count_include_pad": node.count_padding}
         case Softmax():
             return "Softmax", {"axis": 1}
 

@@ -64,10 +64,11 @@ def convolutions(draw: st.DrawFn) -> tuple[Conv, Array, Array, Array]:
 def poolings(draw: st.DrawFn) -> tuple[Pooling, Array]:
     """Any legal pooling of a tiny tensor."""
     kind = draw(st.sampled_from(POOLINGS))
-    window = Pooling("x", "y", kind).window
+    named = Pooling("x", "y", kind)
+    window = named.window_h
     shape = [draw(st.integers(1, n)) for n in (3, 8, 8)]
     paddings = [0, 0]
-    if window is not None:
+    if not named.is_global:
         for axis in (0, 1):
             least = max(0, math.ceil((window - shape[1 + axis]) / 2))
             paddings[axis] = draw(st.integers(least, window - 1))
@@ -205,10 +206,10 @@ def test_add_and_concat() -> None:
 
 def cells(node: Pooling, x: Array, p: int, q: int) -> Iterator[tuple[int, int]]:
     """The real cells of the window of output p, q."""
-    if node.window is None:
+    if node.is_global:
         yield from itertools.product(range(x.shape[1]), range(x.shape[2]))
         return
-    for i, j in itertools.product(range(node.window), range(node.window)):
+    for i, j in itertools.product(range(node.window_h), range(node.window_w)):
         row, column = 2 * p - node.padding_h + i, 2 * q - node.padding_w + j
         if 0 <= row < x.shape[1] and 0 <= column < x.shape[2]:
             yield row, column
@@ -219,11 +220,11 @@ def test_pooling_by_loops(case: tuple[Pooling, Array]) -> None:
     node, x = case
     with np.errstate(invalid="ignore"):
         y = kinds.pooling.value(x, node)
-    if node.window is None:
+    if node.is_global:
         assert y.shape == (len(x), 1, 1)
     else:
-        out_h = (x.shape[1] + 2 * node.padding_h - node.window) // 2 + 1
-        assert y.shape == (len(x), out_h, (x.shape[2] + 2 * node.padding_w - node.window) // 2 + 1)
+        out_h = (x.shape[1] + 2 * node.padding_h - node.window_h) // 2 + 1
+        assert y.shape == (len(x), out_h, (x.shape[2] + 2 * node.padding_w - node.window_w) // 2 + 1)
     for c, p, q in np.ndindex(y.shape):
         values = [float(x[c, row, column]) for row, column in cells(node, x, p, q)]
         if node.is_max:
@@ -231,6 +232,20 @@ def test_pooling_by_loops(case: tuple[Pooling, Array]) -> None:
         else:
             expected = sum(values) / len(values)
         np.testing.assert_allclose(y[c, p, q], expected, rtol=1e-14)
+
+
+def test_poolings_by_hand() -> None:
+    """Windows of 2x2 on 1, 2 / 3, 4 with a column of padding left and a row below."""
+    x = np.array([[[1.0, 2.0], [3.0, 4.0]]])
+    sides: dict[str, Any] = {"padding_left": 1, "padding_bottom": 1}
+
+    def values(kind: str, **fields: Any) -> Any:
+        return kinds.pooling.value(x, Pooling("x", "y", kind, window_h=2, window_w=2, **fields, **sides))[0].tolist()
+
+    assert values("Max") == [[3.0, 4.0], [3.0, 4.0]]
+    assert values("Avg") == [[2.0, 2.5], [3.0, 3.5]]
+    assert values("Avg", count_padding=1) == [[1.0, 2.5], [0.75, 1.75]]
+    assert values("Avg", stride_h=3) == [[2.0, 2.5]]
 
 
 def test_pooling_ignores_padding() -> None:

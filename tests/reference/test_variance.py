@@ -143,7 +143,7 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
             return np.concatenate(reads)
         case Pooling(is_max=True):
             return kinds.pooling.value(x.astype(np.float64), layer).astype(F)
-        case Pooling(window=None):
+        case Pooling(is_global=True):
             total = np.zeros((len(x), 1, 1), F)
             for row, column in np.ndindex(x.shape[1:]):
                 total += x[:, row : row + 1, column : column + 1]

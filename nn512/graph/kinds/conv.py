@@ -56,9 +56,9 @@ class Conv(Layer):
         if self.to_channels % self.groups:
             yield Mistake("ToChannels", f"ToChannels {self.to_channels} cannot be divided into {self.groups} groups")
         if self._room_h(shape) < 0:
-            yield Mistake("FilterH", no_room(self.from_tensor, shape, "H", self._window_h, self.padding_h))
+            yield Mistake("FilterH", no_room(self.from_tensor, shape, "H", self._window_h, *[self.padding_h] * 2))
         if self._room_w(shape) < 0:
-            yield Mistake("FilterW", no_room(self.from_tensor, shape, "W", self._window_w, self.padding_w))
+            yield Mistake("FilterW", no_room(self.from_tensor, shape, "W", self._window_w, *[self.padding_w] * 2))
 
     def shape(self, shapes: Mapping[str, Shape]) -> Shape:
         """One pixel for every place of the filter."""

@@ -6,13 +6,55 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from nn512.graph.describe import describe
-from nn512.graph.nodes import Pooling
+from nn512.graph.nodes import Pooling, Shape
 from nn512.ir.op import Op, Rebuilder, arrows, words_of
 from nn512.ir.record import READS, WRITES, CoveredAs, chain, covers
 from nn512.ir.steps import Chain
+
+
+class Along(NamedTuple):
+    """Windows along one axis of a picture of `size` cells, with cells of padding before it and after it."""
+
+    size: int
+    window: int
+    stride: int
+    before: int = 0
+    after: int = 0
+
+    @property
+    def places(self) -> int:
+        """How many windows there are."""
+        return (self.size + self.before + self.after - self.window) // self.stride + 1
+
+    @property
+    def starts_outside(self) -> bool:
+        """Whether there are windows that begin before the picture."""
+        return self.before > 0
+
+    @property
+    def ends_outside(self) -> bool:
+        """Whether the last window ends behind the picture."""
+        return (self.places - 1) * self.stride - self.before + self.window > self.size
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the only window is the picture."""
+        return self.window == self.size and self.stride == 1 and not (self.before or self.after)
+
+
+class Windows(NamedTuple):
+    """The windows of a pooling, or the cells that a sample takes, in rows and columns."""
+
+    rows: Along
+    columns: Along
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the only window is the picture."""
+        return self.rows.is_whole and self.columns.is_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +72,36 @@ class PoolOp(Op):
     ahead_of: tuple[str, ...] = ()
 
     channels_stay: ClassVar[bool] = True
+
+    @property
+    def is_max(self) -> bool:
+        """Whether it takes maxima rather than averages."""
+        return self.node.is_max
+
+    @property
+    def sums_to_one(self) -> bool:
+        """Whether the weights of the cells in every window sum to one: affine steps may be done before or after."""
+        return not self.is_max and (self.divisor is None or not self.node.is_padded)
+
+    @property
+    def divisor(self) -> int | None:
+        """What every sum is divided by for an average; None where that is the number of cells inside the picture."""
+        return self.node.window_h * self.node.window_w if self.node.count_padding else None
+
+    @property
+    def times_read(self) -> float:
+        """How many windows see a cell, on average."""
+        rows, columns = self.windows(Shape(1, 1, 1))
+        return rows.window * columns.window / (rows.stride * columns.stride)
+
+    def windows(self, source: Shape) -> Windows:
+        """The windows over a picture."""
+        node = self.node
+        rows, columns = node.window_of(source)
+        return Windows(
+            Along(source.height, rows, node.stride_h, node.padding_top, node.padding_bottom),
+            Along(source.width, columns, node.stride_w, node.padding_left, node.padding_right),
+        )
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -79,6 +151,10 @@ class SampleOp(Op):
         """It reads no more of its source than it writes."""
         return (*self.tensors_read[1:], self.writes, self.writes)
 
+    def windows(self, source: Shape) -> Windows:
+        """The cells that are kept, as windows of one cell."""
+        return Windows(Along(source.height, 1, 2), Along(source.width, 1, 2))
+
     def definitions(self) -> Iterator[tuple[str, str]]:
         """The sample and what is done to it."""
         words = (*words_of(self.prologue), "every second row and column", *words_of(self.epilogue))
@@ -89,5 +165,6 @@ class SampleOp(Op):
         shape = graph.shape(self.writes)
         source = graph.chain(graph.lookup(self.source), self.prologue, graph.shape(self.source))
         samples = f"{self.writes}_samples" if self.epilogue else self.writes
-        name = graph.emit(Pooling(source, samples, "Max1x1Stride2"), shape)
+        cells = Pooling(source, samples, "Max", window_h=1, window_w=1, stride_h=2, stride_w=2)
+        name = graph.emit(cells, shape)
         graph.define(self.writes, graph.chain(name, self.epilogue, shape))

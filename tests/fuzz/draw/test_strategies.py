@@ -138,6 +138,20 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     "fully connected on an image": lambda g: any(g.shapes[f.from_tensor].pixels > 1 for f in layers(g, FullyConnected)),
     "softmax on an image": lambda g: any(g.shapes[s.from_tensor].pixels > 1 for s in layers(g, Softmax)),
     "padded pooling": lambda g: any(p.padding_h and p.padding_w for p in layers(g, Pooling)),
+    **{
+        f"pooling {name}": lambda g, reached=reached: any(map(reached, layers(g, Pooling)))  # type: ignore[misc]
+        for name, reached in {
+            "that counts its padding": lambda p: p.count_padding and p.is_padded,
+            "padded on one side": lambda p: p.padding_top != p.padding_bottom or p.padding_left != p.padding_right,
+            "of overlapping windows": lambda p: p.window_w > p.stride_w,
+            "that skips cells": lambda p: 0 < p.window_h < p.stride_h,
+            "of two strides": lambda p: p.stride_h != p.stride_w,
+            "of wide windows": lambda p: p.window_w > 8,
+        }.items()
+    },
+    "a pooling of windows larger than the picture": lambda g: any(
+        p.window_h > g.shapes[p.from_tensor].height for p in layers(g, Pooling)
+    ),
     "deep": lambda g: len(g.layers) >= 8,
     "a row": lambda g: any(s.height == 1 < s.width for s in g.shapes.values()),
     "a column": lambda g: any(s.width == 1 < s.height for s in g.shapes.values()),
@@ -222,6 +236,22 @@ def test_failures_shrink_to_minimal_graphs(name: str) -> None:
     assert max(shape.elements for shape in graph.shapes.values()) <= 9
     assert graph.config == Config()
     assert "t0" in graph.shapes
+
+
+def test_poolings_shrink_to_the_least_numbers() -> None:
+    """Those that a node of its Kind has; the others are in its name."""
+    for kind, fields in (("Max2x2Stride2", "PaddingH=1"), ("Avg", "WindowH=9 WindowW=5 StrideH=3 CountPadding=1")):
+        graph = parse(f"""
+            Config
+            Input ToTensor=a Channels=3 Height=12 Width=9
+            Pooling FromTensor=a ToTensor=b Kind={kind} {fields}
+            Output FromTensor=b
+        """)
+        (layer,) = reduce_graph(graph, SITUATIONS["Pooling"]).layers
+        sides = (layer.padding_top, layer.padding_bottom, layer.padding_left, layer.padding_right)  # type: ignore[union-attr]
+        assert sum(sides) <= 1  # a window of two rows may be all that keeps a row of padding
+        window = (layer.window_h, layer.window_w)  # type: ignore[union-attr]
+        assert window == ((1, 1) if kind == "Avg" else (2, 2))
 
 
 def test_parts_with_nothing_in_common_are_joined_to_one_layer() -> None:
