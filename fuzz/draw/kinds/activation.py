@@ -13,28 +13,39 @@ from fuzz.draw.sizes import OUTPUTS, SOURCES
 from nn512.graph import Activation
 
 
+def relu(slope: float) -> Activation:
+    """A ReLU of any tensor."""
+    return Activation("", "", "ReLU", slope)
+
+
+FUNCTIONS: tuple[tuple[Activation, ...], ...] = (
+    tuple(relu(slope) for slope in (0.0, 0.1, 1.0, -1.0, 2.0, 0.5, -0.25)),
+)
+"""The functions, each with every sort of parameters; of tensors without names."""
+
+
 @dataclass(frozen=True, slots=True)
 class ActivationWish(LayerWish):
-    """A ReLU with a slope."""
+    """A function of every element, given as a node that names no tensors."""
 
-    param: float
+    function: Activation
 
     def grow(self, grower: Grower) -> None:
         """Always legal."""
         source = grower.pick(self.source)
-        layer = Activation(source, grower.name(), "ReLU", self.param)
+        layer = self.function.with_tensors([source], grower.name())
         grower.add_layer(layer, grower.shapes[source], output=self.output)
 
 
 class ActivationKind(Kind[Activation]):
-    """ReLUs with every sort of slope."""
+    """Functions with every sort of parameters."""
 
     node = Activation
 
     def strategies(self) -> tuple[st.SearchStrategy[Wish], ...]:
-        """Slopes of both signs, and beyond 1."""
-        slopes = st.sampled_from((0.0, 0.1, 1.0, -1.0, 2.0, 0.5, -0.25))
-        return (st.builds(ActivationWish, SOURCES, slopes, output=OUTPUTS),)
+        """Each function is as likely; all of them are one form of layer, so that others do not get rare."""
+        functions = st.sampled_from(FUNCTIONS).flatmap(st.sampled_from)
+        return (st.builds(ActivationWish, SOURCES, functions, output=OUTPUTS),)
 
     def bound(self, layer: Activation, read: Sequence[float], limit: float) -> float:  # noqa: ARG002 - see Kind.exact
         """The slope may enlarge."""
