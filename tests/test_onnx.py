@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from nn512.graph import KINDS, Graph, Pooling, parse
+from nn512.graph import ACTIVATIONS, KINDS, Graph, Pooling, parse
 from nn512.graph.node import Layer
-from nn512.onnx.kinds import EXPORTS, __path__
+from nn512.onnx.kinds import EXPORTS, __path__, activation
 from nn512.onnx.maker import Export, NodeMaker
 
 GRAPH = """
@@ -20,7 +20,9 @@ Input ToTensor=x Channels=4 Height=5 Width=6
 Conv FromTensor=x ToTensor=a ToChannels=4 FilterH=3 FilterW=1 StrideW=2 PaddingH=1 DilationH=1 Groups=2
 BatchNorm FromTensor=a ToTensor=b
 Activation FromTensor=b ToTensor=c Kind=ReLU Param=0.5
-Add FromTensor1=c FromTensor2=b ToTensor=d
+Activation FromTensor=b ToTensor=clipped Kind=Clip Min=-1 Max=6
+Activation FromTensor=clipped ToTensor=swish Kind=HardSwish
+Add FromTensor1=c FromTensor2=swish ToTensor=d
 Concat FromTensor1=d FromTensor2=c ToTensor=e
 Pooling FromTensor=e ToTensor=f Kind=Avg2x2Stride2 PaddingW=1
 FullyConnected FromTensor=f ToTensor=g ToChannels=3
@@ -36,6 +38,10 @@ def test_every_kind_of_layer_has_a_file_and_is_listed() -> None:
         found += [v for v in vars(importlib.import_module(module.name)).values() if isinstance(v, Export)]
     assert sorted(map(id, found)) == sorted(map(id, EXPORTS.values()))
     assert len(found) > 7
+
+
+def test_every_function_of_activation_is_listed() -> None:
+    assert tuple(activation.FUNCTIONS) == ACTIVATIONS
 
 
 def make_node(operator: str, reads: list[str], writes: list[str], name: str, **attributes: object) -> Any:

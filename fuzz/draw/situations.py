@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from fuzz.draw.kinds import LayerWish, Wish
-from fuzz.draw.kinds.activation import ActivationWish
+from fuzz.draw.kinds.activation import ActivationWish, relu
 from fuzz.draw.kinds.add import AddWish
 from fuzz.draw.kinds.batch_norm import BatchNormWish
 from fuzz.draw.kinds.concat import ConcatWish
@@ -21,7 +21,7 @@ from nn512.graph import POOLINGS
 
 # What the passes look for, as wishes to be granted one after the other; 0 reads the tensor before, 1 the one before it.
 _CONV, _POINTWISE = ConvWish(0, 0, 3, 3, padding_h=SAME, padding_w=SAME), ConvWish(0)
-_NORM, _RELU, _LEAKY = BatchNormWish(0, 0.00001), ActivationWish(0, 0.0), ActivationWish(0, -0.5)
+_NORM, _RELU, _LEAKY = BatchNormWish(0, 0.00001), ActivationWish(0, relu(0.0)), ActivationWish(0, relu(-0.5))
 _SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
     (_CONV, _NORM, _RELU),
     (_CONV, _NORM, replace(_RELU, source=1)),  # the convolution has a second reader: nothing folds
@@ -33,7 +33,7 @@ _SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
     (_NORM, _CONV),  # which padding forbids
     (_NORM, _RELU, _POINTWISE, _NORM, _RELU, _CONV, ConcatWish(6, 0, 1)),  # a layer of DenseNet
     (_NORM, _RELU, PoolingWish(0, "Avg3x3Stride2", 1, 1), _NORM),
-    (_RELU, _LEAKY, _NORM, _LEAKY, _RELU, ActivationWish(0, 0.5), ActivationWish(0, 2.0)),
+    (_RELU, _LEAKY, _NORM, _LEAKY, _RELU, ActivationWish(0, relu(0.5)), ActivationWish(0, relu(2.0))),
     (_RELU, PoolingWish(0, "Max2x2Stride2"), PoolingWish(1, "Avg2x2Stride2")),  # a ReLU computed twice
     (_POINTWISE, replace(_POINTWISE, source=1, to_channels=17)),  # to be merged
     (_POINTWISE, _NORM, replace(_CONV, source=2), AddWish(0, 0), _RELU),
@@ -47,7 +47,7 @@ _SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
     (_POINTWISE, _NORM, PoolingWish(0, "AvgGlobal"), _RELU),
     (_NORM, _POINTWISE, PoolingWish(0, "Avg3x3Stride2", 1, 2), _NORM, AddWish(0, 0)),
     (replace(_POINTWISE, groups=-1), PoolingWish(0, "Avg2x2Stride2", 1, 1), PoolingWish(0, "Avg3x3Stride2")),
-    (replace(_POINTWISE, groups=1), ActivationWish(0, 1.0), PoolingWish(0, "Avg3x3Stride2"), _POINTWISE),
+    (replace(_POINTWISE, groups=1), ActivationWish(0, relu(1.0)), PoolingWish(0, "Avg3x3Stride2"), _POINTWISE),
     (_POINTWISE, _POINTWISE, _NORM, PoolingWish(0, "Avg2x2Stride2"), _LEAKY),  # before two
     (_POINTWISE, PoolingWish(0, "AvgGlobal"), replace(_POINTWISE, source=2), PoolingWish(0, "AvgGlobal")),  # shared
     (_POINTWISE, PoolingWish(0, "Avg2x2Stride2"), PoolingWish(1, "Max2x2Stride2")),  # two readers: stays

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import erf, exp, pi, sqrt
+from statistics import NormalDist, fmean, pvariance
 from typing import NamedTuple
+
+_QUANTILES = tuple(NormalDist().inv_cdf((i + 0.5) / 64) for i in range(64))
+"""Of the standard normal distribution: 64 values that are equally likely."""
 
 
 class Moments(NamedTuple):
@@ -27,3 +32,11 @@ def above_zero(values: Moments) -> Moments:
     mean = values.mean * probability + deviation * density
     power = values.power * probability + values.mean * deviation * density
     return Moments(mean, max(power - mean**2, 0.0))
+
+
+def through(function: Callable[[float], float], values: Moments) -> Moments:
+    """Distribution of function(x) for a normal x, from 64 values of x that are equally likely."""
+    deviation = sqrt(values.variance)
+    results = [function(values.mean + deviation * quantile) for quantile in _QUANTILES]
+    mean = fmean(results)
+    return Moments(mean, pvariance(results, mean))

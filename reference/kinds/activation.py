@@ -95,7 +95,82 @@ class Relu(Function):
         return float(np.float32(node.param))
 
 
-FUNCTIONS: tuple[Function, ...] = (Relu(),)
+class Clip(Function):
+    """Clip."""
+
+    kind = "Clip"
+
+    def value(self, x: Array, node: Activation) -> Array:
+        """Clip: x, but Min where x < Min, and Max where x > Max, both rounded to float32; shape unchanged.
+
+        NaN stays NaN.
+        """
+        least, greatest = self.bounds(node)
+        return np.minimum(np.maximum(x, least), greatest)
+
+    def slope(self, x: Array, reach: Array, node: Activation) -> Array:
+        """See `Function`."""
+        least, greatest = self.bounds(node)
+        return np.where((x + reach >= least) & (x - reach <= greatest), 1.0, 0.0)
+
+    def own(self, x: Array, y: Array, node: Activation) -> Array | float:
+        """See `Function`. Nothing is rounded."""
+        del x, y, node
+        return 0.0
+
+    def exact(self, x: Array, y: Array, node: Activation) -> Mask:
+        """See `Function`."""
+        del y, node
+        return np.ones(x.shape, np.bool_)
+
+    def bounds(self, node: Activation) -> tuple[float, float]:
+        """The float32 nearest to Min and Max, which may be the same one."""
+        return float(np.float32(node.min)), float(np.float32(node.max))
+
+
+class HardSwish(Function):
+    """HardSwish."""
+
+    kind = "HardSwish"
+
+    def value(self, x: Array, node: Activation) -> Array:
+        """HardSwish: x * min(max(x + 3, 0), 6) / 6; shape unchanged.
+
+        That is 0 where x <= -3 and x where x >= 3, at any magnitude: nothing overflows, and -inf gives 0 (the product
+        would be NaN). NaN stays NaN.
+        """
+        del node
+        bounded = np.maximum(x, -3.0)
+        return bounded * (np.minimum(bounded + 3.0, 6.0) / 6.0)
+
+    def slope(self, x: Array, reach: Array, node: Activation) -> Array:
+        """See `Function`. Between the kinks it is (2 x + 3) / 6, from -1/2 to 3/2: largest at an end."""
+        del node
+        low, high = x - reach, x + reach
+        ends = [np.abs(2 * np.clip(end, -3.0, 3.0) + 3) / 6 for end in (low, high)]
+        return np.where(high <= -3, 0.0, np.where(low >= 3, 1.0, np.maximum(*ends)))
+
+    def own(self, x: Array, y: Array, node: Activation) -> Array | float:
+        """See `Function`.
+
+        Three operations, and a sixth that may be a factor rounded before: 1/6 is off by half of 2^-24. The sum may be
+        that of x / 6 and 1/2, as ONNX has it: then x / 6 is rounded, too, and is larger than the sum below -3/2.
+        """
+        del node
+        addend = np.where(np.abs(x) < 3, np.square(x) / 6, 0.0)
+        own = ROUNDING * (4 * np.square(y) + 2 * np.square(addend))
+        return np.asarray(own + np.where(y == 0, 0.0, 2 * TINY**2))
+
+    def exact(self, x: Array, y: Array, node: Activation) -> Mask:
+        """See `Function`. In any order, with the sixth as a divisor or a factor."""
+        del node
+        factor = np.minimum(np.maximum(x, -3.0) + 3.0, 6.0)
+        results = (factor, x * factor, y)
+        fit = np.logical_and.reduce([result.astype(np.float32) == result for result in results])
+        return np.asarray(fit | (x <= -3))
+
+
+FUNCTIONS: tuple[Function, ...] = (Relu(), Clip(), HardSwish())
 """All functions; a test finds what is missing."""
 
 _BY_KIND = {function.kind: function for function in FUNCTIONS}

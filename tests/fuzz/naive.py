@@ -195,6 +195,20 @@ def _planned(node: Layer, graph: Graph) -> PlannedLayer:
     )
 
 
+def _function(layer: Activation) -> str:
+    """The function of v as an expression; NaN stays NaN."""
+    match layer.kind:
+        case "ReLU":
+            return "v <= 0 ? 0 : v" if layer.param == 0 else f"v > 0 ? v : (float){layer.param!r} * v"
+        case "Clip":
+            least, greatest = (f"(float){bound!r}" for bound in (layer.min, layer.max))
+            return f"v < {least} ? {least} : v > {greatest} ? {greatest} : v"
+        case "HardSwish":
+            return "v <= -3 ? 0 : v >= 3 ? v : v * (v + 3) / 6"
+        case _:
+            raise AssertionError(layer.kind)
+
+
 def _layer(graph: Graph, layer: Layer, at: object) -> str:
     assert callable(at)
     to, (channels, height, width) = layer.to_tensor, graph.shapes[layer.to_tensor]
@@ -240,8 +254,7 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
                 f" / sqrtf(params->{to}Variances[c] + {layer.epsilon:.17g}f) + params->{to}Shifts[c];"
             ).replace(f"{layer.epsilon:.17g}f", f"(float){layer.epsilon!r}")
         case Activation():
-            other = "v <= 0 ? 0 : v" if layer.param == 0 else f"v > 0 ? v : (float){layer.param!r} * v"
-            return f"    {cells} {{ const float v = {x}[{here}]; {y}[{here}] = {other}; }}"
+            return f"    {cells} {{ const float v = {x}[{here}]; {y}[{here}] = {_function(layer)}; }}"
         case Pooling():
             window_h, window_w = layer.window_of(source)
             top, left = f"i * {layer.stride_h} - {layer.padding_top}", f"j * {layer.stride_w} - {layer.padding_left}"

@@ -290,7 +290,10 @@ def test_close_matches(word: str, choices: list[str], guess: str | None) -> None
 
 
 def test_choices() -> None:
-    layers("Activation FromTensor=x ToTensor=y Kind=«relu»", "Kind must be ReLU, not 'relu'; did you mean ReLU?")
+    layers(
+        "Activation FromTensor=x ToTensor=y Kind=«relu»",
+        "Kind must be one of ReLU, Clip, HardSwish, not 'relu'; did you mean ReLU?",
+    )
     layers(
         "Pooling FromTensor=x ToTensor=y Kind=«Max2x2Stride1»",
         "Kind must be one of Max, Avg, Max2x2Stride2, Avg2x2Stride2, Max3x3Stride2, Avg3x3Stride2, MaxGlobal, "

@@ -41,6 +41,8 @@ Activation FromTensor=b ToTensor=leaky Kind=ReLU Param=0.1
 Activation FromTensor=leaky ToTensor=mirror Kind=ReLU Param=-1
 Activation FromTensor=mirror ToTensor=linear Kind=ReLU Param=1
 Activation FromTensor=b ToTensor=steep Kind=ReLU Param=2
+Activation FromTensor=steep ToTensor=clipped Kind=Clip Min=-0.5 Max=1.25
+Activation FromTensor=b ToTensor=swish Kind=HardSwish
 Add FromTensor1=linear FromTensor2=steep ToTensor=sum
 Add FromTensor1=sum FromTensor2=sum ToTensor=double
 Concat FromTensor1=double FromTensor2=relu ToTensor=both
@@ -58,6 +60,8 @@ FullyConnected FromTensor=p4 ToTensor=full ToChannels=5
 FullyConnected FromTensor=full ToTensor=again ToChannels=3
 Softmax FromTensor=again ToTensor=soft
 Softmax FromTensor=other ToTensor=softPlane
+Output FromTensor=clipped
+Output FromTensor=swish
 Output FromTensor=p1
 Output FromTensor=p2
 Output FromTensor=p3

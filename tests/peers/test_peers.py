@@ -15,7 +15,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nn512.graph import POOLINGS, Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Layer, Pooling, Softmax
+from nn512.graph import (
+    ACTIVATIONS,
+    POOLINGS,
+    Activation,
+    Add,
+    BatchNorm,
+    Concat,
+    Conv,
+    FullyConnected,
+    Layer,
+    Pooling,
+    Softmax,
+)
 from reference import kinds
 from reference.windows import Array
 
@@ -76,7 +88,13 @@ def batch_norm_case(rng: np.random.Generator) -> Case:
 
 
 def activation_case(rng: np.random.Generator) -> Case:
-    return Activation("x", "y", "ReLU", float(rng.choice([0, 0.25, -1, 1, 2, -0.5]))), [any_shape(rng)]
+    x, kind = any_shape(rng), rng.choice(ACTIVATIONS)
+    if kind == "ReLU":
+        return Activation("x", "y", "ReLU", float(rng.choice([0, 0.25, -1, 1, 2, -0.5]))), [x]
+    if kind == "Clip":  # the bounds are operands in ONNX
+        least, greatest = float(rng.choice([-2, -0.5, 0])), float(rng.choice([0.25, 1, 6]))
+        return Activation("x", "y", "Clip", min=least, max=greatest), [x, np.array(least), np.array(greatest)]
+    return Activation("x", "y", str(kind)), [x]
 
 
 def add_case(rng: np.random.Generator) -> Case:
@@ -170,7 +188,7 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
             means, variances, scales, shifts = rest
             y = functional.batch_norm(x, means, variances, scales, shifts, eps=node.epsilon)
         case Activation():
-            y = functional.relu(x) if node.param == 0 else functional.leaky_relu(x, node.param)
+            y = torch_activation(functional, x, node)
         case Add():
             y = x + rest[0]
         case Concat():
@@ -186,6 +204,20 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
 def torch_geometry(node: Conv) -> tuple[tuple[int, int], ...]:
     """Stride, padding and dilation."""
     return (node.stride_h, node.stride_w), (node.padding_h, node.padding_w), (node.dilation_h, node.dilation_w)
+
+
+def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
+    match node.kind:
+        case "ReLU":
+            return functional.relu(x) if node.param == 0 else functional.leaky_relu(x, node.param)
+        case "Clip":
+            return x.clamp(node.min, node.max)
+        case "HardSwish":
+            if x.isneginf().any():
+                raise UnsupportedError("PyTorch multiplies -inf by 0")
+            return functional.hardswish(x)
+        case _:
+            raise AssertionError(node)
 
 
 def torch_pooling(functional: Any, x: Any, node: Pooling) -> Any:
@@ -270,6 +302,8 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
         case BatchNorm():
             return "BatchNormalization", {"epsilon": node.epsilon}
         case Activation():
+            if node.kind != "ReLU":
+                return node.kind, {}
             return ("Relu", {}) if node.param == 0 else ("LeakyRelu", {"alpha": node.param})
         case Add():
             return "Add", {}
@@ -324,7 +358,8 @@ def compare(peer: str, kind: str, *, planted: bool) -> None:
         assert ours.shape == theirs.shape, node
         average = isinstance(node, Pooling) and not node.is_max
         precision = 1e-13 if peer == "torch" else 2e-6
-        tolerance = precision if average or isinstance(node, BatchNorm | Softmax) else 0.0
+        rounded = average or isinstance(node, BatchNorm | Softmax) or getattr(node, "kind", "") == "HardSwish"
+        tolerance = precision if rounded else 0.0
         np.testing.assert_allclose(theirs, ours, rtol=tolerance, atol=tolerance * 10, err_msg=str(node))
         compared += 1
     assert compared > count / 2

@@ -89,6 +89,8 @@ def test_inexact_cells_spoil_only_what_sees_them() -> None:
         ("Activation FromTensor=x ToTensor=y Kind=ReLU", [True] * 4),
         ("Activation FromTensor=x ToTensor=y Kind=ReLU Param=-2", [True] * 4),
         ("Activation FromTensor=x ToTensor=y Kind=ReLU Param=0.1", [True, True, True, False]),
+        ("Activation FromTensor=x ToTensor=y Kind=Clip Min=-0.5 Max=6", [True] * 4),
+        ("Activation FromTensor=x ToTensor=y Kind=HardSwish", [True] * 4),
         ("Add FromTensor1=x FromTensor2=x ToTensor=y", [True] * 4),
         ("Concat FromTensor1=x FromTensor2=x ToTensor=y", [True] * 8),
         ("Pooling FromTensor=x ToTensor=y Kind=MaxGlobal", [True]),

@@ -197,6 +197,46 @@ def test_relu(slope: float, expected: list[float]) -> None:
     np.testing.assert_array_equal(y.ravel(), expected)
 
 
+@pytest.mark.parametrize(
+    ("least", "greatest", "expected"),
+    [
+        (0.0, 6.0, [math.nan, 6.0, 0.0, 2.0, 0.0, 0.0]),
+        (-0.5, 0.1, [math.nan, float(np.float32(0.1)), -0.5, float(np.float32(0.1)), -0.5, 0.0]),
+        (-4.0, -3.0, [math.nan, -3.0, -4.0, -3.0, -3.0, -3.0]),
+        (1.0, 1.0 + 1e-12, [math.nan, 1.0, 1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_clip(least: float, greatest: float, expected: list[float]) -> None:
+    x = np.array([math.nan, math.inf, -math.inf, 2.0, -2.0, -0.0]).reshape(6, 1, 1)
+    y = kinds.activation.value(x, Activation("x", "y", "Clip", min=least, max=greatest))
+    np.testing.assert_array_equal(y.ravel(), expected)
+
+
+def test_hard_swish() -> None:
+    x = np.array([math.nan, math.inf, -math.inf, 3e38, -3e38, -3, -2, -1.5, -1, 0, 1, 2, 3, 4.5]).reshape(-1, 1, 1)
+    y = kinds.activation.value(x, Activation("x", "y", "HardSwish"))
+    expected = [math.nan, math.inf, 0, 3e38, 0, 0, -1 / 3, -0.375, -1 / 3, 0, 2 / 3, 5 / 3, 3, 4.5]
+    np.testing.assert_allclose(y.ravel(), expected, rtol=1e-15)
+
+
+@given(st.sampled_from(["ReLU", "Clip", "HardSwish"]), st.floats(-9, 9), st.floats(0, 4))
+def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reach: float) -> None:
+    """The steepest secant among a hundred within reach is no steeper than `slope` says, and nearly as steep."""
+    node = {
+        "ReLU": Activation("x", "y", "ReLU", -0.5),
+        "Clip": Activation("x", "y", "Clip", min=-1, max=2),
+        "HardSwish": Activation("x", "y", "HardSwish"),
+    }[kind]
+    at = np.linspace(x - reach, x + reach, 101)
+    y = kinds.activation.value(at, node)
+    slope = kinds.activation.function_of(node).slope(np.array(x), np.array(reach), node)
+    steps = np.diff(at)
+    if reach > 1e-3:
+        steepest = np.abs(np.diff(y) / steps).max()
+        assert steepest <= slope + 1e-9
+        assert slope <= steepest + 0.05 or kind != "HardSwish"
+
+
 def test_add_and_concat() -> None:
     one, two = np.array([[[1.0, math.inf]]]), np.array([[[3.0, -math.inf]]])
     with np.errstate(invalid="ignore"):

@@ -136,7 +136,7 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
             factor, shift = (a.astype(F)[:, np.newaxis, np.newaxis] for a in folded(layer, params))
             return x * factor + shift
         case Activation():
-            return np.maximum(x, F(0)) if layer.param == 0 else np.where(x > 0, x, F(layer.param) * x)
+            return function(x, layer)
         case Add():
             return x + reads[1]
         case Concat():
@@ -159,6 +159,19 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
                 total += power
             powers *= F(1) / total
             return powers
+        case _:
+            raise AssertionError(layer)
+
+
+def function(x: Single, layer: Activation) -> Single:
+    match layer.kind:
+        case "ReLU":
+            return np.maximum(x, F(0)) if layer.param == 0 else np.where(x > 0, x, F(layer.param) * x)
+        case "Clip":
+            return np.minimum(np.maximum(x, F(layer.min)), F(layer.max))
+        case "HardSwish":
+            y: Single = x * np.minimum(np.maximum(x + F(3), F(0)), F(6)) / F(6)
+            return y
         case _:
             raise AssertionError(layer)
 
@@ -309,7 +322,7 @@ def test_a_dropped_tap_is_far_outside(channels: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+@given(st.lists(st.integers(0, 11), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
 def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
     layers: list[Node] = []
@@ -326,6 +339,8 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
             Add(source, source, to),
             Softmax(source, to),
             Add(other, source, to),
+            Activation(source, to, "Clip", min=-0.5, max=1.5),
+            Activation(source, to, "HardSwish"),
         )
         layers.append(table[choice])
     graph = build([Config(), Input("x", 4, 4, 4), *layers, *used(layers)])

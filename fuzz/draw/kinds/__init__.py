@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fuzz.draw.kinds.activation import ActivationKind, ActivationWish
+from fuzz.draw.kinds.activation import ActivationKind, ActivationWish, relu
 from fuzz.draw.kinds.add import AddKind
 from fuzz.draw.kinds.base import Kind, LayerWish, Wish
 from fuzz.draw.kinds.batch_norm import BatchNormKind
@@ -33,7 +33,7 @@ KINDS: tuple[Kind[Any], ...] = (
 )
 """All kinds of layers. The first ones are what failures shrink to."""
 
-SIMPLEST = ActivationWish(0, 0.0)
+SIMPLEST = ActivationWish(0, relu(0.0))
 """A layer for graphs that would have none."""
 
 _BY_NODE = {kind.node: kind for kind in KINDS}

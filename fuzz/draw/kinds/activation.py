@@ -2,40 +2,84 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from hypothesis import strategies as st
 
 from fuzz.draw.grower import Grower
-from fuzz.draw.kinds.base import Kind, LayerWish, Wish
+from fuzz.draw.kinds.base import Arrays, Kind, LayerWish, Wish
 from fuzz.draw.sizes import OUTPUTS, SOURCES
 from nn512.graph import Activation
+
+_BOUNDS = (
+    *((0.0, 6.0), (0.0, 1.0), (-1.0, 1.0), (-3.0, 2.0)),  # on integers, data are at the bounds, too
+    *((-0.25, 0.1), (-4.0, -0.5), (1.0, 100.0)),  # zero is in the middle, above, below
+    *((1.0, 1.0000001), (-1e-40, 1e-39), (0.5, 0.5 + 1e-12)),  # next to each other, subnormal, the same to float32
+    *((-2.0, 3.4e38), (-3.4e38, 2.0)),  # one-sided
+)
+
+
+def relu(slope: float) -> Activation:
+    """A ReLU of any tensor."""
+    return Activation("", "", "ReLU", slope)
+
+
+def clip(least: float, greatest: float) -> Activation:
+    """A clip of any tensor."""
+    return Activation("", "", "Clip", min=least, max=greatest)
+
+
+FUNCTIONS: tuple[tuple[Activation, ...], ...] = (
+    tuple(relu(slope) for slope in (0.0, 0.1, 1.0, -1.0, 2.0, 0.5, -0.25)),
+    tuple(clip(*bounds) for bounds in _BOUNDS),
+    (Activation("", "", "HardSwish"),),
+)
+"""The functions, each with every sort of parameters; of tensors without names."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActivationWish(LayerWish):
-    """A ReLU with a slope."""
+    """A function of every element, given as a node that names no tensors."""
 
-    param: float
+    function: Activation
 
     def grow(self, grower: Grower) -> None:
         """Always legal."""
         source = grower.pick(self.source)
-        layer = Activation(source, grower.name(), "ReLU", self.param)
+        layer = self.function.with_tensors([source], grower.name())
         grower.add_layer(layer, grower.shapes[source], output=self.output)
 
 
 class ActivationKind(Kind[Activation]):
-    """ReLUs with every sort of slope."""
+    """Functions with every sort of parameters."""
 
     node = Activation
 
     def strategies(self) -> tuple[st.SearchStrategy[Wish], ...]:
-        """Slopes of both signs, and beyond 1."""
-        slopes = st.sampled_from((0.0, 0.1, 1.0, -1.0, 2.0, 0.5, -0.25))
-        return (st.builds(ActivationWish, SOURCES, slopes, output=OUTPUTS),)
+        """Each function is as likely; all of them are one form of layer, so that others do not get rare."""
+        functions = st.sampled_from(FUNCTIONS).flatmap(st.sampled_from)
+        return (st.builds(ActivationWish, SOURCES, functions, output=OUTPUTS),)
 
     def bound(self, layer: Activation, read: Sequence[float], limit: float) -> float:  # noqa: ARG002 - see Kind.exact
-        """The slope may enlarge."""
+        """A slope may enlarge, and so may a bound that is far from zero."""
+        if layer.kind == "Clip":
+            return _clipped(layer, max(read))
         return max(read) * max(1.0, abs(layer.param))
+
+    def scale_wide(
+        self,
+        layer: Activation,
+        params: Arrays,  # noqa: ARG002 - there are none
+        rng: np.random.Generator,  # noqa: ARG002
+        decade: float,
+    ) -> float:
+        """What is clipped has the decade of the bounds."""
+        return math.log10(_clipped(layer, 10.0**decade)) if layer.kind == "Clip" else decade
+
+
+def _clipped(layer: Activation, largest: float) -> float:
+    """The largest magnitude of what is clipped, where that of the data is `largest`."""
+    return max(abs(min(max(x, layer.min), layer.max)) for x in (-largest, largest))

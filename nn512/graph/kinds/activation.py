@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from nn512.graph.fields import ValueType, declare, read_tensor, written_tensor
-from nn512.graph.moments import Moments, above_zero
-from nn512.graph.node import Layer, Shape
+from nn512.graph.fields import REQUIRED, ValueType, declare, read_tensor, written_tensor
+from nn512.graph.moments import Moments, above_zero, through
+from nn512.graph.node import Layer, Mistake, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,31 @@ def _slope(node: Activation) -> str:
     return f"slope {node.param:g}" if node.param else ""
 
 
+def _clipped(node: Activation, read: Moments) -> Moments:
+    return through(lambda x: min(max(x, node.min), node.max), read)
+
+
+def _bounds(node: Activation) -> str:
+    return f"{node.min:g} to {node.max:g}"
+
+
+def _hard_swish(_: Activation, read: Moments) -> Moments:
+    return through(lambda x: x * min(max(x + 3, 0.0), 6.0) / 6, read)
+
+
 FUNCTIONS: Mapping[str, Function] = MappingProxyType(
     {
         function.name: function
         for function in (
             Function("ReLU", "`x` where x > 0, otherwise `Param * x`.", _rectified, {"Param": 0.0}, _slope),
+            Function(
+                "Clip",
+                "`x`, but Min where x < Min, and Max where x > Max.",
+                _clipped,
+                {"Min": REQUIRED, "Max": REQUIRED},
+                _bounds,
+            ),
+            Function("HardSwish", "`x * min(max(x + 3, 0), 6) / 6`.", _hard_swish),
         )
     }
 )
@@ -70,6 +90,13 @@ class Activation(Layer):
         choices={function.name: function.meaning for function in FUNCTIONS.values()},
     )
     param: float = _parameter("Param", "Slope for x <= 0: 0 is ReLU, 0.1 a leaky ReLU.")
+    min: float = _parameter("Min", "The smallest value of the result.")
+    max: float = _parameter("Max", "The largest value of the result, above Min.")
+
+    def mistakes(self, shapes: Mapping[str, Shape]) -> Iterator[Mistake]:  # noqa: ARG002 - of any shape
+        """Bounds in the wrong order."""
+        if "Min" in FUNCTIONS[self.kind].fields and self.min >= self.max:
+            yield Mistake("Max", f"Max is {self.max:g}, not above Min, which is {self.min:g}")
 
     def shape(self, shapes: Mapping[str, Shape]) -> Shape:
         """That of the tensor read."""

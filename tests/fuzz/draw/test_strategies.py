@@ -37,6 +37,9 @@ from nn512.passes.pipeline import PASSES, optimize, stages
 
 DRAWS = 800
 
+RUNS = 8
+"""Draws of one run are alike: what is one in thirty among many runs may be none in one."""
+
 
 def layers(graph: Graph, kind: type[Any]) -> Iterator[Any]:
     return (layer for layer in graph.layers if isinstance(layer, kind))
@@ -174,20 +177,17 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
 
 
 def draw_all(strategy: st.SearchStrategy[Any], count: int) -> list[Any]:
+    """What the strategy draws; in several runs, since Hypothesis varies what it has drawn before in the same run."""
     drawn = []
 
-    @settings(
-        max_examples=count,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(strategy)
     def collect(value: Any) -> None:
         drawn.append(value)
 
-    collect()
+    for run in range(RUNS):
+        given_some = settings(
+            max_examples=count // RUNS, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        )
+        hypothesis.seed(run)(given_some(given(strategy)(collect)))()
     return drawn
 
 

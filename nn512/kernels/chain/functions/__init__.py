@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nn512.kernels.chain.code import StepCode
-from nn512.kernels.chain.functions import relu
+from nn512.kernels.chain.functions import clip, hard_swish, relu
 
-FUNCTIONS: Mapping[str, StepCode] = MappingProxyType({"ReLU": relu.CODE})
+FUNCTIONS: Mapping[str, StepCode] = MappingProxyType(
+    {
+        "ReLU": relu.CODE,
+        "Clip": clip.CODE,
+        "HardSwish": hard_swish.CODE,
+    }
+)

@@ -1,0 +1,170 @@
+"""Activation functions in every kernel that does steps on what it reads or writes, and wrong C that is found."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import nn512
+from fuzz.case import Case, DataSeed
+from fuzz.judge.checker import check_case, check_sources, draw
+from fuzz.judge.report import Report
+from fuzz.run.runners import runner_for
+from fuzz.targets import Sources
+from nn512.graph import parse
+
+REGIMES = ("exact", "taps", "gaussian", "wide", "nonfinite")
+
+FUNCTIONS = ("Kind=Clip Min=0 Max=6", "Kind=Clip Min=1.5 Max=2.25", "Kind=Clip Min=-1 Max=-0.1", "Kind=HardSwish")
+"""Of a clip to what lies above zero, channels and pixels that are padding would be no zeros."""
+
+KERNELS = """\
+Config Prefix=Net
+Input ToTensor=image Channels=3 Height=19 Width=21
+Conv FromTensor=image ToTensor=planar ToChannels=20 FilterH=3 FilterW=3 StrideH=2 StrideW=2 PaddingH=1 PaddingW=1
+Activation FromTensor=planar ToTensor=a {function}
+Conv FromTensor=a ToTensor=direct ToChannels=35 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Activation FromTensor=direct ToTensor=b {function}
+BatchNorm FromTensor=b ToTensor=bNorm
+Activation FromTensor=bNorm ToTensor=bAgain {function}
+Conv FromTensor=bAgain ToTensor=pointwise ToChannels=32 FilterH=1 FilterW=1
+Activation FromTensor=pointwise ToTensor=c {function}
+Conv FromTensor=c ToTensor=depthwise ToChannels=32 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Groups=32
+Activation FromTensor=depthwise ToTensor=d {function}
+Conv FromTensor=d ToTensor=grouped ToChannels=32 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Groups=8
+Activation FromTensor=grouped ToTensor=e {function}
+Concat FromTensor1=e FromTensor2=b ToTensor=joined
+Activation FromTensor=joined ToTensor=both {function}
+Pooling FromTensor=both ToTensor=largest Kind=Max3x3Stride2 PaddingH=1 PaddingW=1
+Pooling FromTensor=both ToTensor=averages Kind=Avg2x2Stride2 PaddingH=1
+Activation FromTensor=averages ToTensor=f {function}
+FullyConnected FromTensor=f ToTensor=full ToChannels=19
+Activation FromTensor=full ToTensor=g {function}
+Softmax FromTensor=g ToTensor=soft
+Input ToTensor=other Channels=5 Height=3 Width=7
+Activation FromTensor=other ToTensor=alone {function}
+Conv FromTensor=alone ToTensor=padded ToChannels=17 FilterH=3 FilterW=3 PaddingH=2 PaddingW=2
+Conv FromTensor=alone ToTensor=twice ToChannels=5 FilterH=1 FilterW=1 PaddingH=1 PaddingW=1
+Input ToTensor=third Channels=18 Height=5 Width=6
+BatchNorm FromTensor=third ToTensor=thirdNorm
+Activation FromTensor=thirdNorm ToTensor=before {function}
+Conv FromTensor=before ToTensor=behind ToChannels=17 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Output FromTensor=behind
+Output FromTensor=soft
+Output FromTensor=largest
+Output FromTensor=padded
+Output FromTensor=twice
+"""
+
+
+def check(text: str, **options: object) -> Report:
+    report = check_case(Case(text, options, data=tuple(DataSeed(regime, 1) for regime in REGIMES)))
+    assert not report.problems, "\n".join(map(str, report.problems))
+    assert report.verified
+    return report
+
+
+@pytest.mark.parametrize("function", FUNCTIONS[1::2])
+@pytest.mark.parametrize("force", ["", "direct", "fully_connected"])
+def test_every_kernel(function: str, force: str, runs_here: str) -> None:
+    assert runs_here
+    report = check(KERNELS.format(function=function), force=[["", force]] if force else [])
+    if not force:
+        kernels = {layer.kernel for layer in report.layers}
+        assert kernels >= {"planar", "direct", "pointwise", "depthwise", "grouped", "pooling", "elementwise", "softmax"}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_without_passes(function: str, runs_here: str) -> None:
+    """Every step is a layer of its own."""
+    assert runs_here
+    report = check(KERNELS.format(function=function), without_passes=["fuse_elementwise", "fold_batchnorm"])
+    assert [layer.kernel for layer in report.layers].count("elementwise") >= 9
+
+
+@pytest.mark.parametrize("width", [1, 13, 16, 17, 29])
+def test_edges(width: int, runs_here: str) -> None:
+    assert runs_here
+    head = f"Config Prefix=Net\nInput ToTensor=x Channels={width} Height=3 Width={width}\n"
+    lines = [
+        f"Conv FromTensor=x ToTensor=c{n} ToChannels={width} FilterH=3 FilterW=3 PaddingH=1 PaddingW=1\n"
+        f"Activation FromTensor=c{n} ToTensor=y{n} {function}\nOutput FromTensor=y{n}\n"
+        for n, function in enumerate(FUNCTIONS)
+    ]
+    check(head + "".join(lines))
+
+
+TWO = """\
+Config Prefix=Net
+Input ToTensor=x Channels=32 Height=7 Width=7
+Conv FromTensor=x ToTensor=c1 ToChannels=32 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Activation FromTensor=c1 ToTensor=y1 {}
+Conv FromTensor=y1 ToTensor=c2 ToChannels=32 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Activation FromTensor=c2 ToTensor=y2 {}
+Activation FromTensor=x ToTensor=z1 {}
+Activation FromTensor=x ToTensor=z2 {}
+Output FromTensor=y2
+Output FromTensor=z1
+Output FromTensor=z2
+"""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Kind=Clip Min=0 Max=6", "Kind=Clip Min=0 Max=5"),
+        ("Kind=Clip Min=0 Max=1", "Kind=Clip Min=0 Max=1.0000001"),  # the same in six digits
+        ("Kind=Clip Min=0 Max=1", "Kind=ReLU"),
+        ("Kind=HardSwish", "Kind=ReLU"),
+    ],
+)
+def test_what_differs_is_not_shared(one: str, other: str, runs_here: str) -> None:
+    """Neither as an equal layer nor as an equal body."""
+    assert runs_here
+    alike, apart = (nn512.compile(TWO.format(*functions)) for functions in ([one] * 4, [one, other] * 2))
+    assert len(apart.source) > len(alike.source)
+    check(TWO.format(one, other, one, other))
+
+
+def test_bounds_are_the_floats_that_the_user_wrote() -> None:
+    text = TWO.format("Kind=Clip Min=-0.1 Max=340282346638528859811704183484516925440", *["Kind=Clip Min=0 Max=6"] * 3)
+    source = nn512.compile(text).source
+    assert {"_mm512_set1_ps(-0.100000001f)", "_mm512_set1_ps(3.40282347e+38f)"} <= set(
+        re.findall(r"_mm512_set1_ps\([^)]*\)", source)
+    )
+
+
+BROKEN = [
+    ("Kind=Clip Min=-1 Max=1", r"_mm512_max_ps\(_mm512_set1_ps\(-1.0f\)", r"_mm512_min_ps(_mm512_set1_ps(-1.0f)"),
+    ("Kind=Clip Min=-1 Max=1", r"_mm512_set1_ps\(-1.0f\)", r"_mm512_setzero_ps()"),
+    ("Kind=Clip Min=0 Max=1", r"\n *\S+ = _mm512_min_ps\(.*", ""),  # a ReLU
+    ("Kind=Clip Min=0 Max=1", r"_mm512_min_ps\(([^;]*), ([^;,]*)\);", r"_mm512_min_ps(\2, \1);"),  # NaN is lost
+    ("Kind=HardSwish", r"\n *\S+ = _mm512_max_ps\(.*", ""),
+    ("Kind=HardSwish", r"_mm512_min_ps\(_mm512_set1_ps\(6.0f\), (.*)\);", r"\1;"),
+    ("Kind=HardSwish", r"0\.166666672f", "0.166667f"),
+    ("Kind=HardSwish", r"_mm512_set1_ps\(3.0f\)", "_mm512_set1_ps(3.00001f)"),
+]
+
+
+@pytest.mark.parametrize(("function", "pattern", "replacement"), BROKEN)
+def test_wrong_functions_are_found(function: str, pattern: str, replacement: str, runs_here: str) -> None:
+    assert runs_here
+    text = (
+        "Config Prefix=Net\nInput ToTensor=x Channels=20 Height=5 Width=9\n"
+        f"Activation FromTensor=x ToTensor=y {function}\nOutput FromTensor=y\n"
+    )
+    net = nn512.compile(text)
+    broken, count = re.subn(pattern, replacement, net.source)
+    assert count
+    case = Case(text, {}, data=tuple(DataSeed(regime, 1) for regime in REGIMES))
+    graph = parse(text)
+
+    def report(source: str) -> Report:
+        sources = Sources(net.prefix, net.header, source, profile="direct")
+        return check_sources(case, graph, sources, draw(case, graph), runner_for())
+
+    assert report(net.source).verified
+    problems = report(broken).problems
+    assert problems
+    assert all(problem.data is not None for problem in problems), "it builds and runs, but to wrong results"
