@@ -124,7 +124,7 @@ CHANGES: list[dict[str, Any]] = [
     {"several": ()},
     {"several": (relu("m", "k", 3.0),)},
     {"steps_before": sample().steps_before[:1]},
-    {"steps_before": (ActivationStep(Activation("a", "e", "Clip")), sample().steps_before[1])},
+    {"steps_before": (ActivationStep(Activation("a", "e", "HardSwish")), sample().steps_before[1])},
     {"sides": sample().sides[:1]},
     {"window": 2},
 ]
@@ -182,7 +182,8 @@ def test_no_pass_loses_anything_of_an_operation_it_does_not_know() -> None:
 def test_activations_of_other_functions_are_never_taken_for_relus() -> None:
     """Equal parameters, other functions: neither equal nor identities, and they do not collapse."""
     graph = build([Config(), Input("x", 4, 2, 2), relu("x", "a", 1.0), conv("a", "y"), Output("y")])
-    clip, sigmoid = (ActivationStep(Activation("x", name, name)) for name in ("Clip", "Sigmoid"))
+    clip = ActivationStep(Activation("x", "Clip", "Clip", min=0.0, max=1.0))
+    sigmoid = ActivationStep(Activation("x", "Sigmoid", "Sigmoid"))
     program = lower(graph)
     first, second = ElementwiseOp("x", (clip,), "c"), ElementwiseOp("x", (sigmoid, ReluStep(relu("s", "t", 0.5))), "t")
     shapes = {**program.shapes, "c": program.shapes["x"], "t": program.shapes["x"]}
