@@ -31,7 +31,7 @@ from nn512.ir.ops import (
 from nn512.ir.program import Joined, Program, Stride, format_program
 from nn512.ir.record import Covered, CoveredAs
 from nn512.ir.regraph import to_graph
-from nn512.ir.steps import ActivationStep, AddStep, Chain, NormStep, ReluStep, Step, nearest_single
+from nn512.ir.steps import ActivationStep, AddStep, Chain, ElementwiseStep, NormStep, ReluStep, nearest_single
 
 __all__ = [
     "OPERATIONS",
@@ -46,6 +46,7 @@ __all__ = [
     "Covered",
     "CoveredAs",
     "ElementwiseOp",
+    "ElementwiseStep",
     "FullyConnectedOp",
     "Joined",
     "LoadOp",
@@ -58,7 +59,6 @@ __all__ = [
     "ReluStep",
     "SampleOp",
     "SoftmaxOp",
-    "Step",
     "StoreOp",
     "Stride",
     "format_program",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Self, TypeAlias
 
 from nn512.graph.nodes import Input, Layer, Output
-from nn512.ir.steps import Chain, Step
+from nn512.ir.steps import Chain, ElementwiseStep
 
 
 class CoveredAs(enum.Enum):
@@ -130,7 +130,7 @@ class Record:
     @property
     def steps(self) -> Chain:
         """All element-wise steps, in the order of evaluation."""
-        found: list[Step] = []
+        found: list[ElementwiseStep] = []
         for name, role, _, _ in _declared(self):
             if role is _Role.CHAIN:
                 found.extend(getattr(self, name))

@@ -20,7 +20,7 @@ from nn512.cgen import names
 from nn512.cgen.expressions import Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import BatchNorm, Conv
-from nn512.kernels.chain import Chain, affine_pointer
+from nn512.kernels.chain import ChainCode, affine_pointer
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.layer import (
     THREAD_MEMORY,
@@ -48,8 +48,8 @@ class StepFunction:
     source: Place
     nodes: tuple[Conv, ...]
     results: tuple[Place, ...]
-    before: Chain
-    after: tuple[Chain, ...]
+    before: ChainCode
+    after: tuple[ChainCode, ...]
     flat: bool
     net: bool
     parametric: bool = False

@@ -10,7 +10,7 @@ from nn512.cgen.code import InferenceStep
 from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.bodies import StepFunction
-from nn512.kernels.chain import Chain
+from nn512.kernels.chain import ChainCode
 from nn512.kernels.conv_cost import weights_are_less
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.interface import Context, Place
@@ -50,7 +50,7 @@ class Branch:
 
     result: Place
     weights: ConvWeights
-    chain: Chain
+    chain: ChainCode
     panels: tuple[Panels, ...]
 
 
@@ -73,7 +73,7 @@ class ConvBlocking:
         self.name = op.branches[0].writes
         self.node = op.branches[0].node  # all branches agree in all but output channels
         self.shared = context.shares(self.name)
-        self.prologue = Chain(op.prologue, shared=self.shared and not self.input_in_scratch)
+        self.prologue = ChainCode(op.prologue, shared=self.shared and not self.input_in_scratch)
         self.source = context.places[f"{self.name}_input" if self.fills_scratch else op.source]
         result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, result.shape, op.zeros)
@@ -88,7 +88,7 @@ class ConvBlocking:
         self.clipped = self.row_groups[0].tile.size == 1 and self.rows.padding > 0
         self.branches = tuple(self._branch(branch) for branch in op.branches)
         self.by_pixels = self._by_pixels()
-        before = Chain(()) if self.input_in_scratch else self.prologue
+        before = ChainCode(()) if self.input_in_scratch else self.prologue
         after = tuple(branch.chain for branch in self.branches)
         self.body = StepFunction(
             context,
@@ -201,7 +201,7 @@ class ConvBlocking:
             folded=branch.folded,
         )
         first = 0 if self.input_in_scratch else len(self.prologue.steps)
-        chain = Chain(branch.epilogue, first, self.shared)
+        chain = ChainCode(branch.epilogue, first, self.shared)
         return Branch(self.context.places[branch.writes], weights, chain, panels)
 
     def _panels(self, branch: ConvBranch) -> tuple[Panels, ...]:
@@ -260,7 +260,7 @@ class ConvBlocking:
             channels=self.channels,
             far=self.far,
             chain=branch.chain.neutral,
-            prologue=Chain(()) if self.input_in_scratch else self.prologue.neutral,
+            prologue=ChainCode(()) if self.input_in_scratch else self.prologue.neutral,
         )
 
     def steps(self) -> tuple[InferenceStep, ...]:

@@ -29,7 +29,7 @@ from typing import NamedTuple, assert_never
 
 from nn512.cgen.expressions import ZERO, Constant, Expression, Less, Name, extent, least
 from nn512.cgen.writer import Writer
-from nn512.kernels.chain import Chain
+from nn512.kernels.chain import ChainCode
 from nn512.kernels.tiles import Unrolled, edge_word, registers, size
 from nn512.plan.conv_geometry import Run
 
@@ -76,8 +76,8 @@ class TileRoutine:
     runs: tuple[Run, ...]
     channels: Channels
     far: bool  # the source comes from beyond the level 2 cache: the next tile's pixels are fetched
-    chain: Chain
-    prologue: Chain  # on the input, which is then a buffer of the tile's own
+    chain: ChainCode
+    prologue: ChainCode  # on the input, which is then a buffer of the tile's own
 
     @property
     def first_row(self) -> int:

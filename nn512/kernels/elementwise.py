@@ -7,14 +7,14 @@ from nn512.cgen.expressions import ZERO, Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ElementwiseOp
 from nn512.kernels.bodies import StepFunction
-from nn512.kernels.chain import Chain
+from nn512.kernels.chain import ChainCode
 from nn512.kernels.interface import Context, Kernel, Place
 from nn512.kernels.streaming import streaming_work
 
 
 def emit(op: ElementwiseOp, context: Context) -> LayerCode:
     """One layer: a vector at a time, block by block."""
-    steps = Chain(op.chain)
+    steps = ChainCode(op.chain)
     source, result = context.places[op.source], context.places[op.writes]
     return LayerCode(
         name=op.writes,
@@ -30,9 +30,9 @@ def emit(op: ElementwiseOp, context: Context) -> LayerCode:
 KERNEL = Kernel("elementwise", ElementwiseOp, streaming_work, emit)
 
 
-def write_chain_step(context: Context, source: Place, result: Place, steps: Chain) -> str:
+def write_chain_step(context: Context, source: Place, result: Place, steps: ChainCode) -> str:
     """Text of a step function that applies a chain to a whole tensor; its items are blocks."""
-    function = StepFunction(context, source, (), (result,), Chain(()), (steps,), flat=True, net=steps.normalizes)
+    function = StepFunction(context, source, (), (result,), ChainCode(()), (steps,), flat=True, net=steps.normalizes)
 
     block, pixel = Name("block"), Name("p")
 

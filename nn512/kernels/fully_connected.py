@@ -20,7 +20,7 @@ from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import FullyConnectedOp
 from nn512.kernels import packing
-from nn512.kernels.chain import Chain
+from nn512.kernels.chain import ChainCode
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import defined_macs, norm_bytes, tensor_bytes
@@ -77,7 +77,7 @@ class PanelRoutine:
     sums: int
     halves: bool
     ragged: bool  # some rows have a number of inputs that `sums` does not divide
-    chain: Chain
+    chain: ChainCode
 
     @property
     def hint(self) -> str:
@@ -191,7 +191,7 @@ class _FullyConnectedLayer:
         self.scales = f"{op.node.to_tensor}Scales"
         self.source, self.result = context.places[op.source], context.places[op.writes]
         self.halves = halves
-        self.chain = Chain(op.epilogue)
+        self.chain = ChainCode(op.epilogue)
         self.inputs = self.source.shape.elements
         self.blocks = blocks_of(op.node.to_channels)
         self.width = panel_width(self.blocks)

@@ -17,7 +17,7 @@ from nn512.cgen.expressions import ONE, ZERO, Constant, Expression, Name, Produc
 from nn512.cgen.writer import Writer
 from nn512.ir import PoolOp, SampleOp
 from nn512.ir.ops.pool import Along
-from nn512.kernels.chain import Chain
+from nn512.kernels.chain import ChainCode
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work
@@ -90,9 +90,9 @@ class _PoolLayer:
         self.is_average = isinstance(op, PoolOp) and not op.is_max
         self.context = context
         self.source, self.result = context.places[op.source], context.places[op.writes]
-        self.before = Chain(op.prologue)
-        self.after = Chain(op.epilogue, start=len(op.prologue))
-        self.both = Chain((*op.prologue, *op.epilogue))
+        self.before = ChainCode(op.prologue)
+        self.after = ChainCode(op.epilogue, start=len(op.prologue))
+        self.both = ChainCode((*op.prologue, *op.epilogue))
         self.windows = op.windows(self.source.shape)
         self.rows = self.windows.rows
         self.columns = columns_of(self.windows.columns)

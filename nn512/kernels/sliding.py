@@ -18,7 +18,7 @@ from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvOp
 from nn512.kernels.bodies import StepFunction
-from nn512.kernels.chain import Chain
+from nn512.kernels.chain import ChainCode
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.interface import Context, Setting
@@ -97,8 +97,8 @@ class SlidingLayer:
         branch = op.branches[0]
         self.name = branch.writes
         self.node = branch.node
-        self.prologue = Chain(op.prologue)
-        self.chain = Chain(branch.epilogue, shared=context.shares(self.name))
+        self.prologue = ChainCode(op.prologue)
+        self.chain = ChainCode(branch.epilogue, shared=context.shares(self.name))
         self.source = context.places[f"{self.name}_input" if op.prologue else op.source]
         self.result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape, op.zeros)
@@ -114,7 +114,7 @@ class SlidingLayer:
             self.source,
             (self.node,),
             (self.result,),
-            Chain(()),
+            ChainCode(()),
             (self.chain,),
             flat=self.flat,
             net=self.chain.normalizes,

@@ -16,7 +16,7 @@ from typing import assert_never
 
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name
 from nn512.cgen.writer import Writer
-from nn512.kernels.chain import Chain
+from nn512.kernels.chain import ChainCode
 from nn512.kernels.tiles import Unrolled, edge_word, registers, size
 from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, Repeat, Run, row_tiles, span_of
 
@@ -67,7 +67,7 @@ class SlidingTile:
     high: int
     runs: tuple[Run, ...]
     far: bool  # the source comes from beyond the level 2 cache: what the next row of outputs needs of it is fetched
-    chain: Chain
+    chain: ChainCode
 
     @property
     def edge(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from nn512.ir import Chain, ElementwiseOp, Op, Program, Step
+from nn512.ir import Chain, ElementwiseOp, ElementwiseStep, Op, Program
 from nn512.passes.rewrite import Pass
 
 
@@ -27,7 +27,7 @@ def _collapse(op: Op) -> Op:
 
 
 def _shortest(chain: Chain) -> Chain:
-    result: list[Step] = []
+    result: list[ElementwiseStep] = []
     for step in chain:
         together = result[-1].then(step) if result else None
         if together is None:

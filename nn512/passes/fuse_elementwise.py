@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from nn512.ir import Chain, ConvOp, ElementwiseOp, FullyConnectedOp, Op, PoolOp, Program, SampleOp, Step
+from nn512.ir import Chain, ConvOp, ElementwiseOp, ElementwiseStep, FullyConnectedOp, Op, PoolOp, Program, SampleOp
 from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 
@@ -49,7 +49,7 @@ class _Fusion:
         self._writer = writers(program.ops)
         self._moved: dict[int, int] = {}
         self._own = {name: name for name in self._writer}
-        self._tails: dict[str, list[Step]] = {}
+        self._tails: dict[str, list[ElementwiseStep]] = {}
         self._results: dict[str, str] = {}
 
     def _now(self, number: int) -> int:

@@ -13,15 +13,15 @@ from __future__ import annotations
 from nn512.ir.steps.activation import ActivationStep, ReluStep, activation_step
 from nn512.ir.steps.add import AddStep
 from nn512.ir.steps.norm import NormStep
-from nn512.ir.steps.step import Chain, Step, nearest_single
+from nn512.ir.steps.step import Chain, ElementwiseStep, nearest_single
 
 __all__ = [
     "ActivationStep",
     "AddStep",
     "Chain",
+    "ElementwiseStep",
     "NormStep",
     "ReluStep",
-    "Step",
     "activation_step",
     "nearest_single",
 ]

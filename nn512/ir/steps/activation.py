@@ -8,14 +8,14 @@ from types import MappingProxyType
 
 from nn512.graph.describe import describe
 from nn512.graph.nodes import Activation
-from nn512.ir.steps.step import Step, nearest_single
+from nn512.ir.steps.step import ElementwiseStep, nearest_single
 
 SMALLEST_NORMAL = 2.0**-126
 OVERFLOW = 2.0**128 - 2.0**103  # what rounds to infinity in float32
 
 
 @dataclass(frozen=True, slots=True)
-class ActivationStep(Step):
+class ActivationStep(ElementwiseStep):
     """An activation function without parameters."""
 
     node: Activation
@@ -40,7 +40,7 @@ class ReluStep(ActivationStep):
         """Whether the slope is 1."""
         return self.node.param == 1
 
-    def then(self, following: Step) -> Step | None:
+    def then(self, following: ElementwiseStep) -> ElementwiseStep | None:
         """Two ReLUs in a row are one with the product of their slopes.
 
         After a slope a >= 0 a negative value is still negative, so the next slope b applies: a*b. After a < 0 it is
@@ -54,7 +54,7 @@ class ReluStep(ActivationStep):
         fits = before < 0 or normal or before == 0 or after == 0
         return following.with_slope(slope) if fits else None
 
-    def as_identity(self) -> Step:
+    def as_identity(self) -> ElementwiseStep:
         """The same node with slope 1."""
         return self.with_slope(1.0)
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from nn512.graph.nodes import Add
-from nn512.ir.steps.step import Step
+from nn512.ir.steps.step import ElementwiseStep
 
 
 @dataclass(frozen=True, slots=True)
-class AddStep(Step):
+class AddStep(ElementwiseStep):
     """The sum of the value and `operand`; without an operand, of the value and itself."""
 
     node: Add

@@ -8,11 +8,11 @@ from typing import ClassVar, Self
 
 from nn512.graph.describe import describe
 from nn512.graph.nodes import BatchNorm
-from nn512.ir.steps.step import Step
+from nn512.ir.steps.step import ElementwiseStep
 
 
 @dataclass(frozen=True, slots=True)
-class NormStep(Step):
+class NormStep(ElementwiseStep):
     """A batch norm that is computed on its own."""
 
     node: BatchNorm

@@ -12,7 +12,7 @@ from nn512.graph.nodes import Activation, Add, BatchNorm
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ElementwiseStep:
     """One element-wise operation on a value that is in registers; `node` is the graph node that it stands for.
 
     `has_parameters`: the step reads parameters, one value or more per channel. `is_cheap`: to compute it twice costs
@@ -58,17 +58,17 @@ class Step:
         del names  # most steps have none
         return self
 
-    def swapped(self, value: str) -> Step | None:
+    def swapped(self, value: str) -> ElementwiseStep | None:
         """The step on its operand, with the tensor `value` as the operand instead; None where that is another step."""
         del value
         return None
 
-    def then(self, following: Step) -> Step | None:
+    def then(self, following: ElementwiseStep) -> ElementwiseStep | None:
         """One step that does what this one and `following` do; None where there is none."""
         del following
         return None
 
-    def as_identity(self) -> Step | None:
+    def as_identity(self) -> ElementwiseStep | None:
         """A step of the same node that changes nothing, for a chain that must not be empty; None if there is none."""
         return None
 
@@ -77,7 +77,7 @@ class Step:
         return self.node.with_tensors((value, *operands))
 
 
-Chain: TypeAlias = tuple[Step, ...]
+Chain: TypeAlias = tuple[ElementwiseStep, ...]
 """Steps that are done one after another."""
 
 

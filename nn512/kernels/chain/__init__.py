@@ -8,7 +8,7 @@ functions/           activation functions, one module each
 
 from __future__ import annotations
 
-from nn512.kernels.chain.chain import Chain
+from nn512.kernels.chain.chain import ChainCode
 from nn512.kernels.chain.norm import affine_pointer
 
-__all__ = ["Chain", "affine_pointer"]
+__all__ = ["ChainCode", "affine_pointer"]

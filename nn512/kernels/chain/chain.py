@@ -14,7 +14,7 @@ from nn512.cgen.code import PackCall, PackedArray
 from nn512.cgen.expressions import Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import BatchNorm
-from nn512.ir import Step
+from nn512.ir import ElementwiseStep
 from nn512.kernels import packing
 from nn512.kernels.chain.add import operand_name
 from nn512.kernels.chain.code import Value
@@ -24,13 +24,13 @@ from nn512.plan.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class ChainCode:
     """A sequence of element-wise steps; neutral names are numbered from `start`.
 
     In a body that several layers share (`shared`), what the steps read has neutral names, too.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[ElementwiseStep, ...]
     start: int = 0
     shared: bool = False
 
@@ -45,9 +45,9 @@ class Chain:
         return tuple(code_of(step).description(step) for step in self.steps)
 
     @property
-    def neutral(self) -> Chain:
+    def neutral(self) -> ChainCode:
         """The chain as a shared routine sees it: which steps, but not whose."""
-        return Chain(tuple(step.neutral for step in self.steps), self.start)
+        return ChainCode(tuple(step.neutral for step in self.steps), self.start)
 
     @property
     def normalizes(self) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from nn512.ir import ActivationStep, AddStep, NormStep, Step
+from nn512.ir import ActivationStep, AddStep, ElementwiseStep, NormStep
 from nn512.kernels.chain import add, norm
 from nn512.kernels.chain.code import StepCode
 from nn512.kernels.chain.functions import FUNCTIONS
 
-STEPS: Mapping[type[Step], StepCode] = MappingProxyType({NormStep: norm.CODE, AddStep: add.CODE})
+STEPS: Mapping[type[ElementwiseStep], StepCode] = MappingProxyType({NormStep: norm.CODE, AddStep: add.CODE})
 """Those that are no activation functions."""
 
 
-def code_of(step: Step) -> StepCode:
+def code_of(step: ElementwiseStep) -> StepCode:
     """How a step is written."""
     return FUNCTIONS[step.node.kind] if isinstance(step, ActivationStep) else STEPS[type(step)]
