@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import nn512
+from nn512.ir import Op, Step
 from nn512.passes.pipeline import PASSES
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +22,13 @@ def test_files_that_are_named_exist(name: str) -> None:
     paths = set(re.findall(r"[` ]((?:nn512|reference|fuzz|tests|ci)/[\w./]*)", text))
     assert paths
     assert sorted(path for path in paths if not (ROOT / path).exists()) == []
+
+
+def test_what_passes_ask_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    asked = re.findall(r"`(op|step)\.(\w+)`", text)
+    assert {who for who, _ in asked} == {"op", "step"}
+    assert [name for who, name in asked if not hasattr(Op if who == "op" else Step, name)] == []
 
 
 # Packages of modules that are alike: their names say all.

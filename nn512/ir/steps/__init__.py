@@ -5,7 +5,7 @@
     add.py          the sum with another tensor, or with the value itself
     activation.py   activation functions; those with an algebra of their own, such as ReLU, have a class here
 
-`step_of` finds the step of a graph node; the C of a step is in `nn512.kernels.chain`.
+`activation_step` finds the step of an activation function; the C of a step is in `nn512.kernels.chain`.
 """
 
 from __future__ import annotations
