@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,7 +38,7 @@ def starts(loop: str, pixels: int) -> list[int]:
         size, wide = (int(number) for number in by_tile.groups())
         return [tile * size + min(tile, wide) for tile in range(-(-pixels // 14))]
     begin, end, step = re.findall(r"(?:= |< |\+= )([^;)]*)", loop)
-    items = {"first": 0, "last": pixels // int(step)}
+    items = {"share": SimpleNamespace(first=0, last=pixels // int(step))}
     return list(range(eval(begin, items), eval(end, items), int(step)))  # noqa: S307 - of our own text
 
 
@@ -87,13 +88,15 @@ def test_rows_share_the_weights_that_come_next(height: int, width: int) -> None:
 def test_threads_share_what_is_larger() -> None:
     """Of two tensors that every thread would have to read, the larger one is divided."""
     picture = layer(NET.format(channels=48, height=28, width=28, taps=1, padding=0), "y")
-    assert "for (ptrdiff_t x = first * 14; x < last * 14; x += 14)" in picture
+    assert "for (ptrdiff_t x = share.first * 14; x < share.last * 14; x += 14)" in picture
     rows = layer(NET.format(channels=48, height=30, width=30, taps=3, padding=1), "y")
-    assert "for (ptrdiff_t y = first; y < last; y++)" in rows
+    assert "for (ptrdiff_t y = share.first; y < share.last; y++)" in rows
     weights = layer(NET.format(channels=48, height=7, width=7, taps=1, padding=0), "y")
-    assert "for (ptrdiff_t item = first; item < last; item++)" in weights
+    assert "for (ptrdiff_t item = share.first; item < share.last; item++)" in weights
     few_rows = layer(NET.format(channels=48, height=2, width=300, taps=3, padding=1), "y")
-    assert "for (ptrdiff_t item = first; item < last; item++)" in few_rows, "two rows are too few for many threads"
+    assert "for (ptrdiff_t item = share.first; item < share.last; item++)" in few_rows, (
+        "two rows are too few for many threads"
+    )
 
 
 @pytest.mark.parametrize(("channels", "width", "together"), [(128, 7, False), (512, 7, True), (128, 5, True)])
