@@ -13,7 +13,7 @@ from reference.accumulation import Affine
 from reference.evaluation import Evaluation
 from reference.exchange import Role
 from reference.kinds.weighted_sum import WeightedSum, Weights
-from reference.residues import Folded
+from reference.residues import Dependent, Folded
 from reference.rounding import Rounding
 from reference.runs import Walk
 from reference.windows import Array, Mask, Window
@@ -64,9 +64,11 @@ class ConvKind(WeightedSum[Conv]):
         """See `WeightedSum`."""
         return runs.conv(x, _wide(weights), window_of(layer))
 
-    def dependent(self, layer: Conv, x: Array, weights: Weights, climb: Array, ways: Sequence[Folded]) -> Array | None:
+    def dependent(
+        self, at: Evaluation[Conv], x: Array, weights: Weights, climb: Array, ways: Sequence[Folded]
+    ) -> Dependent | None:
         """See `WeightedSum`."""
-        return residues.conv(x, _wide(weights), window_of(layer), climb, ways)
+        return residues.conv(x, _wide(weights), window_of(at.layer), climb, ways, at.sampler)
 
     def crowd(self, layer: Conv, x: Array, weights: Weights, largest: Array) -> Array | None:
         """See `WeightedSum`."""
