@@ -311,9 +311,14 @@ def crowd_in_rows(x: Array, weights: npt.NDArray[np.floating], largest: Array) -
     return np.concatenate(parts)
 
 
-def _sample(x: Array) -> Array:
+def repetitive(weights: npt.NDArray[np.floating]) -> bool:
+    """Whether many weights of a layer are equal."""
+    return _crowded(_sample(weights))
+
+
+def _sample(x: npt.NDArray[np.floating]) -> Array:
     """The magnitudes of some cells, a single row."""
-    return np.abs(x.reshape(1, -1)[:, :: (x.size // _SAMPLE) | 1])
+    return np.abs(x.reshape(1, -1)[:, :: (x.size // _SAMPLE) | 1].astype(np.float64))
 
 
 def _crowded(rows: npt.NDArray[np.floating]) -> bool:

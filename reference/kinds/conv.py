@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from nn512.graph.nodes import Conv
-from reference import fast, residues, runs, samples
+from reference import fast, residues, runs, samples, shares
 from reference.accumulation import Affine
 from reference.evaluation import Evaluation
 from reference.exchange import Role
@@ -73,6 +73,10 @@ class ConvKind(WeightedSum[Conv]):
     def crowd(self, layer: Conv, x: Array, weights: Weights, largest: Array) -> Array | None:
         """See `WeightedSum`."""
         return residues.crowd(x, _wide(weights), window_of(layer), largest)
+
+    def shares(self, at: Evaluation[Conv], x: Array, weights: Weights) -> Array | None:
+        """See `WeightedSum`."""
+        return shares.conv(x, _wide(weights), window_of(at.layer), at.sampler.multipliers)
 
     def stored(self, layer: Conv, x: Array, weights: Weights, rounding: Rounding, ways: Sequence[Folded]) -> Array:
         """See `WeightedSum`."""

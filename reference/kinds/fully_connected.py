@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nn512.graph.nodes import FullyConnected
-from reference import fast, residues, runs
+from reference import fast, residues, runs, shares
 from reference.evaluation import Evaluation
 from reference.kinds.weighted_sum import WeightedSum, Weights
 from reference.residues import Dependent, Folded
@@ -59,6 +59,10 @@ class FullyConnectedKind(WeightedSum[FullyConnected]):
         """See `WeightedSum`."""
         del layer
         return residues.crowd_in_rows(x, weights, largest)
+
+    def shares(self, at: Evaluation[FullyConnected], x: Array, weights: Weights) -> Array | None:
+        """See `WeightedSum`."""
+        return shares.fully_connected(x, weights, at.sampler.multipliers)
 
     def stored(
         self, layer: FullyConnected, x: Array, weights: Weights, rounding: Rounding, ways: Sequence[Folded]

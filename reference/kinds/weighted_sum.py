@@ -107,6 +107,10 @@ class WeightedSum(Kind[L]):
         """The variance of products of which many are equal, by `reference.residues`."""
 
     @abstractmethod
+    def shares(self, at: Evaluation[L], x: Array, weights: Weights) -> Array | None:
+        """What errors of outputs have in common, by `reference.shares`."""
+
+    @abstractmethod
     def stored(self, layer: L, x: Array, weights: Weights, rounding: Rounding, ways: Sequence[Folded]) -> Array:
         """What the rounding of stored weights does, by `reference.residues`."""
 
@@ -160,6 +164,10 @@ class WeightedSum(Kind[L]):
             stored = self.stored(layer, x.value, weights, at.rounding, ways)
             certain.append(Dependent(stored, at.sampler.common(stored)))
         derived = _with_certain(derived, errors, certain)
+        shares = self.shares(at, x.value, weights)
+        if shares is not None:
+            errors += shares * np.sqrt(np.where(np.isfinite(own), own, 0.0))[:, np.newaxis]
+            own = np.where(shares.any(axis=1), 0.0, own)
         peak = domain.sum_peak(x.value, weights, biases)
         unspecified = self._unspecified(at, weights, biases, peak)
         terms = weights[0].size

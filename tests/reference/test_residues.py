@@ -7,7 +7,7 @@ import pytest
 
 import reference
 from nn512.graph import BatchNorm, Config, Conv, FullyConnected, Input, Output, Pooling, build
-from reference import alike, grid, residues
+from reference import alike, grid, residues, shares
 from reference.evaluation import QUIET
 from reference.samples import Sampler
 from reference.windows import Array, Window
@@ -151,3 +151,16 @@ def test_equal_numbers_have_equal_signs_and_opposite_ones_opposite() -> None:
     assert np.array_equal(signs[0], -signs[2])
     assert not np.array_equal(np.abs(signs[0] + signs[3]), np.zeros(64))
     assert set(np.unique(signs)) == {-1.0, 1.0}
+
+
+def test_filters_of_few_weights_have_errors_in_common() -> None:
+    """Two filters that differ in one tap of 64 share the other products; random ones share none."""
+    rng = np.random.default_rng(8)
+    x, multipliers = rng.standard_normal((64, 6, 6)), Sampler.of(16).multipliers
+    weights = np.repeat(np.sort(rng.choice([0.1, 0.2, -0.3], (1, 64, 1, 1)), axis=1), 2, axis=0)
+    weights[1, 5] = 0.2
+    found = shares.conv(x, weights, Window(1, 1), multipliers)
+    assert found is not None
+    np.testing.assert_allclose(np.square(found).mean(axis=1), 1)
+    assert (found[0] * found[1]).mean() > 0.9
+    assert shares.conv(x, rng.standard_normal((2, 64, 1, 1)), Window(1, 1), multipliers) is None
