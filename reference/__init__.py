@@ -17,6 +17,7 @@
     folding.py      batch norms that may become part of the layer before them
     exchange.py     averages that may be taken before the 1x1 convolution that they read
     alike.py        random signs that equal numbers have in common
+    shares.py       samples of errors that elements have in common, as they add up the same products
     samples.py      samples of the error, which show what of it elements have in common
     domain.py       where nothing is promised: overflow, and whatever depends on it
     rounding.py     what a particular implementation of a layer adds to the variance

@@ -96,11 +96,10 @@ class Sampler:
         if self.count and own.any():
             errors += with_signs(np.sqrt(own), value, self.multipliers)
 
-    def add_common(self, errors: Array, sigma: Array) -> None:
-        """Add errors with the signs and standard deviations `sigma`, C x H x W, that all elements have in common."""
-        if self.count and sigma.any():
-            signs = self.generator.integers(0, 2, self.count) * 2.0 - 1.0
-            errors += sigma[:, np.newaxis] * signs[:, np.newaxis, np.newaxis]
+    def common(self, error: Array) -> Array:
+        """Errors of the signs and sizes `error`, C x H x W, but for a random sign that all elements have in common."""
+        signs = self.generator.integers(0, 2, self.count) * 2.0 - 1.0
+        return np.asarray(error[:, np.newaxis] * signs[:, np.newaxis, np.newaxis])
 
     def stored_weights(self, x: Array, weights: Array, window: Window, rounding: Rounding) -> Array:
         """What rounded weights do to a convolution of `x`: the same error of a weight at every pixel."""

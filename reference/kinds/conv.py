@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from nn512.graph.nodes import Conv
-from reference import fast, residues, runs, samples
+from reference import fast, residues, runs, samples, shares
 from reference.accumulation import Affine
 from reference.evaluation import Evaluation
 from reference.exchange import Role
 from reference.kinds.weighted_sum import WeightedSum, Weights
-from reference.residues import Folded
+from reference.residues import Dependent, Folded
 from reference.rounding import Rounding
 from reference.runs import Walk
 from reference.windows import Array, Mask, Window
@@ -64,13 +64,19 @@ class ConvKind(WeightedSum[Conv]):
         """See `WeightedSum`."""
         return runs.conv(x, _wide(weights), window_of(layer))
 
-    def dependent(self, layer: Conv, x: Array, weights: Weights, climb: Array, ways: Sequence[Folded]) -> Array | None:
+    def dependent(
+        self, at: Evaluation[Conv], x: Array, weights: Weights, climb: Array, ways: Sequence[Folded]
+    ) -> Dependent | None:
         """See `WeightedSum`."""
-        return residues.conv(x, _wide(weights), window_of(layer), climb, ways)
+        return residues.conv(x, _wide(weights), window_of(at.layer), climb, ways, at.sampler)
 
     def crowd(self, layer: Conv, x: Array, weights: Weights, largest: Array) -> Array | None:
         """See `WeightedSum`."""
         return residues.crowd(x, _wide(weights), window_of(layer), largest)
+
+    def shares(self, at: Evaluation[Conv], x: Array, weights: Weights) -> Array | None:
+        """See `WeightedSum`."""
+        return shares.conv(x, _wide(weights), window_of(at.layer), at.sampler.multipliers)
 
     def stored(self, layer: Conv, x: Array, weights: Weights, rounding: Rounding, ways: Sequence[Folded]) -> Array:
         """See `WeightedSum`."""

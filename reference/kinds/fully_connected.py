@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nn512.graph.nodes import FullyConnected
-from reference import fast, residues, runs
+from reference import fast, residues, runs, shares
 from reference.evaluation import Evaluation
 from reference.kinds.weighted_sum import WeightedSum, Weights
-from reference.residues import Folded
+from reference.residues import Dependent, Folded
 from reference.rounding import Rounding
 from reference.runs import Walk
 from reference.windows import Array, Mask
@@ -50,16 +50,19 @@ class FullyConnectedKind(WeightedSum[FullyConnected]):
         return runs.fully_connected(x, weights)
 
     def dependent(
-        self, layer: FullyConnected, x: Array, weights: Weights, climb: Array, ways: Sequence[Folded]
-    ) -> Array | None:
+        self, at: Evaluation[FullyConnected], x: Array, weights: Weights, climb: Array, ways: Sequence[Folded]
+    ) -> Dependent | None:
         """See `WeightedSum`."""
-        del layer
-        return residues.fully_connected(x, weights, climb, ways)
+        return residues.fully_connected(x, weights, climb, ways, at.sampler)
 
     def crowd(self, layer: FullyConnected, x: Array, weights: Weights, largest: Array) -> Array | None:
         """See `WeightedSum`."""
         del layer
         return residues.crowd_in_rows(x, weights, largest)
+
+    def shares(self, at: Evaluation[FullyConnected], x: Array, weights: Weights) -> Array | None:
+        """See `WeightedSum`."""
+        return shares.fully_connected(x, weights, at.sampler.multipliers)
 
     def stored(
         self, layer: FullyConnected, x: Array, weights: Weights, rounding: Rounding, ways: Sequence[Folded]

@@ -23,7 +23,7 @@ from reference.accumulation import (
 from reference.evaluation import NOTHING, Evaluation, L
 from reference.grid import CERTAIN
 from reference.kinds.kind import Kind
-from reference.residues import Folded
+from reference.residues import Dependent, Folded
 from reference.rounding import DEFAULT, Rounding
 from reference.runs import Walk
 from reference.stepping import Stepped, Stepping, step_of
@@ -97,12 +97,18 @@ class WeightedSum(Kind[L]):
         """How the partial sums wander, by `reference.runs`."""
 
     @abstractmethod
-    def dependent(self, layer: L, x: Array, weights: Weights, climb: Array, ways: Sequence[Folded]) -> Array | None:
-        """The bound on dependent roundings, by `reference.residues`."""
+    def dependent(
+        self, at: Evaluation[L], x: Array, weights: Weights, climb: Array, ways: Sequence[Folded]
+    ) -> Dependent | None:
+        """What dependent roundings do, by `reference.residues`."""
 
     @abstractmethod
     def crowd(self, layer: L, x: Array, weights: Weights, largest: Array) -> Array | None:
         """The variance of products of which many are equal, by `reference.residues`."""
+
+    @abstractmethod
+    def shares(self, at: Evaluation[L], x: Array, weights: Weights) -> Array | None:
+        """What errors of outputs have in common, by `reference.shares`."""
 
     @abstractmethod
     def stored(self, layer: L, x: Array, weights: Weights, rounding: Rounding, ways: Sequence[Folded]) -> Array:
@@ -145,18 +151,23 @@ class WeightedSum(Kind[L]):
             errors += of_weights
         derived, own = evaluated(x.mixed_variance, at.rounding), evaluated(NOTHING, left)
         ways = _ways(at, biases)
-        certain: list[Array | None] = []
+        certain: list[Dependent | None] = []
         if walk is not None:
-            certain.append(self.dependent(layer, x.value, weights, walk.climb, ways))
+            certain.append(self.dependent(at, x.value, weights, walk.climb, ways))
             crowd = self.crowd(layer, x.value, weights, _largest(ways, walk, folded))
             if crowd is not None:
                 derived, own = derived + crowd, own + crowd
         if affine is not None and folded is not None:
             start = biases + self.apply(layer, affine.shifts, weights).max(axis=(1, 2))
-            certain.append(self.dependent(layer, affine.product, weights, folded.climb, _ways(at, start)))
+            certain.append(self.dependent(at, affine.product, weights, folded.climb, _ways(at, start)))
         if samples.coarse(at.rounding):
-            certain.append(self.stored(layer, x.value, weights, at.rounding, ways))
-        derived = _with_certain(at, derived, errors, certain)
+            stored = self.stored(layer, x.value, weights, at.rounding, ways)
+            certain.append(Dependent(stored, at.sampler.common(stored)))
+        derived = _with_certain(derived, errors, certain)
+        shares = self.shares(at, x.value, weights)
+        if shares is not None:
+            errors += shares * np.sqrt(np.where(np.isfinite(own), own, 0.0))[:, np.newaxis]
+            own = np.where(shares.any(axis=1), 0.0, own)
         peak = domain.sum_peak(x.value, weights, biases)
         unspecified = self._unspecified(at, weights, biases, peak)
         terms = weights[0].size
@@ -220,11 +231,10 @@ def _largest(ways: Sequence[Folded], *walks: Walk | None) -> Array:
     return np.asarray(climbs + np.abs(starts).max(axis=0)[:, np.newaxis, np.newaxis])
 
 
-def _with_certain(at: Evaluation[L], derived: Array, errors: Array, certain: Sequence[Array | None]) -> Array:
-    """The variance with errors that are certain to stay below bounds (see `residues`); samples of it are added."""
-    for bound in certain:
-        if bound is not None:
-            sigma = np.where(np.isfinite(bound), bound / CERTAIN, 0.0)
-            derived = derived + np.square(sigma)
-            at.sampler.add_common(errors, sigma)
+def _with_certain(derived: Array, errors: Array, certain: Sequence[Dependent | None]) -> Array:
+    """The variance with errors that are certain to stay below bounds (see `residues`); samples of them are added."""
+    for found in certain:
+        if found is not None:
+            derived = derived + np.square(np.where(np.isfinite(found.bound), found.bound / CERTAIN, 0.0))
+            errors += np.where(np.isfinite(found.errors), found.errors / CERTAIN, 0.0)
     return derived

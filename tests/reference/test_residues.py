@@ -7,7 +7,9 @@ import pytest
 
 import reference
 from nn512.graph import BatchNorm, Config, Conv, FullyConnected, Input, Output, Pooling, build
-from reference import alike, grid, residues
+from reference import alike, grid, residues, shares
+from reference.evaluation import QUIET
+from reference.samples import Sampler
 from reference.windows import Array, Window
 
 F = np.float32
@@ -57,10 +59,10 @@ def test_the_bound_holds_for_sums_of_any_length(noise: float, number: float, sta
         weights = (number + noise * rng.standard_normal((1, terms, 1, 1))).astype(F).astype(np.float64)
         climb = np.full((1, 1, 1), weights.sum())
         ways = [residues.Folded.plain(np.array([start]))]
-        bound = residues.conv(np.ones((terms, 1, 1)), weights, Window(1, 1), climb, ways)
-        assert bound is not None
+        found = residues.conv(np.ones((terms, 1, 1)), weights, Window(1, 1), climb, ways, QUIET)
+        assert found is not None
         error = rounded_sum(weights, start) - start - weights.sum()
-        assert abs(error) <= abs(bound[0, 0, 0]) + terms**0.5 * 2.0**-24 * (start + climb[0, 0, 0])
+        assert abs(error) <= found.bound[0, 0, 0] + terms**0.5 * 2.0**-24 * (start + climb[0, 0, 0])
 
 
 def test_no_value_repeats_in_random_numbers() -> None:
@@ -81,9 +83,11 @@ def test_integers_have_no_residues() -> None:
     rng = np.random.default_rng(2)
     x = rng.integers(-3, 4, (64, 5, 5)).astype(np.float64)
     weights = rng.integers(-3, 4, (4, 64, 3, 3)).astype(np.float64)
-    bound = residues.conv(x, weights, Window(3, 3), np.full((4, 3, 3), 1e4), [residues.Folded.plain(np.zeros(4))])
-    assert bound is not None
-    assert not bound.any()
+    ways = [residues.Folded.plain(np.zeros(4))]
+    found = residues.conv(x, weights, Window(3, 3), np.full((4, 3, 3), 1e4), ways, Sampler.of(4))
+    assert found is not None
+    assert not found.bound.any()
+    assert not found.errors.any()
 
 
 def test_a_batch_norm_behind_may_make_tidy_products_untidy() -> None:
@@ -147,3 +151,16 @@ def test_equal_numbers_have_equal_signs_and_opposite_ones_opposite() -> None:
     assert np.array_equal(signs[0], -signs[2])
     assert not np.array_equal(np.abs(signs[0] + signs[3]), np.zeros(64))
     assert set(np.unique(signs)) == {-1.0, 1.0}
+
+
+def test_filters_of_few_weights_have_errors_in_common() -> None:
+    """Two filters that differ in one tap of 64 share the other products; random ones share none."""
+    rng = np.random.default_rng(8)
+    x, multipliers = rng.standard_normal((64, 6, 6)), Sampler.of(16).multipliers
+    weights = np.repeat(np.sort(rng.choice([0.1, 0.2, -0.3], (1, 64, 1, 1)), axis=1), 2, axis=0)
+    weights[1, 5] = 0.2
+    found = shares.conv(x, weights, Window(1, 1), multipliers)
+    assert found is not None
+    np.testing.assert_allclose(np.square(found).mean(axis=1), 1)
+    assert (found[0] * found[1]).mean() > 0.9
+    assert shares.conv(x, rng.standard_normal((2, 64, 1, 1)), Window(1, 1), multipliers) is None
