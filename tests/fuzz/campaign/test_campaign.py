@@ -133,7 +133,7 @@ def test_the_same_seed_gives_the_same_cases(tmp_path: Path) -> None:
     first = cases(5)
     assert first == cases(5)
     assert len(set(first)) == len(first) == 30
-    assert len(set(first) & set(cases(6))) <= 1  # the simplest case is always among them
+    assert len(set(first) - set(cases(6))) >= 25  # any seed may draw the smallest ones
 
 
 def test_a_fault_of_the_tester_keeps_the_case(tmp_path: Path) -> None:
