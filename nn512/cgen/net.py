@@ -183,9 +183,7 @@ def _write_overview(writer: Writer, plan: Plan) -> None:
     writer.line(
         " * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes a"
     )
-    writer.line(
-        " * thread's share of the items of its layer, which are blocks, rows of one or a few blocks, or tiles of pixels. */"
-    )
+    writer.line(" * thread's share of its layer's items: blocks, rows of one or a few blocks, or tiles of pixels. */")
 
 
 def _write_types(writer: Writer, placement: Placement, layers: Sequence[LayerCode]) -> None:

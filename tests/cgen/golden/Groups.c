@@ -7,7 +7,7 @@
  *   4  own_store                         0.00                 0  store
  *
  * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes a
- * thread's share of the items of its layer, which are blocks, rows of one or a few blocks, or tiles of pixels. */
+ * thread's share of its layer's items: blocks, rows of one or a few blocks, or tiles of pixels. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200112L /* posix_memalign and pthread_sigmask, which C99 alone hides */
