@@ -99,6 +99,13 @@ class Writer:
         for number, piece in enumerate(wrapped, 1):
             self.line(f" * {piece}" + (" */" if number == len(wrapped) else ""))
 
+    def comment_with_table(self, text: str, rows: Iterable[str]) -> None:
+        """Write a comment of wrapped text and, indented, rows that stay as they are."""
+        wrapped = textwrap.wrap(text, WIDTH - 4 * self._depth - 6)
+        lines = [*wrapped, *(f"    {row}" for row in rows)]
+        for number, line in enumerate(lines):
+            self.line(("/* " if number == 0 else " * ") + line + (" */" if number == len(lines) - 1 else ""))
+
     def enumeration(self, head: str, pieces: Iterable[str], tail: str) -> None:
         """Write `head`, the pieces with commas between them, and `tail`, wrapped between pieces."""
         glue = "\N{NO-BREAK SPACE}"  # wrap breaks at none

@@ -66,5 +66,7 @@ def direct_work(op: ConvOp, setting: Setting) -> Work:
 
 def prepared_source(op: ConvOp, setting: Setting) -> Workspace:
     """Working memory of kernels that do a prologue first: a tensor like the source."""
-    del setting
-    return Workspace((Scratch(op.prepared, op.source),)) if op.prologue else NO_WORKSPACE
+    if not op.prologue:
+        return NO_WORKSPACE
+    source = setting.places[op.source]
+    return Workspace((Scratch(op.prepared, source.shape, source.layout),))

@@ -12,6 +12,8 @@ from nn512.cgen.expressions import Expression, extent
 from nn512.graph.nodes import BatchNorm, Conv
 from nn512.kernels.packing_full import PACK_FULL
 from nn512.kernels.packing_grouped import PACK_GROUPED
+from nn512.kernels.packing_halves import HALVES
+from nn512.kernels.packing_winograd import PACK_WINOGRAD
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 COMMON = """
@@ -126,6 +128,7 @@ static void pack_norm(const void *context, Share share) {
 
 _COMMON = Routine("compose", COMMON)
 _POSITION = Routine("position", POSITION)
+_HALVES = Routine("half_exponent", HALVES)
 ROUTINES: Mapping[str, Routine] = MappingProxyType(
     {
         routine.name: routine
@@ -133,8 +136,9 @@ ROUTINES: Mapping[str, Routine] = MappingProxyType(
             _POSITION,
             Routine("pack_conv", PACK_CONV, (_COMMON, _POSITION)),
             Routine("pack_norm", PACK_NORM, (_COMMON, _POSITION)),
-            Routine("pack_full", PACK_FULL, (_COMMON, _POSITION)),
+            Routine("pack_full", PACK_FULL, (_COMMON, _POSITION, _HALVES)),
             Routine("pack_grouped", PACK_GROUPED, (_COMMON,)),
+            Routine("pack_winograd", PACK_WINOGRAD, (_COMMON, _POSITION, _HALVES)),
         )
     }
 )

@@ -3,11 +3,7 @@
 PACK_FULL = """
 /* Weights of a fully connected layer, [output][input channel][pixel], to [panel][input][output block][output lane] with
  * the inputs as they stand in memory: [input block][pixel][input lane], lanes that hold channels only. Batch norms of
- * the input and of the result are folded in.
- *
- * Halves have 11 significant bits from 2^-14 to 2^16. The weights of an output are multiplied by a power of two, the
- * one nearest 1 that leaves none of them outside; where their range is too wide for that, the largest comes to 2^14.
- * `scales` has the inverse powers. */
+ * the input and of the result are folded in. The halves of an output share a power of two; `scales` has its inverse. */
 typedef struct {
     const float *weights, *biases;
     void *packed;
@@ -17,33 +13,6 @@ typedef struct {
     const ptrdiff_t *segments; /* of the input channels */
     const Norm *before, *after;
 } FullPack;
-
-static double power_of_two(int exponent) {
-    const uint64_t bits = (uint64_t)(exponent + 1023) << 52;
-    double power;
-    memcpy(&power, &bits, sizeof power);
-    return power;
-}
-
-static int exponent_of(double v) {
-    uint64_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    return (int)(bits >> 52 & 2047) - 1023;
-}
-
-/* The exponent of the power of two for the weights of an output; they will also be multiplied by `factor`. */
-static int half_exponent(const float *weights, ptrdiff_t count, double factor) {
-    double smallest = 0, largest = 0;
-    for (ptrdiff_t i = 0; i < count; i++) {
-        const double magnitude = weights[i] < 0 ? -weights[i] : weights[i];
-        if (magnitude > 0 && (smallest == 0 || magnitude < smallest)) smallest = magnitude;
-        if (magnitude > largest) largest = magnitude;
-    }
-    const int up = -14 - exponent_of(smallest * factor), most = 14 - exponent_of(largest * factor);
-    const int lift = up > 0 ? up : 0, exponent = lift < most ? lift : most;
-    if (largest == 0) return 0;
-    return exponent < -126 ? -126 : exponent > 126 ? 126 : exponent; /* the inverse must be a float, too */
-}
 
 static void pack_full(const void *context, Share share) {
     const FullPack *p = context;
@@ -60,7 +29,9 @@ static void pack_full(const void *context, Share share) {
             scales[o] = after[o].scale;
             biases[o] = p->biases[block * 16 + o];
             if (p->scales == NULL) continue;
-            const int exponent = half_exponent(weights + o * inputs, inputs, scales[o] < 0 ? -scales[o] : scales[o]);
+            Range range = {0};
+            for (ptrdiff_t i = 0; i < inputs; i++) widen_range(&range, scales[o] * weights[o * inputs + i]);
+            const int exponent = half_exponent(range);
             scales[o] *= power_of_two(exponent);
             p->scales[block * 16 + o] = (float)power_of_two(-exponent);
         }

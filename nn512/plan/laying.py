@@ -39,8 +39,8 @@ class Laid:
     def with_workspaces(self, workspaces: Mapping[str, Workspace]) -> Laid:
         """The same with the tensors that layers have as working memory; `workspaces` go by names of operations."""
         scratches = [scratch for workspace in workspaces.values() for scratch in workspace.shared]
-        shapes = {scratch.name: self.shapes[scratch.like] for scratch in scratches}
-        layouts = {scratch.name: self.layouts[scratch.like] for scratch in scratches}
+        shapes = {scratch.name: scratch.shape for scratch in scratches}
+        layouts = {scratch.name: scratch.layout for scratch in scratches}
         return dataclasses.replace(self, shapes={**self.shapes, **shapes}, layouts={**self.layouts, **layouts})
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nn512.graph.nodes import Shape
+from nn512.plan.layout import Layout
+
 
 @dataclass(frozen=True, slots=True)
 class Scratch:
-    """A tensor that only one layer knows, of the shape and layout of another tensor."""
+    """A tensor that only one layer knows."""
 
     name: str
-    like: str
+    shape: Shape
+    layout: Layout
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from fuzz import draw
 from nn512.graph import Add, Concat, Config, Conv, Graph, Input, Node, Output, Softmax, build, example, parse
 from nn512.ir import ConvOp, Joined, Op, Program, RelayoutOp
 from nn512.passes.pipeline import PASSES, optimize
-from nn512.plan.laying import lay_out
+from nn512.plan.laying import Laid, lay_out
 from nn512.plan.layout import LANES, MOST_SEGMENTS, Layout, crowded, joined, natural
 from nn512.plan.placing import Placement, place_tensors
 from nn512.plan.planes import planes_readers
@@ -24,14 +24,14 @@ from nn512.plan.workspace import NO_WORKSPACE, Scratch, Workspace
 def placed(program: Program, in_planes: Collection[str] = ()) -> Placement:
     """The program with every tensor in its place, whatever kernels would want."""
     laid = lay_out(program, in_planes)
-    workspaces = {op.name: working_memory(op) for op in laid.ops}
+    workspaces = {op.name: working_memory(op, laid) for op in laid.ops}
     return place_tensors(laid.with_workspaces(workspaces), workspaces)
 
 
-def working_memory(op: Op) -> Workspace:
+def working_memory(op: Op, laid: Laid) -> Workspace:
     """A prologue is kept in memory."""
     if isinstance(op, ConvOp) and op.prologue:
-        return Workspace((Scratch(op.prepared, op.source),))
+        return Workspace((Scratch(op.prepared, laid.shapes[op.source], laid.layouts[op.source]),))
     return NO_WORKSPACE
 
 
