@@ -15,6 +15,7 @@ import reference
 from fuzz.case import Case, DataSeed
 from fuzz.draw import regimes
 from fuzz.draw.regimes import EXACT_REGIMES, DataSet
+from fuzz.judge.algorithms import rounding_of
 from fuzz.judge.compare import Verdict, judge
 from fuzz.judge.layers import behind
 from fuzz.judge.limits import Limit, limit_of
@@ -26,7 +27,7 @@ from fuzz.run.outcome import Status
 from fuzz.run.runners import Runner, runner_for
 from fuzz.run.sandbox import execute
 from fuzz.targets import OURS, Sources, Target
-from nn512.graph import Conv, FullyConnected, Graph, parse
+from nn512.graph import Graph, parse
 from nn512.options import Options
 from nn512.toolchain import machine_faults
 
@@ -71,7 +72,7 @@ def check_sources(
     except BuildError as error:
         first = next((line for line in error.text.splitlines() if "error:" in line), error.summary)
         return replace(report, problems=(Problem("build", f"{first}\n{error}"),), culprit=_given(data))
-    limits, rounding = limits_of(report), rounding_of(report)
+    limits, rounding = limits_of(report), rounding_of(report.graph, report.layers)
     problems: list[Problem] = []
     verdicts: dict[DataSeed, tuple[Verdict, ...]] = {}
     culprit = None
@@ -108,13 +109,6 @@ def limits_of(report: Report) -> dict[str, Limit]:
         algorithms = {layer.arithmetic for layer in behind(report.graph, report.layers, {output.from_tensor})}
         limits[output.from_tensor] = limit_of(algorithms if report.layers else {report.profile or "direct"})
     return limits
-
-
-def rounding_of(report: Report) -> dict[str, reference.Rounding]:
-    """How convolutions and fully connected layers are evaluated that are not float32 throughout, by the plan."""
-    halves = {tensor for layer in report.layers if layer.weights == "fp16" for tensor in layer.covers}
-    sums = (layer.to_tensor for layer in report.graph.layers if isinstance(layer, Conv | FullyConnected))
-    return {tensor: reference.HALF_WEIGHTS for tensor in sums if tensor in halves}
 
 
 def draw(case: Case, graph: Graph) -> list[DataSet]:
