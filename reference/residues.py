@@ -357,7 +357,8 @@ def stored_in_rows(x: Array, weights: npt.NDArray[np.floating], rounding: Roundi
 def stored(weights: Array, rounding: Rounding) -> Array:
     """Weights rounded to the bits of the format in `rounding`, by Veltkamp's splitting; no exponent is too small."""
     scaled = weights * (2.0 ** (53 - rounding.weight_bits) + 1.0)
-    return np.asarray(scaled - (scaled - weights))
+    rest = scaled - weights
+    return np.subtract(scaled, rest, out=scaled)
 
 
 def _whole(values: Array) -> bool:

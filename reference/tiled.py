@@ -242,10 +242,12 @@ class _Block:
         errors = drawn.reshape(*inputs.shape[:3], -1).astype(np.float64)
         if self.before is not None:
             errors += self.products.transform(self.before).reshape(errors.shape)
-        signs = sampler.generator.integers(0, 2, (*inputs.shape[:3], count, 1)) * 2.0 - 1.0
-        signed = self.products.signed * (self.rounding.weight_error / np.sqrt(3))
-        found = self.products.weights @ errors + signed @ (signs * inputs[:, :, :, np.newaxis]).reshape(errors.shape)
-        return np.asarray(found.reshape(*found.shape[:3], count, -1))
+        found = (self.products.weights @ errors).reshape(*self.products.weights.shape[:3], count, -1)
+        # A weight errs alike in every tile: one pattern of errors, with a sign for each position.
+        of_weights = (self.products.signed * (self.rounding.weight_error / np.sqrt(3))) @ inputs
+        signs = sampler.generator.integers(0, 2, (len(inputs), 1, 1, count, 1)) * 2.0 - 1.0
+        found += of_weights[:, :, :, np.newaxis] * signs
+        return found
 
     def _add_dependent(self, inputs: Array, walk: Walk, certain: Dependent, accumulated: Array) -> None:
         """Add what roundings do that depend on each other, position by position; see `residues`.
