@@ -23,6 +23,7 @@
     tiling.py       the tiles of a convolution: what each sees, where its results stand
     tiled.py        the errors of a convolution that is computed tile by tile
     by_tiles.py     such a convolution in a graph: its variance, where nothing is promised
+    tiled_exact.py  where such a convolution has no freedom
     domain.py       where nothing is promised: overflow, and whatever depends on it
     roundoff.py     errors of single roundings
     rounding.py     what a particular implementation of a layer adds to the variance

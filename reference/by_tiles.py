@@ -11,6 +11,7 @@ from nn512.graph.nodes import Conv
 from reference import domain, fast
 from reference.evaluation import Evaluation
 from reference.residues import Folded
+from reference.rounding import Rounding
 from reference.roundoff import ROUNDING, TINY
 from reference.tiled import Products, own_errors
 from reference.tiles import Tiles, Winograd
@@ -58,9 +59,15 @@ def unspecified(at: Evaluation[Conv], weights: Array, window: Window, bound: flo
     strange = x.unspecified | ~np.isfinite(x.value)
     mask = grid.touched(strange, len(weights), layer.groups)
     absolute = _magnitudes(tiles, grid)
-    if max(bound, domain.peak(x.value) * absolute.growth[1], domain.peak(weights) * absolute.growth[2]) > domain.SAFE:
+    of_weights = domain.peak(weights) * absolute.growth[2]
+    large = max(bound, domain.peak(x.value) * absolute.growth[1]) > domain.SAFE
+    if large or of_weights > _largest_weight(at.rounding):
         mask = mask | _overflowing(at, weights, grid, absolute)
     return mask
+
+
+def _largest_weight(rounding: Rounding) -> float:
+    return min(rounding.weight_limit, domain.SAFE)
 
 
 def _magnitudes(tiles: Tiles, grid: Grid) -> Winograd:
@@ -78,6 +85,6 @@ def _overflowing(at: Evaluation[Conv], weights: Array, grid: Grid, absolute: Win
     sums = products.weights @ inputs
     results = absolute.results(products.ungrouped(sums)).reshape(-1, len(weights), 1, sums.shape[3])
     of_inputs = np.any(inputs > domain.SAFE, axis=(0, 2), keepdims=True)[0]
-    of_weights = np.any(products.weights > domain.SAFE, axis=(0, 3))[:, :, np.newaxis]
+    of_weights = np.any(products.weights > _largest_weight(at.rounding), axis=(0, 3))[:, :, np.newaxis]
     large = np.any(sums > domain.SAFE, axis=0) | of_inputs | of_weights
     return grid.whole([large.reshape(1, len(weights), 1, -1) | (results > domain.SAFE)])[:, 0]

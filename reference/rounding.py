@@ -19,6 +19,7 @@ class Rounding:
     for fp16).
     weight_span: the same relative to the largest weight of an output channel, where channels are scaled before they are
         stored: 2^-28 for fp16 with the largest weight lifted to at least 2^14 (or as far as the smallest needs it).
+    weight_limit: magnitude above which a weight, transformed where the algorithm does that, cannot be stored.
     accumulation: factor on the variance of the accumulation itself, 1 for a chain of fused multiply-adds.
     tiles: the algorithm of a convolution that is computed tile by tile, whose tiles begin at the first row and column.
         Then a weight is a transformed one, and an output channel is one at a position of the transform.
@@ -27,6 +28,7 @@ class Rounding:
     weight_error: float = U
     weight_floor: float = SMALLEST_NORMAL
     weight_span: float = 0.0
+    weight_limit: float = math.inf
     accumulation: float = 1.0
     tiles: Tiles | None = None
 

@@ -45,9 +45,9 @@ def tiles_of(arithmetic: str, tiles: PlannedTiles) -> reference.Tiles:
     raise ValueError(f"no algorithm with tiles is called {arithmetic!r}")
 
 
-def winograd(rows: Transform, columns: Transform) -> reference.Winograd:
-    """Winograd's algorithm with these transforms."""
-    return reference.Winograd.of(_axis(rows), _axis(columns))
+def winograd(rows: Transform, columns: Transform, *, exact: bool = True) -> reference.Winograd:
+    """Winograd's algorithm with these transforms; not `exact` where they may be programmed otherwise than we do."""
+    return reference.Winograd.of(_axis(rows, exact=exact), _axis(columns, exact=exact))
 
 
 def _transform(axis: PlannedAxis) -> Transform:
@@ -56,10 +56,10 @@ def _transform(axis: PlannedAxis) -> Transform:
     return cook_toom(axis.outputs, axis.taps, [Fraction(point) for point in axis.points if point != INFINITY])
 
 
-def _axis(transform: Transform) -> reference.Axis:
+def _axis(transform: Transform, *, exact: bool) -> reference.Axis:
     """The transform in floats. Rows of the weights' matrix are multiplied by what makes all their entries integers.
 
-    It is exact if all constants are numbers of float32 in the programs that kernels write.
+    It may be exact if all constants are numbers of float32 in the programs that kernels write.
     """
     divisors = [math.lcm(*(entry.denominator for entry in row)) for row in transform.weights]
     weights = tuple(tuple(entry * d for entry in row) for row, d in zip(transform.weights, divisors, strict=True))
@@ -70,7 +70,7 @@ def _axis(transform: Transform) -> reference.Axis:
         weights=_floats(weights),
         divisors=np.array(divisors, np.float64),
         results=_floats(transform.results),
-        is_exact=all(is_dyadic(term.factor) for one in sums for term in one.terms),
+        is_exact=exact and all(is_dyadic(term.factor) for one in sums for term in one.terms),
     )
 
 

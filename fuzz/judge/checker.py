@@ -19,6 +19,7 @@ from fuzz.judge.algorithms import rounding_of
 from fuzz.judge.compare import Verdict, judge
 from fuzz.judge.layers import behind
 from fuzz.judge.limits import Limit, limit_of
+from fuzz.judge.profiles import profile_of
 from fuzz.judge.report import Report
 from fuzz.problem import Problem
 from fuzz.run.build import BuildError, build_net
@@ -72,7 +73,7 @@ def check_sources(
     except BuildError as error:
         first = next((line for line in error.text.splitlines() if "error:" in line), error.summary)
         return replace(report, problems=(Problem("build", f"{first}\n{error}"),), culprit=_given(data))
-    limits, rounding = limits_of(report), rounding_of(report.graph, report.layers)
+    limits, rounding = limits_of(report), how_evaluated(report)
     problems: list[Problem] = []
     verdicts: dict[DataSeed, tuple[Verdict, ...]] = {}
     culprit = None
@@ -107,8 +108,15 @@ def limits_of(report: Report) -> dict[str, Limit]:
     limits = {}
     for output in report.graph.outputs:
         algorithms = {layer.arithmetic for layer in behind(report.graph, report.layers, {output.from_tensor})}
-        limits[output.from_tensor] = limit_of(algorithms if report.layers else {report.profile or "direct"})
+        limits[output.from_tensor] = limit_of(algorithms)
     return limits
+
+
+def how_evaluated(report: Report) -> dict[str, reference.Rounding]:
+    """How long sums are evaluated: by the plan, or as the profile says where there is none."""
+    if report.layers or not report.profile:
+        return rounding_of(report.graph, report.layers)
+    return profile_of(report.profile).rounding(report.graph)
 
 
 def draw(case: Case, graph: Graph) -> list[DataSet]:

@@ -183,6 +183,9 @@ class WeightedSum(Kind[L]):
         """Outputs that see an unspecified cell, may overflow (`bound`: peak) or have broken parameters."""
         (x,), layer = at.reads, at.layer
         mask = domain.broken(weights, biases)
+        if at.rounding.tiles is None and at.rounding.weight_limit < np.inf:
+            largest = np.abs(weights).reshape(len(weights), -1).max(axis=1)
+            mask = mask | (largest > at.rounding.weight_limit)[:, np.newaxis, np.newaxis]
         if x.unspecified.any():
             mask = mask | self.touched(layer, x.unspecified)
         if bound > domain.SAFE:

@@ -30,12 +30,17 @@ UNSCALED = replace(OWN_RANGE, weight_span=0.0, weight_floor=2.0**-14)
 
 @dataclass(frozen=True)
 class Emulation:
-    """An algorithm: outputs of a tile down and across, taps, lengths of Fourier transforms; how weights are stored."""
+    """An algorithm: outputs of a tile down and across, taps, and what else there is.
+
+    sizes: lengths of Fourier transforms. points: those of Winograd's algorithm, if they are not ours.
+    stored: the format of weights, None for fp32.
+    """
 
     outputs: tuple[int, int]
     taps: tuple[int, int]
     sizes: tuple[int, int] | None = None
     stride: int = 1
+    points: str = ""
     stored: reference.Rounding | None = None
 
     def __str__(self) -> str:
@@ -55,7 +60,8 @@ class Emulation:
     @property
     def transforms(self) -> tuple[Transform, Transform]:
         """Winograd's."""
-        rows, columns = (cook_toom(m, r) for m, r in zip(self.outputs, self.taps, strict=True))
+        points = [Fraction(point) for point in self.points.split()] or None
+        rows, columns = (cook_toom(m, r, points) for m, r in zip(self.outputs, self.taps, strict=True))
         return rows, columns
 
     def run(self, x: Single, weights: Single, biases: Single, node: Conv) -> Single:
