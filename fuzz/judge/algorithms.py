@@ -22,10 +22,14 @@ INFINITY = "inf"
 
 def rounding_of(graph: Graph, layers: Sequence[PlannedLayer]) -> dict[str, reference.Rounding]:
     """How the tensors are evaluated that long sums produce, where that is not directly in float32, by a plan."""
-    planned = {tensor: layer for layer in layers for tensor in layer.covers}
-    sums = {tensor: planned[tensor] for tensor in reference.long_sums(graph) if tensor in planned}
-    given = {tensor: rounding_by(layer) for tensor, layer in sums.items()}
-    return {tensor: rounding for tensor, rounding in given.items() if rounding is not None}
+    found = {}
+    sums = set(reference.long_sums(graph))
+    for layer in layers:
+        # Several layers may stand for a node, but one of them does its sums.
+        rounding = rounding_by(layer)
+        if rounding is not None:
+            found.update(dict.fromkeys(sums.intersection(layer.covers), rounding))
+    return found
 
 
 def rounding_by(layer: PlannedLayer) -> reference.Rounding | None:
