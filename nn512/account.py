@@ -86,6 +86,7 @@ def _layer(
         steps=tuple(PlannedStep(step.name, step.items) for step in code.steps),
         shared_by_threads=max(step.items for step in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS,
         arithmetic=kernel.arithmetic,
+        tiles=code.tiles,
         edge_classes=code.edge_classes,
     )
 

@@ -19,7 +19,13 @@
     alike.py        random signs that equal numbers have in common
     shares.py       samples of errors that elements have in common, as they add up the same products
     samples.py      samples of the error, which show what of it elements have in common
+    tiles.py        Winograd's algorithm and the Fourier transform as linear maps, and how their own roundings grow
+    tiling.py       the tiles of a convolution: what each sees, where its results stand
+    tiled.py        the errors of a convolution that is computed tile by tile
+    by_tiles.py     such a convolution in a graph: its variance, where nothing is promised
+    tiled_exact.py  where such a convolution has no freedom
     domain.py       where nothing is promised: overflow, and whatever depends on it
+    roundoff.py     errors of single roundings
     rounding.py     what a particular implementation of a layer adds to the variance
 
 Nothing of the compiler but the graph itself is imported here: the specification must not share a bug with what it
@@ -30,5 +36,18 @@ from reference.exact import exactness
 from reference.interpreter import run
 from reference.rounding import HALF_WEIGHTS, Rounding
 from reference.tensor import Result
+from reference.tiles import Axis, Fourier, Tiles, Winograd
+from reference.walk import long_sums
 
-__all__ = ["HALF_WEIGHTS", "Result", "Rounding", "exactness", "run"]
+__all__ = [
+    "HALF_WEIGHTS",
+    "Axis",
+    "Fourier",
+    "Result",
+    "Rounding",
+    "Tiles",
+    "Winograd",
+    "exactness",
+    "long_sums",
+    "run",
+]

@@ -35,18 +35,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from reference.rounding import Rounding, U
+from reference.rounding import Rounding
+from reference.roundoff import ROUNDING, STEP, TINY
 from reference.runs import Walk
 from reference.windows import Array
-
-ROUNDING = U**2 / 3
-"""Relative variance of one rounding."""
-
-STEP = 0.18 * U**2
-"""Relative variance of one rounding in a long accumulation."""
-
-TINY = 2.0**-150
-"""Largest error of one rounding to a subnormal number."""
 
 REACH = 8.0
 """Standard deviations an error may have: enough to cross a kink, or to change which element is the maximum."""

@@ -42,16 +42,6 @@ def sum_peak(x: Array, weights: npt.NDArray[np.floating], biases: Array) -> floa
     return max(peak(x) * largest_filter + peak(biases), peak(weights))
 
 
-def tiles(touched: Mask, tile: tuple[int, int]) -> Mask:
-    """All outputs of the tiles that hold a True of `touched`, in every channel; tiles begin at row and column 0."""
-    rows, columns = tile
-    height, width = touched.shape[1:]
-    hit = np.pad(touched.any(axis=0), ((0, -height % rows), (0, -width % columns)))
-    blocks = hit.reshape(hit.shape[0] // rows, rows, -1, columns).any(axis=(1, 3))
-    full = blocks.repeat(rows, axis=0).repeat(columns, axis=1)[:height, :width]
-    return np.asarray(np.broadcast_to(full, touched.shape))
-
-
 def broken(weights: npt.NDArray[np.floating], biases: Array) -> Mask:
     """Output channels (K x 1 x 1) with a parameter that is not finite."""
     finite = np.array([bool(np.isfinite(row).all()) for row in weights]) & np.isfinite(biases)

@@ -59,6 +59,7 @@ code errs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -67,11 +68,11 @@ import numpy as np
 import numpy.typing as npt
 
 from reference import fast
-from reference.accumulation import STEP
 from reference.alike import with_signs
 from reference.grid import BINADES, CERTAIN, grid_of
 from reference.lines import as_convolutions, columns_of, orders_of
-from reference.rounding import Rounding, U
+from reference.rounding import Rounding
+from reference.roundoff import STEP, U
 from reference.samples import Sampler
 from reference.windows import Array, Window
 
@@ -317,8 +318,14 @@ def repetitive(weights: npt.NDArray[np.floating]) -> bool:
 
 
 def _sample(x: npt.NDArray[np.floating]) -> Array:
-    """The magnitudes of some cells, a single row."""
-    return np.abs(x.reshape(1, -1)[:, :: (x.size // _SAMPLE) | 1].astype(np.float64))
+    """The magnitudes of some cells, a single row.
+
+    Their distance has no factor in common with the cells of a channel, so that they are not the same few of each.
+    """
+    distance = (x.size // _SAMPLE) | 1
+    while math.gcd(distance, math.prod(x.shape[1:])) > 1:
+        distance += 2
+    return np.abs(x.reshape(1, -1)[:, ::distance].astype(np.float64))
 
 
 def _crowded(rows: npt.NDArray[np.floating]) -> bool:
@@ -350,7 +357,8 @@ def stored_in_rows(x: Array, weights: npt.NDArray[np.floating], rounding: Roundi
 def stored(weights: Array, rounding: Rounding) -> Array:
     """Weights rounded to the bits of the format in `rounding`, by Veltkamp's splitting; no exponent is too small."""
     scaled = weights * (2.0 ** (53 - rounding.weight_bits) + 1.0)
-    return np.asarray(scaled - (scaled - weights))
+    rest = scaled - weights
+    return np.subtract(scaled, rest, out=scaled)
 
 
 def _whole(values: Array) -> bool:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-U = 2.0**-24
-"""Unit roundoff of float32: the largest relative error of one rounding to nearest."""
-
-SMALLEST_NORMAL = 2.0**-126
-"""Smallest normal float32; below it the absolute error of a rounding stays at most U times this."""
+from reference.roundoff import SMALLEST_NORMAL, U
+from reference.tiles import Tiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +19,18 @@ class Rounding:
     for fp16).
     weight_span: the same relative to the largest weight of an output channel, where channels are scaled before they are
         stored: 2^-28 for fp16 with the largest weight lifted to at least 2^14 (or as far as the smallest needs it).
+    weight_limit: magnitude above which a weight, transformed where the algorithm does that, cannot be stored.
     accumulation: factor on the variance of the accumulation itself, 1 for a chain of fused multiply-adds.
-    tile: rows and columns of the output tiles of an algorithm that mixes the whole input of a tile: a non-finite
-        input makes all outputs of its tiles unspecified. Tiles begin at the first row and column.
+    tiles: the algorithm of a convolution that is computed tile by tile, whose tiles begin at the first row and column.
+        Then a weight is a transformed one, and an output channel is one at a position of the transform.
     """
 
     weight_error: float = U
     weight_floor: float = SMALLEST_NORMAL
     weight_span: float = 0.0
+    weight_limit: float = math.inf
     accumulation: float = 1.0
-    tile: tuple[int, int] = (1, 1)
+    tiles: Tiles | None = None
 
     @property
     def weight_bits(self) -> int:

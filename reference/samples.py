@@ -38,7 +38,8 @@ from nn512.graph.graph import Graph, multiply_accumulates
 from reference import fast
 from reference.accumulation import weight_floor
 from reference.alike import with_signs
-from reference.rounding import Rounding, U
+from reference.rounding import Rounding
+from reference.roundoff import U
 from reference.windows import Array, Window
 
 MANY = 16

@@ -7,12 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Generic
 
 import numpy as np
+import numpy.typing as npt
 
 from reference.domain import SAFE
 from reference.evaluation import L
 from reference.exchange import Linear
 from reference.rounding import DEFAULT, Rounding
 from reference.windows import Array, Mask
+
+NONE = 1000
+"""Exponent of the step of zeros, which are multiples of everything."""
 
 SMALLEST_STEP = -149
 """Exponent of the smallest subnormal float32."""
@@ -71,11 +75,22 @@ class Stepping(Generic[L]):
 
 
 def step_of(values: Array) -> int:
-    """Exponent of the largest power of two that divides all finite values; 1000 if all are zero."""
-    some = values[np.isfinite(values) & (values != 0)]
-    if not some.size:
-        return 1000
-    mantissas, exponents = np.frexp(some)
+    """Exponent of the largest power of two that divides all finite values; NONE if all are zero."""
+    return int(steps_of(values.ravel()))
+
+
+def steps_of(values: Array) -> npt.NDArray[np.int64]:
+    """The same of every row, along the last axis."""
+    usable = np.isfinite(values) & (values != 0)
+    mantissas, exponents = np.frexp(np.where(usable, values, 1.0))
     integers = np.ldexp(mantissas, 53).astype(np.int64)
-    lowest = np.ldexp((integers & -integers).astype(np.float64), exponents - 53)
-    return int(np.frexp(lowest.min())[1]) - 1
+    zeros = np.frexp((integers & -integers).astype(np.float64))[1] - 1  # behind the last bit that is one
+    return np.asarray(np.where(usable, exponents - 53 + zeros, NONE).min(axis=-1, initial=NONE), np.int64)
+
+
+def storable(weights: Array, rounding: Rounding) -> Mask:
+    """Which output channels (the first axis) have weights that are stored without an error."""
+    rows = np.abs(weights.reshape(len(weights), -1))
+    mantissas = np.ldexp(np.frexp(rows)[0], rounding.weight_bits)
+    small = rows < np.maximum(rounding.weight_floor, rounding.weight_span * rows.max(axis=1, keepdims=True))
+    return np.asarray(((mantissas == np.rint(mantissas)) & ((rows == 0) | ~small)).all(axis=1))

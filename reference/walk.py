@@ -55,12 +55,16 @@ def check_names(graph: Graph, wanted: Collection[str], rounding: Collection[str]
     unknown = sorted(set(wanted) - set(graph.shapes))
     if unknown:
         raise UsageError(f"the graph has no tensor named {', '.join(map(repr, unknown))}")
-    sums = {layer.to_tensor for layer in graph.layers if kind_of(layer).is_long_sum}
-    strange = sorted(set(rounding) - sums)
+    strange = sorted(set(rounding) - set(long_sums(graph)))
     if strange:
         raise UsageError(
             f"rounding is given for {', '.join(map(repr, strange))}, but no Conv or FullyConnected produces it"
         )
+
+
+def long_sums(graph: Graph) -> tuple[str, ...]:
+    """The tensors that long sums produce: those for which `rounding` may be given."""
+    return tuple(layer.to_tensor for layer in graph.layers if kind_of(layer).is_long_sum)
 
 
 def schedule(graph: Graph) -> Iterator[tuple[Layer, tuple[str, ...]]]:

@@ -41,7 +41,7 @@ class Explorer:
     """What a chunk needs: where findings go, what hears of every case, and when to stop.
 
     `stop` is asked before every case. `show` hears of each drawn case once, shrinking aside. Tests replace `check`.
-    `known` are the reduced failures so far.
+    Of `kernels` one is forced on every case. `known` are the reduced failures so far.
     """
 
     directory: Path
@@ -50,6 +50,7 @@ class Explorer:
     check: Check = check_case
     in_flight: InFlight | None = None
     regimes: tuple[str, ...] = tuple(REGIMES)
+    kernels: tuple[str, ...] = ()
     known: list[Report] = field(default_factory=list)
 
     def chunk(self, seed: int, examples: int) -> list[Finding]:
@@ -179,7 +180,7 @@ class _Search:
     def run(self, seed: int, examples: int) -> None:
         """Draw and check cases; the failure, if any, is then in `failure` and already saved once in `saved`."""
         self._wanted = examples
-        run = hypothesis.given(cases(self._explorer.regimes))(self._example)
+        run = hypothesis.given(cases(self._explorer.regimes, self._explorer.kernels))(self._example)
         run = hypothesis.settings(
             max_examples=2 * examples + 10,  # it counts repetitions, too
             database=None,

@@ -75,20 +75,25 @@ def graphs(max_layers: int = 10) -> st.SearchStrategy[Graph]:
     return node_lists(max_layers).map(build)
 
 
-def options() -> st.SearchStrategy[Options]:
-    """Compiler options: mostly the defaults, else passes switched off, a kernel forced on every layer, full weights."""
+def options(kernels: tuple[str, ...] = ()) -> st.SearchStrategy[Options]:
+    """Compiler options: mostly the defaults, else passes switched off, a kernel forced on every layer, full weights.
+
+    Of `kernels` one is always forced.
+    """
     some = st.lists(st.sampled_from(tuple(PASSES)), min_size=1, max_size=len(PASSES), unique=True).map(tuple)
     without = st.one_of(st.just(()), st.just(()), some, st.just(tuple(PASSES)))
-    forced = st.sampled_from(((), (), *((("", kernel),) for kernel in competing_kernels())))
+    some_kernels = [(("", kernel),) for kernel in kernels or competing_kernels()]
+    forced = st.sampled_from(some_kernels if kernels else [(), (), *some_kernels])
     return st.builds(Options, without, forced, st.sampled_from(("fp16", "fp16", "fp32")))
 
 
-def cases(regimes: tuple[str, ...] = tuple(REGIMES)) -> st.SearchStrategy[Case]:
-    """Whole cases: a graph, options, an optimisation level and one data set of every regime."""
+def cases(regimes: tuple[str, ...] = tuple(REGIMES), kernels: tuple[str, ...] = ()) -> st.SearchStrategy[Case]:
+    """Whole cases: a graph, options, an optimisation level and one data set of every regime; see `options`."""
 
     def case(nodes: tuple[Node, ...], options: Options, optimisation: str, compiler: str, seed: int) -> Case:
         data = tuple(DataSeed(regime, seed) for regime in regimes)
         return Case(format_graph(nodes), options.to_dict(), optimisation, data, compiler)
 
     compilers = st.sampled_from(("", "", "", "gcc", "clang"))
-    return st.builds(case, node_lists(), options(), st.sampled_from(OPTIMISATIONS), compilers, st.integers(0, 999))
+    levels, seeds = st.sampled_from(OPTIMISATIONS), st.integers(0, 999)
+    return st.builds(case, node_lists(), options(kernels), levels, compilers, seeds)

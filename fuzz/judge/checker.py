@@ -15,9 +15,11 @@ import reference
 from fuzz.case import Case, DataSeed
 from fuzz.draw import regimes
 from fuzz.draw.regimes import EXACT_REGIMES, DataSet
+from fuzz.judge.algorithms import rounding_of
 from fuzz.judge.compare import Verdict, judge
 from fuzz.judge.layers import behind
 from fuzz.judge.limits import Limit, limit_of
+from fuzz.judge.profiles import profile_of
 from fuzz.judge.report import Report
 from fuzz.problem import Problem
 from fuzz.run.build import BuildError, build_net
@@ -26,7 +28,7 @@ from fuzz.run.outcome import Status
 from fuzz.run.runners import Runner, runner_for
 from fuzz.run.sandbox import execute
 from fuzz.targets import OURS, Sources, Target
-from nn512.graph import Conv, FullyConnected, Graph, parse
+from nn512.graph import Graph, parse
 from nn512.options import Options
 from nn512.toolchain import machine_faults
 
@@ -71,7 +73,7 @@ def check_sources(
     except BuildError as error:
         first = next((line for line in error.text.splitlines() if "error:" in line), error.summary)
         return replace(report, problems=(Problem("build", f"{first}\n{error}"),), culprit=_given(data))
-    limits, rounding = limits_of(report), rounding_of(report)
+    limits, rounding = limits_of(report), how_evaluated(report)
     problems: list[Problem] = []
     verdicts: dict[DataSeed, tuple[Verdict, ...]] = {}
     culprit = None
@@ -106,15 +108,15 @@ def limits_of(report: Report) -> dict[str, Limit]:
     limits = {}
     for output in report.graph.outputs:
         algorithms = {layer.arithmetic for layer in behind(report.graph, report.layers, {output.from_tensor})}
-        limits[output.from_tensor] = limit_of(algorithms if report.layers else {report.profile or "direct"})
+        limits[output.from_tensor] = limit_of(algorithms)
     return limits
 
 
-def rounding_of(report: Report) -> dict[str, reference.Rounding]:
-    """How convolutions and fully connected layers are evaluated that are not float32 throughout, by the plan."""
-    halves = {tensor for layer in report.layers if layer.weights == "fp16" for tensor in layer.covers}
-    sums = (layer.to_tensor for layer in report.graph.layers if isinstance(layer, Conv | FullyConnected))
-    return {tensor: reference.HALF_WEIGHTS for tensor in sums if tensor in halves}
+def how_evaluated(report: Report) -> dict[str, reference.Rounding]:
+    """How long sums are evaluated: by the plan, or as the profile says where there is none."""
+    if report.layers or not report.profile:
+        return rounding_of(report.graph, report.layers)
+    return profile_of(report.profile).rounding(report.graph)
 
 
 def draw(case: Case, graph: Graph) -> list[DataSet]:

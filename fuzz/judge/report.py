@@ -35,7 +35,7 @@ class Report:
 
     @property
     def profile(self) -> str:
-        """The algorithm that C was declared to use which came without a plan."""
+        """What C was declared to do which came without a plan: an entry of `fuzz.judge.profiles`."""
         return "" if self.sources is None else self.sources.profile
 
     @cached_property

@@ -16,8 +16,8 @@ from nn512.plan.plan import Plan
 class Sources:
     """C with the API (see the README): texts of `<prefix>.h` and `<prefix>.c`.
 
-    Error limits follow from the algorithms in `plan`, which our compiler writes, or from the one that `profile` names
-    (an entry of `fuzz.judge.limits`).
+    What errors it may make follows from the algorithms in `plan`, which our compiler writes, or from those that
+    `profile` names (an entry of `fuzz.judge.profiles`).
     """
 
     prefix: str

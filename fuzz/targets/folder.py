@@ -16,7 +16,7 @@ SOURCE_LIMIT = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """`<Prefix>.h` and `<Prefix>.c` in a folder. `profile` names the algorithm whose error limits hold."""
+    """`<Prefix>.h` and `<Prefix>.c` in a folder. `profile` names the algorithms whose errors it may make."""
 
     path: Path
     profile: str = ""

@@ -37,6 +37,11 @@ class Sum:
         return 0 if alone or not self.terms else len(self.terms) - (1 if plain and len(self.terms) > 1 else 0)
 
 
+def is_dyadic(number: Fraction) -> bool:
+    """Whether a number is an integer times a power of two, as those of float32 are."""
+    return number.denominator.bit_count() == 1
+
+
 @dataclass(slots=True)
 class Program:
     """Named sums in the order in which they are computed, and the results, a sum for each row of the matrix."""
@@ -64,9 +69,17 @@ def program_of(matrix: Matrix) -> Program:
 
 
 def _scale_of(terms: Sequence[Term]) -> Fraction:
-    """The factor by which a sum is divided: the most frequent magnitude, with a sign that leaves a term positive."""
+    """The factor by which a sum is divided: the most frequent magnitude, with a sign that leaves a term positive.
+
+    Of several one that leaves numbers of float32: 9/8 and 1/2 become 9/4 and 1, not 1 and 4/9.
+    """
     magnitudes = [abs(term.factor) for term in terms]
-    scale = max(magnitudes, key=lambda magnitude: (magnitudes.count(magnitude), magnitude == 1))
+
+    def worth(magnitude: Fraction) -> tuple[int, bool, bool]:
+        whole = all(is_dyadic(other / magnitude) for other in magnitudes)
+        return magnitudes.count(magnitude), magnitude == 1, whole
+
+    scale = max(magnitudes, key=worth)
     return scale if any(term.factor == scale for term in terms) else -scale
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 
+from nn512.plan.plan import PlannedTiles
+
 
 @dataclass(frozen=True, slots=True)
 class PackedArray:
@@ -55,7 +57,8 @@ class LayerCode:
     """The code of one layer, made by its kernel.
 
     `steps` run one after another; most layers have one. `text` has all their functions. `arrays` are the packed
-    parameters that they read, `packs` the calls that fill these. `algorithm` says in words how the layer is computed.
+    parameters that they read, `packs` the calls that fill these. `algorithm` says in words how the layer is computed,
+    `tiles` in which tiles if it is by some.
     """
 
     name: str
@@ -65,6 +68,7 @@ class LayerCode:
     arrays: tuple[PackedArray, ...] = ()
     packs: tuple[PackCall, ...] = ()
     edge_classes: tuple[str, ...] = ()
+    tiles: PlannedTiles | None = None
 
     @property
     def weight_bytes(self) -> int:

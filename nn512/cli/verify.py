@@ -54,7 +54,10 @@ def add_parser(subparsers: Subparsers) -> None:
         "--source", metavar="DIR", type=Path, help="check <Prefix>.h and <Prefix>.c in DIR instead of compiling"
     )
     parser.add_argument(
-        "--profile", metavar="NAME", help="with --source: the algorithm that sets the limits (default: direct)"
+        "--profile",
+        metavar="NAME",
+        help="with --source: how that C computes, such as winograd-fp16 or nn512-original, and so what errors it may "
+        "make; `nn512 doc profiles` lists them (default: direct)",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where a finding goes (default: findings)"
@@ -82,14 +85,14 @@ def run(args: argparse.Namespace) -> int:
     from fuzz.campaign.findings import save
     from fuzz.case import Case, DataSeed
     from fuzz.judge.checker import check_case
-    from fuzz.judge.limits import PROFILES
+    from fuzz.judge.profiles import profile_of
     from fuzz.run.checks import checks_for
     from fuzz.run.runners import runner_for
     from fuzz.targets import OURS, Folder, Target
 
     profile = args.profile or ("direct" if args.source else "")
-    if profile and profile not in PROFILES:
-        raise UsageError(f"no profile is called {profile!r}; there are {', '.join(PROFILES)}")
+    if profile:
+        profile_of(profile)  # a mistake shows before anything is run
     target: Target = OURS if args.source is None else Folder(args.source, profile)
     data = _data_sets(args, graph)
     runner = runner_for()

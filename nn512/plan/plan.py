@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the file's structure: it changes when a field changes its meaning, its type or its name, or goes."""
 
 
@@ -33,6 +33,33 @@ class PlannedStep:
 
     name: str = field(metadata=_says("the function's name, without the prefix"))
     items: int = field(metadata=_says("equal units of work"))
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedAxis:
+    """An axis of the tiles of a layer, rows or columns."""
+
+    outputs: int = field(metadata=_says("results that a tile has along the axis"))
+    taps: int = field(metadata=_says("taps of the filter along the axis, after any split into phases"))
+    size: int = field(
+        metadata=_says(
+            "elements of a transformed tile along the axis: outputs + taps - 1 for Winograd, the length of the"
+            " transform for Fourier, 1 for an axis without one"
+        )
+    )
+    points: tuple[str, ...] = field(
+        metadata=_says("Winograd's interpolation points, as fractions, inf last; empty for others")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTiles:
+    """The tiles by which a layer is computed. Their grid begins at output row 0, column 0."""
+
+    rows: PlannedAxis = field(metadata=_says("tiles along rows: their height"))
+    columns: PlannedAxis = field(metadata=_says("tiles along columns: their width"))
+    down: int = field(metadata=_says("tiles below each other; down * rows.outputs less the height is the overhang"))
+    across: int = field(metadata=_says("tiles beside each other; across * columns.outputs less the width overhangs"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +87,7 @@ class PlannedLayer:
     steps: tuple[PlannedStep, ...] = field(metadata=_says("its functions, in the order in which they run"))
     shared_by_threads: bool = field(metadata=_says("whether threads share the items; else the caller does all"))
     arithmetic: str = field(metadata=_says("how it rounds: an entry of the tester's table of error limits"))
+    tiles: PlannedTiles | None = field(metadata=_says("tiles of its algorithm; null where it sums products directly"))
     edge_classes: tuple[str, ...] = field(metadata=_says("edge cases that the emitted code of the layer has"))
 
 

@@ -45,12 +45,11 @@ def _read(kind: Any, data: object, where: str) -> Any:  # noqa: ANN401 - whateve
         return tuple(_read(arguments[0], item, f"{where}[{number}]") for number, item in enumerate(data))
     if origin in (dict, Mapping) and isinstance(data, dict):
         return {str(name): _read(arguments[1], value, f"{where}.{name}") for name, value in data.items()}
-    if origin is types.UnionType and data is None:
-        return None
-    plain = arguments[0] if origin is types.UnionType else kind
-    if plain is float and type(data) is int:
+    if origin is types.UnionType:
+        return None if data is None else _read(arguments[0], data, where)
+    if kind is float and type(data) is int:
         return float(data)
-    if type(data) is plain:  # exactly: True is no number
+    if type(data) is kind:  # exactly: True is no number
         return data
     raise UsageError(f"{where}: {str(data)[:40]!r} is not what a plan has there")
 
@@ -80,6 +79,7 @@ def _sections(kind: Any) -> Iterator[str]:  # noqa: ANN401 - a dataclass
     for name, hint in typing.get_type_hints(kind).items():
         doc = kind.__dataclass_fields__[name].metadata["doc"]
         yield f"    {name}".ljust(28) + textwrap.fill(doc, _WIDTH - 28, subsequent_indent=" " * 28)
-        inner += [part for part in typing.get_args(hint) if dataclasses.is_dataclass(part) and isinstance(part, type)]
+        parts = (hint, *typing.get_args(hint))
+        inner += [part for part in parts if dataclasses.is_dataclass(part) and isinstance(part, type)]
     for part in dict.fromkeys(inner):
         yield from _sections(part)

@@ -9,10 +9,11 @@ import numpy as np
 
 from nn512.graph.nodes import Activation
 from reference import samples
-from reference.accumulation import REACH, ROUNDING, TINY
+from reference.accumulation import REACH
 from reference.evaluation import NOTHING, Evaluation
 from reference.exchange import Role
 from reference.kinds.kind import Kind
+from reference.roundoff import ROUNDING, TINY
 from reference.stepping import Stepped, Stepping, step_of
 from reference.tensor import Tensor
 from reference.windows import Array, Mask

@@ -6,9 +6,10 @@ import numpy as np
 
 from nn512.graph.nodes import Add
 from reference import domain
-from reference.accumulation import ROUNDING, started
+from reference.accumulation import started
 from reference.evaluation import NOTHING, Evaluation
 from reference.kinds.kind import Kind
+from reference.roundoff import ROUNDING
 from reference.stepping import Stepped, Stepping
 from reference.tensor import Tensor
 from reference.windows import Array, Mask

@@ -9,12 +9,12 @@ import numpy as np
 
 from nn512.graph.nodes import BatchNorm
 from reference import domain
-from reference.accumulation import ROUNDING, TINY, Affine, started
+from reference.accumulation import Affine, started
 from reference.evaluation import NOTHING, Evaluation
 from reference.exchange import Role
 from reference.folding import Norm
 from reference.kinds.kind import Kind
-from reference.rounding import SMALLEST_NORMAL, U
+from reference.roundoff import ROUNDING, SMALLEST_NORMAL, TINY, U
 from reference.stepping import Stepped, Stepping, step_of
 from reference.tensor import Tensor
 from reference.windows import Array, Mask, Single

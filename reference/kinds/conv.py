@@ -8,14 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from nn512.graph.nodes import Conv
-from reference import fast, residues, runs, samples, shares
+from reference import by_tiles, fast, residues, runs, samples, shares, tiled_exact
 from reference.accumulation import Affine
 from reference.evaluation import Evaluation
 from reference.exchange import Role
-from reference.kinds.weighted_sum import WeightedSum, Weights
+from reference.kinds.weighted_sum import WeightedSum, Weights, ways_of
 from reference.residues import Dependent, Folded
 from reference.rounding import Rounding
 from reference.runs import Walk
+from reference.stepping import Stepped, Stepping
 from reference.windows import Array, Mask, Window
 
 
@@ -50,7 +51,6 @@ class ConvKind(WeightedSum[Conv]):
     """Conv: see `value`."""
 
     node = Conv
-    has_tiles = True
 
     def apply(self, layer: Conv, x: Array, weights: Weights, of: Callable[[Array], Array] = np.positive) -> Array:
         """See `WeightedSum`."""
@@ -98,6 +98,31 @@ class ConvKind(WeightedSum[Conv]):
         factor = np.where(np.isfinite(factor), factor, 0.0)
         errors = at.sampler.stored_weights(factor, _wide(weights), window_of(at.layer), at.rounding)
         return errors, replace(at.rounding, weight_error=0.0)
+
+    def errors(self, at: Evaluation[Conv], y: Array, weights: Weights, biases: Array) -> tuple[Array, Array, Array]:
+        """See `WeightedSum`."""
+        if at.rounding.tiles is None:
+            return super().errors(at, y, weights, biases)
+        return by_tiles.errors(at, y, _wide(weights), ways_of(at, biases), window_of(at.layer))
+
+    def peak(self, at: Evaluation[Conv], weights: Weights, biases: Array) -> float:
+        """See `WeightedSum`."""
+        direct = super().peak(at, weights, biases)
+        tiles, window = at.rounding.tiles, window_of(at.layer)
+        return direct if tiles is None else direct * by_tiles.growth(tiles, window)
+
+    def unspecified(self, at: Evaluation[Conv], weights: Weights, biases: Array, bound: float) -> Mask:
+        """See `WeightedSum`."""
+        mask = super().unspecified(at, weights, biases, bound)
+        if at.rounding.tiles is None:
+            return mask
+        return mask | by_tiles.unspecified(at, _wide(weights), window_of(at.layer), bound)
+
+    def stepped(self, at: Stepping[Conv], direct: Stepped, sizes: Array, step: int) -> Stepped:
+        """See `WeightedSum`."""
+        if at.rounding.tiles is None:
+            return super().stepped(at, direct, sizes, step)
+        return tiled_exact.step(at, direct, sizes, step, window_of(at.layer))
 
     def role(self, layer: Conv) -> Role:
         """See `Kind`."""

@@ -8,11 +8,12 @@ import numpy as np
 
 from nn512.graph.nodes import Pooling
 from reference import domain, samples
-from reference.accumulation import REACH, ROUNDING, STEP, TINY
+from reference.accumulation import REACH
 from reference.evaluation import QUIET, Evaluation
 from reference.exchange import Linear, Role
 from reference.grid import CERTAIN, certain_error
 from reference.kinds.kind import Kind
+from reference.roundoff import ROUNDING, STEP, TINY
 from reference.stepping import Stepped, Stepping, step_of
 from reference.tensor import Tensor
 from reference.windows import Array, Mask, Window

@@ -6,10 +6,10 @@ import numpy as np
 
 from nn512.graph.nodes import Softmax
 from reference import samples
-from reference.accumulation import REACH, ROUNDING, STEP
+from reference.accumulation import REACH
 from reference.evaluation import NOTHING, Evaluation
 from reference.kinds.kind import Kind
-from reference.rounding import SMALLEST_NORMAL, U
+from reference.roundoff import ROUNDING, SMALLEST_NORMAL, STEP, U
 from reference.stepping import Stepped, Stepping
 from reference.tensor import Tensor
 from reference.windows import Array

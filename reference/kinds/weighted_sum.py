@@ -5,14 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from reference import domain, samples
 from reference.accumulation import (
-    ROUNDING,
     Affine,
     Excess,
     accumulated,
@@ -25,8 +23,9 @@ from reference.grid import CERTAIN
 from reference.kinds.kind import Kind
 from reference.residues import Dependent, Folded
 from reference.rounding import DEFAULT, Rounding
+from reference.roundoff import ROUNDING
 from reference.runs import Walk
-from reference.stepping import Stepped, Stepping, step_of
+from reference.stepping import Stepped, Stepping, step_of, storable
 from reference.tensor import Tensor
 from reference.windows import Array, Mask
 
@@ -76,13 +75,9 @@ def variance(
 
 
 class WeightedSum(Kind[L]):
-    """A kind of weighted sums. `Weights` has the output channels first, `Biases` one number for each.
-
-    has_tiles: whether an algorithm may mix the inputs of neighbouring outputs (see `Rounding`).
-    """
+    """A kind of weighted sums. `Weights` has the output channels first, `Biases` one number for each."""
 
     is_long_sum = True
-    has_tiles: ClassVar[bool] = False
 
     @abstractmethod
     def apply(self, layer: L, x: Array, weights: Weights, of: Callable[[Array], Array] = np.positive) -> Array:
@@ -133,6 +128,20 @@ class WeightedSum(Kind[L]):
         """See `Kind`."""
         (x,), layer, weights, biases = at.reads, at.layer, self.weights(at), at.parameter("Biases")
         y = self.apply(layer, x.value, weights) + biases[:, np.newaxis, np.newaxis]
+        derived, errors, own = self.errors(at, y, weights, biases)
+        peak = self.peak(at, weights, biases)
+        unspecified = self.unspecified(at, weights, biases, peak)
+        terms = weights[0].size
+        origins = at.own_origin if terms >= MIXING else None
+        return at.finish(y, derived, (errors, own), unspecified, terms=terms, peak=peak, origins=origins)
+
+    def peak(self, at: Evaluation[L], weights: Weights, biases: Array) -> float:
+        """Bound on every partial sum."""
+        return domain.sum_peak(at.reads[0].value, weights, biases)
+
+    def errors(self, at: Evaluation[L], y: Array, weights: Weights, biases: Array) -> tuple[Array, Array, Array]:
+        """The variance of the result `y`, samples of what its errors have in common, and the variance of the rest."""
+        (x,), layer = at.reads, at.layer
         affine = x.affine if self.folds_forward(layer) else None
         walk = self.walk(layer, x.value, weights)
         folded = None if affine is None else self.walk(layer, affine.product, weights)
@@ -150,7 +159,7 @@ class WeightedSum(Kind[L]):
         if of_weights is not None:
             errors += of_weights
         derived, own = evaluated(x.mixed_variance, at.rounding), evaluated(NOTHING, left)
-        ways = _ways(at, biases)
+        ways = ways_of(at, biases)
         certain: list[Dependent | None] = []
         if walk is not None:
             certain.append(self.dependent(at, x.value, weights, walk.climb, ways))
@@ -159,7 +168,7 @@ class WeightedSum(Kind[L]):
                 derived, own = derived + crowd, own + crowd
         if affine is not None and folded is not None:
             start = biases + self.apply(layer, affine.shifts, weights).max(axis=(1, 2))
-            certain.append(self.dependent(at, affine.product, weights, folded.climb, _ways(at, start)))
+            certain.append(self.dependent(at, affine.product, weights, folded.climb, ways_of(at, start)))
         if samples.coarse(at.rounding):
             stored = self.stored(layer, x.value, weights, at.rounding, ways)
             certain.append(Dependent(stored, at.sampler.common(stored)))
@@ -168,57 +177,54 @@ class WeightedSum(Kind[L]):
         if shares is not None:
             errors += shares * np.sqrt(np.where(np.isfinite(own), own, 0.0))[:, np.newaxis]
             own = np.where(shares.any(axis=1), 0.0, own)
-        peak = domain.sum_peak(x.value, weights, biases)
-        unspecified = self._unspecified(at, weights, biases, peak)
-        terms = weights[0].size
-        origins = at.own_origin if terms >= MIXING else None
-        return at.finish(y, derived, (errors, own), unspecified, terms=terms, peak=peak, origins=origins)
+        return derived, errors, own
 
-    def _unspecified(self, at: Evaluation[L], weights: Weights, biases: Array, bound: float) -> Mask:
-        """Outputs that see an unspecified cell, may overflow (`bound`: sum_peak) or have broken parameters."""
+    def unspecified(self, at: Evaluation[L], weights: Weights, biases: Array, bound: float) -> Mask:
+        """Outputs that see an unspecified cell, may overflow (`bound`: peak) or have broken parameters."""
         (x,), layer = at.reads, at.layer
         mask = domain.broken(weights, biases)
+        if at.rounding.tiles is None and at.rounding.weight_limit < np.inf:
+            largest = np.abs(weights).reshape(len(weights), -1).max(axis=1)
+            mask = mask | (largest > at.rounding.weight_limit)[:, np.newaxis, np.newaxis]
         if x.unspecified.any():
             mask = mask | self.touched(layer, x.unspecified)
         if bound > domain.SAFE:
             magnitude = self.apply(layer, domain.finite_magnitude(x.value), weights, domain.finite_magnitude)
             mask = mask | (magnitude + domain.finite_magnitude(biases)[:, np.newaxis, np.newaxis] > domain.SAFE)
-        if self.has_tiles and at.rounding.tile != (1, 1):
-            strange = x.unspecified | ~np.isfinite(x.value)
-            mask = mask | domain.tiles(self.touched(layer, strange), at.rounding.tile)
         return mask
 
     def step(self, at: Stepping[L]) -> Stepped:
         """See `Kind`. Weights that the format in `rounding` cannot hold make nothing exact."""
         (x,), layer, weights = at.reads, at.layer, at.parameter("Weights")
         start = at.parameter("Biases")[:, np.newaxis, np.newaxis]
-        sizes, step = np.abs(x.value), step_of(x.value[x.exact])
+        sizes, of_operand = np.abs(x.value), step_of(x.value[x.exact])
         if x.apart is not None and self.folds_forward(layer):
-            sizes, step = np.maximum(sizes, x.apart[0]), min(step, x.apart[1])
+            sizes, of_operand = np.maximum(sizes, x.apart[0]), min(of_operand, x.apart[1])
         value = self.apply(layer, x.value, weights) + start
         bound = self.apply(layer, sizes, weights, np.abs) + np.abs(start)
         exact = np.broadcast_to(~self.touched(layer, ~x.exact), value.shape)
-        step = min(step + step_of(weights), step_of(start))
-        result = Stepped.of_sum(value, exact, bound, step, at.limit)
+        step = min(of_operand + step_of(weights), step_of(start))
+        direct = Stepped.of_sum(value, exact, bound, step, at.limit)
+        narrow = at.rounding.weight_bits < DEFAULT.weight_bits
+        return replace(self.stepped(at, direct, sizes, of_operand), narrow=narrow)
+
+    def stepped(self, at: Stepping[L], direct: Stepped, sizes: Array, step: int) -> Stepped:
+        """The layer, exact as far as its sums are in any order, with what its algorithm and stored weights do to that.
+
+        `sizes` bound what is added up of the operand, in multiples of 2^`step`.
+        """
+        del sizes, step
         if at.rounding.weight_bits >= DEFAULT.weight_bits:
-            return result
-        kept = storable(weights, at.rounding).reshape(-1, 1, 1)
-        return replace(result, exact=result.exact & kept, narrow=True)
+            return direct
+        kept = storable(at.parameter("Weights"), at.rounding).reshape(-1, 1, 1)
+        return replace(direct, exact=direct.exact & kept)
 
     def response(self, at: Evaluation[L], errors: Array) -> Array:
         """See `Kind`."""
         return self.apply(at.layer, errors, self.weights(at))
 
 
-def storable(weights: Array, rounding: Rounding) -> npt.NDArray[np.bool_]:
-    """Which output channels (the first axis) have weights that are stored without an error."""
-    rows = np.abs(weights.reshape(len(weights), -1))
-    mantissas = np.ldexp(np.frexp(rows)[0], rounding.weight_bits)
-    small = rows < np.maximum(rounding.weight_floor, rounding.weight_span * rows.max(axis=1, keepdims=True))
-    return np.asarray(((mantissas == np.rint(mantissas)) & ((rows == 0) | ~small)).all(axis=1))
-
-
-def _ways(at: Evaluation[L], start: Array) -> list[Folded]:
+def ways_of(at: Evaluation[L], start: Array) -> list[Folded]:
     """The layer as it stands, and with the batch norms behind it folded in."""
     folded = [Folded(norm.factor, norm.factor * start + norm.shift) for norm in at.norms]
     return [Folded.plain(start), *folded]

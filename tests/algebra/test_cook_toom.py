@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from nn512.algebra.cook_toom import MOST_PRODUCTS, POINTS, Matrix, cook_toom, is_known
-from nn512.algebra.linear import Program, Sum, program_of
+from nn512.algebra.linear import Program, Sum, is_dyadic, program_of
 
 KNOWN = [(m, r) for m in range(1, MOST_PRODUCTS) for r in range(1, MOST_PRODUCTS) if is_known(m, r)]
 
@@ -69,3 +69,12 @@ def test_points_must_suffice() -> None:
         cook_toom(6, 7)
     with pytest.raises(ValueError, match="takes 3 or 4 different points"):
         cook_toom(2, 3, [Fraction(0), Fraction(0), Fraction(1)])
+
+
+@pytest.mark.parametrize(("outputs", "taps"), [(2, 3), (3, 3), (4, 3), (5, 3), (2, 5), (4, 5), (2, 7)])
+def test_constants_are_numbers_of_float32(outputs: int, taps: int) -> None:
+    """Where the matrices hold no others: then what is exact by the matrices is so by the programs."""
+    transform = cook_toom(outputs, taps)
+    for matrix in (transform.inputs, transform.results):
+        program = program_of(matrix)
+        assert all(is_dyadic(term.factor) for one in (*program.sums, *program.results) for term in one.terms)

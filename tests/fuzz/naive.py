@@ -191,6 +191,7 @@ def _planned(node: Layer, graph: Graph) -> PlannedLayer:
         steps=(),
         shared_by_threads=False,
         arithmetic="direct",
+        tiles=None,
         edge_classes=("single channel",) if graph.shapes[node.to_tensor].channels == 1 else (),
     )
 

@@ -12,7 +12,17 @@ import nn512
 from fuzz.draw import graphs
 from nn512.errors import UsageError
 from nn512.graph import Graph
-from nn512.plan.plan import SCHEMA, PassEffect, Plan, PlannedLayer, PlannedNode, PlannedStep, PlannedTensor
+from nn512.plan.plan import (
+    SCHEMA,
+    PassEffect,
+    Plan,
+    PlannedAxis,
+    PlannedLayer,
+    PlannedNode,
+    PlannedStep,
+    PlannedTensor,
+    PlannedTiles,
+)
 from nn512.plan.serial import parse_plan, plan_json, plan_manual
 
 NET = "Config Input ToTensor=x Channels=1 Height=1 Width=1 Softmax FromTensor=x ToTensor=y Output FromTensor=y"
@@ -25,9 +35,18 @@ def test_what_is_written_reads_as_the_same_plan(graph: Graph) -> None:
     assert parse_plan(plan_json(plan), "here") == plan
 
 
+def test_tiles_are_written_and_read_again() -> None:
+    plan = nn512.compile(NET).plan
+    axis = PlannedAxis(outputs=2, taps=3, size=4, points=("0", "1", "-1", "inf"))
+    tiles = PlannedTiles(axis, PlannedAxis(outputs=1, taps=1, size=1, points=()), down=3, across=7)
+    plan = dataclasses.replace(plan, layers=(dataclasses.replace(plan.layers[0], tiles=tiles), *plan.layers[1:]))
+    assert parse_plan(plan_json(plan), "here") == plan
+
+
 def test_every_field_is_documented() -> None:
     manual = plan_manual()
-    for kind in (Plan, PlannedLayer, PlannedTensor, PlannedNode, PlannedStep, PassEffect):
+    kinds = (Plan, PlannedLayer, PlannedTiles, PlannedAxis, PlannedTensor, PlannedNode, PlannedStep, PassEffect)
+    for kind in kinds:
         assert f"\n{kind.__name__}: " in manual
         for field in dataclasses.fields(kind):
             assert f"\n    {field.name} " in manual

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 import reference
 from nn512.graph import Graph, parse
-from reference.kinds.weighted_sum import storable
-from reference.stepping import step_of
+from reference.stepping import step_of, storable
 
 Single: TypeAlias = npt.NDArray[np.float32]
 

@@ -129,7 +129,7 @@ def test_planted_values_are_specified() -> None:
 def test_tiles_spread_what_is_not_finite() -> None:
     graph = layers("Conv FromTensor=x ToTensor=y ToChannels=2 FilterH=1 FilterW=2", width=8)
     inputs = image(1, 1, 1, math.inf, 1, 1, 1, 1)
-    rounding = {"y": Rounding(tile=(1, 3))}
+    rounding = {"y": Rounding(tiles=reference.Fourier((1, 3), (1, 4)))}
     result = reference.run(graph, params_of(graph), inputs, rounding=rounding)["y"]
     # Outputs 2 and 3 see the infinity; they lie in the tiles 0..2 and 3..5, the last output is a tile of its own.
     np.testing.assert_array_equal(result.unspecified, [[[True] * 6 + [False]]] * 2)

@@ -164,3 +164,13 @@ def test_filters_of_few_weights_have_errors_in_common() -> None:
     np.testing.assert_allclose(np.square(found).mean(axis=1), 1)
     assert (found[0] * found[1]).mean() > 0.9
     assert shares.conv(x, rng.standard_normal((2, 64, 1, 1)), Window(1, 1), multipliers) is None
+
+
+def test_a_sample_does_not_see_the_same_pixels_of_every_channel() -> None:
+    """Channels alike whose 35 pixels are not: a sample of every fifth cell would hold 7 values and call them all."""
+    x = np.broadcast_to(np.random.default_rng(0).standard_normal((1, 5, 7)), (64, 5, 7))
+    found = residues.repeats(x, 64)
+    assert found is None or len(np.unique(x[found.labels == 0])) > 20
+    ones = np.ones((8, 64, 1, 1))
+    crowd = residues.crowd(x, ones, Window(1, 1), np.ones((8, 5, 7)))
+    assert crowd is not None

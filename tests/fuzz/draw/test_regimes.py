@@ -7,6 +7,8 @@ import pytest
 
 import reference
 from fuzz.draw import regimes
+from fuzz.judge import algorithms
+from nn512.algebra.cook_toom import cook_toom
 from nn512.errors import UsageError
 from nn512.graph import parse
 
@@ -122,3 +124,19 @@ def test_nonfinite_data_hold_a_few_nonfinite_inputs() -> None:
 def test_an_unknown_regime_is_a_mistake_of_the_user() -> None:
     with pytest.raises(UsageError, match="gaussian"):
         regimes.draw(parse(NET), "uniform", 0)
+
+
+@pytest.mark.parametrize(("outputs", "share"), [(2, 1.0), (3, 0.3), (4, 0.3), (5, 0.1)])
+def test_exact_data_for_tiles(outputs: int, share: float) -> None:
+    """F(2x2) is exact on all of them, larger tiles on as many as float32 has the bits for."""
+    graph = parse(
+        "Config Input ToTensor=x Channels=9 Height=9 Width=9 "
+        "Conv FromTensor=x ToTensor=y ToChannels=9 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Output FromTensor=y"
+    )
+    transform = cook_toom(outputs, 3)
+    rounding = {"y": reference.Rounding(tiles=algorithms.winograd(transform, transform))}
+    exact = []
+    for seed in range(20):
+        data = regimes.draw(graph, "tiles", seed)
+        exact.append(reference.exactness(graph, data.params, data.inputs, rounding=rounding)["y"].mean())
+    assert np.mean(exact) >= share

@@ -1,0 +1,298 @@
+"""Convolutions that are computed tile by tile: how far their float32 evaluation strays, by the algorithm as it runs.
+
+A tile sees inputs outside an output's window, so no limit in terms of the output's own products is valid. What errs is
+followed instead (V are transformed inputs, W transformed weights, M sums over C channels at P positions, all of them
+real numbers; complex ones are two):
+
+* transforming inputs: the variance of V, by `reference.tiles`; what an error of V does to M is W^2 applied to it;
+* storing W: weight_error^2/3 times W^2, relative to the largest weight of a filter and position where those are scaled;
+* accumulating: M at each position is a sum of C products, so that all of `reference.accumulation` holds for a 1x1
+  convolution in P groups, and so do its runs, its residues and its crowds (`runs`, `residues`);
+* transforming back: what independent errors of M do to the outputs of the tile, and the roundings on the way;
+* the bias: a last sum.
+
+Errors of the outputs of a tile have those of the positions in common, outputs of all filters the errors of V, and
+outputs of all tiles those of W. The samples show that: they are drawn where errors arise, at V, W and M, and take the
+way that errors take. What the layer reads errs by goes through the same transforms, in fewer operations than through
+the filters. A sample has the sign that belongs to the number, so that equal tiles err alike (see `reference.alike`).
+
+What this comes to, against float32 emulations of the algorithms themselves (numpy, operation by operation), in sigma:
+1 to 256 channels, stored in fp32 and in fp16, on Gaussian data, positive ones, positive ones with filters of either
+sign, data around 100 with filters that cancel, and data of 1e5 with weights of 1e-6:
+
+                                                         rms of an output     largest error
+    F(2x2), F(3x3), F(4x4), F(5x5), F(2x4) of 3x3              0.15 .. 0.96               3.3
+    F(2x2), F(4x4) of 5x5; F(1x4) of 1x3; F(2x1) of 7x1        0.19 .. 1.00               3.8
+    F(6x6) of 3x3                                              0.22 .. 0.77               2.7
+    Fourier 8x8 and 16x16, stride 1 and 2, groups; 1x64        0.38 .. 1.03               3.9
+    all of these on equal, repeated and sorted terms           0.05 .. 4.48               6.8
+
+A dropped tap gives 10^2 to 10^7; 12 and more in fp16, where storing all the others errs nearly as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reference import residues, runs, samples, shares
+from reference.accumulation import wandering, weight_floor
+from reference.alike import with_signs
+from reference.grid import CERTAIN
+from reference.residues import Dependent, Folded
+from reference.rounding import Rounding
+from reference.roundoff import ROUNDING, STEP, TINY
+from reference.runs import Walk
+from reference.samples import Sampler
+from reference.tiles import Tiles
+from reference.tiling import Grid
+from reference.windows import Array, Window
+
+BLOCK = 1 << 23
+"""Elements of the largest temporary array (64 MiB of float64), as far as a single row of tiles allows."""
+
+SEVERAL = 4.0
+"""Variance of an error that may be nearly its bound, as one of many, in squares of what counts as CERTAIN sigma alone.
+
+An error that is anything up to two thirds of its bound (see `reference.residues`) has a standard deviation of 0.38 of
+it; CERTAIN sigma for the bound of each made the largest of 1,768 sums of 24 of them 8.4 sigma, and this 4.2."""
+
+POINTWISE = Window(1, 1)
+"""Sums over channels alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The errors of a layer that is computed tile by tile, K x OH x OW and K x S x OH x OW.
+
+    variance: of all the errors that are its own. left: of those that outputs do not have in common.
+    errors: samples of the others, with what the errors of its operand come to.
+    """
+
+    variance: Array
+    left: Array
+    errors: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """The products of a layer at P positions, in G groups; parts of complex numbers count as channels.
+
+    weights: transformed, P x G x K/G x C/G. squares: those of the weights, with what small ones count at least.
+    signed: roots of those, with random signs.
+    """
+
+    tiles: Tiles
+    grid: Grid
+    parts: int
+    weights: Array
+    squares: Array
+    signed: Array
+
+    @classmethod
+    def of(cls, weights: Array, groups: int, grid: Grid, rounding: Rounding) -> Products:
+        """Those of a convolution with these weights, K x C/G x FH x FW."""
+        assert rounding.tiles is not None
+        filters = grid.filters(weights)
+        transformed = rounding.tiles.weights(filters)
+        positions, parts = transformed.shape[:2]
+        split = transformed.reshape(positions, parts, parts, groups, -1, filters.shape[3]).transpose(0, 3, 1, 4, 2, 5)
+        shape = positions, groups, parts * split.shape[3], parts * split.shape[5]
+        matrices = split.reshape(shape)
+        rows = matrices.reshape(-1, shape[3], 1, 1)
+        squares = np.square(rows) + weight_floor(rows, rounding)
+        signed = with_signs(np.sqrt(squares)[..., 0], rows[..., 0], np.ones(1, np.uint32)).astype(np.float64)
+        return cls(rounding.tiles, grid, parts, matrices, squares.reshape(shape), signed.reshape(shape))
+
+    @property
+    def terms(self) -> int:
+        """Products of a sum."""
+        return int(self.weights.shape[3])
+
+    @property
+    def as_convolution(self) -> Array:
+        """The weights of the same sums as a 1x1 convolution in P G groups."""
+        return self.weights.reshape(-1, self.terms, 1, 1)
+
+    def transform(self, cells: Array) -> Array:
+        """What tiles see, transformed and in groups: P x G x C/G x ..."""
+        return self.grouped(self.tiles.inputs(cells))
+
+    def grouped(self, transformed: Array) -> Array:
+        """Transformed inputs, P x parts x C x ..., as the weights want them."""
+        positions, groups = self.weights.shape[:2]
+        split = transformed.reshape(positions, self.parts, groups, -1, *transformed.shape[3:]).swapaxes(1, 2)
+        return split.reshape(positions, groups, -1, *transformed.shape[3:])
+
+    def ungrouped(self, sums: Array) -> Array:
+        """Sums, P x G x K/G x ..., as the way back wants them: P x parts x K x ..."""
+        positions, groups = self.weights.shape[:2]
+        split = sums.reshape(positions, groups, self.parts, -1, *sums.shape[3:]).swapaxes(1, 2)
+        return split.reshape(positions, self.parts, -1, *sums.shape[3:])
+
+
+def own_errors(
+    x: Array,
+    errors: Array,
+    weights: Array,
+    window: Window,
+    size: tuple[int, int],
+    rounding: Rounding,
+    sampler: Sampler,
+    ways: Sequence[Folded],
+) -> Own:
+    """The errors of a convolution of `x`, whose results have the height and width `size`, before its bias is added.
+
+    `errors` are samples of those of `x`, `ways` how the layer may be evaluated.
+    """
+    assert rounding.tiles is not None
+    grid = Grid.of(rounding.tiles, window, size)
+    products = Products.of(weights, len(x) // weights.shape[1], grid, rounding)
+    repeated = residues.repeats(x, products.terms) is not None or residues.repetitive(x)
+    channels = max(len(x), len(weights)) * len(products.weights) * products.parts
+    rows = max(1, BLOCK // (max(1, sampler.count) * channels * grid.columns.count))
+    parts = []
+    for first in range(0, grid.rows.count, rows):
+        count = min(rows, grid.rows.count - first)
+        block = _Block(
+            products,
+            grid.cells(x[:, np.newaxis], first, count)[..., 0, :],
+            grid.cells(errors, first, count) if errors.any() else None,
+            rounding,
+            sampler,
+            ways,
+        )
+        parts.append(block.errors(repeated=repeated))
+    variance, left, sampled = (grid.whole(arrays) for arrays in zip(*parts, strict=True))
+    return Own(variance[:, 0], left[:, 0], sampled)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Some rows of tiles: what they see, and samples of the errors of that."""
+
+    products: Products
+    cells: Array
+    before: Array | None
+    rounding: Rounding
+    sampler: Sampler
+    ways: Sequence[Folded]
+
+    def errors(self, *, repeated: bool) -> tuple[Array, Array, Array]:
+        """The variance, what of it outputs have not in common, and samples: results of a tile x K x 1 or S x tiles.
+
+        `repeated` says whether roundings may depend on each other.
+        """
+        products, tiles, count = self.products, self.products.tiles, self.sampler.count
+        transformed = tiles.inputs(self.cells)
+        inputs, noise = (products.grouped(a) for a in (transformed, tiles.input_variance(self.cells, transformed)))
+        sums, squares = products.weights @ inputs, products.squares @ np.square(inputs)
+        accumulated = _accumulated(sums, squares, products.terms, self.rounding)
+        sampled = np.zeros((*sums.shape[:3], count, sums.shape[3]))
+        certain = Dependent(np.zeros(sums.shape), np.zeros(sampled.shape))
+        image, filters = inputs.reshape(-1, 1, inputs.shape[3]), products.as_convolution
+        walk = runs.conv(image, filters, POINTWISE)
+        if walk is not None:
+            accumulated += wandering(products.terms, self.rounding) * walk.excess.reshape(sums.shape)
+            if repeated:
+                self._add_dependent(inputs, walk, certain, accumulated)
+        common = products.squares @ noise + self.rounding.weight_error**2 / 3 * squares
+        if count:
+            sampled += self._before(inputs, noise)
+            shared = shares.conv(image, filters, POINTWISE, self.sampler.multipliers)
+            if shared is None:
+                flat = (-1, 1, sums.shape[3])
+                drawn = with_signs(np.sqrt(accumulated).reshape(flat), sums.reshape(flat), self.sampler.multipliers)
+                sampled += drawn.reshape(sampled.shape)
+            else:
+                sampled += (shared * np.sqrt(accumulated).reshape(-1, 1, 1, sums.shape[3])).reshape(sampled.shape)
+        results = tiles.results(products.ungrouped(sums))
+        left = tiles.own_variance(products.ungrouped(sums), results)
+        variance = tiles.result_variance(products.ungrouped(accumulated + common)) + left
+        found = tiles.results(products.ungrouped(sampled))
+        shape = len(results), -1, 1, sums.shape[3]
+        variance, left = variance.reshape(shape), left.reshape(shape)
+        found = found.reshape(len(results), variance.shape[1], count, -1)
+        if certain.bound.any():
+            variance = variance + self._certain(certain, found)
+        return self._with_stored(inputs, variance, found), left, found
+
+    def _certain(self, certain: Dependent, found: Array) -> Array:
+        """The variance that stands for errors of positions that are certain to stay below bounds; samples are added.
+
+        A result adds up several of them. It errs by the sum of their bounds at the most, which then counts as CERTAIN
+        sigma; many of them, with signs that nothing makes the same, add up as independent ones do, and each may be
+        nearly its bound.
+        """
+        tiles, ungrouped = self.products.tiles, self.products.ungrouped
+        most = tiles.result_bound(ungrouped(certain.bound)) / CERTAIN
+        usual = tiles.result_variance(ungrouped(np.square(certain.bound / CERTAIN)))
+        variance = np.minimum(np.square(most), SEVERAL * usual).reshape(*found.shape[:2], 1, -1)
+        scale = np.sqrt(variance / np.where(usual > 0, usual, 1.0).reshape(variance.shape))
+        found += scale * tiles.results(ungrouped(certain.errors)).reshape(found.shape)
+        return variance
+
+    def _before(self, inputs: Array, noise: Array) -> Array:
+        """Samples of what errors of transformed inputs and of stored weights do to the sums."""
+        sampler, count = self.sampler, self.sampler.count
+        flat = (-1, 1, inputs.shape[3])
+        drawn = with_signs(np.sqrt(noise).reshape(flat), inputs.reshape(flat), sampler.multipliers)
+        errors = drawn.reshape(*inputs.shape[:3], -1).astype(np.float64)
+        if self.before is not None:
+            errors += self.products.transform(self.before).reshape(errors.shape)
+        found = (self.products.weights @ errors).reshape(*self.products.weights.shape[:3], count, -1)
+        # A weight errs alike in every tile: one pattern of errors, with a sign for each position.
+        of_weights = (self.products.signed * (self.rounding.weight_error / np.sqrt(3))) @ inputs
+        signs = sampler.generator.integers(0, 2, (len(inputs), 1, 1, count, 1)) * 2.0 - 1.0
+        found += of_weights[:, :, :, np.newaxis] * signs
+        return found
+
+    def _add_dependent(self, inputs: Array, walk: Walk, certain: Dependent, accumulated: Array) -> None:
+        """Add what roundings do that depend on each other, position by position; see `residues`.
+
+        Those are errors that are certain to stay below bounds, with samples of them, and what products of which many
+        are equal add to the variance of the accumulation.
+        """
+        filters = len(accumulated[0, 0]) // self.products.parts
+        ways = [self._of_rows(way, filters) for way in self.ways]
+        climbs = walk.climb.reshape(len(inputs), -1, 1, inputs.shape[3])
+        for position, (cells, matrices, climb) in enumerate(zip(inputs, self.products.weights, climbs, strict=True)):
+            image, taps = cells.reshape(-1, 1, cells.shape[2]), matrices.reshape(-1, matrices.shape[2], 1, 1)
+            found = residues.conv(image, taps, POINTWISE, climb, ways, self.sampler)
+            if found is not None:
+                certain.bound[position] = found.bound.reshape(certain.bound[position].shape)
+                certain.errors[position] = (found.errors / CERTAIN).reshape(certain.errors[position].shape)
+            crowd = residues.crowd(image, taps, POINTWISE, climb)
+            if crowd is not None:
+                accumulated[position] += SEVERAL * crowd.reshape(accumulated[position].shape)
+
+    def _of_rows(self, way: Folded, filters: int) -> Folded:
+        """A way for the sums of a position, which start at 0: those of a group one after another, parts and filters."""
+        factor = way.factor.reshape(-1, 1, filters).repeat(self.products.parts, axis=1).ravel()
+        return Folded(factor, np.zeros_like(factor))
+
+    def _with_stored(self, inputs: Array, variance: Array, found: Array) -> Array:
+        """The variance with what the rounding of coarsely stored weights is known to do; samples of it are added."""
+        if not samples.coarse(self.rounding):
+            return variance
+        filters = self.products.weights.shape[2] // self.products.parts
+        worst = np.zeros(variance.shape)
+        image = inputs.reshape(-1, 1, inputs.shape[3])
+        for way in self.ways:
+            one = self._of_rows(way, filters)
+            rows = Folded(np.tile(one.factor, len(inputs)), np.tile(one.start, len(inputs)))
+            sums = residues.stored_weights(image, self.products.as_convolution, POINTWISE, self.rounding, [rows])
+            shape = (*self.products.weights.shape[:3], -1)
+            off = self.products.tiles.results(self.products.ungrouped(sums.reshape(shape))).reshape(worst.shape)
+            np.copyto(worst, off, where=np.abs(off) > np.abs(worst))
+        signs = self.sampler.generator.integers(0, 2, self.sampler.count) * 2.0 - 1.0
+        found += worst / CERTAIN * signs[:, np.newaxis]
+        return variance + np.square(worst / CERTAIN)
+
+
+def _accumulated(sums: Array, squares: Array, terms: int, rounding: Rounding) -> Array:
+    """The variance of accumulations of `terms` products, whose squares add up to `squares`, that start at 0."""
+    drift = STEP * terms * rounding.accumulation / 3 + ROUNDING
+    return wandering(terms, rounding) * squares + drift * np.square(sums) + terms * TINY**2
