@@ -41,7 +41,8 @@ class StepFunction:
     `before` are steps on what tiles read, `after` those of each result; `nodes` are the convolutions between them, if
     any. `flat` says that a picture is one row of pixels, `net` that a body of its own has a pointer to the parameters,
     `parametric` that a body can have the channels that it reads as a parameter. `buffer` declares a pointer to the
-    thread's own working memory, if the body needs that.
+    thread's own working memory, if the body needs that. `arrays` are the packed arrays of each convolution that the
+    body reads, by the end of their names, with the type of their elements.
     """
 
     context: Context
@@ -54,6 +55,7 @@ class StepFunction:
     net: bool
     parametric: bool = False
     buffer: str = ""
+    arrays: tuple[tuple[str, str], ...] = (("Weights", "float"), ("Biases", "float"))
 
     @property
     def name(self) -> str:
@@ -86,17 +88,18 @@ class StepFunction:
 
     def weights_of(self, node: Conv) -> Name:
         """The pointer to the packed weights of a convolution."""
-        return Name("weights" if self.sharing else self._weights(node))
+        return self.array_of(node, "Weights")
 
     def biases_of(self, node: Conv) -> Name:
         """The pointer to its biases."""
-        return Name("biases" if self.sharing else self._biases(node))
+        return self.array_of(node, "Biases")
 
-    def _weights(self, node: Conv) -> str:
-        return f"{self._net}->{node.to_tensor}Weights"
+    def array_of(self, node: Conv, array: str) -> Name:
+        """The pointer to a packed array of a convolution, by the end of its name."""
+        return Name(array.lower() if self.sharing else self._packed(node, array))
 
-    def _biases(self, node: Conv) -> str:
-        return f"{self._net}->{node.to_tensor}Biases"
+    def _packed(self, node: Conv, array: str) -> str:
+        return f"{self._net}->{node.to_tensor}{array}"
 
     @property
     def _names_net(self) -> bool:
@@ -104,7 +107,7 @@ class StepFunction:
         if not self.sharing:
             return self.net
         norms = sum(isinstance(read, BatchNorm) for _, read in self._inputs())
-        return 2 * len(self.nodes) + norms > 2
+        return len(self.arrays) * len(self.nodes) + norms > 2
 
     @property
     def _net(self) -> str:
@@ -184,8 +187,8 @@ class StepFunction:
         yield tensor_pointer(self.source, "source", written=False, flat=self.flat), tensor_address(self.source)
         yield tensor_pointer(result, "result", written=True, flat=self.flat), tensor_address(result)
         for node in self.nodes:
-            yield "const float *restrict weights", self._weights(node)
-            yield "const float *restrict biases", self._biases(node)
+            for array, element in self.arrays:
+                yield f"const {element} *restrict {array.lower()}", self._packed(node, array)
         for name, read in self._inputs():
             if isinstance(read, BatchNorm):
                 yield affine_pointer(name), f"{self._net}->{norm_field(read)}"

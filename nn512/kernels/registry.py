@@ -20,6 +20,7 @@ from nn512.kernels import (
     pointwise,
     pooling,
     softmax,
+    winograd,
 )
 from nn512.kernels.interface import Kernel
 
@@ -29,6 +30,7 @@ KERNELS: tuple[Kernel[Any], ...] = (
     grouped.KERNEL,
     depthwise.KERNEL,
     planar.KERNEL,
+    *winograd.KERNELS,
     fully_connected.FLOATS,
     fully_connected.HALVES,
     pooling.POOLING,

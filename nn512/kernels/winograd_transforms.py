@@ -68,7 +68,10 @@ class AxisRoutine:
 def _overwritten(results: Sequence[Sum]) -> tuple[int, ...]:
     """Results that must wait in variables of their own, because later ones read what stands in their place."""
     last = {
-        term.value: number for number, total in enumerate(results) for term in total.terms if isinstance(term.value, int)
+        term.value: number
+        for number, total in enumerate(results)
+        for term in total.terms
+        if isinstance(term.value, int)
     }
     return tuple(number for number in range(len(results)) if last.get(number, -1) > number)
 
