@@ -48,11 +48,12 @@ class ProductRoutine:
         held = registers(f"{self.most * self.blocks} sums", f"{self.blocks} of weights", "1 factor")
         count = f"{self.blocks} block{'s' if self.blocks > 1 else ''}"
         scale = "scale[o] * " if self.halves else ""
+        apart = ", blocks of outputs `outputBlock`" if self.blocks > 1 else ""
         writer.comment(
             f"One position of up to {self.most} tiles, {count} of 16 outputs: out[o][n] = {scale}sum over input "
-            "channels of w[o] * x[n]. Tiles are 16 floats apart, blocks of input channels `inputBlock` floats, blocks "
-            "of outputs `outputBlock`; weights are fetched `ahead` of where they are read. `tiles` is a literal in "
-            f"every call, so that loops are unrolled. {held}."
+            "channels of w[o] * x[n]. Tiles are 16 floats apart, blocks of input channels `inputBlock` floats"
+            f"{apart}; weights are fetched `ahead` of where they are read. `tiles` is a literal in every call, so that "
+            f"loops are unrolled. {held}."
         )
         element = "uint16_t" if self.halves else "float"
         parameters = [
@@ -63,7 +64,7 @@ class ProductRoutine:
             *(["const float *restrict scale"] if self.halves else []),
             "ptrdiff_t ahead",
             "float *restrict out",
-            "ptrdiff_t outputBlock",
+            *(["ptrdiff_t outputBlock"] if self.blocks > 1 else []),
             "const int tiles",
         ]
         writer.statement(f"static INLINE void {name}", parameters, " {")

@@ -12,7 +12,7 @@ then each part is a step of its own, in memory that all threads see, and threads
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from nn512.algebra.cook_toom import cook_toom, is_known
@@ -35,6 +35,9 @@ from nn512.plan.layout import LANES, Layout, blocks_of
 from nn512.plan.plan import PlannedAxis, PlannedTiles
 from nn512.plan.tile_grid import GridAxis, TileGrid
 from nn512.plan.workspace import Scratch, Workspace
+
+Cell = Callable[[Expression, Expression], Expression]
+"""Where a vector of factors or of products is: by its position, and its number among those of the position."""
 
 PANEL_BLOCKS = 2
 """Blocks of outputs that are summed in registers at a time."""
@@ -363,11 +366,11 @@ class WinogradLayer:
             writer.assign(f"float (*const products){self._row(cut.product_row)}", f"(void *)(factors + {positions})")
             with writer.block("for (ptrdiff_t item = share.first; item < share.last; item++)"):
                 first, tiles = self._block_of_tiles(writer)
-                self._write_inputs(writer, function, Name("factors"), first, tiles)
+                self._write_inputs(writer, function, Name("factors").at, first, tiles)
                 with contextlib.ExitStack() as loops:
                     indices = self._position_loops(writer, loops)
-                    self._write_products(writer, function, Name("factors"), Name("products"), indices, tiles)
-                self._write_results(writer, function, Name("products"), first, tiles)
+                    self._write_products(writer, function, Name("factors").at, Name("products").at, indices, tiles)
+                self._write_results(writer, function, Name("products").at, first, tiles)
 
         how = f"a share of the blocks of tiles. {sentence(self._algorithm())}"
         function.write(writer, function.hint("winograd"), function.description(how), write_body)
@@ -407,7 +410,7 @@ class WinogradLayer:
         filter_ = f"{self.tile.name}_{self.source.shape}_to_{node.to_channels}"
 
         def write_inputs(writer: Writer) -> None:
-            self._write_inputs(writer, inputs, inputs.tensor(factors), ZERO, count, shared=True)
+            self._write_inputs(writer, inputs, _cell(inputs.tensor(factors)), ZERO, count, shared=True)
 
         def write_products(writer: Writer) -> None:
             panels = sum(times for _, times in self._panels())
@@ -423,15 +426,15 @@ class WinogradLayer:
                 self._write_products(
                     writer,
                     multiply,
-                    multiply.tensor(factors),
-                    multiply.tensor(products),
+                    _cell(multiply.tensor(factors)),
+                    _cell(multiply.tensor(products)),
                     (Name("group") if node.groups > 1 else ZERO, Name("position")),
                     count,
                     block=Name("block") if panels > 1 else ZERO,
                 )
 
         def write_results(writer: Writer) -> None:
-            self._write_results(writer, results, results.tensor(products), ZERO, count, shared=True)
+            self._write_results(writer, results, _cell(results.tensor(products)), ZERO, count, shared=True)
 
         whole = sentence(self._algorithm())
         described = f"{node.filter_h}x{node.filter_w} convolution, {self.source.shape} -> {self.result.shape}"
@@ -473,7 +476,7 @@ class WinogradLayer:
         self,
         writer: Writer,
         function: StepFunction,
-        factors: Expression,
+        factors: Cell,
         first: Expression,
         tiles: Expression,
         *,
@@ -496,7 +499,7 @@ class WinogradLayer:
                     f"x = {across * columns.outputs - columns.axis.padding}",
                 )
                 writer.line(f"const ptrdiff_t {', '.join(indices)};")
-                place = [factors.at(0, block * self.cut.block_tiles + n), extent(self.cut.factor_row, LANES)]
+                place = [factors(ZERO, block * self.cut.block_tiles + n), extent(self.cut.factor_row, LANES)]
                 source = function.tensor(self.source)
                 calls = []
                 if self.grid.inside:
@@ -560,8 +563,8 @@ class WinogradLayer:
         self,
         writer: Writer,
         function: StepFunction,
-        factors: Expression,
-        products: Expression,
+        factors: Cell,
+        products: Cell,
         indices: tuple[Expression, Expression],
         tiles: Expression,
         block: Expression | None = None,
@@ -590,8 +593,8 @@ class WinogradLayer:
         self,
         writer: Writer,
         function: StepFunction,
-        factors: Expression,
-        products: Expression,
+        factors: Cell,
+        products: Cell,
         indices: tuple[Expression, Expression],
         tiles: Expression,
         block: Expression,
@@ -615,14 +618,14 @@ class WinogradLayer:
             writer.statement(
                 name,
                 [
-                    factors.at(position, first_input * cut.block_tiles + begin),
+                    factors(position, first_input * cut.block_tiles + begin),
                     Constant(cut.input_blocks),
                     extent(cut.block_tiles, LANES),
                     function.weights_of(node) + weights,
                     *scales,
                     Constant(ahead),
-                    products.at(position, first_output * cut.block_tiles + begin),
-                    extent(cut.block_tiles, LANES),
+                    products(position, first_output * cut.block_tiles + begin),
+                    *([extent(cut.block_tiles, LANES)] if width > 1 else []),
                     Constant(size),
                 ],
                 ";",
@@ -647,7 +650,7 @@ class WinogradLayer:
         self,
         writer: Writer,
         function: StepFunction,
-        products: Expression,
+        products: Cell,
         first: Expression,
         tiles: Expression,
         *,
@@ -667,7 +670,7 @@ class WinogradLayer:
             writer.line(f"const ptrdiff_t y = {down * rows.outputs}, x = {across * columns.outputs};")
             ragged = [Constant(shape.height) - y, Constant(shape.width) - x] if self.grid.ragged else []
             arguments = [
-                products.at(0, block * self.cut.block_tiles + n),
+                products(ZERO, block * self.cut.block_tiles + n),
                 extent(self.cut.product_row, LANES),
                 function.biases_of(self.node) + block * LANES,
                 function.tensor(self.result).at(block, y, x),
@@ -676,6 +679,11 @@ class WinogradLayer:
                 *self.chain.arguments(block, y, x),
             ]
             writer.statement(name, arguments, ";")
+
+
+def _cell(tensor: Expression) -> Cell:
+    """Cells of a tensor of one row, [position][0][number]."""
+    return lambda position, number: tensor.at(position, 0, number)
 
 
 def _even(count: int, most: int) -> list[int]:
