@@ -35,7 +35,7 @@ def test_a_window_larger_than_the_tensor_has_no_place() -> None:
         Window(3, 3).taps(np.zeros((1, 2, 5)))
 
 
-@pytest.mark.parametrize(("window", "groups"), itertools.product(WINDOWS, (1, 2)))
+@pytest.mark.parametrize(("window", "groups"), [*itertools.product(WINDOWS, (1, 2))])
 def test_convolutions_of_signs_are_the_same_one_by_one(
     window: Window, groups: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
