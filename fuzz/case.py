@@ -15,8 +15,11 @@ from typing import Any
 from nn512.errors import UsageError
 
 OPTIMISATIONS = ("-Og", "-Og", "-Og", "-O0", "-O2", "-O3")
-"""Optimisation levels cases draw from: -O2 and -O3, which users take, in a third of them. The C compiler has most of a
-campaign's time; gcc takes twice as long for -O1 as for -Og, three times for -O2 and four times for -O3."""
+"""Optimisation levels cases draw from. The C compiler has most of a campaign's time; gcc takes twice as long for -O1
+as for -Og, three times for -O2 and four times for -O3."""
+
+SLOW = frozenset(("-O2", "-O3"))
+"""What users take, and one of ten cases of a campaign: half of those that draw it have -Og instead."""
 
 LEVELS = frozenset((*OPTIMISATIONS, "-O1"))
 """Levels that a case may have."""
