@@ -20,6 +20,9 @@ LARGEST = float(np.finfo(np.float32).max)
 SAFE = LARGEST / 2
 """Bounds on partial sums up to here leave room for every rounding error."""
 
+ROWS = 1 << 20
+"""Weights that are looked at together: they may be 10^8 in all."""
+
 
 def finite_magnitude(x: npt.NDArray[np.floating]) -> Array:
     """|x| in float64 with 0 for NaN and infinities: those follow IEEE and are no overflow."""
@@ -38,11 +41,15 @@ def out_of_range(value: Array, variance: Array) -> Mask:
 
 def sum_peak(x: Array, weights: npt.NDArray[np.floating], biases: Array) -> float:
     """Bound on every partial sum, weight and bias of a convolution or fully connected layer."""
-    largest_filter = max(float(finite_magnitude(row).sum()) for row in weights)
+    rows = weights.reshape(len(weights), -1)
+    some = max(1, ROWS // rows.shape[1])
+    largest_filter = max(
+        float(finite_magnitude(rows[k : k + some]).sum(axis=1).max()) for k in range(0, len(rows), some)
+    )
     return max(peak(x) * largest_filter + peak(biases), peak(weights))
 
 
 def broken(weights: npt.NDArray[np.floating], biases: Array) -> Mask:
     """Output channels (K x 1 x 1) with a parameter that is not finite."""
-    finite = np.array([bool(np.isfinite(row).all()) for row in weights]) & np.isfinite(biases)
-    return ~finite[:, np.newaxis, np.newaxis]
+    finite = np.isfinite(weights).reshape(len(weights), -1).all(axis=1) & np.isfinite(biases)
+    return np.asarray(~finite[:, np.newaxis, np.newaxis])

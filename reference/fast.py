@@ -40,6 +40,29 @@ def correlate(x: Array, weights: Array, window: Window) -> Array:
     return y.reshape(len(weights), *x.shape[1:-2], height, width)
 
 
+def correlate_each(x: npt.NDArray[np.float32], weights: npt.NDArray[np.float32], window: Window) -> Array:
+    """S convolutions of signs at once: of images C x S x H x W, each with filters of its own, K x S x C/G x FH x FW.
+
+    The operands are -1, 0 and 1, so that sums are whole numbers, which float32 holds to 2^24 and float64 beyond.
+    """
+    images = x.shape[1]
+    kind = np.float32 if weights[0, 0].size <= 1 << 24 else np.float64
+    groups = len(x) // weights.shape[2]
+    taps = window.taps(x.reshape(-1, *x.shape[2:]))
+    taps = taps.reshape(groups, -1, images, *taps.shape[1:])
+    height, width = taps.shape[3:5]
+    matrices = np.moveaxis(weights.reshape(groups, len(weights) // groups, images, -1), 2, 1).astype(kind, order="C")
+    y = np.empty((*weights.shape[:2], height, width))
+    by_group = y.reshape(groups, -1, images, height, width)
+    rows = max(1, BLOCK // max(1, taps[:, :, :, :1].size))
+    for top in range(0, height, rows):
+        block = taps[:, :, :, top : top + rows]
+        columns = block.transpose(0, 2, 1, 5, 6, 3, 4).reshape(groups, images, matrices.shape[3], -1)
+        sums = matrices @ columns.astype(kind, copy=False)
+        by_group[:, :, :, top : top + rows] = np.moveaxis(sums, 1, 2).reshape(*by_group.shape[:3], -1, width)
+    return y
+
+
 def project(x: Array, weights: npt.NDArray[np.floating], of: Callable[[Array], Array] = np.positive) -> Array:
     """of(weights) applied to the whole of `x`, K x 1 x 1: a fully connected layer without its biases.
 

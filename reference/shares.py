@@ -19,7 +19,7 @@ from reference import fast
 from reference.alike import with_signs
 from reference.lines import as_convolutions
 from reference.residues import repeats, repetitive
-from reference.windows import Array, Window
+from reference.windows import Array, Single, Window
 
 Multipliers = npt.NDArray[np.uint32]
 
@@ -52,16 +52,14 @@ def _others(x: Array, weights: npt.NDArray[np.floating]) -> Array:
 
 
 def _conv(x: Array, weights: Array, window: Window, multipliers: Multipliers) -> Array:
-    flat = weights.reshape(len(weights), 1, -1)
-    samples = []
-    for of_tap, of_cell in zip(multipliers, multipliers * _OTHERS, strict=True):
-        cells, taps = _signs(x, of_cell), _signs(flat, of_tap).reshape(weights.shape)
-        samples.append(fast.correlate(cells, taps, window))
-    found = np.stack(samples, axis=1)
+    cells = _signs(x, multipliers * _OTHERS)
+    taps = _signs(weights.reshape(len(weights), 1, -1), multipliers)
+    found = fast.correlate_each(cells, taps.reshape(len(weights), len(multipliers), *weights.shape[1:]), window)
     size = np.sqrt(np.square(found).mean(axis=1, keepdims=True))
     return np.asarray(found / np.where(size > 0, size, 1.0))
 
 
-def _signs(values: Array, multiplier: np.uint32) -> Array:
+def _signs(values: Array, multipliers: Multipliers) -> Single:
+    """A sign for each number and multiplier, C x S x H x W; 0 for zeros and what is not finite."""
     sizes = (np.isfinite(values) & (values != 0)).astype(np.float64)
-    return with_signs(sizes, values, np.array([multiplier]))[:, 0].astype(np.float64)
+    return with_signs(sizes, values, multipliers)

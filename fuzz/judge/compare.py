@@ -83,10 +83,10 @@ def judge(
     count = int(compared.sum())
     bad = in_sigma > limit.maximum
     # Of infinitely wrong elements the farthest off is the worst.
-    order = np.where(np.isinf(in_sigma), np.where(np.isfinite(error), 1.0, 2.0), 0.0)
-    flat = int(np.lexsort((in_sigma.ravel(), order.ravel()))[-1]) if in_sigma.size else 0
-    worst = tuple(int(i) for i in np.unravel_index(flat, value.shape)) if count else None
     maximum = float(in_sigma.max(initial=0.0))
+    order = in_sigma if np.isfinite(maximum) else np.where(np.isinf(in_sigma), 1.0 + ~np.isfinite(error), 0.0)
+    flat = in_sigma.size - 1 - int(order.ravel()[::-1].argmax())
+    worst = tuple(int(i) for i in np.unravel_index(flat, value.shape)) if count else None
     with np.errstate(all="ignore"):
         rms = float(np.sqrt(np.square(in_sigma).sum() / max(count, 1)))
     if bad.any() and worst is not None:

@@ -40,6 +40,12 @@ WRAPPED = (
 
 _WARNINGS = ("-Wall", "-Wextra")
 
+_UNOPTIMIZED = frozenset(("-O0", "-Og"))
+"""Levels at which local arrays stay on the stack."""
+
+_GUESSES = ("-Wno-maybe-uninitialized",)
+"""gcc gives this warning by what the optimizer knows: -Og does not follow conditions that -O2 does."""
+
 _INTRINSICS = "#include <immintrin.h>\n"
 """Costs gcc a quarter of a second to read; the C library's headers cost next to nothing."""
 
@@ -164,7 +170,9 @@ def build_net(
         "nn512_unit.c": interface.shim(source_name, include_header=not includes_header),
     }
     warnings: tuple[str, ...] = STRICT_FLAGS if strict else _WARNINGS
-    if strict and runner.net_flags == NATIVE_FLAGS and "-O0" not in flags and not runner.sanitizers:
+    if strict and "-Og" in flags and runner.compiler.kind is CompilerKind.GCC:
+        warnings += _GUESSES
+    if strict and runner.net_flags == NATIVE_FLAGS and not _UNOPTIMIZED.intersection(flags) and not runner.sanitizers:
         warnings += SMALL_FRAME_FLAGS
     compile_flags = (*LANGUAGE_FLAGS, *runner.net_flags, *flags, *warnings)
     sanitize = [flag for sanitizer in runner.sanitizers for flag in sanitizer.flags]

@@ -213,7 +213,7 @@ def test_work_is_bounded(graphs: list[Graph]) -> None:
 
 def test_cases_vary_the_build_and_the_data() -> None:
     cases = draw_all(draw.cases(), 200)
-    assert {case.optimisation for case in cases} == {"-O0", "-O1", "-O2", "-O3"}
+    assert {case.optimisation for case in cases} == {"-O0", "-Og", "-O2", "-O3"}
     assert {case.compiler for case in cases} == {"", "gcc", "clang"}
     assert len({case.data for case in cases}) > 20  # Hypothesis likes to repeat numbers
 

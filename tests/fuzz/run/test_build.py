@@ -102,7 +102,7 @@ def test_every_compiler_builds_a_pair_that_runs(runner: Runner) -> None:
     assert works(build_net(interface(), *pair(), runner))
 
 
-@pytest.mark.parametrize("flags", [("-O0",), ("-O3", "-fno-inline"), ("-O1", "-g")], ids=" ".join)
+@pytest.mark.parametrize("flags", [("-O0",), ("-Og",), ("-O3", "-fno-inline"), ("-O1", "-g")], ids=" ".join)
 def test_flags_vary(runner: Runner, flags: tuple[str, ...]) -> None:
     executable = build_net(interface(), *pair(), runner, flags=flags)
     assert executable.flags == flags
