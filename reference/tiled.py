@@ -26,6 +26,7 @@ sign, data around 100 with filters that cancel, and data of 1e5 with weights of 
     F(6x6) of 3x3                                              0.22 .. 0.77               2.7
     Fourier 8x8 and 16x16, stride 1 and 2, groups; 1x64        0.38 .. 1.03               3.9
     all of these on equal, repeated and sorted terms           0.05 .. 4.48               6.8
+    sums of the outputs of all filters, and averages of pixels                            5.7
 
 A dropped tap gives 10^2 to 10^7; 12 and more in fp16, where storing all the others errs nearly as much.
 """
@@ -150,6 +151,7 @@ def own_errors(
     assert rounding.tiles is not None
     grid = Grid.of(rounding.tiles, window, size)
     products = Products.of(weights, len(x) // weights.shape[1], grid, rounding)
+    alike = residues.repetitive(weights)
     repeated = residues.repeats(x, products.terms) is not None or residues.repetitive(x)
     channels = max(len(x), len(weights)) * len(products.weights) * products.parts
     rows = max(1, BLOCK // (max(1, sampler.count) * channels * grid.columns.count))
@@ -163,15 +165,21 @@ def own_errors(
             rounding,
             sampler,
             ways,
+            repeated,
+            alike,
         )
-        parts.append(block.errors(repeated=repeated))
+        parts.append(block.errors())
     variance, left, sampled = (grid.whole(arrays) for arrays in zip(*parts, strict=True))
     return Own(variance[:, 0], left[:, 0], sampled)
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Some rows of tiles: what they see, and samples of the errors of that."""
+    """Some rows of tiles: what they see, and samples of the errors of that.
+
+    repeated, alike: whether cells of the operand repeat, so that roundings may depend on each other, and whether
+    weights do, so that results may have products in common.
+    """
 
     products: Products
     cells: Array
@@ -179,12 +187,11 @@ class _Block:
     rounding: Rounding
     sampler: Sampler
     ways: Sequence[Folded]
+    repeated: bool
+    alike: bool
 
-    def errors(self, *, repeated: bool) -> tuple[Array, Array, Array]:
-        """The variance, what of it outputs have not in common, and samples: results of a tile x K x 1 or S x tiles.
-
-        `repeated` says whether roundings may depend on each other.
-        """
+    def errors(self) -> tuple[Array, Array, Array]:
+        """The variance, what of it outputs have not in common, and samples: results of a tile x K x 1 or S x tiles."""
         products, tiles, count = self.products, self.products.tiles, self.sampler.count
         transformed = tiles.inputs(self.cells)
         inputs, noise = (products.grouped(a) for a in (transformed, tiles.input_variance(self.cells, transformed)))
@@ -196,12 +203,12 @@ class _Block:
         walk = runs.conv(image, filters, POINTWISE)
         if walk is not None:
             accumulated += wandering(products.terms, self.rounding) * walk.excess.reshape(sums.shape)
-            if repeated:
+            if self.repeated:
                 self._add_dependent(inputs, walk, certain, accumulated)
         common = products.squares @ noise + self.rounding.weight_error**2 / 3 * squares
         if count:
             sampled += self._before(inputs, noise)
-            shared = shares.conv(image, filters, POINTWISE, self.sampler.multipliers)
+            shared = shares.conv(image, filters, POINTWISE, self.sampler.multipliers) if self.alike else None
             if shared is None:
                 flat = (-1, 1, sums.shape[3])
                 drawn = with_signs(np.sqrt(accumulated).reshape(flat), sums.reshape(flat), self.sampler.multipliers)

@@ -14,7 +14,7 @@ import pytest
 import reference
 from fuzz.judge.compare import judge
 from fuzz.judge.limits import LIMITS
-from nn512.graph import Config, Conv, Input, Output, build
+from nn512.graph import Config, Conv, Input, Output, Pooling, build
 from reference import Result, Rounding
 
 Single: TypeAlias = npt.NDArray[np.float32]
@@ -169,6 +169,29 @@ def test_groups(emulation: ModuleType, name: str) -> None:
     ratios = layer.sigmas(layer.computed())
     assert ratios.max() < LIMIT
     assert 0.3 < rms(ratios) < 1.0
+
+
+@pytest.mark.parametrize("stored", [None, "OWN_RANGE"])
+@pytest.mark.parametrize("channels", [1, 16])
+@pytest.mark.parametrize(("data", "weights"), [(positive, positive), (gaussian, gaussian), (channels_alike, constant)])
+@pytest.mark.parametrize("name", ["F(2x2, 3x3)", "F(4x4, 3x3)", "Fourier 8x8, 3x3"])
+def test_what_outputs_err_in_common_adds_up(
+    emulation: ModuleType, name: str, data: Draw, weights: Draw, channels: int, stored: str | None
+) -> None:
+    """A 1x1 convolution sums the outputs of all filters, an average those of all pixels, and both are done exactly."""
+    algorithm = emulation.Emulation(**ALGORITHMS[name], stored=stored and getattr(emulation, stored))
+    layer = Layer(algorithm, channels, data, weights)
+    behind = [Conv("y", "z", 4, 1, 1), Pooling("y", "p", "AvgGlobal"), Pooling("z", "q", "AvgGlobal")]
+    outputs = [Output(name) for name in "zpq"]
+    graph = build([Config(), Input("x", *layer.x.shape), layer.node, *behind, *outputs])
+    sums = np.random.default_rng(1).random((4, 8, 1, 1)).astype(F)
+    params = {"yWeights": layer.weights, "yBiases": layer.biases, "zWeights": sums, "zBiases": np.zeros(4, F)}
+    promised = reference.run(graph, params, {"x": layer.x}, rounding={"y": layer.rounding})
+    y = layer.computed().astype(np.float64)
+    z = np.einsum("kc,chw->khw", sums[:, :, 0, 0], y)
+    for tensor, values in (("z", z), ("p", y.mean((1, 2), keepdims=True)), ("q", z.mean((1, 2), keepdims=True))):
+        want = promised[tensor]
+        assert (np.abs(values - want.value) / np.sqrt(want.variance)).max() < LIMIT
 
 
 # ---------------------------------------------------------------------------------------------- exactness
