@@ -53,7 +53,7 @@ def _figures(layer: PlannedLayer, flow: str, *, shares_body: bool) -> list[str]:
 def _price(prices: Mapping[str, float], kernel: str, *, named: bool, forced: bool) -> str:
     """Why this kernel (which the sentence before names, or this): what it and others that could do the same take.
 
-    Of kernels that are variants of one another, `winograd-2x2` and `winograd-4x4`, the cheapest other one stands for all.
+    Of variants of one another, such as `winograd-2x2` and `winograd-4x4`, the cheapest other one stands for all.
     """
     if kernel not in prices or len(prices) < 2:
         return ""
