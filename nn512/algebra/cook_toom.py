@@ -17,6 +17,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from types import MappingProxyType
 
 Matrix = tuple[tuple[Fraction, ...], ...]
@@ -92,6 +93,11 @@ def cook_toom(outputs: int, taps: int, points: Sequence[Fraction] | None = None)
 
     Of as many points as products all are finite; of one less, infinity is the last one.
     """
+    return _cook_toom(outputs, taps, None if points is None else tuple(points))
+
+
+@cache
+def _cook_toom(outputs: int, taps: int, points: tuple[Fraction, ...] | None) -> Transform:
     products = outputs + taps - 1
     if products == 1:
         return TRIVIAL
@@ -99,7 +105,7 @@ def cook_toom(outputs: int, taps: int, points: Sequence[Fraction] | None = None)
         if products not in POINTS:
             raise ValueError(f"no points for F({outputs}, {taps})")
         points = POINTS[products]
-    finite = tuple(points)
+    finite = points
     infinite = products - len(finite)
     if infinite not in (0, 1) or len(set(finite)) < len(finite):
         raise ValueError(f"F({outputs}, {taps}) takes {products - 1} or {products} different points")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 
 from nn512.algebra.cook_toom import Matrix
 
@@ -42,17 +43,24 @@ def is_dyadic(number: Fraction) -> bool:
     return number.denominator.bit_count() == 1
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Program:
     """Named sums in the order in which they are computed, and the results, a sum for each row of the matrix."""
 
-    sums: list[Sum] = field(default_factory=list)
-    results: list[Sum] = field(default_factory=list)
+    sums: tuple[Sum, ...]
+    results: tuple[Sum, ...]
 
     @property
     def operations(self) -> int:
         """All operations."""
         return sum(one.operations for one in (*self.sums, *self.results))
+
+
+@dataclass(slots=True)
+class _Sums:
+    """The named sums of a program while it is made."""
+
+    sums: list[Sum] = field(default_factory=list)
 
     def define(self, name: str, terms: Sequence[Term]) -> Term:
         """A sum as a term of others: named, and scaled so that as many of its terms as can be have the factor 1."""
@@ -63,6 +71,7 @@ class Program:
         return Term(scale, name)
 
 
+@cache
 def program_of(matrix: Matrix) -> Program:
     """The program with the fewest operations of those that share rows or share columns."""
     return min((_sharing_rows(matrix), _sharing_columns(matrix)), key=lambda program: program.operations)
@@ -84,7 +93,7 @@ def _scale_of(terms: Sequence[Term]) -> Fraction:
 
 
 def _sharing_rows(matrix: Matrix) -> Program:
-    program = Program()
+    program = _Sums()
     results: dict[int, Sum] = {}
     pairs = 0
     for i, row in enumerate(matrix):
@@ -100,8 +109,7 @@ def _sharing_rows(matrix: Matrix) -> Program:
         other = program.define(f"odd{pairs}", [t for t in terms if matrix[j][int(t.value)] != t.factor])
         results[i] = Sum((same, other))
         results[j] = Sum((same, Term(-other.factor, other.value)))
-    program.results = [results[i] for i in range(len(matrix))]
-    return program
+    return Program(tuple(program.sums), tuple(results[i] for i in range(len(matrix))))
 
 
 def _differ_in_signs(row: Sequence[Fraction], other: Sequence[Fraction]) -> bool:
@@ -112,7 +120,7 @@ def _differ_in_signs(row: Sequence[Fraction], other: Sequence[Fraction]) -> bool
 
 
 def _sharing_columns(matrix: Matrix) -> Program:
-    program = Program()
+    program = _Sums()
     columns = list(zip(*matrix, strict=True))
     rows: list[list[Term]] = [[] for _ in matrix]
     paired: set[int] = set()
@@ -133,5 +141,4 @@ def _sharing_columns(matrix: Matrix) -> Program:
         for row, factor, other in zip(rows, column, columns[j], strict=True):
             if factor:
                 row.append(Term(factor, (total if factor == other else difference).value))
-    program.results = [Sum(tuple(row)) for row in rows]
-    return program
+    return Program(tuple(program.sums), tuple(Sum(tuple(row)) for row in rows))

@@ -51,11 +51,18 @@ def _figures(layer: PlannedLayer, flow: str, *, shares_body: bool) -> list[str]:
 
 
 def _price(prices: Mapping[str, float], kernel: str, *, named: bool, forced: bool) -> str:
-    """Why this kernel (which the sentence before names, or this): what it and others that could do the same take."""
+    """Why this kernel (which the sentence before names, or this): what it and others that could do the same take.
+
+    Of variants of one another, such as `winograd-2x2` and `winograd-4x4`, the cheapest other one stands for all.
+    """
     if kernel not in prices or len(prices) < 2:
         return ""
     chosen = f"{f'{kernel} ' if named else ''}{_amount(prices[kernel])} us"
-    others = (f"{name} {_amount(price)}" for name, price in prices.items() if name != kernel)
+    cheapest: dict[str, tuple[str, float]] = {}
+    for name, price in prices.items():
+        if name != kernel:
+            cheapest.setdefault(name.split("-")[0], (name, price))
+    others = (f"{name} {_amount(price)}" for name, price in cheapest.values())
     return f"{'Forced' if forced else 'Predicted'}: {', '.join((chosen, *others))}."
 
 

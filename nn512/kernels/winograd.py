@@ -93,18 +93,23 @@ class Variant:
         return TileCut.of(op, setting, tile)
 
     def work(self, op: ConvOp, setting: Setting) -> Work:
-        """What the layer costs: products, weights, and vectors that go through the transforms."""
+        """What the layer costs: products, weights, and the transforms."""
         cut, moved = self.cut(op, setting), tensor_bytes(op, setting)
         if op.prologue:
             moved += 2 * EXPOSED * 64.0 * cut.source.layout.block_count * cut.source.shape.pixels
         positions, tiles = cut.tile.positions, cut.grid.count
         products = cut.input_blocks * LANES * blocks_of(op.node.to_channels) * LANES
-        vectors = tiles * positions * (cut.source.layout.block_count + blocks_of(op.node.to_channels))
+        transforms = tiles * (
+            cut.source.layout.block_count * cut.tile.input_operations
+            + blocks_of(op.node.to_channels) * cut.tile.result_operations
+        )
         weights = (2.0 if self.halves else 4.0) * positions * products
         passes = 1 if cut.in_steps else cut.items
-        if weights > setting.machine.l2_bytes / 2:  # read again for every block of tiles, from the next cache
+        if weights > setting.machine.l2_bytes:  # read again for every block of tiles, from the next cache
             moved += (passes - 1) * weights
-        return Work(float(products * positions * tiles), 0.92, weights, moved, float(vectors))
+        summed = 2 * min(LONGEST_PASS, cut.block_tiles)
+        efficiency = summed / (summed + (2.4 if self.halves else 1))  # weights are loaded, and halves converted
+        return Work(float(products * positions * tiles), efficiency, weights, moved, float(transforms))
 
     def workspace(self, op: ConvOp, setting: Setting) -> Workspace:
         """The transformed tiles and their products, and the source after a prologue."""

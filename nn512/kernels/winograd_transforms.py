@@ -122,6 +122,19 @@ class TileTransform:
         return self.rows.products * self.columns.products
 
     @property
+    def input_operations(self) -> int:
+        """Vector operations that transform a tile of 16 input channels, loads and stores included."""
+        rows, columns = (program_of(axis.inputs).operations for axis in (self.rows, self.columns))
+        return self.columns.products * rows + self.rows.products * columns + 2 * self.positions
+
+    @property
+    def result_operations(self) -> int:
+        """The same for the products of a tile and 16 outputs."""
+        rows, columns = (program_of(axis.results).operations for axis in (self.rows, self.columns))
+        transforms = self.columns.products * rows + self.rows.outputs * columns
+        return transforms + self.positions + self.rows.outputs * self.columns.outputs
+
+    @property
     def name(self) -> str:
         """Part of the names of routines."""
         filter_ = f"{self.rows.taps}x{self.columns.taps}"

@@ -18,7 +18,7 @@ EXPOSED = 4
 class Machine:
     """One core: fused multiply-adds in GFLOP/s, and streams in GB/s from the three levels that tensors come from.
 
-    `vector_nanoseconds` is what it takes to bring a vector of 16 floats through the transform of a tile.
+    `vector_nanoseconds` is what an operation on a vector of 16 floats takes in the transforms of tiles.
     """
 
     peak_gflops: float = 118.0
@@ -26,7 +26,7 @@ class Machine:
     l3_gbs: float = 32.0
     l2_gbs: float = 80.0
     l2_bytes: int = 960 << 10
-    vector_nanoseconds: float = 2.6
+    vector_nanoseconds: float = 0.34
 
     @classmethod
     def of(cls, config: Config) -> Machine:
@@ -40,14 +40,14 @@ class Work:
 
     `macs`: multiply-accumulates really executed, padding lanes included, per 16-lane efficiency `efficiency` (1 is the
     peak). `weight_bytes`: read once, from memory. `tensor_bytes`: read and written, through the cache they fit.
-    `vectors`: of 16 floats, transformed beside the arithmetic.
+    `vector_operations`: of transforms, before and after the arithmetic.
     """
 
     macs: float
     efficiency: float
     weight_bytes: float
     tensor_bytes: float
-    vectors: float = 0.0
+    vector_operations: float = 0.0
 
 
 def microseconds(work: Work, machine: Machine) -> float:
@@ -58,5 +58,5 @@ def microseconds(work: Work, machine: Machine) -> float:
     tensors = work.tensor_bytes / (speed * 1e3)
     if not work.macs:
         return tensors + weights
-    transforms = work.vectors * machine.vector_nanoseconds / 1e3
+    transforms = work.vector_operations * machine.vector_nanoseconds / 1e3
     return max(arithmetic + 0.5 * weights, weights) + tensors / EXPOSED + transforms

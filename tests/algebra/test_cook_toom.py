@@ -68,7 +68,7 @@ def test_points_must_suffice() -> None:
     with pytest.raises(ValueError, match="no points"):
         cook_toom(6, 7)
     with pytest.raises(ValueError, match="takes 3 or 4 different points"):
-        cook_toom(2, 3, [Fraction(0), Fraction(0), Fraction(1)])
+        cook_toom(2, 3, (Fraction(0), Fraction(0), Fraction(1)))
 
 
 @pytest.mark.parametrize(("outputs", "taps"), [(2, 3), (3, 3), (4, 3), (5, 3), (2, 5), (4, 5), (2, 7)])
