@@ -44,6 +44,16 @@ OPERATORS = (
 )
 """All operators, by what they plant."""
 
+TILE_OPERATORS = (
+    Operator("wrong constant", re.compile(r"_mm512_set1_ps\((-?\d+\.\d+)f\)"), r"_mm512_set1_ps(1.0001f * \1f)"),
+    Operator("shifted tile", re.compile(r"((?:\btile|\bn) [/%] \d+ \* \d+(?: - \d+)?)(?=[,;])"), r"\1 + 1"),
+    Operator("narrow edge", re.compile(r"< (height|width);"), r"< \1 - 1;"),
+    Operator("wide edge", re.compile(r"< (height|width);"), r"<= \1;"),
+    Operator("unmasked edge", re.compile(r"inside \? (lanes|0xffff) : 0;"), r"\1;"),
+    Operator("overhang written", re.compile(r"if \(\w == (rows|columns)\) (return|break);"), r";"),
+)
+"""Operators for kernels that compute tile by tile."""
+
 
 def mutants(sources: Sources, operators: tuple[Operator, ...] = OPERATORS) -> Iterator[Mutant]:
     """Every mutant of a source with one change each, in the order of the text."""

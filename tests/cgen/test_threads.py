@@ -33,6 +33,14 @@ Conv FromTensor=r ToTensor=y ToChannels=48 FilterH=1 FilterW=1
 Output FromTensor=y
 """
 
+# Each thread keeps the factors of its tiles, and their products.
+TILES = """
+Config Prefix=Net
+Input ToTensor=x Channels=16 Height=20 Width=24
+Conv FromTensor=x ToTensor=y ToChannels=32 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Output FromTensor=y
+"""
+
 PROGRAM = Path(__file__).with_name("threads.c")
 ROUNDS = int(os.environ.get("NN512_THREAD_ROUNDS", "300"))
 
@@ -187,6 +195,18 @@ def test_sanitizer_sees_a_gate_without_order(sanitizer: Compiler) -> None:
     status, text = run(build(sanitizer, (*SANITIZER, "-O0"), soft=True, source=source), "rounds", 16)
     assert status == 66
     assert "data race" in text
+
+
+def test_threads_that_share_scratch_are_found(sanitizer: Compiler) -> None:
+    emitted = nn512.compile(TILES, nn512.Options(force=(("", "winograd-4x4"),)))
+    flags = (*SANITIZER, "-O0", "-DINPUTS=16*20*24", "-DOUTPUTS=32*20*24")
+    right, place = emitted.source, "share.thread * ThreadFloats"
+    assert right.count(place) == 1
+    assert run(build_with(emitted.header, right, sanitizer, flags, soft=True), "rounds", 4) == (0, "")
+    wrong = build_with(emitted.header, right.replace(place, "0 * ThreadFloats"), sanitizer, flags, soft=True)
+    status, text = run(wrong, "rounds", 4)
+    assert status
+    assert "data race" in text or "memcmp(output, expected" in text  # whichever is seen first
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,11 @@ import pytest
 
 import nn512
 import reference
+from fuzz.campaign.measure import kernels_by_arithmetic
 from fuzz.judge.algorithms import rounding_of
+from fuzz.judge.limits import LIMITS
 from nn512.graph import parse
+from nn512.kernels.registry import KERNELS
 from nn512.plan.plan import PlannedAxis, PlannedTiles
 
 GRAPH = parse("""\
@@ -67,3 +70,14 @@ def test_an_unknown_algorithm() -> None:
     layer = replace(CONV, arithmetic="karatsuba", tiles=PlannedTiles(FOUR, TWO, 3, 5))
     with pytest.raises(ValueError, match="no algorithm with tiles is called 'karatsuba'"):
         rounding_of(GRAPH, (layer,))
+
+
+def test_one_limit_serves_all_algorithms() -> None:
+    """Nothing widens for an output whose layers are direct because others are not."""
+    assert len({(limit.maximum, limit.rms, limit.exact_steps) for limit in LIMITS.values()}) == 1
+
+
+def test_a_measurement_forces_every_algorithm_that_kernels_have() -> None:
+    forced = kernels_by_arithmetic()
+    assert {kernel.arithmetic for kernel in KERNELS} == set(forced) <= set(LIMITS)
+    assert "winograd-4x4-fp16" in forced["winograd"]
