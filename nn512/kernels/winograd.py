@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from nn512.algebra.cook_toom import cook_toom, is_known
 from nn512.cgen.code import InferenceStep, LayerCode, PackCall, PackedArray
-from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent, least
+from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less, Name, extent, least
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import Conv, Shape
 from nn512.ir import ConvOp
@@ -44,6 +44,12 @@ PANEL_BLOCKS = 2
 
 FEW_TILES = 28
 """Up to so many tiles are computed in three steps that threads share, instead of block by block."""
+
+CLIPPED = 1.6
+"""How much longer it takes to transform a tile that hangs over an edge of the picture."""
+
+PASS_CYCLES = 20
+"""Cycles to begin and end a pass over the input channels, beside storing its sums."""
 
 PREFETCH_BYTES = 4096
 """How far ahead weights are fetched: farther would drive other data out of a level 1 cache of 32 KiB."""
@@ -99,17 +105,20 @@ class Variant:
             moved += 2 * EXPOSED * 64.0 * cut.source.layout.block_count * cut.source.shape.pixels
         positions, tiles = cut.tile.positions, cut.grid.count
         products = cut.input_blocks * LANES * blocks_of(op.node.to_channels) * LANES
-        transforms = tiles * (
-            cut.source.layout.block_count * cut.tile.input_operations
-            + blocks_of(op.node.to_channels) * cut.tile.result_operations
+        transformed = cut.grid.inside + CLIPPED * (tiles - cut.grid.inside)
+        transforms = (
+            transformed * cut.source.layout.block_count * cut.tile.input_operations
+            + tiles * blocks_of(op.node.to_channels) * cut.tile.result_operations
         )
         weights = (2.0 if self.halves else 4.0) * positions * products
-        passes = 1 if cut.in_steps else cut.items
+        passes = cut.tile_blocks
         if weights > setting.machine.l2_bytes:  # read again for every block of tiles, from the next cache
             moved += (passes - 1) * weights
-        summed = 2 * min(LONGEST_PASS, cut.block_tiles)
-        efficiency = summed / (summed + (2.4 if self.halves else 1))  # weights are loaded, and halves converted
-        return Work(float(products * positions * tiles), efficiency, weights, moved, float(transforms))
+        summed = PANEL_BLOCKS * min(LONGEST_PASS, cut.block_tiles)
+        step = summed + (2.4 if self.halves else 1.0)  # weights are loaded, and halves converted
+        inputs = cut.input_blocks * LANES
+        efficiency = summed * inputs / (step * inputs + 2 * summed + PASS_CYCLES)
+        return Work(float(products * positions * tiles), efficiency, weights, moved, transforms)
 
     def workspace(self, op: ConvOp, setting: Setting) -> Workspace:
         """The transformed tiles and their products, and the source after a prologue."""
@@ -165,32 +174,37 @@ class TileCut:
     @property
     def in_steps(self) -> bool:
         """Whether transforms and products are steps of their own."""
-        return self.grid.count <= FEW_TILES
+        return self.groups == 1 and self.grid.count <= FEW_TILES
 
     @property
-    def items(self) -> int:
+    def tile_blocks(self) -> int:
         """Blocks of tiles."""
         return 1 if self.in_steps else -(-self.grid.count // LONGEST_PASS)
 
     @property
+    def items(self) -> int:
+        """Blocks of tiles of all groups."""
+        return self.groups * self.tile_blocks
+
+    @property
     def block_tiles(self) -> int:
         """Tiles of the first blocks; those of the last ones may be one less."""
-        return -(-self.grid.count // self.items)
+        return -(-self.grid.count // self.tile_blocks)
 
     @property
     def larger_blocks(self) -> int:
         """How many blocks, the first ones, have that many tiles, where not all do."""
-        return self.grid.count % self.items
+        return self.grid.count % self.tile_blocks
 
     @property
     def factor_row(self) -> int:
         """Vectors from the factors of one position to those of the next: one more than there are, for the cache."""
-        return self.source.layout.block_count * self.block_tiles + 1
+        return self.input_blocks * self.block_tiles + 1
 
     @property
     def product_row(self) -> int:
         """The same for the sums of products."""
-        return self.groups * self.output_blocks * self.block_tiles + 1
+        return self.output_blocks * self.block_tiles + 1
 
     @property
     def thread_vectors(self) -> int:
@@ -345,7 +359,7 @@ class WinogradLayer:
     def _passes(self) -> tuple[int, ...]:
         """Tiles that are summed together, for every block of tiles that occurs."""
         longest = LONGEST_PASS * (PANEL_BLOCKS if self._panel == 1 else 1)
-        sizes = {self.cut.block_tiles, self.grid.count // self.cut.items}
+        sizes = {self.cut.block_tiles, self.grid.count // self.cut.tile_blocks}
         return tuple(sorted({piece for size in sizes for piece in _even(size, longest)}, reverse=True))
 
     # ---- Block by block
@@ -372,9 +386,8 @@ class WinogradLayer:
             with writer.block("for (ptrdiff_t item = share.first; item < share.last; item++)"):
                 first, tiles = self._block_of_tiles(writer)
                 self._write_inputs(writer, function, Name("factors").at, first, tiles)
-                with contextlib.ExitStack() as loops:
-                    indices = self._position_loops(writer, loops)
-                    self._write_products(writer, function, Name("factors").at, Name("products").at, indices, tiles)
+                with writer.block(f"for (ptrdiff_t position = 0; position < {positions}; position++)"):
+                    self._write_products(writer, function, Name("factors").at, Name("products").at, tiles)
                 self._write_results(writer, function, Name("products").at, first, tiles)
 
         how = f"a share of the blocks of tiles. {sentence(self._algorithm())}"
@@ -382,25 +395,34 @@ class WinogradLayer:
         return [InferenceStep(self.name, cut.items)]
 
     def _block_of_tiles(self, writer: Writer) -> tuple[Expression, Expression]:
-        """Write which tiles an item is; the first of them, and how many."""
+        """Write which group and which tiles an item is; the first of the tiles, and how many."""
         cut = self.cut
-        larger, least_tiles = cut.larger_blocks, self.grid.count // cut.items
-        item = Name("item")
-        if not larger:
-            writer.line(f"const ptrdiff_t first = {item * least_tiles};")
-            return Name("first"), Constant(least_tiles)
-        first = item * least_tiles + least(item, larger)
-        writer.line(f"const ptrdiff_t first = {first}, tiles = item < {larger} ? {least_tiles + 1} : {least_tiles};")
-        return Name("first"), Name("tiles")
-
-    def _position_loops(self, writer: Writer, loops: contextlib.ExitStack) -> tuple[Expression, Expression]:
-        """Write the loops over groups and positions; group and position."""
-        group: Expression = ZERO
+        larger, fewest = cut.larger_blocks, self.grid.count // cut.tile_blocks
+        number: Expression = Name("item")
+        indices = []
         if self.node.groups > 1:
-            loops.enter_context(writer.loop(f"for (ptrdiff_t group = 0; group < {self.node.groups}; group++)"))
-            group = Name("group")
-        loops.enter_context(writer.block(f"for (ptrdiff_t position = 0; position < {self.tile.positions}; position++)"))
-        return group, Name("position")
+            indices.append(f"group = {number // cut.tile_blocks}")
+            number %= cut.tile_blocks
+        if cut.tile_blocks == 1:
+            if indices:
+                writer.line(f"const ptrdiff_t {indices[0]};")
+            return ZERO, Constant(fewest)
+        if larger and not isinstance(number, Name):
+            indices.append(f"piece = {number}")
+            number = Name("piece")
+        first = number * fewest + (least(number, larger) if larger else 0)
+        indices.append(f"first = {first}")
+        if larger:
+            indices.append(
+                f"tiles = {Conditional(Less(number, Constant(larger)), Constant(fewest + 1), Constant(fewest))}"
+            )
+        writer.line(f"const ptrdiff_t {', '.join(indices)};")
+        return Name("first"), Name("tiles") if larger else Constant(fewest)
+
+    @property
+    def _group(self) -> Expression:
+        """The group of an item."""
+        return Name("group") if self.node.groups > 1 else ZERO
 
     # ---- In steps
 
@@ -420,12 +442,7 @@ class WinogradLayer:
         def write_products(writer: Writer) -> None:
             panels = sum(times for _, times in self._panels())
             with writer.block("for (ptrdiff_t item = share.first; item < share.last; item++)"):
-                item = Name("item") // panels
-                group, position = (item // self.tile.positions, item % self.tile.positions)
-                if node.groups == 1:
-                    group, position = ZERO, item
-                indices = [f"group = {group}"] if node.groups > 1 else []
-                indices.append(f"position = {position}")
+                indices = [f"position = {Name('item') // panels}"]
                 indices += [f"block = {Name('item') % panels * self._panel}"] if panels > 1 else []
                 writer.line(f"const ptrdiff_t {', '.join(indices)};")
                 self._write_products(
@@ -433,7 +450,6 @@ class WinogradLayer:
                     multiply,
                     _cell(multiply.tensor(factors)),
                     _cell(multiply.tensor(products)),
-                    (Name("group") if node.groups > 1 else ZERO, Name("position")),
                     count,
                     block=Name("block") if panels > 1 else ZERO,
                 )
@@ -452,7 +468,7 @@ class WinogradLayer:
             if number:
                 writer.line()
             part.write(writer, f"{filter_}_{word}", f"{described}: {text}. {whole}.", write)
-        items = self.tile.positions * node.groups * sum(times for _, times in self._panels())
+        items = self.tile.positions * sum(times for _, times in self._panels())
         return [
             InferenceStep(factors.name, self.source.layout.block_count),
             InferenceStep(products.name, items),
@@ -492,7 +508,7 @@ class WinogradLayer:
         shape = self.source.shape
         block, n, y, x = (Name(name) for name in ("block", "n", "y", "x"))
         lanes = self._write_lanes(writer)
-        low, high = ("share.first", "share.last") if shared else ("0", str(self.source.layout.block_count))
+        low, high = ("share.first", "share.last") if shared else ("0", str(self.cut.input_blocks))
         library = self.context.library
         with writer.block(f"for (ptrdiff_t block = {low}; block < {high}; block++)"):
             if lanes is not None:
@@ -505,15 +521,15 @@ class WinogradLayer:
                 )
                 writer.line(f"const ptrdiff_t {', '.join(indices)};")
                 place = [factors(ZERO, block * self.cut.block_tiles + n), extent(self.cut.factor_row, LANES)]
-                source = function.tensor(self.source)
+                source = function.tensor(self.source).at(self._group * self.cut.input_blocks + block)
                 calls = []
                 if self.grid.inside:
                     name = InputRoutine(self.tile, clipped=False).add(library)
-                    calls.append((name, [source.at(block, y, x), extent(shape.width, LANES), *place]))
+                    calls.append((name, [source.at(y, x), extent(shape.width, LANES), *place]))
                 if self._clips:
                     name = InputRoutine(self.tile, clipped=True).add(library)
                     mask = Name("lanes" if lanes is not None else "0xffff")
-                    window = [source.at(block, 0, 0), Constant(shape.height), Constant(shape.width), y, x, mask]
+                    window = [source.at(0, 0), Constant(shape.height), Constant(shape.width), y, x, mask]
                     calls.append((name, [*window, *place]))
                 if len(calls) == 2:
                     writer.line(f"if ({self._inside(masked=lanes is not None)})")
@@ -570,7 +586,6 @@ class WinogradLayer:
         function: StepFunction,
         factors: Cell,
         products: Cell,
-        indices: tuple[Expression, Expression],
         tiles: Expression,
         block: Expression | None = None,
     ) -> None:
@@ -591,7 +606,7 @@ class WinogradLayer:
                 scope = writer.block(f"for (ptrdiff_t block = {start}; block < {end}; {step})")
                 here = Name("block")
             with scope:
-                self._write_passes(writer, function, factors, products, indices, tiles, here, width)
+                self._write_passes(writer, function, factors, products, tiles, here, width)
             start = end
 
     def _write_passes(
@@ -600,36 +615,36 @@ class WinogradLayer:
         function: StepFunction,
         factors: Cell,
         products: Cell,
-        indices: tuple[Expression, Expression],
         tiles: Expression,
         block: Expression,
         width: int,
     ) -> None:
         """Write the calls for one panel: the weights meet the tiles in one pass or more."""
         cut, node = self.cut, self.node
-        group, position = indices
+        group, position = self._group, Name("position")
         routine = ProductRoutine(width, self.variant.halves)
         name = routine.add(self.context.library)
         inputs = cut.input_blocks * LANES
         weights = ((group * self.tile.positions + position) * cut.output_blocks + block) * extent(inputs, LANES)
         ahead = PREFETCH_BYTES // 4
-        first_input, first_output = group * cut.input_blocks, group * cut.output_blocks + block
         scales = []
         if self.variant.halves:
             lanes = extent(node.groups * cut.output_blocks, LANES)
-            scales = [function.array_of(node, "Scales") + position * lanes + first_output * LANES]
+            scales = [
+                function.array_of(node, "Scales") + position * lanes + (group * cut.output_blocks + block) * LANES
+            ]
 
         def write(size: int, begin: int) -> None:
             writer.statement(
                 name,
                 [
-                    factors(position, first_input * cut.block_tiles + begin),
+                    factors(position, Constant(begin)),
                     Constant(cut.input_blocks),
                     extent(cut.block_tiles, LANES),
                     function.weights_of(node) + weights,
                     *scales,
                     Constant(ahead),
-                    products(position, first_output * cut.block_tiles + begin),
+                    products(position, block * cut.block_tiles + begin),
                     *([extent(cut.block_tiles, LANES)] if width > 1 else []),
                     Constant(size),
                 ],
@@ -645,7 +660,7 @@ class WinogradLayer:
         if isinstance(tiles, Constant):
             write_all(tiles.number)
             return
-        smaller = self.grid.count // cut.items
+        smaller = self.grid.count // cut.tile_blocks
         with writer.block(f"if (tiles == {smaller + 1})"):
             write_all(smaller + 1)
         with writer.block("else"):
@@ -665,7 +680,7 @@ class WinogradLayer:
         rows, columns = self.grid.rows, self.grid.columns
         shape = self.result.shape
         block, n, y, x = (Name(name) for name in ("block", "n", "y", "x"))
-        low, high = ("share.first", "share.last") if shared else ("0", str(self.result.layout.block_count))
+        low, high = ("share.first", "share.last") if shared else ("0", str(self.cut.output_blocks))
         name = ResultRoutine(self.tile, self.grid.ragged, self.chain.neutral).add(self.context.library)
         with (
             writer.block(f"for (ptrdiff_t block = {low}; block < {high}; block++)"),
@@ -674,14 +689,15 @@ class WinogradLayer:
             down, across = self._write_tile(writer, first + n)
             writer.line(f"const ptrdiff_t y = {down * rows.outputs}, x = {across * columns.outputs};")
             ragged = [Constant(shape.height) - y, Constant(shape.width) - x] if self.grid.ragged else []
+            whole = self._group * self.cut.output_blocks + block
             arguments = [
                 products(ZERO, block * self.cut.block_tiles + n),
                 extent(self.cut.product_row, LANES),
-                function.biases_of(self.node) + block * LANES,
-                function.tensor(self.result).at(block, y, x),
+                function.biases_of(self.node) + whole * LANES,
+                function.tensor(self.result).at(whole, y, x),
                 extent(shape.width, LANES),
                 *ragged,
-                *self.chain.arguments(block, y, x),
+                *self.chain.arguments(whole, y, x),
             ]
             writer.statement(name, arguments, ";")
 
