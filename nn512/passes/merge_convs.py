@@ -3,6 +3,9 @@
 Condition: same source, filter, stride, padding and dilation, one group each; what their epilogues read exists before
 the first of them; and they do not meet in one sum (which either of them could take into its epilogue instead). ResNet's
 projection and the first 1x1 of a stage are such a pair.
+
+Filters that tile algorithms can compute stay apart: these algorithms take one convolution at a time and save half of
+the multiplications or more, while merged convolutions save no more than to read a tensor twice.
 """
 
 from __future__ import annotations
@@ -10,6 +13,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Hashable
 
+from nn512.algebra.cook_toom import is_known
+from nn512.graph.nodes import Conv
 from nn512.ir import ConvBranch, ConvOp, ElementwiseOp, Op, Program
 from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
@@ -25,6 +30,8 @@ def merge_convs(program: Program) -> Program:
     made = writers(program.ops)
     for number, op in enumerate(program.ops):
         if not isinstance(op, ConvOp) or len(op.branches) != 1 or op.node.groups != 1:
+            continue
+        if _fits_tiles(op.node):
             continue
         (branch,) = op.branches
         first = firsts.setdefault(_key(op), number)
@@ -50,6 +57,13 @@ def merge_convs(program: Program) -> Program:
 def _key(op: ConvOp) -> Hashable:
     """What two convolutions that can be merged agree in: everything but weights, output channels and what follows."""
     return op.source, op.normalized, op.prologue, dataclasses.replace(op.node, to_channels=1).key
+
+
+def _fits_tiles(node: Conv) -> bool:
+    """Whether a tile algorithm can compute results of several taps together: of neighbouring pixels, at stride 1."""
+    taps = (node.filter_h, node.filter_w)
+    steps = (node.stride_h, node.stride_w, node.dilation_h, node.dilation_w)
+    return max(taps) > 1 and max(steps) == 1 and all(count == 1 or is_known(2, count) for count in taps)
 
 
 PASS = Pass("merge_convs", merge_convs, "a tensor is read once for several convolutions")

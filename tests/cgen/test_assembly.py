@@ -33,6 +33,12 @@ NET = """
     Conv FromTensor=small ToTensor=narrow ToChannels=512 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
     Conv FromTensor=narrow ToTensor=rows ToChannels=64 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
     FullyConnected FromTensor=rows ToTensor=full ToChannels=128
+    Conv FromTensor=direct1r ToTensor=blocks ToChannels=48 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+    Conv FromTensor=blocks ToTensor=halfBlocks ToChannels=48 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+    Conv FromTensor=small ToTensor=steps ToChannels=80 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+    Conv FromTensor=steps ToTensor=halfSteps ToChannels=80 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+    Output FromTensor=halfBlocks
+    Output FromTensor=halfSteps
     Output FromTensor=direct1
     Output FromTensor=full
 """
@@ -40,7 +46,23 @@ NET = """
 LAYERS = (
     *("planar", "pointwise", "direct1", "direct3", "strided", "grouped4", "grouped16", "depthwise3", "narrow", "rows"),
     "full",
+    *("blocks", "halfBlocks", "steps_products", "halfSteps_products"),
 )
+
+FORCED = {
+    **dict.fromkeys(("direct3", "grouped16", "narrow", "rows"), "direct"),
+    **{"blocks": "winograd-4x4", "halfBlocks": "winograd-4x4-fp16"},
+    **{"steps": "winograd-2x2", "halfSteps": "winograd-4x4-fp16"},
+}
+
+# A tile that is transformed has more vectors than there are registers.
+TRANSFORM = re.compile(r"winograd\w*_(inputs|results)\b")
+
+# Sums of each pass over weights. Blocks have 13 or 12 tiles and meet two blocks of outputs, then the one that is left.
+PASSES = {
+    **dict.fromkeys(("blocks", "halfBlocks"), {26, 24, 13, 12}),
+    **{"steps_products": {16}, "halfSteps_products": {8, 4}},
+}
 
 
 class Loop(NamedTuple):
@@ -83,10 +105,13 @@ def test_sums_stay_in_registers(kind: CompilerKind, tmp_path: Path) -> None:
         pytest.skip(str(error))
     if compiler is None or platform.machine() not in {"x86_64", "AMD64"}:
         pytest.skip(f"no {kind.value} for x86-64 here")
-    nn512.compile(NET).write(tmp_path)
+    nn512.compile(NET, nn512.Options(force=tuple(FORCED.items()))).write(tmp_path)
     command = [*compiler.command, *LANGUAGE_FLAGS, "-O2", *NATIVE_FLAGS, "-S", "Net.c", "-o", "Net.s"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    hot = [loop for loop in innermost_loops((tmp_path / "Net.s").read_text()) if loop.sums >= 6]
+    loops = [loop for loop in innermost_loops((tmp_path / "Net.s").read_text()) if loop.sums]
+    for layer, passes in PASSES.items():
+        assert {loop.sums for loop in loops if loop.function == f"Net_{layer}"} == passes
+    hot = [loop for loop in loops if loop.sums >= 6 and not TRANSFORM.match(loop.function)]
     assert {f"Net_{layer}" for layer in LAYERS} <= {loop.function.split(".")[0] for loop in hot}
     on_the_stack = [(loop.function, line) for loop in hot for line in loop.body if "(%rsp" in line]
     assert on_the_stack == []

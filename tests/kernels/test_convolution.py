@@ -25,9 +25,14 @@ GROUPED = """
 """
 
 
+DIRECT = nn512.Options(force=(("", "direct"),))
+"""Tile algorithms are cheaper where they apply."""
+
+
 def layer(text: str, name: str) -> str:
     """The function of a layer."""
-    found = re.search(rf"static NOINLINE void Net_{name}\(.*?\n}}\n", nn512.compile(text).source, re.DOTALL)
+    source = nn512.compile(text, DIRECT).source
+    found = re.search(rf"static NOINLINE void Net_{name}\(.*?\n}}\n", source, re.DOTALL)
     assert found is not None
     return found[0]
 

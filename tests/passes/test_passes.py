@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -198,11 +198,34 @@ class TestFoldBatchNorm:
 
 class TestMergeConvs:
     def test_similar_ones_become_one(self) -> None:
-        pair: list[Node] = [conv("x", "a", 1, 3), conv("x", "b", 1, 3), relu("a", "c"), Softmax("b", "d")]
+        pair: list[Node] = [conv("x", to, 1, 3, stride_h=2) for to in "ab"]
+        pair += [relu("a", "c"), Softmax("b", "d")]
         done = merge_convs(program(*pair, Output("c"), Output("d")))
         op = only(done, ConvOp)
         assert isinstance(op, ConvOp)
         assert [b.writes for b in op.branches] == ["a", "b"]
+
+    @pytest.mark.parametrize(
+        ("taps", "more", "merged"),
+        [
+            ((1, 1), {}, True),
+            ((3, 3), {}, False),
+            ((1, 7), {}, False),
+            ((5, 1), {}, False),
+            ((7, 7), {}, False),
+            ((3, 8), {}, True),
+            ((3, 3), {"stride_h": 2}, True),
+            ((3, 3), {"stride_w": 2}, True),
+            ((3, 3), {"dilation_h": 2}, True),
+            ((3, 3), {"dilation_w": 2}, True),
+        ],
+    )
+    def test_filters_that_tiles_serve_stay_apart(
+        self, taps: tuple[int, int], more: Mapping[str, int], *, merged: bool
+    ) -> None:
+        convs = [Conv("x", to, 8, *taps, padding_h=3, padding_w=3, **more) for to in "ab"]
+        done = merge_convs(program(*convs, Output("a"), Output("b")))
+        assert kinds(done) == ["Conv"] * (1 if merged else 2)
 
     def test_three(self) -> None:
         done = merge_convs(program(*(conv("x", to) for to in "abc"), *(Output(to) for to in "abc")))
