@@ -109,7 +109,8 @@ class Variant:
             moved += (passes - 1) * weights
         summed = 2 * min(LONGEST_PASS, cut.block_tiles)
         efficiency = summed / (summed + (2.4 if self.halves else 1))  # weights are loaded, and halves converted
-        return Work(float(products * positions * tiles), efficiency, weights, moved, float(transforms))
+        items = 0 if cut.in_steps else cut.items
+        return Work(float(products * positions * tiles), efficiency, weights, moved, float(transforms), items)
 
     def workspace(self, op: ConvOp, setting: Setting) -> Workspace:
         """The transformed tiles and their products, and the source after a prologue."""

@@ -16,8 +16,9 @@ def explain(plan: Plan) -> str:
     if plan.dropped_nodes:
         lines += ["", "Nodes without a layer", *_dropped(plan.dropped_nodes)]
     tensors = {tensor.name: tensor for tensor in plan.tensors}
+    cores = "one core" if plan.threads == 1 else f"{plan.threads} cores"
     for number, layer in enumerate(plan.layers, 1):
-        lines += ["", f"Layer {number}: {layer.name}", *_layer(layer, tensors)]
+        lines += ["", f"Layer {number}: {layer.name}", *_layer(layer, tensors, cores)]
     return "\n".join(lines) + "\n"
 
 
@@ -45,7 +46,7 @@ def _dropped(nodes: Sequence[PlannedNode]) -> Iterator[str]:
         yield f"  line {node.line or '':>{width}}  {node.node}: {node.why}"
 
 
-def _layer(layer: PlannedLayer, tensors: Mapping[str, PlannedTensor]) -> Iterator[str]:
+def _layer(layer: PlannedLayer, tensors: Mapping[str, PlannedTensor], cores: str) -> Iterator[str]:
     width = max((len(str(node.line or "")) for node in layer.nodes), default=0)
     for node in layer.nodes:
         why = f": {node.why}" if node.why else ""
@@ -65,7 +66,7 @@ def _layer(layer: PlannedLayer, tensors: Mapping[str, PlannedTensor]) -> Iterato
     yield from _wrapped(
         "work",
         f"{layer.mmac:,.2f} MMAC, {layer.weight_bytes:,} bytes of weights, {moved:,} bytes of tensors, "
-        f"{layer.predicted_microseconds:,.1f} us predicted on one core",
+        f"{layer.predicted_microseconds:,.1f} us predicted on {cores}",
     )
     steps = ", then ".join(_count(step.items, "item") for step in layer.steps)
     yield from _wrapped("threads", f"{steps}, {'shared by all' if layer.shared_by_threads else 'done by the caller'}")
