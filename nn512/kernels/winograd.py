@@ -261,18 +261,8 @@ class WinogradLayer:
     def _algorithm(self) -> str:
         node, tile = self.node, self.tile
         saved = tile.rows.outputs * tile.columns.outputs * node.filter_h * node.filter_w / tile.positions
-        over = [
-            f"{count} by {axis.overhang} {word}{'' if axis.overhang == 1 else 's'}"
-            for axis, count, word in (
-                (self.grid.rows, self.grid.columns.count, "row"),
-                (self.grid.columns, self.grid.rows.count, "column"),
-            )
-            if axis.overhang
-        ]
-        overhang = f", of which {' and '.join(over)} overhang" if over else ""
-        halves = ", half weights" if self.variant.halves else ""
-        count = f"{self.grid.count} tile{'' if self.grid.count == 1 else 's'}"
-        return f"Winograd {tile.title}, {saved:.3g} times fewer multiplications, {count}{overhang}{halves}"
+        halves = ", weights in fp16" if self.variant.halves else ""
+        return f"Winograd {tile.title}, {saved:.3g} times fewer multiplications, {self.grid.words}{halves}"
 
     def _edge_classes(self) -> set[str]:
         kernel, grid = self.variant.name, self.grid
