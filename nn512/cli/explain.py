@@ -24,8 +24,9 @@ def add_parser(subparsers: Subparsers) -> None:
         "explain",
         help="print what is done to a graph, and why",
         description="Prints what every optimizing pass did, and for every layer of the emitted C the lines of the "
-        "graph it covers and why they are part of it, the algorithm, the work and how threads share it, and where its "
-        "tensors are. The file <Prefix>.plan.json says the same.",
+        "graph it covers and why they are part of it, the algorithm and what others would have cost, the work and how "
+        "threads share it, where its tensors are, and which sizes near its own would waste less. The file "
+        "<Prefix>.plan.json says the same.",
     )
     add_graph_argument(parser)
     add_compiler_options(parser)

@@ -6,5 +6,5 @@ cost.py            work in microseconds
 laying.py          operations with layouts; planes.py, those that read a tensor of the caller as it is
 workspace.py       working memory of a layer
 placing.py         lifetimes and places of tensors; arena.py, how places are found
-plan.py            the plan; serial.py, as JSON; explain.py, in words
+plan.py            the plan; serial.py, as JSON; explain.py, in words; advice.py, which sizes would waste less
 """

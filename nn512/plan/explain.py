@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+from nn512.plan.advice import advice
 from nn512.plan.plan import Plan, PlannedLayer, PlannedNode, PlannedTensor
 
 _WIDTH = 110
@@ -20,8 +21,11 @@ def explain(plan: Plan) -> str:
         lines += ["", "Nodes without a layer", *_dropped(plan.dropped_nodes)]
     tensors = {tensor.name: tensor for tensor in plan.tensors}
     cores = "one core" if plan.threads == 1 else f"{plan.threads} cores"
+    hints = advice(plan)
     for number, layer in enumerate(plan.layers, 1):
         lines += ["", f"Layer {number}: {layer.name}", *_layer(layer, tensors, cores)]
+        if layer.name in hints:
+            lines += _wrapped("advice", hints[layer.name])
     return "\n".join(lines) + "\n"
 
 
