@@ -25,8 +25,8 @@ def add_parser(subparsers: Subparsers) -> None:
         help="print what is done to a graph, and why",
         description="Prints what every optimizing pass did, and for every layer of the emitted C the lines of the "
         "graph it covers and why they are part of it, the algorithm and what others would have cost, the work and how "
-        "threads share it, where its tensors are, and which sizes near its own would waste less. The file "
-        "<Prefix>.plan.json says the same.",
+        "threads share it, where its tensors are, and which sizes near its own would waste less. All but "
+        "that advice is in <Prefix>.plan.json, too.",
     )
     add_graph_argument(parser)
     add_compiler_options(parser)
