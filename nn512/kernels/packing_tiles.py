@@ -1,0 +1,66 @@
+"""The loops that pack transformed weights of convolutions, as floats or as halves, whatever the transform is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_LOOPS = """static void pack_@name@(const void *context, Share share) {
+    const @Name@Pack *p = context;
+    const ptrdiff_t positions = @positions@;
+    const ptrdiff_t allBlocks = (p->outputs + 15) / 16, blocks = (p->groupOutputs + 15) / 16; /* of one group */
+    const ptrdiff_t size = (position(p->segments, p->inputs - 1) / 16 + 1) * @lanes@;
+    for (ptrdiff_t item = share.first; item < share.last; item++) {
+        const ptrdiff_t group = item / blocks, block = item % blocks, start = block / p->panel * p->panel;
+        const ptrdiff_t width = blocks - start < p->panel ? blocks - start : p->panel;
+        const ptrdiff_t first = group * p->groupOutputs + block * 16, rest = p->groupOutputs - block * 16;
+        const ptrdiff_t lanes = rest < 16 ? rest : 16;
+        double factors[@most@], biases[16];
+        float lifts[@most@][16], packed[@most@][16] = {{0}};
+        Affine after[16];
+        for (ptrdiff_t o = 0; o < lanes; o++) {
+            after[o] = compose(p->after, first + o);
+            biases[o] = p->biases[first + o];
+            Range ranges[@most@] = {{0, 0}};
+            for (ptrdiff_t c = 0; c < @inputs@ && p->scales; c++) {
+                const Affine before = compose(p->before, group * p->inputs + @channel@);
+                const float *weights = p->weights + ((first + o) * p->inputs + @channel@) * p->taps;
+                @name@_factors(p, weights, @phase@after[o].scale * before.scale, factors);
+                for (ptrdiff_t t = 0; t < positions; t++) widen_range(&ranges[@share@], factors[t]);
+            }
+            for (ptrdiff_t t = 0; t < positions; t++) {
+                const int exponent = p->scales ? half_exponent(ranges[@share@]) : 0;
+                lifts[t][o] = (float)power_of_two(exponent);
+                if (p->scales) p->scales[(t * allBlocks + item) * 16 + o] = (float)power_of_two(-exponent);
+            }
+        }
+        for (ptrdiff_t c = 0; c < @inputs@; c++) {
+            const Affine before = compose(p->before, group * p->inputs + @channel@);
+            for (ptrdiff_t o = 0; o < lanes; o++) {
+                const float *weights = p->weights + ((first + o) * p->inputs + @channel@) * p->taps;
+                @name@_factors(p, weights, @phase@after[o].scale * before.scale, factors);
+                for (ptrdiff_t t = 0; t < positions; t++) packed[t][o] = (float)(factors[t] * lifts[t][o]);
+                for (ptrdiff_t t = 0; t < p->taps@once@; t++) biases[o] += before.shift * weights[t];
+            }
+            for (ptrdiff_t t = 0; t < positions; t++) {
+@place@                const __m512 v = _mm512_loadu_ps(packed[t]);
+                if (p->scales)
+                    _mm256_storeu_si256((__m256i *)((uint16_t *)p->packed + to), _mm512_cvtps_ph(v, 0));
+                else
+                    _mm512_storeu_ps((float *)p->packed + to, v);
+            }
+        }
+        for (ptrdiff_t o = 0; o < lanes; o++)
+            p->packedBiases[first + o] = (float)(biases[o] * after[o].scale + after[o].shift);
+    }
+}
+
+
+"""
+
+
+def packing_loops(words: Mapping[str, str]) -> str:
+    """The routine for one algorithm, by what stands for the words between @."""
+    text = _LOOPS
+    for word, meaning in words.items():
+        text = text.replace(f"@{word}@", meaning)
+    return text.strip()
