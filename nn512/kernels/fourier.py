@@ -29,6 +29,9 @@ from nn512.plan.layout import LANES
 LONGEST_OF_TILES = 16
 """The longest transform in two dimensions: longer ones are for filters of one row or column."""
 
+MOST_ROWS = 14
+"""Rows of results of a tile at most: more would take a stack of over 16 KiB, and so short filters are others' work."""
+
 
 @dataclass(frozen=True, slots=True)
 class Variant(TileVariant):
@@ -50,7 +53,8 @@ class Variant(TileVariant):
             return None
         tile = FourierTile((rows, columns), filter_, strides)
         enough = all(outputs > 1 or size == 1 for outputs, size in zip(tile.outputs, tile.sizes, strict=True))
-        return tile if enough and max(tile.steps) <= 2 else None
+        fits = 1 in tile.sizes or tile.outputs[0] <= MOST_ROWS
+        return tile if enough and fits and max(tile.steps) <= 2 else None
 
     def emit(self, op: ConvOp, context: Context) -> LayerCode:
         """The code of a layer."""

@@ -10,8 +10,11 @@ from nn512.kernels.fourier_lines import complex_operations, real_operations
 from nn512.kernels.tile_parts import PANEL_BLOCKS
 from nn512.plan.plan import PlannedAxis
 
-MOST_TILES = 36
-"""Tiles of a block at most: for each of them all weights are read again."""
+FEW_TILES = 12
+"""Up to so many tiles are computed in steps; those of a block where so many do not fit into the cache anyway."""
+
+MOST_PASSES = 4
+"""Passes over the tiles of a block at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +86,18 @@ class FourierTile:
         """Tiles that are summed at a time with two blocks of outputs."""
         return LONGEST[PANEL_BLOCKS]
 
-    @property
-    def most_tiles(self) -> int:
-        """Tiles of a block at most."""
-        return MOST_TILES
+    def most_tiles(self, vectors: int, cache: int) -> int:
+        """Tiles of a block at most: whole passes that the cache holds.
+
+        Where it does not even hold one, what counts is how often the weights are read.
+        """
+        passes = cache // (64 * vectors * self.positions * self.longest_pass)
+        return min(passes, MOST_PASSES) * self.longest_pass if passes else FEW_TILES
 
     @property
     def few_tiles(self) -> int:
         """Up to so many tiles are computed in steps."""
-        return MOST_TILES
+        return FEW_TILES
 
     def _operations(self, kept: int) -> int:
         """Transforms of so many rows, and of all columns."""

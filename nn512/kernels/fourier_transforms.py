@@ -94,23 +94,30 @@ class InputRoutine:
             LineRoutine(size, kind).add(library)
             for size, kind in ((width, "real"), (height, "real"), (height, "complex"))
         )
-        writer.line(f"__m512 d[{height}][{width}];")
+        writer.comment(f"Real columns of spectra of rows, 0 and {width // 2}, wait in v; the others are complex.")
+        writer.line(f"__m512 d[{width // 2 - 1}][{2 * height}];")
         with writer.block(f"for (int i = 0; i < {height}; i++)"):
             writer.line(f"__m512 line[{width}];")
             writer.nest([f"UNROLL for (int j = 0; j < {width}; j++)"], [f"line[j] = {self._load('i', 'j')};"])
             writer.line(f"{rows}(line);")
-            writer.line(f"UNROLL for (int j = 0; j < {width}; j++) d[i][j] = line[j];")
-        store = f"_mm512_storeu_ps(v + (j * {height} + i) * position, column[i]);"
-        with writer.block("for (int j = 0; j < 2; j++)", note="two real columns"):
+            writer.line(
+                f"UNROLL for (int j = 0; j < 2; j++) _mm512_storeu_ps(v + (j * {height} + i) * position, line[j]);"
+            )
+            writer.line(f"UNROLL for (int j = 2; j < {width}; j++) d[j / 2 - 1][2 * i + j % 2] = line[j];")
+        with writer.block("for (int j = 0; j < 2; j++)"):
+            writer.line(f"float *const at = v + j * {height} * position;")
             writer.line(f"__m512 column[{height}];")
-            writer.line(f"UNROLL for (int i = 0; i < {height}; i++) column[i] = d[i][j];")
+            writer.line(f"UNROLL for (int i = 0; i < {height}; i++) column[i] = _mm512_loadu_ps(at + i * position);")
             writer.line(f"{real}(column);")
-            writer.nest([f"UNROLL for (int i = 0; i < {height}; i++)"], [store])
-        with writer.block(f"for (int j = 2; j < {width}; j += 2)", note="complex columns"):
+            writer.line(f"UNROLL for (int i = 0; i < {height}; i++) _mm512_storeu_ps(at + i * position, column[i]);")
+        with writer.block(f"for (int j = 1; j < {width // 2}; j++)"):
+            writer.line(f"float *const at = v + j * {2 * height} * position;")
             writer.line(f"__m512 column[{2 * height}];")
-            writer.line(f"UNROLL for (int i = 0; i < {2 * height}; i++) column[i] = d[i / 2][j + i % 2];")
+            writer.line(f"UNROLL for (int i = 0; i < {2 * height}; i++) column[i] = d[j - 1][i];")
             writer.line(f"{whole}(column);")
-            writer.nest([f"UNROLL for (int i = 0; i < {2 * height}; i++)"], [store])
+            writer.line(
+                f"UNROLL for (int i = 0; i < {2 * height}; i++) _mm512_storeu_ps(at + i * position, column[i]);"
+            )
 
     def _write_bounds(self, writer: Writer) -> None:
         """Write which rows and columns of the tile are in the picture, and where."""

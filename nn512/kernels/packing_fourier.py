@@ -11,12 +11,19 @@ _COSINES = ",\n    ".join(
     for turns in (range(4), range(4, 8), range(8, 12), range(12, 16))
 )
 
-_PLACE = """                const ptrdiff_t channel = position(p->segments, c / phases);
+_KEEP = """                const ptrdiff_t channel = position(p->segments, c / phases);
                 const ptrdiff_t place = (channel / 16 * phases + c % phases) * 16 + channel % 16;
-                const ptrdiff_t parts = is_real(p, t) ? 1 : 2, slot = t - t % parts;
-                const ptrdiff_t panel = ((group * positions + slot) * blocks + start * parts) * size;
-                const ptrdiff_t to = (panel + (place * parts + t % parts) * width + block - start) * 16;
+                for (ptrdiff_t t = 0; t < positions; t++) {
+                    const ptrdiff_t parts = is_real(p, t) ? 1 : 2, slot = t - t % parts;
+                    const ptrdiff_t panel = ((group * positions + slot) * blocks + start * parts) * size;
+                    const ptrdiff_t to = (panel + (place * parts + t % parts) * width + block - start) * 16 + o;
+                    if (p->scales)
+                        ((uint16_t *)p->packed)[to] = half(factors[t] / p->scales[(t * allBlocks + item) * 16 + o]);
+                    else
+                        ((float *)p->packed)[to] = (float)factors[t];
+                }
 """
+
 
 _LOOPS = packing_loops(
     {
@@ -30,7 +37,10 @@ _LOOPS = packing_loops(
         "phase": "c % phases, ",
         "share": "is_real(p, t) ? t : t / 2 * 2",
         "once": " && c % phases == 0",
-        "place": _PLACE,
+        "buffers": "",
+        "lift": "",
+        "keep": _KEEP,
+        "store": "",
     }
 )
 
@@ -55,6 +65,13 @@ typedef struct {{
     const ptrdiff_t *segments; /* of the input channels */
     const Norm *before, *after;
 }} FourierPack;
+
+/* The nearest half. */
+static uint16_t half(double number) {{
+    uint16_t lanes[16];
+    _mm256_storeu_si256((__m256i *)lanes, _mm512_cvtps_ph(_mm512_set1_ps((float)number), 0));
+    return lanes[0];
+}}
 
 /* The cosine of so many 64ths of a turn. */
 static double cosine(ptrdiff_t turn) {{

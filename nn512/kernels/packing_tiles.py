@@ -15,8 +15,7 @@ _LOOPS = """static void pack_@name@(const void *context, Share share) {
         const ptrdiff_t first = group * p->groupOutputs + block * 16, rest = p->groupOutputs - block * 16;
         const ptrdiff_t lanes = rest < 16 ? rest : 16;
         double factors[@most@], biases[16];
-        float lifts[@most@][16], packed[@most@][16] = {{0}};
-        Affine after[16];
+@buffers@        Affine after[16];
         for (ptrdiff_t o = 0; o < lanes; o++) {
             after[o] = compose(p->after, first + o);
             biases[o] = p->biases[first + o];
@@ -29,8 +28,7 @@ _LOOPS = """static void pack_@name@(const void *context, Share share) {
             }
             for (ptrdiff_t t = 0; t < positions; t++) {
                 const int exponent = p->scales ? half_exponent(ranges[@share@]) : 0;
-                lifts[t][o] = (float)power_of_two(exponent);
-                if (p->scales) p->scales[(t * allBlocks + item) * 16 + o] = (float)power_of_two(-exponent);
+@lift@                if (p->scales) p->scales[(t * allBlocks + item) * 16 + o] = (float)power_of_two(-exponent);
             }
         }
         for (ptrdiff_t c = 0; c < @inputs@; c++) {
@@ -38,17 +36,9 @@ _LOOPS = """static void pack_@name@(const void *context, Share share) {
             for (ptrdiff_t o = 0; o < lanes; o++) {
                 const float *weights = p->weights + ((first + o) * p->inputs + @channel@) * p->taps;
                 @name@_factors(p, weights, @phase@after[o].scale * before.scale, factors);
-                for (ptrdiff_t t = 0; t < positions; t++) packed[t][o] = (float)(factors[t] * lifts[t][o]);
-                for (ptrdiff_t t = 0; t < p->taps@once@; t++) biases[o] += before.shift * weights[t];
+@keep@                for (ptrdiff_t t = 0; t < p->taps@once@; t++) biases[o] += before.shift * weights[t];
             }
-            for (ptrdiff_t t = 0; t < positions; t++) {
-@place@                const __m512 v = _mm512_loadu_ps(packed[t]);
-                if (p->scales)
-                    _mm256_storeu_si256((__m256i *)((uint16_t *)p->packed + to), _mm512_cvtps_ph(v, 0));
-                else
-                    _mm512_storeu_ps((float *)p->packed + to, v);
-            }
-        }
+@store@        }
         for (ptrdiff_t o = 0; o < lanes; o++)
             p->packedBiases[first + o] = (float)(biases[o] * after[o].scale + after[o].shift);
     }

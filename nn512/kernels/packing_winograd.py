@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from nn512.kernels.packing_tiles import packing_loops
 
-_PLACE = """                const ptrdiff_t panel = ((group * positions + t) * blocks + start) * size;
-                const ptrdiff_t to = (panel + position(p->segments, c) * width + block - start) * 16;
+_BUFFERS = """        float lifts[MostPositions][16], packed[MostPositions][16] = {{0}};
 """
+
+_KEEP = """                for (ptrdiff_t t = 0; t < positions; t++) packed[t][o] = (float)(factors[t] * lifts[t][o]);
+"""
+
+_STORE = """            for (ptrdiff_t t = 0; t < positions; t++) {
+                const ptrdiff_t panel = ((group * positions + t) * blocks + start) * size;
+                const ptrdiff_t to = (panel + position(p->segments, c) * width + block - start) * 16;
+                const __m512 v = _mm512_loadu_ps(packed[t]);
+                if (p->scales)
+                    _mm256_storeu_si256((__m256i *)((uint16_t *)p->packed + to), _mm512_cvtps_ph(v, 0));
+                else
+                    _mm512_storeu_ps((float *)p->packed + to, v);
+            }
+"""
+
 
 _LOOPS = packing_loops(
     {
@@ -20,7 +34,10 @@ _LOOPS = packing_loops(
         "phase": "",
         "share": "t",
         "once": "",
-        "place": _PLACE,
+        "buffers": _BUFFERS,
+        "lift": "                lifts[t][o] = (float)power_of_two(exponent);\n",
+        "keep": _KEEP,
+        "store": _STORE,
     }
 )
 

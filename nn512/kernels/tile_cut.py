@@ -50,9 +50,8 @@ class TileAlgorithm(Protocol):
     def longest_pass(self) -> int:
         """Tiles that are summed at a time with two blocks of outputs."""
 
-    @property
-    def most_tiles(self) -> int:
-        """Tiles of a block at most."""
+    def most_tiles(self, vectors: int, cache: int) -> int:
+        """Tiles of a block at most, which take so many vectors each at a position, with so many bytes of cache."""
 
     @property
     def few_tiles(self) -> int:
@@ -83,7 +82,8 @@ class TileAlgorithm(Protocol):
 class TileCut:
     """A layer cut into tiles: their grid, blocks of tiles, and what memory their factors and products take.
 
-    `source` is what is read, `input_blocks` and `output_blocks` are those of one group, every phase counted.
+    `source` is what is read, `input_blocks` and `output_blocks` are those of one group, every phase counted;
+    blocks have `most_tiles` at most.
     """
 
     tile: TileAlgorithm
@@ -92,6 +92,7 @@ class TileCut:
     groups: int
     input_blocks: int
     output_blocks: int
+    most_tiles: int
 
     @classmethod
     def of(cls, op: ConvOp, setting: Setting, tile: TileAlgorithm) -> TileCut:
@@ -104,7 +105,8 @@ class TileCut:
         )
         outputs = blocks_of(node.to_channels // node.groups)
         inputs = tile.phases * source.layout.block_count // node.groups
-        return cls(tile, grid, source, node.groups, inputs, outputs)
+        most = tile.most_tiles(node.groups * (inputs + outputs), setting.machine.l2_bytes)
+        return cls(tile, grid, source, node.groups, inputs, outputs, most)
 
     @property
     def in_steps(self) -> bool:
@@ -114,7 +116,7 @@ class TileCut:
     @property
     def items(self) -> int:
         """Blocks of tiles."""
-        return 1 if self.in_steps else -(-self.grid.count // self.tile.most_tiles)
+        return 1 if self.in_steps else -(-self.grid.count // self.most_tiles)
 
     @property
     def block_tiles(self) -> int:

@@ -121,8 +121,12 @@ class TileTransform:
 
     phases: ClassVar[int] = 1
     longest_pass: ClassVar[int] = LONGEST_PASS
-    most_tiles: ClassVar[int] = LONGEST_PASS
     few_tiles: ClassVar[int] = 2 * LONGEST_PASS
+
+    def most_tiles(self, vectors: int, cache: int) -> int:
+        """Tiles of a block at most: one pass."""
+        del vectors, cache
+        return self.longest_pass
 
     @property
     def outputs(self) -> tuple[int, int]:
