@@ -10,6 +10,7 @@ from types import MappingProxyType
 from nn512.cgen.code import PackCall, PackedArray, Routine
 from nn512.cgen.expressions import Expression, extent
 from nn512.graph.nodes import BatchNorm, Conv
+from nn512.kernels.packing_fourier import PACK_FOURIER
 from nn512.kernels.packing_full import PACK_FULL
 from nn512.kernels.packing_grouped import PACK_GROUPED
 from nn512.kernels.packing_halves import HALVES
@@ -139,6 +140,7 @@ ROUTINES: Mapping[str, Routine] = MappingProxyType(
             Routine("pack_full", PACK_FULL, (_COMMON, _POSITION, _HALVES)),
             Routine("pack_grouped", PACK_GROUPED, (_COMMON,)),
             Routine("pack_winograd", PACK_WINOGRAD, (_COMMON, _POSITION, _HALVES)),
+            Routine("pack_fourier", PACK_FOURIER, (_COMMON, _POSITION, _HALVES)),
         )
     }
 )

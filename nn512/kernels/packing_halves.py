@@ -25,6 +25,13 @@ static void widen_range(Range *range, double weight) {
     if (magnitude > range->largest) range->largest = magnitude;
 }
 
+static uint16_t half_of(float weight) {
+    const __m256i halves = _mm512_cvtps_ph(_mm512_set1_ps(weight), 0);
+    uint16_t first;
+    memcpy(&first, &halves, sizeof first);
+    return first;
+}
+
 static int half_exponent(Range range) {
     const int up = -14 - exponent_of(range.smallest), most = 14 - exponent_of(range.largest);
     const int lift = up > 0 ? up : 0, exponent = lift < most ? lift : most;

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar
 
 from nn512.algebra.cook_toom import Matrix, Transform
 from nn512.algebra.linear import Sum, Term, program_of
@@ -19,6 +20,8 @@ from nn512.cgen.expressions import ZERO, Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.chain.code import float_literal
+from nn512.kernels.products import LONGEST_PASS
+from nn512.plan.plan import PlannedAxis
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +119,34 @@ class TileTransform:
     rows: Transform
     columns: Transform
 
+    phases: ClassVar[int] = 1
+    longest_pass: ClassVar[int] = LONGEST_PASS
+    few_tiles: ClassVar[int] = 2 * LONGEST_PASS
+
+    def most_tiles(self, vectors: int, cache: int) -> int:
+        """Tiles of a block at most: one pass."""
+        del vectors, cache
+        return self.longest_pass
+
+    @property
+    def outputs(self) -> tuple[int, int]:
+        """Rows and columns of a tile of results."""
+        return self.rows.outputs, self.columns.outputs
+
+    @property
+    def windows(self) -> tuple[int, int]:
+        """Rows and columns of a tile of inputs."""
+        return self.rows.products, self.columns.products
+
     @property
     def positions(self) -> int:
         """Elements of a transformed tile."""
         return self.rows.products * self.columns.products
+
+    @property
+    def multiplications(self) -> int:
+        """Products for a tile, an input channel and an output."""
+        return self.positions
 
     @property
     def input_operations(self) -> int:
@@ -141,14 +168,20 @@ class TileTransform:
         return f"winograd{self.rows.outputs}x{self.columns.outputs}_{filter_}"
 
     @property
-    def title(self) -> str:
+    def short_title(self) -> str:
         """The algorithm as papers write it."""
-        outputs, taps = ((f"{a}x{b}") for a, b in ((self._outputs), (self.rows.taps, self.columns.taps)))
+        outputs, taps = ((f"{a}x{b}") for a, b in (self.outputs, (self.rows.taps, self.columns.taps)))
         return f"F({outputs}, {taps})"
 
     @property
-    def _outputs(self) -> tuple[int, int]:
-        return self.rows.outputs, self.columns.outputs
+    def title(self) -> str:
+        """The algorithm with its author."""
+        return f"Winograd {self.short_title}"
+
+    @property
+    def axes(self) -> tuple[PlannedAxis, PlannedAxis]:
+        """What the plan says of it."""
+        return _planned(self.rows), _planned(self.columns)
 
     def _apply(self, writer: Writer, library: Library, transform: Transform, direction: str, array: str) -> None:
         """Write the call that transforms an array along one axis, unless that is trivial."""
@@ -173,6 +206,10 @@ class TileTransform:
         self._apply(writer, library, self.columns, direction, "d[i]")
 
 
+def _planned(axis: Transform) -> PlannedAxis:
+    return PlannedAxis(outputs=axis.outputs, taps=axis.taps, size=axis.products, points=axis.point_names)
+
+
 @dataclass(frozen=True, slots=True)
 class InputRoutine:
     """Transforms a tile of a block of input channels; a `clipped` one may hang over the picture's edges."""
@@ -194,7 +231,7 @@ class InputRoutine:
         height, width = self.tile.rows.products, self.tile.columns.products
         writer = Writer()
         what = (
-            f"One tile for {self.tile.title}, 16 channels: {height}x{width} inputs become the factors of as many "
+            f"One tile for {self.tile.short_title}, 16 channels: {height}x{width} inputs become the factors of as many "
             "products, `position` floats apart."
         )
         where = [
@@ -295,8 +332,8 @@ class ResultRoutine:
         writer = Writer()
         height, width = self.tile.rows.outputs, self.tile.columns.outputs
         what = (
-            f"One tile for {self.tile.title}, 16 outputs: {self.tile.positions} products, `position` floats apart, "
-            f"become {height}x{width} results, to which the bias is added"
+            f"One tile for {self.tile.short_title}, 16 outputs: {self.tile.positions} products, `position` floats "
+            f"apart, become {height}x{width} results, to which the bias is added"
         )
         what += "; rows x columns of them are in the picture." if self.ragged else "."
         writer.comment(sentence(what))

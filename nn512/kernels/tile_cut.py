@@ -1,0 +1,242 @@
+"""How a layer is cut into tiles that an algorithm computes as a whole, and what that costs: Winograd's and Fourier's.
+
+Such an algorithm transforms a tile of inputs, 16 channels at a time, into factors; at each of the tile's positions the
+factors of all input channels meet transformed weights; sums of products are transformed into a tile of results.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from nn512.cgen.code import LayerCode
+from nn512.graph.nodes import Conv, Shape
+from nn512.ir import ConvOp
+from nn512.kernels.conv_cost import prepared_source, tensor_bytes
+from nn512.kernels.interface import Context, Kernel, Place, Setting
+from nn512.plan.conv_geometry import axes
+from nn512.plan.cost import EXPOSED, Work
+from nn512.plan.layout import LANES, Layout, blocks_of
+from nn512.plan.plan import PlannedAxis
+from nn512.plan.tile_grid import GridAxis, TileGrid
+from nn512.plan.workspace import Scratch, Workspace
+
+CLIPPED = 1.6
+"""How much longer it takes to transform a tile that hangs over an edge of the picture."""
+
+PASS_CYCLES = 20
+"""Cycles to begin and end a pass over the input channels, beside storing its sums."""
+
+
+class TileAlgorithm(Protocol):
+    """What an algorithm does to a tile, for filters of one size. Pairs are rows and columns."""
+
+    @property
+    def outputs(self) -> tuple[int, int]:
+        """Results of a tile."""
+
+    @property
+    def windows(self) -> tuple[int, int]:
+        """Cells of the picture from the first that a tile reads to the last."""
+
+    @property
+    def phases(self) -> int:
+        """Interleaved parts of what a tile sees that are transformed by themselves and count as channels."""
+
+    @property
+    def positions(self) -> int:
+        """Elements of a transformed tile, real numbers."""
+
+    @property
+    def multiplications(self) -> int:
+        """Products of real numbers for a tile, an input channel and an output."""
+
+    @property
+    def longest_pass(self) -> int:
+        """Tiles that are summed at a time with two blocks of outputs."""
+
+    def most_tiles(self, vectors: int, cache: int) -> int:
+        """Tiles of a block at most, which take so many vectors each at a position, with so many bytes of cache."""
+
+    @property
+    def few_tiles(self) -> int:
+        """Up to so many tiles are computed in three steps that threads share, instead of block by block."""
+
+    @property
+    def input_operations(self) -> int:
+        """Vector operations that transform a tile of 16 input channels, loads and stores included."""
+
+    @property
+    def result_operations(self) -> int:
+        """The same for the products of a tile and 16 outputs."""
+
+    @property
+    def name(self) -> str:
+        """Part of the names of routines."""
+
+    @property
+    def title(self) -> str:
+        """The algorithm in words."""
+
+    @property
+    def axes(self) -> tuple[PlannedAxis, PlannedAxis]:
+        """What the plan says of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TileCut:
+    """A layer cut into tiles: their grid, blocks of tiles, and what memory their factors and products take.
+
+    `source` is what is read, `input_blocks` and `output_blocks` are those of one group, every phase counted;
+    blocks have `most_tiles` at most.
+    """
+
+    tile: TileAlgorithm
+    grid: TileGrid
+    source: Place
+    groups: int
+    input_blocks: int
+    output_blocks: int
+    most_tiles: int
+
+    @classmethod
+    def of(cls, op: ConvOp, setting: Setting, tile: TileAlgorithm) -> TileCut:
+        """The cut of a layer."""
+        source, result, node = setting.places[op.source], setting.places[op.branches[0].writes], op.node
+        rows, columns = axes(node, source.shape, result.shape, op.zeros)
+        grid = TileGrid(
+            GridAxis(rows, tile.outputs[0], tile.windows[0]),
+            GridAxis(columns, tile.outputs[1], tile.windows[1]),
+        )
+        outputs = blocks_of(node.to_channels // node.groups)
+        inputs = tile.phases * source.layout.block_count // node.groups
+        most = tile.most_tiles(inputs + outputs, setting.machine.l2_bytes)
+        return cls(tile, grid, source, node.groups, inputs, outputs, most)
+
+    @property
+    def in_steps(self) -> bool:
+        """Whether transforms and products are steps of their own."""
+        return self.groups == 1 and self.grid.count <= self.tile.few_tiles
+
+    @property
+    def tile_blocks(self) -> int:
+        """Blocks of tiles."""
+        return 1 if self.in_steps else -(-self.grid.count // self.most_tiles)
+
+    @property
+    def items(self) -> int:
+        """Blocks of tiles of all groups."""
+        return self.groups * self.tile_blocks
+
+    @property
+    def block_tiles(self) -> int:
+        """Tiles of the first blocks; those of the last ones may be one less."""
+        return -(-self.grid.count // self.tile_blocks)
+
+    @property
+    def larger_blocks(self) -> int:
+        """How many blocks, the first ones, have that many tiles, where not all do."""
+        return self.grid.count % self.tile_blocks
+
+    @property
+    def factor_row(self) -> int:
+        """Vectors from the factors of one position to those of the next: one more than there are, for the cache."""
+        return self.input_blocks * self.block_tiles + 1
+
+    @property
+    def product_row(self) -> int:
+        """The same for the sums of products."""
+        return self.output_blocks * self.block_tiles + 1
+
+    @property
+    def thread_vectors(self) -> int:
+        """Memory of a thread."""
+        return self.tile.positions * (self.factor_row + self.product_row)
+
+
+@dataclass(frozen=True, slots=True)
+class TileVariant(ABC):
+    """A kernel for convolutions that computes tiles; `halves` is the format of its weights."""
+
+    halves: bool
+    arithmetic: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Name of the kernel."""
+
+    @abstractmethod
+    def tile(self, node: Conv) -> TileAlgorithm | None:
+        """What is done to a tile; None where the variant cannot compute such a convolution."""
+
+    @abstractmethod
+    def emit(self, op: ConvOp, context: Context) -> LayerCode:
+        """The code of a layer."""
+
+    def applies(self, op: ConvOp, setting: Setting) -> bool:
+        """Whether the variant can compute a layer."""
+        node, source = op.node, setting.places[op.source]
+        if (node.dilation_h, node.dilation_w) != (1, 1) or len(op.branches) > 1:
+            return False
+        inputs, outputs = source.shape.channels // node.groups, node.to_channels // node.groups
+        aligned = inputs % LANES == 0 and outputs % LANES == 0 and source.layout.regular
+        if source.layout.lanes != LANES or (node.groups > 1 and not aligned):
+            return False
+        return self.tile(node) is not None and not (self.halves and (setting.weights != "fp16" or op.normalized))
+
+    def cut(self, op: ConvOp, setting: Setting) -> TileCut:
+        """How a layer is cut into tiles."""
+        tile = self.tile(op.node)
+        assert tile is not None
+        return TileCut.of(op, setting, tile)
+
+    def work(self, op: ConvOp, setting: Setting) -> Work:
+        """What the layer costs: products, weights, and the transforms."""
+        cut, moved = self.cut(op, setting), tensor_bytes(op, setting)
+        if op.prologue:
+            moved += 2 * EXPOSED * 64.0 * cut.source.layout.block_count * cut.source.shape.pixels
+        tile, tiles = cut.tile, cut.grid.count
+        products = cut.input_blocks * LANES * blocks_of(op.node.to_channels) * LANES
+        transformed = cut.grid.inside + CLIPPED * (tiles - cut.grid.inside)
+        transforms = (
+            transformed * tile.phases * cut.source.layout.block_count * tile.input_operations
+            + tiles * blocks_of(op.node.to_channels) * tile.result_operations
+        )
+        weights = (2.0 if self.halves else 4.0) * tile.positions * products
+        passes = cut.tile_blocks
+        if weights > setting.machine.l2_bytes:  # read again for every block of tiles, from the next cache
+            moved += (passes - 1) * weights
+        summed = 2 * min(tile.longest_pass, cut.block_tiles)
+        step = summed + (2.4 if self.halves else 1.0)  # weights are loaded, and halves converted
+        inputs = cut.input_blocks * LANES
+        efficiency = summed * inputs / (step * inputs + 2 * summed + PASS_CYCLES)
+        items = 0 if cut.in_steps else cut.items
+        return Work(float(products * tile.multiplications * tiles), efficiency, weights, moved, transforms, items)
+
+    def workspace(self, op: ConvOp, setting: Setting) -> Workspace:
+        """The transformed tiles and their products, and the source after a prologue."""
+        cut, prepared = self.cut(op, setting), prepared_source(op, setting)
+        if not cut.in_steps:
+            return Workspace(prepared.shared, cut.thread_vectors)
+        scratch = (
+            Scratch(
+                f"{op.name}_{word}", Shape(LANES * cut.tile.positions, 1, row), Layout((LANES * cut.tile.positions,))
+            )
+            for word, row in (("factors", cut.factor_row), ("products", cut.product_row))
+        )
+        return Workspace((*prepared.shared, *scratch))
+
+    def kernel(self) -> Kernel[ConvOp]:
+        """The variant as a kernel."""
+        return Kernel(
+            self.name,
+            ConvOp,
+            self.work,
+            self.emit,
+            self.applies,
+            self.workspace,
+            weights="fp16" if self.halves else "fp32",
+            arithmetic=self.arithmetic,
+        )
