@@ -25,7 +25,7 @@ Add FromTensor1=norm FromTensor2=shortcut ToTensor=sum
 Activation FromTensor=sum ToTensor=relu Kind=ReLU Param=0.1
 Output FromTensor=relu
 """,
-    # a dense block: batch norm and ReLU before convolutions, halves of a concat written in place
+    # a dense block: batch norm and ReLU before convolutions, halves of a concat written in place; Winograd in steps
     "Dense": """
 Config Prefix=Dense
 Input ToTensor=start Channels=32 Height=7 Width=7
@@ -37,6 +37,14 @@ Activation FromTensor=norm2 ToTensor=relu2 Kind=ReLU Param=0
 Conv FromTensor=relu2 ToTensor=conv2 ToChannels=16 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
 Concat FromTensor1=start FromTensor2=conv2 ToTensor=both
 Output FromTensor=both
+""",
+    # Winograd in blocks of tiles of two sizes, at edges and inside of the picture
+    "Tiles": """
+Config Prefix=Tiles
+Input ToTensor=image Channels=20 Height=26 Width=26
+Conv FromTensor=image ToTensor=conv ToChannels=32 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Activation FromTensor=conv ToTensor=relu Kind=ReLU
+Output FromTensor=relu
 """,
     # channels of a group in neighbouring lanes, and every channel a group
     "Groups": """
