@@ -126,7 +126,8 @@ def test_no_local_can_meet_a_tensor(name: str, force: str) -> None:
 
 def test_no_name_is_taken_from_users_without_need() -> None:
     ours: set[str] = set()
-    for text, force in itertools.product((EVERYTHING, RARE, TILED, example("ResNeXt50")), ("", "pointwise", "winograd-4x4")):
+    texts = (EVERYTHING, RARE, TILED, example("ResNeXt50"))
+    for text, force in itertools.product(texts, ("", "pointwise", "winograd-4x4")):
         ours |= words_of_steps(compiled(text, force))
     assert sorted(names.STEP_WORDS - ours) == []
 
