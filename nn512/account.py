@@ -13,11 +13,9 @@ from nn512.kernels.interface import Choice
 from nn512.passes.effects import effects
 from nn512.passes.pixels import Pixels
 from nn512.passes.roles import Role, occurrences, roles_of, vanished
+from nn512.plan.cost import SMALLEST_SPLIT_MICROSECONDS
 from nn512.plan.placing import Placement
 from nn512.plan.plan import PassEffect, Plan, PlannedLayer, PlannedNode, PlannedStep, PlannedTensor
-
-SMALLEST_SPLIT_MICROSECONDS = 4.0
-"""A step handed to the team costs about a microsecond; work below this many is done by the caller alone."""
 
 
 def account(
@@ -25,14 +23,19 @@ def account(
     choices: Mapping[str, Choice],
     layers: Sequence[LayerCode],
     programs: Sequence[tuple[str, Program]],
+    threads: int,
 ) -> Plan:
-    """The plan of a net; `choices` and `layers` are those of its operations, `programs` those of `stages`."""
+    """The plan of a net, made for so many threads.
+
+    `choices` and `layers` are those of its operations, `programs` those of `stages`.
+    """
     program = placement.program
     graph = program.graph
     counts = occurrences(program)
     pixels = Pixels(program)
     return Plan(
         prefix=graph.config.prefix,
+        threads=threads,
         layers=tuple(
             _layer(op, code, choices[op.name], program, counts, pixels.of(op))
             for op, code in zip(placement.ops, layers, strict=True)
@@ -84,7 +87,7 @@ def _layer(
         forced=choice.forced,
         weights=kernel.weights,
         steps=tuple(PlannedStep(step.name, step.items) for step in code.steps),
-        shared_by_threads=max(step.items for step in code.steps) > 1 and predicted > SMALLEST_SPLIT_MICROSECONDS,
+        shared_by_threads=max(step.items for step in code.steps) > 1 and choice.alone > SMALLEST_SPLIT_MICROSECONDS,
         arithmetic=kernel.arithmetic,
         tiles=code.tiles,
         edge_classes=code.edge_classes,

@@ -77,7 +77,7 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     decided = decide(program, options)
     places = decided.setting.places
     layers, library, bodies = emit_layers(decided.placement.ops, decided.setting, decided.choices)
-    plan = account(decided.placement, decided.choices, layers, programs)
+    plan = account(decided.placement, decided.choices, layers, programs, options.threads)
     comments = [
         _comment(op, planned, places, shares_body=op.name in bodies)
         for op, planned in zip(decided.placement.ops, plan.layers, strict=True)
@@ -102,15 +102,17 @@ def decide(program: Program, options: Options) -> Decisions:
     are chosen first, on a draft.
     """
     draft = lay_out(program)
-    setting = Setting.of(draft, options.weights)
+    setting = Setting.of(draft, options.weights, options.threads)
     forced = resolve_forced(draft.ops, setting, options.force)
     convolutions = _of_convolutions(draft.ops, choose(draft.ops, setting, forced))
     laid = lay_out(program, [name for name, choice in convolutions.items() if choice.kernel.planes])
-    setting = Setting.of(laid, options.weights)
+    setting = Setting.of(laid, options.weights, options.threads)
     choices = choose(laid.ops, setting, forced, convolutions)
     workspaces = {op.name: choices[op.name].kernel.workspace(op, setting) for op in laid.ops}
     complete = laid.with_workspaces(workspaces)
-    return Decisions(Setting.of(complete, options.weights), choices, place_tensors(complete, workspaces))
+    return Decisions(
+        Setting.of(complete, options.weights, options.threads), choices, place_tensors(complete, workspaces)
+    )
 
 
 def _of_convolutions(ops: Iterable[Op], choices: Mapping[str, Choice]) -> Mapping[str, Choice]:

@@ -11,6 +11,9 @@ from nn512.passes.pipeline import PASSES
 
 WEIGHT_FORMATS = ("fp16", "fp32")
 
+MOST_THREADS = 1024
+"""Threads of an engine for which anything is promised."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -19,11 +22,13 @@ class Options:
     `without_passes` names passes that do not run, in alphabetical order. `force` has pairs of a tensor and
     the kernel of the layer that computes it; an empty name stands for every layer to which the kernel applies.
     `weights` is the narrowest format in which weights may be stored: "fp16" where that saves time, or "fp32".
+    `threads` is the number of threads for which kernels are chosen; the code runs on any number.
     """
 
     without_passes: tuple[str, ...] = ()
     force: tuple[tuple[str, str], ...] = ()
     weights: str = "fp16"
+    threads: int = 1
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.without_passes) - set(PASSES))
@@ -31,6 +36,8 @@ class Options:
             raise UsageError(f"there is no pass {unknown[0]!r}; there are {', '.join(PASSES)}")
         if self.weights not in WEIGHT_FORMATS:
             raise UsageError(f"weights are stored as {' or '.join(WEIGHT_FORMATS)}, not as {self.weights!r}")
+        if type(self.threads) is not int or not 1 <= self.threads <= MOST_THREADS:
+            raise UsageError(f"kernels are chosen for 1 to {MOST_THREADS} threads, not for {self.threads!r}")
         object.__setattr__(self, "without_passes", tuple(sorted(set(self.without_passes))))
 
     def to_dict(self) -> dict[str, Any]:

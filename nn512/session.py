@@ -19,10 +19,8 @@ from nn512.compiler import Emitted
 from nn512.compiler import compile as compile_graph
 from nn512.errors import CannotRunError, UsageError
 from nn512.graph import Graph, Input, argument_tensor, parse
-from nn512.options import Options
+from nn512.options import MOST_THREADS, Options
 from nn512.params import check_arrays, to_bytes
-
-MOST_THREADS = 1024
 
 
 class Session:
@@ -30,7 +28,8 @@ class Session:
 
     `graph` is a checked graph or its text, `params` maps the names of its parameters to float32 arrays. The C compiler
     is $CC or the first of gcc, clang and cc; what it made is kept in a cache. NN512_RUNNER=soft runs the emitted code
-    on portable intrinsics, which any processor can do, many times slower.
+    on portable intrinsics, which any processor can do, many times slower. Kernels are chosen for one thread
+    unless the options say otherwise; results do not depend on `threads`.
 
     Raises UsageError for parameters that do not fit, CannotRunError where there is no compiler or no AVX-512.
     """

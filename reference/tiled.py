@@ -11,6 +11,9 @@ real numbers; complex ones are two):
 * transforming back: what independent errors of M do to the outputs of the tile, and the roundings on the way;
 * the bias: a last sum.
 
+All of these grow with the numbers that are really there, which are what is read and its errors: where a tile sees
+nothing but errors, as behind another layer of tiles, outputs that do not see these err by roundings of them.
+
 Errors of the outputs of a tile have those of the positions in common, outputs of all filters the errors of V, and
 outputs of all tiles those of W. The samples show that: they are drawn where errors arise, at V, W and M, and take the
 way that errors take. What the layer reads errs by goes through the same transforms, in fewer operations than through
@@ -62,6 +65,9 @@ it; CERTAIN sigma for the bound of each made the largest of 1,768 sums of 24 of 
 
 POINTWISE = Window(1, 1)
 """Sums over channels alone."""
+
+RATHER_LARGE = 4.0
+"""Square of an error, in variances, that is added to the square of what is read before roundings of it are modelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,9 +200,14 @@ class _Block:
         """The variance, what of it outputs have not in common, and samples: results of a tile x K x 1 or S x tiles."""
         products, tiles, count = self.products, self.products.tiles, self.sampler.count
         transformed = tiles.inputs(self.cells)
-        inputs, noise = (products.grouped(a) for a in (transformed, tiles.input_variance(self.cells, transformed)))
-        sums, squares = products.weights @ inputs, products.squares @ np.square(inputs)
-        accumulated = _accumulated(sums, squares, products.terms, self.rounding)
+        inputs = products.grouped(transformed)
+        spread = None if self.before is None else tiles.inputs(self.before)
+        there = _with_errors(transformed, spread)
+        noise = products.grouped(tiles.input_variance(_with_errors(self.cells, self.before), there))
+        sums, squares = products.weights @ inputs, products.squares @ np.square(products.grouped(there))
+        errors_of_sums = squares - products.squares @ np.square(inputs)
+        large = sums if spread is None else np.sqrt(np.square(sums) + errors_of_sums)
+        accumulated = _accumulated(large, squares, products.terms, self.rounding)
         sampled = np.zeros((*sums.shape[:3], count, sums.shape[3]))
         certain = Dependent(np.zeros(sums.shape), np.zeros(sampled.shape))
         image, filters = inputs.reshape(-1, 1, inputs.shape[3]), products.as_convolution
@@ -207,7 +218,7 @@ class _Block:
                 self._add_dependent(inputs, walk, certain, accumulated)
         common = products.squares @ noise + self.rounding.weight_error**2 / 3 * squares
         if count:
-            sampled += self._before(inputs, noise)
+            sampled += self._before(inputs, noise, spread)
             shared = shares.conv(image, filters, POINTWISE, self.sampler.multipliers) if self.alike else None
             if shared is None:
                 flat = (-1, 1, sums.shape[3])
@@ -216,7 +227,9 @@ class _Block:
             else:
                 sampled += (shared * np.sqrt(accumulated).reshape(-1, 1, 1, sums.shape[3])).reshape(sampled.shape)
         results = tiles.results(products.ungrouped(sums))
-        left = tiles.own_variance(products.ungrouped(sums), results)
+        if spread is not None:
+            results = np.sqrt(np.square(results) + tiles.result_variance(products.ungrouped(errors_of_sums)))
+        left = tiles.own_variance(products.ungrouped(large), results)
         variance = tiles.result_variance(products.ungrouped(accumulated + common)) + left
         found = tiles.results(products.ungrouped(sampled))
         shape = len(results), -1, 1, sums.shape[3]
@@ -241,14 +254,14 @@ class _Block:
         found += scale * tiles.results(ungrouped(certain.errors)).reshape(found.shape)
         return variance
 
-    def _before(self, inputs: Array, noise: Array) -> Array:
-        """Samples of what errors of transformed inputs and of stored weights do to the sums."""
+    def _before(self, inputs: Array, noise: Array, spread: Array | None) -> Array:
+        """Samples of what errors of transformed inputs (`spread`: from before) and of stored weights do to the sums."""
         sampler, count = self.sampler, self.sampler.count
         flat = (-1, 1, inputs.shape[3])
         drawn = with_signs(np.sqrt(noise).reshape(flat), inputs.reshape(flat), sampler.multipliers)
         errors = drawn.reshape(*inputs.shape[:3], -1).astype(np.float64)
-        if self.before is not None:
-            errors += self.products.transform(self.before).reshape(errors.shape)
+        if spread is not None:
+            errors += self.products.grouped(spread).reshape(errors.shape)
         found = (self.products.weights @ errors).reshape(*self.products.weights.shape[:3], count, -1)
         # A weight errs alike in every tile: one pattern of errors, with a sign for each position.
         of_weights = (self.products.signed * (self.rounding.weight_error / np.sqrt(3))) @ inputs
@@ -297,6 +310,13 @@ class _Block:
         signs = self.sampler.generator.integers(0, 2, self.sampler.count) * 2.0 - 1.0
         found += worst / CERTAIN * signs[:, np.newaxis]
         return variance + np.square(worst / CERTAIN)
+
+
+def _with_errors(values: Array, errors: Array | None) -> Array:
+    """Magnitudes of `values` with their errors, of which samples stand on the axis before the last."""
+    if errors is None:
+        return values
+    return np.asarray(np.sqrt(np.square(values) + RATHER_LARGE * np.square(errors).mean(axis=-2)))
 
 
 def _accumulated(sums: Array, squares: Array, terms: int, rounding: Rounding) -> Array:

@@ -134,7 +134,8 @@ class Campaign:
         while remaining is None or remaining > 0:
             size = self._settings.chunk if remaining is None else min(self._settings.chunk, remaining)
             # Chunk seeds of different campaigns must differ: a large stride instead of a sum.
-            yield Chunk(self._settings.seed * 1_000_003 + number, size)
+            turn = self._settings.kernels[number % max(1, len(self._settings.kernels)) :][:1]
+            yield Chunk(self._settings.seed * 1_000_003 + number, size, kernels=turn)
             number += 1
             remaining = None if remaining is None else remaining - size
 

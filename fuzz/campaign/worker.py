@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -30,7 +30,10 @@ CHUNK = 50
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a campaign shall do. `seconds` and `examples` bound it; the files in `corpus` come first."""
+    """What a campaign shall do. `seconds` and `examples` bound it; the files in `corpus` come first.
+
+    Of `kernels` every chunk forces another one in turn; without them options are drawn like everything else.
+    """
 
     directory: Path
     seed: int = 0
@@ -40,6 +43,7 @@ class Settings:
     regimes: tuple[str, ...] = tuple(REGIMES)
     corpus: tuple[Path, ...] = ()
     chunk: int = CHUNK
+    kernels: tuple[str, ...] = ()
 
 
 SOFT_REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
@@ -53,11 +57,12 @@ def regimes_for(runner: Runner) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Work for one process: a number of random cases, or one file of the corpus."""
+    """Work for one process: a number of random cases, or one file of the corpus. Of `kernels` one is always forced."""
 
     seed: int = 0
     examples: int = 0
     file: Path | None = None
+    kernels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,7 @@ def _do_chunks(
                 if chunk.file is not None:
                     findings = explorer.replay(load(chunk.file).case)
                 else:
-                    findings = explorer.chunk(chunk.seed, chunk.examples)
+                    findings = replace(explorer, kernels=chunk.kernels).chunk(chunk.seed, chunk.examples)
                 for finding in findings:
                     connection.send(FindingNote(finding.path, finding.signature, finding.summary))
                 connection.send(Done())

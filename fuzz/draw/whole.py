@@ -78,13 +78,14 @@ def graphs(max_layers: int = 10) -> st.SearchStrategy[Graph]:
 def options(kernels: tuple[str, ...] = ()) -> st.SearchStrategy[Options]:
     """Compiler options: mostly the defaults, else passes switched off, a kernel forced on every layer, full weights.
 
-    Of `kernels` one is always forced.
+    Of `kernels` one is always forced. Some choose kernels for several threads.
     """
     some = st.lists(st.sampled_from(tuple(PASSES)), min_size=1, max_size=len(PASSES), unique=True).map(tuple)
     without = st.one_of(st.just(()), st.just(()), some, st.just(tuple(PASSES)))
     some_kernels = [(("", kernel),) for kernel in kernels or competing_kernels()]
     forced = st.sampled_from(some_kernels if kernels else [(), (), *some_kernels])
-    return st.builds(Options, without, forced, st.sampled_from(("fp16", "fp16", "fp32")))
+    threads = st.sampled_from((1, 1, 1, 2, 8))
+    return st.builds(Options, without, forced, st.sampled_from(("fp16", "fp16", "fp32")), threads)
 
 
 def cases(regimes: tuple[str, ...] = tuple(REGIMES), kernels: tuple[str, ...] = ()) -> st.SearchStrategy[Case]:

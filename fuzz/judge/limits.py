@@ -40,7 +40,7 @@ LIMITS: Mapping[str, Limit] = {
         maximum=12.0,
         rms=6.0,
         exact_steps=2.0**24,
-        measured="emulated in float32 (see `reference.tiled`): max 3.8, rms of an output 1.0; equal terms 6.8 and 4.5",
+        measured="310 random graphs with a kernel forced on 4 kinds of data, 0.86 million elements: max 4.6, rms 1.71",
     ),
     "fourier": Limit(
         maximum=12.0,

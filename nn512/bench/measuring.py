@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ class Request:
     """What to measure.
 
     `expected` computes the outputs that the reference gives for `inputs`. `runs` counts the timed inferences of each
-    system. `progress` is told in a few words what is being done.
+    system. Kernels are chosen for `threads`, whatever `options` say. `progress` is told in a few words what is being
+    done.
     """
 
     graph: Graph
@@ -114,7 +115,7 @@ def measure(request: Request) -> Measurement:
     compiler = toolchain.find_compiler()
     if not toolchain.has_avx512(compiler):
         raise CannotRunError("this processor has no AVX-512F: there is nothing to measure")
-    emitted = compile_graph(request.graph, request.options)
+    emitted = compile_graph(request.graph, replace(request.options, threads=request.threads))
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nn512-bench-")))
         peak, flops = systems.start_peak(stack, compiler, cpus)

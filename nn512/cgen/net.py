@@ -175,6 +175,8 @@ def _write_overview(writer: Writer, plan: Plan) -> None:
     total = sum(layer.mmac for layer in plan.layers)
     size = sum(layer.weight_bytes for layer in plan.layers)
     writer.line(f"/* {plan.prefix}: {len(plan.layers)} layers, {total:,.1f} MMAC, {size:,} bytes of packed weights.")
+    if plan.threads > 1:
+        writer.line(f" * Kernels are chosen for {plan.threads} threads; the code runs on any number.")
     writer.line(" *")
     writer.line(f" * {'':>5}{'layer':<28}{'MMAC':>10}{'weights, bytes':>18}  kernel")
     for number, layer in enumerate(plan.layers, 1):

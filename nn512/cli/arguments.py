@@ -43,8 +43,19 @@ def add_compiler_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def compiler_options(args: argparse.Namespace) -> Options:
-    """What `add_compiler_options` declared. Raises UsageError."""
+def add_threads_option(parser: argparse.ArgumentParser, name: str = "--threads") -> None:
+    """The number of threads for which a graph is compiled, under this name."""
+    parser.add_argument(
+        name,
+        metavar="N",
+        type=int,
+        default=1,
+        help="choose the kernels that are best on N threads (default: 1); the code runs on any number",
+    )
+
+
+def compiler_options(args: argparse.Namespace, threads: int = 1) -> Options:
+    """What `add_compiler_options` declared, for so many threads. Raises UsageError."""
     from nn512.options import Options
 
     force: dict[str, str] = {}
@@ -55,7 +66,7 @@ def compiler_options(args: argparse.Namespace) -> Options:
         if layer in force:
             raise UsageError(f"--force names two kernels for {layer or 'all layers'}")
         force[layer] = kernel
-    return Options(tuple(args.no_pass), tuple(sorted(force.items())), args.weights)
+    return Options(tuple(args.no_pass), tuple(sorted(force.items())), args.weights, threads)
 
 
 def compiler_words(args: argparse.Namespace) -> list[str]:

@@ -40,7 +40,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "--params", metavar="P.npz", type=Path, help="parameters (.npz or .bin; default: random, seed 0)"
     )
     parser.add_argument(
-        "--threads", metavar="N", type=int, default=1, help="threads of every system, each on a processor (default: 1)"
+        "--threads",
+        metavar="N",
+        type=int,
+        default=1,
+        help="threads of every system, each on a processor; kernels are chosen for as many (default: 1)",
     )
     parser.add_argument(
         "--against", metavar="NAME,...", default="", help="peers to take turns with: onnxruntime, openvino"

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nn512.cli.arguments import Subparsers, add_compiler_options, add_graph_argument, compiler_options, read_graph
+from nn512.cli.arguments import (
+    Subparsers,
+    add_compiler_options,
+    add_graph_argument,
+    add_threads_option,
+    compiler_options,
+    read_graph,
+)
 from nn512.cli.outputs import check_directory
 
 
@@ -22,6 +29,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "directory", metavar="DIR", type=Path, nargs="?", default=Path(), help="where to write (default: here)"
     )
     add_compiler_options(parser)
+    add_threads_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -31,6 +39,6 @@ def run(args: argparse.Namespace) -> int:
     from nn512.compiler import file_names
 
     check_directory(args.directory, files=file_names(graph.config.prefix))
-    emitted = compile_graph(graph, compiler_options(args))
+    emitted = compile_graph(graph, compiler_options(args, args.threads))
     print(*emitted.write(args.directory), sep="\n")
     return 0

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from nn512.cli.arguments import Subparsers, add_compiler_options, add_graph_argument, compiler_options, read_graph
+from nn512.cli.arguments import (
+    Subparsers,
+    add_compiler_options,
+    add_graph_argument,
+    add_threads_option,
+    compiler_options,
+    read_graph,
+)
 from nn512.errors import UsageError
 from nn512.plan.explain import explain
 
@@ -17,11 +24,13 @@ def add_parser(subparsers: Subparsers) -> None:
         "explain",
         help="print what is done to a graph, and why",
         description="Prints what every optimizing pass did, and for every layer of the emitted C the lines of the "
-        "graph it covers and why they are part of it, the algorithm, the work and how threads share it, and where its "
-        "tensors are. The file <Prefix>.plan.json says the same.",
+        "graph it covers and why they are part of it, the algorithm and what others would have cost, the work and how "
+        "threads share it, where its tensors are, and which sizes near its own would waste less. All but "
+        "that advice is in <Prefix>.plan.json, too.",
     )
     add_graph_argument(parser)
     add_compiler_options(parser)
+    add_threads_option(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--after", metavar="PASS", help=_AFTER)
     form.add_argument("--json", action="store_true", help="print the plan as JSON")
@@ -34,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from nn512.passes.pipeline import PASSES, stages
 
     graph = read_graph(args.graph)
-    options = compiler_options(args)
+    options = compiler_options(args, args.threads)
     if args.after is None:
         emitted = compile_graph(graph, options)
         print(emitted.plan_json if args.json else explain(emitted.plan), end="")

@@ -32,6 +32,13 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where findings go (default: findings)"
     )
+    parser.add_argument(
+        "--kernels",
+        metavar="NAME,...",
+        default="",
+        help="force these kernels in turn, each on 50 graphs and every layer that it can compute; `all` stands for "
+        "every kernel that has rivals. Without this, options are drawn as well",
+    )
     parser.add_argument("--no-corpus", action="store_true", help="leave out the known cases that otherwise come first")
 
 
@@ -60,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
             examples=args.examples,
             regimes=regimes_for(runner),
             corpus=() if args.no_corpus else corpus(),
+            kernels=_kernels(args.kernels),
         )
     )
     try:
@@ -67,3 +75,21 @@ def run(args: argparse.Namespace) -> int:
     finally:
         if campaign.complete or campaign.tally.cases:
             print(*campaign.summary(), sep="\n")
+
+
+def _kernels(text: str) -> tuple[str, ...]:
+    """The kernels that the user names. Raises UsageError for one that does not exist or has no rival."""
+    from nn512.graph.suggest import close_match, did_you_mean
+    from nn512.kernels.registry import competing_kernels
+
+    known = competing_kernels()
+    if text == "all":
+        return known
+    wanted = tuple(name.strip() for name in text.split(",") if name.strip())
+    for name in wanted:
+        if name not in known:
+            guess = did_you_mean(close_match(name, known))
+            raise UsageError(
+                f"--kernels: no kernel {name!r} to choose among others; there are {', '.join(known)}{guess}"
+            )
+    return wanted

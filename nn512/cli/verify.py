@@ -10,6 +10,7 @@ from nn512.cli.arguments import (
     Subparsers,
     add_compiler_options,
     add_graph_argument,
+    add_threads_option,
     compiler_options,
     compiler_words,
     input_files,
@@ -63,6 +64,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where a finding goes (default: findings)"
     )
     add_compiler_options(parser)
+    add_threads_option(parser, "--for-threads")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -74,9 +76,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
     if args.profile and not args.source:
         raise UsageError("--profile goes with --source; our own plan names the algorithms")
-    if args.source and (words := compiler_words(args)):
+    words = [*compiler_words(args), *(["--for-threads"] if args.for_threads != 1 else [])]
+    if args.source and words:
         raise UsageError(f"{words[0]} does not go with --source, which is compiled already")
-    options = compiler_options(args)
+    options = compiler_options(args, args.for_threads)
     check_directory(args.out, "--out")
     if options.force:
         from nn512.compiler import compile as compile_graph

@@ -59,8 +59,8 @@ class Setting:
     planes: Mapping[str, frozenset[str]]
 
     @classmethod
-    def of(cls, laid: Laid, weights: str) -> Setting:
-        """What is known of a net that has been laid out."""
+    def of(cls, laid: Laid, weights: str, threads: int = 1) -> Setting:
+        """What is known of a net that has been laid out; kernels are chosen for so many threads."""
         graph = laid.program.graph
         places = {name: Place(name, laid.shapes[name], layout) for name, layout in laid.layouts.items()}
         for op in laid.ops:
@@ -69,7 +69,7 @@ class Setting:
                 places[op.source] = Place(
                     op.source, shape, Layout((shape.channels,), lanes=1), argument_name(op.caller)
                 )
-        machine = Machine.of(graph.config)
+        machine = Machine.of(graph.config, threads)
         return cls(graph, places, laid.program.shapes, machine, weights, planes_readers(laid.program))
 
     @property
@@ -145,8 +145,12 @@ class Kernel(Generic[O]):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The kernel taken, and the price in microseconds of each that applies, cheapest first."""
+    """The kernel taken, and the price in microseconds of each that applies, cheapest first.
+
+    `alone` is the price of the one that was taken on a single thread: whether it is worth sharing.
+    """
 
     kernel: Kernel[Any]
     prices: tuple[tuple[str, float], ...]
     forced: bool
+    alone: float

@@ -97,7 +97,7 @@ static void pack_conv(const void *context, Share share) {
     }
 }
 
-#define PACK_CONV(items, ...) team_run(&team, pack_conv, &(ConvPack){__VA_ARGS__}, items)
+#define PACK_CONV(items, ...) do { team_run(&team, pack_conv, &(ConvPack){__VA_ARGS__}, items); } while (0)
 """
 
 PACK_NORM = """
@@ -123,7 +123,7 @@ static void pack_norm(const void *context, Share share) {
     .norms = NORMS({params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, \\
                     epsilon}), \\
     .packed = net->name##Norm
-#define PACK_NORM(items, ...) team_run(&team, pack_norm, &(NormPack){__VA_ARGS__}, items)
+#define PACK_NORM(items, ...) do { team_run(&team, pack_norm, &(NormPack){__VA_ARGS__}, items); } while (0)
 """
 
 _COMMON = Routine("compose", COMMON)

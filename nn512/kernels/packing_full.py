@@ -61,5 +61,5 @@ static void pack_full(const void *context, Share share) {
     }
 }
 
-#define PACK_FULL(items, ...) team_run(&team, pack_full, &(FullPack){__VA_ARGS__}, items)
+#define PACK_FULL(items, ...) do { team_run(&team, pack_full, &(FullPack){__VA_ARGS__}, items); } while (0)
 """

@@ -31,5 +31,5 @@ static void pack_grouped(const void *context, Share share) {
     }
 }
 
-#define PACK_GROUPED(items, ...) team_run(&team, pack_grouped, &(GroupedPack){__VA_ARGS__}, items)
+#define PACK_GROUPED(items, ...) do { team_run(&team, pack_grouped, &(GroupedPack){__VA_ARGS__}, items); } while (0)
 """

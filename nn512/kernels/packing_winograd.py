@@ -44,22 +44,21 @@ static void pack_winograd(const void *context, Share share) {
         const ptrdiff_t first = group * p->groupOutputs + block * 16, rest = p->groupOutputs - block * 16;
         const ptrdiff_t lanes = rest < 16 ? rest : 16;
         double factors[MostPositions], biases[16];
-        float lifts[MostPositions][16], packed[MostPositions][16] = {{0}};
+        float packed[MostPositions][16] = {{0}};
+        float *scales = p->scales ? p->scales + item * 16 : NULL; /* at position 0 */
         Affine after[16];
         for (ptrdiff_t o = 0; o < lanes; o++) {
             after[o] = compose(p->after, first + o);
             biases[o] = p->biases[first + o];
             Range ranges[MostPositions] = {{0, 0}};
-            for (ptrdiff_t c = 0; c < p->inputs && p->scales; c++) {
+            for (ptrdiff_t c = 0; c < p->inputs && scales; c++) {
                 const Affine before = compose(p->before, group * p->inputs + c);
                 const float *weights = p->weights + ((first + o) * p->inputs + c) * p->taps;
                 winograd_factors(p, weights, after[o].scale * before.scale, factors);
                 for (ptrdiff_t t = 0; t < positions; t++) widen_range(&ranges[t], factors[t]);
             }
             for (ptrdiff_t t = 0; t < positions; t++) {
-                const int exponent = p->scales ? half_exponent(ranges[t]) : 0;
-                lifts[t][o] = (float)power_of_two(exponent);
-                if (p->scales) p->scales[(t * allBlocks + item) * 16 + o] = (float)power_of_two(-exponent);
+                if (scales) scales[t * allBlocks * 16 + o] = (float)power_of_two(-half_exponent(ranges[t]));
             }
         }
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
@@ -67,14 +66,15 @@ static void pack_winograd(const void *context, Share share) {
             for (ptrdiff_t o = 0; o < lanes; o++) {
                 const float *weights = p->weights + ((first + o) * p->inputs + c) * p->taps;
                 winograd_factors(p, weights, after[o].scale * before.scale, factors);
-                for (ptrdiff_t t = 0; t < positions; t++) packed[t][o] = (float)(factors[t] * lifts[t][o]);
+                for (ptrdiff_t t = 0; t < positions; t++)
+                    packed[t][o] = (float)(scales ? factors[t] / scales[t * allBlocks * 16 + o] : factors[t]);
                 for (ptrdiff_t t = 0; t < p->taps; t++) biases[o] += before.shift * weights[t];
             }
             for (ptrdiff_t t = 0; t < positions; t++) {
                 const ptrdiff_t panel = ((group * positions + t) * blocks + start) * size;
                 const ptrdiff_t to = (panel + position(p->segments, c) * width + block - start) * 16;
                 const __m512 v = _mm512_loadu_ps(packed[t]);
-                if (p->scales)
+                if (scales)
                     _mm256_storeu_si256((__m256i *)((uint16_t *)p->packed + to), _mm512_cvtps_ph(v, 0));
                 else
                     _mm512_storeu_ps((float *)p->packed + to, v);
@@ -85,5 +85,5 @@ static void pack_winograd(const void *context, Share share) {
     }
 }
 
-#define PACK_WINOGRAD(items, ...) team_run(&team, pack_winograd, &(WinogradPack){__VA_ARGS__}, items)
+#define PACK_WINOGRAD(items, ...) do { team_run(&team, pack_winograd, &(WinogradPack){__VA_ARGS__}, items); } while (0)
 """

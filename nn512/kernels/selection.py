@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from nn512.errors import UsageError
 from nn512.graph.nodes import Output
 from nn512.graph.suggest import NameIndex, close_match, did_you_mean
 from nn512.ir import ConvOp, Op
-from nn512.kernels.interface import Choice, Setting
+from nn512.kernels.interface import Choice, Kernel, Setting
 from nn512.kernels.registry import kernel_names, kernels_of
-from nn512.plan.cost import Work, microseconds
+from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.layout import blocks_of
 
 _SHOWN_NAMES = 8
@@ -93,23 +94,25 @@ def choose(
 def _choice(op: Op, setting: Setting, forced: Mapping[str, str]) -> Choice:
     """The cheapest kernel for an operation, or the one forced upon it where that applies."""
     able = [kernel for kernel in kernels_of(op) if kernel.applies(op, setting)]
-    load = _load_saved(op, setting)
-    priced = sorted(
-        (
-            (microseconds(kernel.work(op, setting), setting.machine) + (0 if kernel.planes else load), number)
-            for number, kernel in enumerate(able)
-        ),
-    )
+    priced = sorted((_price(op, kernel, setting, setting.machine), number) for number, kernel in enumerate(able))
     prices = tuple((able[number].name, price) for price, number in priced)
     wanted = forced.get(op.name, forced.get(""))
     insisted = next((kernel for kernel in able if kernel.name == wanted), None)
-    return Choice(insisted or able[priced[0][1]], prices, insisted is not None)
+    kernel = insisted or able[priced[0][1]]
+    alone = _price(op, kernel, setting, dataclasses.replace(setting.machine, threads=1))
+    return Choice(kernel, prices, insisted is not None, alone)
 
 
-def _load_saved(op: Op, setting: Setting) -> float:
+def _price(op: Op, kernel: Kernel[Any], setting: Setting, machine: Machine) -> float:
+    """Microseconds that an operation takes by a kernel, with the load that it needs."""
+    time = microseconds(kernel.work(op, setting), machine)
+    return time if kernel.planes else time + _load_saved(op, setting, machine)
+
+
+def _load_saved(op: Op, setting: Setting, machine: Machine) -> float:
     """What bringing a caller's tensor into blocks takes, where only kernels that read blocks need it: their share."""
     sharing = setting.planes.get(op.name)
     if not sharing or not isinstance(op, ConvOp):
         return 0.0
     shape = setting.graph.shapes[op.node.from_tensor]
-    return microseconds(Work(0, 1, 0, 64.0 * blocks_of(shape.channels) * shape.pixels), setting.machine) / len(sharing)
+    return microseconds(Work(0, 1, 0, 64.0 * blocks_of(shape.channels) * shape.pixels), machine) / len(sharing)

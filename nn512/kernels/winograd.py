@@ -118,7 +118,8 @@ class Variant:
         step = summed + (2.4 if self.halves else 1.0)  # weights are loaded, and halves converted
         inputs = cut.input_blocks * LANES
         efficiency = summed * inputs / (step * inputs + 2 * summed + PASS_CYCLES)
-        return Work(float(products * positions * tiles), efficiency, weights, moved, transforms)
+        items = 0 if cut.in_steps else cut.items
+        return Work(float(products * positions * tiles), efficiency, weights, moved, transforms, items)
 
     def workspace(self, op: ConvOp, setting: Setting) -> Workspace:
         """The transformed tiles and their products, and the source after a prologue."""
@@ -274,18 +275,8 @@ class WinogradLayer:
     def _algorithm(self) -> str:
         node, tile = self.node, self.tile
         saved = tile.rows.outputs * tile.columns.outputs * node.filter_h * node.filter_w / tile.positions
-        over = [
-            f"{count} by {axis.overhang} {word}{'' if axis.overhang == 1 else 's'}"
-            for axis, count, word in (
-                (self.grid.rows, self.grid.columns.count, "row"),
-                (self.grid.columns, self.grid.rows.count, "column"),
-            )
-            if axis.overhang
-        ]
-        overhang = f", of which {' and '.join(over)} overhang" if over else ""
-        halves = ", half weights" if self.variant.halves else ""
-        count = f"{self.grid.count} tile{'' if self.grid.count == 1 else 's'}"
-        return f"Winograd {tile.title}, {saved:.3g} times fewer multiplications, {count}{overhang}{halves}"
+        halves = ", weights in fp16" if self.variant.halves else ""
+        return f"Winograd {tile.title}, {saved:.3g} times fewer multiplications, {self.grid.words}{halves}"
 
     def _edge_classes(self) -> set[str]:
         kernel, grid = self.variant.name, self.grid

@@ -5,9 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
+from nn512.plan.advice import advice
 from nn512.plan.plan import Plan, PlannedLayer, PlannedNode, PlannedTensor
 
 _WIDTH = 110
+
+_TOGETHER = "\N{NO-BREAK SPACE}"
+"""A space at which lines do not break."""
 
 
 def explain(plan: Plan) -> str:
@@ -16,8 +20,12 @@ def explain(plan: Plan) -> str:
     if plan.dropped_nodes:
         lines += ["", "Nodes without a layer", *_dropped(plan.dropped_nodes)]
     tensors = {tensor.name: tensor for tensor in plan.tensors}
+    cores = "one core" if plan.threads == 1 else f"{plan.threads} cores"
+    hints = advice(plan)
     for number, layer in enumerate(plan.layers, 1):
-        lines += ["", f"Layer {number}: {layer.name}", *_layer(layer, tensors)]
+        lines += ["", f"Layer {number}: {layer.name}", *_layer(layer, tensors, cores)]
+        if layer.name in hints:
+            lines += _wrapped("advice", hints[layer.name])
     return "\n".join(lines) + "\n"
 
 
@@ -45,7 +53,7 @@ def _dropped(nodes: Sequence[PlannedNode]) -> Iterator[str]:
         yield f"  line {node.line or '':>{width}}  {node.node}: {node.why}"
 
 
-def _layer(layer: PlannedLayer, tensors: Mapping[str, PlannedTensor]) -> Iterator[str]:
+def _layer(layer: PlannedLayer, tensors: Mapping[str, PlannedTensor], cores: str) -> Iterator[str]:
     width = max((len(str(node.line or "")) for node in layer.nodes), default=0)
     for node in layer.nodes:
         why = f": {node.why}" if node.why else ""
@@ -56,7 +64,7 @@ def _layer(layer: PlannedLayer, tensors: Mapping[str, PlannedTensor]) -> Iterato
         yield from _wrapped("pixels", layer.pixels)
     yield from _wrapped("algorithm", f"{layer.algorithm} (kernel {layer.kernel})")
     if len(layer.prices) > 1 or layer.forced:
-        prices = ", ".join(f"{kernel} {price:,.1f} us" for kernel, price in layer.prices.items())
+        prices = ", ".join(f"{kernel}{_TOGETHER}{price:,.1f}{_TOGETHER}us" for kernel, price in layer.prices.items())
         yield from _wrapped("prices", f"{prices}{' (forced)' if layer.forced else ''}")
     for word, names in (("reads", layer.reads), ("writes", layer.writes)):
         for name in dict.fromkeys(names):
@@ -64,11 +72,17 @@ def _layer(layer: PlannedLayer, tensors: Mapping[str, PlannedTensor]) -> Iterato
     moved = sum(tensors[name].bytes for name in dict.fromkeys((*layer.reads, *layer.writes)))
     yield from _wrapped(
         "work",
-        f"{layer.mmac:,.2f} MMAC, {layer.weight_bytes:,} bytes of weights, {moved:,} bytes of tensors, "
-        f"{layer.predicted_microseconds:,.1f} us predicted on one core",
+        f"{layer.mmac:,.2f} MMAC, {layer.weight_bytes:,} bytes of {_weights(layer)}, {moved:,} bytes of tensors, "
+        f"{layer.predicted_microseconds:,.1f} us predicted on {cores}",
     )
     steps = ", then ".join(_count(step.items, "item") for step in layer.steps)
     yield from _wrapped("threads", f"{steps}, {'shared by all' if layer.shared_by_threads else 'done by the caller'}")
+
+
+def _weights(layer: PlannedLayer) -> str:
+    """What the weights of a layer are."""
+    narrow = f" ({layer.weights})" if layer.weights != "fp32" else ""
+    return f"{'transformed ' if layer.tiles else ''}weights{narrow}"
 
 
 def _tensor(tensor: PlannedTensor) -> str:
@@ -83,7 +97,10 @@ def _tensor(tensor: PlannedTensor) -> str:
 
 
 def _wrapped(word: str, text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, initial_indent=f"  {word:<10}", subsequent_indent=" " * 12)
+    lines = textwrap.wrap(
+        text, _WIDTH, initial_indent=f"  {word:<10}", subsequent_indent=" " * 12, break_on_hyphens=False
+    )
+    return [line.replace(_TOGETHER, " ") for line in lines]
 
 
 def _count(number: int, what: str) -> str:

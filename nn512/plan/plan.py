@@ -78,10 +78,8 @@ class PlannedLayer:
     pixels: str = field(metadata=_says("which pixels it computes or reads, where they are not those of the graph"))
     mmac: float = field(metadata=_says("million multiply-accumulates, by the definition of the nodes"))
     weight_bytes: int = field(metadata=_says("bytes of packed parameters"))
-    predicted_microseconds: float = field(metadata=_says("time on one core, by the cost model"))
-    prices: Mapping[str, float] = field(
-        metadata=_says("microseconds of every kernel that applies, cheapest first, by the cost model")
-    )
+    predicted_microseconds: float = field(metadata=_says("time on the threads of the plan, by the cost model"))
+    prices: Mapping[str, float] = field(metadata=_says("the same for every kernel that applies, cheapest first"))
     forced: bool = field(metadata=_says("whether the user chose the kernel"))
     weights: str = field(metadata=_says("format in which weights are stored: fp32 or fp16"))
     steps: tuple[PlannedStep, ...] = field(metadata=_says("its functions, in the order in which they run"))
@@ -120,6 +118,9 @@ class Plan:
     """Everything that was decided about a net."""
 
     prefix: str = field(metadata=_says("prefix of every emitted name"))
+    threads: int = field(
+        metadata=_says("threads for which kernels were chosen and times predicted; the code runs on any number")
+    )
     layers: tuple[PlannedLayer, ...] = field(metadata=_says("layers in the order in which they run"))
     tensors: tuple[PlannedTensor, ...] = field(metadata=_says("tensors in the engine's memory"))
     arena_bytes: int = field(metadata=_says("bytes of all tensors, those that share memory counted once"))

@@ -60,3 +60,33 @@ class TileGrid:
     def inside(self) -> int:
         """Number of tiles whose windows are in the picture as a whole."""
         return len(self.rows.inside) * len(self.columns.inside)
+
+    @property
+    def overhanging(self) -> int:
+        """Number of tiles some of whose results lie outside the picture; one in a corner counts once."""
+        return self.count - self.rows.whole * self.columns.whole
+
+    @property
+    def words(self) -> str:
+        """How many tiles there are, and how many of them overhang by how much: `64 tiles, 15 of them overhang ...`."""
+        tiles = f"{self.count:,} {_plural('tile', self.count)}"
+        if not self.ragged:
+            return tiles
+        many = self.overhanging
+        verb = "overhangs" if many == 1 else "overhang"
+        which = "which" if self.count == 1 else f"{'all' if many == self.count else f'{many:,}'} of them"
+        return f"{tiles}, {which} {verb} by {self._excess}"
+
+    @property
+    def _excess(self) -> str:
+        """By how many rows and columns tiles overhang."""
+        rows, columns = self.rows.overhang, self.columns.overhang
+        link = "and" if self.count == 1 else "or"
+        if rows == columns:
+            return f"{rows} {_plural('row', rows)} {link} {_plural('column', rows)}"
+        parts = ((rows, "row"), (columns, "column"))
+        return f" {link} ".join(f"{number} {_plural(word, number)}" for number, word in parts if number)
+
+
+def _plural(word: str, number: int) -> str:
+    return word if number == 1 else f"{word}s"

@@ -14,6 +14,9 @@ import pytest
 import reference
 from nn512.bench import measuring
 from nn512.cli import main
+from nn512.errors import UsageError
+from nn512.graph import Graph
+from nn512.options import Options
 
 TEXT = """
 Config Prefix=Small
@@ -111,6 +114,21 @@ def test_what_cannot_be_asked(
 ) -> None:
     assert main(["bench", "net.graph", *arguments]) == code
     assert message in capsys.readouterr().err
+
+
+def test_kernels_are_chosen_for_the_threads_that_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Options] = []
+
+    def compiled(_: Graph, options: Options) -> None:
+        asked.append(options)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(measuring, "choose_cpus", lambda threads: tuple(range(threads)))
+    monkeypatch.delenv("NN512_RUNNER", raising=False)
+    monkeypatch.setattr("nn512.toolchain.has_avx512", lambda _: True)
+    monkeypatch.setattr(measuring, "compile_graph", compiled)
+    assert main(["bench", "net.graph", "--threads", "3", "--weights", "fp32"]) == 2
+    assert asked == [Options(weights="fp32", threads=3)]
 
 
 def test_missing_peers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -147,3 +147,36 @@ def test_examples_are_explained_whole(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_mistakes(arguments: list[str], message: str, net: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", net, *arguments]) == 2
     assert capsys.readouterr().err.startswith(f"nn512: {message}")
+
+
+TILED = """\
+Config Prefix=Net
+Input ToTensor=x Channels=64 Height=30 Width=30
+Conv FromTensor=x ToTensor=y ToChannels=64 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Output FromTensor=y
+"""
+
+
+@pytest.fixture
+def tiled(tmp_path: Path) -> str:
+    path = tmp_path / "tiled.graph"
+    path.write_text(TILED)
+    return str(path)
+
+
+def test_tiles_and_what_the_others_would_have_cost(tiled: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", tiled, "--force", "winograd-4x4-fp16"]) == 0
+    printed = capsys.readouterr().out
+    words = " ".join(printed.split())
+    said = "Winograd F(4x4, 3x3), 4 times fewer multiplications, 64 tiles, 15 of them overhang by 2 rows or columns"
+    assert f"algorithm {said}, weights in fp16 (kernel winograd-4x4-fp16)" in words
+    assert " bytes of transformed weights (fp16), " in words
+    prices = words.split("prices ")[1].split(" (forced)")[0].split(", ")
+    assert [name for name, *_ in map(str.split, prices)][-1] == "direct"
+    costs = [float(price.split()[1].replace(",", "")) for price in prices]
+    assert costs == sorted(costs)
+    assert len(costs) > 8
+    assert "\N{NO-BREAK SPACE}" not in printed
+    for line in printed.splitlines():
+        assert len(line) <= 110
+        assert not line.lstrip().startswith("us"), "a price and its unit stand on one line"

@@ -39,13 +39,16 @@ def test_options_reach_the_compiler(tiny: str, tmp_path: Path, monkeypatch: pyte
     words = ["verify", tiny, "--data", "exact", "--threads", "1", "--out", str(tmp_path)]
     assert main(words) == 0
     assert main([*words, "--no-pass", "fuse_elementwise"]) == 0
-    fused, apart = (len(report.layers) for report in seen)
+    assert main([*words, "--for-threads", "2"]) == 0
+    fused, apart, _ = (len(report.layers) for report in seen)
     assert apart == fused + 1
+    assert [report.case.options["threads"] for report in seen] == [1, 1, 2]
 
 
 def test_no_options_for_what_is_compiled_already(tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verify", tiny, "--source", ".", "--no-pass", "dedup"]) == 2
-    assert "--no-pass does not go with --source" in capsys.readouterr().err
+    for words in (["--no-pass", "dedup"], ["--for-threads", "2"]):
+        assert main(["verify", tiny, "--source", ".", *words]) == 2
+        assert f"{words[0]} does not go with --source" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("force", ["nonsense", "y=nonsense", "nowhere=direct"])

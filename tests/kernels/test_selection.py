@@ -90,5 +90,54 @@ def test_halves_are_not_forced_where_they_cannot_be() -> None:
         nn512.compile(text, Options(force=halves))
 
 
+LAST_STAGE = """
+Config Prefix=Net
+Input ToTensor=x Channels=512 Height=7 Width=7
+Conv FromTensor=x ToTensor=y ToChannels=512 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Output FromTensor=y
+"""
+
+
+def test_threads_share_the_memory_from_which_weights_come() -> None:
+    """Larger tiles have fewer products and more weights: one thread has time to read them, eight do not."""
+    one, eight = (nn512.compile(LAST_STAGE, Options(threads=threads)).plan for threads in (1, 8))
+    (few,), (many,) = ([layer for layer in plan.layers if layer.mmac] for plan in (one, eight))
+    assert (one.threads, eight.threads) == (1, 8)
+    assert (few.kernel, few.weight_bytes) != (many.kernel, many.weight_bytes)
+    assert few.weight_bytes > many.weight_bytes
+    assert many.prices[few.kernel] > many.prices[many.kernel] == many.predicted_microseconds
+    assert few.predicted_microseconds < 8 * many.predicted_microseconds
+
+
+def test_threads_want_equal_shares() -> None:
+    """36 tiles of 5x5 are three items: one of two threads would do two of them."""
+    text = LAST_STAGE.replace("512", "96").replace("7", "30")
+    kernels = [
+        [layer.kernel for layer in nn512.compile(text, Options(threads=threads)).plan.layers if layer.mmac]
+        for threads in (1, 2)
+    ]
+    assert kernels == [["winograd-5x5-fp16"], ["winograd-3x3"]]
+
+
+def test_what_is_worth_sharing_does_not_depend_on_the_threads() -> None:
+    """A layer of six microseconds takes less than four on two threads, if both do it."""
+    shared, times = [], []
+    for threads in (1, 2, 64):
+        layers = nn512.compile(FUSED.replace("=5", "=45"), Options(threads=threads)).plan.layers
+        shared.append([layer.name for layer in layers if layer.shared_by_threads])
+        times.append({layer.name: layer.predicted_microseconds for layer in layers})
+    assert shared == [shared[0]] * 3
+    assert 4 < times[0]["active"] < 8
+    assert times[1]["active"] < 4
+    assert "active" in shared[0]
+    assert len({t["relu2_store"] for t in times}) == 1, "a step that one thread does alone"
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025, 1.5, True, "2"])
+def test_numbers_of_threads_that_are_none(threads: object) -> None:
+    with pytest.raises(UsageError, match="kernels are chosen for 1 to 1024 threads, not for"):
+        Options.from_dict({"threads": threads})
+
+
 def test_two_names_of_one_layer_may_agree() -> None:
     assert kernels(("bn1", "direct"), ("conv1", "direct"))["relu1"] == "direct"

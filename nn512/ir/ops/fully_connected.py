@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from nn512.graph.describe import describe
-from nn512.graph.nodes import BatchNorm, FullyConnected
+from nn512.graph.nodes import BatchNorm, Conv, FullyConnected
 from nn512.ir.op import Op, Rebuilder, arrows, words_of
 from nn512.ir.ops.conv import with_norms
 from nn512.ir.record import READS, WRITES, CoveredAs, chain, covers
@@ -16,11 +16,14 @@ from nn512.ir.steps import Chain
 
 @dataclass(frozen=True, slots=True)
 class FullyConnectedOp(Op):
-    """A fully connected layer with batch norms folded in, of its source and of its result, and an epilogue."""
+    """A fully connected layer with batch norms folded in, of its source and of its result, and an epilogue.
+
+    A convolution whose filter is as large as the picture is one, too: its parameters are the same.
+    """
 
     source: str = field(metadata=READS)
     normalized: tuple[BatchNorm, ...] = field(metadata=covers(CoveredAs.FOLDED_BEFORE), default=(), kw_only=True)
-    node: FullyConnected = field(metadata=covers())
+    node: FullyConnected | Conv = field(metadata=covers())
     folded: tuple[BatchNorm, ...] = field(metadata=covers(CoveredAs.FOLDED_AFTER), default=(), kw_only=True)
     epilogue: Chain = field(metadata=chain(CoveredAs.IN_REGISTERS))
     writes: str = field(metadata=WRITES)

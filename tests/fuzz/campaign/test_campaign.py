@@ -185,6 +185,18 @@ def test_jobs_do_not_change_what_is_checked(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_kernels_are_forced_in_turn(tmp_path: Path) -> None:
+    """Chunk after chunk another one computes the layers that it can, and only then."""
+    forced = ("winograd-4x4", "winograd-2x2-fp16")
+    campaign = Campaign(
+        Settings(tmp_path, seed=5, examples=24, chunk=12, regimes=("gaussian",), kernels=forced), io.StringIO()
+    )
+    assert campaign.run() == 0
+    verified = campaign.tally.coverage.kernels()
+    assert all(verified.get(kernel, 0) > 0 for kernel in forced)
+    assert not any(kernel.startswith("winograd-3x3") for kernel in verified)
+
+
 def test_a_run_without_cases_fails(tmp_path: Path) -> None:
     campaign = Campaign(Settings(tmp_path, seconds=1e-9), io.StringIO())
     assert campaign.run() == 1
@@ -209,7 +221,15 @@ def test_ctrl_c_ends_with_the_summary_so_far(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--time", "0"], ["--examples", "-3"], ["--jobs", "0"], ["--seed", "-1"], ["--time", "nan"]]
+    "arguments",
+    [
+        ["--time", "0"],
+        ["--examples", "-3"],
+        ["--jobs", "0"],
+        ["--seed", "-1"],
+        ["--time", "nan"],
+        ["--kernels", "winogrd-2x2"],
+    ],
 )
 def test_senseless_bounds_are_mistakes_of_the_user(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fuzz", *arguments]) == 2

@@ -11,6 +11,7 @@ import pytest
 
 import nn512
 import reference
+from fuzz.judge.algorithms import rounding_of
 from fuzz.judge.compare import Verdict, judge
 from fuzz.judge.limits import LIMITS
 from fuzz.run.build import build_net
@@ -83,14 +84,15 @@ class Built:
 
     def __init__(self, text: str) -> None:
         self.graph = nn512.parse(text + OUTPUT)
-        net = nn512.compile(self.graph)
+        net = nn512.compile(self.graph, nn512.Options(weights="fp32"))
+        self._rounding = rounding_of(self.graph, net.plan.layers)
         self._executable = build_net(self.graph, net.header, net.source, runner_for(), flags=("-O1",))
 
     def verdict(
         self, params: Mapping[str, Single], inputs: Mapping[str, Single], promised: Mapping[str, Single]
     ) -> Verdict:
         got = execute(self._executable, params, [inputs], ONCE).outputs[0]["y"]
-        want = reference.run(self.graph, promised, inputs)["y"]
+        want = reference.run(self.graph, promised, inputs, rounding=self._rounding)["y"]
         nothing = np.zeros_like(want.unspecified)
         return judge("y", got, want.value, want.variance, want.unspecified, nothing, LIMITS["direct"])
 
