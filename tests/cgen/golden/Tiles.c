@@ -1,9 +1,11 @@
-/* Tiles: 3 layers, 3.9 MMAC, 147,584 bytes of packed weights.
+/* Tiles: 5 layers, 5.3 MMAC, 265,280 bytes of packed weights.
  *
  *      layer                             MMAC    weights, bytes  kernel
  *   1  image_load                        0.00                 0  load
- *   2  relu                              3.89           147,584  winograd-4x4
- *   3  relu_store                        0.00                 0  store
+ *   2  blocks                            3.89           147,584  winograd-4x4
+ *   3  halved                            0.00                 0  pooling
+ *   4  steps                             1.39           117,696  winograd-4x4-fp16
+ *   5  steps_store                       0.00                 0  store
  *
  * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes a
  * thread's share of its layer's items: blocks, rows of one or a few blocks, or tiles of pixels. */
@@ -229,14 +231,20 @@ static char *team_create(Team *team, ptrdiff_t threads) {
  * of the panel][output lane], the order in which they are read. */
 struct TilesNet {
     float convBiases[32], convWeights[36 * 32 * 32];
+    float stepsBiases[48], stepsScales[36 * 48];
+    uint16_t stepsWeights[36 * 32 * 48];
 };
 
 /* Where tensors begin in the arena, in floats, and the layers between which they live. */
 enum {
     image_at = 0, /* 20x26x26, layers 1 to 2 */
-    relu_at = 21632, /* 32x26x26, layers 2 to 3 */
-    Layers = 3,
-    ArenaFloats = 43264,
+    blocks_at = 21632, /* 32x26x26, layers 2 to 3 */
+    halved_at = 43264, /* 32x13x13, layers 3 to 4 */
+    steps_at = 27072, /* 40x11x11, layers 4 to 5 */
+    steps_factors_at = 16128, /* 576x1x19, layers 4 to 4 */
+    steps_products_at = 0, /* 576x1x28, layers 4 to 4 */
+    Layers = 5,
+    ArenaFloats = 48672,
     ThreadFloats = 31104 /* behind the tensors, for every thread: its own working memory */
 };
 
@@ -245,7 +253,7 @@ struct TilesEngine {
     float *arena;
     Team team;
     const float *imageData;
-    float *reluData;
+    float *stepsData;
 #ifdef NN512_PROFILE
     long long inferences, nanoseconds[Layers];
 #endif
@@ -405,15 +413,14 @@ static INLINE void multiply_2xN(const float *restrict x, ptrdiff_t blocks, ptrdi
  *     0  1/4   1/4   9/4    9/4  0
  *     0  1/8  -1/8  27/8  -27/8  1 */
 static INLINE void winograd4_3_results(__m512 d[6]) {
-    const __m512 sum1 = _mm512_add_ps(d[1], d[2]);
-    const __m512 difference1 = _mm512_sub_ps(d[1], d[2]);
-    const __m512 sum2 = _mm512_add_ps(d[3], d[4]);
-    const __m512 difference2 = _mm512_sub_ps(d[3], d[4]);
-    d[0] = _mm512_add_ps(_mm512_add_ps(d[0], sum1), sum2);
-    d[1] = _mm512_fmadd_ps(_mm512_set1_ps(1.5f), difference2, _mm512_mul_ps(_mm512_set1_ps(0.5f), difference1));
-    d[2] = _mm512_fmadd_ps(_mm512_set1_ps(2.25f), sum2, _mm512_mul_ps(_mm512_set1_ps(0.25f), sum1));
-    d[3] =
-        _mm512_fmadd_ps(_mm512_set1_ps(3.375f), difference2, _mm512_fmadd_ps(_mm512_set1_ps(0.125f), difference1, d[5]));
+    const __m512 plus1 = _mm512_add_ps(d[1], d[2]);
+    const __m512 minus1 = _mm512_sub_ps(d[1], d[2]);
+    const __m512 plus2 = _mm512_add_ps(d[3], d[4]);
+    const __m512 minus2 = _mm512_sub_ps(d[3], d[4]);
+    d[0] = _mm512_add_ps(_mm512_add_ps(d[0], plus1), plus2);
+    d[1] = _mm512_fmadd_ps(_mm512_set1_ps(1.5f), minus2, _mm512_mul_ps(_mm512_set1_ps(0.5f), minus1));
+    d[2] = _mm512_fmadd_ps(_mm512_set1_ps(2.25f), plus2, _mm512_mul_ps(_mm512_set1_ps(0.25f), plus1));
+    d[3] = _mm512_fmadd_ps(_mm512_set1_ps(3.375f), minus2, _mm512_fmadd_ps(_mm512_set1_ps(0.125f), minus1, d[5]));
 }
 
 /* One tile for F(4x4, 3x3), 16 outputs: 36 products, `position` floats apart, become 4x4 results, to which the bias
@@ -435,6 +442,98 @@ static NOINLINE void winograd4x4_3x3_ragged_results_relu(const float *restrict m
             if (j == columns) break;
             __m512 sum = _mm512_add_ps(b, d[i][j]);
             sum = _mm512_max_ps(_mm512_setzero_ps(), sum);
+            _mm512_storeu_ps(out + i * row + j * 16, sum);
+        }
+    }
+}
+
+/* The larger of two vectors. NaN in either stays NaN; max alone returns its second operand if one is NaN. */
+static INLINE __m512 maximum(__m512 largest, __m512 v) {
+    const __mmask16 ordered = _mm512_cmp_ps_mask(largest, largest, _CMP_ORD_Q);
+    return _mm512_mask_max_ps(largest, ordered, largest, v);
+}
+
+/* The largest of 2 neighbouring cells in each of `rows` rows, which begin `row` floats apart. */
+static INLINE __m512 largest_of_2(const float *restrict x, ptrdiff_t rows, ptrdiff_t row) {
+    __m512 v = _mm512_loadu_ps(x);
+    for (ptrdiff_t i = 0; i < rows; i++, x += row)
+        UNROLL for (int j = 0; j < 2; j++) v = maximum(v, _mm512_loadu_ps(x + j * 16));
+    return v;
+}
+
+/* Sixteen half floats as floats. */
+static INLINE __m512 load_halves(const uint16_t *halves) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)halves));
+}
+
+/* One position of up to 14 tiles, 2 blocks of 16 outputs: out[o][n] = scale[o] * sum over input channels of w[o] *
+ * x[n]. Tiles are 16 floats apart, blocks of input channels `inputBlock` floats, blocks of outputs `outputBlock`;
+ * weights are fetched `ahead` of where they are read. `tiles` is a literal in every call, so that loops are
+ * unrolled. Of 32 registers: 28 sums, 2 of weights, 1 factor. */
+static INLINE void multiply_2xN_half(const float *restrict x, ptrdiff_t blocks, ptrdiff_t inputBlock,
+        const uint16_t *restrict w, const float *restrict scale, ptrdiff_t ahead, float *restrict out,
+        ptrdiff_t outputBlock, const int tiles) {
+    __m512 acc[2][14];
+    UNROLL for (int o = 0; o < 2; o++)
+        UNROLL for (int n = 0; n < tiles; n++) acc[o][n] = _mm512_setzero_ps();
+    for (ptrdiff_t block = 0; block < blocks; block++, x += inputBlock) {
+        for (ptrdiff_t lane = 0; lane < 16; lane++, w += 32) {
+            prefetch_lines((const float *)w + ahead, 1);
+            __m512 weights[2];
+            UNROLL for (int o = 0; o < 2; o++) weights[o] = load_halves(w + o * 16);
+            UNROLL for (int n = 0; n < tiles; n++) {
+                const __m512 factor = _mm512_set1_ps(x[n * 16 + lane]);
+                UNROLL for (int o = 0; o < 2; o++) acc[o][n] = _mm512_fmadd_ps(weights[o], factor, acc[o][n]);
+            }
+        }
+    }
+    UNROLL for (int o = 0; o < 2; o++)
+        UNROLL for (int n = 0; n < tiles; n++)
+            _mm512_storeu_ps(out + o * outputBlock + n * 16, _mm512_mul_ps(acc[o][n], _mm512_loadu_ps(scale + o * 16)));
+}
+
+/* One position of up to 28 tiles, 1 block of 16 outputs: out[o][n] = scale[o] * sum over input channels of w[o] *
+ * x[n]. Tiles are 16 floats apart, blocks of input channels `inputBlock` floats; weights are fetched `ahead` of
+ * where they are read. `tiles` is a literal in every call, so that loops are unrolled. Of 32 registers: 28 sums, 1
+ * of weights, 1 factor. */
+static INLINE void multiply_1xN_half(const float *restrict x, ptrdiff_t blocks, ptrdiff_t inputBlock,
+        const uint16_t *restrict w, const float *restrict scale, ptrdiff_t ahead, float *restrict out,
+        const int tiles) {
+    __m512 acc[1][28];
+    UNROLL for (int n = 0; n < tiles; n++) acc[0][n] = _mm512_setzero_ps();
+    for (ptrdiff_t block = 0; block < blocks; block++, x += inputBlock) {
+        for (ptrdiff_t lane = 0; lane < 16; lane++, w += 16) {
+            prefetch_lines((const float *)w + ahead, 1);
+            __m512 weights[1];
+            weights[0] = load_halves(w);
+            UNROLL for (int n = 0; n < tiles; n++) {
+                const __m512 factor = _mm512_set1_ps(x[n * 16 + lane]);
+                acc[0][n] = _mm512_fmadd_ps(weights[0], factor, acc[0][n]);
+            }
+        }
+    }
+    UNROLL for (int n = 0; n < tiles; n++)
+        _mm512_storeu_ps(out + n * 16, _mm512_mul_ps(acc[0][n], _mm512_loadu_ps(scale)));
+}
+
+/* One tile for F(4x4, 3x3), 16 outputs: 36 products, `position` floats apart, become 4x4 results, to which the bias
+ * is added; rows x columns of them are in the picture. */
+static NOINLINE void winograd4x4_3x3_ragged_results(const float *restrict m, ptrdiff_t position,
+        const float *restrict bias, float *restrict out, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t columns) {
+    const __m512 b = _mm512_loadu_ps(bias);
+    __m512 d[4][6];
+    UNROLL for (int j = 0; j < 6; j++) {
+        __m512 column[6];
+        UNROLL for (int i = 0; i < 6; i++) column[i] = _mm512_loadu_ps(m + (i * 6 + j) * position);
+        winograd4_3_results(column);
+        UNROLL for (int i = 0; i < 4; i++) d[i][j] = column[i];
+    }
+    UNROLL for (int i = 0; i < 4; i++) {
+        if (i == rows) return;
+        winograd4_3_results(d[i]);
+        UNROLL for (int j = 0; j < 4; j++) {
+            if (j == columns) break;
+            __m512 sum = _mm512_add_ps(b, d[i][j]);
             _mm512_storeu_ps(out + i * row + j * 16, sum);
         }
     }
@@ -567,22 +666,21 @@ static void pack_winograd(const void *context, Share share) {
         const ptrdiff_t first = group * p->groupOutputs + block * 16, rest = p->groupOutputs - block * 16;
         const ptrdiff_t lanes = rest < 16 ? rest : 16;
         double factors[MostPositions], biases[16];
-        float lifts[MostPositions][16], packed[MostPositions][16] = {{0}};
+        float packed[MostPositions][16] = {{0}};
+        float *scales = p->scales ? p->scales + item * 16 : NULL; /* at position 0 */
         Affine after[16];
         for (ptrdiff_t o = 0; o < lanes; o++) {
             after[o] = compose(p->after, first + o);
             biases[o] = p->biases[first + o];
             Range ranges[MostPositions] = {{0, 0}};
-            for (ptrdiff_t c = 0; c < p->inputs && p->scales; c++) {
+            for (ptrdiff_t c = 0; c < p->inputs && scales; c++) {
                 const Affine before = compose(p->before, group * p->inputs + c);
                 const float *weights = p->weights + ((first + o) * p->inputs + c) * p->taps;
                 winograd_factors(p, weights, after[o].scale * before.scale, factors);
                 for (ptrdiff_t t = 0; t < positions; t++) widen_range(&ranges[t], factors[t]);
             }
             for (ptrdiff_t t = 0; t < positions; t++) {
-                const int exponent = p->scales ? half_exponent(ranges[t]) : 0;
-                lifts[t][o] = (float)power_of_two(exponent);
-                if (p->scales) p->scales[(t * allBlocks + item) * 16 + o] = (float)power_of_two(-exponent);
+                if (scales) scales[t * allBlocks * 16 + o] = (float)power_of_two(-half_exponent(ranges[t]));
             }
         }
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
@@ -590,14 +688,15 @@ static void pack_winograd(const void *context, Share share) {
             for (ptrdiff_t o = 0; o < lanes; o++) {
                 const float *weights = p->weights + ((first + o) * p->inputs + c) * p->taps;
                 winograd_factors(p, weights, after[o].scale * before.scale, factors);
-                for (ptrdiff_t t = 0; t < positions; t++) packed[t][o] = (float)(factors[t] * lifts[t][o]);
+                for (ptrdiff_t t = 0; t < positions; t++)
+                    packed[t][o] = (float)(scales ? factors[t] / scales[t * allBlocks * 16 + o] : factors[t]);
                 for (ptrdiff_t t = 0; t < p->taps; t++) biases[o] += before.shift * weights[t];
             }
             for (ptrdiff_t t = 0; t < positions; t++) {
                 const ptrdiff_t panel = ((group * positions + t) * blocks + start) * size;
                 const ptrdiff_t to = (panel + position(p->segments, c) * width + block - start) * 16;
                 const __m512 v = _mm512_loadu_ps(packed[t]);
-                if (p->scales)
+                if (scales)
                     _mm256_storeu_si256((__m256i *)((uint16_t *)p->packed + to), _mm512_cvtps_ph(v, 0));
                 else
                     _mm512_storeu_ps((float *)p->packed + to, v);
@@ -608,7 +707,7 @@ static void pack_winograd(const void *context, Share share) {
     }
 }
 
-#define PACK_WINOGRAD(items, ...) team_run(&team, pack_winograd, &(WinogradPack){__VA_ARGS__}, items)
+#define PACK_WINOGRAD(items, ...) do { team_run(&team, pack_winograd, &(WinogradPack){__VA_ARGS__}, items); } while (0)
 
 char *TilesNetCreate(TilesNet **to, TilesParams *params, ptrdiff_t threads) {
     if (!__builtin_cpu_supports("avx512f")) return message("Tiles: this processor does not have AVX-512F");
@@ -623,10 +722,15 @@ char *TilesNetCreate(TilesNet **to, TilesParams *params, ptrdiff_t threads) {
     TilesNet *net = memory;
     memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
     PACK_WINOGRAD(2, CONV(conv, 32, 20, 3 * 3), .filterColumns = 3, .groupOutputs = 32, .rowProducts = 6,
-                  .columnProducts = 6,
-                  .rowFactors = (const double[]){16.0 / 9, 0, 0, -1, -1.0 / 2, -1.0 / 4, -1, 1.0 / 2, -1.0 / 4, 1.0 / 9, 1.0 / 6, 1.0 / 4, 1.0 / 9, -1.0 / 6, 1.0 / 4, 0, 0, 1},
-                  .columnFactors = (const double[]){16.0 / 9, 0, 0, -1, -1.0 / 2, -1.0 / 4, -1, 1.0 / 2, -1.0 / 4, 1.0 / 9, 1.0 / 6, 1.0 / 4, 1.0 / 9, -1.0 / 6, 1.0 / 4, 0, 0, 1},
-                  .panel = 2);
+                  .columnProducts = 6, .rowFactors = (const double[]){16.0 / 9, 0, 0, -1, -1.0 / 2, -1.0 / 4, -1,
+                  1.0 / 2, -1.0 / 4, 1.0 / 9, 1.0 / 6, 1.0 / 4, 1.0 / 9, -1.0 / 6, 1.0 / 4, 0, 0, 1},
+                  .columnFactors = (const double[]){16.0 / 9, 0, 0, -1, -1.0 / 2, -1.0 / 4, -1, 1.0 / 2, -1.0 / 4,
+                  1.0 / 9, 1.0 / 6, 1.0 / 4, 1.0 / 9, -1.0 / 6, 1.0 / 4, 0, 0, 1}, .panel = 2);
+    PACK_WINOGRAD(3, CONV(steps, 40, 32, 3 * 3), .scales = net->stepsScales, .filterColumns = 3, .groupOutputs = 40,
+                  .rowProducts = 6, .columnProducts = 6, .rowFactors = (const double[]){16.0 / 9, 0, 0, -1, -1.0 / 2,
+                  -1.0 / 4, -1, 1.0 / 2, -1.0 / 4, 1.0 / 9, 1.0 / 6, 1.0 / 4, 1.0 / 9, -1.0 / 6, 1.0 / 4, 0, 0, 1},
+                  .columnFactors = (const double[]){16.0 / 9, 0, 0, -1, -1.0 / 2, -1.0 / 4, -1, 1.0 / 2, -1.0 / 4,
+                  1.0 / 9, 1.0 / 6, 1.0 / 4, 1.0 / 9, -1.0 / 6, 1.0 / 4, 0, 0, 1}, .panel = 2);
     team_destroy(&team);
     *to = net;
     return NULL;
@@ -647,16 +751,16 @@ static NOINLINE void Tiles_image_load(const void *context, Share share) {
         load_block(engine->imageData + block * 16 * 26 * 26, 26 * 26, block < 1 ? 16 : 4, image[block]);
 }
 
-/* ---- Layer 2: relu   (graph lines 4, 5) ---------------------------------------------------------------------------
- * Conv conv (3x3, padding 1), ReLU relu
- * image 20x26x26  ->  relu 32x26x26     3.89 MMAC, 147,584 bytes of weights (fp32)
- * Winograd F(4x4, 3x3), 4 times fewer multiplications, 49 tiles, of which 7 by 2 rows and 7 by 2 columns overhang.
- *   Predicted: 54 us, winograd-4x4-fp16 54, direct 67. */
-static NOINLINE void Tiles_relu(const void *context, Share share) {
+/* ---- Layer 2: blocks   (graph lines 4, 5) -------------------------------------------------------------------------
+ * Conv conv (3x3, padding 1), ReLU blocks
+ * image 20x26x26  ->  blocks 32x26x26     3.89 MMAC, 147,584 bytes of weights (fp32)
+ * Winograd F(4x4, 3x3), 4 times fewer multiplications, 49 tiles, 13 of them overhang by 2 rows or columns. Forced:
+ *   55 us, winograd-4x4-fp16 55, direct 68. */
+static NOINLINE void Tiles_blocks(const void *context, Share share) {
     const TilesEngine *engine = context;
     const TilesNet *net = engine->net;
     const float (*restrict image)[26][26][16] = tensor(engine, image_at);
-    float (*restrict relu)[26][26][16] = tensor(engine, relu_at);
+    float (*restrict blocks)[26][26][16] = tensor(engine, blocks_at);
     float (*restrict factors)[27][16] = tensor(engine, ArenaFloats + share.thread * ThreadFloats);
     float (*const products)[27][16] = (void *)(factors + 36);
     for (ptrdiff_t item = share.first; item < share.last; item++) {
@@ -688,21 +792,92 @@ static NOINLINE void Tiles_relu(const void *context, Share share) {
                 const ptrdiff_t tile = first + n;
                 const ptrdiff_t y = tile / 7 * 4, x = tile % 7 * 4;
                 winograd4x4_3x3_ragged_results_relu(products[0][block * 13 + n], 27 * 16, net->convBiases + block * 16,
-                    relu[block][y][x], 26 * 16, 26 - y, 26 - x);
+                    blocks[block][y][x], 26 * 16, 26 - y, 26 - x);
             }
         }
     }
 }
 
-/* ---- Layer 3: relu_store   (graph line 6) -------------------------------------------------------------------------
- * Output relu
- * relu 32x26x26  ->  caller
- * Transposition out of blocks of 16 channels. */
-static NOINLINE void Tiles_relu_store(const void *context, Share share) {
+/* ---- Layer 3: halved   (graph line 6) -----------------------------------------------------------------------------
+ * Pooling halved (Max2x2Stride2)
+ * blocks 32x26x26  ->  halved 32x13x13
+ * Pooling, a vector of 16 channels at a time. */
+static NOINLINE void Tiles_halved(const void *context, Share share) {
     const TilesEngine *engine = context;
-    const float (*restrict relu)[26 * 26][16] = tensor(engine, relu_at);
+    const float (*restrict blocks)[26][26][16] = tensor(engine, blocks_at);
+    float (*restrict halved)[13][13][16] = tensor(engine, halved_at);
+    for (ptrdiff_t item = share.first; item < share.last; item++) {
+        const ptrdiff_t block = item / 13, y = item % 13;
+        for (ptrdiff_t x = 0; x < 13; x++)
+            _mm512_storeu_ps(halved[block][y][x], largest_of_2(blocks[block][y * 2][x * 2], 2, 26 * 16));
+    }
+}
+
+/* ---- Layer 4: steps   (graph line 7) ------------------------------------------------------------------------------
+ * Conv steps (3x3)
+ * halved 32x13x13  ->  steps 40x11x11     1.39 MMAC, 117,696 bytes of weights (fp16)
+ * Winograd F(4x4, 3x3), 4 times fewer multiplications, 9 tiles, 5 of them overhang by 1 row or column, weights in
+ *   fp16. Forced: 17 us, winograd-3x3-fp16 18, direct 31. */
+static NOINLINE void Tiles_steps_factors(const void *context, Share share) {
+    const TilesEngine *engine = context;
+    const float (*restrict halved)[13][13][16] = tensor(engine, halved_at);
+    float (*restrict steps_factors)[1][19][16] = tensor(engine, steps_factors_at);
+    for (ptrdiff_t block = share.first; block < share.last; block++) {
+        for (ptrdiff_t n = 0; n < 9; n++) {
+            const ptrdiff_t y = n / 3 * 4, x = n % 3 * 4;
+            if (y <= 7 && x <= 7)
+                winograd4x4_3x3_inputs(halved[block][y][x], 13 * 16, steps_factors[0][0][block * 9 + n], 19 * 16);
+            else
+                winograd4x4_3x3_clipped_inputs(halved[block][0][0], 13, 13, y, x, 0xffff,
+                    steps_factors[0][0][block * 9 + n], 19 * 16);
+        }
+    }
+}
+
+static NOINLINE void Tiles_steps_products(const void *context, Share share) {
+    const TilesEngine *engine = context;
+    const TilesNet *net = engine->net;
+    const float (*restrict steps_factors)[1][19][16] = tensor(engine, steps_factors_at);
+    float (*restrict steps_products)[1][28][16] = tensor(engine, steps_products_at);
+    for (ptrdiff_t item = share.first; item < share.last; item++) {
+        const ptrdiff_t position = item / 2, block = item % 2 * 2;
+        if (block < 2) {
+            multiply_2xN_half(steps_factors[position][0][0], 2, 9 * 16,
+                              net->stepsWeights + (position * 3 + block) * (32 * 16),
+                              net->stepsScales + position * (3 * 16) + block * 16, 1024,
+                              steps_products[position][0][block * 9], 9 * 16, 9);
+        }
+        else {
+            multiply_1xN_half(steps_factors[position][0][0], 2, 9 * 16,
+                net->stepsWeights + (position * 3 + block) * (32 * 16),
+                net->stepsScales + position * (3 * 16) + block * 16, 1024, steps_products[position][0][block * 9], 9);
+        }
+    }
+}
+
+static NOINLINE void Tiles_steps(const void *context, Share share) {
+    const TilesEngine *engine = context;
+    const TilesNet *net = engine->net;
+    const float (*restrict steps_products)[1][28][16] = tensor(engine, steps_products_at);
+    float (*restrict steps)[11][11][16] = tensor(engine, steps_at);
+    for (ptrdiff_t block = share.first; block < share.last; block++) {
+        for (ptrdiff_t n = 0; n < 9; n++) {
+            const ptrdiff_t y = n / 3 * 4, x = n % 3 * 4;
+            winograd4x4_3x3_ragged_results(steps_products[0][0][block * 9 + n], 28 * 16, net->stepsBiases + block * 16,
+                steps[block][y][x], 11 * 16, 11 - y, 11 - x);
+        }
+    }
+}
+
+/* ---- Layer 5: steps_store   (graph line 8) ------------------------------------------------------------------------
+ * Output steps
+ * steps 40x11x11  ->  caller
+ * Transposition out of blocks of 16 channels. */
+static NOINLINE void Tiles_steps_store(const void *context, Share share) {
+    const TilesEngine *engine = context;
+    const float (*restrict steps)[11 * 11][16] = tensor(engine, steps_at);
     for (ptrdiff_t block = share.first; block < share.last; block++)
-        store_block(relu[block], 26 * 26, 16, engine->reluData + block * 16 * 26 * 26);
+        store_block(steps[block], 11 * 11, block < 2 ? 16 : 8, engine->stepsData + block * 16 * 11 * 11);
 }
 
 /* ---- The engine ---------------------------------------------------------------------------------------------- */
@@ -768,18 +943,22 @@ static long long now(void) {
 #define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
 #define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, (Share){.last = items}))
 
-void TilesEngineInference(TilesEngine *engine, float *imageData, float *reluData) {
+void TilesEngineInference(TilesEngine *engine, float *imageData, float *stepsData) {
     team_check(&engine->team);
     engine->imageData = imageData;
-    engine->reluData = reluData;
-    run_alone(engine, 0, Tiles_image_load, 2);
-    run_shared(engine, 1, Tiles_relu, 4);
-    run_alone(engine, 2, Tiles_relu_store, 2);
+    engine->stepsData = stepsData;
+    run_shared(engine, 0, Tiles_image_load, 2);
+    run_shared(engine, 1, Tiles_blocks, 4);
+    run_alone(engine, 2, Tiles_halved, 26);
+    run_shared(engine, 3, Tiles_steps_factors, 2);
+    run_shared(engine, 3, Tiles_steps_products, 72);
+    run_shared(engine, 3, Tiles_steps, 3);
+    run_alone(engine, 4, Tiles_steps_store, 3);
 }
 
 #ifdef NN512_PROFILE
 void TilesEngineProfile(TilesEngine *engine, FILE *to) {
-    static const char *const layers[] = {"image_load", "relu", "relu_store"};
+    static const char *const layers[] = {"image_load", "blocks", "halved", "steps", "steps_store"};
     for (int i = 0; i < Layers; i++)
         fprintf(to, "%s\t%lld\t%lld\n", layers[i], engine->inferences, engine->nanoseconds[i]);
 }

@@ -12,9 +12,9 @@
  *     error = TilesEngineCreate(&engine, net, 2);
  *     if (error) { fprintf(stderr, "%s\n", error); free(error); exit(1); }
  *     float *imageData = malloc(sizeof(float) * 13520);
- *     float *reluData = malloc(sizeof(float) * 21632);
+ *     float *stepsData = malloc(sizeof(float) * 4840);
  *     ... fill imageData ...
- *     TilesEngineInference(engine, imageData, reluData); // as often as you like
+ *     TilesEngineInference(engine, imageData, stepsData); // as often as you like
  *     TilesEngineDestroy(engine);
  *     TilesNetDestroy(net);
  */
@@ -34,6 +34,8 @@ typedef struct TilesParams TilesParams;
 struct TilesParams {
     float convBiases[32]; /* 32 */
     float convWeights[5760]; /* 32x20x3x3 */
+    float stepsBiases[40]; /* 40 */
+    float stepsWeights[11520]; /* 40x32x3x3 */
 };
 
 typedef struct TilesNet TilesNet;       /* packed parameters */
@@ -61,8 +63,8 @@ char *TilesEnginePthreadT(TilesEngine *engine, ptrdiff_t index, pthread_t *to);
  * cancelled meanwhile. Workers do not follow a fork(): in the child an inherited engine can be used and destroyed,
  * but the calling thread works alone. */
 /* imageData: input, 20x26x26 */
-/* reluData: output, 32x26x26 */
-void TilesEngineInference(TilesEngine *engine, float *imageData, float *reluData);
+/* stepsData: output, 40x11x11 */
+void TilesEngineInference(TilesEngine *engine, float *imageData, float *stepsData);
 
 /* Stop the workers and free the engine. NULL is fine. */
 void TilesEngineDestroy(TilesEngine *engine);
