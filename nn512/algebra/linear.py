@@ -136,8 +136,8 @@ def _sharing_columns(matrix: Matrix) -> Program:
         paired.add(j)
         number = len(paired)
         one = Fraction(1)
-        total = program.define(f"sum{number}", [Term(one, i), Term(one, j)])
-        difference = program.define(f"difference{number}", [Term(one, i), Term(-one, j)])
+        total = program.define(f"plus{number}", [Term(one, i), Term(one, j)])
+        difference = program.define(f"minus{number}", [Term(one, i), Term(-one, j)])
         for row, factor, other in zip(rows, column, columns[j], strict=True):
             if factor:
                 row.append(Term(factor, (total if factor == other else difference).value))

@@ -83,8 +83,8 @@ class WinogradLayer(TileLayer):
         return [
             f".rowProducts = {tile.rows.products}",
             f".columnProducts = {tile.columns.products}",
-            f".rowFactors = {_factors(tile.rows.weights)}",
-            f".columnFactors = {_factors(tile.columns.weights)}",
+            *_factors("row", tile.rows.weights),
+            *_factors("column", tile.columns.weights),
         ]
 
     @property
@@ -150,10 +150,12 @@ class WinogradLayer(TileLayer):
         return ResultRoutine(self.tile, self.grid.ragged, self.chain.neutral).add(self.context.library)
 
 
-def _factors(matrix: Sequence[Sequence[object]]) -> str:
-    """A matrix as a C array of doubles; quotients are computed by the compiler, so that none is rounded twice."""
-    numbers = (str(factor) for row in matrix for factor in row)
-    return f"(const double[]){{{', '.join(n.replace('/', '.0 / ') for n in numbers)}}}"
+def _factors(axis: str, matrix: Sequence[Sequence[object]]) -> list[str]:
+    """A matrix as a C array of doubles, number by number; the compiler computes quotients, so that it rounds once."""
+    numbers = [str(factor).replace("/", ".0 / ") for row in matrix for factor in row]
+    numbers[0] = f".{axis}Factors = (const double[]){{{numbers[0]}"
+    numbers[-1] += "}"
+    return numbers
 
 
 TILES = ((2, 2), (3, 3), (4, 4), (5, 5), (2, 4))

@@ -51,8 +51,10 @@ LAYERS = (
 
 FORCED = {
     **dict.fromkeys(("direct3", "grouped16", "narrow", "rows"), "direct"),
-    **{"blocks": "winograd-4x4", "halfBlocks": "winograd-4x4-fp16"},
-    **{"steps": "winograd-2x2", "halfSteps": "winograd-4x4-fp16"},
+    "blocks": "winograd-4x4",
+    "halfBlocks": "winograd-4x4-fp16",
+    "steps": "winograd-2x2",
+    "halfSteps": "winograd-4x4-fp16",
 }
 
 # A tile that is transformed has more vectors than there are registers.
@@ -60,8 +62,10 @@ TRANSFORM = re.compile(r"winograd\w*_(inputs|results)\b")
 
 # Sums of each pass over weights. Blocks have 13 or 12 tiles and meet two blocks of outputs, then the one that is left.
 PASSES = {
-    **dict.fromkeys(("blocks", "halfBlocks"), {26, 24, 13, 12}),
-    **{"steps_products": {16}, "halfSteps_products": {8, 4}},
+    "blocks": {26, 24, 13, 12},
+    "halfBlocks": {26, 24, 13, 12},
+    "steps_products": {16},
+    "halfSteps_products": {8, 4},
 }
 
 

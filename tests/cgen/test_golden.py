@@ -38,6 +38,16 @@ Conv FromTensor=relu2 ToTensor=conv2 ToChannels=16 FilterH=3 FilterW=3 PaddingH=
 Concat FromTensor1=start FromTensor2=conv2 ToTensor=both
 Output FromTensor=both
 """,
+    # Winograd: in blocks of tiles of two sizes, at edges and inside of the picture; in steps, with half weights
+    "Tiles": """
+Config Prefix=Tiles
+Input ToTensor=image Channels=20 Height=26 Width=26
+Conv FromTensor=image ToTensor=conv ToChannels=32 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Activation FromTensor=conv ToTensor=blocks Kind=ReLU
+Pooling FromTensor=blocks ToTensor=halved Kind=Max2x2Stride2
+Conv FromTensor=halved ToTensor=steps ToChannels=40 FilterH=3 FilterW=3
+Output FromTensor=steps
+""",
     # channels of a group in neighbouring lanes, and every channel a group
     "Groups": """
 Config Prefix=Groups
@@ -58,10 +68,13 @@ Output FromTensor=probabilities
 """,
 }
 
+# Kernels that a net is there to show, whatever they cost.
+FORCED = {"Tiles": (("blocks", "winograd-4x4"), ("steps", "winograd-4x4-fp16"))}
+
 
 @pytest.mark.parametrize("name", NETS)
 def test_golden(name: str, golden: Callable[[str, str], None]) -> None:
-    emitted = nn512.compile(NETS[name])
+    emitted = nn512.compile(NETS[name], nn512.Options(force=FORCED.get(name, ())))
     golden(f"{name}.h", emitted.header)
     golden(f"{name}.c", emitted.source)
     golden(f"{name}.plan.json", emitted.plan_json)

@@ -58,10 +58,30 @@ Output FromTensor=after
 Output FromTensor=few
 """
 
+# Convolutions that tiles can compute, block by block and in steps: with groups, and with pieces as their input.
+TILED = """
+Config Prefix=Tiled
+Input ToTensor=x Channels=20 Height=9 Width=11
+Input ToTensor=large Channels=32 Height=40 Width=41
+Input ToTensor=small Channels=32 Height=6 Width=6
+Conv FromTensor=x ToTensor=a ToChannels=20 FilterH=1 FilterW=1
+Concat FromTensor1=x FromTensor2=a ToTensor=c
+Conv FromTensor=c ToTensor=steps ToChannels=50 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Conv FromTensor=large ToTensor=blocks ToChannels=50 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Conv FromTensor=large ToTensor=groups ToChannels=96 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Groups=2
+Conv FromTensor=small ToTensor=few ToChannels=96 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Groups=2
+Output FromTensor=steps
+Output FromTensor=blocks
+Output FromTensor=groups
+Output FromTensor=few
+"""
 
-@pytest.mark.parametrize("name", ["everything", "ResNet50", "DenseNet121", "ResNeXt50"])
+NETS = {"everything": EVERYTHING, "tiled": TILED, **{n: example(n) for n in ("ResNet50", "DenseNet121", "ResNeXt50")}}
+
+
+@pytest.mark.parametrize("name", NETS)
 def test_only_intrinsics_of_the_table(name: str) -> None:
-    source = nn512.compile(EVERYTHING if name == "everything" else example(name)).source
+    source = nn512.compile(NETS[name]).source
     intrinsics.check(source)
     assert len(set(re.findall(r"\b_mm512_\w+", source))) > 10
 
@@ -96,17 +116,18 @@ def words_of_steps(source: str) -> set[str]:
     return {word for word in found if MARK not in word and not re.search(r"(Net|Engine)$", word)}
 
 
-@pytest.mark.parametrize("name", ["everything", "ResNet50", "DenseNet121", "ResNeXt50"])
-@pytest.mark.parametrize("force", ["", "direct", "fully_connected_fp16"])
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("force", ["", "direct", "fully_connected_fp16", "winograd-4x4", "winograd-2x4-fp16"])
 def test_no_local_can_meet_a_tensor(name: str, force: str) -> None:
-    ours = words_of_steps(compiled(EVERYTHING if name == "everything" else example(name), force))
+    ours = words_of_steps(compiled(NETS[name], force))
     assert len(ours) > 20
     assert sorted(word for word in ours if names.local(word) == word) == []
 
 
 def test_no_name_is_taken_from_users_without_need() -> None:
     ours: set[str] = set()
-    for text, force in itertools.product((EVERYTHING, RARE, example("ResNeXt50")), ("", "pointwise")):
+    texts = (EVERYTHING, RARE, TILED, example("ResNeXt50"))
+    for text, force in itertools.product(texts, ("", "pointwise", "winograd-4x4")):
         ours |= words_of_steps(compiled(text, force))
     assert sorted(names.STEP_WORDS - ours) == []
 
@@ -114,7 +135,7 @@ def test_no_name_is_taken_from_users_without_need() -> None:
 def test_functions_that_a_prefix_and_a_tensor_could_spell() -> None:
     """Names of one underscore between words, as those of a net's own functions are."""
     found: set[str] = set()
-    for text in (EVERYTHING, RARE, example("ResNeXt50")):
+    for text in (EVERYTHING, RARE, TILED, example("ResNeXt50")):
         source = compiled(text)
         own = re.search(r"^#include \"(\w+)\.h", source, flags=re.MULTILINE)
         assert own is not None

@@ -661,7 +661,7 @@ static void pack_conv(const void *context, Share share) {
     }
 }
 
-#define PACK_CONV(items, ...) team_run(&team, pack_conv, &(ConvPack){__VA_ARGS__}, items)
+#define PACK_CONV(items, ...) do { team_run(&team, pack_conv, &(ConvPack){__VA_ARGS__}, items); } while (0)
 
 char *EdgesNetCreate(EdgesNet **to, EdgesParams *params, ptrdiff_t threads) {
     if (!__builtin_cpu_supports("avx512f")) return message("Edges: this processor does not have AVX-512F");
@@ -700,7 +700,7 @@ static NOINLINE void Edges_image_load(const void *context, Share share) {
 /* ---- Layer 2: norm   (graph lines 4, 5) ---------------------------------------------------------------------------
  * Conv conv (3x3, padding 1), BatchNorm norm
  * image 3x9x23  ->  norm 40x9x23     0.22 MMAC, 27,840 bytes of weights (fp32)
- * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. Predicted: 4.5 us, planar 4.7. */
+ * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. Predicted: 4.6 us, planar 4.7, winograd-5x5-fp16 16. */
 static NOINLINE void Edges_norm(const void *context, Share share) {
     const EdgesEngine *engine = context;
     const float (*restrict image)[9][23][16] = tensor(engine, image_at);
@@ -737,7 +737,7 @@ static NOINLINE void Edges_norm(const void *context, Share share) {
  * Input image, Conv shortcut (1x1), Add sum (norm, shortcut), ReLU relu (slope 0.1)
  * caller's image 3x9x23 + norm 40x9x23  ->  relu 40x9x23     0.02 MMAC, 768 bytes of weights (fp32)
  * Planar, 32 or 16 outputs x 14 or 13 pixels in registers, from planes as the caller has them. Predicted: 0.67 us,
- *   direct 0.7, pointwise 0.72. */
+ *   direct 0.71, pointwise 0.72. */
 static NOINLINE void Edges_relu(const void *context, Share share) {
     const EdgesEngine *engine = context;
     const float (*restrict image_data)[9 * 23] = (const void *)engine->imageData;
