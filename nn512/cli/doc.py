@@ -14,13 +14,18 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "doc",
         help="print the manual of the graph language",
-        description="Prints the manual of the graph language, what it says about one kind of node, or what the file "
-        "<Prefix>.plan.json holds.",
+        description="Prints the manual of the graph language, what it says about one kind of node, what the file "
+        "<Prefix>.plan.json holds, or which operators of ONNX are read.",
     )
-    parser.add_argument("topic", metavar="TOPIC", nargs="?", help="a kind of node, such as Conv, or `plan`")
+    parser.add_argument("topic", metavar="TOPIC", nargs="?", help="a kind of node, such as Conv, `plan` or `onnx`")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a manual or one section of it."""
+    if args.topic == "onnx":
+        from nn512.onnx.support import support_table
+
+        print(support_table(), end="")
+        return 0
     print(plan_manual() if args.topic == "plan" else manual(args.topic), end="")
     return 0
