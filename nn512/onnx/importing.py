@@ -222,6 +222,7 @@ class _Import:
         found = sampled(node, read, self.samples)
         whole = recognized(work, node, [sampled for sampled in found if work.is_computed(sampled.base)])
         if whole is not None:
+            self._remember([whole], found)
             return [whole]
         written = rule.read(work, node)
         written = [written] if isinstance(written, Known | Tensor | Lost) else list(written)
@@ -245,8 +246,9 @@ class _Import:
 
     def _refused(self, node: OnnxNode, error: RefusedError | None) -> Sequence[Value]:
         read = [self.work.values[name] if name else None for name in node.reads]
-        written = self.work.refuse(node, error)
-        self._remember(written, sampled(node, read, self.samples))
+        found = sampled(node, read, self.samples)
+        written = self.work.refuse(node, error, [found[0].base.shape] if found else None)
+        self._remember(written, found)
         return written
 
     def _remember(self, written: Sequence[Value], found: Bases) -> None:

@@ -41,7 +41,7 @@ def readable(tensor: str, operator: str = "") -> str:
     if len(parts) > 1 and operator and re.fullmatch(rf"{re.escape(operator)}(?:_\d+)?", parts[-1]):
         parts.pop()
     # /layer1/layer1.0/conv1: the second part repeats the first.
-    parts = [p for p, after in zip(parts, [*parts[1:], ""], strict=True) if not after.startswith(p + ".")]
+    parts = [p for p, after in zip(parts, [*parts[1:], ""], strict=False) if not after.startswith(p + ".")]
     name = re.sub(r"[^A-Za-z0-9]", "", "".join(parts)) or "tensor"
     name = name if name[0].isalpha() else f"t{name}"
     return name[:MOST_LETTERS]

@@ -122,22 +122,25 @@ class Work:
             return found.array
         raise RefusedError(f"{what} ({node.reads[index]!r}) depend on an input", "constants")
 
-    def tensor(self, node: OnnxNode, index: int = 0) -> Tensor:
-        """An input that is a tensor of the graph, with nothing around it, arranged as C x H x W."""
-        found = self.any_tensor(node, index)
+    def tensor(self, node: OnnxNode, index: int = 0, *, rows: bool = False) -> Tensor:
+        """An input that is a tensor of the graph, with nothing around it, arranged as C x H x W.
+
+        An input of the net whose axes are open yet becomes one whose channels are last, if `rows` are what is read.
+        """
+        found = self.any_tensor(node, index, rows=rows)
         if found.padding is not None:
             found = self._refuse_padding(found)
             self.values[node.reads[index]] = found
         return found
 
-    def any_tensor(self, node: OnnxNode, index: int = 0) -> Tensor:
+    def any_tensor(self, node: OnnxNode, index: int = 0, *, rows: bool = False) -> Tensor:
         """The same, which may have padding around it."""
         found = self.value(node, index)
         if isinstance(found, Known):
             raise RefusedError(f"input {node.reads[index]!r} is a constant", "what depends on an input of the net")
         if isinstance(found, Lost):
             raise RefusedError("the shape of what it reads is unknown", "known shapes", soft=True)
-        return self.settled(found)
+        return self.settled(found, rows=rows)
 
     def image(self, node: OnnxNode, index: int = 0, *, padded: bool = False) -> Tensor:
         """The same, that ONNX sees as 1 x C x H x W or 1 x C x W."""
@@ -170,12 +173,12 @@ class Work:
             self.last_channels.add(name)
         return Tensor(name, dims)
 
-    def settled(self, tensor: Tensor) -> Tensor:
+    def settled(self, tensor: Tensor, *, rows: bool = False) -> Tensor:
         """The same tensor, in the axes C, H and W."""
         if tensor.name not in self.open:
             return tensor
         if self.open[tensor.name] is None:
-            self._settle(tensor)
+            self._settle(tensor, rows=rows)
         known = self.open[tensor.name]
         assert known is not None
         if all(factor.axis in view.AXES for dim in tensor.dims for factor in dim):
@@ -188,16 +191,16 @@ class Work:
             dims.append(view.merged([known[part] for found in parts for part in found]))
         return replace(tensor, dims=tuple(dims))
 
-    def _settle(self, tensor: Tensor) -> None:
+    def _settle(self, tensor: Tensor, *, rows: bool) -> None:
         """Give an input its shape: the tensor is the first view that a layer reads."""
         dims, rank = tensor.dims, len(tensor.dims)
         as_declared = [factor.axis for dim in dims for factor in dim] == sorted(f.axis for dim in dims for f in dim)
         if tensor.name in self.last_channels and rank > 2 and as_declared:
             dims = (dims[0], dims[-1], *dims[1:-1])
-        channels, rows, columns = _by_rank(dims)
+        channels, height, width = _by_row(dims) if rows and rank > 2 else _by_rank(dims)
         known: dict[Factor, Factor] = {}
         extents = []
-        for axis, dim in zip(view.AXES, (channels, rows, columns), strict=True):
+        for axis, dim in zip(view.AXES, (channels, height, width), strict=True):
             stride = prod(factor.size for factor in dim)
             extents.append(stride)
             for factor in dim:
@@ -336,6 +339,12 @@ class Work:
 
     def _name(self) -> str:
         return f"t{len(self.drafts)}"
+
+
+def _by_row(dims: Dims) -> tuple[Dim, Dim, Dim]:
+    """Channels, rows and columns of an input whose last axis is what a matrix multiplies: the pixels are all others."""
+    pixels = [factor for dim in dims[:-1] for factor in dim]
+    return dims[-1], tuple(pixels[:-1]), tuple(pixels[-1:])
 
 
 def _parts(factor: Factor, known: Iterable[Factor]) -> list[Factor]:

@@ -60,7 +60,7 @@ def _bounded_by(least: float, most: float) -> Fields | None:
 
 
 def _fit_relu(values: Floats) -> Fields | None:
-    slope = float(values[SAMPLES == -1.0][0] / -1.0)
+    slope = float(-values[SAMPLES == -1.0][0]) + 0.0  # and no -0
     if abs(slope) > LARGEST:
         return None
     return {"param": shortest(slope)} if same(values, np.where(SAMPLES > 0, SAMPLES, slope * SAMPLES)) else None

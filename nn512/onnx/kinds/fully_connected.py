@@ -43,7 +43,7 @@ FULLY_CONNECTED = Export(_nodes, _declared)
 def _read_gemm(work: Work, node: OnnxNode) -> Tensor:
     """The sum alpha * A * B + beta * C, where A is a row that depends on inputs."""
     need("transA", integer(node, "transA", 0), 0)
-    x = work.tensor(node)
+    x = work.tensor(node, rows=True)
     weights = work.constant(node, 1, "weights")
     if weights.ndim != 2 or len(x.dims) != 2:
         raise RefusedError(f"factors of {len(x.dims)} and {weights.ndim} axes", "2 axes each")
@@ -65,7 +65,7 @@ def _read_gemm(work: Work, node: OnnxNode) -> Tensor:
 
 def _read_matmul(work: Work, node: OnnxNode) -> Tensor:
     """A product with a matrix of constants on its right."""
-    x = work.tensor(node)
+    x = work.tensor(node, rows=True)
     weights = work.constant(node, 1, "factors on the right")
     if weights.ndim > 2 and prod(weights.shape[:-2]) == 1:
         weights = weights.reshape(weights.shape[-2:])
