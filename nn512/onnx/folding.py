@@ -16,7 +16,7 @@ import numpy as np
 from nn512.arrays import Array
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.refusal import RefusedError
-from nn512.onnx.rules import axis_of, integer, integers, need
+from nn512.onnx.rules import axis_of, integer, integers, need, real
 
 MOST_ELEMENTS = 1 << 28
 """Elements of an input, and of a constant that is repeated without taking memory: 1 GiB of float32."""
@@ -244,6 +244,32 @@ def _reduce(function: Callable[..., Any]) -> _Fold:
     return apply
 
 
+def _clip(node: OnnxNode, read: Sequence[Any], _: int) -> Array:
+    least, most = (
+        read[i] if len(read) > i and read[i] is not None else node.attributes.get(name)
+        for i, name in ((1, "min"), (2, "max"))
+    )
+    result = read[0]
+    result = result if least is None else np.maximum(result, least)
+    return np.asarray(result if most is None else np.minimum(result, most)).astype(read[0].dtype)
+
+
+def _batch_normalization(node: OnnxNode, read: Sequence[Any], _: int) -> Array:
+    """With the statistics given, or in training with those of the constant itself: weights standardized by a model."""
+    x, along = read[0], [-1 if i == 1 else 1 for i in range(read[0].ndim)]
+    scale, shift, mean, variance = (array.reshape(along) for array in read[1:5])
+    if integer(node, "training_mode", 0):
+        others = tuple(i for i in range(x.ndim) if i != 1)
+        mean, variance = x.mean(others, keepdims=True), x.var(others, keepdims=True)
+    return np.asarray(scale * (x - mean) / np.sqrt(variance + real(node, "epsilon", 1e-5)) + shift).astype(x.dtype)
+
+
+def _tile(_: OnnxNode, read: Sequence[Any], __: int) -> Array:
+    repeats = [int(number) for number in read[1]]
+    room([size * number for size, number in zip(read[0].shape, repeats, strict=True)])
+    return np.tile(read[0], repeats)
+
+
 def _same(_: OnnxNode, read: Sequence[Any], __: int) -> Array:
     return np.asarray(read[0])
 
@@ -286,8 +312,10 @@ FOLDS: Mapping[str, _Fold] = MappingProxyType(
         "Abs": _elementwise(np.abs),
         "Add": _elementwise(np.add),
         "And": _elementwise(np.logical_and),
+        "BatchNormalization": _batch_normalization,
         "Cast": _cast,
         "Ceil": _elementwise(np.ceil),
+        "Clip": _clip,
         "Concat": _concat,
         "Constant": _constant,
         "ConstantOfShape": _constant_of_shape,
@@ -300,11 +328,14 @@ FOLDS: Mapping[str, _Fold] = MappingProxyType(
         "Floor": _elementwise(np.floor),
         "Gather": _gather,
         "Greater": _elementwise(np.greater),
+        "GreaterOrEqual": _elementwise(np.greater_equal),
         "Identity": _same,
         "Less": _elementwise(np.less),
+        "LessOrEqual": _elementwise(np.less_equal),
         "Log": _elementwise(np.log),
         "Max": _fold_left(np.maximum),
         "Min": _fold_left(np.minimum),
+        "Mod": _elementwise(np.mod),
         "Mul": _elementwise(np.multiply),
         "Neg": _elementwise(np.negative),
         "Not": _elementwise(np.logical_not),
@@ -317,8 +348,10 @@ FOLDS: Mapping[str, _Fold] = MappingProxyType(
         "ReduceMin": _reduce(np.min),
         "ReduceProd": _reduce(np.prod),
         "ReduceSum": _reduce(np.sum),
+        "Relu": _elementwise(lambda x: np.maximum(x, 0)),
         "Reshape": _reshape,
         "Shape": _shape,
+        "Sign": _elementwise(np.sign),
         "Size": _size,
         "Slice": _slice,
         "Split": _split,
@@ -326,6 +359,7 @@ FOLDS: Mapping[str, _Fold] = MappingProxyType(
         "Squeeze": _squeeze,
         "Sub": _elementwise(np.subtract),
         "Sum": _fold_left(np.add),
+        "Tile": _tile,
         "Transpose": _transpose,
         "Unsqueeze": _unsqueeze,
         "Where": _where,

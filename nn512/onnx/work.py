@@ -120,7 +120,8 @@ class Work:
         found = self.value(node, index)
         if isinstance(found, Known):
             return found.array
-        raise RefusedError(f"{what} ({node.reads[index]!r}) depend on an input", "constants")
+        lost = isinstance(found, Lost) or not self.is_computed(found)
+        raise RefusedError(f"{what} ({node.reads[index]!r}) depend on an input", "constants", soft=lost)
 
     def tensor(self, node: OnnxNode, index: int = 0, *, rows: bool = False) -> Tensor:
         """An input that is a tensor of the graph, with nothing around it, arranged as C x H x W.
