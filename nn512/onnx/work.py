@@ -104,6 +104,7 @@ class Work:
         self.open: dict[str, dict[Factor, Factor] | None] = {}
         """Inputs whose axes are not yet those of a C x H x W tensor (None), or how they became so."""
         self.last_channels: set[str] = set()
+        self._declared: dict[str, Dims] = {}
         self._infer = infer
         self._bytes = 0
 
@@ -169,7 +170,7 @@ class Work:
         name = self._name()
         dims = tuple(view.whole(str(axis), size) for axis, size in enumerate(shape))
         self.drafts[name] = Draft(None, (), tensor)
-        self.open[name] = None
+        self.open[name], self._declared[name] = None, dims
         if last_channels:
             self.last_channels.add(name)
         return Tensor(name, dims)
@@ -193,8 +194,14 @@ class Work:
         return replace(tensor, dims=tuple(dims))
 
     def _settle(self, tensor: Tensor, *, rows: bool) -> None:
-        """Give an input its shape: the tensor is the first view that a layer reads."""
-        dims, rank = tensor.dims, len(tensor.dims)
+        """Give an input its shape: the tensor is the first view that a layer reads.
+
+        One that is flattened keeps the axes that it was declared with.
+        """
+        dims = tensor.dims
+        if len(dims) < 3 <= len(self._declared[tensor.name]):
+            dims, rows = self._declared[tensor.name], False
+        rank = len(dims)
         as_declared = [factor.axis for dim in dims for factor in dim] == sorted(f.axis for dim in dims for f in dim)
         if tensor.name in self.last_channels and rank > 2 and as_declared:
             dims = (dims[0], dims[-1], *dims[1:-1])
@@ -305,8 +312,9 @@ class Work:
             if tensor.name in self.shapes and tensor.padding is None and view.sizes(tensor.dims) == shape:
                 self.shapes[name] = self.shapes[tensor.name]
                 return Tensor(name, tensor.dims)
-        self.open[name] = None
-        return Tensor(name, tuple(view.whole(str(axis), size) for axis, size in enumerate(shape)))
+        dims = tuple(view.whole(str(axis), size) for axis, size in enumerate(shape))
+        self.open[name], self._declared[name] = None, dims
+        return Tensor(name, dims)
 
     def refuse_moves(self, name: str, tensor: Tensor) -> Value:
         """The tensor in place of one that nodes arranged as no layer can read it; the last Transpose is to blame."""

@@ -475,3 +475,9 @@ def test_a_batch_of_more_can_be_pinned_to_one(imported: Import) -> None:
     node = ("GlobalMaxPool", "x", "y")
     assert "accepted: a batch of 1" in refusals(imported, node, x=(8, 3, 4, 4))[0]
     assert imported(node, x=(8, 3, 4, 4), dims={"x.0": 1}).graph.shapes["x"] == Shape(3, 4, 4)
+
+
+def test_a_narrow_clip_twice_is_no_clip(imported: Import) -> None:
+    constants = {"a": np.float32(1), "b": np.nextafter(np.float32(1), np.float32(2))}
+    net = imported(("Clip", "x,a,b", "c"), ("Add", "c,c", "y"), constants=constants)
+    assert kinds(net) == "Activation Add"

@@ -59,16 +59,21 @@ def _bounded_by(least: float, most: float) -> Fields | None:
     return {"min": low, "max": high} if low < high else None
 
 
+def _equal(values: Floats, expected: Floats) -> bool:
+    """Whether two functions agree to the last digit: choosing between numbers rounds nothing."""
+    return bool((values == expected).all())
+
+
 def _fit_relu(values: Floats) -> Fields | None:
     slope = float(-values[SAMPLES == -1.0][0]) + 0.0  # and no -0
     if abs(slope) > LARGEST:
         return None
-    return {"param": shortest(slope)} if same(values, np.where(SAMPLES > 0, SAMPLES, slope * SAMPLES)) else None
+    return {"param": shortest(slope)} if _equal(values, np.where(SAMPLES > 0, SAMPLES, slope * SAMPLES)) else None
 
 
 def _fit_clip(values: Floats) -> Fields | None:
     least, most = float(values[0]), float(values[-1])
-    if not least < most or not same(values, np.clip(SAMPLES, least, most)):
+    if not least < most or not _equal(values, np.clip(SAMPLES, least, most)):
         return None
     return _bounded_by(least if least > SAMPLES[0] else -LARGEST, most if most < SAMPLES[-1] else LARGEST)
 
