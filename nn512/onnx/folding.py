@@ -203,10 +203,17 @@ def _divide(_: OnnxNode, read: Sequence[Any], __: int) -> Array:
     return np.asarray((np.sign(first) * np.sign(second) * (np.abs(first) // np.abs(second))).astype(first.dtype))
 
 
+def _called(function: Callable[..., Any], read: Sequence[Any]) -> Any:  # noqa: ANN401 - what numpy returns
+    """The function of what is read, of which numpy would take one too many as the place to write to."""
+    if isinstance(function, np.ufunc) and len(read) != function.nin:
+        raise TypeError(f"{len(read)} inputs")
+    return function(*read)
+
+
 def _elementwise(function: Callable[..., Any]) -> _Fold:
     def apply(_: OnnxNode, read: Sequence[Any], __: int) -> Array:
         room(np.broadcast_shapes(*(array.shape for array in read)))
-        return np.asarray(function(*read))
+        return np.asarray(_called(function, read))
 
     return apply
 
@@ -216,7 +223,7 @@ def _like_first(function: Callable[..., Any]) -> _Fold:
 
     def apply(_: OnnxNode, read: Sequence[Any], __: int) -> Array:
         room(np.broadcast_shapes(*(array.shape for array in read)))
-        return np.asarray(function(*read)).astype(read[0].dtype)
+        return np.asarray(_called(function, read)).astype(read[0].dtype)
 
     return apply
 

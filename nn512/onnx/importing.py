@@ -214,6 +214,8 @@ class _Import:
         if all(value is None or isinstance(value, Known) for value in read):
             folded = fold(node, [v.array if isinstance(v, Known) else None for v in read], work.opset)
             if folded is not None:
+                if any(node.writes[len(folded) :]):
+                    raise RefusedError(f"{len(node.writes)} outputs", f"{len(folded)} at most")
                 return [Known(array) for array in folded]
         rule = BY_OPERATOR.get(node.operator)
         if rule is None:
@@ -221,11 +223,13 @@ class _Import:
         rule.check(node)
         found = sampled(node, read, self.samples)
         whole = recognized(work, node, [sampled for sampled in found if work.is_computed(sampled.base)])
-        if whole is not None:
+        if whole is not None and not any(node.writes[1:]):
             self._remember([whole], found)
             return [whole]
         written = rule.read(work, node)
         written = [written] if isinstance(written, Known | Tensor | Lost) else list(written)
+        if any(node.writes[len(written) :]):
+            raise RefusedError(f"{len(node.writes)} outputs", f"{len(written)} at most")
         self._remember(written, found)
         return written
 

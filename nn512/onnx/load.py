@@ -21,7 +21,7 @@ from nn512.errors import CannotRunError, UsageError
 from nn512.graph.diagnostics import visible
 from nn512.onnx.folding import TYPES
 from nn512.onnx.model import NEWEST_OPSET, OLDEST_OPSET, Declared, Extent, OnnxModel, OnnxNode, Opaque
-from nn512.onnx.protos import BrokenError, tensor_array
+from nn512.onnx.protos import BrokenError, tensor_array, text
 
 MOST_BYTES = 2**31 - 1
 """Largest file: no protocol buffer may be larger."""
@@ -73,8 +73,6 @@ def model_of(onnx: Any, data: bytes, path: Path) -> OnnxModel:  # noqa: ANN401
         return _model(onnx, model, path)
     except BrokenError as error:
         raise UsageError(f"{str(path)!r}: the model is broken: {error}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{str(path)!r}: the model is broken: a name is no UTF-8") from error
 
 
 def _model(onnx: Any, model: Any, path: Path) -> OnnxModel:  # noqa: ANN401
@@ -88,7 +86,7 @@ def _model(onnx: Any, model: Any, path: Path) -> OnnxModel:  # noqa: ANN401
         raise BrokenError("it has sparse tensors, which are not read")
     constants: dict[str, Array] = {}
     for tensor in graph.initializer:
-        if not tensor.name or tensor.name in constants:
+        if not text(tensor.name) or tensor.name in constants:
             raise BrokenError(f"two tensors are called {visible(tensor.name)!r}")
         constants[tensor.name] = tensor_array(tensor, path.parent)
     inputs = tuple(_declared(info) for info in graph.input if info.name not in constants)
@@ -117,7 +115,7 @@ def _opset(model: Any) -> int:  # noqa: ANN401
 
 def _declared(info: Any) -> Declared:  # noqa: ANN401
     """An input, an output or a tensor between, as it is declared."""
-    if not info.name:
+    if not text(info.name):
         raise BrokenError("an input or output has no name")
     kind = info.type.WhichOneof("value")
     if kind not in {"tensor_type", None}:
@@ -133,7 +131,7 @@ def _declared(info: Any) -> Declared:  # noqa: ANN401
 def _extent(dim: Any) -> Extent:  # noqa: ANN401
     if dim.HasField("dim_value"):
         return int(dim.dim_value) if dim.dim_value >= 0 else None
-    return dim.dim_param or None
+    return text(dim.dim_param) or None
 
 
 def _unique(declared: tuple[Declared, ...]) -> tuple[Declared, ...]:
@@ -148,16 +146,17 @@ def _unique(declared: tuple[Declared, ...]) -> tuple[Declared, ...]:
 
 
 def _node(node: Any, folder: Path) -> OnnxNode:  # noqa: ANN401
-    label = visible(node.name or next(iter(node.output), ""))
-    if not any(node.output):
+    reads, writes = tuple(map(text, node.input)), tuple(map(text, node.output))
+    label = visible(text(node.name) or next(iter(writes), ""))
+    if not any(writes):
         raise BrokenError(f"node {label!r} writes nothing")
     attributes: dict[str, Any] = {}
     for attribute in node.attribute:
-        if attribute.name in attributes:
+        if text(attribute.name) in attributes:
             raise BrokenError(f"node {label!r} has the attribute {visible(attribute.name)!r} twice")
         attributes[attribute.name] = _attribute(attribute, folder)
-    operator = node.op_type if node.domain in _ALIASES else f"{node.domain}::{node.op_type}"
-    return OnnxNode(operator, tuple(node.input), tuple(node.output), node.name, attributes)
+    operator = text(node.op_type) if text(node.domain) in _ALIASES else f"{node.domain}::{text(node.op_type)}"
+    return OnnxNode(operator, reads, writes, node.name, attributes)
 
 
 def _attribute(attribute: Any, folder: Path) -> Any:  # noqa: ANN401

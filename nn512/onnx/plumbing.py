@@ -165,21 +165,21 @@ _VIEW = "nothing: a view, where axes stay whole"
 
 PLUMBING_RULES = (
     Rule("Identity", _same, "nothing"),
-    Rule("Dropout", _dropout, "nothing", {"ratio": IGNORED, "seed": IGNORED}),
+    Rule("Dropout", _dropout, "nothing", {"ratio": IGNORED, "seed": IGNORED}, inputs=3),
     Rule(
         "Cast",
         _cast,
         "nothing, between floating point types: all is float32",
         {"to": "float32, float16, bfloat16, float64", "saturate": IGNORED, "round_mode": IGNORED},
     ),
-    Rule("Reshape", _reshape, _VIEW, {"allowzero": ANY}),
+    Rule("Reshape", _reshape, _VIEW, {"allowzero": ANY}, inputs=2),
     Rule("Flatten", _flatten, _VIEW, {"axis": ANY}),
-    Rule("Squeeze", _squeeze, _VIEW, {"axes": ANY}),
-    Rule("Unsqueeze", _unsqueeze, _VIEW, {"axes": ANY}),
+    Rule("Squeeze", _squeeze, _VIEW, {"axes": ANY}, inputs=2),
+    Rule("Unsqueeze", _unsqueeze, _VIEW, {"axes": ANY}, inputs=2),
     Rule("Transpose", _transpose, "nothing: a view; weights behind it are permuted", {"perm": ANY}),
-    Rule("Expand", _expand, "nothing, to the shape that is there"),
-    Rule("Slice", _part, "nothing, of everything", {"starts": ANY, "ends": ANY, "axes": ANY}),
-    Rule("Split", _part, "nothing, into one part", {"axis": ANY, "split": ANY, "num_outputs": ANY}),
+    Rule("Expand", _expand, "nothing, to the shape that is there", inputs=2),
+    Rule("Slice", _part, "nothing, of everything", {"starts": ANY, "ends": ANY, "axes": ANY}, inputs=5),
+    Rule("Split", _part, "nothing, into one part", {"axis": ANY, "split": ANY, "num_outputs": ANY}, inputs=2),
     Rule("Shape", _shape, "a constant", {"start": ANY, "end": ANY}),
     Rule("Size", _shape, "a constant"),
     Rule(
@@ -187,6 +187,7 @@ PLUMBING_RULES = (
         _pad,
         "the padding of the Conv or Pooling behind it",
         {"mode": "constant", "pads": "0 and more", "value": "0; -inf in front of MaxPool"},
+        inputs=4,
     ),
 )
 """Operators that become no layer."""

@@ -26,7 +26,9 @@ Floats: TypeAlias = NDArray[np.float64]
 def _samples() -> Floats:
     near = np.linspace(-12, 12, 3001) + 1e-3
     far = np.logspace(-30, 30, 241)
-    return np.sort(np.concatenate([near, far, -far, np.arange(-8.0, 9.0)]))
+    samples = np.sort(np.concatenate([near, far, -far, np.arange(-8.0, 9.0)]))
+    samples.setflags(write=False)
+    return samples
 
 
 SAMPLES = _samples()
@@ -133,7 +135,12 @@ def _leaky_relu(attributes: _Attributes, x: Floats) -> Floats:
 
 
 def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda _, *arguments: function(*arguments)
+    def apply(_: _Attributes, *arguments: Any) -> Any:  # noqa: ANN401 - numbers and arrays
+        if isinstance(function, np.ufunc) and len(arguments) != function.nin:
+            raise TypeError("one argument too many would be where numpy writes to")
+        return function(*arguments)
+
+    return apply
 
 
 def _sum(*terms: Any) -> Any:  # noqa: ANN401 - numbers and arrays

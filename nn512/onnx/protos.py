@@ -32,9 +32,16 @@ class BrokenError(Exception):
     """What is wrong with a model, for the message that names the file."""
 
 
+def text(value: object) -> str:
+    """A text of a model; protobuf gives bytes where it is no UTF-8. Raises BrokenError there."""
+    if not isinstance(value, str):
+        raise BrokenError(f"a name is no text: {value!r:.60}")
+    return value
+
+
 def tensor_array(tensor: Any, folder: Path) -> Array:  # noqa: ANN401
     """The numbers of a tensor; those in another file are looked for in `folder` and below. Raises BrokenError."""
-    name = f"tensor {visible(tensor.name)!r}"
+    name = f"tensor {visible(text(tensor.name))!r}"
     shape = tuple(tensor.dims)
     kind = tensor.data_type
     if kind not in TYPES and kind != _BFLOAT16:
@@ -72,7 +79,7 @@ def _listed(name: str, tensor: Any, kind: int, count: int, dtype: np.dtype[Any])
 
 def _external(name: str, tensor: Any, folder: Path, count: int, dtype: np.dtype[Any]) -> Array:  # noqa: ANN401
     """Numbers in a file beside the model. It must be a plain file in the model's folder or below, links resolved."""
-    where = {entry.key: entry.value for entry in tensor.external_data}
+    where = {text(entry.key): text(entry.value) for entry in tensor.external_data}
     location = where.get("location", "")
     said = f"{name} is in the file {visible(location)!r}, "
     parts = Path(location).parts

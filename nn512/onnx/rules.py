@@ -25,9 +25,12 @@ class Rule:
     read: Callable[[Work, OnnxNode], Value | Sequence[Value]]
     becomes: str
     attributes: Mapping[str, str] = field(default_factory=dict)
+    inputs: int = 1  # most of them
 
     def check(self, node: OnnxNode) -> None:
-        """Raise RefusedError for an attribute that nobody here knows."""
+        """Raise RefusedError for an attribute that nobody here knows, and for an input too many."""
+        if len(node.reads) > self.inputs:
+            raise RefusedError(f"{len(node.reads)} inputs", f"{self.inputs} at most")
         for name, value in node.attributes.items():
             if name not in self.attributes:
                 raise RefusedError(f"attribute {name}={show(value)} is unknown", self._known())
@@ -38,6 +41,9 @@ class Rule:
 
 LARGEST = float(np.finfo(np.float32).max)
 """The largest finite number."""
+
+MANY = 1 << 31
+"""Inputs of operators that have any number of them."""
 
 ANY = "any"
 """Of an attribute all of whose values are taken."""

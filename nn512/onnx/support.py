@@ -14,7 +14,7 @@ from nn512.onnx.model import NEWEST_OPSET, OLDEST_OPSET
 from nn512.onnx.rules import Rule
 
 COUNTS = Path(__file__).with_name("support.json")
-"""What ONNX's tests of single nodes showed; a test writes it."""
+"""What ONNX's tests of single nodes showed, and of which release they were; a test writes it."""
 
 _WIDTH = 101
 
@@ -39,7 +39,7 @@ class Counts(NamedTuple):
 def counts() -> Mapping[str, Counts]:
     """By operator."""
     data = json.loads(COUNTS.read_text("utf-8"))
-    return {operator: Counts(*numbers) for operator, numbers in data.items()}
+    return {operator: Counts(*numbers) for operator, numbers in data["counts"].items()}
 
 
 def support_table() -> str:

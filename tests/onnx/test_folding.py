@@ -97,6 +97,7 @@ def test_repeated_numbers_take_no_memory() -> None:
         ("Gather", [[1], None]),
         ("Concat", [[1], [[2]]]),
         ("Add", [[1, 2], [1, 2, 3]]),
+        ("Add", [[1.0], [2.0], [3.0]]),
         ("Reshape", [ROWS, [5, -1]]),
         ("Squeeze", [ROWS, [0]]),
         ("Unsqueeze", [ROWS, [0, 0]]),

@@ -481,3 +481,13 @@ def test_a_narrow_clip_twice_is_no_clip(imported: Import) -> None:
     constants = {"a": np.float32(1), "b": np.nextafter(np.float32(1), np.float32(2))}
     net = imported(("Clip", "x,a,b", "c"), ("Add", "c,c", "y"), constants=constants)
     assert kinds(net) == "Activation Add"
+
+
+def test_too_many_inputs_write_nowhere(imported: Import) -> None:
+    """The third argument of numpy's functions of two is where they write to."""
+    before = SAMPLES.copy()
+    constants = {"a": np.float32(1), "b": np.float32(2)}
+    refusals(imported, ("Mul", "x,a,x", "y"), constants=constants)
+    refusals(imported, ("Mul", "a,b,a", "c"), ("Mul", "x,c", "y"), constants=constants)
+    np.testing.assert_array_equal(SAMPLES, before)
+    assert constants == {"a": 1, "b": 2}

@@ -1,12 +1,9 @@
-"""ONNX files become graphs: what is exported comes back, what a node means is what ONNX Runtime says, broken files are
-told and never a traceback."""
+"""ONNX files become graphs: what is exported comes back, and what a node means is what ONNX Runtime says."""
 
 from __future__ import annotations
 
 import importlib
-import os
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +15,9 @@ from hypothesis import strategies as st
 import reference
 from fuzz import draw
 from fuzz.draw import regimes
-from nn512.cli import main
 from nn512.cli.compare_onnx import MOST_SIGMA, off_by
-from nn512.errors import Nn512Error, UsageError
-from nn512.graph import Graph, parse
+from nn512.graph import Graph
 from nn512.onnx import Imported, UnsupportedError, export_onnx, from_onnx
-from nn512.onnx.load import load_model
 from nn512.onnx.view import elements
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # what others warn about is theirs
@@ -33,9 +27,6 @@ GRAPHS = 200
 
 MODELS = 600
 """Random models of one or two nodes."""
-
-MUTANTS = 500
-"""Models with something broken in them."""
 
 OPSETS = (7, 8, 9, 10, 11, 12, 13, 15, 17, 18, 19, 20, 21, 22)
 
@@ -98,73 +89,109 @@ def windows(draw_: st.DrawFn, rank: int, *, pool: bool) -> dict[str, Any]:
     return attributes
 
 
+Nodes = list[tuple[Any, ...]]
+Family = Callable[[st.DrawFn, int, tuple[int, ...], Callable[..., Any]], tuple[Nodes, dict[str, Any]]]
+"""Draws nodes from x to y and their constants, for an operator set and the shape of x."""
+
+
+def convolutions(draw_: st.DrawFn, _: int, shape: tuple[int, ...], numbers: Callable[..., Any]) -> Any:
+    attributes, channels = draw_(windows(len(shape) - 2, pool=False)), shape[1]
+    groups = draw_(st.sampled_from([g for g in (1, 2, 3, channels) if channels % g == 0]))
+    weights = numbers(2 * groups, channels // groups, *attributes["kernel_shape"])
+    reads = "x,w" + draw_(st.sampled_from(("", ",b")))
+    return [("Conv", reads, "y", attributes | {"group": groups})], {"w": weights, "b": numbers(2 * groups)}
+
+
+def poolings(draw_: st.DrawFn, opset: int, shape: tuple[int, ...], _: Callable[..., Any]) -> Any:
+    attributes = draw_(windows(len(shape) - 2, pool=True))
+    operator = draw_(st.sampled_from(("AveragePool", "MaxPool")))
+    if opset >= 10 and draw_(st.booleans()):
+        attributes["ceil_mode"] = 1
+    if operator == "AveragePool" and draw_(st.booleans()):
+        attributes["count_include_pad"] = 1
+    return [(operator, "x", "y", attributes)], {}
+
+
+def paddings(draw_: st.DrawFn, opset: int, shape: tuple[int, ...], numbers: Callable[..., Any]) -> Any:
+    """Before operator set 11 the pads were an attribute."""
+    rank = len(shape) - 2
+    before, after = (draw_(st.tuples(*[st.integers(0, 2)] * rank)) for _ in range(2))
+    pads = (0, 0, *before, 0, 0, *draw_(st.sampled_from((before, after))))
+    window, behind = draw_(windows(rank, pool=True)), draw_(st.sampled_from(("MaxPool", "AveragePool", "Conv")))
+    if behind == "AveragePool" and draw_(st.booleans()):
+        window["count_include_pad"] = 1
+    pad = ("Pad", "r", "p", {"pads": pads}) if opset < 11 else ("Pad", "r,pads", "p")
+    nodes = [
+        (draw_(st.sampled_from(("Relu", "Identity"))), "x", "r"),
+        pad,
+        (behind, "p,w" if behind == "Conv" else "p", "y", window),
+    ]
+    return nodes, {"pads": np.array(pads), "w": numbers(2, shape[1], *window["kernel_shape"])}
+
+
+def products(draw_: st.DrawFn, _: int, shape: tuple[int, ...], numbers: Callable[..., Any]) -> Any:
+    inputs, transposed = int(np.prod(shape)), draw_(st.booleans())
+    attributes = {"transB": int(transposed), "alpha": draw_(st.sampled_from((1.0, 0.5))), "beta": 2.0}
+    order = (0, *draw_(st.permutations(range(1, len(shape)))))
+    nodes = [
+        ("Transpose", "x", "t", {"perm": order}),
+        ("Flatten", "t", "f", {"axis": 1}),
+        ("Gemm", "f,w,b", "y", attributes),
+    ]
+    return nodes, {"w": numbers(3, inputs) if transposed else numbers(inputs, 3), "b": numbers(3)}
+
+
+def shares(draw_: st.DrawFn, _: int, shape: tuple[int, ...], __: Callable[..., Any]) -> Any:
+    return [("Softmax", "x", "y", {"axis": draw_(st.sampled_from((1, -1, 1 - len(shape), 2)))})], {}
+
+
+def scalings(draw_: st.DrawFn, _: int, shape: tuple[int, ...], numbers: Callable[..., Any]) -> Any:
+    ones = (1,) * (len(shape) - 2)
+    size = draw_(st.sampled_from(((1,), (shape[1], *ones), (1, shape[1], *ones), (shape[-1],))))
+    first, second = draw_(st.tuples(*[st.sampled_from(("Mul", "Add", "Sub", "Div"))] * 2))
+    reads = draw_(st.sampled_from(("x,a", "a,x")))
+    return [(first, reads, "m"), (second, "m,b", "y")], {"a": numbers(*size), "b": numbers(*size)}
+
+
+def reductions(draw_: st.DrawFn, opset: int, shape: tuple[int, ...], _: Callable[..., Any]) -> Any:
+    """Since operator set 18 the axes are an input."""
+    axes = tuple(sorted(draw_(st.sets(st.integers(1, len(shape) - 1), min_size=1))))
+    operator, kept = draw_(st.sampled_from(("ReduceMean", "ReduceMax"))), draw_(st.integers(0, 1))
+    if opset < 18:
+        return [(operator, "x", "y", {"axes": axes, "keepdims": kept})], {}
+    return [(operator, "x,axes", "y", {"keepdims": kept})], {"axes": np.array(axes)}
+
+
+def turns(draw_: st.DrawFn, _: int, shape: tuple[int, ...], __: Callable[..., Any]) -> Any:
+    order = (0, *draw_(st.permutations(range(1, len(shape)))))
+    return [("Transpose", "x", "t", {"perm": order}), ("Relu", "t", "y")], {}
+
+
+def rows(draw_: st.DrawFn, _: int, shape: tuple[int, ...], numbers: Callable[..., Any]) -> Any:
+    order = (0, *draw_(st.permutations(range(1, len(shape)))))
+    weights = numbers(shape[order[-1]], 3)
+    nodes = [("Transpose", "x", "t", {"perm": order}), ("MatMul", "t,w", "m"), ("Add", "m,b", "y")]
+    return nodes, {"w": weights, "b": numbers(3)}
+
+
+FAMILIES: tuple[Family, ...] = (
+    *(convolutions, poolings, paddings, products, shares, scalings, reductions, turns, rows),
+)
+
+
 @st.composite
-def models(draw_: st.DrawFn) -> tuple[int, list[tuple[Any, ...]], tuple[int, ...], dict[str, Any]]:
+def models(draw_: st.DrawFn) -> tuple[int, Nodes, tuple[int, ...], dict[str, Any]]:
     """An operator set, nodes from x to y, the shape of x, and constants."""
     opset = draw_(st.sampled_from(OPSETS))
     channels, height, width = (draw_(st.sampled_from((1, 2, 3, 4, 6))) for _ in range(3))
-    rank = draw_(st.sampled_from((1, 2, 2)))
-    shape = (1, channels, height, width) if rank == 2 else (1, channels, width * 2)
+    shape = draw_(st.sampled_from(((1, channels, height, width), (1, channels, height, width), (1, channels, width))))
     rng = np.random.default_rng(draw_(st.integers(0, 99)))
 
     def numbers(*size: int) -> Any:
         return rng.normal(size=size).astype(np.float32)
 
-    kind = draw_(st.sampled_from(("conv", "pool", "gemm", "shares", "affine", "reduce", "views", "pad")))
-    match kind:
-        case "conv":
-            attributes = draw_(windows(rank, pool=False))
-            groups = draw_(st.sampled_from([g for g in (1, 2, 3, channels) if channels % g == 0]))
-            weights = numbers(2 * groups, channels // groups, *attributes["kernel_shape"])
-            node = ("Conv", "x,w" + draw_(st.sampled_from(("", ",b"))), "y", attributes | {"group": groups})
-            return opset, [node], shape, {"w": weights, "b": numbers(2 * groups)}
-        case "pool":
-            attributes = draw_(windows(rank, pool=True))
-            average = draw_(st.booleans())
-            if opset >= 10 and draw_(st.booleans()):
-                attributes["ceil_mode"] = 1
-            if average and draw_(st.booleans()):
-                attributes["count_include_pad"] = 1
-            return opset, [("AveragePool" if average else "MaxPool", "x", "y", attributes)], shape, {}
-        case "pad":
-            # ONNX before 11 had the pads as an attribute.
-            pads = (0, 0, *draw_(st.tuples(*[st.integers(0, 2)] * rank))) * 2
-            attributes = {"pads": pads} if opset < 11 else {}
-            window = draw_(windows(rank, pool=True))
-            behind = draw_(st.sampled_from(("MaxPool", "AveragePool", "Conv")))
-            if behind == "AveragePool" and draw_(st.booleans()):
-                window["count_include_pad"] = 1
-            first = [("Relu", "x", "r")] if draw_(st.booleans()) else [("Identity", "x", "r")]
-            reads = "p,w" if behind == "Conv" else "p"
-            constants = {"pads": np.array(pads), "w": numbers(2, channels, *window["kernel_shape"])}
-            pad = ("Pad", "r" if opset < 11 else "r,pads", "p", attributes)
-            return opset, [*first, pad, (behind, reads, "y", window)], shape, constants
-        case "gemm":
-            elements_ = int(np.prod(shape))
-            transposed = draw_(st.booleans())
-            weights = numbers(3, elements_) if transposed else numbers(elements_, 3)
-            attributes = {"transB": int(transposed), "alpha": draw_(st.sampled_from((1.0, 0.5))), "beta": 2.0}
-            turn = ("Transpose", "x", "t", {"perm": draw_(st.permutations(range(rank + 2)))})
-            turn = ("Transpose", "x", "t", {"perm": (0, *[axis for axis in turn[3]["perm"] if axis])})
-            nodes = [turn, ("Flatten", "t", "f", {"axis": 1}), ("Gemm", "f,w,b", "y", attributes)]
-            return opset, nodes, shape, {"w": weights, "b": numbers(3)}
-        case "shares":
-            axis = draw_(st.sampled_from((1, -1, -rank - 1, 2)))
-            return opset, [("Softmax", "x", "y", {"axis": axis})], shape, {}
-        case "affine":
-            one = draw_(st.sampled_from(((1,), (channels, *[1] * rank), (1, channels, *[1] * rank), (shape[-1],))))
-            first, second = draw_(st.tuples(*[st.sampled_from(("Mul", "Add", "Sub", "Div"))] * 2))
-            reads = draw_(st.sampled_from(("x,a", "a,x")))
-            return opset, [(first, reads, "m"), (second, "m,b", "y")], shape, {"a": numbers(*one), "b": numbers(*one)}
-        case "reduce":
-            axes = draw_(st.sets(st.integers(1, rank + 1), min_size=1))
-            operator = draw_(st.sampled_from(("ReduceMean", "ReduceMax")))
-            given_ = {"axes": tuple(sorted(axes)), "keepdims": draw_(st.integers(0, 1))}
-            return min(opset, 17), [(operator, "x", "y", given_)], shape, {}
-        case _:
-            perm = (0, *draw_(st.permutations(range(1, rank + 2))))
-            nodes = [("Transpose", "x", "t", {"perm": perm}), ("Relu", "t", "y")]
-            return opset, nodes, shape, {}
+    nodes, constants = draw_(st.sampled_from(FAMILIES))(draw_, opset, shape, numbers)
+    return opset, nodes, shape, constants
 
 
 def write_model(

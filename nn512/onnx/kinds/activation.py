@@ -13,7 +13,7 @@ from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.pointwise import SAMPLES, Floats, Sampled, same
 from nn512.onnx.refusal import RefusedError
-from nn512.onnx.rules import ANY, LARGEST, Rule, real, shortest
+from nn512.onnx.rules import ANY, LARGEST, MANY, Rule, real, shortest
 from nn512.onnx.work import Tensor, Work
 from nn512.params import show_shape
 
@@ -155,10 +155,10 @@ _PART = "part of an activation that is recognized as a whole: {}"
 ACTIVATION_RULES = (
     Rule("Relu", _read_relu, "Activation Kind=ReLU"),
     Rule("LeakyRelu", _read_leaky_relu, "Activation Kind=ReLU", {"alpha": ANY}),
-    Rule("PRelu", _read_prelu, "Activation Kind=ReLU, of one slope"),
-    Rule("Clip", _read_clip, "Activation Kind=Clip", {"min": "below max", "max": "above min"}),
+    Rule("PRelu", _read_prelu, "Activation Kind=ReLU, of one slope", inputs=2),
+    Rule("Clip", _read_clip, "Activation Kind=Clip", {"min": "below max", "max": "above min"}, inputs=3),
     Rule("HardSwish", _read_hard_swish, "Activation Kind=HardSwish"),
     Rule("HardSigmoid", _read_part, _PART.format("x * HardSigmoid(x)"), {"alpha": "1/6", "beta": "1/2"}),
-    Rule("Min", _read_part, _PART.format("Min(Max(x, a), b)")),
-    Rule("Max", _read_part, _PART.format("Max(x, a * x)")),
+    Rule("Min", _read_part, _PART.format("Min(Max(x, a), b)"), inputs=MANY),
+    Rule("Max", _read_part, _PART.format("Max(x, a * x)"), inputs=MANY),
 )

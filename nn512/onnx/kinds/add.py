@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from nn512.graph import Add
 from nn512.onnx.affine import affine, constant_of
 from nn512.onnx.chains import chain
 from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.refusal import RefusedError
-from nn512.onnx.rules import Rule
+from nn512.onnx.rules import MANY, Rule
 from nn512.onnx.work import Known, Tensor, Work
 from nn512.params import show_shape
 
@@ -41,11 +39,12 @@ def _read(work: Work, node: OnnxNode) -> Tensor:
         if known:
             raise RefusedError("sum of several tensors and constants", "either")
         return Tensor(chain(work, node, tensors, Add), tensors[0].dims)
-    total = np.asarray(sum(constant_of(work, read) for read in known))
-    return affine(work, node, tensors[0], None, total)
+    if len(known) > 1:
+        raise RefusedError("sum of a tensor and several constants", "one constant")
+    return affine(work, node, tensors[0], None, constant_of(work, known[0]) if known else None)
 
 
 ADD_RULES = (
-    Rule("Add", _read, "Add; of a constant, biases or the shifts of a BatchNorm"),
-    Rule("Sum", _read, "Add, one for every two tensors"),
+    Rule("Add", _read, "Add; of a constant, biases or the shifts of a BatchNorm", inputs=2),
+    Rule("Sum", _read, "Add, one for every two tensors", inputs=MANY),
 )

@@ -68,14 +68,15 @@ def _read_scaling(work: Work, node: OnnxNode) -> Tensor:
 
 
 BATCH_NORM_RULES = (
-    Rule("Mul", _read_scaling, "BatchNorm, of a number or one for every channel; part of HardSwish"),
-    Rule("Div", _read_scaling, "BatchNorm, by a number or one for every channel; part of HardSwish"),
-    Rule("Sub", _read_scaling, "BatchNorm, of a number or one for every channel"),
+    Rule("Mul", _read_scaling, "BatchNorm, of a number or one for every channel; part of HardSwish", inputs=2),
+    Rule("Div", _read_scaling, "BatchNorm, by a number or one for every channel; part of HardSwish", inputs=2),
+    Rule("Sub", _read_scaling, "BatchNorm, of a number or one for every channel", inputs=2),
     Rule("Neg", _read_scaling, "BatchNorm"),
     Rule(
         "BatchNormalization",
         _read,
         "BatchNorm",
         {"epsilon": "0 and more", "momentum": IGNORED, "spatial": "1", "training_mode": "0"},
+        inputs=5,
     ),
 )

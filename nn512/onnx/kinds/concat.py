@@ -11,7 +11,7 @@ from nn512.onnx.chains import chain
 from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.refusal import RefusedError
-from nn512.onnx.rules import Rule, axis_of, integer
+from nn512.onnx.rules import MANY, Rule, axis_of, integer
 from nn512.onnx.work import Tensor, Work
 
 
@@ -40,4 +40,4 @@ def _read(work: Work, node: OnnxNode) -> Tensor:
     return Tensor(name, (*first[:axis], channels, *first[axis + 1 :]))
 
 
-CONCAT_RULES = (Rule("Concat", _read, "Concat, one for every two tensors", {"axis": "that of channels"}),)
+CONCAT_RULES = (Rule("Concat", _read, "Concat, one for every two tensors", {"axis": "that of channels"}, inputs=MANY),)

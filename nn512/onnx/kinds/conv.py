@@ -81,5 +81,6 @@ CONV_RULES = (
         "Conv, of 1 x C x W with one row; Pad in front of it is taken in",
         WINDOW_ATTRIBUTES
         | {"dilations": ANY, "group": ANY, "pads": "equal on both ends of an axis, where that matters"},
+        inputs=3,
     ),
 )

@@ -102,10 +102,12 @@ FULLY_CONNECTED_RULES = (
         _read_gemm,
         "FullyConnected; Flatten or Reshape in front of it is a matter of weights",
         {"alpha": ANY, "beta": ANY, "transA": "0", "transB": "0, 1"},
+        inputs=3,
     ),
     Rule(
         "MatMul",
         _read_matmul,
         "FullyConnected, or a 1x1 Conv where rows are pixels; the right factor is constant",
+        inputs=2,
     ),
 )

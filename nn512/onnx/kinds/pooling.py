@@ -148,6 +148,6 @@ POOLING_RULES = (
     ),
     Rule("GlobalMaxPool", _read_global, "Pooling Kind=MaxGlobal"),
     Rule("GlobalAveragePool", _read_global, "Pooling Kind=AvgGlobal"),
-    Rule("ReduceMax", _read_reduce, "Pooling Kind=MaxGlobal", _REDUCE),
-    Rule("ReduceMean", _read_reduce, "Pooling Kind=AvgGlobal", _REDUCE),
+    Rule("ReduceMax", _read_reduce, "Pooling Kind=MaxGlobal", _REDUCE, inputs=2),
+    Rule("ReduceMean", _read_reduce, "Pooling Kind=AvgGlobal", _REDUCE, inputs=2),
 )
