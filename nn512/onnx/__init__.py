@@ -5,7 +5,8 @@ export              a whole graph with its parameters
 reading             the way in: a file to an imported graph, and to files
 load, protos        a file to plain data, with nothing believed
 model               that data
-importing           node by node to layers, with names
+importing           node by node to layers
+imported            what comes of it: layers under names, with their parameters
 work, rules         what rules work with, and what a rule is
 plumbing            rules of operators that compute nothing
 view                how ONNX sees a tensor: axes merged, split, transposed
@@ -19,7 +20,7 @@ support             the table of what is read
 from __future__ import annotations
 
 from nn512.onnx.export import IR_VERSION, MOST_INLINE_BYTES, OPSET, export_onnx, import_onnx
-from nn512.onnx.importing import Imported, Seen
+from nn512.onnx.imported import Imported, Seen
 from nn512.onnx.reading import from_onnx, names_of, save_imported
 from nn512.onnx.refusal import Refusal, UnsupportedError
 

@@ -7,62 +7,29 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
-import numpy as np
-
 from nn512.errors import UsageError
-from nn512.graph import Activation, Config, Graph, Input, Layer, Node, Output, build, format_node, parse
+from nn512.graph import Activation, Input
 from nn512.graph.diagnostics import visible
 from nn512.onnx import view
 from nn512.onnx.folding import MOST_ELEMENTS, fold
+from nn512.onnx.imported import Imported, finished
 from nn512.onnx.kinds import RULES
 from nn512.onnx.kinds.activation import recognized
 from nn512.onnx.model import Declared, Extent, OnnxModel, OnnxNode
-from nn512.onnx.naming import Names, readable, stem
 from nn512.onnx.plumbing import PLUMBING_RULES
 from nn512.onnx.pointwise import Bases, sampled
 from nn512.onnx.refusal import Refusal, RefusedError, UnsupportedError
 from nn512.onnx.rules import Rule
-from nn512.onnx.view import Dims
 from nn512.onnx.work import Draft, Known, Lost, Tensor, Value, Work
-from nn512.params import Params, show_shape
+from nn512.params import show_shape
 
 BY_OPERATOR: Mapping[str, Rule] = {rule.operator: rule for rules in (*RULES.values(), PLUMBING_RULES) for rule in rules}
 """The rule for every operator that is read."""
 
+MOST_SAMPLED = 200
+"""Tensors whose values as functions of others are kept, 30 MB."""
+
 _FLOATS = ("float32", "float16", "float64", "bfloat16")
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """How ONNX sees an input, an output or a tensor between: its name there, the tensor here, and the view."""
-
-    onnx: str
-    tensor: str
-    dims: Dims
-    type: str = "float32"
-
-    @property
-    def is_usual(self) -> bool:
-        """Whether the numbers stand in the same order on both sides."""
-        places = [factor for dim in self.dims for factor in dim]
-        return places == sorted(places, key=lambda f: (view.AXES.index(f.axis), -f.stride))
-
-
-@dataclass(frozen=True, slots=True)
-class Imported:
-    """A graph, its text with the model's names in comments, its parameters, and how ONNX sees its tensors.
-
-    `parameters` says for parameters that were taken as they are which initializer they were.
-    """
-
-    graph: Graph
-    text: str
-    params: Params
-    inputs: tuple[Seen, ...]
-    outputs: tuple[Seen, ...]
-    inner: tuple[Seen, ...]
-    parameters: Mapping[str, str]
-    unused: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +228,8 @@ class _Import:
             own = tuple(s for s in found if s.base.name != written[0].name and s.base.dims == written[0].dims)
             if own:
                 self.samples[written[0].name] = own
+                if len(self.samples) > MOST_SAMPLED:  # functions are spelled in nodes that stand together
+                    del self.samples[next(iter(self.samples))]
 
     def _started(self, name: str, value: Value) -> Value:
         """An input of the net in place of what a node writes."""
@@ -293,7 +262,7 @@ class _Import:
             raise UnsupportedError(self.model.origin, refusals)
         if not results:
             raise UsageError(f"{self.model.origin!r} has no outputs")
-        return self._named(live, results)
+        return finished(work, self.model, self.cut.prefix, live, results, self.types)
 
     def _settled_end(self, name: str, tensor: Tensor) -> Tensor:
         """An output; a layer that changes nothing stands between it and an input, as the language wants it."""
@@ -307,59 +276,6 @@ class _Import:
             return settled
         nothing = OnnxNode("Identity", (), (name,))
         return Tensor(work.emit(nothing, lambda to: Activation(settled.name, to, "ReLU", 1.0)), settled.dims)
-
-    def _named(self, live: Collection[str], results: Sequence[tuple[str, Tensor]]) -> Imported:
-        """The graph of the layers that lead to an output, under names like the model's."""
-        work = self.work
-        drafts = {name: draft for name, draft in work.drafts.items() if name in live}
-        operators = {written: node.operator for node in self.model.nodes for written in node.writes}
-        ends = {tensor.name: onnx for onnx, tensor in reversed(results)}
-        names, given = Names(), {}
-        first = [name for name in drafts if name in ends] + [n for n, d in drafts.items() if isinstance(d.node, Input)]
-        for name in dict.fromkeys([*first, *drafts]):
-            draft = drafts[name]
-            wanted = stem(draft.stem) if name not in first and draft.stem else ""
-            given[name] = names.give(readable(wanted or ends.get(name, draft.tensor), operators.get(draft.tensor, "")))
-        nodes, params, sources = [], {}, {}
-        for name, draft in drafts.items():
-            assert draft.node is not None
-            nodes.append(draft.node.renamed(given))
-            for suffix, array in draft.params.items():
-                params[given[name] + suffix] = array
-                if suffix in {"Weights", "Scales"} and draft.stem:
-                    sources[given[name] + suffix] = draft.stem
-        written = [Output(name) for name in dict.fromkeys(given[tensor.name] for _, tensor in results)]
-        inputs = [node for node in nodes if isinstance(node, Input)]
-        layers = [node for node in nodes if isinstance(node, Layer)]
-        graph = build([Config(self.cut.prefix), *inputs, *layers, *written])
-        of = {given[name]: draft.tensor for name, draft in drafts.items()}
-        seen_in = tuple(
-            Seen(
-                of[node.to_tensor],
-                node.to_tensor,
-                self._dims_of(of[node.to_tensor]),
-                self.types.get(of[node.to_tensor], "float32"),
-            )
-            for node in inputs
-        )
-        seen_out = tuple(Seen(onnx, given[tensor.name], tensor.dims) for onnx, tensor in results)
-        inner = tuple(
-            Seen(onnx, given[value.name], work.settled(value).dims)
-            for onnx, value in work.values.items()
-            if isinstance(value, Tensor)
-            and value.name in live
-            and value.padding is None
-            and not isinstance(drafts[value.name].node, Input)
-        )
-        text = _text(graph, self.model, seen_in, seen_out, of)
-        ordered = {p.name: np.ascontiguousarray(params[p.name]) for p in graph.parameters}
-        unused = tuple(sorted(i.name for i in self.model.inputs if i.name not in set(of.values())))
-        return Imported(parse(text, "<import>"), text, ordered, seen_in, seen_out, inner, sources, unused)
-
-    def _dims_of(self, onnx: str) -> Dims:
-        value = self.work.values[onnx]
-        assert isinstance(value, Tensor)
-        return self.work.settled(value).dims
 
 
 def _behind(
@@ -396,35 +312,3 @@ def _channels_last(nodes: Sequence[OnnxNode]) -> set[str]:
         elif node.operator in {"Add", "Sub", "Mul", "Div", "Cast", "Identity"} and node.writes[0] in found:
             found.update(node.reads)
     return found
-
-
-def _text(
-    graph: Graph, model: OnnxModel, inputs: Sequence[Seen], outputs: Sequence[Seen], of: Mapping[str, str]
-) -> str:
-    """The graph with the model's names in comments."""
-    lines = [f"# {_comment(model.origin)}, operator set {model.opset}", format_node(graph.config)]
-    for node, seen in zip(graph.inputs, inputs, strict=True):
-        lines.append(_line(node, _seen(seen)))
-    lines += [_line(layer, _comment(of[layer.to_tensor])) for layer in graph.layers]
-    for output in graph.outputs:
-        told = "; ".join(_seen(seen) for seen in outputs if seen.tensor == output.from_tensor)
-        lines.append(_line(output, told))
-    return "\n".join(lines) + "\n"
-
-
-def _line(node: Node, comment: str) -> str:
-    return f"{format_node(node)}  # {comment}"
-
-
-def _seen(seen: Seen) -> str:
-    arranged = (
-        ""
-        if seen.is_usual
-        else " of other order: " + " x ".join("".join(f.axis for f in dim) or "1" for dim in seen.dims)
-    )
-    return f"{_comment(seen.onnx)}: {show_shape(view.sizes(seen.dims))}{arranged}"
-
-
-def _comment(text: str) -> str:
-    shown = visible(text.encode("utf-8", "replace").decode("utf-8"))
-    return shown if len(shown) <= 100 else shown[:97] + "..."

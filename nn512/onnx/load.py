@@ -73,6 +73,8 @@ def model_of(onnx: Any, data: bytes, path: Path) -> OnnxModel:  # noqa: ANN401
         return _model(onnx, model, path)
     except BrokenError as error:
         raise UsageError(f"{str(path)!r}: the model is broken: {error}") from error
+    except MemoryError as error:
+        raise UsageError(f"{str(path)!r}: the model does not fit into memory") from error
 
 
 def _model(onnx: Any, model: Any, path: Path) -> OnnxModel:  # noqa: ANN401
@@ -135,10 +137,11 @@ def _extent(dim: Any) -> Extent:  # noqa: ANN401
 
 
 def _unique(declared: tuple[Declared, ...]) -> tuple[Declared, ...]:
-    names = [each.name for each in declared]
-    for name in names:
-        if names.count(name) > 1:
-            raise BrokenError(f"{visible(name)!r} is there twice")
+    seen: set[str] = set()
+    for each in declared:
+        if each.name in seen:
+            raise BrokenError(f"{visible(each.name)!r} is there twice")
+        seen.add(each.name)
     return declared
 
 

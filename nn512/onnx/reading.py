@@ -10,7 +10,8 @@ from typing import Any
 
 from nn512.arrays import PathLike, write_file
 from nn512.onnx import view
-from nn512.onnx.importing import Cut, Imported, Seen, convert
+from nn512.onnx.imported import Imported, Seen
+from nn512.onnx.importing import Cut, convert
 from nn512.onnx.load import load_model
 from nn512.params import save_params
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nn512.onnx.importing import Cut, Imported, convert
+from nn512.onnx.imported import Imported
+from nn512.onnx.importing import Cut, convert
 from nn512.onnx.model import Declared, OnnxModel, OnnxNode
 
 Import = Callable[..., Imported]

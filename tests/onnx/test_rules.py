@@ -14,7 +14,8 @@ import reference
 from nn512.errors import UsageError
 from nn512.graph import ACTIVATIONS, KINDS, BatchNorm, Conv, FullyConnected, Pooling, Shape
 from nn512.graph.node import Layer
-from nn512.onnx.importing import BY_OPERATOR, Imported
+from nn512.onnx.imported import Imported
+from nn512.onnx.importing import BY_OPERATOR
 from nn512.onnx.kinds import RULES, __path__, activation
 from nn512.onnx.plumbing import PLUMBING_RULES
 from nn512.onnx.pointwise import FUNCTIONS, SAMPLES

@@ -11,7 +11,7 @@ import numpy as np
 from nn512.graph import Activation
 from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
-from nn512.onnx.pointwise import SAMPLES, Floats, Sampled, same
+from nn512.onnx.pointwise import SAMPLES, Floats, Sampled, equal, same
 from nn512.onnx.refusal import RefusedError
 from nn512.onnx.rules import ANY, LARGEST, MANY, Rule, real, shortest
 from nn512.onnx.work import Tensor, Work
@@ -59,28 +59,28 @@ def _bounded_by(least: float, most: float) -> Fields | None:
     return {"min": low, "max": high} if low < high else None
 
 
-def _equal(values: Floats, expected: Floats) -> bool:
-    """Whether two functions agree to the last digit: choosing between numbers rounds nothing."""
-    return bool((values == expected).all())
-
-
 def _fit_relu(values: Floats) -> Fields | None:
-    slope = float(-values[SAMPLES == -1.0][0]) + 0.0  # and no -0
-    if abs(slope) > LARGEST:
+    """Choosing between numbers rounds nothing, so a ReLU is one to the last digit."""
+    slope = float(-values[_AT_MINUS_ONE]) + 0.0  # and no -0
+    if abs(slope) > LARGEST or not equal(values, np.where(SAMPLES > 0, SAMPLES, slope * SAMPLES)):
         return None
-    return {"param": shortest(slope)} if _equal(values, np.where(SAMPLES > 0, SAMPLES, slope * SAMPLES)) else None
+    return {"param": shortest(slope)}
 
 
 def _fit_clip(values: Floats) -> Fields | None:
+    """The same goes for a Clip."""
     least, most = float(values[0]), float(values[-1])
-    if not least < most or not _equal(values, np.clip(SAMPLES, least, most)):
+    if not least < most or not equal(values, np.clip(SAMPLES, least, most)):
         return None
     return _bounded_by(least if least > SAMPLES[0] else -LARGEST, most if most < SAMPLES[-1] else LARGEST)
 
 
 def _fit_hard_swish(values: Floats) -> Fields | None:
-    return {} if same(values, SAMPLES * np.clip(SAMPLES + 3, 0, 6) / 6) else None
+    return {} if same(values, _HARD_SWISH) else None
 
+
+_AT_MINUS_ONE = int(np.searchsorted(SAMPLES, -1.0))
+_HARD_SWISH = SAMPLES * np.clip(SAMPLES + 3, 0, 6) / 6
 
 FITS: Mapping[str, Callable[[Floats], Fields | None]] = MappingProxyType(
     {"ReLU": _fit_relu, "Clip": _fit_clip, "HardSwish": _fit_hard_swish}
