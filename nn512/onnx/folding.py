@@ -261,14 +261,22 @@ def _clip(node: OnnxNode, read: Sequence[Any], _: int) -> Array:
     return np.asarray(result if most is None else np.minimum(result, most)).astype(read[0].dtype)
 
 
-def _batch_normalization(node: OnnxNode, read: Sequence[Any], _: int) -> Array:
-    """With the statistics given, or in training with those of the constant itself: weights standardized by a model."""
+def _batch_normalization(node: OnnxNode, read: Sequence[Any], _: int) -> tuple[Array, ...]:
+    """With the statistics given, or in training with those of the constant itself: weights standardized by a model.
+
+    Training also gives the statistics that go on.
+    """
     x, along = read[0], [-1 if i == 1 else 1 for i in range(read[0].ndim)]
     scale, shift, mean, variance = (array.reshape(along) for array in read[1:5])
+    running: tuple[Array, ...] = ()
     if integer(node, "training_mode", 0):
         others = tuple(i for i in range(x.ndim) if i != 1)
+        momentum, before = real(node, "momentum", 0.9), (mean, variance)
         mean, variance = x.mean(others, keepdims=True), x.var(others, keepdims=True)
-    return np.asarray(scale * (x - mean) / np.sqrt(variance + real(node, "epsilon", 1e-5)) + shift).astype(x.dtype)
+        pairs = zip(before, (mean, variance), strict=True)
+        running = tuple((old * momentum + new * (1 - momentum)).reshape(-1).astype(x.dtype) for old, new in pairs)
+    result = scale * (x - mean) / np.sqrt(variance + real(node, "epsilon", 1e-5)) + shift
+    return np.asarray(result).astype(x.dtype), *running
 
 
 def _tile(_: OnnxNode, read: Sequence[Any], __: int) -> Array:

@@ -71,7 +71,10 @@ def test_slices_of_old() -> None:
 def test_weights_that_a_model_standardizes() -> None:
     weights = np.random.default_rng(0).normal(size=(1, 5, 27)).astype(np.float32)
     ones, zeros = np.ones(5, np.float32), np.zeros(5, np.float32)
-    found = folded("BatchNormalization", weights, ones, zeros, zeros, ones, training_mode=1, epsilon=0.0)
+    options: dict[str, Any] = {"training_mode": 1, "epsilon": 0.0, "momentum": 0.25}
+    found, mean, variance = folded("BatchNormalization", weights, ones, zeros, zeros, ones, **options)
+    np.testing.assert_allclose(mean, 0.75 * weights.mean(2)[0], rtol=1e-5)
+    np.testing.assert_allclose(variance, 0.25 + 0.75 * weights.var(2)[0], rtol=1e-5)
     np.testing.assert_allclose(found.mean(2), 0, atol=1e-6)
     np.testing.assert_allclose(found.std(2), 1, rtol=1e-5)
 
