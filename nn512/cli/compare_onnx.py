@@ -32,6 +32,12 @@ MOST_SIGMA = 16.0
 SLACK = 1e-6
 """Of the largest element: what it may be off besides, for functions that it approximates."""
 
+HALF_SLACK = 2e-2
+"""The same for models that compute in float16 or bfloat16, which are float32 here."""
+
+_HALVES = {10, 16}
+"""Types of ONNX of half precision."""
+
 Arrays = Mapping[str, NDArray[np.float32]]
 Peer = Callable[[Arrays, Sequence[Seen]], dict[str, Any]]
 
@@ -83,7 +89,8 @@ def compare(
     except Exception as error:  # noqa: BLE001 - of its own kinds
         told = str(error).splitlines()[0][:200]
         return Verdict(agrees=report.verified, text=f"{ours}; ONNX Runtime {version} cannot run the model: {told}")
-    off = {seen.tensor: off_by(expected[seen.tensor], answers[seen.onnx], seen) for seen in imported.outputs}
+    slack = HALF_SLACK if has_halves(model) else SLACK
+    off = {seen.tensor: off_by(expected[seen.tensor], answers[seen.onnx], seen, slack) for seen in imported.outputs}
     far = max(off.values(), default=0.0)
     if far <= MOST_SIGMA:
         shown = "" if report.verified else "; the numbers show nothing of some output (all zeros, or not finite)"
@@ -108,15 +115,28 @@ def _draw(graph: Graph, seed: int) -> dict[str, NDArray[np.float32]]:
     return {node.to_tensor: rng.standard_normal(graph.shapes[node.to_tensor], np.float32) for node in graph.inputs}
 
 
-def off_by(expected: reference.Result, got: Any, seen: Seen) -> float:  # noqa: ANN401
-    """How far an ONNX tensor is from the reference: the largest error in sigma, infinite for other shapes."""
+def has_halves(model: Path) -> bool:
+    """Whether a model holds or makes numbers of half precision."""
+    proto = importlib.import_module("onnx").load(model, load_external_data=False)
+    graph = proto.graph
+    types = {tensor.data_type for tensor in graph.initializer}
+    types |= {info.type.tensor_type.elem_type for info in (*graph.input, *graph.output)}
+    types |= {a.i for node in graph.node if node.op_type == "Cast" for a in node.attribute if a.name == "to"}
+    return bool(types & _HALVES)
+
+
+def off_by(expected: reference.Result, got: Any, seen: Seen, slack: float = SLACK) -> float:  # noqa: ANN401
+    """How far an ONNX tensor is from the reference: the largest error in sigma, infinite for other shapes.
+
+    `slack` is what it may be off besides, as a share of the largest element.
+    """
     value = elements(seen.dims, expected.value)
     if got.shape != value.shape:
         return math.inf
     skipped = elements(seen.dims, expected.unspecified)
     finite = np.abs(expected.value[np.isfinite(expected.value)])
-    slack = SLACK * float(finite.max(initial=0.0)) / MOST_SIGMA
-    sigma = np.sqrt(elements(seen.dims, expected.variance)) + slack
+    allowed = slack * float(finite.max(initial=0.0)) / MOST_SIGMA
+    sigma = np.sqrt(elements(seen.dims, expected.variance)) + allowed
     with np.errstate(all="ignore"):
         error = np.abs(got.astype(np.float64) - value)
         same = (got == value) | (np.isnan(got) & np.isnan(value)) | skipped
@@ -167,7 +187,7 @@ def _part(onnx: Any, model: Path, imported: Imported, wanted: Sequence[str]) -> 
     initial = {tensor.name for tensor in proto.graph.initializer}
     inputs = [info for name, info in known.items() if name in needed and (name in starts or name not in initial)]
     inputs += [helper.make_tensor_value_info(name, kind, None) for name in starts if name not in known]
-    outputs = [helper.make_tensor_value_info(name, kind, None) for name in dict.fromkeys(wanted)]
+    outputs = [onnx.ValueInfoProto(name=name) for name in dict.fromkeys(wanted)]  # of whatever type they are
     tensors = [tensor for tensor in proto.graph.initializer if tensor.name in needed]
     body = helper.make_graph(nodes, "part", inputs, outputs, tensors)
     made = helper.make_model(body, opset_imports=proto.opset_import, ir_version=proto.ir_version)

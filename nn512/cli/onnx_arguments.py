@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nn512.errors import UsageError
 
-INSTALL = "Needs the package onnx: pip install onnx"
+INSTALL = "Needs the package onnx: pip install '.[onnx]' in a checkout of nn512"
 """What help says about the package."""
 
 

@@ -15,16 +15,19 @@ windows, chains, affine, pointwise  what several rules share
 naming              names of ours for the model's
 refusal             what cannot be read, told at once
 support             the table of what is read
+package             the package onnx, which is optional
 """
 
 from __future__ import annotations
 
-from nn512.onnx.export import IR_VERSION, MOST_INLINE_BYTES, OPSET, export_onnx, import_onnx
+from nn512.onnx.export import IR_VERSION, MOST_INLINE_BYTES, OPSET, export_onnx
 from nn512.onnx.imported import Imported, Seen
+from nn512.onnx.package import INSTALL_ONNX, import_onnx
 from nn512.onnx.reading import from_onnx, names_of, save_imported
 from nn512.onnx.refusal import Refusal, UnsupportedError
 
 __all__ = [
+    "INSTALL_ONNX",
     "IR_VERSION",
     "MOST_INLINE_BYTES",
     "OPSET",

@@ -8,7 +8,6 @@ Needs the package onnx.
 from __future__ import annotations
 
 import heapq
-import importlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from nn512.arrays import Array, PathLike
-from nn512.errors import CannotRunError, UsageError
+from nn512.errors import UsageError
 from nn512.graph.diagnostics import visible
 from nn512.onnx.folding import TYPES
 from nn512.onnx.model import NEWEST_OPSET, OLDEST_OPSET, Declared, Extent, OnnxModel, OnnxNode, Opaque
+from nn512.onnx.package import import_onnx
 from nn512.onnx.protos import BrokenError, tensor_array, text
 
 MOST_BYTES = 2**31 - 1
@@ -38,7 +38,7 @@ _OTHERS = {5: "a graph", 9: "tensors", 10: "graphs", 11: "a sparse tensor", 12: 
 
 def load_model(path: PathLike) -> OnnxModel:
     """Read an ONNX file. Raises UsageError for one that cannot be read, CannotRunError without the package onnx."""
-    onnx = import_onnx()
+    onnx = import_onnx("reading")
     target = Path(path)
     try:
         with target.open("rb") as stream:
@@ -49,15 +49,6 @@ def load_model(path: PathLike) -> OnnxModel:
     if len(data) > MOST_BYTES:
         raise UsageError(f"{str(target)!r}: the model is larger than {MOST_BYTES:,} bytes")
     return model_of(onnx, data, target)
-
-
-def import_onnx() -> Any:  # noqa: ANN401 - the package has no usable types
-    """The package `onnx`. Raises CannotRunError that says how to install it."""
-    try:
-        return importlib.import_module("onnx")
-    except ImportError as error:
-        install = "pip install onnx, or pip install '.[onnx]' in a checkout of nn512"
-        raise CannotRunError(f"reading ONNX needs the package onnx ({error}): {install}") from error
 
 
 def model_of(onnx: Any, data: bytes, path: Path) -> OnnxModel:  # noqa: ANN401

@@ -274,7 +274,9 @@ class Work:
     def alone_behind(self, node: OnnxNode, tensor: Tensor) -> Draft | None:
         """The layer whose tensor the node reads, if it is the only one that does."""
         names = [name for name in node.reads if name and self.values[name] == tensor]
-        return self.drafts[tensor.name] if len(names) == 1 and self.readers.get(names[0]) == 1 else None
+        draft = self.drafts[tensor.name]
+        readers = {self.readers.get(name) for name in (*names, draft.tensor)}
+        return draft if len(names) == 1 and readers == {1} else None
 
     def is_positive(self, name: str) -> bool:
         """Whether no element of a tensor can be below 0."""

@@ -219,6 +219,12 @@ def test_rows_of_pixels_are_a_convolution(imported: Import) -> None:
     np.testing.assert_allclose(run(net, x=x)["y"], x.transpose(0, 2, 3, 1).reshape(1, 30, 4) @ weights + bias)
 
 
+def test_factors_of_more_axes_make_more_axes(imported: Import) -> None:
+    x, weights = numbers(1, 4), numbers(1, 4, 3)
+    net = imported(("MatMul", "x,w", "y"), x=(1, 4), constants={"w": weights})
+    np.testing.assert_array_equal(run(net, x=x)["y"], x @ weights)
+
+
 def test_channels_last_until_the_first_transposition(imported: Import) -> None:
     """An input of N x H x W x C is an input of C x H x W here, and its mean is one per channel."""
     x, mean, weights = numbers(1, 5, 6, 3), numbers(3), numbers(2, 3, 1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 import reference
 from fuzz import draw
 from fuzz.draw import regimes
+from nn512.cli import main
 from nn512.cli.compare_onnx import MOST_SIGMA, off_by
 from nn512.graph import Graph
 from nn512.onnx import Imported, UnsupportedError, export_onnx, from_onnx
@@ -228,6 +230,28 @@ def by_onnxruntime(path: Path, net: Imported, data: Mapping[str, Any]) -> Any:
         return session.run(["y"], {"x": elements(seen.dims, data[seen.tensor])})[0]
     except Exception:  # noqa: BLE001 - of its own kinds
         return None
+
+
+def test_half_precision_is_no_false_alarm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model of float16 is read as float32, and held to what float16 can do."""
+    need("onnx", "onnxruntime", cases=1)
+    onnx = importlib.import_module("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT16
+    weights = np.random.default_rng(0).normal(size=(8, 4, 3, 3)).astype(np.float16)
+    body = helper.make_graph(
+        [helper.make_node("Conv", ["x", "w"], ["c"]), helper.make_node("Relu", ["c"], ["y"])],
+        "half",
+        [helper.make_tensor_value_info("x", kind, (1, 4, 8, 8))],
+        [helper.make_tensor_value_info("y", kind, None)],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    path = tmp_path / "half.onnx"
+    model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    out = [str(tmp_path / "net.graph"), "--params", str(tmp_path / "net.npz")]
+    assert main(["import", str(path), "-o", *out]) == 0
+    assert re.search(r"^verified: .*, ONNX Runtime \S+ within", capsys.readouterr().out, re.MULTILINE)
+    np.testing.assert_array_equal(from_onnx(path).params["cWeights"], weights)
 
 
 def test_nodes_mean_what_onnxruntime_says(tmp_path_factory: pytest.TempPathFactory) -> None:

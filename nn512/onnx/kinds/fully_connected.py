@@ -67,11 +67,13 @@ def _read_matmul(work: Work, node: OnnxNode) -> Tensor:
     """A product with a matrix of constants on its right."""
     x = work.tensor(node, rows=True)
     weights = work.constant(node, 1, "factors on the right")
+    rank = max(len(x.dims), weights.ndim)
     if weights.ndim > 2 and prod(weights.shape[:-2]) == 1:
         weights = weights.reshape(weights.shape[-2:])
     if weights.ndim != 2 or len(x.dims) < 2:
         raise RefusedError(f"factors of {len(x.dims)} and {weights.ndim} axes", "a matrix on the right")
-    return _product(work, node, x, weights.T, None)
+    product = _product(work, node, x, weights.T, None)
+    return Tensor(product.name, ((),) * (rank - len(x.dims)) + product.dims)
 
 
 def _product(work: Work, node: OnnxNode, x: Tensor, weights: Array, biases: Array | None) -> Tensor:
