@@ -54,7 +54,6 @@ class _Import:
         self.model, self.cut = model, cut
         self.work = Work(model.opset, model.infer)
         self.samples: dict[str, Bases] = {}
-        self.pinned: set[str] = set()
         self.refused: list[Refusal] = []  # of inputs
         self.types: dict[str, str] = {}
 
@@ -78,7 +77,7 @@ class _Import:
         self._make_inputs(needed, nodes)
         for node in nodes:
             self._read(node)
-        wrong = sorted(set(cut.dims) - self.pinned)
+        wrong = sorted(set(cut.dims) - self._names_of_extents())
         if wrong:
             raise UsageError(f"--dim {wrong[0]}: no input has such a dimension{self._symbols()}")
         return self._finish(ends)
@@ -137,11 +136,17 @@ class _Import:
         asked = (f"{name}.{axis}", *([extent] if isinstance(extent, str) else []))
         for key in asked:
             if key in self.cut.dims:
-                self.pinned.add(key)
                 return self.cut.dims[key]
         if isinstance(extent, int) and extent >= 0:
             return extent
         return 1 if axis == 0 else None
+
+    def _names_of_extents(self) -> set[str]:
+        """What `--dim` may name: extents of all inputs, of which some may lead nowhere."""
+        model = self.model
+        starts = [Declared(name, dims=model.declared.get(name)) for name in self.cut.starts]
+        axes = [(d.name, axis, e) for d in (*model.inputs, *starts) for axis, e in enumerate(d.dims or ())]
+        return {f"{name}.{axis}" for name, axis, _ in axes} | {e for _, _, e in axes if isinstance(e, str)}
 
     def _symbols(self) -> str:
         symbols = [
