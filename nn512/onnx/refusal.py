@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nn512.errors import UsageError
 from nn512.graph.diagnostics import visible
 
-MOST_TOLD = 200
+MOST_TOLD = 2000
 """Nodes that one message lists; the counts by operator are always complete."""
 
 

@@ -72,6 +72,22 @@ def test_the_sound_one_is_read(sound: bytes, tmp_path: Path) -> None:
     assert len(from_onnx(path).graph.layers) == 8
 
 
+def test_nodes_in_any_order_and_inputs_with_values(sound: bytes, tmp_path: Path) -> None:
+    """Exporters leave nodes unsorted; in old files every tensor is an input, too."""
+    onnx = importlib.import_module("onnx")
+    model = read(sound)
+    nodes = list(model.graph.node)[::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    for tensor in model.graph.initializer:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, 1, tensor.dims))
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert [type(layer).__name__ for layer in from_onnx(path).graph.layers] == [
+        type(layer).__name__ for layer in parse(GRAPH).layers
+    ]
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
