@@ -62,9 +62,11 @@ def compare(
     seed: int = 0,
     inputs: Arrays | None = None,
     options: Options | None = None,
+    threads: int = 1,
 ) -> Verdict:
     """Run all three; where they differ, the verdict names the first tensor that does.
 
+    Our C runs with 1 to `threads` threads.
     `graph` may have been edited since it was imported as long as its inputs and outputs kept their names. Inputs that
     are not given are drawn.
     """
@@ -72,7 +74,7 @@ def compare(
     data = _draw(graph, seed) | dict(inputs or {})
     given = DataSet(GIVEN, seed, params, data)
     case = Case(graph.source.text, (options or Options()).to_dict(), "-O2", (DataSeed(GIVEN, seed),))
-    report = check_case(case, [given], runner_for(), checks_for(graph, 1))
+    report = check_case(case, [given], runner_for(), checks_for(graph, threads))
     names = ", ".join(output.from_tensor for output in graph.outputs)
     if report.problems:
         first = _first_difference(imported, graph, params, data, model, with_c=True)

@@ -135,7 +135,13 @@ def _with_model(args: argparse.Namespace, graph: Graph, options: Options) -> int
     params = check_params(graph, imported.params) if args.params is None else load_params(args.params, graph)
     shapes = {name: graph.shapes[name] for name in files}
     inputs = check_arrays("input", shapes, {name: load_array(path) for name, path in files.items()})
-    verdict = compare(imported, graph, params, args.onnx, seed=args.seed, inputs=inputs, options=options)
+    verdict = compare(
+        *(imported, graph, params, args.onnx),
+        seed=args.seed,
+        inputs=inputs,
+        options=options,
+        threads=args.threads,
+    )
     print(verdict)
     return 0 if verdict.agrees else 1
 

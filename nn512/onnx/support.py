@@ -30,16 +30,20 @@ refused is listed at once.
 
 
 class Counts(NamedTuple):
-    """Of ONNX's tests of an operator: those that are imported and give the same, and those that are refused."""
+    """Of an operator: the operator sets that define it anew, and what ONNX's tests of it show.
 
+    They are imported and give the same, or are refused.
+    """
+
+    versions: tuple[int, ...]
     passed: int
     refused: int
 
 
 def counts() -> Mapping[str, Counts]:
     """By operator."""
-    data = json.loads(COUNTS.read_text("utf-8"))
-    return {operator: Counts(*numbers) for operator, numbers in data["counts"].items()}
+    operators = json.loads(COUNTS.read_text("utf-8"))["operators"]
+    return {name: Counts(tuple(versions), *numbers) for name, (versions, *numbers) in operators.items()}
 
 
 def support_table() -> str:
@@ -49,7 +53,7 @@ def support_table() -> str:
     entries = [_entry(rule, shown.get(rule.operator)) for _, rule in sorted(BY_OPERATOR.items())]
     folded = sorted(set(FOLDS) - set(BY_OPERATOR))
     also = "Of constants alone, and so of shapes, these are computed, too: " + ", ".join(folded) + "."
-    passed, refused = (sum(column) for column in zip(*shown.values(), strict=True))
+    passed, refused = (sum(numbers) for numbers in zip(*(count[1:] for count in shown.values()), strict=True))
     total = (
         f"ONNX's own tests of these operators, {passed + refused} in all: {passed} are imported and give the same "
         f"in the emitted C, {refused} are refused."
@@ -63,7 +67,8 @@ def _entry(rule: Rule, numbers: Counts | None) -> str:
     lines = [_hang(f"    {rule.operator}", rule.becomes, 26)]
     lines += [_hang(f"      {name}", f"{accepted}", 26) for name, accepted in rule.attributes.items()]
     if numbers is not None:
-        lines.append(" " * 26 + f"({numbers.passed} of ONNX's tests pass, {numbers.refused} are refused)")
+        sets = f"operator set{'s' if len(numbers.versions) > 1 else ''} {', '.join(map(str, numbers.versions))}"
+        lines.append(_hang("", f"({sets}; {numbers.passed} of ONNX's tests pass, {numbers.refused} are refused)", 26))
     return "\n".join(lines)
 
 
