@@ -260,7 +260,7 @@ class _Import:
             else:
                 results.append((end.name, self._settled_end(end.name, value)))
         live = _live(work.drafts, [tensor.name for _, tensor in results])
-        refusals = self.refused + [d.refusal for name, d in work.drafts.items() if name in live and d.refusal]
+        refusals = self.refused + _told_once(draft for name, draft in work.drafts.items() if name in live)
         if not refusals and any(work.drafts[name].node is None for name in live):
             refusals = [Refusal("model", "", "the shapes behind some node are unknown", "known shapes")]
         if refusals:
@@ -305,6 +305,15 @@ def _live(drafts: Mapping[str, Draft], ends: Iterable[str]) -> set[str]:
             live.add(name)
             waiting += drafts[name].reads
     return live
+
+
+def _told_once(drafts: Iterable[Draft]) -> list[Refusal]:
+    """What was refused, every node once, however many tensors it writes and whoever reads them."""
+    told: dict[int, Refusal] = {}
+    for draft in drafts:
+        if draft.refusal is not None:
+            told.setdefault(id(draft if draft.fault is None else draft.fault), draft.refusal)
+    return list(told.values())
 
 
 def _channels_last(nodes: Sequence[OnnxNode]) -> set[str]:

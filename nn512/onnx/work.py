@@ -82,6 +82,7 @@ class Draft:
     params: Mapping[str, Array] = field(default_factory=dict)
     stem: str = ""
     refusal: Refusal | None = None
+    fault: OnnxNode | None = None  # the node that was refused
     bare: bool = False  # a sum of products whose biases are not in the model
 
     @property
@@ -298,7 +299,7 @@ class Work:
         results: list[Value] = []
         for index, written in enumerate(node.writes):
             name = self._name()
-            self.drafts[name] = Draft(None, reads, written, refusal=refusal)
+            self.drafts[name] = Draft(None, reads, written, refusal=refusal, fault=node)
             shape = shapes[index] if index < len(shapes) else None
             results.append(self._stand_in(name, shape, tensors))
         return results
@@ -326,7 +327,7 @@ class Work:
         what = f"{told}: what reads {name!r} would need the numbers moved"
         refusal = Refusal(node.operator, node.label, what, "axes that the next layer can read as they stand")
         stand_in = self._name()
-        self.drafts[stand_in] = Draft(None, (tensor.name,), name, refusal=refusal)
+        self.drafts[stand_in] = Draft(None, (tensor.name,), name, refusal=refusal, fault=node)
         return self._stand_in(stand_in, tensor.shape, ())
 
     def _refuse_padding(self, tensor: Tensor) -> Tensor:

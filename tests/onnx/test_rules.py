@@ -427,6 +427,16 @@ def test_everything_is_refused_at_once(imported: Import) -> None:
     ]
 
 
+def test_a_node_is_refused_once(imported: Import) -> None:
+    """However many outputs it has, and whoever reads them."""
+    (text,) = refusals(imported, ("Split", "x", "a,b", {"axis": 1}), ("Sin", "a", "c"), to="a,b")
+    assert text == "Split 'a': 2 parts; accepted: one part, which is all"
+    turned = ("Transpose", "r", "t", {"perm": (0, 2, 1, 3)})
+    pools = [("GlobalMaxPool", "t", name) for name in "ab"]
+    (text,) = refusals(imported, ("Relu", "x", "r"), turned, *pools, to="a,b")
+    assert text.startswith("Transpose 't'")
+
+
 def test_shuffled_channels_are_the_fault_of_the_transposition(imported: Import) -> None:
     shuffle = [
         ("Relu", "x", "a"),
@@ -488,6 +498,13 @@ def test_a_narrow_clip_twice_is_no_clip(imported: Import) -> None:
     constants = {"a": np.float32(1), "b": np.nextafter(np.float32(1), np.float32(2))}
     net = imported(("Clip", "x,a,b", "c"), ("Add", "c,c", "y"), constants=constants)
     assert kinds(net) == "Activation Add"
+
+
+def test_almost_nothing_is_not_nothing(imported: Import) -> None:
+    almost = np.nextafter(np.float32(1), np.float32(2))
+    net = imported(("Relu", "x", "r"), ("Mul", "r,c", "y"), constants={"c": almost})
+    assert kinds(net) == "Activation BatchNorm"
+    assert (net.params["yScales"] == almost).all()
 
 
 def test_too_many_inputs_write_nowhere(imported: Import) -> None:
