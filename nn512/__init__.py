@@ -33,6 +33,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "compile",
+    "from_onnx",
     "parse",
 ]
 
@@ -42,6 +43,7 @@ _HOMES = {
     "compile": "nn512.compiler",
     "Graph": "nn512.graph",
     "GraphError": "nn512.graph",
+    "from_onnx": "nn512.onnx",
     "parse": "nn512.graph",
     "Session": "nn512.session",
 }

@@ -15,10 +15,11 @@ def add_parser(subparsers: Subparsers) -> None:
         "doc",
         help="print the manual of the graph language",
         description="Prints the manual of the graph language, what it says about one kind of node, what the file "
-        "<Prefix>.plan.json holds, or the profiles that `nn512 verify --source` takes.",
+        "<Prefix>.plan.json holds, the profiles that `nn512 verify --source` takes, or which operators of ONNX are "
+        "read.",
     )
     parser.add_argument(
-        "topic", metavar="TOPIC", nargs="?", help="a kind of node, such as Conv, or `plan`, or `profiles`"
+        "topic", metavar="TOPIC", nargs="?", help="a kind of node, such as Conv, or `plan`, `profiles` or `onnx`"
     )
 
 
@@ -27,7 +28,12 @@ def run(args: argparse.Namespace) -> int:
     if args.topic == "profiles":
         from fuzz.judge.profiles import profile_manual
 
-        print(profile_manual(), end="")
+        text = profile_manual()
+    elif args.topic == "onnx":
+        from nn512.onnx.support import support_table
+
+        text = support_table()
     else:
-        print(plan_manual() if args.topic == "plan" else manual(args.topic), end="")
+        text = plan_manual() if args.topic == "plan" else manual(args.topic)
+    print(text, end="")
     return 0

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from nn512.cli.arguments import Subparsers, add_graph_argument, read_graph
+from nn512.cli.onnx_arguments import INSTALL
 from nn512.cli.outputs import check_file
-from nn512.errors import INSTALL_PEERS
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -16,7 +16,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "export",
         help="write a graph with its parameters as an ONNX model",
         description="Writes an ONNX model of a graph (operator set 17, float32, batch 1; tensors and parameters keep "
-        f"their names) for other runtimes. Needs the package onnx: {INSTALL_PEERS}.",
+        f"their names) for other runtimes. {INSTALL}.",
     )
     add_graph_argument(parser)
     parser.add_argument(

@@ -16,6 +16,7 @@ from nn512.cli.arguments import (
     input_files,
     read_graph,
 )
+from nn512.cli.onnx_arguments import add_cut_arguments, dims_of
 from nn512.cli.outputs import check_directory
 from nn512.errors import UsageError
 from nn512.graph import Graph, multiply_accumulates
@@ -23,6 +24,7 @@ from nn512.graph import Graph, multiply_accumulates
 if TYPE_CHECKING:
     from fuzz.draw.regimes import DataSet
     from fuzz.judge.report import Report
+    from nn512.options import Options
 
 _SMALL_MAC = 30e6
 """Nets of fewer multiply-accumulates are run on every kind of data; the reference takes seconds for larger ones."""
@@ -63,6 +65,14 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where a finding goes (default: findings)"
     )
+    parser.add_argument(
+        "--onnx",
+        metavar="MODEL.onnx",
+        type=Path,
+        help="compare with the model that the graph was imported from, too: emitted C, reference and ONNX Runtime "
+        "(where installed) on the same numbers; --dim, --from and --to as in the import; parameters are the model's",
+    )
+    add_cut_arguments(parser)
     add_compiler_options(parser)
     add_threads_option(parser, "--for-threads")
 
@@ -79,7 +89,11 @@ def run(args: argparse.Namespace) -> int:
     words = [*compiler_words(args), *(["--for-threads"] if args.for_threads != 1 else [])]
     if args.source and words:
         raise UsageError(f"{words[0]} does not go with --source, which is compiled already")
+    if args.onnx is None and (args.dim or args.starts or args.ends):
+        raise UsageError("--dim, --from and --to go with --onnx")
     options = compiler_options(args, args.for_threads)
+    if args.onnx is not None:
+        return _with_model(args, graph, options)
     check_directory(args.out, "--out")
     if options.force:
         from nn512.compiler import compile as compile_graph
@@ -110,6 +124,32 @@ def run(args: argparse.Namespace) -> int:
         return 0 if report.verified else 1
     print(f"kept in {save(report, args.out).path}")
     return 1
+
+
+def _with_model(args: argparse.Namespace, graph: Graph, options: Options) -> int:
+    """Compare with the model, too; one line says what was found."""
+    if args.source or args.data:
+        raise UsageError(f"{'--source' if args.source else '--data'} does not go with --onnx")
+    from nn512.arrays import load_array
+    from nn512.cli.compare_onnx import compare
+    from nn512.onnx import from_onnx
+    from nn512.params import check_arrays, check_params, load_params
+
+    dims = dims_of(args.dim)
+    files = input_files(args.input, graph)
+    imported = from_onnx(args.onnx, dims=dims, starts=args.starts, ends=args.ends, prefix=graph.config.prefix)
+    params = check_params(graph, imported.params) if args.params is None else load_params(args.params, graph)
+    shapes = {name: graph.shapes[name] for name in files}
+    inputs = check_arrays("input", shapes, {name: load_array(path) for name, path in files.items()})
+    verdict = compare(
+        *(imported, graph, params, args.onnx),
+        seed=args.seed,
+        inputs=inputs,
+        options=options,
+        threads=args.threads,
+    )
+    print(verdict)
+    return 0 if verdict.agrees else 1
 
 
 def _data_sets(args: argparse.Namespace, graph: Graph) -> list[DataSet]:

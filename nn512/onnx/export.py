@@ -2,21 +2,20 @@
 
 Operator set 17, float32, batch 1: a tensor C x H x W of the graph is 1 x C x H x W there, under the same name, and
 parameters keep their names too. Every node means the same for finite numbers; what maxima make of NaN is up to the
-runtime. Needs the package `onnx`, which the extra `peers` brings.
+runtime. Needs the package `onnx`, which the extras `onnx` and `peers` bring.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nn512.arrays import Array, PathLike, write_file
-from nn512.errors import INSTALL_PEERS, CannotRunError
 from nn512.graph import Graph, Shape
 from nn512.onnx.kinds import EXPORTS
 from nn512.onnx.maker import NodeMaker
+from nn512.onnx.package import import_onnx
 from nn512.params import Params, check_params, params_bytes
 from nn512.version import __version__
 
@@ -54,14 +53,6 @@ def export_onnx(
     with write_file(target) as stream:
         stream.write(model.SerializeToString(deterministic=True))
     return (target,) if data is None else (target, data)
-
-
-def import_onnx() -> Any:  # noqa: ANN401 - the package has no usable types
-    """The package `onnx`. Raises CannotRunError that says how to install it."""
-    try:
-        return importlib.import_module("onnx")
-    except ImportError as error:
-        raise CannotRunError(f"writing ONNX needs the package onnx ({error}): {INSTALL_PEERS}") from error
 
 
 def _model(onnx: Any, graph: Graph, tensors: list[Any]) -> Any:  # noqa: ANN401

@@ -28,7 +28,7 @@ def test_without_the_extra_the_message_names_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert main(["export", "net.graph", "net.onnx"]) == 3
-    assert "pip install '.[peers]' in a checkout of nn512" in capsys.readouterr().err
+    assert "pip install '.[onnx]' in a checkout of nn512" in capsys.readouterr().err
     assert not Path("net.onnx").exists()
 
 

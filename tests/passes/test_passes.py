@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
@@ -221,9 +223,10 @@ class TestMergeConvs:
         ],
     )
     def test_filters_that_tiles_serve_stay_apart(
-        self, taps: tuple[int, int], more: Mapping[str, int], *, merged: bool
+        self, taps: tuple[int, int], more: Mapping[str, Any], *, merged: bool
     ) -> None:
-        convs = [Conv("x", to, 8, *taps, padding_h=3, padding_w=3, **more) for to in "ab"]
+        plain = Conv("x", "a", 8, *taps, padding_h=3, padding_w=3)
+        convs = [dataclasses.replace(plain, to_tensor=to, **more) for to in "ab"]
         done = merge_convs(program(*convs, Output("a"), Output("b")))
         assert kinds(done) == ["Conv"] * (1 if merged else 2)
 

@@ -1,4 +1,4 @@
-"""How each kind of layer is written in ONNX, one file per kind."""
+"""How each kind of layer is written in ONNX, and which operators are read as it, one file per kind."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nn512.graph import Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Pooling, Softmax
-from nn512.onnx.kinds.activation import ACTIVATION
-from nn512.onnx.kinds.add import ADD
-from nn512.onnx.kinds.batch_norm import BATCH_NORM
-from nn512.onnx.kinds.concat import CONCAT
-from nn512.onnx.kinds.conv import CONV
-from nn512.onnx.kinds.fully_connected import FULLY_CONNECTED
-from nn512.onnx.kinds.pooling import POOLING
-from nn512.onnx.kinds.softmax import SOFTMAX
+from nn512.onnx.kinds.activation import ACTIVATION, ACTIVATION_RULES
+from nn512.onnx.kinds.add import ADD, ADD_RULES
+from nn512.onnx.kinds.batch_norm import BATCH_NORM, BATCH_NORM_RULES
+from nn512.onnx.kinds.concat import CONCAT, CONCAT_RULES
+from nn512.onnx.kinds.conv import CONV, CONV_RULES
+from nn512.onnx.kinds.fully_connected import FULLY_CONNECTED, FULLY_CONNECTED_RULES
+from nn512.onnx.kinds.pooling import POOLING, POOLING_RULES
+from nn512.onnx.kinds.softmax import SOFTMAX, SOFTMAX_RULES
 from nn512.onnx.maker import Export
+from nn512.onnx.rules import Rule
 
-__all__ = ["EXPORTS"]
+__all__ = ["EXPORTS", "RULES"]
 
 EXPORTS: Mapping[type, Export] = MappingProxyType(
     {
@@ -31,3 +32,17 @@ EXPORTS: Mapping[type, Export] = MappingProxyType(
     }
 )
 """By kind of layer."""
+
+RULES: Mapping[type, tuple[Rule, ...]] = MappingProxyType(
+    {
+        Conv: CONV_RULES,
+        FullyConnected: FULLY_CONNECTED_RULES,
+        BatchNorm: BATCH_NORM_RULES,
+        Activation: ACTIVATION_RULES,
+        Add: ADD_RULES,
+        Concat: CONCAT_RULES,
+        Pooling: POOLING_RULES,
+        Softmax: SOFTMAX_RULES,
+    }
+)
+"""Operators that become layers, by the kind that they mostly become."""

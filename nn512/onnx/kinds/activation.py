@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from nn512.graph import Activation
 from nn512.onnx.maker import Export, NodeMaker
+from nn512.onnx.model import OnnxNode
+from nn512.onnx.pointwise import SAMPLES, Floats, Sampled, equal, same
+from nn512.onnx.refusal import RefusedError
+from nn512.onnx.rules import ANY, LARGEST, MANY, Rule, real, shortest
+from nn512.onnx.work import Tensor, Work
+from nn512.params import show_shape
+
+Fields: TypeAlias = dict[str, Any]
+"""Of an Activation, by attribute."""
 
 
 def _relu(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
@@ -38,3 +48,117 @@ def _nodes(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
 
 
 ACTIVATION = Export(_nodes)
+
+
+# --- and back ---------------------------------------------------------------------------------------------------------
+
+
+def _bounded_by(least: float, most: float) -> Fields | None:
+    """The fields of a Clip; None where the language has none between these bounds."""
+    low, high = max(shortest(least), -LARGEST), min(shortest(most), LARGEST)
+    return {"min": low, "max": high} if low < high else None
+
+
+def _fit_relu(values: Floats) -> Fields | None:
+    """Choosing between numbers rounds nothing, so a ReLU is one to the last digit."""
+    slope = float(-values[_AT_MINUS_ONE]) + 0.0  # and no -0
+    if abs(slope) > LARGEST or not equal(values, np.where(SAMPLES > 0, SAMPLES, slope * SAMPLES)):
+        return None
+    return {"param": shortest(slope)}
+
+
+def _fit_clip(values: Floats) -> Fields | None:
+    """The same goes for a Clip."""
+    least, most = float(values[0]), float(values[-1])
+    if not least < most or not equal(values, np.clip(SAMPLES, least, most)):
+        return None
+    return _bounded_by(least if least > SAMPLES[0] else -LARGEST, most if most < SAMPLES[-1] else LARGEST)
+
+
+def _fit_hard_swish(values: Floats) -> Fields | None:
+    return {} if same(values, _HARD_SWISH) else None
+
+
+_AT_MINUS_ONE = int(np.searchsorted(SAMPLES, -1.0))
+_HARD_SWISH = SAMPLES * np.clip(SAMPLES + 3, 0, 6) / 6
+
+FITS: Mapping[str, Callable[[Floats], Fields | None]] = MappingProxyType(
+    {"ReLU": _fit_relu, "Clip": _fit_clip, "HardSwish": _fit_hard_swish}
+)
+"""By Kind: its other fields for a function that is of this kind, given what it is at SAMPLES; None where it is not."""
+
+
+COMPOSING = frozenset({"Add", "Div", "Max", "Min", "Mul", "Sub", "Sum"})
+"""Operators that may be the last of several that make up one function."""
+
+
+def recognized(work: Work, node: OnnxNode, found: Sequence[Sampled]) -> Tensor | None:
+    """The activation that a node completes, of as many nodes as possible; what it reads where it changes nothing."""
+    if node.operator not in COMPOSING:
+        return None
+    for function in sorted(found, key=lambda s: -s.nodes):
+        if equal(function.values, SAMPLES):
+            return function.base
+        for kind, fit in FITS.items():
+            fields = fit(function.values)
+            if fields is not None:
+                return _activation(work, node, function.base, kind, fields)
+    return None
+
+
+def _activation(work: Work, node: OnnxNode, x: Tensor, kind: str, fields: Fields) -> Tensor:
+    settled = work.settled(x)
+    name = work.emit(node, lambda to: Activation(settled.name, to, kind, **fields))
+    return Tensor(name, settled.dims)
+
+
+def _read_relu(work: Work, node: OnnxNode) -> Tensor:
+    return _activation(work, node, work.tensor(node), "ReLU", {"param": 0.0})
+
+
+def _read_leaky_relu(work: Work, node: OnnxNode) -> Tensor:
+    slope = real(node, "alpha", 0.01)
+    return _activation(work, node, work.tensor(node), "ReLU", {"param": shortest(slope)})
+
+
+def _read_prelu(work: Work, node: OnnxNode) -> Tensor:
+    x, slopes = work.tensor(node), work.constant(node, 1, "slopes")
+    if slopes.size != 1:
+        raise RefusedError(f"slopes of {show_shape(slopes.shape)}", "one slope for all channels")
+    return _activation(work, node, x, "ReLU", {"param": shortest(float(slopes.reshape(())))})
+
+
+def _read_clip(work: Work, node: OnnxNode) -> Tensor:
+    """Bounds are attributes, or inputs since operator set 11; a missing one is the end of float32."""
+    bounds = []
+    for index, (name, default) in enumerate((("min", -LARGEST), ("max", LARGEST)), 1):
+        given = work.constant(node, index, name) if node.has(index) else np.asarray(real(node, name, default))
+        if given.size != 1:
+            raise RefusedError(f"{name} of {show_shape(given.shape)}", "one number")
+        bounds.append(float(given.reshape(())))
+    fields = _bounded_by(*bounds)
+    if fields is None:
+        raise RefusedError(f"min={bounds[0]:g} and max={bounds[1]:g}", "min below max")
+    return _activation(work, node, work.tensor(node), "Clip", fields)
+
+
+def _read_hard_swish(work: Work, node: OnnxNode) -> Tensor:
+    return _activation(work, node, work.tensor(node), "HardSwish", {})
+
+
+def _read_part(_: Work, node: OnnxNode) -> Tensor:
+    raise RefusedError(f"{node.operator} alone is no activation", "as a part of a larger function, such as HardSwish")
+
+
+_PART = "part of an activation that is recognized as a whole: {}"
+
+ACTIVATION_RULES = (
+    Rule("Relu", _read_relu, "Activation Kind=ReLU"),
+    Rule("LeakyRelu", _read_leaky_relu, "Activation Kind=ReLU", {"alpha": ANY}),
+    Rule("PRelu", _read_prelu, "Activation Kind=ReLU, of one slope", inputs=2),
+    Rule("Clip", _read_clip, "Activation Kind=Clip", {"min": "below max", "max": "above min"}, inputs=3),
+    Rule("HardSwish", _read_hard_swish, "Activation Kind=HardSwish"),
+    Rule("HardSigmoid", _read_part, _PART.format("x * HardSigmoid(x)"), {"alpha": "1/6", "beta": "1/2"}),
+    Rule("Min", _read_part, _PART.format("Min(Max(x, a), b)"), inputs=MANY),
+    Rule("Max", _read_part, _PART.format("Max(x, a * x)"), inputs=MANY),
+)

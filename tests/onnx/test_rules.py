@@ -1,0 +1,517 @@
+"""What operators become, on models made here: no package onnx is needed, and the reference says what a graph gives."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import reference
+from nn512.errors import UsageError
+from nn512.graph import ACTIVATIONS, KINDS, BatchNorm, Conv, FullyConnected, Pooling, Shape
+from nn512.graph.node import Layer
+from nn512.onnx.imported import Imported
+from nn512.onnx.importing import BY_OPERATOR
+from nn512.onnx.kinds import RULES, __path__, activation
+from nn512.onnx.plumbing import PLUMBING_RULES
+from nn512.onnx.pointwise import FUNCTIONS, SAMPLES
+from nn512.onnx.refusal import UnsupportedError
+from nn512.onnx.rules import Rule
+from nn512.onnx.view import elements
+
+Import = Callable[..., Imported]
+
+RNG = np.random.default_rng(0)
+
+
+def numbers(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return RNG.integers(-8, 9, shape).astype(np.float32)
+
+
+def kinds(net: Imported) -> str:
+    """The kinds of the layers, in order."""
+    return " ".join(type(layer).__name__ for layer in net.graph.layers)
+
+
+def run(net: Imported, **arrays: Any) -> dict[str, Any]:
+    """What ONNX sees of the outputs, for inputs as ONNX sees them."""
+    data = {}
+    for seen in net.inputs:
+        shape = net.graph.shapes[seen.tensor]
+        places = elements(seen.dims, np.arange(shape.elements).reshape(shape))
+        flat = np.empty(shape.elements, np.float32)
+        flat[places.reshape(-1)] = arrays[seen.onnx].reshape(-1)
+        data[seen.tensor] = flat.reshape(shape)
+    results = reference.run(net.graph, net.params, data)
+    return {seen.onnx: elements(seen.dims, results[seen.tensor].value) for seen in net.outputs}
+
+
+def refusals(net: Import, *arguments: Any, **options: Any) -> list[str]:
+    with pytest.raises(UnsupportedError) as caught:
+        net(*arguments, **options)
+    return [str(refusal) for refusal in caught.value.refusals]
+
+
+# --- completeness -----------------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_layer_is_read_from_something() -> None:
+    assert set(RULES) == {kind for kind in KINDS if issubclass(kind, Layer)}
+    found: list[Rule] = []
+    for module in pkgutil.iter_modules(__path__, "nn512.onnx.kinds."):
+        found += [
+            rule
+            for value in vars(importlib.import_module(module.name)).values()
+            if isinstance(value, tuple)
+            for rule in value
+            if isinstance(rule, Rule)
+        ]
+    assert sorted(map(id, found)) == sorted(id(rule) for rules in RULES.values() for rule in rules)
+    assert all(RULES.values())
+
+
+def test_every_operator_has_one_rule() -> None:
+    rules = [rule.operator for each in (*RULES.values(), PLUMBING_RULES) for rule in each]
+    assert len(rules) == len(set(rules)) == len(BY_OPERATOR) > 35
+
+
+def test_every_function_of_activation_is_recognized() -> None:
+    assert tuple(activation.FITS) == ACTIVATIONS
+    for kind, fit in activation.FITS.items():
+        assert fit(SAMPLES**2) is None, kind
+        assert fit(SAMPLES + 1) is None, kind
+
+
+# --- layers -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_convolution_without_biases_has_zeros(imported: Import) -> None:
+    weights = numbers(6, 2, 3, 1)
+    attributes = {"group": 2, "strides": (2, 1), "pads": (1, 0, 1, 0), "dilations": (1, 2), "kernel_shape": (3, 1)}
+    net = imported(("Conv", "x,w", "y", attributes), constants={"w": weights})
+    (layer,) = net.graph.layers
+    assert layer == Conv("x", "y", 6, 3, 1, 2, 1, 1, 0, 1, 2, 2)
+    np.testing.assert_array_equal(net.params["yWeights"], weights)
+    assert not net.params["yBiases"].any()
+
+
+@pytest.mark.parametrize(
+    ("extent", "pads", "stride", "padding"),
+    [
+        (6, (1, 1), 1, 1),
+        (6, (0, 1), 2, None),
+        (5, (1, 0), 2, None),
+        (6, (1, 0), 2, 1),
+        (5, (0, 1), 2, 0),
+        (6, (0, 1), 1, None),
+    ],
+)
+def test_uneven_padding_where_it_does_not_matter(
+    extent: int, pads: tuple[int, int], stride: int, padding: int | None, imported: Import
+) -> None:
+    """What stands behind the last window is not read; what stands in front of the first moves all."""
+    attributes = {"pads": (pads[0], 0, pads[1], 0), "strides": (stride, 1)}
+    arguments = [("Conv", "x,w", "y", attributes)]
+    options: dict[str, Any] = {"x": (1, 4, extent, 6), "constants": {"w": numbers(2, 4, 3, 1)}}
+    if padding is None:
+        (text,) = refusals(imported, *arguments, **options)
+        assert f"padding {pads[0]} before and {pads[1]} behind the rows" in text
+    else:
+        (layer,) = imported(*arguments, **options).graph.layers
+        assert isinstance(layer, Conv)
+        assert layer.padding_h == padding
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"), [("SAME_UPPER", (0, 1)), ("SAME_LOWER", (1, 0)), ("VALID", (0, 0)), ("NOTSET", (0, 0))]
+)
+def test_automatic_padding(mode: str, expected: tuple[int, int], imported: Import) -> None:
+    attributes = {"auto_pad": mode, "kernel_shape": (3, 1), "strides": (2, 1)}
+    (layer,) = imported(("MaxPool", "x", "y", attributes), x=(1, 4, 6, 5)).graph.layers
+    assert isinstance(layer, Pooling)
+    assert (layer.padding_top, layer.padding_bottom) == expected
+
+
+@pytest.mark.parametrize(
+    ("extent", "pads", "bottom", "rows"),
+    [(6, 0, 1, 3), (7, 0, 0, 3), (6, 1, 2, 4), (5, 1, 1, 3)],
+)
+def test_numbers_of_windows_rounded_up_are_padding(
+    extent: int, pads: int, bottom: int, rows: int, imported: Import
+) -> None:
+    """A window that would begin behind the tensor is none."""
+    attributes = {"ceil_mode": 1, "kernel_shape": (3, 1), "strides": (2, 1), "pads": (pads, 0, pads, 0)}
+    net = imported(("MaxPool", "x", "y", attributes), x=(1, 4, extent, 5))
+    (layer,) = net.graph.layers
+    assert isinstance(layer, Pooling)
+    assert layer.padding_bottom == bottom
+    assert net.graph.shapes["y"].height == rows
+
+
+def test_padding_goes_into_the_layer_behind(imported: Import) -> None:
+    pad = ("Pad", "x,p", "padded")
+    pads = np.array([0, 0, 1, 2, 0, 0, 1, 2])
+    attributes = {"pads": (1, 0, 1, 0)}
+    net = imported(pad, ("Conv", "padded,w", "y", attributes), constants={"p": pads, "w": numbers(2, 4, 3, 3)})
+    assert net.graph.layers == (Conv("x", "y", 2, 3, 3, 1, 1, 2, 2),)
+    average = ("AveragePool", "padded", "y", {"kernel_shape": (3, 3)})
+    (layer,) = imported(pad, average, constants={"p": pads}).graph.layers
+    assert isinstance(layer, Pooling)
+    assert (layer.padding_h, layer.padding_top, layer.padding_left, layer.count_padding) == (0, 1, 2, 1)
+
+
+def test_zeros_around_a_maximum_need_values_above(imported: Import) -> None:
+    pads, largest = np.array([0, 0, 1, 1, 0, 0, 1, 1]), ("MaxPool", "padded", "y", {"kernel_shape": (2, 2)})
+    (text,) = refusals(imported, ("Pad", "x,p", "padded"), largest, constants={"p": pads})
+    assert "zeros behind a ReLU, or -inf" in text
+    net = imported(("Relu", "x", "r"), ("Pad", "r,p", "padded"), largest, constants={"p": pads})
+    assert kinds(net) == "Activation Pooling"
+    net = imported(("Pad", "x,p,v", "padded"), largest, constants={"p": pads, "v": np.float32(-np.inf)})
+    assert kinds(net) == "Pooling"
+
+
+def test_padding_that_nobody_takes_in(imported: Import) -> None:
+    pads = np.array([0, 0, 1, 1, 0, 0, 1, 1])
+    (text,) = refusals(imported, ("Pad", "x,p", "a"), ("Relu", "a", "y"), constants={"p": pads})
+    assert text.startswith("Pad 'a': what reads it is no convolution or pooling")
+    (text,) = refusals(imported, ("Pad", "x,p", "y"), constants={"p": pads})
+    assert text.startswith("Pad 'y': nothing pads behind the last layer")
+
+
+@pytest.mark.parametrize("flat", ["Flatten", "Reshape"])
+@pytest.mark.parametrize("last", [False, True])
+def test_flattened_products(flat: str, last: bool, imported: Import) -> None:  # noqa: FBT001
+    """Rows of a matrix are permuted where ONNX has channels last."""
+    x, weights, bias = numbers(1, 4, 5, 6), numbers(7, 120), numbers(7)
+    turn = [("Transpose", "x", "t", {"perm": (0, 2, 3, 1)})] if last else [("Identity", "x", "t")]
+    flatten = ("Flatten", "t", "f") if flat == "Flatten" else ("Reshape", "t,s", "f")
+    product = ("Gemm", "f,w,b", "y", {"transB": 1, "alpha": 2.0, "beta": 0.5})
+    constants = {"w": weights, "b": bias, "s": np.array([0, -1])}
+    net = imported(
+        ("Relu", "x", "r"),
+        ("Add", "r,r", "x2"),
+        *[(n[0], n[1].replace("x", "x2"), *n[2:]) for n in turn],
+        flatten,
+        product,
+        constants=constants,
+    )
+    assert isinstance(net.graph.layers[-1], FullyConnected)
+    seen = 2 * np.maximum(x, 0)
+    seen = (seen.transpose(0, 2, 3, 1) if last else seen).reshape(1, -1)
+    np.testing.assert_allclose(run(net, x=x)["y"], 2 * seen @ weights.T + 0.5 * bias)
+
+
+def test_rows_of_pixels_are_a_convolution(imported: Import) -> None:
+    x, weights, bias = numbers(1, 4, 5, 6), numbers(4, 3), numbers(3)
+    net = imported(
+        ("Transpose", "x", "t", {"perm": (0, 2, 3, 1)}),
+        ("Reshape", "t,s", "r"),
+        ("MatMul", "r,w", "m"),
+        ("Add", "b,m", "y"),
+        x=(1, 4, 5, 6),
+        constants={"s": np.array([1, 30, 4]), "w": weights, "b": bias},
+    )
+    assert net.graph.layers == (Conv("x", "y", 3, 1, 1),)
+    np.testing.assert_allclose(run(net, x=x)["y"], x.transpose(0, 2, 3, 1).reshape(1, 30, 4) @ weights + bias)
+
+
+def test_factors_of_more_axes_make_more_axes(imported: Import) -> None:
+    x, weights = numbers(1, 4), numbers(1, 4, 3)
+    net = imported(("MatMul", "x,w", "y"), x=(1, 4), constants={"w": weights})
+    np.testing.assert_array_equal(run(net, x=x)["y"], x @ weights)
+
+
+def test_channels_last_until_the_first_transposition(imported: Import) -> None:
+    """An input of N x H x W x C is an input of C x H x W here, and its mean is one per channel."""
+    x, mean, weights = numbers(1, 5, 6, 3), numbers(3), numbers(2, 3, 1, 1)
+    net = imported(
+        ("Sub", "x,m", "c"),
+        ("Transpose", "c", "t", {"perm": (0, 3, 1, 2)}),
+        ("Conv", "t,w", "o"),
+        ("Transpose", "o", "y", {"perm": (0, 2, 3, 1)}),
+        x=(1, 5, 6, 3),
+        constants={"m": mean, "w": weights},
+    )
+    assert net.graph.shapes["x"] == Shape(3, 5, 6)
+    assert not net.inputs[0].is_usual
+    assert "x: 1x5x6x3 of other order: 1 x H x W x C" in net.text
+    np.testing.assert_allclose(run(net, x=x)["y"], (x - mean) @ weights[:, :, 0, 0].T)
+
+
+def test_one_dimension_has_one_row(imported: Import) -> None:
+    net = imported(
+        ("Conv", "x,w", "c", {"pads": (2, 2), "dilations": (2,)}),
+        ("MaxPool", "c", "p", {"kernel_shape": (2,), "strides": (2,)}),
+        ("ReduceMean", "p", "y", {"axes": (-1,), "keepdims": 0}),
+        x=(1, 4, 9),
+        constants={"w": numbers(6, 4, 3)},
+    )
+    assert net.graph.layers[0] == Conv("x", "c", 6, 1, 3, 1, 1, 0, 2, 1, 2)
+    assert net.graph.shapes == {"x": (4, 1, 9), "c": (6, 1, 9), "p": (6, 1, 4), "y": (6, 1, 1)}
+
+
+def test_factors_and_summands_join_the_layer_before(imported: Import) -> None:
+    x, weights, scale, bias = numbers(1, 4, 5, 6), numbers(3, 4, 1, 1), numbers(3, 1, 1), numbers(1, 3, 1, 1)
+    constants = {"w": weights, "s": scale, "b": bias}
+    net = imported(("Conv", "x,w", "c"), ("Add", "c,b", "y"), constants=constants)
+    assert kinds(net) == "Conv"
+    np.testing.assert_array_equal(net.params["yBiases"], bias.reshape(-1))
+    net = imported(("Conv", "x,w", "c"), ("Mul", "c,s", "m"), ("Add", "m,b", "y"), constants=constants)
+    assert kinds(net) == "Conv BatchNorm"
+    expected = np.einsum("kc,nchw->nkhw", weights[:, :, 0, 0], x) * scale + bias
+    np.testing.assert_allclose(run(net, x=x)["y"], expected)
+    shared = imported(("Conv", "x,w", "c"), ("Add", "c,b", "d"), ("Add", "c,d", "y"), constants=constants)
+    assert kinds(shared) == "Conv BatchNorm Add"
+
+
+def test_scales_behind_a_batch_norm_join_it(imported: Import) -> None:
+    words = {name: np.abs(numbers(4)) + 1 for name in "abcd"}
+    net = imported(
+        ("BatchNormalization", "x,a,b,c,d", "n", {"epsilon": float(np.float32(1e-5))}),
+        ("Unsqueeze", "s", "u", {"axes": (1, 2)}),
+        ("Mul", "u,n", "m"),
+        ("Div", "m,two", "y"),
+        opset=9,
+        constants={**words, "s": numbers(4), "two": np.float32(2)},
+    )
+    (layer,) = net.graph.layers
+    assert layer == BatchNorm("x", layer.to_tensor, 1e-5)
+
+
+def test_sums_and_joins_of_many_are_chains(imported: Import) -> None:
+    net = imported(("Relu", "x", "r"), ("Sum", "x,r,x", "s"), ("Concat", "s,r,s", "y", {"axis": -3}))
+    assert kinds(net) == "Activation Add Add Concat Concat"
+    assert net.graph.shapes["y"] == Shape(12, 5, 6)
+    x = numbers(1, 4, 5, 6)
+    total = 2 * x + np.maximum(x, 0)
+    np.testing.assert_array_equal(run(net, x=x)["y"], np.concatenate([total, np.maximum(x, 0), total], 1))
+
+
+@pytest.mark.parametrize(
+    ("opset", "axis", "shape", "legal"),
+    [
+        (12, None, (1, 4), True),
+        (12, 1, (1, 4, 1, 1), True),
+        (12, 1, (1, 4, 5, 6), False),  # one axis of 120 then
+        (13, 1, (1, 4, 5, 6), True),
+        (13, None, (1, 4, 5, 6), False),
+        (13, -3, (1, 4, 5, 6), True),
+    ],
+)
+def test_axes_of_shares(opset: int, axis: int | None, shape: tuple[int, ...], legal: bool, imported: Import) -> None:  # noqa: FBT001
+    node = ("Softmax", "x", "y", {} if axis is None else {"axis": axis})
+    if legal:
+        assert kinds(imported(node, x=shape, opset=opset)) == "Softmax"
+    else:
+        assert "the axis of channels" in refusals(imported, node, x=shape, opset=opset)[0]
+
+
+# --- functions --------------------------------------------------------------------------------------------------------
+
+SIXTH = float(np.float32(1 / 6))
+
+SPELLINGS: dict[str, list[tuple[Any, ...]]] = {
+    "Kind=HardSwish#1": [("HardSigmoid", "x", "h", {"alpha": SIXTH, "beta": 0.5}), ("Mul", "x,h", "y")],
+    "Kind=HardSwish#2": [
+        ("Add", "x,three", "a"),
+        ("Clip", "a,zero,six", "c"),
+        ("Mul", "x,c", "m"),
+        ("Div", "m,six", "y"),
+    ],
+    "Kind=HardSwish#3": [
+        ("Add", "three,x", "a"),
+        ("Relu", "a", "r"),
+        ("Min", "r,six", "c"),
+        ("Mul", "c,sixth", "d"),
+        ("Mul", "d,x", "y"),
+    ],
+    "Kind=ReLU Param=0#1": [("Max", "x,zero", "y")],
+    "Kind=ReLU Param=0.5": [("Mul", "x,half", "s"), ("Max", "x,s", "y")],
+    "Kind=ReLU Param=3": [("PRelu", "x,three", "y")],
+    "Kind=Clip Min=0 Max=6#1": [("Relu", "x", "r"), ("Min", "r,six", "y")],
+    "Kind=Clip Min=0 Max=6#2": [("Clip", "x,zero,six", "y")],
+    "Kind=Clip Min=0.5 Max=340282346638528860000000000000000000000": [("Max", "half,x", "y")],
+}
+CONSTANTS = {"three": 3.0, "zero": 0.0, "six": 6.0, "sixth": SIXTH, "half": 0.5}
+
+
+@pytest.mark.parametrize("expected", SPELLINGS)
+def test_functions_of_many_nodes_are_recognized(expected: str, imported: Import) -> None:
+    nodes = [("Conv", "in,w", "x"), *SPELLINGS[expected]]
+    constants = {name: np.float32(value) for name, value in CONSTANTS.items()} | {"w": numbers(4, 4, 1, 1)}
+    net = imported(*nodes, inputs={"in": (1, 4, 5, 6)}, constants=constants)
+    assert kinds(net) == "Conv Activation"
+    assert f"ToTensor=y {expected.partition('#')[0]}  #" in net.text
+
+
+@pytest.mark.parametrize(
+    "change", [("three", 3.001), ("six", 5.99), ("zero", 0.01), ("sixth", 0.1667)], ids=lambda change: change[0]
+)
+def test_almost_a_function_is_not_that_function(change: tuple[str, float], imported: Import) -> None:
+    constants = {name: np.float32(value) for name, value in (CONSTANTS | dict([change])).items()}
+    spelled = SPELLINGS["Kind=HardSwish#3"] if change[0] == "sixth" else SPELLINGS["Kind=HardSwish#2"]
+    assert any(text.startswith("Mul") for text in refusals(imported, *spelled, constants=constants))
+
+
+def test_a_function_behind_another(imported: Import) -> None:
+    """The nearest tensor that makes sense is what the function is of."""
+    constants = {name: np.float32(value) for name, value in CONSTANTS.items()}
+    net = imported(
+        ("Relu", "in", "x"), *SPELLINGS["Kind=HardSwish#2"], inputs={"in": (1, 4, 5, 6)}, constants=constants
+    )
+    assert [layer.describe() for layer in net.graph.layers] == ["ReLU x", "HardSwish y"]
+
+
+def test_what_changes_nothing_is_no_layer(imported: Import) -> None:
+    net = imported(
+        ("Relu", "x", "r"),
+        ("Cast", "r", "c", {"to": 1}),
+        ("Dropout", "c", "d", {"ratio": 0.5}),
+        ("Mul", "d,one", "m"),
+        ("Slice", "m,starts,ends", "s"),
+        ("Expand", "s,shape", "y"),
+        constants={
+            "one": np.float32(1),
+            "starts": np.array([0]),
+            "ends": np.array([2**63 - 1]),
+            "shape": np.array([1, 1, 5, 1]),
+        },
+    )
+    assert kinds(net) == "Activation"
+
+
+def test_an_output_that_is_an_input(imported: Import) -> None:
+    """The language wants a layer between them."""
+    x = numbers(1, 4, 5, 6)
+    np.testing.assert_array_equal(run(imported(("Identity", "x", "y")), x=x)["y"], x)
+
+
+def test_every_operator_of_functions_can_be_sampled() -> None:
+    binary = {"Add", "Div", "Mul", "PRelu", "Pow", "Sub"}
+    for operator, function in FUNCTIONS.items():
+        arguments = [SAMPLES, np.float64(2)] if operator in binary else [SAMPLES]
+        with np.errstate(all="ignore"):
+            assert np.shape(function({}, *arguments)) == SAMPLES.shape, operator
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def test_everything_is_refused_at_once(imported: Import) -> None:
+    texts = refusals(
+        imported,
+        ("Conv", "x,w", "a", {"auto_pad": "SAME"}),
+        ("LSTM", "x", "l"),
+        ("Relu", "l", "m"),
+        ("MaxPool", "x", "p", {"kernel_shape": (3, 3), "dilations": (2, 2)}),
+        ("MaxPool", "x", "q", {"kernel_shape": (3, 3), "fancy": 1}),
+        ("Erf", "x", "unused"),
+        to="a,m,p,q",
+        constants={"w": numbers(2, 4, 3, 3)},
+    )
+    assert texts == [
+        (
+            "Conv 'a': auto_pad=SAME; accepted: auto_pad=NOTSET or auto_pad=VALID or auto_pad=SAME_UPPER "
+            "or auto_pad=SAME_LOWER"
+        ),
+        "LSTM 'l': there is no such layer; accepted: what nn512 doc onnx lists",
+        "MaxPool 'p': dilations=2; accepted: dilations=1",
+        (
+            "MaxPool 'q': attribute fancy=1 is unknown; accepted: auto_pad, kernel_shape, pads, strides, ceil_mode, "
+            "dilations, storage_order"
+        ),
+    ]
+
+
+def test_a_node_is_refused_once(imported: Import) -> None:
+    """However many outputs it has, and whoever reads them."""
+    (text,) = refusals(imported, ("Split", "x", "a,b", {"axis": 1}), ("Sin", "a", "c"), to="a,b")
+    assert text == "Split 'a': 2 parts; accepted: one part, which is all"
+    turned = ("Transpose", "r", "t", {"perm": (0, 2, 1, 3)})
+    pools = [("GlobalMaxPool", "t", name) for name in "ab"]
+    (text,) = refusals(imported, ("Relu", "x", "r"), turned, *pools, to="a,b")
+    assert text.startswith("Transpose 't'")
+
+
+def test_shuffled_channels_are_the_fault_of_the_transposition(imported: Import) -> None:
+    shuffle = [
+        ("Relu", "x", "a"),
+        ("Reshape", "a,s", "r"),
+        ("Transpose", "r", "t", {"perm": (0, 2, 1, 3, 4)}),
+        ("Reshape", "t,u", "v"),
+        ("Conv", "v,w", "y"),
+    ]
+    constants = {"s": np.array([1, 2, 2, 5, 6]), "u": np.array([1, 4, 5, 6]), "w": numbers(2, 4, 1, 1)}
+    (text,) = refusals(imported, *shuffle, constants=constants)
+    assert text.startswith("Transpose 't': perm=0,2,1,3,4: what reads 'v' would need the numbers moved")
+
+
+@pytest.mark.parametrize(
+    ("node", "constants", "told"),
+    [
+        (("Conv", "x,x", "y"), {}, "weights ('x') depend on an input"),
+        (("Conv", "x", "y"), {}, "input 1 is missing"),
+        (("Conv", "x,w", "y"), {"w": np.zeros((2, 3, 1, 1))}, "group=1 with weights 2x3x1x1 over 4 channels"),
+        (("Conv", "x,w", "y"), {"w": np.zeros((2, 4, 1))}, "weights are 2x4x1"),
+        (("Conv", "x,w", "y"), {"w": np.zeros((2, 4, 9, 1))}, "the window spans 9 rows"),
+        (("Add", "x,c", "y"), {"c": np.zeros((5, 6))}, "a constant of 5x6 beside 1x4x5x6"),
+        (("Add", "x,c", "y"), {"c": np.zeros((2, 4, 5, 6))}, "a constant of 2x4x5x6 beside 1x4x5x6"),
+        (("Concat", "x,x", "y", {"axis": 2}), {}, "axis=2"),
+        (("Reshape", "x,s", "y"), {"s": np.array([7, 7])}, "1x4x5x6 cannot become 7x7"),
+        (("Dropout", "x,r,t", "y"), {"r": 0.5, "t": True}, "training_mode=1"),
+        (("MaxPool", "x", "y,i", {"kernel_shape": (2, 2)}), {}, "places of the maxima"),
+        (("MaxPool", "x", "y", {"kernel_shape": (2, 2), "pads": (2, 0, 0, 0)}), {}, "padding too large"),
+        (("Clip", "x,a,b", "y"), {"a": 2.0, "b": 1.0}, "min=2 and max=1"),
+        (("Cast", "x", "y", {"to": 7}), {}, "to=7"),
+        (("ReduceMean", "x", "y", {"axes": (1,)}), {}, "axes=1"),
+        (("BatchNormalization", "x,c,c,c,c", "y", {"training_mode": 1}), {"c": np.zeros(4)}, "training_mode=1"),
+        (("Mul", "x,x", "y"), {}, "Mul of two tensors"),
+        (("Identity", "c", "y"), {"c": np.zeros(3)}, "it depends on no input"),
+    ],
+)
+def test_what_is_refused(node: tuple[Any, ...], constants: dict[str, Any], told: str, imported: Import) -> None:
+    texts = refusals(imported, node, constants=constants)
+    assert any(told in text for text in texts), texts
+
+
+def test_extents_that_are_open(imported: Import) -> None:
+    node = ("Relu", "x", "y")
+    with pytest.raises(UsageError, match=r"--dim x\.2, called h \(input x is nx3xhx\?\)\n  --dim x\.3 \("):
+        imported(node, x=("n", 3, "h", None))
+    net = imported(node, x=("n", 3, "h", None), dims={"h": 5, "x.3": 6})
+    assert net.graph.shapes["x"] == Shape(3, 5, 6)
+    with pytest.raises(UsageError, match=r"--dim width: no input has such a dimension; open are n, h, x\.3"):
+        imported(node, x=("n", 3, "h", None), dims={"h": 5, "x.3": 6, "width": 3})
+
+
+def test_a_batch_of_more_can_be_pinned_to_one(imported: Import) -> None:
+    node = ("GlobalMaxPool", "x", "y")
+    assert "accepted: a batch of 1" in refusals(imported, node, x=(8, 3, 4, 4))[0]
+    assert imported(node, x=(8, 3, 4, 4), dims={"x.0": 1}).graph.shapes["x"] == Shape(3, 4, 4)
+
+
+def test_a_narrow_clip_twice_is_no_clip(imported: Import) -> None:
+    constants = {"a": np.float32(1), "b": np.nextafter(np.float32(1), np.float32(2))}
+    net = imported(("Clip", "x,a,b", "c"), ("Add", "c,c", "y"), constants=constants)
+    assert kinds(net) == "Activation Add"
+
+
+def test_almost_nothing_is_not_nothing(imported: Import) -> None:
+    almost = np.nextafter(np.float32(1), np.float32(2))
+    net = imported(("Relu", "x", "r"), ("Mul", "r,c", "y"), constants={"c": almost})
+    assert kinds(net) == "Activation BatchNorm"
+    assert (net.params["yScales"] == almost).all()
+
+
+def test_too_many_inputs_write_nowhere(imported: Import) -> None:
+    """The third argument of numpy's functions of two is where they write to."""
+    before = SAMPLES.copy()
+    constants = {"a": np.float32(1), "b": np.float32(2)}
+    refusals(imported, ("Mul", "x,a,x", "y"), constants=constants)
+    refusals(imported, ("Mul", "a,b,a", "c"), ("Mul", "x,c", "y"), constants=constants)
+    np.testing.assert_array_equal(SAMPLES, before)
+    assert constants == {"a": 1, "b": 2}

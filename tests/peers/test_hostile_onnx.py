@@ -1,0 +1,371 @@
+"""Broken and hostile ONNX files end in a message, whatever is wrong, and leave no file behind."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nn512.cli import main
+from nn512.errors import Nn512Error, UsageError
+from nn512.graph import parse
+from nn512.onnx import export_onnx, from_onnx
+from nn512.params import random_params
+
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # what others warn about is theirs
+
+MUTANTS = 500
+"""Models with something broken in them."""
+
+GRAPH = """
+Config
+Input ToTensor=x Channels=4 Height=6 Width=6
+Conv FromTensor=x ToTensor=a ToChannels=4 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Groups=2
+BatchNorm FromTensor=a ToTensor=b
+Activation FromTensor=b ToTensor=c Kind=Clip Min=0 Max=6
+Add FromTensor1=a FromTensor2=c ToTensor=d
+Concat FromTensor1=d FromTensor2=c ToTensor=e
+Pooling FromTensor=e ToTensor=f Kind=Avg2x2Stride2
+FullyConnected FromTensor=f ToTensor=g ToChannels=3
+Softmax FromTensor=g ToTensor=y
+Output FromTensor=y
+"""
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A model with a node of every kind."""
+    pytest.importorskip("onnx", reason="onnx is not installed: broken models not tried")
+    path = tmp_path_factory.mktemp("sound") / "net.onnx"
+    graph = parse(GRAPH)
+    export_onnx(path, graph, random_params(graph, 0))
+    return path.read_bytes()
+
+
+def read(data: bytes) -> Any:
+    return importlib.import_module("onnx").ModelProto.FromString(data)
+
+
+def told(data: bytes, folder: Path) -> str:
+    """What the command line says of a model; it must be one message, and nothing may be written."""
+    path = folder / "net.onnx"
+    path.write_bytes(data)
+    with pytest.raises(UsageError) as caught:
+        from_onnx(path)
+    before = sorted(folder.iterdir())
+    out = [str(folder / "out.graph"), "--params", str(folder / "out.npz"), "--map", str(folder / "out.json")]
+    assert main(["import", str(path), "-o", *out]) == 2
+    assert sorted(folder.iterdir()) == before
+    return str(caught.value)
+
+
+def test_the_sound_one_is_read(sound: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(sound)
+    assert len(from_onnx(path).graph.layers) == 8
+
+
+def test_nodes_in_any_order_and_inputs_with_values(sound: bytes, tmp_path: Path) -> None:
+    """Exporters leave nodes unsorted; in old files every tensor is an input, too."""
+    onnx = importlib.import_module("onnx")
+    model = read(sound)
+    nodes = list(model.graph.node)[::-1]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    for tensor in model.graph.initializer:
+        model.graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, 1, tensor.dims))
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert [type(layer).__name__ for layer in from_onnx(path).graph.layers] == [
+        type(layer).__name__ for layer in parse(GRAPH).layers
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "it has no graph"),
+        (b"PK\x03\x04", "is no ONNX model"),
+        (b"\xff" * 1000, "is no ONNX model"),
+        (b'{"graph": {}}', "is no ONNX model"),
+    ],
+)
+def test_what_is_no_model(data: bytes, message: str, sound: bytes, tmp_path: Path) -> None:  # noqa: ARG001
+    assert message in told(data, tmp_path)
+
+
+def test_truncated(sound: bytes, tmp_path: Path) -> None:
+    assert "is no ONNX model" in told(sound[: len(sound) // 2], tmp_path)
+
+
+def change_circle(model: Any) -> None:
+    model.graph.node[0].input[0] = model.graph.node[-1].output[0]
+
+
+def change_itself(model: Any) -> None:
+    model.graph.node[1].input[0] = model.graph.node[1].output[0]
+
+
+def change_twice(model: Any) -> None:
+    model.graph.node[1].output[0] = model.graph.node[0].output[0]
+
+
+def change_two_tensors(model: Any) -> None:
+    model.graph.initializer.append(model.graph.initializer[0])
+
+
+def change_two_inputs(model: Any) -> None:
+    model.graph.input.append(model.graph.input[0])
+
+
+def change_missing(model: Any) -> None:
+    model.graph.node[0].input[0] = "nowhere"
+
+
+def change_missing_output(model: Any) -> None:
+    model.graph.output[0].name = "nowhere"
+
+
+def change_old(model: Any) -> None:
+    model.opset_import[0].version = 6
+
+
+def change_new(model: Any) -> None:
+    model.opset_import[0].version = 25
+
+
+def change_no_set(model: Any) -> None:
+    del model.opset_import[:]
+
+
+def change_string(model: Any) -> None:
+    model.graph.input[0].type.tensor_type.elem_type = 8
+
+
+def change_sequence(model: Any) -> None:
+    model.graph.input[0].type.sequence_type.elem_type.tensor_type.elem_type = 1
+
+
+def change_huge_input(model: Any) -> None:
+    for dim in model.graph.input[0].type.tensor_type.shape.dim:
+        dim.dim_value = 1 << 62
+
+
+def change_negative_tensor(model: Any) -> None:
+    model.graph.initializer[0].dims[0] = -4
+
+
+def change_huge_tensor(model: Any) -> None:
+    model.graph.initializer[0].dims[0] = 1 << 40
+
+
+def change_short_tensor(model: Any) -> None:
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-4]
+
+
+def change_type_of_tensor(model: Any) -> None:
+    model.graph.initializer[0].data_type = 15
+
+
+def change_huge_constant(model: Any) -> None:
+    onnx = importlib.import_module("onnx")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1 << 20, 1 << 20]), "size"))
+    model.graph.node.insert(0, onnx.helper.make_node("ConstantOfShape", ["size"], ["huge"]))
+    model.graph.node[1].input[1] = "huge"
+
+
+def change_graph_in_attribute(model: Any) -> None:
+    onnx = importlib.import_module("onnx")
+    branch = onnx.helper.make_graph([], "branch", [], [])
+    model.graph.node.insert(0, onnx.helper.make_node("If", ["x"], ["z"], then_branch=branch, else_branch=branch))
+    model.graph.node[1].input[0] = "z"
+
+
+def change_foreign(model: Any) -> None:
+    model.graph.node[0].domain = "com.example"
+
+
+def change_no_output(model: Any) -> None:
+    del model.graph.output[:]
+
+
+CHANGES: dict[Callable[[Any], None], str] = {
+    change_circle: "its nodes form a circle",
+    change_itself: "its nodes form a circle",
+    change_twice: "two nodes or tensors write 'a'",
+    change_two_tensors: "two tensors are called",
+    change_two_inputs: "'x' is there twice",
+    change_missing: "reads 'nowhere', which nothing writes",
+    change_missing_output: "nothing writes its output 'nowhere'",
+    change_old: "its operator set is 6; 7 to 24 are read",
+    change_new: "its operator set is 25; 7 to 24 are read",
+    change_no_set: "it names no operator set",
+    change_string: "input 'x': it is of type 8; accepted: float32",
+    change_sequence: "input 'x': it is a sequence; accepted: float32",
+    change_huge_input: "input 'x': it is",
+    change_negative_tensor: "has a negative extent",
+    change_huge_tensor: "is too large",
+    change_short_tensor: "promises",
+    change_type_of_tensor: "no plain numbers",
+    change_huge_constant: "ConstantOfShape 'huge': a constant of 1048576x1048576",
+    change_graph_in_attribute: "If 'z'",
+    change_foreign: "com.example::Conv",
+    change_no_output: "has no outputs",
+}
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.removeprefix("change_"))
+def test_broken_models(change: Callable[[Any], None], sound: bytes, tmp_path: Path) -> None:
+    model = read(sound)
+    change(model)
+    assert CHANGES[change] in told(model.SerializeToString(), tmp_path)
+
+
+# --- numbers in files beside the model --------------------------------------------------------------------------------
+
+
+def outside(sound: bytes, **where: str) -> bytes:
+    """The model with its first tensor in another file."""
+    model = read(sound)
+    onnx = importlib.import_module("onnx")
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in where.items():
+        tensor.external_data.add(key=key, value=value)
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["../secret", "/etc/passwd", "a/../../secret", "", "..", "a\0b", "..\\secret", "link", "pipe", "folder", "none"],
+)
+def test_no_other_file_is_read(location: str, sound: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(bytes(4096))
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    assert "is in the file" in told(outside(sound, location=location), folder)
+
+
+@pytest.mark.parametrize(
+    "where", [{"offset": "4000"}, {"offset": "-4"}, {"length": "8"}, {"offset": "x"}, {"length": str(1 << 62)}]
+)
+def test_wrong_places_in_a_file(where: dict[str, str], sound: bytes, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(bytes(4000))
+    assert "tensor 'aBiases'" in told(outside(sound, location="data", **where), tmp_path)
+
+
+def test_numbers_in_a_file_beside(sound: bytes, tmp_path: Path) -> None:
+    biases = np.arange(4, dtype=np.float32)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "data").write_bytes(bytes(8) + biases.tobytes())
+    path = tmp_path / "net.onnx"
+    path.write_bytes(outside(sound, location="sub/data", offset="8", length="16"))
+    np.testing.assert_array_equal(from_onnx(path).params["aBiases"], biases)
+
+
+# --- mutants ----------------------------------------------------------------------------------------------------------
+
+INTEGERS = st.sampled_from((-1, 0, 1, 2, 3, 7, 13, 1 << 16, (1 << 31) - 1, 1 << 31, 1 << 62, -(1 << 63)))
+OPERATORS = st.sampled_from(
+    """Relu Add Mul Concat Flatten Reshape Transpose Pad Clip Softmax MatMul Slice GlobalAveragePool ReduceMean Squeeze
+    Unsqueeze Expand Split Shape Gather Dropout Identity MaxPool PRelu Sum HardSigmoid Range Div If ConstantOfShape
+    Cast Max""".split()
+)
+
+
+def mutate_proto(model: Any, draw: Callable[[Any], Any]) -> None:
+    """Change one thing of a model."""
+    graph = model.graph
+    names = ["", *(name for node in graph.node for name in (*node.input, *node.output)), "new"]
+    node = draw(st.sampled_from(list(graph.node)))
+    match draw(st.integers(0, 10)):
+        case 0:
+            node.op_type = draw(OPERATORS)
+        case 1 if node.input:
+            node.input[draw(st.integers(0, len(node.input) - 1))] = draw(st.sampled_from(names))
+        case 2:
+            node.output[0] = draw(st.sampled_from(names))
+        case 3:
+            node.input.extend(draw(st.lists(st.sampled_from(names), min_size=1, max_size=3)))
+        case 4 if node.input:
+            del node.input[draw(st.integers(0, len(node.input) - 1)) :]
+        case 5:
+            for attribute in node.attribute:
+                attribute.i = draw(INTEGERS)
+                attribute.f = draw(st.floats(width=32))
+                for i in range(len(attribute.ints)):
+                    attribute.ints[i] = draw(INTEGERS)
+                if draw(st.booleans()):
+                    del attribute.ints[1:]
+        case 6:
+            name = draw(st.sampled_from(("axis", "axes", "perm", "pads", "auto_pad", "group", "kernel_shape", "to")))
+            attribute = node.attribute.add(name=name, type=draw(st.integers(0, 14)), i=draw(INTEGERS), s=b"\xff")
+            attribute.ints.extend(draw(st.lists(INTEGERS, max_size=4)))
+        case 7:
+            tensor = draw(st.sampled_from(list(graph.initializer)))
+            dims = draw(st.lists(INTEGERS, max_size=4))
+            del tensor.dims[:]
+            tensor.dims.extend(dims)
+        case 9:
+            node.output.extend(draw(st.lists(st.sampled_from((*names, "other")), min_size=1, max_size=2)))
+        case 8:
+            tensor = draw(st.sampled_from(list(graph.initializer)))
+            tensor.data_type = draw(st.integers(0, 23))
+        case _:
+            for dim in graph.input[0].type.tensor_type.shape.dim:
+                dim.dim_value = draw(INTEGERS)
+
+
+def mutate_bytes(data: bytes, draw: Callable[[Any], Any]) -> bytes:
+    """Change, remove or add some bytes."""
+    broken = bytearray(data)
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.integers(0, len(broken) - 1))
+        match draw(st.integers(0, 3)):
+            case 0:
+                broken[place] = draw(st.integers(0, 255))
+            case 1:
+                del broken[place : place + draw(st.integers(1, 20))]
+            case 2:
+                broken[place:place] = draw(st.binary(min_size=1, max_size=8))
+            case _:
+                broken[place] ^= 1 << draw(st.integers(0, 7))
+    return bytes(broken)
+
+
+def test_mutants_end_in_a_message_or_a_net(sound: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.mktemp("mutants") / "net.onnx"
+    ends = {"net": 0, "message": 0}
+
+    @settings(max_examples=MUTANTS, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def try_one(data: st.DataObject) -> None:
+        if data.draw(st.booleans()):
+            model = read(sound)
+            for _ in range(data.draw(st.integers(1, 3))):
+                mutate_proto(model, data.draw)
+            broken = model.SerializeToString()
+        else:
+            broken = mutate_bytes(sound, data.draw)
+        path.write_bytes(broken)
+        try:
+            net = from_onnx(path)
+        except Nn512Error:
+            ends["message"] += 1
+        else:
+            assert parse(net.text).layers == net.graph.layers
+            ends["net"] += 1
+
+    try_one()
+    assert min(ends.values()) > MUTANTS / 20, ends
