@@ -36,12 +36,14 @@ class Routine:
 class PackCall:
     """A call of a packing routine in NetCreate: the values of its arguments, and items of work.
 
-    The routine `pack_x` comes with a macro `PACK_X(items, ...)` that has threads share the items.
+    The routine `pack_x` comes with a macro `PACK_X(items, ...)` that has threads share the items. `tables` are what
+    arguments name.
     """
 
     routine: Routine
     arguments: tuple[str, ...]
     items: int
+    tables: tuple[Routine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

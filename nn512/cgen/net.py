@@ -247,7 +247,8 @@ def _write_packing(writer: Writer, graph: Graph, layers: Sequence[LayerCode], li
     _section(writer, "Packing of parameters: once, when a net is created")
     routines = Library()
     for call in calls:
-        routines.use(call.routine)
+        for routine in (call.routine, *call.tables):
+            routines.use(routine)
     for routine in routines:
         if routine not in library:
             writer.line()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 
-from nn512.cgen.code import InferenceStep, LayerCode, PackCall, PackedArray
+from nn512.cgen.code import InferenceStep, LayerCode, PackCall, PackedArray, Routine
 from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less, Name, extent, least
 from nn512.cgen.writer import Writer, sentence
 from nn512.kernels.bodies import StepFunction
@@ -36,6 +36,10 @@ class TileLayer(TileParts):
     @abstractmethod
     def pack_arguments(self) -> list[str]:
         """Arguments of the packing routine that say how weights are transformed."""
+
+    def pack_tables(self) -> tuple[Routine, ...]:
+        """Tables that these arguments name."""
+        return ()
 
     @property
     @abstractmethod
@@ -134,7 +138,7 @@ class TileLayer(TileParts):
             arguments.append(f".before = {norms_of(self.op.normalized)}")
         if self.folded:
             arguments.append(f".after = {norms_of(self.folded)}")
-        return PackCall(ROUTINES[self.ROUTINE], tuple(arguments), blocks_of(node.to_channels))
+        return PackCall(ROUTINES[self.ROUTINE], tuple(arguments), blocks_of(node.to_channels), self.pack_tables())
 
     # ---- Block by block
 

@@ -7,12 +7,11 @@ sums of products are transformed into results, with biases and element-wise step
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nn512.algebra.cook_toom import cook_toom, is_known
-from nn512.cgen.code import LayerCode
+from nn512.algebra.cook_toom import Transform, cook_toom, is_known
+from nn512.cgen.code import LayerCode, Routine
 from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Conv
@@ -83,9 +82,13 @@ class WinogradLayer(TileLayer):
         return [
             f".rowProducts = {tile.rows.products}",
             f".columnProducts = {tile.columns.products}",
-            *_factors("row", tile.rows.weights),
-            *_factors("column", tile.columns.weights),
+            f".rowFactors = {_table(tile.rows).name}",
+            f".columnFactors = {_table(tile.columns).name}",
         ]
+
+    def pack_tables(self) -> tuple[Routine, ...]:
+        """See `TileLayer`."""
+        return tuple(dict.fromkeys((_table(self.tile.rows), _table(self.tile.columns))))
 
     @property
     def panel_blocks(self) -> int:
@@ -150,12 +153,14 @@ class WinogradLayer(TileLayer):
         return ResultRoutine(self.tile, self.grid.ragged, self.chain.neutral).add(self.context.library)
 
 
-def _factors(axis: str, matrix: Sequence[Sequence[object]]) -> list[str]:
-    """A matrix as a C array of doubles, number by number; the compiler computes quotients, so that it rounds once."""
-    numbers = [str(factor).replace("/", ".0 / ") for row in matrix for factor in row]
-    numbers[0] = f".{axis}Factors = (const double[]){{{numbers[0]}"
-    numbers[-1] += "}"
-    return numbers
+def _table(transform: Transform) -> Routine:
+    """The matrix that transforms weights, as a table. The compiler computes quotients, so they are rounded once."""
+    name = f"winograd{transform.outputs}_{transform.taps}_weights"
+    writer = Writer()
+    writer.comment(f"W of F({transform.outputs}, {transform.taps}), [product][tap].")
+    numbers = (str(factor).replace("/", ".0 / ") for row in transform.weights for factor in row)
+    writer.table(f"static const double {name}[{extent(transform.products, transform.taps)}]", numbers)
+    return Routine(name, f"\n{writer.text()}")
 
 
 TILES = ((2, 2), (3, 3), (4, 4), (5, 5), (2, 4))
