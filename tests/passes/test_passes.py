@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
@@ -221,7 +222,7 @@ class TestMergeConvs:
         ],
     )
     def test_filters_that_tiles_serve_stay_apart(
-        self, taps: tuple[int, int], more: Mapping[str, int], *, merged: bool
+        self, taps: tuple[int, int], more: Mapping[str, Any], *, merged: bool
     ) -> None:
         convs = [Conv("x", to, 8, *taps, padding_h=3, padding_w=3, **more) for to in "ab"]
         done = merge_convs(program(*convs, Output("a"), Output("b")))
