@@ -42,13 +42,19 @@ class Writer:
         self.line(closing)
 
     def assign(self, target: str, value: str) -> None:
-        """Write `target = value;`, on two lines where one would be too long."""
+        """Write `target = value;`, on two lines where one would be too long, or on three, cut behind a comma."""
         line = f"{target} = {value};"
         if len(line) + 4 * self._depth <= WIDTH:
             self.line(line)
             return
         self.line(f"{target} =")
-        self.line(f"    {value};")
+        room = WIDTH - 4 * self._depth - 4
+        if len(value) < room:
+            self.line(f"    {value};")
+            return
+        cut = value.rindex(", ", 0, room) + 1
+        self.line(f"    {value[:cut]}")
+        self.line(f"        {value[cut + 1 :]};")
 
     @contextlib.contextmanager
     def loop(self, opening: str) -> Iterator[None]:

@@ -81,6 +81,8 @@ Conv FromTensor=b ToTensor=c ToChannels=7 FilterH=1 FilterW=1
 Output FromTensor=c
 """
 
+DIRECT = nn512.Options(force=(("", "direct"),))
+
 
 def chain(second: Mapping[str, object], steps: tuple[str, ...] = ("", "")) -> str:
     """A net of two convolutions, the second of which differs from the first as `second` says."""
@@ -117,7 +119,7 @@ def users(source: str, body: str) -> list[str]:
 
 
 def test_equal_layers_share_a_body() -> None:
-    source = nn512.compile(chain({})).source
+    source = nn512.compile(chain({}), DIRECT).source
     ((name, text),) = bodies(source).items()
     assert name == "conv3x3_32x12x12_to_32"
     assert users(source, name) == ["Pair_a", "Pair_b"]
@@ -144,7 +146,7 @@ def test_equal_layers_share_a_body() -> None:
     ids=["rows", "columns", "outputs", "filter", "padding", "groups", "dilation", "epilogue", "slope"],
 )
 def test_layers_that_differ_keep_their_bodies(second: Mapping[str, object], steps: tuple[str, ...]) -> None:
-    source = nn512.compile(chain(second, steps)).source
+    source = nn512.compile(chain(second, steps), DIRECT).source
     assert bodies(source) == {}
     layers = functions(source, "NOINLINE")
     convolutions = [name for name in layers if re.fullmatch("Pair_[ab](Relu)?", name)]
@@ -155,14 +157,14 @@ def test_layers_that_differ_keep_their_bodies(second: Mapping[str, object], step
 
 def test_shapes_that_differ_keep_their_bodies() -> None:
     """The second picture is smaller, as the first convolution has no padding."""
-    source = nn512.compile(chain({}).replace("PaddingH=1 PaddingW=1", "PaddingH=0 PaddingW=0", 2)).source
+    source = nn512.compile(chain({}).replace("PaddingH=1 PaddingW=1", "PaddingH=0 PaddingW=0", 2), DIRECT).source
     assert bodies(source) == {}
 
 
 def test_what_is_shared_is_seen_from_the_text() -> None:
     """A stride from the only row to the next changes nothing, so both layers have the same text."""
     text = ROW.replace("ToTensor=b ToChannels=20", "ToTensor=b ToChannels=20 StrideH=2")
-    source = nn512.compile(text, nn512.Options(force=(("", "direct"),))).source
+    source = nn512.compile(text, DIRECT).source
     ((name, _),) = bodies(source).items()
     assert users(source, name) == ["Row_a", "Row_b"]
 
