@@ -18,7 +18,7 @@ KEYWORDS = frozenset(
 # Identifiers that step functions use themselves, beside the user's pointers to tensors (a test finds missing and stale
 # ones), and macros of system headers in small letters.
 STEP_WORDS = frozenset(
-    """ArenaFloats bias block bottom c channelLanes context count end engine factors first group input item lanes memcpy
+    """ArenaFloats bias block bottom c context count end engine factors first group input item lanes memcpy
     memset n net nextWeights origin p panel piece position products row rows segments Share share Sizes sizes spans t
     tensor ThreadFloats tile tiles top topRow v w x y""".split()
 )
@@ -33,7 +33,7 @@ _MACRO = re.compile(r"[A-Z][A-Z0-9]+")
 # Functions and macros of the emitted file that a prefix and a tensor could spell, such as `Config Prefix=team`,
 # `ToTensor=run` (a test finds missing and stale ones).
 SHARED = frozenset(
-    """IN_REGISTER LONE_NORM PACK_CONV PACK_FULL PACK_GROUPED PACK_NORM PACK_WINOGRAD block_extent exponent_of
+    """IN_REGISTER LONE_NORM PACK_CONV PACK_FULL PACK_GROUPED PACK_NORM PACK_WINOGRAD block_extent channel_lanes exponent_of
     gate_await gate_create gate_destroy gate_set gather_block half_exponent load_block load_halves load_narrow
     pack_conv pack_full pack_grouped pack_norm pack_winograd prefetch_lines run_alone run_shared softmax_pixel
     store_block team_check team_create team_destroy team_dismiss team_run team_share team_work widen_range

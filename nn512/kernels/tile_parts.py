@@ -11,12 +11,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from nn512.cgen.code import Routine
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import ConvOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.interface import Context
+from nn512.kernels.layer import write_segments
 from nn512.kernels.tile_cut import TileVariant
 from nn512.plan.layout import LANES
 
@@ -31,6 +33,19 @@ PREFETCH_BYTES = 4096
 
 Call = tuple[str, list[Expression]]
 """A routine and its arguments."""
+
+
+CHANNEL_LANES = Routine(
+    "channel_lanes",
+    """
+/* The lanes of a block that hold channels; each segment of channels begins a new block. */
+static __mmask16 channel_lanes(const ptrdiff_t *segments, ptrdiff_t block) {
+    for (; block >= (*segments + 15) / 16; segments++) block -= (*segments + 15) / 16;
+    const ptrdiff_t rest = *segments - block * 16;
+    return rest < 16 ? (__mmask16)((1u << rest) - 1) : 0xffff;
+}
+""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +194,8 @@ class TileParts(ABC):
             mask = f"0x{(1 << layout.channels % LANES) - 1:04x}"
             last = layout.block_count - 1
             return f"block == {last} ? {mask} : 0xffff" if last else mask
-        masks = [f"0x{(1 << span.channels) - 1:04x}" for span in layout.spans for _ in range(span.blocks)]
-        writer.comment("the lanes of each block of inputs that hold channels")
-        writer.table("static const __mmask16 channelLanes[]", masks)
-        return "channelLanes[block]"
+        write_segments(writer, layout)
+        return f"{self.context.library.use(CHANNEL_LANES)}(segments, block)"
 
     @property
     def panel_blocks(self) -> int:
