@@ -9,10 +9,15 @@ chain/               element-wise steps on values in registers
 convolution.py       direct convolution; pointwise.py, planar.py: two that differ from it in what is outermost or read
 conv_blocking.py     how these are cut up; conv_tile.py, their inner loops; conv_cost.py, what they cost
 sliding.py           what depthwise.py and grouped.py have in common; sliding_tile.py, their inner loops
-winograd.py          Winograd convolution; winograd_transforms.py, products.py: its parts in C
+winograd.py          Winograd convolution; winograd_transforms.py: its transforms in C
+fourier.py           convolution by Fourier transforms; fourier_tile.py: of a tile; fourier_transforms.py,
+                     fourier_lines.py: in C, of a tile and of a line of it
+tile_cut.py          what both have in common: how a layer is cut into tiles; tile_layer.py, tile_parts.py: its text;
+                     products.py, complex_products.py: their inner loops
 tiles.py             what all tile routines have in common
-packing.py           C that packs parameters; packing_full.py, packing_grouped.py, packing_winograd.py: that of other
-                     layouts; packing_halves.py, that of halves
+packing.py           C that packs parameters; packing_full.py, packing_grouped.py: that of other layouts;
+                     packing_tiles.py, packing_winograd.py, packing_fourier.py: that of transformed weights;
+                     packing_halves.py: that of halves
 grouped_weights.py   the packed weights that packing_grouped.py makes
 fully_connected.py   layers that use every weight once
 pooling.py           pooling, sampling; softmax.py, elementwise.py, copying.py, border.py: as they are called

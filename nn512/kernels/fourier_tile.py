@@ -82,6 +82,11 @@ class FourierTile:
         return 2 * self.positions - 2 * len(self.real_pairs)
 
     @property
+    def weight_uses(self) -> int:
+        """Products of a tile for which a weight is loaded once: those with both parts of a number."""
+        return 2
+
+    @property
     def longest_pass(self) -> int:
         """Tiles that are summed at a time with two blocks of outputs."""
         return LONGEST[PANEL_BLOCKS]
@@ -103,7 +108,9 @@ class FourierTile:
         """Transforms of so many rows, and of all columns."""
         height, width = self.sizes
         if height == 1 or width == 1:
-            return real_operations(height * width)
+            size = height * width
+            spilled = 8 * size if size > 32 else 0  # halves of it wait in memory, on every level
+            return real_operations(size) + spilled
         columns = 2 * real_operations(height) + (width // 2 - 1) * complex_operations(height)
         return kept * real_operations(width) + columns + 2 * kept * width
 

@@ -53,6 +53,10 @@ class TileAlgorithm(Protocol):
         """Products of real numbers for a tile, an input channel and an output."""
 
     @property
+    def weight_uses(self) -> int:
+        """Products of a tile for which a weight is loaded once."""
+
+    @property
     def longest_pass(self) -> int:
         """Tiles that are summed at a time with two blocks of outputs."""
 
@@ -208,7 +212,7 @@ class TileVariant(ABC):
         passes = cut.tile_blocks
         if weights > setting.machine.l2_bytes:  # read again for every block of tiles, from the next cache
             moved += (passes - 1) * weights
-        summed = 2 * min(tile.longest_pass, cut.block_tiles)
+        summed = 2 * tile.weight_uses * min(tile.longest_pass, cut.block_tiles)
         step = summed + (2.4 if self.halves else 1.0)  # weights are loaded, and halves converted
         inputs = cut.input_blocks * LANES
         efficiency = summed * inputs / (step * inputs + 2 * summed + PASS_CYCLES)

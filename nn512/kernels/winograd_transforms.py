@@ -120,6 +120,7 @@ class TileTransform:
     columns: Transform
 
     phases: ClassVar[int] = 1
+    weight_uses: ClassVar[int] = 1
     longest_pass: ClassVar[int] = LONGEST_PASS
     few_tiles: ClassVar[int] = 2 * LONGEST_PASS
 

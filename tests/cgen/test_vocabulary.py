@@ -127,7 +127,7 @@ def test_no_local_can_meet_a_tensor(name: str, force: str) -> None:
 def test_no_name_is_taken_from_users_without_need() -> None:
     ours: set[str] = set()
     texts = (EVERYTHING, RARE, TILED, example("ResNeXt50"))
-    for text, force in itertools.product(texts, ("", "pointwise", "winograd-4x4")):
+    for text, force in itertools.product(texts, ("", "pointwise", "winograd-4x4", "fourier-8")):
         ours |= words_of_steps(compiled(text, force))
     assert sorted(names.STEP_WORDS - ours) == []
 
@@ -135,8 +135,9 @@ def test_no_name_is_taken_from_users_without_need() -> None:
 def test_functions_that_a_prefix_and_a_tensor_could_spell() -> None:
     """Names of one underscore between words, as those of a net's own functions are."""
     found: set[str] = set()
-    for text in (EVERYTHING, RARE, TILED, example("ResNeXt50")):
-        source = compiled(text)
+    texts = (EVERYTHING, RARE, TILED, example("ResNeXt50"))
+    for text, force in (*((text, "") for text in texts), (TILED, "fourier-8")):
+        source = compiled(text, force)
         own = re.search(r"^#include \"(\w+)\.h", source, flags=re.MULTILINE)
         assert own is not None
         pattern = r"^(?:static [\w *]*?|#define )\*?\b([A-Za-z][A-Za-z0-9]*_[A-Za-z][A-Za-z0-9]*)\("

@@ -71,8 +71,10 @@ def test_tiles(size: int, stride: Pair, halves: str) -> None:
     assert not any("groups" in name for name in found)
 
 
-@pytest.mark.parametrize("kernel", ["fourier-8", "fourier-16", "fourier-32", "fourier-64", "fourier-32-fp16"])
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("kernel", "stride"),
+    [("fourier-8", 1), ("fourier-16", 2), ("fourier-32", 1), ("fourier-64", 2), ("fourier-32-fp16", 2)],
+)
 def test_filters_of_one_row_or_column(kernel: str, stride: int) -> None:
     """A single axis is transformed; the other has a stride and padding of its own."""
     check(net((17, 3, 70), 33, conv((1, 7), (2, stride), (1, 3))), kernel)
@@ -84,8 +86,10 @@ def test_long_filters_of_one_row() -> None:
     check(net((16, 1, 150), 16, conv((1, 62), (1, 2))), "fourier-64")
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 1, 1), (3, 2, 40), (16, 1, 1), (33, 4, 3)])
-@pytest.mark.parametrize("kernel", ["fourier-8", "fourier-16"])
+@pytest.mark.parametrize(
+    ("shape", "kernel"),
+    [((1, 1, 1), "fourier-8"), ((3, 1, 1), "fourier-16"), ((3, 2, 40), "fourier-16"), ((33, 4, 3), "fourier-8")],
+)
 def test_pictures_smaller_than_a_tile(shape: tuple[int, int, int], kernel: str) -> None:
     check(net(shape, 5, conv((7, 7), padding=(6, 3))), kernel)
     check(net(shape, 17, conv((5, 6), (2, 2))), kernel)
