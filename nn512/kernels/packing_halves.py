@@ -1,4 +1,4 @@
-"""The C that finds the power of two with which weights fit into half floats."""
+"""The C that finds the power of two with which weights fit into half floats, and makes them such."""
 
 HALVES = """
 /* Halves have 11 significant bits from 2^-14 to 2^16. Weights that share a scale are multiplied by a power of two, the
@@ -25,17 +25,20 @@ static void widen_range(Range *range, double weight) {
     if (magnitude > range->largest) range->largest = magnitude;
 }
 
-static uint16_t half_of(float weight) {
-    const __m256i halves = _mm512_cvtps_ph(_mm512_set1_ps(weight), 0);
-    uint16_t first;
-    memcpy(&first, &halves, sizeof first);
-    return first;
-}
-
 static int half_exponent(Range range) {
     const int up = -14 - exponent_of(range.smallest), most = 14 - exponent_of(range.largest);
     const int lift = up > 0 ? up : 0, exponent = lift < most ? lift : most;
     if (range.largest == 0) return 0;
     return exponent < -126 ? -126 : exponent > 126 ? 126 : exponent; /* the inverse must be a float, too */
+}
+"""
+
+HALF_OF = """
+/* The nearest half float. */
+static uint16_t half_of(float weight) {
+    const __m256i halves = _mm512_cvtps_ph(_mm512_set1_ps(weight), 0);
+    uint16_t first;
+    memcpy(&first, &halves, sizeof first);
+    return first;
 }
 """

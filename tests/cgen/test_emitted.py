@@ -110,8 +110,9 @@ def test_same_bytes_in_every_process() -> None:
     assert outputs == {emitted.header + emitted.source + emitted.plan_json}
 
 
-# Lines of C, where it is not fewer than 6,000: this net has 273 layers and 363 functions of layers.
-MOST_LINES = {"DenseNet265": 6900}
+# Lines of C, where it is not fewer than 6,000. These nets have 64, 80 and 112 convolutions of small pictures, which in
+# tiles are three functions each, of 21 lines together; DenseNet265 has 273 layers in all.
+MOST_LINES = {"DenseNet169": 6400, "DenseNet201": 7500, "DenseNet265": 9500}
 
 
 @pytest.mark.parametrize("name", [*example_names(), "everything"])
