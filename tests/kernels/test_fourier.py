@@ -174,7 +174,7 @@ def test_what_the_plan_says() -> None:
     assert layer is not None
     assert layer.algorithm == (
         "Fourier transforms of 16x16 of 4 phases, 13x13 results each, 4.08 times fewer multiplications, 9 tiles, "
-        "of which 3 by 11 rows and 3 by 11 columns overhang"
+        "5 of them overhang by 11 rows or columns"
     )
     assert layer.arithmetic == "fourier"
     assert layer.tiles is not None
