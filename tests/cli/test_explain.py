@@ -16,11 +16,11 @@ from nn512.passes.pipeline import PASSES
 NET = """\
 Config Prefix=Net
 Input ToTensor=image Channels=3 Height=32 Width=32
-Conv FromTensor=image ToTensor=conv ToChannels=16 FilterH=3 FilterW=3
+Conv FromTensor=image ToTensor=conv ToChannels=16 FilterH=2 FilterW=2 DilationH=2 DilationW=2
 BatchNorm FromTensor=conv ToTensor=norm
 Activation FromTensor=norm ToTensor=relu Kind=ReLU
 Activation FromTensor=norm ToTensor=same Kind=ReLU
-Conv FromTensor=image ToTensor=other ToChannels=16 FilterH=3 FilterW=3
+Conv FromTensor=image ToTensor=other ToChannels=16 FilterH=2 FilterW=2 DilationH=2 DilationW=2
 Add FromTensor1=relu FromTensor2=other ToTensor=sum
 Concat FromTensor1=sum FromTensor2=same ToTensor=joined
 Concat FromTensor1=same FromTensor2=joined ToTensor=whole
@@ -32,11 +32,11 @@ Output FromTensor=slow
 PROGRAMS = {
     "lower": """\
 image 3x32x32   = the caller's
-conv 16x30x30   = image -> Conv conv (3x3)
+conv 16x30x30   = image -> Conv conv (2x2, dilation 2)
 norm 16x30x30   = conv -> BatchNorm norm
 relu 16x30x30   = norm -> ReLU relu
 same 16x30x30   = norm -> ReLU same
-other 16x30x30  = image -> Conv other (3x3)
+other 16x30x30  = image -> Conv other (2x2, dilation 2)
 sum 16x30x30    = relu -> Add sum (+ other)
 joined 32x30x30 = sum, same -> Concat joined
 whole 48x30x30  = same, joined -> Concat whole
@@ -46,8 +46,8 @@ the caller's    = slow
 """,
     "merge_convs": """\
 image 3x32x32   = the caller's
-norm 16x30x30   = image -> Conv conv (3x3) {BatchNorm norm}
-other 16x30x30  = image -> Conv other (3x3)   (together with the one above)
+norm 16x30x30   = image -> Conv conv (2x2, dilation 2) {BatchNorm norm}
+other 16x30x30  = image -> Conv other (2x2, dilation 2)   (together with the one above)
 relu 16x30x30   = norm -> ReLU relu
 sum 16x30x30    = relu -> Add sum (+ other)
 joined 32x30x30 = sum, relu -> Concat joined
@@ -58,8 +58,8 @@ the caller's    = slow
 """,
     "schedule": """\
 image 3x32x32      = the caller's
-relu 16x30x30      = image -> Conv conv (3x3) {BatchNorm norm} -> ReLU relu
-other 16x30x30     = image -> Conv other (3x3)   (together with the one above)
+relu 16x30x30      = image -> Conv conv (2x2, dilation 2) {BatchNorm norm} -> ReLU relu
+other 16x30x30     = image -> Conv other (2x2, dilation 2)   (together with the one above)
 sum 16x30x30       = relu -> Add sum (+ other)
 whole_part1 16x30x30 = relu -> copy
 slow 48x30x30      = whole -> ReLU slow (slope 0.25)
@@ -97,10 +97,10 @@ def test_every_layer_and_every_node(net: str, capsys: pytest.CaptureFixture[str]
         "line 9 Concat joined (sum, same): no operation: its parts are written into their places",
         "line 4 BatchNorm norm: folded into the weights before it: no other node reads what it reads",
         "line 5 ReLU relu: done in registers",
-        "line 7 Conv other (3x3): merged: same input, filter, stride, padding and dilation",
+        "line 7 Conv other (2x2, dilation 2): merged: same input, filter, stride, padding and dilation",
         "because relu stands in another concatenation, or twice in this one",
         "reads whole 48x30x30, channels 16 + 16 + 16 in blocks of 16",
-        "0.78 MMAC",
+        "0.35 MMAC",
         "done by the caller",
     ):
         assert text in words, text

@@ -623,6 +623,14 @@ static int half_exponent(Range range) {
     return exponent < -126 ? -126 : exponent > 126 ? 126 : exponent; /* the inverse must be a float, too */
 }
 
+/* The nearest half float. */
+static uint16_t half_of(float weight) {
+    const __m256i halves = _mm512_cvtps_ph(_mm512_set1_ps(weight), 0);
+    uint16_t first;
+    memcpy(&first, &halves, sizeof first);
+    return first;
+}
+
 /* Weights of a convolution, [output][input][filter row][filter column], to the factors of Winograd's products, [group]
  * [position][panel][input][output block][output lane]: W w W', with a matrix W for each axis, computed in double and
  * rounded once. Batch norms of the input and of the result are folded in. The halves of an output at a position share a
@@ -666,7 +674,6 @@ static void pack_winograd(const void *context, Share share) {
         const ptrdiff_t first = group * p->groupOutputs + block * 16, rest = p->groupOutputs - block * 16;
         const ptrdiff_t lanes = rest < 16 ? rest : 16;
         double factors[MostPositions], biases[16];
-        float packed[MostPositions][16] = {{0}};
         float *scales = p->scales ? p->scales + item * 16 : NULL; /* at position 0 */
         Affine after[16];
         for (ptrdiff_t o = 0; o < lanes; o++) {
@@ -688,18 +695,16 @@ static void pack_winograd(const void *context, Share share) {
             for (ptrdiff_t o = 0; o < lanes; o++) {
                 const float *weights = p->weights + ((first + o) * p->inputs + c) * p->taps;
                 winograd_factors(p, weights, after[o].scale * before.scale, factors);
-                for (ptrdiff_t t = 0; t < positions; t++)
-                    packed[t][o] = (float)(scales ? factors[t] / scales[t * allBlocks * 16 + o] : factors[t]);
                 for (ptrdiff_t t = 0; t < p->taps; t++) biases[o] += before.shift * weights[t];
-            }
-            for (ptrdiff_t t = 0; t < positions; t++) {
-                const ptrdiff_t panel = ((group * positions + t) * blocks + start) * size;
-                const ptrdiff_t to = (panel + position(p->segments, c) * width + block - start) * 16;
-                const __m512 v = _mm512_loadu_ps(packed[t]);
-                if (scales)
-                    _mm256_storeu_si256((__m256i *)((uint16_t *)p->packed + to), _mm512_cvtps_ph(v, 0));
-                else
-                    _mm512_storeu_ps((float *)p->packed + to, v);
+                for (ptrdiff_t t = 0; t < positions; t++) {
+                    const ptrdiff_t panel = ((group * positions + t) * blocks + start) * size;
+                    const ptrdiff_t to = (panel + position(p->segments, c) * width + block - start) * 16;
+                    const ptrdiff_t at = to + o;
+                    if (scales)
+                        ((uint16_t *)p->packed)[at] = half_of((float)(factors[t] / scales[t * allBlocks * 16 + o]));
+                    else
+                        ((float *)p->packed)[at] = (float)factors[t];
+                }
             }
         }
         for (ptrdiff_t o = 0; o < lanes; o++)
@@ -707,7 +712,14 @@ static void pack_winograd(const void *context, Share share) {
     }
 }
 
-#define PACK_WINOGRAD(items, ...) do { team_run(&team, pack_winograd, &(WinogradPack){__VA_ARGS__}, items); } while (0)
+#define PACK_WINOGRAD(items, ...) \
+    do { team_run(&team, pack_winograd, &(WinogradPack){__VA_ARGS__}, items); } while (0)
+
+/* W of F(4, 3), [product][tap]. */
+static const double winograd4_3_weights[6 * 3] = {
+    16.0 / 9, 0, 0, -1, -1.0 / 2, -1.0 / 4, -1, 1.0 / 2, -1.0 / 4, 1.0 / 9, 1.0 / 6, 1.0 / 4, 1.0 / 9, -1.0 / 6,
+    1.0 / 4, 0, 0, 1
+};
 
 char *TilesNetCreate(TilesNet **to, TilesParams *params, ptrdiff_t threads) {
     if (!__builtin_cpu_supports("avx512f")) return message("Tiles: this processor does not have AVX-512F");
@@ -722,15 +734,10 @@ char *TilesNetCreate(TilesNet **to, TilesParams *params, ptrdiff_t threads) {
     TilesNet *net = memory;
     memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
     PACK_WINOGRAD(2, CONV(conv, 32, 20, 3 * 3), .filterColumns = 3, .groupOutputs = 32, .rowProducts = 6,
-                  .columnProducts = 6, .rowFactors = (const double[]){16.0 / 9, 0, 0, -1, -1.0 / 2, -1.0 / 4, -1,
-                  1.0 / 2, -1.0 / 4, 1.0 / 9, 1.0 / 6, 1.0 / 4, 1.0 / 9, -1.0 / 6, 1.0 / 4, 0, 0, 1},
-                  .columnFactors = (const double[]){16.0 / 9, 0, 0, -1, -1.0 / 2, -1.0 / 4, -1, 1.0 / 2, -1.0 / 4,
-                  1.0 / 9, 1.0 / 6, 1.0 / 4, 1.0 / 9, -1.0 / 6, 1.0 / 4, 0, 0, 1}, .panel = 2);
+        .columnProducts = 6, .rowFactors = winograd4_3_weights, .columnFactors = winograd4_3_weights, .panel = 2);
     PACK_WINOGRAD(3, CONV(steps, 40, 32, 3 * 3), .scales = net->stepsScales, .filterColumns = 3, .groupOutputs = 40,
-                  .rowProducts = 6, .columnProducts = 6, .rowFactors = (const double[]){16.0 / 9, 0, 0, -1, -1.0 / 2,
-                  -1.0 / 4, -1, 1.0 / 2, -1.0 / 4, 1.0 / 9, 1.0 / 6, 1.0 / 4, 1.0 / 9, -1.0 / 6, 1.0 / 4, 0, 0, 1},
-                  .columnFactors = (const double[]){16.0 / 9, 0, 0, -1, -1.0 / 2, -1.0 / 4, -1, 1.0 / 2, -1.0 / 4,
-                  1.0 / 9, 1.0 / 6, 1.0 / 4, 1.0 / 9, -1.0 / 6, 1.0 / 4, 0, 0, 1}, .panel = 2);
+                  .rowProducts = 6, .columnProducts = 6, .rowFactors = winograd4_3_weights,
+                  .columnFactors = winograd4_3_weights, .panel = 2);
     team_destroy(&team);
     *to = net;
     return NULL;
@@ -755,7 +762,7 @@ static NOINLINE void Tiles_image_load(const void *context, Share share) {
  * Conv conv (3x3, padding 1), ReLU blocks
  * image 20x26x26  ->  blocks 32x26x26     3.89 MMAC, 147,584 bytes of weights (fp32)
  * Winograd F(4x4, 3x3), 4 times fewer multiplications, 49 tiles, 13 of them overhang by 2 rows or columns. Forced:
- *   55 us, winograd-4x4-fp16 55, direct 68. */
+ *   55 us, winograd-4x4-fp16 55, direct 68, fourier-16-fp16 83. */
 static NOINLINE void Tiles_blocks(const void *context, Share share) {
     const TilesEngine *engine = context;
     const TilesNet *net = engine->net;
@@ -817,7 +824,7 @@ static NOINLINE void Tiles_halved(const void *context, Share share) {
  * Conv steps (3x3)
  * halved 32x13x13  ->  steps 40x11x11     1.39 MMAC, 117,696 bytes of weights (fp16)
  * Winograd F(4x4, 3x3), 4 times fewer multiplications, 9 tiles, 5 of them overhang by 1 row or column, weights in
- *   fp16. Forced: 17 us, winograd-3x3-fp16 18, direct 31. */
+ *   fp16. Forced: 17 us, winograd-3x3-fp16 18, fourier-8-fp16 26, direct 31. */
 static NOINLINE void Tiles_steps_factors(const void *context, Share share) {
     const TilesEngine *engine = context;
     const float (*restrict halved)[13][13][16] = tensor(engine, halved_at);
