@@ -208,7 +208,9 @@ class TileVariant(ABC):
             transformed * tile.phases * cut.source.layout.block_count * tile.input_operations
             + tiles * blocks_of(op.node.to_channels) * tile.result_operations
         )
-        weights = (2.0 if self.halves else 4.0) * tile.positions * products
+        weights = 4.0 * tile.positions * products
+        if self.halves and weights > setting.machine.l2_bytes / 4:  # smaller ones wait in a cache, whatever they are
+            weights /= 2
         passes = cut.tile_blocks
         if weights > setting.machine.l2_bytes:  # read again for every block of tiles, from the next cache
             moved += (passes - 1) * weights

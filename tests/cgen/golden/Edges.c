@@ -700,8 +700,8 @@ static NOINLINE void Edges_image_load(const void *context, Share share) {
 /* ---- Layer 2: norm   (graph lines 4, 5) ---------------------------------------------------------------------------
  * Conv conv (3x3, padding 1), BatchNorm norm
  * image 3x9x23  ->  norm 40x9x23     0.22 MMAC, 27,840 bytes of weights (fp32)
- * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. Predicted: 4.6 us, planar 4.7, winograd-5x5-fp16 16,
- *   fourier-8-fp16 27. */
+ * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. Predicted: 4.6 us, planar 4.7, winograd-3x3 16, fourier-8
+ *   29. */
 static NOINLINE void Edges_norm(const void *context, Share share) {
     const EdgesEngine *engine = context;
     const float (*restrict image)[9][23][16] = tensor(engine, image_at);
