@@ -215,7 +215,7 @@ class TileVariant(ABC):
         if weights > setting.machine.l2_bytes:  # read again for every block of tiles, from the next cache
             moved += (passes - 1) * weights
         summed = 2 * tile.weight_uses * min(tile.longest_pass, cut.block_tiles)
-        step = summed + (2.4 if self.halves else 1.0)  # weights are loaded, and halves converted
+        step = summed + (3.0 if self.halves else 1.0)  # weights are loaded, and halves converted
         inputs = cut.input_blocks * LANES
         efficiency = summed * inputs / (step * inputs + 2 * summed + PASS_CYCLES)
         items = 0 if cut.in_steps else cut.items

@@ -166,4 +166,12 @@ def _table(transform: Transform) -> Routine:
 TILES = ((2, 2), (3, 3), (4, 4), (5, 5), (2, 4))
 """Results of a tile, rows x columns, that are worth a kernel."""
 
-KERNELS = tuple(Variant(halves, rows, columns).kernel() for halves in (False, True) for rows, columns in TILES)
+HALVES = ((2, 2), (3, 3), (4, 4), (2, 4))
+"""Those that are worth one with half weights. Results err 0.3, 1.3, 1.1 and 0.6 thousandths then, in rms over 64
+channels; those of 5x5 would err 1.9."""
+
+KERNELS = tuple(
+    Variant(halves, rows, columns).kernel()
+    for halves, tiles in ((False, TILES), (True, HALVES))
+    for rows, columns in tiles
+)

@@ -65,7 +65,7 @@ def _layer(layer: PlannedLayer, tensors: Mapping[str, PlannedTensor], cores: str
     yield from _wrapped("algorithm", f"{layer.algorithm} (kernel {layer.kernel})")
     if len(layer.prices) > 1 or layer.forced:
         prices = ", ".join(f"{kernel}{_TOGETHER}{price:,.1f}{_TOGETHER}us" for kernel, price in layer.prices.items())
-        yield from _wrapped("prices", f"{prices}{' (forced)' if layer.forced else ''}")
+        yield from _wrapped("prices", f"{prices}{_remark(layer)}")
     for word, names in (("reads", layer.reads), ("writes", layer.writes)):
         for name in dict.fromkeys(names):
             yield from _wrapped(word, _tensor(tensors[name]))
@@ -83,6 +83,13 @@ def _weights(layer: PlannedLayer) -> str:
     """What the weights of a layer are."""
     narrow = f" ({layer.weights})" if layer.weights != "fp32" else ""
     return f"{'transformed ' if layer.tiles else ''}weights{narrow}"
+
+
+def _remark(layer: PlannedLayer) -> str:
+    """Why a kernel was taken that is not the cheapest."""
+    if layer.forced:
+        return " (forced)"
+    return "" if layer.kernel == next(iter(layer.prices)) else "; fp16 saves too little to be worth its error"
 
 
 def _tensor(tensor: PlannedTensor) -> str:

@@ -116,7 +116,7 @@ def test_threads_want_equal_shares() -> None:
         [layer.kernel for layer in nn512.compile(text, Options(threads=threads)).plan.layers if layer.mmac]
         for threads in (1, 2)
     ]
-    assert kernels == [["winograd-5x5-fp16"], ["winograd-3x3-fp16"]]
+    assert kernels == [["winograd-5x5"], ["winograd-3x3"]]
 
 
 def test_what_is_worth_sharing_does_not_depend_on_the_threads() -> None:

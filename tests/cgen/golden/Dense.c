@@ -603,7 +603,7 @@ static NOINLINE void Dense_relu2(const void *context, Share share) {
 /* ---- Layer 3: conv2   (graph line 9) ------------------------------------------------------------------------------
  * Conv conv2 (3x3, padding 1)
  * relu2 64x7x7  ->  conv2 16x7x7     0.45 MMAC, 36,928 bytes of weights (fp32)
- * Direct, 16 outputs x 7 pixels in registers. Predicted: 7.6 us, winograd-2x4 8.8, fourier-8-fp16 20. */
+ * Direct, 16 outputs x 7 pixels in registers. Predicted: 7.6 us, winograd-2x4 8.8, fourier-8-fp16 21. */
 static NOINLINE void Dense_conv2(const void *context, Share share) {
     const DenseEngine *engine = context;
     const float (*restrict relu2)[7][7][16] = tensor(engine, relu2_at);

@@ -762,7 +762,7 @@ static NOINLINE void Tiles_image_load(const void *context, Share share) {
  * Conv conv (3x3, padding 1), ReLU blocks
  * image 20x26x26  ->  blocks 32x26x26     3.89 MMAC, 147,584 bytes of weights (fp32)
  * Winograd F(4x4, 3x3), 4 times fewer multiplications, 49 tiles, 13 of them overhang by 2 rows or columns. Forced:
- *   55 us, winograd-4x4-fp16 57, direct 68, fourier-16-fp16 83. */
+ *   55 us, winograd-4x4-fp16 58, direct 68, fourier-16-fp16 84. */
 static NOINLINE void Tiles_blocks(const void *context, Share share) {
     const TilesEngine *engine = context;
     const TilesNet *net = engine->net;
@@ -824,7 +824,7 @@ static NOINLINE void Tiles_halved(const void *context, Share share) {
  * Conv steps (3x3)
  * halved 32x13x13  ->  steps 40x11x11     1.39 MMAC, 117,696 bytes of weights (fp16)
  * Winograd F(4x4, 3x3), 4 times fewer multiplications, 9 tiles, 5 of them overhang by 1 row or column, weights in
- *   fp16. Forced: 20 us, winograd-4x4 19, fourier-8-fp16 26, direct 31. */
+ *   fp16. Forced: 20 us, winograd-4x4 19, fourier-8-fp16 27, direct 31. */
 static NOINLINE void Tiles_steps_factors(const void *context, Share share) {
     const TilesEngine *engine = context;
     const float (*restrict halved)[13][13][16] = tensor(engine, halved_at);
