@@ -23,7 +23,7 @@ from nn512.kernels.interface import Context
 from nn512.kernels.products import ProductRoutine
 from nn512.kernels.tile_cut import TileVariant
 from nn512.kernels.tile_layer import TileLayer
-from nn512.kernels.tile_parts import PREFETCH_BYTES, Call, Cell, Panel
+from nn512.kernels.tile_parts import Call, Cell, Panel
 from nn512.plan.layout import LANES
 
 LONGEST_OF_TILES = 16
@@ -172,7 +172,7 @@ class FourierLayer(TileLayer):
                     extent(cut.block_tiles, LANES),
                     function.weights_of(node) + weights * extent(cut.input_blocks * LANES, LANES),
                     *self.scales(function, position, first_output),
-                    Constant(PREFETCH_BYTES // 4),
+                    self.ahead,
                     products(position, panel.block * cut.block_tiles + begin),
                     *output_part,
                     *([extent(cut.block_tiles, LANES)] if panel.width > 1 else []),

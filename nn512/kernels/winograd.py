@@ -21,7 +21,7 @@ from nn512.kernels.interface import Context
 from nn512.kernels.products import LONGEST_PASS, ProductRoutine
 from nn512.kernels.tile_cut import TileVariant
 from nn512.kernels.tile_layer import TileLayer
-from nn512.kernels.tile_parts import PANEL_BLOCKS, PREFETCH_BYTES, Call, Cell, Panel
+from nn512.kernels.tile_parts import PANEL_BLOCKS, Call, Cell, Panel
 from nn512.kernels.winograd_transforms import InputRoutine, ResultRoutine, TileTransform
 from nn512.plan.layout import LANES
 
@@ -138,7 +138,7 @@ class WinogradLayer(TileLayer):
                     extent(cut.block_tiles, LANES),
                     function.weights_of(node) + weights,
                     *scales,
-                    Constant(PREFETCH_BYTES // 4),
+                    self.ahead,
                     products(position, panel.block * cut.block_tiles + begin),
                     *([extent(cut.block_tiles, LANES)] if panel.width > 1 else []),
                     Constant(size),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -289,3 +290,14 @@ def test_halves_of_every_magnitude_err_alike(kernel: str, runs_here: str) -> Non
     assert 1e-4 < errors[1] < 5e-3, "halves have 11 bits"
     assert max(errors) < 1.1 * errors[1]
     assert min(errors) > errors[1] / 1.1
+
+
+def test_weights_are_fetched_ahead_by_the_size_of_the_cache() -> None:
+    """An eighth of the level 1 cache that Config names, in floats."""
+    conv = "Conv FromTensor=x ToTensor=y ToChannels=32 FilterH=3 FilterW=3\n"
+    text = f"Input ToTensor=x Channels=32 Height=6 Width=6\n{conv}"
+    for cache, ahead in (("32KiB", 1024), ("48KiB", 1536), ("1", 16)):
+        config = f"Config Prefix=N L1DataCachePerThread={cache}\n"
+        options = Options(force=(("y", "winograd-4x4"),))
+        source = nn512.compile(f"{config}{text}Output FromTensor=y\n", options).source
+        assert re.search(rf"multiply_2xN\([^;]*, {ahead},\s", source)
