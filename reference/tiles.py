@@ -48,6 +48,11 @@ class Tiles(ABC):
     def transformed(self) -> tuple[bool, bool]:
         """Whether rows and columns are transformed; filters have their taps as channels along an axis that is not."""
 
+    @property
+    def most_taps(self) -> tuple[float, float]:
+        """Taps along rows and columns of which a transform is made; longer filters are cut into pieces of so many."""
+        return math.inf, math.inf
+
     @abstractmethod
     def inputs(self, x: Array) -> Array:
         """The transform of what tiles see, H x W x N: P x parts x N."""
@@ -215,6 +220,12 @@ class Fourier(Tiles):
     def transformed(self) -> tuple[bool, bool]:
         """See `Tiles`."""
         return self.sizes[0] > 1, self.sizes[1] > 1
+
+    @property
+    def most_taps(self) -> tuple[float, float]:
+        """See `Tiles`. Results and taps take a whole transform."""
+        rows, columns = (size + 1 - results for size, results in zip(self.sizes, self.shape, strict=True))
+        return rows, columns
 
     @property
     def _axes(self) -> list[int]:

@@ -24,7 +24,8 @@ class _Side:
 
     outputs: results of a tile. step, reach: cells from tile to tile, and those that one sees. phases: a tile is cut
     into so many interleaved parts, as the stride wants it, each a channel of its own. length: cells of a part. count:
-    how many tiles. before: cells of padding. size: results of the layer.
+    how many tiles. before: cells of padding. size: results of the layer. piece: taps of a piece of the filter, if it is
+    cut into several, each of which is a channel, too, and sees cells of its own; 0 if it is not.
     """
 
     outputs: int
@@ -35,12 +36,19 @@ class _Side:
     count: int
     before: int
     size: int
+    piece: int = 0
 
     @classmethod
-    def of(cls, outputs: int, taps: int, stride: int, before: int, size: int, *, transformed: bool) -> _Side:
+    def of(
+        cls, outputs: int, taps: int, stride: int, before: int, size: int, *, transformed: bool, most: float
+    ) -> _Side:
         reach = outputs * stride + taps - stride
         phases = stride if transformed else reach
         count = -(-size // outputs)
+        if transformed and taps > stride * most:  # strides and pieces do not meet
+            piece = int(most)
+            pieces, length = -(-taps // piece), outputs + piece - 1
+            return cls(outputs, outputs * stride, reach, pieces, length, count, before, size, piece)
         return cls(outputs, outputs * stride, reach, phases, -(-reach // phases), count, before, size)
 
     def padded(self, cells: int, first: int, count: int) -> tuple[slice, tuple[int, int]]:
@@ -62,11 +70,13 @@ class Grid:
     @classmethod
     def of(cls, tiles: Tiles, window: Window, size: tuple[int, int]) -> Grid:
         """The grid of a layer with results of this size."""
-        outputs, transformed = tiles.outputs, tiles.transformed
-        return cls(
-            _Side.of(outputs[0], window.height, window.stride_h, window.top, size[0], transformed=transformed[0]),
-            _Side.of(outputs[1], window.width, window.stride_w, window.left, size[1], transformed=transformed[1]),
+        filters = (window.height, window.stride_h, window.top), (window.width, window.stride_w, window.left)
+        parts = zip(tiles.outputs, filters, size, tiles.transformed, tiles.most_taps, strict=True)
+        rows, columns = (
+            _Side.of(outputs, *filter_, results, transformed=transformed, most=most)
+            for outputs, filter_, results, transformed, most in parts
         )
+        return cls(rows, columns)
 
     def seen(self, x: npt.NDArray[Any], first: int, count: int) -> npt.NDArray[Any]:
         """What `count` rows of tiles see of `x`, C x S x H x W: C x S x count x across x reach x reach, a view."""
@@ -79,12 +89,12 @@ class Grid:
     def cells(self, x: Array, first: int, count: int) -> Array:
         """The same with phases as channels, as transforms take it: length x length x C phases x S x tiles."""
         seen = np.moveaxis(self.seen(x, first, count), (4, 5), (0, 1))
-        split = _in_phases(seen, self.rows, self.columns, 1)
+        split = _in_phases(seen, self.rows, self.columns, 1, filters=False)
         return split.reshape(*split.shape[:2], -1, x.shape[1], count * self.columns.count)
 
     def filters(self, weights: Array) -> Array:
         """Weights, K x C x FH x FW, as transforms take them: taps x taps x K x C phases."""
-        split = _in_phases(np.moveaxis(weights, (2, 3), (0, 1)), self.rows, self.columns, 2)
+        split = _in_phases(np.moveaxis(weights, (2, 3), (0, 1)), self.rows, self.columns, 2, filters=True)
         return split.reshape(*split.shape[:2], len(weights), -1)
 
     def touched(self, mask: Mask, filters: int, groups: int) -> Mask:
@@ -104,11 +114,32 @@ class Grid:
         return image[:, :, : rows.size, : columns.size]
 
 
-def _in_phases(array: npt.NDArray[Any], rows: _Side, columns: _Side, channels: int) -> npt.NDArray[Any]:
-    """H x W x ... as parts of every so many rows and columns, zeros behind: phases stand after so many `channels`."""
-    sides = (rows, columns)
-    height, width = (-(-size // side.phases) for size, side in zip(array.shape[:2], sides, strict=True))
-    missing = height * rows.phases - array.shape[0], width * columns.phases - array.shape[1]
-    filled = np.pad(array, ((0, missing[0]), (0, missing[1]), *[(0, 0)] * (array.ndim - 2)))
-    split = filled.reshape(height, rows.phases, width, columns.phases, *array.shape[2:])
+def _in_phases(
+    array: npt.NDArray[Any], rows: _Side, columns: _Side, channels: int, *, filters: bool
+) -> npt.NDArray[Any]:
+    """H x W x ... as parts of `length` x `length`: those of rows and of columns stand after so many `channels`."""
+    split = _parts(_parts(array, 0, rows, filters=filters), 2, columns, filters=filters)
     return np.moveaxis(split, (1, 3), (2 + channels, 3 + channels))
+
+
+def _parts(array: npt.NDArray[Any], axis: int, side: _Side, *, filters: bool) -> npt.NDArray[Any]:
+    """An axis as two: cells or taps of a part, and the parts, with zeros where there are too few.
+
+    Parts are interleaved, or the pieces of a filter and what each of them sees: these cells overlap.
+    """
+    length = side.piece if side.piece and filters else -(-array.shape[axis] // side.phases)
+    if side.piece and not filters:
+        array = _filled(array, axis, (side.phases - 1) * side.piece + side.length)
+        windows = sliding_window_view(array, side.length, axis=axis)
+        starts = np.take(windows, np.arange(side.phases) * side.piece, axis=axis)
+        return np.moveaxis(starts, -1, axis)
+    array = _filled(array, axis, length * side.phases)
+    shape = (side.phases, length) if side.piece else (length, side.phases)
+    split = array.reshape(*array.shape[:axis], *shape, *array.shape[axis + 1 :])
+    return np.swapaxes(split, axis, axis + 1) if side.piece else split
+
+
+def _filled(array: npt.NDArray[Any], axis: int, size: int) -> npt.NDArray[Any]:
+    """An axis with zeros behind, up to `size`."""
+    missing = [(0, size - array.shape[axis] if number == axis else 0) for number in range(array.ndim)]
+    return np.pad(array, missing)

@@ -2,7 +2,8 @@
 
 Transforms of N elements along an axis give N + 1 - taps results. With stride 2 the filter and what a tile sees are
 split into phases, every second row and column, each of which counts as a channel; so results need no more of the
-transforms than at stride 1. Filters of one row or column are transformed along one axis.
+transforms than at stride 1. Filters of one row or column are transformed along one axis. Longer ones than half a
+transform are cut into pieces, each of which counts as a channel, too, and sees the tile moved by its taps.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class Variant(TileVariant):
         rows, columns = (self.size if taps > 1 else 1 for taps in filter_)
         if rows * columns == 1 or (self.size > LONGEST_OF_TILES and 1 not in filter_):
             return None
-        tile = FourierTile((rows, columns), filter_, strides)
+        taps = max(filter_)
+        pieces = -(-taps // (self.size // 2)) if 1 in filter_ and strides == (1, 1) and taps > self.size // 2 else 1
+        tile = FourierTile((rows, columns), filter_, strides, pieces)
         enough = all(outputs > 1 or size == 1 for outputs, size in zip(tile.outputs, tile.sizes, strict=True))
         fits = 1 in tile.sizes or tile.outputs[0] <= MOST_ROWS
         return tile if enough and fits and max(tile.steps) <= 2 else None
@@ -88,6 +91,7 @@ class FourierLayer(TileLayer):
             f".columnSize = {tile.sizes[1]}",
             f".rowStep = {tile.steps[0]}",
             f".columnStep = {tile.steps[1]}",
+            *([f".pieces = {tile.pieces}"] if tile.pieces > 1 else []),
         ]
 
     @property
@@ -120,6 +124,10 @@ class FourierLayer(TileLayer):
             down, across = tile.steps
             phase = Name("phase")
             starts = [y + (phase // across if down > 1 else 0), x + (phase % across)]
+            if tile.pieces > 1:
+                long = tile.sizes.index(max(tile.sizes))
+                starts = [y, x]
+                starts[long] += phase * tile.taps[long]
         row = extent(shape.width, LANES)
         calls = []
         if self.grid.inside and not self._is_uneven:

@@ -21,12 +21,14 @@ MOST_PASSES = 4
 class FourierTile:
     """Products of spectra. Pairs are rows and columns.
 
-    `sizes` are lengths of transforms, 1 where the filter has one tap; `strides` are those of the convolution.
+    `sizes` are lengths of transforms, 1 where the filter has one tap; `strides` are those of the convolution. A long
+    filter of one row or column, at stride 1, is cut into `pieces`, each of which counts as a phase.
     """
 
     sizes: tuple[int, int]
     filter: tuple[int, int]
     strides: tuple[int, int]
+    pieces: int = 1
 
     @property
     def steps(self) -> tuple[int, int]:
@@ -37,7 +39,10 @@ class FourierTile:
     @property
     def taps(self) -> tuple[int, int]:
         """Taps of a phase of the filter."""
-        rows, columns = (-(-taps // step) for taps, step in zip(self.filter, self.steps, strict=True))
+        rows, columns = (
+            -(-taps // (step * (self.pieces if size > 1 else 1)))
+            for taps, step, size in zip(self.filter, self.steps, self.sizes, strict=True)
+        )
         return rows, columns
 
     @property
@@ -49,7 +54,10 @@ class FourierTile:
     @property
     def windows(self) -> tuple[int, int]:
         """Cells of the picture under a tile."""
-        rows, columns = (size * step for size, step in zip(self.sizes, self.steps, strict=True))
+        rows, columns = (
+            size * step + ((self.pieces - 1) * taps if size > 1 else 0)
+            for size, step, taps in zip(self.sizes, self.steps, self.taps, strict=True)
+        )
         return rows, columns
 
     @property
@@ -63,8 +71,8 @@ class FourierTile:
 
     @property
     def phases(self) -> int:
-        """Parts of what a tile sees: every so many rows and columns."""
-        return math.prod(self.steps)
+        """Parts of what a tile sees: every so many rows and columns, or what the pieces of the filter see."""
+        return math.prod(self.steps) * self.pieces
 
     @property
     def positions(self) -> int:
@@ -133,7 +141,8 @@ class FourierTile:
     def title(self) -> str:
         """The algorithm in words."""
         size, outputs = (f"{rows}x{columns}" for rows, columns in (self.sizes, self.outputs))
-        phases = f" of {self.phases} phases" if self.phases > 1 else ""
+        parts = "pieces of the filter" if self.pieces > 1 else "phases"
+        phases = f" of {self.phases} {parts}" if self.phases > 1 else ""
         return f"Fourier transforms of {size}{phases}, {outputs} results each"
 
     @property

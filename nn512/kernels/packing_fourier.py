@@ -23,7 +23,7 @@ _LOOPS = packing_loops(
         "name": "fourier",
         "Name": "Fourier",
         "most": "MostNumbers",
-        "positions": "p->rowSize * p->columnSize, phases = p->rowStep * p->columnStep",
+        "positions": "p->rowSize * p->columnSize, phases = phases_of(p)",
         "lanes": "16 * phases",
         "inputs": "p->inputs * phases",
         "channel": "c / phases",
@@ -51,6 +51,7 @@ typedef struct {{
     ptrdiff_t filterColumns, groupOutputs;
     ptrdiff_t rowSize, columnSize; /* lengths of the transforms, 1 for none */
     ptrdiff_t rowStep, columnStep; /* every so many taps of the filter are a phase, which counts as an input */
+    ptrdiff_t pieces; /* of a filter of one row or column, each of which counts as an input; 0 stands for 1 */
     ptrdiff_t panel;           /* output blocks in a panel; the last panel of a group may have fewer */
     const ptrdiff_t *segments; /* of the input channels */
     const Norm *before, *after;
@@ -64,6 +65,10 @@ static double cosine(ptrdiff_t turn) {{
     return (half > 16) == ((turn & 32) != 0) ? quarter[folded] : -quarter[folded];
 }}
 
+static ptrdiff_t phases_of(const FourierPack *p) {{
+    return p->rowStep * p->columnStep * (p->pieces ? p->pieces : 1);
+}}
+
 /* Whether a number of a spectrum is real: two of a line, four of a tile. */
 static int is_real(const FourierPack *p, ptrdiff_t number) {{
     const int isTile = p->rowSize > 1 && p->columnSize > 1;
@@ -73,15 +78,22 @@ static int is_real(const FourierPack *p, ptrdiff_t number) {{
 /* The numbers of the spectrum of one phase of a filter, for one output and one input channel. */
 static void fourier_factors(const FourierPack *p, const float *weights, ptrdiff_t phase, double scale,
                             double *factors) {{
-    const ptrdiff_t rows = p->taps / p->filterColumns, columns = p->filterColumns;
-    const ptrdiff_t top = phase / p->columnStep, left = phase % p->columnStep;
+    const ptrdiff_t columns = p->filterColumns, isTall = p->rowSize > 1;
+    ptrdiff_t top = phase / p->columnStep, left = phase % p->columnStep;
+    ptrdiff_t bottom = p->taps / columns, right = columns;
+    if (p->pieces) {{
+        const ptrdiff_t piece = (p->taps + p->pieces - 1) / p->pieces, first = phase * piece;
+        const ptrdiff_t last = first + piece < p->taps ? first + piece : p->taps;
+        top = isTall ? first : 0, bottom = isTall ? last : 1;
+        left = isTall ? 0 : first, right = isTall ? 1 : last;
+    }}
     const ptrdiff_t height = p->rowSize, width = p->columnSize;
     for (ptrdiff_t k = 0; k <= width / 2; k++) {{
         double real[MostTaps], imaginary[MostTaps]; /* of the rows, at column k of the spectrum */
         ptrdiff_t taps = 0;
-        for (ptrdiff_t r = top; r < rows; r += p->rowStep, taps++) {{
+        for (ptrdiff_t r = top; r < bottom; r += p->rowStep, taps++) {{
             real[taps] = imaginary[taps] = 0;
-            for (ptrdiff_t c = left, tap = 0; c < columns; c += p->columnStep, tap++) {{
+            for (ptrdiff_t c = left, tap = 0; c < right; c += p->columnStep, tap++) {{
                 const ptrdiff_t turn = 64 / width * k * tap;
                 real[taps] += weights[r * columns + c] * cosine(turn);
                 imaginary[taps] += weights[r * columns + c] * cosine(turn - 16);

@@ -87,6 +87,21 @@ def test_long_filters_of_one_row() -> None:
 
 
 @pytest.mark.parametrize(
+    ("shape", "taps", "kernel", "pieces"),
+    [
+        ((16, 1, 600), (1, 512), "fourier-64-fp16", 16),
+        ((17, 1, 90), (1, 64), "fourier-64", 2),
+        ((17, 90, 2), (33, 1), "fourier-32", 3),
+        ((3, 1, 40), (1, 9), "fourier-8", 3),
+    ],
+)
+def test_longer_filters_are_cut_into_pieces(shape: tuple[int, int, int], taps: Pair, kernel: str, pieces: int) -> None:
+    """Each is a channel, and sees the tile moved by its taps; the last one may have fewer of them."""
+    report = check(net(shape, 20, conv(taps)), kernel)
+    assert any(f"of {pieces} pieces of the filter" in layer.algorithm for layer in report.layers)
+
+
+@pytest.mark.parametrize(
     ("shape", "kernel"),
     [((1, 1, 1), "fourier-8"), ((3, 1, 1), "fourier-16"), ((3, 2, 40), "fourier-16"), ((33, 4, 3), "fourier-8")],
 )
@@ -159,7 +174,8 @@ def test_threads_compute_the_same_bits(kernel: str) -> None:
         ("fourier-16", (1, 1), (1, 1), False),
         ("fourier-32", (3, 3), (1, 1), False),
         ("fourier-64", (1, 63), (1, 1), True),
-        ("fourier-64", (1, 64), (1, 1), False),
+        ("fourier-64", (1, 64), (1, 1), True),  # in pieces
+        ("fourier-64", (1, 64), (1, 3), False),
     ],
 )
 def test_where_they_apply(kernel: str, taps: Pair, stride: Pair, *, applies: bool) -> None:
