@@ -263,10 +263,12 @@ class _Block:
         if spread is not None:
             errors += self.products.grouped(spread).reshape(errors.shape)
         found = (self.products.weights @ errors).reshape(*self.products.weights.shape[:3], count, -1)
-        # A weight errs alike in every tile: one pattern of errors, with a sign for each position.
-        of_weights = (self.products.signed * (self.rounding.weight_error / np.sqrt(3))) @ inputs
+        # A weight errs alike in every tile: one pattern of errors, with a sign for each position. Errors meet it, too.
+        of_weights = self.products.signed * (self.rounding.weight_error / np.sqrt(3))
         signs = sampler.generator.integers(0, 2, (len(inputs), 1, 1, count, 1)) * 2.0 - 1.0
-        found += of_weights[:, :, :, np.newaxis] * signs
+        found += (of_weights @ inputs)[:, :, :, np.newaxis] * signs
+        if spread is not None and samples.coarse(self.rounding):
+            found += (of_weights @ errors).reshape(found.shape) * signs
         return found
 
     def _add_dependent(self, inputs: Array, walk: Walk, certain: Dependent, accumulated: Array) -> None:

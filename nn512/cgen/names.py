@@ -39,7 +39,8 @@ SHARED = frozenset(
     fourier_factors gate_await gate_create gate_destroy gate_set gather_block half_exponent half_of is_real
     load_block load_halves load_narrow pack_conv pack_fourier pack_full pack_grouped pack_norm pack_winograd
     part_butterfly phases_of prefetch_lines quarter_butterfly run_alone run_shared softmax_pixel store_block
-    team_check team_create team_destroy team_dismiss team_run team_share team_work widen_range winograd_factors""".split()
+    team_check team_create team_destroy team_dismiss team_run team_share team_work widen_range
+    winograd_factors""".split()
 )
 
 _SYSTEM_PREFIX = re.compile(r"^(pthread|posix|sched|clock|va|mm|sem|time|size|ptrdiff|mmap|sig)_")

@@ -65,9 +65,11 @@ def test_errors_are_measured_in_sigma() -> None:
 
 
 def test_many_moderate_errors_are_wrong_together() -> None:
-    off = 1 + np.full(DIRECT.rms_from, 0.99 * DIRECT.maximum)
-    assert verdict(off, np.ones(off.size), 1.0).outcome is Outcome.WRONG
-    assert verdict(off[:-1], np.ones(off.size - 1), 1.0).outcome is Outcome.WITHIN
+    values = np.arange(1.0, 1 + DIRECT.rms_from)
+    off = values + 0.99 * DIRECT.maximum
+    assert verdict(off, values, 1.0).outcome is Outcome.WRONG
+    assert verdict(off[:-1], values[:-1], 1.0).outcome is Outcome.WITHIN
+    assert verdict(np.full(off.size, off[0]), np.ones(off.size), 1.0).outcome is Outcome.WITHIN, "one error, many times"
 
 
 @pytest.mark.parametrize(
