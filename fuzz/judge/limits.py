@@ -16,8 +16,7 @@ from nn512.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Largest error over sigma allowed for one element, and for the rms over an output of at least `rms_from` different
-    values.
+    """Largest error over sigma allowed for one element, and for the rms over an output of `rms_from` values or more.
 
     `exact_steps`: in sums of up to so many steps (see `reference.exactness`) the algorithm makes no error. What an
     algorithm does to the steps the reference knows.
