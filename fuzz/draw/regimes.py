@@ -276,6 +276,9 @@ REGIMES: Mapping[str, Draw] = {
 }
 """All regimes by name. The order seeds the generators: append only."""
 
+ALIKE_REGIMES = ("constant", "repeated")
+"""Data sets of which many elements may err by one and the same error."""
+
 EXACT_REGIMES = frozenset({"exact", "taps", "impulse", "tiles"})
 """Regimes whose results may be exact; the reference is asked which elements are."""
 
