@@ -40,6 +40,8 @@ from nn512.graph.kinds import (
     Input,
     Output,
     Pooling,
+    Shuffle,
+    Slice,
     Softmax,
 )
 from nn512.graph.kinds import AnyLayer as Layer
@@ -78,6 +80,8 @@ __all__ = [
     "Parameter",
     "Pooling",
     "Shape",
+    "Shuffle",
+    "Slice",
     "Softmax",
     "Source",
     "Span",

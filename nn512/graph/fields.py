@@ -179,9 +179,12 @@ def cache_size(name: str, doc: str, default: int) -> Any:
     return declare(name, ValueType.SIZE, doc, default, limit=MAX_CACHE)
 
 
-def read_tensor(name: str = "FromTensor", doc: str = "The tensor this node reads.", *, optional: bool = False) -> Any:
+def read_tensor(
+    name: str = "FromTensor", doc: str = "The tensor this node reads.", *, optional: bool = False, kw_only: bool = False
+) -> Any:
     """A field that names a tensor the node reads; its attribute is None where that is optional and left out."""
-    return declare(name, ValueType.NAME, doc, None if optional else REQUIRED, tensor=TensorUse.READ)
+    default = None if optional else REQUIRED
+    return declare(name, ValueType.NAME, doc, default, tensor=TensorUse.READ, kw_only=kw_only)
 
 
 def written_tensor() -> Any:

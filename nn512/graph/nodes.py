@@ -18,6 +18,8 @@ from nn512.graph.kinds import (
     Input,
     Output,
     Pooling,
+    Shuffle,
+    Slice,
     Softmax,
 )
 from nn512.graph.kinds import AnyLayer as Layer
@@ -46,6 +48,8 @@ __all__ = [
     "Output",
     "Pooling",
     "Shape",
+    "Shuffle",
+    "Slice",
     "Softmax",
     "Spans",
     "ValueType",

@@ -1,7 +1,7 @@
 """The intermediate representation: a program of operations, which the passes rewrite and kernels compute.
 
 record.py    fields with roles, and the answers that follow from them
-op.py, ops/  operations
+op.py, ops/  operations; picking.py, which channels some of them take
 steps/       element-wise steps, which are fused into operations
 kinds.py     the operation of every kind of graph node
 program.py   programs, and their listing
@@ -18,16 +18,19 @@ from nn512.ir.ops import (
     ConvBranch,
     ConvOp,
     CopyOp,
+    CropOp,
     ElementwiseOp,
     FullyConnectedOp,
     LoadOp,
     PadOp,
+    PickOp,
     PoolOp,
     RelayoutOp,
     SampleOp,
     SoftmaxOp,
     StoreOp,
 )
+from nn512.ir.picking import Pick
 from nn512.ir.program import Joined, Program, Stride, format_program
 from nn512.ir.record import Covered, CoveredAs
 from nn512.ir.regraph import to_graph
@@ -43,6 +46,7 @@ __all__ = [
     "ConvBranch",
     "ConvOp",
     "CopyOp",
+    "CropOp",
     "Covered",
     "CoveredAs",
     "ElementwiseOp",
@@ -53,6 +57,8 @@ __all__ = [
     "NormStep",
     "Op",
     "PadOp",
+    "Pick",
+    "PickOp",
     "PoolOp",
     "Program",
     "RelayoutOp",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from nn512.graph.axes import AXES
 from nn512.graph.nodes import (
     Activation,
     Add,
@@ -15,10 +16,22 @@ from nn512.graph.nodes import (
     FullyConnected,
     Layer,
     Pooling,
+    Shuffle,
+    Slice,
     Softmax,
 )
 from nn512.ir.op import Op
-from nn512.ir.ops import ConcatOp, ConvBranch, ConvOp, ElementwiseOp, FullyConnectedOp, PoolOp, SoftmaxOp
+from nn512.ir.ops import (
+    ConcatOp,
+    ConvBranch,
+    ConvOp,
+    CropOp,
+    ElementwiseOp,
+    FullyConnectedOp,
+    PickOp,
+    PoolOp,
+    SoftmaxOp,
+)
 from nn512.ir.steps import AddStep, NormStep, activation_step
 
 
@@ -44,7 +57,17 @@ def _add(node: Add) -> Op:
 
 
 def _concat(node: Concat) -> Op:
-    return ConcatOp((node.from_tensor1, node.from_tensor2), node, node.to_tensor)
+    return ConcatOp(node.reads, node, node.to_tensor)
+
+
+def _slice(node: Slice) -> Op:
+    if node.axis != AXES[0]:
+        return CropOp(node.from_tensor, node, node.to_tensor)
+    return PickOp(node.reads, (node,), node.to_tensor)
+
+
+def _shuffle(node: Shuffle) -> Op:
+    return PickOp(node.reads, (node,), node.to_tensor)
 
 
 def _pooling(node: Pooling) -> Op:
@@ -63,6 +86,8 @@ OPERATIONS: Mapping[type[Layer], Callable[[Any], Op]] = MappingProxyType(
         Activation: _activation,
         Add: _add,
         Concat: _concat,
+        Slice: _slice,
+        Shuffle: _shuffle,
         Pooling: _pooling,
         Softmax: _softmax,
     }

@@ -20,10 +20,10 @@ Stride: TypeAlias = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """A concatenation that costs nothing: both parts are written straight into their places in the whole."""
+    """A concatenation of channels that costs nothing: all parts are written straight into their places in the whole."""
 
     node: Concat
-    parts: tuple[str, str]
+    parts: tuple[str, ...]
     writes: str
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 
 from nn512.graph.graph import Graph, freeze_shapes
@@ -44,11 +43,10 @@ class _Builder:
         )
 
     def lookup(self, tensor: str) -> str:
-        """The graph's name of a tensor; a joined whole exists as soon as both parts do."""
+        """The graph's name of a tensor; a joined whole exists as soon as all its parts do."""
         if tensor not in self._known:
             whole = self._joined[tensor]
-            first, second = (self.lookup(part) for part in whole.parts)
-            node = dataclasses.replace(whole.node, from_tensor1=first, from_tensor2=second)
+            node = whole.node.with_tensors([self.lookup(part) for part in whole.parts])
             self.define(tensor, self.emit(node, self.shape(tensor)))
         return self._known[tensor]
 

@@ -9,6 +9,7 @@ from nn512.cgen import names
 from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import Expression, extent
 from nn512.cgen.writer import Writer
+from nn512.graph.axes import AXES, extent_of
 from nn512.ir import ConcatOp, CopyOp, PadOp, RelayoutOp
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
@@ -47,10 +48,14 @@ static INLINE void gather_block(const float *x, ptrdiff_t pixels, const ptrdiff_
 
 
 def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
-    """Copy the blocks of both halves, one after another: a half keeps its lanes, so whole planes move."""
+    """Copy the parts of every block, or the blocks of every part: a part keeps its lanes."""
+    return _concat_of_channels(op, context) if op.node.axis == AXES[0] else _concat_of_pictures(op, context)
+
+
+def _concat_of_channels(op: ConcatOp, context: Context) -> LayerCode:
+    """The blocks of all parts, one after another: whole planes move."""
     result = context.places[op.writes]
-    halves = [context.places[name] for name in op.sources]
-    boundary = halves[0].layout.block_count
+    parts = [context.places[name] for name in op.sources]
     plane = f"sizeof {names.local(op.writes)}[0]"
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):
@@ -59,20 +64,49 @@ def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
             declare_tensor(writer, context.places[name], written=False, flat=True)
         declare_tensor(writer, result, written=True, flat=True)
         with writer.block("for (ptrdiff_t block = share.first; block < share.last; block++)"):
-            to = f"{names.local(op.writes)}[block]"
-            first, second = (names.local(name) for name in op.sources)
-            writer.line(f"if (block < {boundary})")
-            with writer.indented():
-                writer.line(f"memcpy({to}, {first}[block], {plane});")
-            writer.line("else")
-            with writer.indented():
-                writer.line(f"memcpy({to}, {second}[block - {boundary}], {plane});")
+            first = 0
+            for number, part in enumerate(parts):
+                last, end = number == len(parts) - 1, first + part.layout.block_count
+                writer.line(("else " if number else "") + ("" if last else f"if (block < {end})").rstrip() or "else")
+                with writer.indented():
+                    block = f"block - {first}" if first else "block"
+                    writer.line(f"memcpy({names.local(op.writes)}[block], {names.local(part.name)}[{block}], {plane});")
+                first = end
     return LayerCode(
         name=op.writes,
-        algorithm="copy of both halves",
+        algorithm="copy of both halves" if len(parts) == 2 else "copy of all parts",
         steps=(InferenceStep(op.writes, result.layout.block_count),),
         text=writer.text(),
-        edge_classes=tuple(sorted({f"concat half tail {half.shape.channels % 16}" for half in halves})),
+        edge_classes=tuple(sorted({f"concat half tail {part.shape.channels % 16}" for part in parts})),
+    )
+
+
+def _concat_of_pictures(op: ConcatOp, context: Context) -> LayerCode:
+    """The rows of all parts one below another, or side by side."""
+    result, below = context.places[op.writes], op.node.axis == "Height"
+    to = names.local(op.writes)
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, op.writes)):
+        begin_step(writer, context.prefix)
+        for name in dict.fromkeys(op.sources):
+            declare_tensor(writer, context.places[name], written=False)
+        declare_tensor(writer, result, written=True)
+        each = ["for (ptrdiff_t block = share.first; block < share.last; block++)"]
+        if not below:
+            each.append(f"for (ptrdiff_t y = 0; y < {result.shape.height}; y++)")
+        copies, place = [], 0
+        for name in op.sources:
+            source = f"{names.local(name)}[block]" + ("" if below else "[y]")
+            there = f"{to}[block][{place}]" if below else f"{to}[block][y][{place}]"
+            copies.append(f"memcpy({there}, {source}, sizeof {source});")
+            place += extent_of(context.places[name].shape, op.node.axis)
+        writer.nest(each, copies)
+    return LayerCode(
+        name=op.writes,
+        algorithm=f"copy of the {'rows' if below else 'columns'} of all parts",
+        steps=(InferenceStep(op.writes, result.layout.block_count),),
+        text=writer.text(),
+        edge_classes=(f"concat along {op.node.axis.lower()}",),
     )
 
 

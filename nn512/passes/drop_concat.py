@@ -1,6 +1,6 @@
-"""Concatenations disappear: what produces a half writes it into its place in the whole.
+"""Concatenations of channels disappear: what produces a part writes it into its place in the whole.
 
-A half can have only one place. It is copied where it already has one (a tensor in two concatenations, or twice in the
+A part can have only one place. It is copied where it already has one (a tensor in two concatenations, or twice in the
 same), and where it is the caller's tensor read in place. It is also copied, to one segment of channels, where the whole
 would have too many segments otherwise. The plan lists every copy that remains.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from nn512.graph.axes import AXES
 from nn512.ir import ConcatOp, CopyOp, Joined, Op, Program, RelayoutOp
 from nn512.passes.rewrite import Pass
 from nn512.plan.layout import crowded
@@ -17,20 +18,19 @@ from nn512.plan.layouts import Layouts
 
 
 def drop_concat(program: Program) -> Program:
-    """The program with every concatenation replaced by a joined whole, and copies where they cannot be avoided."""
+    """The program with every concatenation of channels replaced by a joined whole, and copies where they cannot be avoided."""
     shapes = dict(program.shapes)
     joined: list[Joined] = list(program.joined)
     placed: set[str] = {part for whole in joined for part in whole.parts}
     layouts = Layouts(shapes, joined)
     ops: list[Op] = []
     for op in program.ops:
-        if not isinstance(op, ConcatOp):
+        if not isinstance(op, ConcatOp) or op.node.axis != AXES[0]:
             layouts.see(op)
             ops.append(op)
             continue
-        first, second = op.sources
         parts: list[str] = []
-        too_many = crowded(layouts[first], layouts[second])
+        too_many = crowded(*(layouts[name] for name in op.sources))
         for number, (source, many) in enumerate(zip(op.sources, too_many, strict=True), 1):
             part = source
             if many or source in placed:
@@ -41,14 +41,14 @@ def drop_concat(program: Program) -> Program:
                 ops.append(copy)
             placed.add(part)
             parts.append(part)
-        joined.append(Joined(op.node, (parts[0], parts[1]), op.writes))
+        joined.append(Joined(op.node, tuple(parts), op.writes))
         layouts.join(joined[-1])
     return dataclasses.replace(program, ops=tuple(ops), shapes=shapes, joined=tuple(joined))
 
 
 def _gone(program: Program) -> Mapping[str, str]:
     why = "no operation: its parts are written into their places"
-    return {op.node.to_tensor: why for op in program.ops if isinstance(op, ConcatOp)}
+    return {op.node.to_tensor: why for op in program.ops if isinstance(op, ConcatOp) and op.node.axis == AXES[0]}
 
 
 PASS = Pass("drop_concat", drop_concat, "what is written in place need not be copied", gone=_gone)

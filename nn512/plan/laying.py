@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from nn512.graph.axes import AXES
 from nn512.graph.nodes import Shape
 from nn512.ir import Chain, ConcatOp, ConvOp, ElementwiseOp, LoadOp, Op, PadOp, Program, RelayoutOp
 from nn512.plan.conv_geometry import has_few_variants
@@ -90,7 +91,7 @@ class _Layouts(Layouts):
             self.shapes[op.writes] = Shape(node.channels, node.height, node.width + 2 * op.columns)
         before: list[Op] = []
         if isinstance(op, ConcatOp):
-            op, before = self._uncrowded(op)
+            op, before = self._uncrowded(op) if op.node.axis == AXES[0] else self._alike(op)
         self.see(op)
         return [*before, *self._resolve_clashes(op)]
 
@@ -98,8 +99,7 @@ class _Layouts(Layouts):
         """The concatenation of tensors of few segments, and the copies of them that takes."""
         copies: list[Op] = []
         parts: list[str] = []
-        first, second = op.sources
-        too_many = crowded(self[first], self[second])
+        too_many = crowded(*(self[name] for name in op.sources))
         for number, (source, many) in enumerate(zip(op.sources, too_many, strict=True), 1):
             part = source
             if many:
@@ -108,7 +108,14 @@ class _Layouts(Layouts):
                 copies.append(RelayoutOp(source, part, crowded=True))
                 self.see(copies[-1])
             parts.append(part)
-        return dataclasses.replace(op, sources=(parts[0], parts[1])), copies
+        return dataclasses.replace(op, sources=tuple(parts)), copies
+
+    def _alike(self, op: ConcatOp) -> tuple[ConcatOp, list[Op]]:
+        """The concatenation of pictures that have their channels in the lanes of the first, and the copies it takes."""
+        first, *others = op.sources
+        relayouts: list[Op] = []
+        alike = [self._in_lanes_of(first, other, f"{other}_for_{op.writes}", relayouts) for other in others]
+        return dataclasses.replace(op, sources=(first, *alike)), relayouts
 
     def _resolve_clashes(self, op: Op) -> list[Op]:
         """The operation with every operand of its steps in the layout of the result, after the relayouts that takes."""
@@ -118,14 +125,17 @@ class _Layouts(Layouts):
             return tuple(step.reading({o: same_lanes(o, *results) for o in step.operands}) for step in chain)
 
         def same_lanes(operand: str, result: str) -> str:
-            if self[operand].same_as(self[result]):
-                return operand
-            name = f"{operand}_for_{result}"
-            if name not in self:
-                self[name] = self[result]
-                self.shapes[name] = self.shapes[operand]
-                relayouts.append(RelayoutOp(operand, name))
-            return name
+            return self._in_lanes_of(result, operand, f"{operand}_for_{result}", relayouts)
 
         changed = op.with_chains(aligned)
         return [*relayouts, changed]
+
+    def _in_lanes_of(self, model: str, tensor: str, name: str, relayouts: list[Op]) -> str:
+        """The tensor in the layout of the model: itself, or a copy of that name, which is added to the relayouts."""
+        if self[tensor].same_as(self[model]):
+            return tensor
+        if name not in self:
+            self[name] = self[model]
+            self.shapes[name] = self.shapes[tensor]
+            relayouts.append(RelayoutOp(tensor, name))
+        return name

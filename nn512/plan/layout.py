@@ -100,24 +100,21 @@ def natural(channels: int) -> Layout:
     return Layout((channels,))
 
 
-def joined(first: Layout, second: Layout) -> Layout:
-    """The layout of a concatenation in place: the segments of both, merged where there are many."""
-    layout = Layout(first.segments + second.segments)
+def joined(*parts: Layout) -> Layout:
+    """The layout of a concatenation in place: the segments of all, merged where there are many."""
+    layout = Layout(tuple(segment for part in parts for segment in part.segments))
     return layout if len(layout.segments) <= MOST_SEGMENTS else Layout(layout.merged)
 
 
-def crowded(first: Layout, second: Layout) -> tuple[bool, bool]:
-    """Which of two tensors must be one segment before they are joined, or else there would be too many segments.
+def crowded(*parts: Layout) -> tuple[bool, ...]:
+    """Which of the parts must be one segment before they are joined, or else there would be too many segments.
 
-    That is the one with more of them, or both.
+    They are those with the most of them, as few as will do.
     """
-    if _fit(first, second):
-        return False, False
-    if len(first.merged) < len(second.merged):
-        return not _fit(first, natural(second.channels)), True
-    return True, not _fit(natural(first.channels), second)
-
-
-def _fit(first: Layout, second: Layout) -> bool:
-    """Whether two layouts can be joined as they are."""
-    return len(joined(first, second).segments) <= MOST_SEGMENTS
+    single: set[int] = set()
+    for number in sorted(range(len(parts)), key=lambda i: (-len(parts[i].merged), i)):
+        joint = joined(*(natural(part.channels) if i in single else part for i, part in enumerate(parts)))
+        if len(joint.segments) <= MOST_SEGMENTS:
+            break
+        single.add(number)
+    return tuple(number in single for number in range(len(parts)))

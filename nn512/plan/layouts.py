@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from nn512.graph.axes import AXES
 from nn512.graph.nodes import Shape
 from nn512.ir import ConcatOp, Joined, LoadOp, Op
 from nn512.plan.layout import Layout, joined, natural
@@ -27,8 +28,7 @@ class Layouts:
             unknown = [part for part in parts if part not in self._known]
             waiting.extend(unknown)
             if not unknown:
-                first, second = (self._known[part] for part in parts)
-                self._known[waiting.pop()] = joined(first, second)
+                self._known[waiting.pop()] = joined(*(self._known[part] for part in parts))
         return self._known[name]
 
     def __setitem__(self, name: str, layout: Layout) -> None:
@@ -41,8 +41,8 @@ class Layouts:
     def see(self, op: Op) -> None:
         """Give the results of an operation their layouts: that of what it reads, where channels stay in their lanes."""
         if isinstance(op, ConcatOp):
-            first, second = (self[name] for name in op.sources)
-            self._known[op.writes] = joined(first, second)
+            layouts = [self[name] for name in op.sources]
+            self._known[op.writes] = joined(*layouts) if op.node.axis == AXES[0] else layouts[0]
         elif isinstance(op, LoadOp) and op.columns:
             self._known[op.writes] = Layout((op.node.channels,), lanes=1)
         else:

@@ -53,9 +53,10 @@ def place_tensors(laid: Laid, workspaces: Mapping[str, Workspace]) -> Placement:
     arena = place(buffers)
     offsets = dict(arena.offsets)
     for joined in reversed(program.joined):  # a whole comes after its parts, so backwards from wholes to parts
-        first, second = joined.parts
-        offsets[first] = offsets[joined.writes]
-        offsets[second] = offsets[joined.writes] + laid.vectors(first)
+        offset = offsets[joined.writes]
+        for part in joined.parts:
+            offsets[part] = offset
+            offset += laid.vectors(part)
     tensors = {
         name: PlacedTensor(
             name, laid.shapes[name], laid.layouts[name], offsets[name], laid.vectors(name), first_step, last_step

@@ -32,6 +32,8 @@ from reference.kinds.conv import ConvKind
 from reference.kinds.fully_connected import FullyConnectedKind
 from reference.kinds.kind import Kind
 from reference.kinds.pooling import PoolingKind
+from reference.kinds.shuffle import ShuffleKind
+from reference.kinds.slice import SliceKind
 from reference.kinds.softmax import SoftmaxKind
 
 KINDS: tuple[Kind[Any], ...] = (
@@ -41,6 +43,8 @@ KINDS: tuple[Kind[Any], ...] = (
     ActivationKind(),
     AddKind(),
     ConcatKind(),
+    SliceKind(),
+    ShuffleKind(),
     PoolingKind(),
     SoftmaxKind(),
 )

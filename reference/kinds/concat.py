@@ -1,20 +1,28 @@
-"""Concatenation of channels."""
+"""Concatenation of tensors."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
 
-from nn512.graph.nodes import Concat
+from nn512.graph.axes import AXES, extent_of
+from nn512.graph.nodes import Concat, Shape
 from reference.evaluation import Evaluation
 from reference.kinds.kind import Kind
+from reference.moving import Origins, elsewhere, moved, moved_step, shifted
 from reference.stepping import Stepped, Stepping
 from reference.tensor import Tensor
 from reference.windows import Array
 
 
-def value(x1: Array, x2: Array) -> Array:
-    """The channels of `x1` followed by those of `x2`; both have the same height and width."""
-    return np.concatenate((x1, x2))
+def value(*xs: Array, axis: int = 0) -> Array:
+    """The tensors one behind another along the axis: 0 channels, 1 rows, 2 columns. In the other two all are alike.
+
+    Every element is one of those read, NaN and infinities included.
+    """
+    return np.concatenate(xs, axis)
 
 
 class ConcatKind(Kind[Concat]):
@@ -24,18 +32,20 @@ class ConcatKind(Kind[Concat]):
 
     def evaluate(self, at: Evaluation[Concat]) -> Tensor:
         """See `Kind`. Nothing is computed, so nothing is added to the variance."""
-        x1, x2 = at.reads
-        y = value(x1.value, x2.value)
-        derived = np.concatenate((x1.derived, x2.derived))
-        sampled = (np.concatenate((x1.errors, x2.errors)), np.zeros_like(derived))
-        unspecified = np.concatenate((x1.unspecified, x2.unspecified))
-        terms, peak = max(x1.terms, x2.terms), max(x1.peak, x2.peak)
-        shifted = frozenset((name, channel + len(x1.value)) for name, channel in x2.origins)
-        origins = x1.origins | shifted
-        return at.finish(y, derived, sampled, unspecified, terms=terms, peak=peak, origins=origins)
+        axis = AXES.index(at.layer.axis)
+        return moved(at, lambda arrays, axes: value(*arrays, axis=axes[axis]), _origins(at))
 
     def step(self, at: Stepping[Concat]) -> Stepped:
         """See `Kind`."""
-        x1, x2 = at.reads
-        exact, bound = np.concatenate((x1.exact, x2.exact)), np.concatenate((x1.bound, x2.bound))
-        return Stepped(value(x1.value, x2.value), exact, bound, min(x1.step, x2.step))
+        axis = AXES.index(at.layer.axis)
+        return moved_step(at.reads, lambda arrays, axes: value(*arrays, axis=axes[axis]))
+
+
+def _origins(at: Evaluation[Concat]) -> Origins:
+    reads: Sequence[Tensor] = at.reads
+    extents = [extent_of(Shape(*x.value.shape), at.layer.axis) for x in reads]
+    starts = itertools.accumulate(extents[:-1], initial=0)
+    pairs = zip(reads, starts, strict=True)
+    if at.layer.axis == AXES[0]:
+        return frozenset().union(*(shifted(x.origins, start) for x, start in pairs))
+    return frozenset().union(*(elsewhere(x.origins, (at.layer.axis, start)) for x, start in pairs))

@@ -19,6 +19,8 @@ from nn512.graph import (
     Graph,
     Layer,
     Pooling,
+    Shuffle,
+    Slice,
     Softmax,
     argument_name,
     tensors_read,
@@ -216,15 +218,20 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
     y = at(to)
     cells = f"for (int c = 0; c < {channels}; c++) for (int i = 0; i < {height * width}; i++)"
     here = f"c * {height * width} + i"
-    if isinstance(layer, Add | Concat):
+    if isinstance(layer, Add):
         a, b = at(layer.from_tensor1), at(layer.from_tensor2)
-        if isinstance(layer, Add):
-            return f"    {cells} {y}[{here}] = {a}[{here}] + {b}[{here}];"
-        first = graph.shapes[layer.from_tensor1].elements
-        return (
-            f"    memcpy({y}, {a}, {first} * sizeof(float));\n"
-            f"    memcpy({y} + {first}, {b}, {channels * height * width - first} * sizeof(float));"
-        )
+        return f"    {cells} {y}[{here}] = {a}[{here}] + {b}[{here}];"
+    if isinstance(layer, Concat):
+        axis, start, copies = ("Channels", "Height", "Width").index(layer.axis), 0, []
+        for name in layer.reads:
+            extents = graph.shapes[name]
+            index = [f"{v} + {start if number == axis else 0}" for number, v in enumerate("cij")]
+            start += extents[axis]
+            loops = " ".join(f"for (int {v} = 0; {v} < {n}; {v}++)" for v, n in zip("cij", extents, strict=True))
+            here = f"((c * {extents.height}) + i) * {extents.width} + j"
+            there = f"(({index[0]}) * {height} + {index[1]}) * {width} + {index[2]}"
+            copies.append(f"    {loops} {y}[{there}] = {at(name)}[{here}];")
+        return "\n".join(copies)
     x, source = at(layer.from_tensor), graph.shapes[layer.from_tensor]
     match layer:
         case Conv():
@@ -275,6 +282,17 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
         {y}[(c * {height} + i) * {width} + j] = {result};
         (void)n;
     }}"""
+        case Slice() | Shuffle():
+            index = ["c", "i", "j"]
+            if isinstance(layer, Slice):
+                axis = ("Channels", "Height", "Width").index(layer.axis)
+                index[axis] = f"({index[axis]} * {layer.step} + {layer.first})"
+            else:
+                index[0] = f"(c % {layer.groups} * {channels // layer.groups} + c / {layer.groups})"
+            return f"""\
+    for (int c = 0; c < {channels}; c++) for (int i = 0; i < {height}; i++) for (int j = 0; j < {width}; j++)
+        {y}[(c * {height} + i) * {width} + j]
+            = {x}[({index[0]} * {source.height} + {index[1]}) * {source.width} + {index[2]}];"""
         case Softmax():
             pixels = height * width
             return f"""\

@@ -16,6 +16,8 @@ from fuzz.draw.kinds.concat import ConcatKind
 from fuzz.draw.kinds.conv import ConvKind
 from fuzz.draw.kinds.fully_connected import FullyConnectedKind
 from fuzz.draw.kinds.pooling import PoolingKind
+from fuzz.draw.kinds.shuffle import ShuffleKind
+from fuzz.draw.kinds.slice import SliceKind
 from fuzz.draw.kinds.softmax import SoftmaxKind
 from nn512.graph import Layer
 
@@ -27,6 +29,8 @@ KINDS: tuple[Kind[Any], ...] = (
     PoolingKind(),
     AddKind(),
     ConcatKind(),
+    SliceKind(),
+    ShuffleKind(),
     BatchNormKind(),
     FullyConnectedKind(),
     SoftmaxKind(),

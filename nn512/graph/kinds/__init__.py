@@ -17,6 +17,8 @@ from nn512.graph.kinds.fully_connected import FullyConnected
 from nn512.graph.kinds.input import Input
 from nn512.graph.kinds.output import Output
 from nn512.graph.kinds.pooling import POOLINGS, Pooling
+from nn512.graph.kinds.shuffle import Shuffle
+from nn512.graph.kinds.slice import Slice
 from nn512.graph.kinds.softmax import Softmax
 
 __all__ = [
@@ -36,10 +38,14 @@ __all__ = [
     "Input",
     "Output",
     "Pooling",
+    "Shuffle",
+    "Slice",
     "Softmax",
 ]
 
-AnyLayer: TypeAlias = Conv | FullyConnected | BatchNorm | Activation | Add | Concat | Pooling | Softmax
+AnyLayer: TypeAlias = (
+    Conv | FullyConnected | BatchNorm | Activation | Add | Concat | Slice | Shuffle | Pooling | Softmax
+)
 """Every kind of layer, for a `match` that is closed by `assert_never`."""
 
 AnyNode: TypeAlias = Config | Input | Output | AnyLayer
@@ -55,6 +61,8 @@ KINDS: tuple[type[AnyNode], ...] = (
     Activation,
     Add,
     Concat,
+    Slice,
+    Shuffle,
     Pooling,
     Softmax,
 )

@@ -6,7 +6,7 @@ fully_connected.py   fully connected layers
 pool.py              pooling, and sampling, which takes every second row and column
 softmax.py           softmax
 elementwise.py       chains of element-wise steps
-moving.py            copies: concatenation, relayout, padding
+moving.py            copies: concatenation, slices, channels in another order, relayout, padding
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from nn512.ir.ops.border import LoadOp, StoreOp
 from nn512.ir.ops.conv import ConvBranch, ConvOp
 from nn512.ir.ops.elementwise import ElementwiseOp
 from nn512.ir.ops.fully_connected import FullyConnectedOp
-from nn512.ir.ops.moving import ConcatOp, CopyOp, PadOp, RelayoutOp
+from nn512.ir.ops.moving import ConcatOp, CopyOp, CropOp, PadOp, PickOp, RelayoutOp
 from nn512.ir.ops.pool import PoolOp, SampleOp
 from nn512.ir.ops.softmax import SoftmaxOp
 
@@ -29,6 +29,8 @@ OPS = (
     SoftmaxOp,
     ElementwiseOp,
     ConcatOp,
+    PickOp,
+    CropOp,
     CopyOp,
     RelayoutOp,
     PadOp,
@@ -41,10 +43,12 @@ __all__ = [
     "ConvBranch",
     "ConvOp",
     "CopyOp",
+    "CropOp",
     "ElementwiseOp",
     "FullyConnectedOp",
     "LoadOp",
     "PadOp",
+    "PickOp",
     "PoolOp",
     "RelayoutOp",
     "SampleOp",

@@ -2,33 +2,88 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar
 
-from nn512.graph.nodes import Concat
+from nn512.graph.describe import describe
+from nn512.graph.nodes import Concat, Layer, Shape, Slice
 from nn512.ir.op import Op, Rebuilder, arrows
+from nn512.ir.picking import Pick, picked
 from nn512.ir.record import READS, WRITES, covers
 
 
 @dataclass(frozen=True, slots=True)
 class ConcatOp(Op):
-    """Channels of the first source, then those of the second, copied."""
+    """The sources one behind another along the node's axis, copied."""
 
-    sources: tuple[str, str] = field(metadata=READS)
+    sources: tuple[str, ...] = field(metadata=READS)
     node: Concat = field(metadata=covers())
     writes: str = field(metadata=WRITES)
 
     def definitions(self) -> Iterator[tuple[str, str]]:
-        """Both sources."""
+        """All sources."""
         yield self.writes, arrows(", ".join(self.sources), f"Concat {self.node.to_tensor}")
 
     def rebuild(self, graph: Rebuilder) -> None:
         """The concatenation alone."""
-        first, second = (graph.lookup(name) for name in self.sources)
-        node = dataclasses.replace(self.node, from_tensor1=first, from_tensor2=second)
+        node = self.node.with_tensors([graph.lookup(name) for name in self.sources])
+        graph.define(self.writes, graph.emit(node, graph.shape(self.writes)))
+
+
+@dataclass(frozen=True, slots=True)
+class PickOp(Op):
+    """Channels of one or more tensors in any order: slices, shuffles and concatenations of channels in a row.
+
+    `layers` are the nodes that this stands for, each after those that it reads. `sources` are the tensors that they
+    read and none of them writes, once for every time they do.
+    """
+
+    sources: tuple[str, ...] = field(metadata=READS)
+    layers: tuple[Layer, ...] = field(metadata=covers())
+    writes: str = field(metadata=WRITES)
+
+    @property
+    def key(self) -> Hashable | None:
+        """As for any operation; of several nodes it does not tell which one reads which."""
+        return super(PickOp, self).key if len(self.layers) == 1 else None
+
+    def picks(self, shapes: Mapping[str, Shape]) -> tuple[Pick, ...]:
+        """The channels of the result in order, by the numbers of the sources, whose shapes are given."""
+        return picked(self.layers, [shapes[name].channels for name in self.sources])
+
+    def definitions(self) -> Iterator[tuple[str, str]]:
+        """The nodes."""
+        yield self.writes, arrows(", ".join(dict.fromkeys(self.sources)), *map(describe, self.layers))
+
+    def rebuild(self, graph: Rebuilder) -> None:
+        """All nodes, of which the last one has the result."""
+        outside = iter(self.sources)
+        own = {layer.to_tensor for layer in self.layers}
+        for layer in self.layers:
+            reads = [name if name in own else graph.lookup(next(outside)) for name in layer.reads]
+            graph.emit(layer.with_tensors(reads), graph.shape(layer.to_tensor))
+        graph.define(self.writes, self.layers[-1].to_tensor)
+
+
+@dataclass(frozen=True, slots=True)
+class CropOp(Op):
+    """Some of the rows or columns of a tensor."""
+
+    source: str = field(metadata=READS)
+    node: Slice = field(metadata=covers())
+    writes: str = field(metadata=WRITES)
+
+    channels_stay: ClassVar[bool] = True
+
+    def definitions(self) -> Iterator[tuple[str, str]]:
+        """The slice."""
+        yield self.writes, arrows(self.source, describe(self.node))
+
+    def rebuild(self, graph: Rebuilder) -> None:
+        """The slice alone."""
+        node = self.node.with_tensors([graph.lookup(self.source)])
         graph.define(self.writes, graph.emit(node, graph.shape(self.writes)))
 
 

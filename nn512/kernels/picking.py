@@ -1,0 +1,237 @@
+"""Layers that take a part of a tensor, or its channels in another order: slices and shuffles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from nn512.cgen import names
+from nn512.cgen.code import InferenceStep, LayerCode
+from nn512.cgen.expressions import extent
+from nn512.cgen.writer import Writer
+from nn512.ir import CropOp, Pick, PickOp
+from nn512.kernels.copying import GATHER
+from nn512.kernels.interface import Context, Kernel, Place
+from nn512.kernels.layer import begin_step, declare_tensor, step_signature
+from nn512.kernels.streaming import streaming_work
+from nn512.plan.layout import LANES, MOST_SEGMENTS, Layout, blocks_of
+
+PICK_LANES = """
+/* One block of a tensor whose channels are picked from others. Sources are followed by the number of blocks before each,
+ * if all stand one behind another; lanes say for every lane which one of those it is, -1 for one that stays empty. */
+static INLINE void pick_lanes(const float *const *sources, const ptrdiff_t *before, ptrdiff_t pixels,
+                              const int *lanes, float (*out)[16]) {
+    const float *from[16]; /* what makes up the block: a piece for every block of a source that has a part of it */
+    ptrdiff_t whose[16];
+    int index[16][16];
+    __mmask16 mask[16];
+    ptrdiff_t pieces = 0;
+    for (int to = 0; to < 16; to++) {
+        if (lanes[to] < 0) continue;
+        const ptrdiff_t block = lanes[to] / 16;
+        ptrdiff_t i = 0, source = 0;
+        while (i < pieces && whose[i] != block) i++;
+        if (i == pieces) {
+            while (block >= before[source + 1]) source++;
+            whose[i] = block;
+            from[i] = sources[source] + (block - before[source]) * pixels * 16;
+            mask[i] = 0;
+            memset(index[i], 0, sizeof index[i]);
+            pieces++;
+        }
+        index[i][to] = lanes[to] % 16;
+        mask[i] = (__mmask16)(mask[i] | 1u << to);
+    }
+    for (ptrdiff_t p = 0; p < pixels; p++) {
+        __m512 v = _mm512_setzero_ps();
+        for (ptrdiff_t i = 0; i < pieces; i++)
+            v = _mm512_mask_permutexvar_ps(v, mask[i], _mm512_loadu_si512(index[i]), _mm512_loadu_ps(from[i] + p * 16));
+        _mm512_storeu_ps(out[p], v);
+    }
+}
+"""
+
+
+def emit_pick(op: PickOp, context: Context) -> LayerCode:
+    """Block by block: whole ones are copied, those of long runs gathered piece by piece, all others lane by lane."""
+    picks = op.picks({name: place.shape for name, place in context.places.items()})
+    result = context.places[op.writes]
+    spans = tuple(_spans(picks, context.places[op.sources[0]].layout)) if len(set(op.sources)) == 1 else ()
+    if spans and all(here % LANES == there % LANES == 0 for _, there, here in spans) and len(spans) == 1:
+        return _copied(op, context, spans[0][1] // LANES)
+    if spans and len(spans) <= MOST_SEGMENTS:
+        return _gathered(op, context, spans)
+    sources = [context.places[name] for name in op.sources]
+    before = [0]
+    for place in sources:
+        before.append(before[-1] + place.layout.block_count)
+    context.library.add("pick_lanes", lambda _: PICK_LANES)
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, op.writes)):
+        begin_step(writer, context.prefix)
+        for name in dict.fromkeys(op.sources):
+            declare_tensor(writer, context.places[name], written=False, flat=True)
+        declare_tensor(writer, result, written=True, flat=True)
+        writer.comment("for every lane where its channel stands: block * 16 + lane, all sources one behind another")
+        writer.table("static const int lanes[][16]", _rows(_places(picks, sources, before)))
+        writer.line(f"static const ptrdiff_t before[] = {{{', '.join(map(str, before))}}};")
+        listed = ", ".join(f"{names.local(place.name)}[0][0]" for place in sources)
+        writer.line(f"const float *const sources[] = {{{listed}}};")
+        writer.line("for (ptrdiff_t block = share.first; block < share.last; block++)")
+        with writer.indented():
+            pixels = extent(result.shape.height, result.shape.width)
+            arguments = ["sources", "before", pixels, "lanes[block]", f"{names.local(result.name)}[block]"]
+            writer.statement("pick_lanes", arguments, ";")
+    return LayerCode(
+        name=op.writes,
+        algorithm="channels picked lane by lane",
+        steps=(InferenceStep(op.writes, result.layout.block_count),),
+        text=writer.text(),
+        edge_classes=(
+            f"pick channel tail {result.shape.channels % LANES}",
+            f"pick lanes of {'one tensor' if len(sources) == 1 else 'several tensors'}",
+        ),
+    )
+
+
+def _spans(picks: Sequence[Pick], layout: Layout) -> Iterator[tuple[int, int, int]]:
+    """Runs of channels that stand together in the source and the result: how many, and the places of the first.
+
+    Nothing, where some do not, or where there would be too many.
+    """
+    if len(picks) > MOST_SEGMENTS or any(pick.step > 1 for pick in picks):
+        return
+    here = 0
+    for pick in picks:
+        first, end = pick.first, pick.first + pick.count
+        while first < end:
+            segment, place = _segment_of(layout, first)
+            count = min(end, segment) - first
+            yield count, place, here
+            first, here = first + count, here + count
+
+
+def _segment_of(layout: Layout, channel: int) -> tuple[int, int]:
+    """The end of the segment that a channel is in, and its place, block * 16 + lane."""
+    first = place = 0
+    for channels in layout.merged:
+        if channel < first + channels:
+            return first + channels, place + channel - first
+        first += channels
+        place += blocks_of(channels) * LANES
+    raise IndexError(channel)
+
+
+def _places(picks: Sequence[Pick], sources: Sequence[Place], before: Sequence[int]) -> list[int]:
+    """The place of every channel, with the blocks before its source."""
+    found: list[int] = []
+    for source, first, count, step in picks:
+        for channel in range(first, first + count * step, step):
+            block, lane = sources[source].layout.position(channel)
+            found.append((before[source] + block) * LANES + lane)
+    return found
+
+
+def _rows(places: Sequence[int]) -> Iterator[str]:
+    for block in range(blocks_of(len(places))):
+        lanes = places[block * LANES : (block + 1) * LANES]
+        padded = [*lanes, *[-1] * (LANES - len(lanes))]
+        yield f"{{{', '.join(map(str, padded))}}}"
+
+
+def _copied(op: PickOp, context: Context, first: int) -> LayerCode:
+    """Whole blocks from one on."""
+    source, result = context.places[op.sources[0]], context.places[op.writes]
+    to, number = names.local(op.writes), f"block + {first}" if first else "block"
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, op.writes)):
+        begin_step(writer, context.prefix)
+        declare_tensor(writer, source, written=False, flat=True)
+        declare_tensor(writer, result, written=True, flat=True)
+        writer.line("for (ptrdiff_t block = share.first; block < share.last; block++)")
+        with writer.indented():
+            writer.line(f"memcpy({to}[block], {names.local(source.name)}[{number}], sizeof {to}[block]);")
+    return LayerCode(
+        name=op.writes,
+        algorithm="copy of whole blocks",
+        steps=(InferenceStep(op.writes, result.layout.block_count),),
+        text=writer.text(),
+        edge_classes=(f"pick blocks, channel tail {result.shape.channels % LANES}",),
+    )
+
+
+def _gathered(op: PickOp, context: Context, spans: Sequence[tuple[int, int, int]]) -> LayerCode:
+    """Every block from the one or more blocks that hold its channels."""
+    source, result = context.places[op.sources[0]], context.places[op.writes]
+    context.library.add("gather_block", lambda _: GATHER)
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, op.writes)):
+        begin_step(writer, context.prefix)
+        declare_tensor(writer, source, written=False, flat=True)
+        declare_tensor(writer, result, written=True, flat=True)
+        writer.comment("channels that stay together: how many, and where the first one stands here and there")
+        writer.table("static const ptrdiff_t spans[][3]", (f"{{{n}, {there}, {here}}}" for n, there, here in spans))
+        writer.line("for (ptrdiff_t block = share.first; block < share.last; block++)")
+        with writer.indented():
+            writer.statement(
+                "gather_block",
+                [
+                    f"{names.local(source.name)}[0][0]",
+                    extent(source.shape.height, source.shape.width),
+                    "spans",
+                    str(len(spans)),
+                    "block",
+                    f"{names.local(result.name)}[block]",
+                ],
+                ";",
+            )
+    return LayerCode(
+        name=op.writes,
+        algorithm="channels moved to other lanes",
+        steps=(InferenceStep(op.writes, result.layout.block_count),),
+        text=writer.text(),
+        edge_classes=(
+            f"pick channel tail {result.shape.channels % LANES}",
+            f"pick runs from lane {spans[0][1] % LANES}",
+        ),
+    )
+
+
+def emit_crop(op: CropOp, context: Context) -> LayerCode:
+    """Row by row, as they stand where the columns are all neighbours, else pixel by pixel."""
+    source, result = context.places[op.source], context.places[op.writes]
+    node, to, rows = op.node, names.local(op.writes), result.shape.height
+    down = node.axis == "Height"
+    row = _at(node.first, node.step, "y") if down else "y"
+    from_row = f"{names.local(op.source)}[block][{row}]"
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, op.writes)):
+        begin_step(writer, context.prefix)
+        declare_tensor(writer, source, written=False)
+        declare_tensor(writer, result, written=True)
+        with writer.block("for (ptrdiff_t item = share.first; item < share.last; item++)"):
+            writer.line(f"const ptrdiff_t block = item / {rows}, y = item % {rows};")
+            if down or node.step == 1:
+                first = "" if down else f"[{node.first}]"
+                writer.line(f"memcpy({to}[block][y], {from_row}{first}, sizeof {to}[block][y]);")
+            else:
+                writer.line(f"for (ptrdiff_t x = 0; x < {result.shape.width}; x++)")
+                with writer.indented():
+                    column = _at(node.first, node.step, "x")
+                    writer.line(f"_mm512_storeu_ps({to}[block][y][x], _mm512_loadu_ps({from_row}[{column}]));")
+    return LayerCode(
+        name=op.writes,
+        algorithm=f"copy of some of the {'rows' if down else 'columns'}",
+        steps=(InferenceStep(op.writes, result.layout.block_count * rows),),
+        text=writer.text(),
+        edge_classes=(f"crop {node.axis.lower()}{', every few' if node.step > 1 and node.count > 1 else ''}",),
+    )
+
+
+def _at(first: int, step: int, number: str) -> str:
+    """The place of one row or column of a slice."""
+    scaled = number if step == 1 else f"{number} * {step}"
+    return f"{scaled} + {first}" if first else scaled
+
+
+PICK = Kernel("pick", PickOp, streaming_work, emit_pick)
+CROP = Kernel("crop", CropOp, streaming_work, emit_crop)
