@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from reference.evaluation import Evaluation, L
 from reference.stepping import Stepped
 from reference.tensor import Tensor
-from reference.windows import Array
 
-Move = Callable[[Sequence[Array], tuple[int, int, int]], Array]
+Move = Callable[[Sequence[Any], tuple[int, int, int]], Any]
 """Elements of arrays to one array, given which of its axes are channels, rows and columns."""
 
 Origins = frozenset[tuple[str, int]]
@@ -24,10 +24,9 @@ _PLAIN, _SAMPLED = (0, 1, 2), (0, 2, 3)
 def moved(at: Evaluation[L], move: Move, origins: Origins) -> Tensor:
     """The result: nothing is computed, so nothing is added to the variance, and NaN and infinities stay as they are."""
     reads = at.reads
-    y, derived, unspecified = (
-        move(arrays, _PLAIN)
-        for arrays in ([x.value for x in reads], [x.derived for x in reads], [x.unspecified for x in reads])
-    )
+    y = move([x.value for x in reads], _PLAIN)
+    derived = move([x.derived for x in reads], _PLAIN)
+    unspecified = move([x.unspecified for x in reads], _PLAIN)
     sampled = (move([x.errors for x in reads], _SAMPLED), np.zeros_like(derived))
     terms, peak = max(x.terms for x in reads), max(x.peak for x in reads)
     return at.finish(y, derived, sampled, unspecified, terms=terms, peak=peak, origins=origins)
@@ -35,10 +34,9 @@ def moved(at: Evaluation[L], move: Move, origins: Origins) -> Tensor:
 
 def moved_step(reads: Sequence[Stepped], move: Move) -> Stepped:
     """The same of a tensor whose elements are exact or not."""
-    value, exact, bound = (
-        move(arrays, _PLAIN)
-        for arrays in ([x.value for x in reads], [x.exact for x in reads], [x.bound for x in reads])
-    )
+    value = move([x.value for x in reads], _PLAIN)
+    exact = move([x.exact for x in reads], _PLAIN)
+    bound = move([x.bound for x in reads], _PLAIN)
     return Stepped(value, exact, bound, min(x.step for x in reads))
 
 

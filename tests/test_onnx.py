@@ -23,7 +23,9 @@ Activation FromTensor=b ToTensor=c Kind=ReLU Param=0.5
 Activation FromTensor=b ToTensor=clipped Kind=Clip Min=-1 Max=6
 Activation FromTensor=clipped ToTensor=swish Kind=HardSwish
 Add FromTensor1=c FromTensor2=swish ToTensor=d
-Concat FromTensor1=d FromTensor2=c ToTensor=e
+Shuffle FromTensor=d ToTensor=dd Groups=2
+Slice FromTensor=c ToTensor=cc From=1 Count=2 Step=2
+Concat FromTensor1=dd FromTensor2=cc FromTensor3=cc ToTensor=e
 Pooling FromTensor=e ToTensor=f Kind=Avg2x2Stride2 PaddingW=1
 FullyConnected FromTensor=f ToTensor=g ToChannels=3
 Softmax FromTensor=g ToTensor=y

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from nn512.graph.fields import ValueType, declare
@@ -12,9 +11,9 @@ AXES = ("Channels", "Height", "Width")
 """In the order of a shape."""
 
 
-def axis_field(meanings: Mapping[str, str], doc: str) -> Any:
-    """The field Axis, channels by default; `meanings` says what each axis does."""
-    return declare("Axis", ValueType.CHOICE, doc, AXES[0], choices=meanings, terse=True, kw_only=True)
+def axis_field(doc: str) -> Any:  # noqa: ANN401 - as all declarations
+    """The field Axis, channels by default."""
+    return declare("Axis", ValueType.CHOICE, doc, AXES[0], choices=AXES, terse=True, kw_only=True)
 
 
 def with_extent(shape: Shape, axis: str, extent: int) -> Shape:

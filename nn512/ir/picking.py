@@ -13,7 +13,7 @@ class Pick(NamedTuple):
 
     source: int
     first: int
-    count: int
+    number: int
     step: int
 
 
@@ -39,7 +39,7 @@ def _moved(layer: Layer, read: Sequence[tuple[Pick, ...]]) -> Iterator[Pick]:
         case Slice():
             yield from _sliced(read[0], layer)
         case Shuffle():
-            every = [(pick.source, pick.first + i * pick.step) for pick in read[0] for i in range(pick.count)]
+            every = [(pick.source, pick.first + i * pick.step) for pick in read[0] for i in range(pick.number)]
             size = len(every) // layer.groups
             for first in range(size):
                 yield from (Pick(*one, 1, 1) for one in every[first::size])
@@ -68,13 +68,13 @@ def _joined(picks: Iterable[Pick]) -> Iterator[Pick]:
             yield last
         last = together or pick
     if last is not None:
-        yield last._replace(step=1) if last.count == 1 else last
+        yield last._replace(step=1) if last.number == 1 else last
 
 
 def _together(before: Pick, pick: Pick) -> Pick | None:
     """Both as one run, if they are."""
-    step = pick.first - (before.first + (before.count - 1) * before.step)
-    fits = (before.count == 1 or before.step == step) and (pick.count == 1 or pick.step == step)
+    step = pick.first - (before.first + (before.number - 1) * before.step)
+    fits = (before.number == 1 or before.step == step) and (pick.number == 1 or pick.step == step)
     if before.source != pick.source or step < 1 or not fits:
         return None
-    return Pick(before.source, before.first, before.count + pick.count, step)
+    return Pick(before.source, before.first, before.number + pick.number, step)

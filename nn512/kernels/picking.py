@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from nn512.cgen import names
 from nn512.cgen.code import InferenceStep, LayerCode
-from nn512.cgen.expressions import extent
+from nn512.cgen.expressions import Expression, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import CropOp, Pick, PickOp
 from nn512.kernels.copying import GATHER
@@ -16,8 +16,8 @@ from nn512.kernels.streaming import streaming_work
 from nn512.plan.layout import LANES, MOST_SEGMENTS, Layout, blocks_of
 
 PICK_LANES = """
-/* One block of a tensor whose channels are picked from others. Sources are followed by the number of blocks before each,
- * if all stand one behind another; lanes say for every lane which one of those it is, -1 for one that stays empty. */
+/* One block of a tensor whose channels are picked from others. Blocks of all sources are numbered one behind another,
+ * those before each source are counted; for every lane there is a block * 16 + lane, or -1 where it stays empty. */
 static INLINE void pick_lanes(const float *const *sources, const ptrdiff_t *before, ptrdiff_t pixels,
                               const int *lanes, float (*out)[16]) {
     const float *from[16]; /* what makes up the block: a piece for every block of a source that has a part of it */
@@ -79,7 +79,13 @@ def emit_pick(op: PickOp, context: Context) -> LayerCode:
         writer.line("for (ptrdiff_t block = share.first; block < share.last; block++)")
         with writer.indented():
             pixels = extent(result.shape.height, result.shape.width)
-            arguments = ["sources", "before", pixels, "lanes[block]", f"{names.local(result.name)}[block]"]
+            arguments: list[Expression | str] = [
+                "sources",
+                "before",
+                pixels,
+                "lanes[block]",
+                f"{names.local(result.name)}[block]",
+            ]
             writer.statement("pick_lanes", arguments, ";")
     return LayerCode(
         name=op.writes,
@@ -102,7 +108,7 @@ def _spans(picks: Sequence[Pick], layout: Layout) -> Iterator[tuple[int, int, in
         return
     here = 0
     for pick in picks:
-        first, end = pick.first, pick.first + pick.count
+        first, end = pick.first, pick.first + pick.number
         while first < end:
             segment, place = _segment_of(layout, first)
             count = min(end, segment) - first

@@ -15,6 +15,7 @@ from nn512.onnx.folding import MOST_ELEMENTS, fold
 from nn512.onnx.imported import Imported, finished
 from nn512.onnx.kinds import RULES
 from nn512.onnx.kinds.activation import recognized
+from nn512.onnx.kinds.shuffle import shuffled
 from nn512.onnx.model import Declared, Extent, OnnxModel, OnnxNode
 from nn512.onnx.plumbing import PLUMBING_RULES
 from nn512.onnx.pointwise import Bases, sampled
@@ -165,6 +166,9 @@ class _Import:
         try:
             written = self._written(node)
         except RefusedError as error:
+            if self._shuffle(node):
+                self._read(node)
+                return
             if self._blame_moves(node, scrambled=not error.soft) and error.soft:
                 self._read(node)
                 return
@@ -204,6 +208,17 @@ class _Import:
             raise RefusedError(f"{len(node.writes)} outputs", f"{len(written)} at most")
         self._remember(written, found)
         return written
+
+    def _shuffle(self, node: OnnxNode) -> bool:
+        """Put channels in order that stand across groups in what a node reads, by a layer; whether there are any."""
+        found = False
+        for name in dict.fromkeys(filter(None, node.reads)):
+            value = self.work.values[name]
+            made = shuffled(self.work, name, value) if isinstance(value, Tensor) else None
+            if made is not None:
+                self.work.values[name] = made
+                found = True
+        return found
 
     def _blame_moves(self, node: OnnxNode, *, scrambled: bool) -> bool:
         """Refuse what moved the axes of a tensor that a node reads; whether there is any.

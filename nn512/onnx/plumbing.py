@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 
 from nn512.onnx import view
-from nn512.onnx.folding import axes_given, fold, shape_part, squeezed, target_shape, unsqueezed
+from nn512.onnx.folding import axes_given, shape_part, squeezed, target_shape, unsqueezed
 from nn512.onnx.model import OnnxNode, show
 from nn512.onnx.refusal import RefusedError
 from nn512.onnx.rules import ANY, IGNORED, Rule, axis_of, integer, integers, need, real, text
@@ -90,16 +90,17 @@ def _unsqueeze(work: Work, node: OnnxNode) -> Tensor:
     return _viewed(node, x, tuple(dims))
 
 
-def _transpose(work: Work, node: OnnxNode) -> Tensor:
+def turned(work: Work, node: OnnxNode) -> Tensor:
+    """Transpose: the same tensor with its axes in another order."""
     x = _raw(work, node, padded=True)
     rank = len(x.dims)
     order = integers(node, "perm", range(rank)[::-1]) or ()
     if sorted(order) != list(range(rank)):
         raise RefusedError(f"perm={show(order)} of {rank} axes", "every axis once")
-    turned = _viewed(node, x, tuple(x.dims[i] for i in order))
+    found = _viewed(node, x, tuple(x.dims[i] for i in order))
     if x.padding is None:
-        return turned
-    return replace(turned, padding=replace(x.padding, pads=tuple(x.padding.pads[i] for i in order)))
+        return found
+    return replace(found, padding=replace(x.padding, pads=tuple(x.padding.pads[i] for i in order)))
 
 
 def _expand(work: Work, node: OnnxNode) -> Tensor:
@@ -146,21 +147,6 @@ def _pad(work: Work, node: OnnxNode) -> Tensor:
     return replace(x, padding=Padding(node, value, tuple(around)))
 
 
-def _part(work: Work, node: OnnxNode) -> Tensor:
-    """Slice and Split that keep everything."""
-    x = _raw(work, node)
-    if node.operator == "Split":
-        if len(node.writes) == 1:
-            return x
-        raise RefusedError(f"{len(node.writes)} parts", "one part, which is all")
-    constants = [work.constant(node, i, "bounds") if node.has(i) else None for i in range(1, len(node.reads))]
-    steps = constants[3] if len(constants) > 3 else None
-    (kept,) = fold(node, [np.broadcast_to(np.int8(0), x.shape), *constants], work.opset) or (np.zeros(0),)
-    if kept.shape != x.shape or (steps is not None and (steps < 0).any()):
-        raise RefusedError(f"{show_shape(x.shape)} to {show_shape(kept.shape)}", "slices that keep everything")
-    return x
-
-
 _VIEW = "nothing: a view, where axes stay whole"
 
 PLUMBING_RULES = (
@@ -176,10 +162,7 @@ PLUMBING_RULES = (
     Rule("Flatten", _flatten, _VIEW, {"axis": ANY}),
     Rule("Squeeze", _squeeze, _VIEW, {"axes": ANY}, inputs=2),
     Rule("Unsqueeze", _unsqueeze, _VIEW, {"axes": ANY}, inputs=2),
-    Rule("Transpose", _transpose, "nothing: a view; weights behind it are permuted", {"perm": ANY}),
     Rule("Expand", _expand, "nothing, to the shape that is there", inputs=2),
-    Rule("Slice", _part, "nothing, of everything", {"starts": ANY, "ends": ANY, "axes": ANY}, inputs=5),
-    Rule("Split", _part, "nothing, into one part", {"axis": ANY, "split": ANY, "num_outputs": ANY}, inputs=2),
     Rule("Shape", _shape, "a constant", {"start": ANY, "end": ANY}),
     Rule("Size", _shape, "a constant"),
     Rule(

@@ -18,7 +18,7 @@ from nn512.plan.layouts import Layouts
 
 
 def drop_concat(program: Program) -> Program:
-    """The program with every concatenation of channels replaced by a joined whole, and copies where they cannot be avoided."""
+    """The program with joined wholes for all concatenations of channels, and copies where they cannot be avoided."""
     shapes = dict(program.shapes)
     joined: list[Joined] = list(program.joined)
     placed: set[str] = {part for whole in joined for part in whole.parts}

@@ -222,11 +222,11 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
         a, b = at(layer.from_tensor1), at(layer.from_tensor2)
         return f"    {cells} {y}[{here}] = {a}[{here}] + {b}[{here}];"
     if isinstance(layer, Concat):
-        axis, start, copies = ("Channels", "Height", "Width").index(layer.axis), 0, []
+        axis, place, copies = ("Channels", "Height", "Width").index(layer.axis), 0, []
         for name in layer.reads:
             extents = graph.shapes[name]
-            index = [f"{v} + {start if number == axis else 0}" for number, v in enumerate("cij")]
-            start += extents[axis]
+            index: list[str] = [f"{v} + {place if number == axis else 0}" for number, v in enumerate("cij")]
+            place += extents[axis]
             loops = " ".join(f"for (int {v} = 0; {v} < {n}; {v}++)" for v, n in zip("cij", extents, strict=True))
             here = f"((c * {extents.height}) + i) * {extents.width} + j"
             there = f"(({index[0]}) * {height} + {index[1]}) * {width} + {index[2]}"
@@ -283,16 +283,18 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
         (void)n;
     }}"""
         case Slice() | Shuffle():
-            index = ["c", "i", "j"]
-            if isinstance(layer, Slice):
-                axis = ("Channels", "Height", "Width").index(layer.axis)
-                index[axis] = f"({index[axis]} * {layer.step} + {layer.first})"
+            c, i, j = "c", "i", "j"
+            if isinstance(layer, Shuffle):
+                c = f"(c % {layer.groups} * {channels // layer.groups} + c / {layer.groups})"
+            elif layer.axis == "Channels":
+                c = f"(c * {layer.step} + {layer.first})"
+            elif layer.axis == "Height":
+                i = f"(i * {layer.step} + {layer.first})"
             else:
-                index[0] = f"(c % {layer.groups} * {channels // layer.groups} + c / {layer.groups})"
+                j = f"(j * {layer.step} + {layer.first})"
             return f"""\
     for (int c = 0; c < {channels}; c++) for (int i = 0; i < {height}; i++) for (int j = 0; j < {width}; j++)
-        {y}[(c * {height} + i) * {width} + j]
-            = {x}[({index[0]} * {source.height} + {index[1]}) * {source.width} + {index[2]}];"""
+        {y}[(c * {height} + i) * {width} + j] = {x}[({c} * {source.height} + {i}) * {source.width} + {j}];"""
         case Softmax():
             pixels = height * width
             return f"""\

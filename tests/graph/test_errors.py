@@ -437,6 +437,37 @@ def test_shape_mismatch() -> None:
     )
 
 
+def test_concat_of_what_does_not_fit() -> None:
+    narrow = "Conv FromTensor=x ToTensor=z ToChannels=5 FilterH=1 FilterW=2\n"
+    layers(
+        narrow + "Concat FromTensor1=x FromTensor2=x FromTensor3=«z» ToTensor=y Axis=Height",
+        "Concat needs all tensors of the same channels and width, but 'x' is 4x8x6 and 'z' is 5x8x5",
+    )
+    layers(
+        "Concat FromTensor1=x FromTensor2=x FromTensor5=«x» ToTensor=y",
+        "FromTensor5 is given, but FromTensor3 is not",
+    )
+
+
+def test_slice_beyond_the_end() -> None:
+    layers(
+        "Slice FromTensor=x ToTensor=y From=«4» Count=1",
+        "Slice ends with channel 4, but the last channel of 'x' is 3",
+    )
+    layers(
+        "Slice FromTensor=x ToTensor=y From=1 Count=«4» Step=2 Axis=Width",
+        "Slice ends with column 7, but the last column of 'x' is 5",
+    )
+
+
+def test_shuffle_of_what_cannot_be() -> None:
+    layers("Shuffle FromTensor=x ToTensor=y Groups=«3»", "'x' has 4 channels, which 3 groups do not divide")
+    layers(
+        "Conv FromTensor=x ToTensor=z ToChannels=65538 FilterH=1 FilterW=1\nShuffle FromTensor=«z» ToTensor=y Groups=2",
+        "'z' has 65538 channels; Shuffle takes 65536 at most",
+    )
+
+
 def test_not_divisible_by_groups() -> None:
     layers(
         "Conv FromTensor=x ToTensor=y ToChannels=«7» FilterH=1 FilterW=1 Groups=«3»",

@@ -37,6 +37,13 @@ HEAD = "Config\nInput ToTensor=x Channels=4 Height=8 Width=6\n"
         ("Concat FromTensor1=x FromTensor2=x ToTensor=a\nConcat FromTensor1=a FromTensor2=x ToTensor=y", "12x8x6"),
         ("Concat FromTensor1=x FromTensor2=x ToTensor=a\nConcat FromTensor1=a FromTensor2=a ToTensor=y", "16x8x6"),
         ("Input ToTensor=w Channels=3 Height=8 Width=6\nConcat FromTensor1=w FromTensor2=x ToTensor=y", "7x8x6"),
+        ("Concat FromTensor1=x FromTensor2=x FromTensor3=x FromTensor4=x ToTensor=y", "16x8x6"),
+        ("Concat FromTensor1=x FromTensor2=x FromTensor3=x ToTensor=y Axis=Height", "4x24x6"),
+        ("Concat FromTensor1=x FromTensor2=x ToTensor=y Axis=Width", "4x8x12"),
+        ("Slice FromTensor=x ToTensor=y From=3 Count=1", "1x8x6"),
+        ("Slice FromTensor=x ToTensor=y From=1 Count=4 Step=2 Axis=Height", "4x4x6"),
+        ("Slice FromTensor=x ToTensor=y From=0 Count=6 Axis=Width", "4x8x6"),
+        ("Shuffle FromTensor=x ToTensor=y Groups=2", "4x8x6"),
         ("Softmax FromTensor=x ToTensor=y\nSoftmax FromTensor=y ToTensor=a\nOutput FromTensor=a", "4x8x6"),
         (
             "Softmax FromTensor=x ToTensor=a\nOutput FromTensor=a\nConcat FromTensor1=a FromTensor2=x ToTensor=y",

@@ -26,8 +26,11 @@ from nn512.graph import (
     FullyConnected,
     Layer,
     Pooling,
+    Shuffle,
+    Slice,
     Softmax,
 )
+from nn512.graph.axes import AXES
 from reference import kinds
 from reference.windows import Array
 
@@ -103,8 +106,22 @@ def add_case(rng: np.random.Generator) -> Case:
 
 
 def concat_case(rng: np.random.Generator) -> Case:
-    x = any_shape(rng)
-    return Concat("x", "z", "y"), [x, integers(rng, int(rng.integers(1, 5)), *x.shape[1:])]
+    x, axis = any_shape(rng), int(rng.integers(3))
+    extents = list(x.shape)
+    extents[axis] = int(rng.integers(1, 5))
+    return Concat("x", "z", "y", axis=AXES[axis]), [x, integers(rng, *extents)]
+
+
+def slice_case(rng: np.random.Generator) -> Case:
+    x, axis, step = any_shape(rng), int(rng.integers(3)), int(rng.integers(1, 4))
+    first = int(rng.integers(x.shape[axis]))
+    count = int(rng.integers(1, (x.shape[axis] - 1 - first) // step + 2))
+    return Slice("x", "y", first, count, step, axis=AXES[axis]), [x]
+
+
+def shuffle_case(rng: np.random.Generator) -> Case:
+    groups, height, width = rng.integers(1, 5, 3)
+    return Shuffle("x", "y", int(groups)), [integers(rng, int(groups * rng.integers(1, 6)), int(height), int(width))]
 
 
 def pooling_case(rng: np.random.Generator) -> Case:
@@ -144,6 +161,8 @@ KINDS: dict[str, Callable[[np.random.Generator], Case]] = {
     "Activation": activation_case,
     "Add": add_case,
     "Concat": concat_case,
+    "Slice": slice_case,
+    "Shuffle": shuffle_case,
     "Pooling": pooling_case,
     "Softmax": softmax_case,
 }
@@ -164,7 +183,11 @@ def expected(node: Layer, arrays: Arrays) -> Array:
         case Add():
             return kinds.add.value(*arrays)
         case Concat():
-            return kinds.concat.value(*arrays)
+            return kinds.concat.value(*arrays, axis=AXES.index(node.axis))
+        case Slice():
+            return kinds.slice.value(arrays[0], node)
+        case Shuffle():
+            return kinds.shuffle.value(arrays[0], node.groups)
         case Pooling():
             return kinds.pooling.value(arrays[0], node)
         case Softmax():
@@ -192,7 +215,13 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
         case Add():
             y = x + rest[0]
         case Concat():
-            y = torch.cat((x, rest[0][None]), dim=1)
+            y = torch.cat((x, rest[0][None]), dim=1 + AXES.index(node.axis))
+        case Slice():
+            axis = 1 + AXES.index(node.axis)
+            y = x.narrow(axis, node.first, x.shape[axis] - node.first).unfold(axis, 1, node.step)[..., 0]
+            y = y.narrow(axis, 0, node.count)
+        case Shuffle():
+            y = functional.channel_shuffle(x, node.groups)
         case Pooling():
             y = torch_pooling(functional, x, node)
         case Softmax():
@@ -272,6 +301,14 @@ def onnx_model(node: Layer, arrays: Arrays) -> bytes:
         nodes.append(helper.make_node("Flatten", ["t0"], ["flat"]))
         order[0] = "flat"
         parameters[0] = parameters[0].reshape(node.to_channels, -1)
+    if isinstance(node, Slice | Shuffle):
+        order += [f"given{i}" for i in range(len(onnx_constants(node, arrays[0])))]
+        for name, numbers in zip(order[1:], onnx_constants(node, arrays[0]), strict=True):
+            nodes.append(helper.make_node("Constant", [], [name], value_ints=numbers))
+    if isinstance(node, Shuffle):
+        nodes.append(helper.make_node("Reshape", ["t0", order[1]], ["split"]))
+        nodes.append(helper.make_node("Transpose", ["split"], ["turned"], perm=[0, 2, 1, 3, 4]))
+        order = ["turned", order[2]]
     operator, attributes = onnx_operator(node)
     nodes.append(helper.make_node(operator, order, ["y"], **attributes))
     graph = helper.make_graph(
@@ -284,6 +321,13 @@ def onnx_model(node: Layer, arrays: Arrays) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     text: bytes = model.SerializeToString()
     return text
+
+
+def onnx_constants(node: Slice | Shuffle, x: Array) -> list[list[int]]:
+    """Inputs of the operators that are constants."""
+    if isinstance(node, Slice):
+        return [[node.first], [node.last + 1], [1 + AXES.index(node.axis)], [node.step]]
+    return [[1, node.groups, -1, *x.shape[1:]], [1, *x.shape]]
 
 
 def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
@@ -308,7 +352,11 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
         case Add():
             return "Add", {}
         case Concat():
-            return "Concat", {"axis": 1}
+            return "Concat", {"axis": 1 + AXES.index(node.axis)}
+        case Slice():
+            return "Slice", {}
+        case Shuffle():
+            return "Reshape", {}
         case Pooling(is_global=True):
             return ("GlobalMaxPool" if node.is_max else "GlobalAveragePool"), {}
         case Pooling():

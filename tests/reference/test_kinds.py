@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nn512.graph import KINDS, POOLINGS, Activation, BatchNorm, Config, Conv, Input, Output, Pooling
+from nn512.graph import KINDS, POOLINGS, Activation, BatchNorm, Config, Conv, Input, Output, Pooling, Slice
 from nn512.graph.nodes import ACTIVATIONS
 from reference import fast, kinds
 from reference.kinds.pooling import Pool
@@ -235,6 +235,27 @@ def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reac
         steepest = np.abs(np.diff(y) / steps).max()
         assert steepest <= slope + 1e-9
         assert slope <= steepest + 0.05 or kind != "HardSwish"
+
+
+@given(st.data())
+def test_concat_slice_and_shuffle_move_what_they_say(data: st.DataObject) -> None:
+    """One number at a time; NaN, infinities and zeros are moved as everything is."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    axis, extent = data.draw(st.integers(0, 2)), data.draw(st.integers(1, 7))
+    xs = [tensor(rng, *(extent + i if a == axis else 2 for a in range(3)), specials=True) for i in range(3)]
+    y = kinds.concat.value(*xs, axis=axis)
+    lines = [line for x in xs for line in np.moveaxis(x, axis, 0)]
+    np.testing.assert_array_equal(np.moveaxis(y, axis, 0), lines)
+    first, step = data.draw(st.integers(0, extent - 1)), data.draw(st.integers(1, 3))
+    count = data.draw(st.integers(1, (extent - 1 - first) // step + 1))
+    node = Slice("x", "y", first, count, step, axis=("Channels", "Height", "Width")[axis])
+    expected = [np.moveaxis(xs[0], axis, 0)[first + i * step] for i in range(count)]
+    np.testing.assert_array_equal(np.moveaxis(kinds.slice.value(xs[0], node), axis, 0), expected)
+    groups, size = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
+    x = tensor(rng, groups * size, 2, 3, specials=True)
+    shuffled = kinds.shuffle.value(x, groups)
+    for j, i in itertools.product(range(size), range(groups)):
+        np.testing.assert_array_equal(shuffled[j * groups + i], x[i * size + j])
 
 
 def test_add_and_concat() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ class ConcatWish(LayerWish):
             if extent + more <= room:
                 parts.append(name)
                 extent += more
-        rest = {f"from_tensor{number}": name for number, name in enumerate(parts[2:], 3)}
+        rest: dict[str, Any] = {f"from_tensor{number}": name for number, name in enumerate(parts[2:], 3)}
         layer = Concat(parts[0], parts[1], grower.name(), axis=self.axis, **rest)
         grower.add_layer(layer, with_extent(shape, self.axis, extent), output=self.output)
 
@@ -64,7 +65,6 @@ class ConcatKind(Kind[Concat]):
         """With any partner, in both orders; of up to eight tensors; along any axis."""
         others = st.lists(PARTNERS, max_size=2) | st.lists(PARTNERS, max_size=6)
         two = (SOURCES, PARTNERS, sizes(), st.booleans())
-        return (
-            st.builds(ConcatWish, *two, output=OUTPUTS),
-            st.builds(ConcatWish, *two, axis=st.sampled_from(AXES), others=others.map(tuple), output=OUTPUTS),
-        )
+        plain = st.builds(ConcatWish, *two, output=OUTPUTS)
+        many = st.builds(ConcatWish, *two, axis=st.sampled_from(AXES), others=others.map(tuple), output=OUTPUTS)
+        return (plain | many,)

@@ -58,9 +58,8 @@ class SliceKind(Kind[Slice]):
             SOURCES,
             st.integers(0, 1),
             edges,
-            st.just(1),
-            st.sampled_from(AXES),
-            st.just(True),
+            axis=st.sampled_from(AXES),
+            halves=st.just(value=True),
             output=OUTPUTS,
         )
         pictures = st.builds(
@@ -72,4 +71,4 @@ class SliceKind(Kind[Slice]):
             st.sampled_from(AXES[1:]),
             output=OUTPUTS,
         )
-        return (channels | halves, pictures)
+        return (channels | halves | pictures,)

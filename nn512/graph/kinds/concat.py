@@ -25,14 +25,7 @@ class Concat(Layer):
     from_tensor7: str | None = read_tensor("FromTensor7", "The seventh one.", optional=True, kw_only=True)
     from_tensor8: str | None = read_tensor("FromTensor8", "The eighth one.", optional=True, kw_only=True)
     to_tensor: str = written_tensor()
-    axis: str = axis_field(
-        {
-            "Channels": "The channels of each, one behind another.",
-            "Height": "The rows of each, one below another.",
-            "Width": "The columns of each, side by side.",
-        },
-        "Along which axis.",
-    )
+    axis: str = axis_field("Along which axis: channels one behind another, rows below others, or columns side by side.")
 
     def mistakes(self, shapes: Mapping[str, Shape]) -> Iterator[Mistake]:
         """A tensor left out between others, and two sizes of pictures."""

@@ -21,10 +21,7 @@ class Slice(Layer):
     first: int = declare("From", ValueType.NATURAL, "The first channel, row or column; the first of all is 0.")
     count: int = declare("Count", ValueType.POSITIVE, "How many there are in the result.")
     step: int = declare("Step", ValueType.POSITIVE, "From one to the next.", 1, terse=True)
-    axis: str = axis_field(
-        {"Channels": "Some of the channels.", "Height": "Some of the rows.", "Width": "Some of the columns."},
-        "Along which axis.",
-    )
+    axis: str = axis_field("Whether they are channels, rows or columns.")
 
     @property
     def last(self) -> int:
@@ -35,10 +32,9 @@ class Slice(Layer):
         """An end beyond that of the tensor."""
         extent = extent_of(shapes[self.from_tensor], self.axis)
         if self.last >= extent:
-            what = {"Channels": "channels", "Height": "rows", "Width": "columns"}[self.axis]
-            message = (
-                f"Slice ends with number {self.last} of {quote(self.from_tensor)}, whose {what} are 0 to {extent - 1}"
-            )
+            what = {"Channels": "channel", "Height": "row", "Width": "column"}[self.axis]
+            last = f"the last {what} of {quote(self.from_tensor)} is {extent - 1}"
+            message = f"Slice ends with {what} {self.last}, but {last}"
             yield Mistake("From" if self.first >= extent else "Count", message)
 
     def shape(self, shapes: Mapping[str, Shape]) -> Shape:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from nn512.graph import Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Pooling, Softmax
+from nn512.graph import Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Pooling, Shuffle, Slice, Softmax
 from nn512.onnx.kinds.activation import ACTIVATION, ACTIVATION_RULES
 from nn512.onnx.kinds.add import ADD, ADD_RULES
 from nn512.onnx.kinds.batch_norm import BATCH_NORM, BATCH_NORM_RULES
@@ -13,6 +13,8 @@ from nn512.onnx.kinds.concat import CONCAT, CONCAT_RULES
 from nn512.onnx.kinds.conv import CONV, CONV_RULES
 from nn512.onnx.kinds.fully_connected import FULLY_CONNECTED, FULLY_CONNECTED_RULES
 from nn512.onnx.kinds.pooling import POOLING, POOLING_RULES
+from nn512.onnx.kinds.shuffle import SHUFFLE, SHUFFLE_RULES
+from nn512.onnx.kinds.slice import SLICE, SLICE_RULES
 from nn512.onnx.kinds.softmax import SOFTMAX, SOFTMAX_RULES
 from nn512.onnx.maker import Export
 from nn512.onnx.rules import Rule
@@ -27,6 +29,8 @@ EXPORTS: Mapping[type, Export] = MappingProxyType(
         Activation: ACTIVATION,
         Add: ADD,
         Concat: CONCAT,
+        Slice: SLICE,
+        Shuffle: SHUFFLE,
         Pooling: POOLING,
         Softmax: SOFTMAX,
     }
@@ -41,6 +45,8 @@ RULES: Mapping[type, tuple[Rule, ...]] = MappingProxyType(
         Activation: ACTIVATION_RULES,
         Add: ADD_RULES,
         Concat: CONCAT_RULES,
+        Slice: SLICE_RULES,
+        Shuffle: SHUFFLE_RULES,
         Pooling: POOLING_RULES,
         Softmax: SOFTMAX_RULES,
     }

@@ -25,6 +25,8 @@ from nn512.graph import (
     FullyConnected,
     Graph,
     Pooling,
+    Shuffle,
+    Slice,
     Softmax,
     multiply_accumulates,
     parse,
@@ -43,6 +45,10 @@ RUNS = 8
 
 def layers(graph: Graph, kind: type[Any]) -> Iterator[Any]:
     return (layer for layer in graph.layers if isinstance(layer, kind))
+
+
+def channel_slices(graph: Graph) -> Iterator[Slice]:
+    return (layer for layer in layers(graph, Slice) if layer.axis == "Channels")
 
 
 def convs(graph: Graph) -> Iterator[tuple[Conv, int, int]]:
@@ -88,9 +94,19 @@ def of_parts(graph: Graph, name: str) -> bool:
 SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     **{
         kind.__name__: lambda g, kind=kind: any(layers(g, kind))  # type: ignore[misc]
-        for kind in (Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Pooling, Softmax)
+        for kind in (Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Pooling, Shuffle, Slice, Softmax)
     },
     **{f"pooling {kind}": lambda g, kind=kind: any(p.kind == kind for p in layers(g, Pooling)) for kind in POOLINGS},  # type: ignore[misc]
+    **{
+        f"{kind.__name__} along {axis}": lambda g, kind=kind, axis=axis: any(m.axis == axis for m in layers(g, kind))  # type: ignore[misc]
+        for kind in (Concat, Slice)
+        for axis in ("Channels", "Height", "Width")
+    },
+    "concat of more than two": lambda g: any(len(c.reads) > 2 for c in layers(g, Concat)),
+    "slice from within a block": lambda g: any(s.first % 16 for s in channel_slices(g)),
+    "slice from a block on": lambda g: any(s.first % 16 == 0 < s.first for s in channel_slices(g)),
+    "slice with steps": lambda g: any(s.step > 1 and s.count > 1 for s in layers(g, Slice)),
+    "shuffle of groups": lambda g: any(1 < s.groups < g.shapes[s.to_tensor].channels for s in layers(g, Shuffle)),
     "several inputs": lambda g: len(g.inputs) > 1,
     "several outputs": lambda g: len(g.outputs) > 2,
     "an output that is also read": lambda g: any(readers(g)[output.from_tensor] for output in g.outputs),

@@ -1,0 +1,173 @@
+"""Kernels that move channels, rows and columns: concatenations, slices and shuffles, on and off blocks."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+
+from fuzz.case import Case, DataSeed
+from fuzz.judge.checker import check_case, check_sources, draw
+from fuzz.judge.report import Report
+from fuzz.run.runners import runner_for
+from fuzz.targets.base import Sources
+from nn512.compiler import compile as compile_graph
+from nn512.graph import parse
+
+REGIMES = ("exact", "gaussian", "nonfinite")
+
+WITHOUT = ("drop_concat",)
+"""Passes without which every node that moves something is a layer."""
+
+
+def check(*lines: str, without: tuple[str, ...] = WITHOUT) -> Report:
+    """The report of a check; nothing may be wrong with it."""
+    data = tuple(DataSeed(regime, 1) for regime in REGIMES)
+    text = "\n".join(("Config Prefix=Net", *lines)) + "\n"
+    report = check_case(Case(text, {"without_passes": list(without)}, "-O1", data))
+    assert not report.problems, "\n".join(map(str, report.problems))
+    assert report.verified
+    return report
+
+
+def classes(report: Report, kernel: str) -> set[str]:
+    """Edge classes of all layers of a kernel."""
+    return {edge_class for layer in report.layers if layer.kernel == kernel for edge_class in layer.edge_classes}
+
+
+def sliced(channels: int, *parts: tuple[int, ...], axis: str = "Channels") -> list[str]:
+    """Lines of a net that hands out slices: from, count and step of each."""
+    lines = [f"Input ToTensor=x Channels={channels} Height=5 Width=7"]
+    for number, (first, count, *step) in enumerate(parts):
+        steps = f"Step={step[0]}" if step else ""
+        lines.append(f"Slice FromTensor=x ToTensor=y{number} From={first} Count={count} {steps} Axis={axis}")
+        lines.append(f"Output FromTensor=y{number}")
+    return lines
+
+
+@pytest.mark.parametrize("channels", [1, 15, 16, 17, 50])
+def test_every_run_of_channels(runs_here: str, channels: int) -> None:
+    """From every lane, to the end and to one before it, and every second and third channel."""
+    assert runs_here
+    parts: list[tuple[int, ...]] = []
+    for first in range(0, channels, 1 + channels // 18):
+        parts += [(first, channels - first), (first, max(channels - first - 1, 1))]
+        parts += [(first, (channels - 1 - first) // step + 1, step) for step in (2, 3)]
+    report = check(*sliced(channels, *parts))
+    found = {name.split(",")[0].split(" tail")[0] for name in classes(report, "pick")}
+    assert "pick blocks" in found
+    assert ("pick lanes of one tensor" in found) is (channels > 1)
+    runs = {name for name in found if name.startswith("pick runs")}
+    assert len(runs) >= min(channels, 16) - 1 - channels // 18
+
+
+@pytest.mark.parametrize("axis", ["Height", "Width"])
+def test_pictures_are_cropped_and_sampled(runs_here: str, axis: str) -> None:
+    assert runs_here
+    extent = {"Height": 5, "Width": 7}[axis]
+    parts = [
+        (first, count, step)
+        for first, step in itertools.product(range(extent), (1, 2, 3))
+        for count in {1, (extent - 1 - first) // step + 1}
+    ]
+    report = check(*sliced(19, *parts, axis=axis))
+    assert classes(report, "crop") == {f"crop {axis.lower()}", f"crop {axis.lower()}, every few"}
+
+
+@pytest.mark.parametrize("channels", [1, 6, 16, 24, 48, 58])
+def test_shuffles(runs_here: str, channels: int) -> None:
+    assert runs_here
+    lines = [f"Input ToTensor=x Channels={channels} Height=3 Width=5"]
+    for groups in (groups for groups in range(1, channels + 1) if channels % groups == 0):
+        lines += [f"Shuffle FromTensor=x ToTensor=y{groups} Groups={groups}", f"Output FromTensor=y{groups}"]
+    check(*lines)
+
+
+JOINED = (
+    *(f"Input ToTensor=x{n} Channels={n} Height=3 Width=4" for n in (5, 16, 21)),
+    *(f"Activation FromTensor=x{n} ToTensor=r{n} Kind=ReLU" for n in (5, 16, 21)),
+    "Concat FromTensor1=r5 FromTensor2=r16 FromTensor3=r21 FromTensor4=r5 ToTensor=c",
+    "Concat FromTensor1=c FromTensor2=r16 FromTensor3=c ToTensor=d",
+    "Output FromTensor=c",
+    "Output FromTensor=d",
+)
+
+
+@pytest.mark.parametrize("without", [(), WITHOUT])
+def test_more_than_two_are_joined(runs_here: str, without: tuple[str, ...]) -> None:
+    assert runs_here
+    report = check(*JOINED, without=without)
+    assert bool(classes(report, "concat")) is bool(without)
+
+
+@pytest.mark.parametrize("axis", ["Height", "Width"])
+@pytest.mark.parametrize("without", [(), WITHOUT])
+def test_pictures_are_joined(runs_here: str, axis: str, without: tuple[str, ...]) -> None:
+    """Of one size and of several, of the same lanes and of others."""
+    assert runs_here
+    report = check(
+        *JOINED,
+        "Conv FromTensor=c ToTensor=e ToChannels=47 FilterH=2 FilterW=3",
+        "Conv FromTensor=r5 ToTensor=f ToChannels=47 FilterH=2 FilterW=3",
+        f"Concat FromTensor1=c FromTensor2=c ToTensor=g Axis={axis}",
+        f"Concat FromTensor1=e FromTensor2=f FromTensor3=e ToTensor=h Axis={axis}",
+        "Conv FromTensor=r5 ToTensor=i ToChannels=47 FilterH=1 FilterW=1",
+        f"Concat FromTensor1=c FromTensor2=i FromTensor3=c FromTensor4=i ToTensor=j Axis={axis}",
+        *(f"Output FromTensor={name}" for name in "ghj"),
+        without=without,
+    )
+    assert f"concat along {axis.lower()}" in classes(report, "concat")
+    assert classes(report, "relayout")
+
+
+def test_slices_of_joins_of_slices(runs_here: str) -> None:
+    assert runs_here
+    lines = (
+        "Input ToTensor=x Channels=40 Height=3 Width=4",
+        "Conv FromTensor=x ToTensor=a ToChannels=50 FilterH=1 FilterW=1",
+        "Slice FromTensor=a ToTensor=b From=0 Count=25",
+        "Slice FromTensor=a ToTensor=c From=16 Count=30",
+        "Concat FromTensor1=c FromTensor2=b FromTensor3=b ToTensor=d",
+        "Shuffle FromTensor=d ToTensor=e Groups=2",
+        "Slice FromTensor=e ToTensor=f From=0 Count=40",
+        "Slice FromTensor=e ToTensor=g From=40 Count=40",
+        "Add FromTensor1=f FromTensor2=x ToTensor=h",
+        "Concat FromTensor1=h FromTensor2=g FromTensor3=f ToTensor=i",
+        "Slice FromTensor=i ToTensor=j From=32 Count=60",
+        "Conv FromTensor=j ToTensor=k ToChannels=20 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1 Groups=20",
+        *(f"Output FromTensor={name}" for name in "bdjk"),
+    )
+    check(*lines, without=())
+    check(*lines)
+
+
+@pytest.mark.parametrize(
+    ("lines", "table"),
+    [
+        (sliced(40, (5, 30)), r"spans\[\]\[3\] = .*"),
+        (sliced(20, (1, 9, 2)), r"lanes\[\]\[16\] = .*"),
+        (sliced(20, (1, 3)[:2], axis="Height"), r"\[y \+ 1\]"),
+        (sliced(20, (1, 3, 2), axis="Width"), r"x \* 2 \+ 1"),
+    ],
+)
+def test_planted_errors_are_found(runs_here: str, lines: list[str], table: str) -> None:
+    """A number that is less by one, whichever it is; 1 in place of 0."""
+    assert runs_here
+    text = "\n".join(("Config Prefix=Net", *lines)) + "\n"
+    emitted = compile_graph(text)
+    case, graph = Case(text, {}, "-O0", (DataSeed("exact", 1),)), parse(text)
+
+    def verified(source: str) -> bool:
+        sources = Sources(emitted.prefix, emitted.header, source, profile="direct")
+        return check_sources(case, graph, sources, draw(case, graph), runner_for()).verified
+
+    assert verified(emitted.source)
+    found = re.search(table, emitted.source)
+    assert found is not None
+    start = found.end() if found[0].endswith("{") else found.start() + found[0].find("=") + 1
+    for number in re.finditer(r"(?<!-)\b\d+\b", emitted.source[start : found.end()]):
+        at = start + number.start()
+        other = int(number[0]) - 1 if int(number[0]) else 1
+        wrong = f"{emitted.source[:at]}{other}{emitted.source[at + len(number[0]) :]}"
+        assert not verified(wrong), f"{number[0]} in {found[0]}"
