@@ -37,9 +37,9 @@ from nn512.options import Options
 from nn512.passes.effects import effects
 from nn512.passes.pipeline import PASSES, optimize, stages
 
-DRAWS = 800
+DRAWS = 1600
 
-RUNS = 8
+RUNS = 16
 """Draws of one run are alike: what is one in thirty among many runs may be none in one."""
 
 
