@@ -27,6 +27,12 @@ _MACROS = frozenset("errno i386 linux main stderr stdin stdout unix".split())
 # Locals of step functions that are numbered.
 _NUMBERED = re.compile(r"(add|affine|negative)[0-9]+")
 
+# What a member of a struct cannot be called either, in programs in C++ and by macros of <complex.h> and <iso646.h>.
+_MEMBER_WORDS = frozenset(
+    """I and bitand bitor compl complex concept consteval constinit decltype imaginary noexcept noreturn not or
+    requires xor""".split()
+)
+
 # Headers define hundreds of macros in capitals, others on every system: BUFSIZ, SIGINT, WNOHANG.
 _MACRO = re.compile(r"[A-Z][A-Z0-9]+")
 
@@ -50,6 +56,17 @@ def local(tensor: str) -> str:
     """Name of the local pointer to a tensor."""
     patterns = _NUMBERED.fullmatch(tensor) or _MACRO.fullmatch(tensor)
     return f"{tensor}_" if tensor in KEYWORDS | STEP_WORDS | _MACROS or patterns else tensor
+
+
+def member(tensor: str) -> str:
+    """Name of a tensor in the struct of a net's tensors, which programs include."""
+    taken = KEYWORDS | _MACROS | _MEMBER_WORDS
+    return f"{tensor}_" if tensor in taken or _MACRO.fullmatch(tensor) else tensor
+
+
+def floats(prefix: str, tensor: str) -> str:
+    """Name of the constant that holds how many floats a tensor of the caller has."""
+    return f"{prefix}_{tensor}_floats"
 
 
 def offset(tensor: str) -> str:

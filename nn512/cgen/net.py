@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from nn512.cgen import names
 from nn512.cgen.code import LayerCode, Library
 from nn512.cgen.comments import LayerComment
-from nn512.cgen.header import write_inference_signature
+from nn512.cgen.header import in_and_out, write_inference_signature
 from nn512.cgen.threads import MESSAGE, TEAM, TEAM_END, TEAM_RUN
 from nn512.cgen.writer import Writer
-from nn512.graph.graph import Graph, argument_name
+from nn512.graph.graph import Graph, argument_name, argument_tensor
 from nn512.graph.nodes import Input
 from nn512.plan.placing import Placement
 from nn512.plan.plan import Plan
@@ -279,6 +279,15 @@ def _write_inference(writer: Writer, graph: Graph, plan: Plan) -> None:
                 function = names.static(prefix, step.name)
                 writer.line(f"{run}(engine, {number}, {function}, {step.items});")
     writer.line("}")
+    writer.line()
+    with writer.block(f"char *{prefix}EngineRun({prefix}Engine *engine, const {prefix}Tensors *tensors)"):
+        for node in in_and_out(graph):
+            tensor = argument_tensor(node)
+            condition = f"if (tensors->{names.member(tensor)} == NULL)"
+            writer.nest([condition], [f'return message("{prefix}: the tensor {tensor} is NULL");'])
+        members = (f"tensors->{names.member(argument_tensor(node))}" for node in graph.arguments)
+        writer.statement(f"{prefix}EngineInference", ["engine", *members], ";")
+        writer.line("return NULL;")
     writer.line()
     writer.line("#ifdef NN512_PROFILE")
     with writer.block(f"void {prefix}EngineProfile({prefix}Engine *engine, FILE *to)"):

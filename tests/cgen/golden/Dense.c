@@ -693,7 +693,7 @@ static long long now(void) {
 #define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
 #define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, (Share){.last = items}))
 
-void DenseEngineInference(DenseEngine *engine, float *bothData, float *startData) {
+void DenseEngineInference(DenseEngine *engine, float *bothData, const float *startData) {
     team_check(&engine->team);
     engine->bothData = bothData;
     engine->startData = startData;
@@ -701,6 +701,13 @@ void DenseEngineInference(DenseEngine *engine, float *bothData, float *startData
     run_alone(engine, 1, Dense_relu2, 4);
     run_shared(engine, 2, Dense_conv2, 7);
     run_alone(engine, 3, Dense_both_store, 3);
+}
+
+char *DenseEngineRun(DenseEngine *engine, const DenseTensors *tensors) {
+    if (tensors->start == NULL) return message("Dense: the tensor start is NULL");
+    if (tensors->both == NULL) return message("Dense: the tensor both is NULL");
+    DenseEngineInference(engine, tensors->both, tensors->start);
+    return NULL;
 }
 
 #ifdef NN512_PROFILE

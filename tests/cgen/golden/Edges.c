@@ -841,7 +841,7 @@ static long long now(void) {
 #define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
 #define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, (Share){.last = items}))
 
-void EdgesEngineInference(EdgesEngine *engine, float *imageData, float *reluData) {
+void EdgesEngineInference(EdgesEngine *engine, const float *imageData, float *reluData) {
     team_check(&engine->team);
     engine->imageData = imageData;
     engine->reluData = reluData;
@@ -849,6 +849,13 @@ void EdgesEngineInference(EdgesEngine *engine, float *imageData, float *reluData
     run_shared(engine, 1, Edges_norm, 9);
     run_alone(engine, 2, Edges_relu, 15);
     run_alone(engine, 3, Edges_relu_store, 3);
+}
+
+char *EdgesEngineRun(EdgesEngine *engine, const EdgesTensors *tensors) {
+    if (tensors->image == NULL) return message("Edges: the tensor image is NULL");
+    if (tensors->relu == NULL) return message("Edges: the tensor relu is NULL");
+    EdgesEngineInference(engine, tensors->image, tensors->relu);
+    return NULL;
 }
 
 #ifdef NN512_PROFILE

@@ -603,7 +603,7 @@ static long long now(void) {
 #define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
 #define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, (Share){.last = items}))
 
-void GroupsEngineInference(GroupsEngine *engine, float *imageData, float *ownData) {
+void GroupsEngineInference(GroupsEngine *engine, const float *imageData, float *ownData) {
     team_check(&engine->team);
     engine->imageData = imageData;
     engine->ownData = ownData;
@@ -611,6 +611,13 @@ void GroupsEngineInference(GroupsEngine *engine, float *imageData, float *ownDat
     run_alone(engine, 1, Groups_fours, 8);
     run_alone(engine, 2, Groups_own, 8);
     run_alone(engine, 3, Groups_own_store, 1);
+}
+
+char *GroupsEngineRun(GroupsEngine *engine, const GroupsTensors *tensors) {
+    if (tensors->image == NULL) return message("Groups: the tensor image is NULL");
+    if (tensors->own == NULL) return message("Groups: the tensor own is NULL");
+    GroupsEngineInference(engine, tensors->image, tensors->own);
+    return NULL;
 }
 
 #ifdef NN512_PROFILE

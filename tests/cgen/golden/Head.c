@@ -694,7 +694,7 @@ static long long now(void) {
 #define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
 #define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, (Share){.last = items}))
 
-void HeadEngineInference(HeadEngine *engine, float *featuresData, float *probabilitiesData) {
+void HeadEngineInference(HeadEngine *engine, const float *featuresData, float *probabilitiesData) {
     team_check(&engine->team);
     engine->featuresData = featuresData;
     engine->probabilitiesData = probabilitiesData;
@@ -704,6 +704,13 @@ void HeadEngineInference(HeadEngine *engine, float *featuresData, float *probabi
     run_alone(engine, 3, Head_scores, 1);
     run_alone(engine, 4, Head_probabilities, 1);
     run_alone(engine, 5, Head_probabilities_store, 1);
+}
+
+char *HeadEngineRun(HeadEngine *engine, const HeadTensors *tensors) {
+    if (tensors->features == NULL) return message("Head: the tensor features is NULL");
+    if (tensors->probabilities == NULL) return message("Head: the tensor probabilities is NULL");
+    HeadEngineInference(engine, tensors->features, tensors->probabilities);
+    return NULL;
 }
 
 #ifdef NN512_PROFILE

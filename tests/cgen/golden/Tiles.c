@@ -950,7 +950,7 @@ static long long now(void) {
 #define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
 #define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, (Share){.last = items}))
 
-void TilesEngineInference(TilesEngine *engine, float *imageData, float *stepsData) {
+void TilesEngineInference(TilesEngine *engine, const float *imageData, float *stepsData) {
     team_check(&engine->team);
     engine->imageData = imageData;
     engine->stepsData = stepsData;
@@ -961,6 +961,13 @@ void TilesEngineInference(TilesEngine *engine, float *imageData, float *stepsDat
     run_shared(engine, 3, Tiles_steps_products, 72);
     run_shared(engine, 3, Tiles_steps, 3);
     run_alone(engine, 4, Tiles_steps_store, 3);
+}
+
+char *TilesEngineRun(TilesEngine *engine, const TilesTensors *tensors) {
+    if (tensors->image == NULL) return message("Tiles: the tensor image is NULL");
+    if (tensors->steps == NULL) return message("Tiles: the tensor steps is NULL");
+    TilesEngineInference(engine, tensors->image, tensors->steps);
+    return NULL;
 }
 
 #ifdef NN512_PROFILE
