@@ -13,7 +13,10 @@ from reference.windows import Array
 
 
 def value(x1: Array, x2: Array) -> Array:
-    """The channels of `x1` followed by those of `x2`; both have the same height and width."""
+    """The channels of `x1` followed by those of `x2`; both have the same height and width.
+
+    y[c] = x1[c] where c < C1, otherwise x2[c - C1]. Nothing is computed: NaN and infinities stay what they are.
+    """
     return np.concatenate((x1, x2))
 
 
