@@ -715,8 +715,8 @@ static NOINLINE void Edges_image_load(const void *context, Share share) {
 /* ---- Layer 2: norm   (graph lines 4, 5) ---------------------------------------------------------------------------
  * Conv conv (3x3, padding 1), BatchNorm norm
  * image 3x9x23  ->  norm 40x9x23     0.22 MMAC, 27,840 bytes of weights (fp32)
- * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. Predicted: 4.6 us, planar 4.7, winograd-3x3 16, fourier-8
- *   29. */
+ * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. Predicted: 4.5 us, planar 4.6, winograd-5x5 14, fourier-8
+ *   25. */
 static NOINLINE void Edges_norm(const void *context, Share share) {
     const EdgesEngine *engine = context;
     const float (*restrict image)[9][23][16] = tensor(engine, image_at);
@@ -752,8 +752,8 @@ static NOINLINE void Edges_norm(const void *context, Share share) {
 /* ---- Layer 3: relu   (graph lines 3, 6, 7, 8) ---------------------------------------------------------------------
  * Input image, Conv shortcut (1x1), Add sum (norm, shortcut), ReLU relu (slope 0.1)
  * caller's image 3x9x23 + norm 40x9x23  ->  relu 40x9x23     0.02 MMAC, 768 bytes of weights (fp32)
- * Planar, 32 or 16 outputs x 14 or 13 pixels in registers, from planes as the caller has them. Predicted: 0.67 us,
- *   direct 0.71, pointwise 0.72. */
+ * Planar, 32 or 16 outputs x 14 or 13 pixels in registers, from planes as the caller has them. Predicted: 0.66 us,
+ *   direct 0.7, pointwise 0.71. */
 static NOINLINE void Edges_relu(const void *context, Share share) {
     const EdgesEngine *engine = context;
     const float (*restrict image_data)[9 * 23] = (const void *)engine->imageData;

@@ -777,7 +777,7 @@ static NOINLINE void Tiles_image_load(const void *context, Share share) {
  * Conv conv (3x3, padding 1), ReLU blocks
  * image 20x26x26  ->  blocks 32x26x26     3.89 MMAC, 147,584 bytes of weights (fp32)
  * Winograd F(4x4, 3x3), 4 times fewer multiplications, 49 tiles, 13 of them overhang by 2 rows or columns. Forced:
- *   55 us, winograd-4x4-fp16 58, direct 68, fourier-16-fp16 84. */
+ *   52 us, winograd-4x4-fp16 55, direct 67, fourier-16 73. */
 static NOINLINE void Tiles_blocks(const void *context, Share share) {
     const TilesEngine *engine = context;
     const TilesNet *net = engine->net;
@@ -839,7 +839,7 @@ static NOINLINE void Tiles_halved(const void *context, Share share) {
  * Conv steps (3x3)
  * halved 32x13x13  ->  steps 40x11x11     1.39 MMAC, 117,696 bytes of weights (fp16)
  * Winograd F(4x4, 3x3), 4 times fewer multiplications, 9 tiles, 5 of them overhang by 1 row or column, weights in
- *   fp16. Forced: 20 us, winograd-4x4 19, fourier-8-fp16 27, direct 31. */
+ *   fp16. Forced: 16 us, winograd-4x4 15, fourier-8 23, direct 30. */
 static NOINLINE void Tiles_steps_factors(const void *context, Share share) {
     const TilesEngine *engine = context;
     const float (*restrict halved)[13][13][16] = tensor(engine, halved_at);
@@ -968,7 +968,7 @@ void TilesEngineInference(TilesEngine *engine, float *imageData, float *stepsDat
     team_check(&engine->team);
     engine->imageData = imageData;
     engine->stepsData = stepsData;
-    run_shared(engine, 0, Tiles_image_load, 2);
+    run_alone(engine, 0, Tiles_image_load, 2);
     run_shared(engine, 1, Tiles_blocks, 4);
     run_alone(engine, 2, Tiles_halved, 26);
     run_shared(engine, 3, Tiles_steps_factors, 2);
