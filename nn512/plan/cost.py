@@ -29,7 +29,7 @@ class Machine:
     """
 
     peak_gflops: float = 118.0
-    memory_gbs: float = 32.0
+    memory_gbs: float = 26.0
     l3_gbs: float = 32.0
     l2_gbs: float = 80.0
     l2_bytes: int = 960 << 10

@@ -1,9 +1,9 @@
-/* Dense: 4 layers, 0.6 MMAC, 156,224 bytes of packed weights.
+/* Dense: 4 layers, 0.6 MMAC, 45,632 bytes of packed weights.
  *
  *      layer                             MMAC    weights, bytes  kernel
  *   1  start_load                        0.00                 0  load
  *   2  relu2                             0.10             8,704  pointwise
- *   3  conv2                             0.45           147,520  winograd-4x4
+ *   3  conv2                             0.45            36,928  direct
  *   4  both_store                        0.00                 0  store
  *
  * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes a
@@ -246,19 +246,17 @@ static char *team_create(Team *team, ptrdiff_t threads) {
  * of the panel][output lane], the order in which they are read. */
 struct DenseNet {
     float conv1Biases[64], conv1Weights[4 * 2 * 16 * 16], norm1Norm[2][2][16];
-    float conv2Biases[16], conv2Weights[36 * 64 * 16];
+    float conv2Biases[16], conv2Weights[4 * 3 * 3 * 16 * 16];
 };
 
 /* Where tensors begin in the arena, in floats, and the layers between which they live. */
 enum {
-    start_at = 15808, /* 32x7x7, layers 1 to 4 */
-    relu2_at = 9792, /* 64x7x7, layers 2 to 3 */
-    conv2_at = 17376, /* 16x7x7, layers 3 to 4 */
-    conv2_factors_at = 0, /* 576x1x17, layers 3 to 3 */
-    conv2_products_at = 12928, /* 576x1x5, layers 3 to 3 */
-    both_at = 15808, /* 48x7x7, layers 1 to 4 */
+    start_at = 3136, /* 32x7x7, layers 1 to 4 */
+    relu2_at = 0, /* 64x7x7, layers 2 to 3 */
+    conv2_at = 4704, /* 16x7x7, layers 3 to 4 */
+    both_at = 3136, /* 48x7x7, layers 1 to 4 */
     Layers = 4,
-    ArenaFloats = 18160,
+    ArenaFloats = 5488,
     ThreadFloats = 448 /* behind the tensors, for every thread: its own working memory */
 };
 
@@ -387,119 +385,57 @@ static INLINE void conv1x1_2xN_after_norm_relu_then_relu(OPERANDS, float *restri
         }
 }
 
-/* Winograd's F(4, 3): 4 results of 3 taps from 6 products, at the points 0, 1/2, -1/2, 3/2, -3/2, infinity (Winograd
- * 1980, Lavin and Gray 2015). Here 6 inputs become the factors of the products:
- *     9/16     0  -5/2     0  1  0
- *        0  -9/8  -9/4   1/2  1  0
- *        0   9/8  -9/4  -1/2  1  0
- *        0  -3/8  -1/4   3/2  1  0
- *        0   3/8  -1/4  -3/2  1  0
- *        0  9/16     0  -5/2  0  1 */
-static INLINE void winograd4_3_inputs(__m512 d[6]) {
-    const __m512 even1 = _mm512_fmadd_ps(_mm512_set1_ps(-2.25f), d[2], d[4]);
-    const __m512 odd1 = _mm512_fmadd_ps(_mm512_set1_ps(-2.25f), d[1], d[3]);
-    const __m512 even2 = _mm512_fmadd_ps(_mm512_set1_ps(-0.25f), d[2], d[4]);
-    const __m512 odd2 = _mm512_fmadd_ps(_mm512_set1_ps(-4.0f), d[3], d[1]);
-    d[0] = _mm512_fmadd_ps(_mm512_set1_ps(-2.5f), d[2], _mm512_fmadd_ps(_mm512_set1_ps(0.5625f), d[0], d[4]));
-    const __m512 result1 = _mm512_fmadd_ps(_mm512_set1_ps(0.5f), odd1, even1);
-    d[2] = _mm512_fmadd_ps(_mm512_set1_ps(-0.5f), odd1, even1);
-    const __m512 result3 = _mm512_fmadd_ps(_mm512_set1_ps(-0.375f), odd2, even2);
-    d[4] = _mm512_fmadd_ps(_mm512_set1_ps(0.375f), odd2, even2);
-    d[5] = _mm512_fmadd_ps(_mm512_set1_ps(-2.5f), d[3], _mm512_fmadd_ps(_mm512_set1_ps(0.5625f), d[1], d[5]));
-    d[1] = result1; d[3] = result3;
-}
-
-/* One tile for F(4x4, 3x3), 16 channels: 6x6 inputs become the factors of as many products, `position` floats apart.
- * The tile begins at row y and column x of a picture of height x width; outside it, and in lanes without a channel,
- * are zeros. */
-static NOINLINE void winograd4x4_3x3_clipped_inputs(const float *restrict picture, ptrdiff_t height, ptrdiff_t width,
-        ptrdiff_t y, ptrdiff_t x, __mmask16 lanes, float *restrict v, ptrdiff_t position) {
-    const float *rows[6];
-    ptrdiff_t columns[6];
-    __mmask16 rowLanes[6], columnLanes[6];
-    UNROLL for (int i = 0; i < 6; i++) {
-        const int inside = y + i >= 0 && y + i < height;
-        rows[i] = picture + (inside ? (y + i) * width * 16 : 0);
-        rowLanes[i] = inside ? lanes : 0;
-    }
-    UNROLL for (int j = 0; j < 6; j++) {
-        const int inside = x + j >= 0 && x + j < width;
-        columns[j] = inside ? (x + j) * 16 : 0;
-        columnLanes[j] = inside ? 0xffff : 0;
-    }
-    __m512 d[6][6];
-    UNROLL for (int j = 0; j < 6; j++) {
-        __m512 column[6];
-        UNROLL for (int i = 0; i < 6; i++)
-            column[i] = _mm512_maskz_loadu_ps(rowLanes[i] & columnLanes[j], rows[i] + columns[j]);
-        winograd4_3_inputs(column);
-        UNROLL for (int i = 0; i < 6; i++) d[i][j] = column[i];
-    }
-    UNROLL for (int i = 0; i < 6; i++) {
-        winograd4_3_inputs(d[i]);
-        UNROLL for (int j = 0; j < 6; j++) _mm512_storeu_ps(v + (i * 6 + j) * position, d[i][j]);
-    }
-}
-
-/* One position of up to 28 tiles, 1 block of 16 outputs: out[o][n] = sum over input channels of w[o] * x[n]. Tiles
- * are 16 floats apart, blocks of input channels `inputBlock` floats; weights are fetched `ahead` of where they are
- * read. `tiles` is a literal in every call, so that loops are unrolled. Of 32 registers: 28 sums, 1 of weights, 1
- * factor. */
-static INLINE void multiply_1xN(const float *restrict x, ptrdiff_t blocks, ptrdiff_t inputBlock,
-        const float *restrict w, ptrdiff_t ahead, float *restrict out, const int tiles) {
-    __m512 acc[1][28];
-    UNROLL for (int n = 0; n < tiles; n++) acc[0][n] = _mm512_setzero_ps();
-    for (ptrdiff_t block = 0; block < blocks; block++, x += inputBlock) {
-        for (ptrdiff_t lane = 0; lane < 16; lane++, w += 16) {
-            prefetch_lines(w + ahead, 1);
-            __m512 weights[1];
-            weights[0] = _mm512_loadu_ps(w);
-            UNROLL for (int n = 0; n < tiles; n++) {
-                const __m512 factor = _mm512_set1_ps(x[n * 16 + lane]);
-                acc[0][n] = _mm512_fmadd_ps(weights[0], factor, acc[0][n]);
+/* 1 block of 16 outputs at up to 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of
+ * w[o] * x[p]; taps leave out pixels for which they fall on padding; x is the first input inside the picture, and so
+ * are filter rows top to bottom-1. Of 32 registers: 14 sums, 1 of weights, 1 pixel. */
+static INLINE void conv3x3_1xN_both(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, ptrdiff_t nextWeights,
+        const Sizes *sizes, const int pixels) {
+    __m512 acc[14];
+    UNROLL for (int p = 0; p < pixels; p++) acc[p] = _mm512_loadu_ps(bias);
+    enum { tapWeights = 16 * 16 }; /* of one filter tap for a block of 16 inputs */
+    for (ptrdiff_t c = 0; c < sizes->channels; c += 16, x += sizes->inputPlane, w += 3 * 3 * tapWeights) {
+        if (c * sizes->prefetchPixels < pixels * 16)
+            prefetch_lines(out + c * sizes->prefetchPixels, sizes->prefetchPixels);
+        for (ptrdiff_t i = top; i < bottom; i++) {
+            { /* filter column 0 */
+                const float *pixel = x + (i - top) * sizes->inputRow;
+                const float *tap = w + i * 3 * tapWeights;
+                prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
+                for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    UNROLL for (int p = 1; p < pixels; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[(p - 1) * 16]);
+                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+                    }
+                }
+            }
+            { /* filter column 1 */
+                const float *pixel = x + (i - top) * sizes->inputRow;
+                const float *tap = w + (i * 3 + 1) * tapWeights;
+                prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
+                for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    UNROLL for (int p = 0; p < pixels; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+                    }
+                }
+            }
+            { /* filter column 2 */
+                const float *pixel = x + ((i - top) * sizes->inputRow + 16);
+                const float *tap = w + (i * 3 + 2) * tapWeights;
+                prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
+                for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
+                    const __m512 w0 = _mm512_loadu_ps(tap);
+                    UNROLL for (int p = 0; p < pixels - 1; p++) {
+                        const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
+                        acc[p] = _mm512_fmadd_ps(w0, xp, acc[p]);
+                    }
+                }
             }
         }
     }
-    UNROLL for (int n = 0; n < tiles; n++) _mm512_storeu_ps(out + n * 16, acc[0][n]);
-}
-
-/* Winograd's F(4, 3): 6 products become 4 results:
- *     1    1     1     1      1  0
- *     0  1/2  -1/2   3/2   -3/2  0
- *     0  1/4   1/4   9/4    9/4  0
- *     0  1/8  -1/8  27/8  -27/8  1 */
-static INLINE void winograd4_3_results(__m512 d[6]) {
-    const __m512 plus1 = _mm512_add_ps(d[1], d[2]);
-    const __m512 minus1 = _mm512_sub_ps(d[1], d[2]);
-    const __m512 plus2 = _mm512_add_ps(d[3], d[4]);
-    const __m512 minus2 = _mm512_sub_ps(d[3], d[4]);
-    d[0] = _mm512_add_ps(_mm512_add_ps(d[0], plus1), plus2);
-    d[1] = _mm512_fmadd_ps(_mm512_set1_ps(1.5f), minus2, _mm512_mul_ps(_mm512_set1_ps(0.5f), minus1));
-    d[2] = _mm512_fmadd_ps(_mm512_set1_ps(2.25f), plus2, _mm512_mul_ps(_mm512_set1_ps(0.25f), plus1));
-    d[3] = _mm512_fmadd_ps(_mm512_set1_ps(3.375f), minus2, _mm512_fmadd_ps(_mm512_set1_ps(0.125f), minus1, d[5]));
-}
-
-/* One tile for F(4x4, 3x3), 16 outputs: 36 products, `position` floats apart, become 4x4 results, to which the bias
- * is added; rows x columns of them are in the picture. */
-static NOINLINE void winograd4x4_3x3_ragged_results(const float *restrict m, ptrdiff_t position,
-        const float *restrict bias, float *restrict out, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t columns) {
-    const __m512 b = _mm512_loadu_ps(bias);
-    __m512 d[4][6];
-    UNROLL for (int j = 0; j < 6; j++) {
-        __m512 column[6];
-        UNROLL for (int i = 0; i < 6; i++) column[i] = _mm512_loadu_ps(m + (i * 6 + j) * position);
-        winograd4_3_results(column);
-        UNROLL for (int i = 0; i < 4; i++) d[i][j] = column[i];
-    }
-    UNROLL for (int i = 0; i < 4; i++) {
-        if (i == rows) return;
-        winograd4_3_results(d[i]);
-        UNROLL for (int j = 0; j < 4; j++) {
-            if (j == columns) break;
-            __m512 sum = _mm512_add_ps(b, d[i][j]);
-            _mm512_storeu_ps(out + i * row + j * 16, sum);
-        }
-    }
+    UNROLL for (int p = 0; p < pixels; p++) _mm512_storeu_ps(out + p * 16, acc[p]);
 }
 
 /* One block into up to 16 channels of `pixels` floats each. */
@@ -619,135 +555,6 @@ static void pack_norm(const void *context, Share share) {
     .packed = net->name##Norm
 #define PACK_NORM(items, ...) do { team_run(&team, pack_norm, &(NormPack){__VA_ARGS__}, items); } while (0)
 
-/* Halves have 11 significant bits from 2^-14 to 2^16. Weights that share a scale are multiplied by a power of two, the
- * one nearest 1 that leaves none of them outside; where their range is too wide for that, the largest comes to 2^14. */
-static double power_of_two(int exponent) {
-    const uint64_t bits = (uint64_t)(exponent + 1023) << 52;
-    double power;
-    memcpy(&power, &bits, sizeof power);
-    return power;
-}
-
-static int exponent_of(double v) {
-    uint64_t bits;
-    memcpy(&bits, &v, sizeof bits);
-    return (int)(bits >> 52 & 2047) - 1023;
-}
-
-/* Magnitudes of weights that are not zero; none if the largest is. */
-typedef struct { double smallest, largest; } Range;
-
-static void widen_range(Range *range, double weight) {
-    const double magnitude = weight < 0 ? -weight : weight;
-    if (magnitude > 0 && (range->smallest == 0 || magnitude < range->smallest)) range->smallest = magnitude;
-    if (magnitude > range->largest) range->largest = magnitude;
-}
-
-static int half_exponent(Range range) {
-    const int up = -14 - exponent_of(range.smallest), most = 14 - exponent_of(range.largest);
-    const int lift = up > 0 ? up : 0, exponent = lift < most ? lift : most;
-    if (range.largest == 0) return 0;
-    return exponent < -126 ? -126 : exponent > 126 ? 126 : exponent; /* the inverse must be a float, too */
-}
-
-/* The nearest half float. */
-static uint16_t half_of(float weight) {
-    const __m256i halves = _mm512_cvtps_ph(_mm512_set1_ps(weight), 0);
-    uint16_t first;
-    memcpy(&first, &halves, sizeof first);
-    return first;
-}
-
-/* Weights of a convolution, [output][input][filter row][filter column], to the factors of Winograd's products, [group]
- * [position][panel][input][output block][output lane]: W w W', with a matrix W for each axis, computed in double and
- * rounded once. Batch norms of the input and of the result are folded in. The halves of an output at a position share a
- * power of two; `scales`, [position][output block][lane], has its inverse. */
-enum { MostPositions = 64 };
-
-typedef struct {
-    const float *weights, *biases;
-    void *packed;
-    float *packedBiases, *scales;    /* without scales, weights stay floats */
-    ptrdiff_t outputs, inputs, taps; /* inputs of one group */
-    ptrdiff_t filterColumns, groupOutputs;
-    ptrdiff_t rowProducts, columnProducts; /* rows and columns of a tile's positions */
-    const double *rowFactors, *columnFactors; /* W for columns of the filter and for rows of it, [product][tap] */
-    ptrdiff_t panel;           /* output blocks in a panel; the last panel of a group may have fewer */
-    const ptrdiff_t *segments; /* of the input channels */
-    const Norm *before, *after;
-} WinogradPack;
-
-/* The factors for one output and one input channel, by position. */
-static void winograd_factors(const WinogradPack *p, const float *weights, double scale, double *factors) {
-    const ptrdiff_t rows = p->taps / p->filterColumns, columns = p->filterColumns;
-    for (ptrdiff_t i = 0; i < p->rowProducts; i++)
-        for (ptrdiff_t j = 0; j < p->columnProducts; j++) {
-            double sum = 0;
-            for (ptrdiff_t r = 0; r < rows; r++)
-                for (ptrdiff_t c = 0; c < columns; c++)
-                    sum += p->rowFactors[i * rows + r] * weights[r * columns + c] * p->columnFactors[j * columns + c];
-            factors[i * p->columnProducts + j] = scale * sum;
-        }
-}
-
-static void pack_winograd(const void *context, Share share) {
-    const WinogradPack *p = context;
-    const ptrdiff_t positions = p->rowProducts * p->columnProducts;
-    const ptrdiff_t allBlocks = (p->outputs + 15) / 16, blocks = (p->groupOutputs + 15) / 16; /* of one group */
-    const ptrdiff_t size = (position(p->segments, p->inputs - 1) / 16 + 1) * 16;
-    for (ptrdiff_t item = share.first; item < share.last; item++) {
-        const ptrdiff_t group = item / blocks, block = item % blocks, start = block / p->panel * p->panel;
-        const ptrdiff_t width = blocks - start < p->panel ? blocks - start : p->panel;
-        const ptrdiff_t first = group * p->groupOutputs + block * 16, rest = p->groupOutputs - block * 16;
-        const ptrdiff_t lanes = rest < 16 ? rest : 16;
-        double factors[MostPositions], biases[16];
-        float *scales = p->scales ? p->scales + item * 16 : NULL; /* at position 0 */
-        Affine after[16];
-        for (ptrdiff_t o = 0; o < lanes; o++) {
-            after[o] = compose(p->after, first + o);
-            biases[o] = p->biases[first + o];
-            Range ranges[MostPositions] = {{0, 0}};
-            for (ptrdiff_t c = 0; c < p->inputs && scales; c++) {
-                const Affine before = compose(p->before, group * p->inputs + c);
-                const float *weights = p->weights + ((first + o) * p->inputs + c) * p->taps;
-                winograd_factors(p, weights, after[o].scale * before.scale, factors);
-                for (ptrdiff_t t = 0; t < positions; t++) widen_range(&ranges[t], factors[t]);
-            }
-            for (ptrdiff_t t = 0; t < positions; t++) {
-                if (scales) scales[t * allBlocks * 16 + o] = (float)power_of_two(-half_exponent(ranges[t]));
-            }
-        }
-        for (ptrdiff_t c = 0; c < p->inputs; c++) {
-            const Affine before = compose(p->before, group * p->inputs + c);
-            for (ptrdiff_t o = 0; o < lanes; o++) {
-                const float *weights = p->weights + ((first + o) * p->inputs + c) * p->taps;
-                winograd_factors(p, weights, after[o].scale * before.scale, factors);
-                for (ptrdiff_t t = 0; t < p->taps; t++) biases[o] += before.shift * weights[t];
-                for (ptrdiff_t t = 0; t < positions; t++) {
-                    const ptrdiff_t panel = ((group * positions + t) * blocks + start) * size;
-                    const ptrdiff_t to = (panel + position(p->segments, c) * width + block - start) * 16;
-                    const ptrdiff_t at = to + o;
-                    if (scales)
-                        ((uint16_t *)p->packed)[at] = half_of((float)(factors[t] / scales[t * allBlocks * 16 + o]));
-                    else
-                        ((float *)p->packed)[at] = (float)factors[t];
-                }
-            }
-        }
-        for (ptrdiff_t o = 0; o < lanes; o++)
-            p->packedBiases[first + o] = (float)(biases[o] * after[o].scale + after[o].shift);
-    }
-}
-
-#define PACK_WINOGRAD(items, ...) \
-    do { team_run(&team, pack_winograd, &(WinogradPack){__VA_ARGS__}, items); } while (0)
-
-/* W of F(4, 3), [product][tap]. */
-static const double winograd4_3_weights[6 * 3] = {
-    16.0 / 9, 0, 0, -1, -1.0 / 2, -1.0 / 4, -1, 1.0 / 2, -1.0 / 4, 1.0 / 9, 1.0 / 6, 1.0 / 4, 1.0 / 9, -1.0 / 6,
-    1.0 / 4, 0, 0, 1
-};
-
 char *DenseNetCreate(DenseNet **to, DenseParams *params, ptrdiff_t threads) {
     if (!__builtin_cpu_supports("avx512f")) return message("Dense: this processor does not have AVX-512F");
     Team team;
@@ -761,8 +568,7 @@ char *DenseNetCreate(DenseNet **to, DenseParams *params, ptrdiff_t threads) {
     memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
     PACK_CONV(4, CONV(conv1, 64, 32, 1), .panel = 2, .after = NORMS(NORM(norm2, 1e-05)));
     PACK_NORM(1, LONE_NORM(norm1, 1e-05), .channels = 32);
-    PACK_WINOGRAD(1, CONV(conv2, 16, 64, 3 * 3), .filterColumns = 3, .groupOutputs = 16, .rowProducts = 6,
-        .columnProducts = 6, .rowFactors = winograd4_3_weights, .columnFactors = winograd4_3_weights, .panel = 1);
+    PACK_CONV(1, CONV(conv2, 16, 64, 3 * 3), .panel = 1);
     team_destroy(&team);
     *to = net;
     return NULL;
@@ -811,45 +617,20 @@ static NOINLINE void Dense_relu2(const void *context, Share share) {
 
 /* ---- Layer 3: conv2   (graph line 9) ------------------------------------------------------------------------------
  * Conv conv2 (3x3, padding 1)
- * relu2 64x7x7  ->  conv2 16x7x7     0.45 MMAC, 147,520 bytes of weights (fp32)
- * Winograd F(4x4, 3x3), 4 times fewer multiplications, 4 tiles, 3 of them overhang by 1 row or column. Predicted:
- *   6.8 us, winograd-2x4 6.8, direct 6.9, fourier-8 18. */
-static NOINLINE void Dense_conv2_factors(const void *context, Share share) {
-    const DenseEngine *engine = context;
-    const float (*restrict relu2)[7][7][16] = tensor(engine, relu2_at);
-    float (*restrict conv2_factors)[1][17][16] = tensor(engine, conv2_factors_at);
-    for (ptrdiff_t block = share.first; block < share.last; block++) {
-        for (ptrdiff_t n = 0; n < 4; n++) {
-            const ptrdiff_t y = n / 2 * 4 - 1, x = n % 2 * 4 - 1;
-            winograd4x4_3x3_clipped_inputs(relu2[block][0][0], 7, 7, y, x, 0xffff, conv2_factors[0][0][block * 4 + n],
-                17 * 16);
-        }
-    }
-}
-
-static NOINLINE void Dense_conv2_products(const void *context, Share share) {
-    const DenseEngine *engine = context;
-    const DenseNet *net = engine->net;
-    const float (*restrict conv2_factors)[1][17][16] = tensor(engine, conv2_factors_at);
-    float (*restrict conv2_products)[1][5][16] = tensor(engine, conv2_products_at);
-    for (ptrdiff_t item = share.first; item < share.last; item++) {
-        const ptrdiff_t position = item;
-        multiply_1xN(conv2_factors[position][0][0], 4, 4 * 16, net->conv2Weights + position * (64 * 16), 1024,
-                     conv2_products[position][0][0], 4);
-    }
-}
-
+ * relu2 64x7x7  ->  conv2 16x7x7     0.45 MMAC, 36,928 bytes of weights (fp32)
+ * Direct, 16 outputs x 7 pixels in registers. Predicted: 6.9 us, winograd-2x4 7, fourier-8-fp16 18. */
 static NOINLINE void Dense_conv2(const void *context, Share share) {
     const DenseEngine *engine = context;
-    const DenseNet *net = engine->net;
-    const float (*restrict conv2_products)[1][5][16] = tensor(engine, conv2_products_at);
+    const float (*restrict relu2)[7][7][16] = tensor(engine, relu2_at);
     float (*restrict conv2)[7][7][16] = tensor(engine, conv2_at);
-    for (ptrdiff_t block = share.first; block < share.last; block++) {
-        for (ptrdiff_t n = 0; n < 4; n++) {
-            const ptrdiff_t y = n / 2 * 4, x = n % 2 * 4;
-            winograd4x4_3x3_ragged_results(conv2_products[0][0][block * 4 + n], 5 * 16, net->conv2Biases + block * 16,
-                conv2[block][y][x], 7 * 16, 7 - y, 7 - x);
-        }
+    static const Sizes sizes = {.channels = 64, .inputPlane = 7 * 7 * 16, .inputRow = 7 * 16, .prefetchShares = 7,
+        .prefetchPixels = 2};
+    for (ptrdiff_t y = share.first; y < share.last; y++) {
+        const ptrdiff_t nextWeights = 4 * 3 * 3 * 16 * 16 + y * 48;
+        const float *w = engine->net->conv2Weights, *bias = engine->net->conv2Biases;
+        const ptrdiff_t origin = y - 1; /* the input row under filter row 0 */
+        const ptrdiff_t top = origin < 0 ? -origin : 0, bottom = 7 - origin < 3 ? 7 - origin : 3;
+        conv3x3_1xN_both(relu2[0][origin + top][0], w, bias, conv2[0][y][0], top, bottom, nextWeights, &sizes, 7);
     }
 }
 
@@ -932,9 +713,7 @@ void DenseEngineInference(DenseEngine *engine, float *bothData, const float *sta
     engine->startData = startData;
     run_alone(engine, 0, Dense_start_load, 2);
     run_alone(engine, 1, Dense_relu2, 4);
-    run_shared(engine, 2, Dense_conv2_factors, 4);
-    run_shared(engine, 2, Dense_conv2_products, 36);
-    run_shared(engine, 2, Dense_conv2, 1);
+    run_shared(engine, 2, Dense_conv2, 7);
     run_alone(engine, 3, Dense_both_store, 3);
 }
 

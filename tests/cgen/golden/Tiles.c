@@ -777,7 +777,7 @@ static NOINLINE void Tiles_image_load(const void *context, Share share) {
  * Conv conv (3x3, padding 1), ReLU blocks
  * image 20x26x26  ->  blocks 32x26x26     3.89 MMAC, 147,584 bytes of weights (fp32)
  * Winograd F(4x4, 3x3), 4 times fewer multiplications, 49 tiles, 13 of them overhang by 2 rows or columns. Forced:
- *   52 us, winograd-4x4-fp16 55, direct 67, fourier-16 73. */
+ *   53 us, winograd-4x4-fp16 55, direct 67, fourier-16-fp16 75. */
 static NOINLINE void Tiles_blocks(const void *context, Share share) {
     const TilesEngine *engine = context;
     const TilesNet *net = engine->net;
@@ -839,7 +839,7 @@ static NOINLINE void Tiles_halved(const void *context, Share share) {
  * Conv steps (3x3)
  * halved 32x13x13  ->  steps 40x11x11     1.39 MMAC, 117,696 bytes of weights (fp16)
  * Winograd F(4x4, 3x3), 4 times fewer multiplications, 9 tiles, 5 of them overhang by 1 row or column, weights in
- *   fp16. Forced: 16 us, winograd-4x4 15, fourier-8 23, direct 30. */
+ *   fp16. Forced: 16 us, winograd-4x4 15, fourier-8-fp16 23, direct 30. */
 static NOINLINE void Tiles_steps_factors(const void *context, Share share) {
     const TilesEngine *engine = context;
     const float (*restrict halved)[13][13][16] = tensor(engine, halved_at);
