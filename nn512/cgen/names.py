@@ -44,7 +44,7 @@ SHARED = frozenset(
     fourier4_results fourier8_complex fourier8_real fourier8_results fourier8x8_inputs fourier8x8_results6x6
     fourier_factors gate_await gate_create gate_destroy gate_set gather_block half_exponent half_of is_real
     load_block load_halves load_narrow pack_conv pack_fourier pack_full pack_grouped pack_norm pack_winograd
-    part_butterfly phases_of prefetch_lines quarter_butterfly run_alone run_shared softmax_pixel store_block
+    pair_of part_butterfly phases_of prefetch_lines quarter_butterfly run_alone run_shared softmax_pixel store_block
     team_check team_create team_destroy team_dismiss team_run team_share team_work widen_range
     winograd_factors""".split()
 )
