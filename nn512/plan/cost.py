@@ -73,7 +73,7 @@ def microseconds(work: Work, machine: Machine) -> float:
 
 
 def _time(work: Work, machine: Machine, cores: float) -> float:
-    """Time on so many cores: three quarters of the stream of weights hide behind arithmetic (measured on example nets)."""
+    """Time on so many cores: three quarters of the stream of weights hide behind arithmetic, as measured on nets."""
     arithmetic = 2 * work.macs / (machine.peak_gflops * 1e3 * work.efficiency) / cores
     weights = work.weight_bytes / (machine.memory_gbs * 1e3)
     speed = machine.l2_gbs if work.tensor_bytes <= machine.l2_bytes else machine.l3_gbs
