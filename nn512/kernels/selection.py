@@ -18,9 +18,9 @@ from nn512.plan.layout import blocks_of
 PRICE_OF_HALVES = 1.25
 """How many times as long single precision may take and still be taken: half weights cost accuracy.
 
-They are a thousandth in rms of a layer in tiles, where one thread saves a tenth by them and two, which share the memory,
-a fifth: DenseNet121 would err 1.3e-3 of its largest output for less than a hundredth of its time. A fully connected layer
-takes half the time with them, and errs as little as they do.
+They are a thousandth in rms of a layer in tiles, where one thread saves a tenth by them and two, which share the
+memory, a fifth: DenseNet121 would err 1.3e-3 of its largest output for less than a hundredth of its time. A fully
+connected layer takes half the time with them, and errs as little as they do.
 """
 
 _SHOWN_NAMES = 8
