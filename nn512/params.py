@@ -98,7 +98,7 @@ def load_params(path: PathLike, graph: Graph) -> Params:
 
     Raises UsageError for a file that cannot be read or does not fit the graph.
     """
-    _refuse_absurd(graph)
+    refuse_absurd(graph)
     try:
         if Path(path).suffix == ".bin":
             return from_bytes(graph, _read_exactly(path, params_bytes(graph)))
@@ -132,7 +132,8 @@ def save_params(path: PathLike, graph: Graph, params: Mapping[str, Array]) -> No
         save_arrays(path, checked)
 
 
-def _refuse_absurd(graph: Graph) -> None:
+def refuse_absurd(graph: Graph) -> None:
+    """UsageError for a graph whose parameters take more than MOST_BYTES."""
     size = params_bytes(graph)
     if size > MOST_BYTES:
         raise UsageError(f"the parameters of this graph take {size:,} bytes; the limit is {MOST_BYTES:,}")
@@ -148,7 +149,7 @@ def random_params(graph: Graph, seed: int) -> Params:
     """
     if seed < 0:
         raise UsageError(f"a seed is a natural number, not {seed}")
-    _refuse_absurd(graph)
+    refuse_absurd(graph)
     values = dict.fromkeys((node.to_tensor for node in graph.inputs), _STANDARD)
     drawn: Params = {}
     for layer in graph.layers:

@@ -1,6 +1,7 @@
 """The specification: what every node of the graph language means, in float64, and how far float32 may stray from it.
 
     kinds/          what every node kind means, a file for each; the docstrings of `value` are the specification
+    specification.py  what the kinds say of themselves, as one text
     interpreter.py  evaluates a graph node by node
     exact.py        where a float32 evaluation has no freedom at all: every partial sum is exact
     walk.py         what these two have in common: arguments checked, layers in order, what lies behind a layer

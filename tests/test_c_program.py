@@ -1,9 +1,13 @@
-"""A C program written against the emitted header, as the README shows it, computes what the reference says."""
+"""What the README shows runs as it stands: its C program, its Python and its commands, with the files they need."""
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,14 +64,64 @@ def test_readme_program(program: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.fixture
+def commands(tmp_path: Path, runs_here: str) -> Callable[[str], str]:
+    """A function that runs a shell block of the README where its graph and its program lie, and gives its output.
+
+    The names of commands mean this Python, this nn512 and the compiler at hand.
+    """
+    (tmp_path / "digits.graph").write_text(readme_block("text", "Prefix=Digits"))
+    (tmp_path / "main.c").write_text(readme_block("c", "DigitsNetCreate"))
+    bin_ = tmp_path / "bin"
+    bin_.mkdir()
+    for name, command in {
+        "python3": [sys.executable],
+        "nn512": [sys.executable, "-m", "nn512"],
+        "cc": toolchain.find_compiler().command,
+    }.items():
+        (bin_ / name).write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+        (bin_ / name).chmod(0o755)
+
+    def run(block: str) -> str:
+        if runs_here == "soft":
+            block = block.replace("-mavx512f", shlex.join(toolchain.soft_flags()))
+        package = Path(nn512.__file__).parents[1]
+        environment = {**os.environ, "PATH": f"{bin_}:{os.environ['PATH']}", "PYTHONPATH": str(package)}
+        done = subprocess.run(
+            ["sh", "-e", "-c", block], cwd=tmp_path, env=environment, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_readme_commands_build_the_program_and_its_files(commands: Callable[[str], str], tmp_path: Path) -> None:
+    output = commands(readme_block("sh", "main.c"))
+    graph = parse(readme_block("text", "Prefix=Digits"))
+    image = np.fromfile(tmp_path / "image.bin", np.float32).reshape(1, 28, 28)
+    expected = reference.run(graph, random_params(graph, 0), {"image": image})["prob"].value.ravel()
+    printed = [float(found) for found in re.findall(r"^\d: (.*)$", output, flags=re.MULTILINE)]
+    np.testing.assert_allclose(printed, expected, atol=2e-6)
+
+
+def test_readme_commands_run_both(commands: Callable[[str], str], tmp_path: Path) -> None:
+    commands(readme_block("sh", "--backend reference"))
+    ours, exact = (np.load(tmp_path / name)["prob"] for name in ("out.npz", "exact.npz"))
+    assert (ours.dtype, exact.dtype) == (np.float32, np.float64)
+    np.testing.assert_allclose(ours, exact, atol=2e-6)
+
+
 def test_readme_python(tmp_path: Path, runs_here: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("digits.graph").write_text(readme_block("text", "Prefix=Digits"))
     names: dict[str, object] = {}
     exec(compile(readme_block("python", "nn512.Session"), "README.md", "exec"), names)  # noqa: S102 - our own text
-    prob = names["prob"]
+    prob, exact = names["prob"], names["exact"]
     assert isinstance(prob, np.ndarray), runs_here
+    assert isinstance(exact, reference.Result)
     assert prob.shape == (10, 1, 1)
+    assert np.all(np.abs(prob - exact.value) <= 10 * np.sqrt(exact.variance))
 
 
 def test_readme_program_reports_what_is_missing(program: Path) -> None:

@@ -1,12 +1,13 @@
-"""The emitted header: the parameters' struct, the functions, and an example of their use."""
+"""The emitted header: structs of parameters and tensors, sizes, the functions, and an example of their use."""
 
 from __future__ import annotations
 
 import textwrap
 
+from nn512.cgen import names
 from nn512.cgen.writer import WIDTH, Writer
 from nn512.graph.graph import Graph, argument_name, argument_tensor
-from nn512.graph.nodes import Input
+from nn512.graph.nodes import Input, Output
 
 FUNCTIONS = """
 /* Pack the parameters for inference. Gives NULL and sets *net, or an error message for free() and leaves *net alone.
@@ -59,15 +60,21 @@ def write_header(graph: Graph) -> str:
     writer.line()
     writer.lines(FUNCTIONS.replace("{p}", prefix))
     writer.line()
+    _write_tensors(writer, graph)
+    writer.line()
     writer.comment(
-        "Run the net. Tensors are float32, channels x height x width without gaps, aligned to 4 bytes; inputs are only "
-        "read, outputs only written. An engine serves one call at a time, from any thread; that thread must not be "
-        "cancelled meanwhile. Workers do not follow a fork(): in the child an inherited engine can be used and "
-        "destroyed, but the calling thread works alone."
+        "Run the net. Gives NULL, or an error message for free() where a tensor is NULL. Tensors are float32, "
+        "channels x height x width without gaps, aligned to 4 bytes; inputs are only read, outputs only written. An "
+        "engine serves one call at a time, from any thread; that thread must not be cancelled meanwhile. Workers do "
+        "not follow a fork(): in the child an inherited engine can be used and destroyed, but the calling thread "
+        "works alone."
     )
-    for node in graph.arguments:
-        role = "input" if isinstance(node, Input) else "output"
-        writer.line(f"/* {argument_name(node)}: {role}, {graph.shapes[argument_tensor(node)]} */")
+    writer.line(f"char *{prefix}EngineRun({prefix}Engine *engine, const {prefix}Tensors *tensors);")
+    writer.line()
+    writer.comment(
+        "The same without checks, as programs for NN-512 call it. Inputs and outputs stand in alphabetical order by "
+        "tensor (capitals first), so that a call stays right when the lines of the graph change places."
+    )
     write_inference_signature(writer, graph, ";")
     writer.line()
     writer.comment("Stop the workers and free the engine. NULL is fine.")
@@ -82,8 +89,35 @@ def write_header(graph: Graph) -> str:
 def write_inference_signature(writer: Writer, graph: Graph, tail: str) -> None:
     """Write the signature of the inference function and what stands behind it."""
     prefix = graph.config.prefix
-    arguments = (f"float *{argument_name(node)}" for node in graph.arguments)
+    arguments = (f"{_pointer(node)}{argument_name(node)}" for node in graph.arguments)
     writer.statement(f"void {prefix}EngineInference", [f"{prefix}Engine *engine", *arguments], tail)
+
+
+def in_and_out(graph: Graph) -> tuple[Input | Output, ...]:
+    """Inputs, then outputs, in the order of the file: that of the struct of tensors."""
+    return (*graph.inputs, *graph.outputs)
+
+
+def _pointer(node: Input | Output) -> str:
+    """The type through which the net sees a tensor of the caller."""
+    return "const float *" if isinstance(node, Input) else "float *"
+
+
+def _write_tensors(writer: Writer, graph: Graph) -> None:
+    prefix = graph.config.prefix
+    tensors = [(node, argument_tensor(node)) for node in in_and_out(graph)]
+    writer.comment("Floats in each tensor, for arrays of fixed size.")
+    for _, tensor in tensors:
+        writer.line(f"#define {names.floats(prefix, tensor)} {graph.shapes[tensor].elements}")
+    writer.line()
+    renamed = any(names.member(tensor) != tensor for _, tensor in tensors)
+    underscore = " A word of C, C++ or a system header has an underscore behind it." if renamed else ""
+    writer.comment(f"The tensors of an inference by name; those that are not set are NULL.{underscore}")
+    writer.line(f"typedef struct {prefix}Tensors {prefix}Tensors;")
+    with writer.block(f"struct {prefix}Tensors", "};"):
+        for node, tensor in tensors:
+            role = "input" if isinstance(node, Input) else "output"
+            writer.line(f"{_pointer(node)}{names.member(tensor)}; /* {role}, {graph.shapes[tensor]} */")
 
 
 def _write_params(writer: Writer, graph: Graph) -> None:
@@ -98,12 +132,15 @@ def _write_params(writer: Writer, graph: Graph) -> None:
 
 def _example(graph: Graph) -> str:
     prefix = graph.config.prefix
-    tensors = [
-        f" *     float *{argument_name(node)} = malloc(sizeof(float) * {graph.shapes[argument_tensor(node)].elements});"
-        for node in graph.arguments
-    ]
-    arguments = ", ".join(argument_name(node) for node in graph.arguments)
     fill = ", ".join(argument_name(node) for node in graph.inputs)
+    # What is wrapped breaks at blanks, so these are where no line may end.
+    set_members = (
+        f".{names.member(argument_tensor(node))}\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{argument_name(node)}"
+        for node in in_and_out(graph)
+    )
+    declared = (f"{argument_name(node)}[{names.floats(prefix, argument_tensor(node))}]" for node in in_and_out(graph))
+    first = names.member(argument_tensor(graph.inputs[0]))
+    report = 'if (error) { fprintf(stderr, "%s\\n", error); free(error); exit(1); }'
     lines = [
         f"/* {prefix}: inference of a neural net for processors with AVX-512. Example of use:",
         " *",
@@ -111,21 +148,32 @@ def _example(graph: Graph) -> str:
         " *     ... read the parameters into *params, for instance with fread ...",
         f" *     {prefix}Net *net;",
         f" *     char *error = {prefix}NetCreate(&net, params, 2);",
-        ' *     if (error) { fprintf(stderr, "%s\\n", error); free(error); exit(1); }',
+        f" *     {report}",
         " *     free(params);",
         f" *     {prefix}Engine *engine;",
         f" *     error = {prefix}EngineCreate(&engine, net, 2);",
-        ' *     if (error) { fprintf(stderr, "%s\\n", error); free(error); exit(1); }',
-        *tensors,
+        f" *     {report}",
+        *_wrapped(f"static float {', '.join(declared)};"),
         f" *     ... fill {fill} ...",
-        *textwrap.wrap(
-            f"{prefix}EngineInference(engine, {arguments}); // as often as you like",
-            WIDTH,
-            initial_indent=" *     ",
-            subsequent_indent=" *         ",
-        ),
+        *_wrapped(f"error = {prefix}EngineRun(engine, &({prefix}Tensors){{{', '.join(set_members)}}});"),
+        f" *     {report}",
         f" *     {prefix}EngineDestroy(engine);",
         f" *     {prefix}NetDestroy(net);",
-        " */",
+        " *",
+        f" * In C++: {prefix}Tensors tensors = {{}}; then set its members, as with tensors.{first} = ...;",
+        " * and pass &tensors. */",
     ]
     return "\n".join(lines)
+
+
+def _wrapped(statement: str) -> list[str]:
+    """Lines of the example for a statement of any length."""
+    lines = textwrap.wrap(
+        statement,
+        WIDTH,
+        initial_indent=" *     ",
+        subsequent_indent=" *         ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]

@@ -27,6 +27,12 @@ _MACROS = frozenset("errno i386 linux main stderr stdin stdout unix".split())
 # Locals of step functions that are numbered.
 _NUMBERED = re.compile(r"(add|affine|negative)[0-9]+")
 
+# What a member of a struct cannot be called either, in programs in C++ and by macros of <complex.h> and <iso646.h>.
+_MEMBER_WORDS = frozenset(
+    """I and bitand bitor compl complex concept consteval constinit decltype imaginary noexcept noreturn not or
+    requires xor""".split()
+)
+
 # Headers define hundreds of macros in capitals, others on every system: BUFSIZ, SIGINT, WNOHANG.
 _MACRO = re.compile(r"[A-Z][A-Z0-9]+")
 
@@ -38,7 +44,7 @@ SHARED = frozenset(
     fourier4_results fourier8_complex fourier8_real fourier8_results fourier8x8_inputs fourier8x8_results6x6
     fourier_factors gate_await gate_create gate_destroy gate_set gather_block half_exponent half_of is_real
     load_block load_halves load_narrow pack_conv pack_fourier pack_full pack_grouped pack_norm pack_winograd
-    part_butterfly phases_of prefetch_lines quarter_butterfly run_alone run_shared softmax_pixel store_block
+    pair_of part_butterfly phases_of prefetch_lines quarter_butterfly run_alone run_shared softmax_pixel store_block
     team_check team_create team_destroy team_dismiss team_run team_share team_work widen_range
     winograd_factors""".split()
 )
@@ -50,6 +56,17 @@ def local(tensor: str) -> str:
     """Name of the local pointer to a tensor."""
     patterns = _NUMBERED.fullmatch(tensor) or _MACRO.fullmatch(tensor)
     return f"{tensor}_" if tensor in KEYWORDS | STEP_WORDS | _MACROS or patterns else tensor
+
+
+def member(tensor: str) -> str:
+    """Name of a tensor in the struct of a net's tensors, which programs include."""
+    taken = KEYWORDS | _MACROS | _MEMBER_WORDS
+    return f"{tensor}_" if tensor in taken or _MACRO.fullmatch(tensor) else tensor
+
+
+def floats(prefix: str, tensor: str) -> str:
+    """Name of the constant that holds how many floats a tensor of the caller has."""
+    return f"{prefix}_{tensor}_floats"
 
 
 def offset(tensor: str) -> str:

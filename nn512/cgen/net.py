@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from nn512.cgen import names
 from nn512.cgen.code import LayerCode, Library
 from nn512.cgen.comments import LayerComment
-from nn512.cgen.header import write_inference_signature
+from nn512.cgen.header import in_and_out, write_inference_signature
 from nn512.cgen.threads import MESSAGE, TEAM, TEAM_END, TEAM_RUN
 from nn512.cgen.writer import Writer
-from nn512.graph.graph import Graph, argument_name
+from nn512.graph.graph import Graph, argument_name, argument_tensor
 from nn512.graph.nodes import Input
 from nn512.plan.placing import Placement
 from nn512.plan.plan import Plan
 
 # Before the first header. <immintrin.h> happens to declare what we use, but not every version of it.
 POSIX = """\
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE /* madvise, where the system has it */
+#endif
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200112L /* posix_memalign and pthread_sigmask, which C99 alone hides */
 #endif"""
@@ -30,6 +33,7 @@ PREAMBLE = """
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,17 +50,30 @@ PREAMBLE = """
 #endif
 """
 
+ALLOCATE = """
+/* Memory for a net or an engine. A large one is asked for in pages of 2 MiB: an inference reads all weights once, and
+ * streams faster than pages of 4 KiB are looked up. */
+static void *allocate(size_t bytes) {
+    const size_t page = 2 << 20;
+    void *memory;
+    if (posix_memalign(&memory, bytes < page ? 64 : page, bytes)) return NULL;
+#ifdef MADV_HUGEPAGE
+    if (bytes >= page) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    return memory;
+}
+"""
+
 NET_CREATE = """
 if (!__builtin_cpu_supports("avx512f")) return message("{p}: this processor does not have AVX-512F");
 Team team;
 char *error = team_create(&team, threads);
 if (error) return error;
-void *memory;
-if (posix_memalign(&memory, 64, sizeof({p}Net))) {
+{p}Net *net = allocate(sizeof *net);
+if (net == NULL) {
     team_destroy(&team);
-    return message("{p}: no memory for %zu bytes of packed parameters", sizeof({p}Net));
+    return message("{p}: no memory for %zu bytes of packed parameters", sizeof *net);
 }
-{p}Net *net = memory;
 memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
 """
 
@@ -93,13 +110,12 @@ char *{p}EngineCreate({p}Engine **engine, {p}Net *net, ptrdiff_t threads) {
         return error;
     }
     const size_t bytes = (size_t){floats} * sizeof(float);
-    void *memory;
-    if (posix_memalign(&memory, 64, bytes)) {
+    created->arena = allocate(bytes);
+    if (created->arena == NULL) {
         team_destroy(&created->team);
         free(created);
         return message("{p}: no memory for tensors of %zu bytes", bytes);
     }
-    created->arena = memory;
     created->net = net;
 #ifdef NN512_PROFILE
     created->inferences = 0;
@@ -140,7 +156,7 @@ def write_source(
     writer.line(f'#include "{prefix}.h"')
     writer.lines(PREAMBLE)
     shared = any(layer.packs for layer in layers) or any(layer.shared_by_threads for layer in plan.layers)
-    for text in (MESSAGE, TEAM, TEAM_RUN if shared else "", TEAM_END):
+    for text in (MESSAGE, ALLOCATE, TEAM, TEAM_RUN if shared else "", TEAM_END):
         if text:
             writer.line()
             writer.lines(text)
@@ -279,6 +295,15 @@ def _write_inference(writer: Writer, graph: Graph, plan: Plan) -> None:
                 function = names.static(prefix, step.name)
                 writer.line(f"{run}(engine, {number}, {function}, {step.items});")
     writer.line("}")
+    writer.line()
+    with writer.block(f"char *{prefix}EngineRun({prefix}Engine *engine, const {prefix}Tensors *tensors)"):
+        for node in in_and_out(graph):
+            tensor = argument_tensor(node)
+            condition = f"if (tensors->{names.member(tensor)} == NULL)"
+            writer.nest([condition], [f'return message("{prefix}: the tensor {tensor} is NULL");'])
+        members = (f"tensors->{names.member(argument_tensor(node))}" for node in graph.arguments)
+        writer.statement(f"{prefix}EngineInference", ["engine", *members], ";")
+        writer.line("return NULL;")
     writer.line()
     writer.line("#ifdef NN512_PROFILE")
     with writer.block(f"void {prefix}EngineProfile({prefix}Engine *engine, FILE *to)"):

@@ -21,11 +21,20 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "topic", metavar="TOPIC", nargs="?", help="a kind of node, such as Conv, or `plan`, `profiles` or `onnx`"
     )
+    parser.add_argument(
+        "--spec",
+        action="store_true",
+        help="print what the reference says the kind means, or all kinds: text, edges and the code itself, as Markdown",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a manual or one section of it."""
-    if args.topic == "profiles":
+    if args.spec:
+        from reference.specification import specification
+
+        text = specification(args.topic)
+    elif args.topic == "profiles":
         from fuzz.judge.profiles import profile_manual
 
         text = profile_manual()

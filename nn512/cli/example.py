@@ -13,8 +13,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "example",
         help="print the graph of a well-known net",
-        description="Prints the graph of a well-known net for 224x224 colour images and 1000 classes; without a name, "
-        "the names there are.",
+        description="Prints the graph of a well-known net, below a comment that says its source and its variant; "
+        "without a name, the names there are.",
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help=f"one of {', '.join(example_names())}")
 

@@ -30,8 +30,8 @@ from nn512.plan.layout import LANES
 LONGEST_OF_TILES = 16
 """The longest transform in two dimensions: longer ones are for filters of one row or column."""
 
-MOST_ROWS = 14
-"""Rows of results of a tile at most: more would take a stack of over 16 KiB, and so short filters are others' work."""
+MOST_ROWS = 13
+"""Rows of results of a tile at most: more may take a stack of over 16 KiB, and so short filters are others' work."""
 
 
 @dataclass(frozen=True, slots=True)

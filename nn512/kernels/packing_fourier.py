@@ -28,7 +28,7 @@ _LOOPS = packing_loops(
         "inputs": "p->inputs * phases",
         "channel": "c / phases",
         "phase": "c % phases, ",
-        "share": "is_real(p, t) ? t : t / 2 * 2",
+        "share": "pair_of(p, t)",
         "once": " && c % phases == 0",
         "place": _PLACE,
     }
@@ -73,6 +73,11 @@ static ptrdiff_t phases_of(const FourierPack *p) {{
 static int is_real(const FourierPack *p, ptrdiff_t number) {{
     const int isTile = p->rowSize > 1 && p->columnSize > 1;
     return number < 2 || (isTile && number / 2 == p->rowSize / 2);
+}}
+
+/* The first of the numbers whose halves share a power of two: those of a complex number do. */
+static ptrdiff_t pair_of(const FourierPack *p, ptrdiff_t number) {{
+    return is_real(p, number) ? number : number / 2 * 2;
 }}
 
 /* The numbers of the spectrum of one phase of a filter, for one output and one input channel. */

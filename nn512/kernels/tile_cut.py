@@ -180,9 +180,14 @@ class TileVariant(ABC):
         """The code of a layer."""
 
     def applies(self, op: ConvOp, setting: Setting) -> bool:
-        """Whether the variant can compute a layer."""
+        """Whether the variant can compute a layer.
+
+        It must compute all pixels of the node: the reference lays the tiles, by whose errors it judges, over all.
+        """
         node, source = op.node, setting.places[op.source]
         if (node.dilation_h, node.dilation_w) != (1, 1) or len(op.branches) > 1:
+            return False
+        if setting.shapes[node.to_tensor] != setting.graph.shapes[node.to_tensor]:
             return False
         inputs, outputs = source.shape.channels // node.groups, node.to_channels // node.groups
         aligned = inputs % LANES == 0 and outputs % LANES == 0 and source.layout.regular

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -191,6 +192,10 @@ class ActivationKind(Kind[Activation]):
     """Activation: see `Function`."""
 
     node = Activation
+
+    def definitions(self) -> Mapping[str, Callable[..., Array]]:
+        """See `Kind`. One for each function."""
+        return {f"Kind={function.kind}": function.value for function in FUNCTIONS}
 
     def evaluate(self, at: Evaluation[Activation]) -> Tensor:
         """See `Kind`."""

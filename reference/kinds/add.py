@@ -16,7 +16,10 @@ from reference.windows import Array, Mask
 
 
 def value(x1: Array, x2: Array) -> Array:
-    """Element-wise sum of two tensors of the same shape, which may be the same tensor."""
+    """Element-wise sum of two tensors of the same shape, which may be the same tensor: y = x1 + x2.
+
+    inf + -inf is NaN, and so is a sum with NaN.
+    """
     return x1 + x2
 
 

@@ -20,7 +20,8 @@ from reference.windows import Array
 def value(*xs: Array, axis: int = 0) -> Array:
     """The tensors one behind another along the axis: 0 channels, 1 rows, 2 columns. In the other two all are alike.
 
-    Every element is one of those read, NaN and infinities included.
+    Of two and channels, y[c] = x1[c] where c < C1, otherwise x2[c - C1]. Nothing is computed: NaN and infinities stay
+    what they are.
     """
     return np.concatenate(xs, axis)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Generic
 
 from reference.evaluation import Evaluation, L
@@ -23,6 +24,10 @@ class Kind(ABC, Generic[L]):
 
     node: ClassVar[type]
     is_long_sum: ClassVar[bool] = False
+
+    def definitions(self) -> Mapping[str, Callable[..., Array]]:
+        """The functions whose docstrings and code are the specification, by the words that tell them apart."""
+        return {"": sys.modules[type(self).__module__].value}
 
     @abstractmethod
     def evaluate(self, at: Evaluation[L]) -> Tensor:

@@ -91,10 +91,14 @@ def value(x: Array, node: Pooling) -> Array:
     Windows have any size and stride, or are the whole tensor (the result is then C x 1 x 1). Otherwise the result has
     height floor((H + PT + PB - WH) / SH) + 1, likewise the width. Cells of the padding take no part: the maximum
     ignores them and the average divides by the number of real cells; with CountPadding it divides by WH WW, as if they
-    were zeros. The padding of each side is smaller than the window, so every window has a real cell. NaN in a window
-    makes the maximum NaN. The maximum of -inf alone is -inf. To take an average before the 1x1 convolution whose result
-    it reads, and before batch normalization behind that, is legal if the weights of all its windows sum to one: unless
-    padding is counted.
+    were zeros. The padding of each side is smaller than the window, so every window has a real cell:
+
+        y[c,p,q] = max or mean over i < WH, j < WW of x[c, p*SH + i - PT, q*SW + j - PL], where that is a cell of x
+
+    NaN in a window makes the maximum NaN. The maximum of -inf alone is -inf. An average is NaN where a window holds NaN
+    or both infinities, and infinite where it holds one of them. To take an average before the 1x1 convolution whose
+    result it reads, and before batch normalization behind that, is legal if the weights of all its windows sum to one:
+    unless padding is counted.
     """
     return pool_of(node, x).of(x)
 

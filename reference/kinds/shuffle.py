@@ -16,7 +16,7 @@ from reference.windows import Array
 def value(x: Array, groups: int) -> Array:
     """With C channels in g groups, channel j g + i of the result is channel i C / g + j of `x`.
 
-    Every element is one of those read, NaN and infinities included.
+    Nothing is computed: NaN and infinities stay what they are.
     """
     return x[np.arange(len(x)).reshape(groups, -1).T.ravel()]
 

@@ -17,7 +17,7 @@ from reference.windows import Array
 def value(x: Array, node: Slice) -> Array:
     """Along the axis the elements From, From + Step, ..., From + (Count - 1) Step of `x`, numbered from 0.
 
-    Every element is one of those read, NaN and infinities included; what is not taken has no influence.
+    Nothing is computed: NaN and infinities stay what they are. What is not taken has no influence.
     """
     return _taken(x, node, AXES.index(node.axis))
 

@@ -196,8 +196,14 @@ def test_working_memory_is_for_blocks_and_not_for_channels(last: int, *, alike: 
 def test_shared_bodies_of_examples_have_several_users(name: str) -> None:
     source = nn512.compile(example(name)).source
     found = bodies(source)
-    assert len(found) > 5
+    assert found
     assert [body for body in found if len(users(source, body)) < 2] == []
+
+
+@pytest.mark.parametrize("name", [name for name in example_names() if name.startswith(("Res", "Dense"))])
+def test_nets_of_equal_blocks_have_no_loops_twice(name: str) -> None:
+    source = nn512.compile(example(name)).source
+    assert len(bodies(source)) > 5
     layers = functions(source, "NOINLINE")
     neutral = [without_names(layer) for layer in layers.values()]
     loops = [text for text in neutral if re.search(r"\bconv\dx\d\w*\(|\bgrouped\dx\d\w*\(", text) and "for (" in text]

@@ -65,8 +65,8 @@ def test_tiles(size: int, stride: Pair, halves: str) -> None:
     """Tiles that overhang, channels in the last block that are none, a chain behind; all strides."""
     kernel = f"fourier-{size}{halves}"
     relu = "Activation FromTensor=y ToTensor=z Kind=ReLU Param=0.1"
-    found = classes(check(net((20, 19, 11), 36, conv((5, 5), stride), relu), kernel))
-    assert {f"{kernel} filter 5x5", f"{kernel} input tail 4", f"{kernel} output tail 4"} <= found
+    found = classes(check(net((20, 19, 11), 36, conv((7, 7), stride), relu), kernel))
+    assert {f"{kernel} filter 7x7", f"{kernel} input tail 4", f"{kernel} output tail 4"} <= found
     assert f"{kernel} clipped" in found
     assert not any("groups" in name for name in found)
 
@@ -107,14 +107,28 @@ def test_longer_filters_are_cut_into_pieces(shape: tuple[int, int, int], taps: P
 )
 def test_pictures_smaller_than_a_tile(shape: tuple[int, int, int], kernel: str) -> None:
     check(net(shape, 5, conv((7, 7), padding=(6, 3))), kernel)
-    check(net(shape, 17, conv((5, 6), (2, 2))), kernel)
+    check(net(shape, 17, conv((7, 6), (2, 2))), kernel)
 
 
 @pytest.mark.parametrize("kernel", ["fourier-8", "fourier-16-fp16"])
 def test_groups_of_whole_blocks(kernel: str) -> None:
-    found = classes(check(net((96, 9, 9), 64, conv((5, 5), (2, 2), groups=2)), kernel))
+    found = classes(check(net((96, 9, 9), 64, conv((7, 7), (2, 2), groups=2)), kernel))
     assert f"{kernel} groups" in found
     assert planned(net((24, 9, 9), 24, conv((5, 5), groups=3)), kernel) is None, "groups share blocks"
+
+
+@pytest.mark.parametrize(("size", "taps", "stride"), [(16, 3, 1), (16, 5, 2)])
+def test_tiles_of_many_rows_would_need_too_much_stack(size: int, taps: int, stride: int) -> None:
+    text = net((16, 30, 30), 16, conv((taps, taps), (stride, stride)))
+    assert planned(text, f"fourier-{size}") is None
+    assert planned(net((16, 30, 30), 16, conv((taps + stride, taps + stride), (stride, stride))), f"fourier-{size}")
+
+
+def test_a_layer_of_which_some_pixels_are_not_computed_has_no_tiles() -> None:
+    """The reference knows the tiles of the whole node, of which the layer behind it reads every second pixel."""
+    text = net((16, 14, 14), 16, conv((5, 5)), f"Conv FromTensor=y ToTensor=z ToChannels=16 {conv((1, 1), (2, 2))}")
+    assert planned(text, "fourier-8") is None
+    assert planned(text.replace("StrideH=2 StrideW=2", ""), "fourier-8")
 
 
 def test_many_tiles_are_computed_in_blocks() -> None:

@@ -249,10 +249,10 @@ def test_integers_are_exact(tile: tuple[int, int], runs_here: str) -> None:
 
 
 def test_single_precision_has_no_halves() -> None:
-    """By their price, half weights would be taken here."""
+    """Half weights would be taken here, because two threads share the memory."""
     text = net(512, 7, 7, 512)
     (layer,) = (layer for layer in nn512.compile(text).plan.layers if layer.name == "y")
-    assert layer.weights == "fp16"
+    assert set(HALVES) <= set(layer.prices)
     (layer,) = (layer for layer in nn512.compile(text, Options(weights="fp32")).plan.layers if layer.name == "y")
     assert layer.kernel in SINGLES
     assert layer.weights == "fp32"

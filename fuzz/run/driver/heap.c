@@ -97,8 +97,9 @@ static void fill(void *from, size_t bytes, uint32_t pattern) {
 
 static int map_guarded(struct allocation *made, size_t bytes, size_t alignment) {
     const size_t step = alignment > PAGE ? alignment : PAGE;
-    const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    const size_t accessible = (rounded + step - 1) / step * step;
+    const size_t unit = alignment < PAGE ? alignment : PAGE;
+    const size_t rounded = (bytes + unit - 1) / unit * unit;
+    const size_t accessible = (rounded + PAGE - 1) / PAGE * PAGE;
     made->map_bytes = accessible + 2 * GUARD + (step - PAGE);
     made->map = mmap(NULL, made->map_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (made->map == MAP_FAILED) return 0;

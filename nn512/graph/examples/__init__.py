@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from nn512.errors import UsageError
-from nn512.graph.examples.densenet import DENSENETS, densenet
-from nn512.graph.examples.resnet import RESNETS, resnet
+from nn512.graph.examples.densenet import DENSENETS
+from nn512.graph.examples.entry import Example
+from nn512.graph.examples.googlenet import GOOGLENETS
+from nn512.graph.examples.inception import INCEPTIONS
+from nn512.graph.examples.mobilenet import MOBILENETS
+from nn512.graph.examples.resnet import RESNETS
+from nn512.graph.examples.squeezenet import SQUEEZENETS
+from nn512.graph.examples.vgg import VGGS
 from nn512.graph.suggest import close_match, did_you_mean
 
 __all__ = ["example", "example_names"]
 
+_EXAMPLES: Mapping[str, Example] = MappingProxyType(
+    {**RESNETS, **DENSENETS, **VGGS, **GOOGLENETS, **INCEPTIONS, **SQUEEZENETS, **MOBILENETS}
+)
+
 
 def example_names() -> tuple[str, ...]:
     """The names that `example` knows, family by family."""
-    return (*RESNETS, *DENSENETS)
+    return tuple(_EXAMPLES)
 
 
 def example(name: str) -> str:
-    """Graph text of a net for 224x224 colour images and 1000 classes, ending in Softmax.
+    """Graph text of a net for colour images and 1000 classes, ending in Softmax, below a comment that says its source.
 
-    Raises UsageError for unknown names.
+    Images are 224x224 where the comment says nothing else. Raises UsageError for unknown names.
     """
-    if name in RESNETS:
-        return resnet(name)
-    if name in DENSENETS:
-        return densenet(name)
+    if name in _EXAMPLES:
+        return _EXAMPLES[name].text(name)
     guess = did_you_mean(close_match(name, example_names()))
     message = f"there is no example {name!r}{guess or '; there are ' + ', '.join(example_names())}"
     raise UsageError(message)

@@ -5,30 +5,22 @@ from __future__ import annotations
 from itertools import count
 
 from nn512.graph.examples.builder import Builder
-
-DENSENETS = {
-    "DenseNet121": (6, 12, 24, 16),
-    "DenseNet169": (6, 12, 32, 32),
-    "DenseNet201": (6, 12, 48, 32),
-    "DenseNet265": (6, 12, 64, 48),
-}
-"""Layers of the four dense blocks."""
+from nn512.graph.examples.entry import Example
 
 _GROWTH = 32
 _BOTTLENECK = 4 * _GROWTH
 
 
-def densenet(name: str) -> str:
-    """Graph text of a net of the family. Transitions convolve 1x1 first and average after."""
-    builder = Builder(name)
+def _write(builder: Builder, blocks: tuple[int, ...]) -> None:
+    """Transitions convolve 1x1 first and average after."""
     tensor = builder.stem()
     channels = 64
-    for block, layers in zip(count(1), DENSENETS[name]):
+    for block, layers in zip(count(1), blocks):
         for layer in range(1, layers + 1):
             builder.part()
             tensor = _layer(builder, tensor, f"dense{block}layer{layer}")
         channels += layers * _GROWTH
-        if block < len(DENSENETS[name]):
+        if block < len(blocks):
             builder.part()
             channels //= 2
             tensor = _transition(builder, tensor, f"transition{block}", channels)
@@ -36,7 +28,6 @@ def densenet(name: str) -> str:
     tensor = builder.norm(tensor, "finalNorm")
     tensor = builder.relu(tensor, "finalReLU")
     builder.classifier(tensor)
-    return builder.text()
 
 
 def _layer(builder: Builder, source: str, name: str) -> str:
@@ -56,3 +47,17 @@ def _transition(builder: Builder, source: str, name: str, channels: int) -> str:
     tensor = builder.relu(tensor, f"{name}relu")
     tensor = builder.conv(tensor, f"{name}conv", channels, 1)
     return builder.pool(tensor, name, "Avg2x2Stride2")
+
+
+def _example(blocks: tuple[int, int, int, int], figures: str) -> Example:
+    comment = f"Huang et al. 2016, arXiv:1608.06993, the BC variant with growth rate 32. {figures}"
+    return Example((comment,), lambda builder: _write(builder, blocks))
+
+
+DENSENETS = {
+    "DenseNet121": _example((6, 12, 24, 16), "2.83 GMAC, 7.98 M parameters."),
+    "DenseNet169": _example((6, 12, 32, 32), "3.36 GMAC, 14.15 M parameters."),
+    "DenseNet201": _example((6, 12, 48, 32), "4.29 GMAC, 20.02 M parameters."),
+    "DenseNet265": _example((6, 12, 64, 48), "5.75 GMAC, 33.34 M parameters."),
+}
+"""By the layers of the four dense blocks."""

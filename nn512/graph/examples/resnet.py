@@ -5,40 +5,23 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from nn512.graph.examples.builder import Builder
+from nn512.graph.examples.entry import Example
 
 
 class _Architecture(NamedTuple):
     blocks: tuple[int, int, int, int]  # per stage
-    width: int  # channels of the first stage's 3x3 convolutions
-    groups: int
+    width: int = 64  # channels of the first stage's 3x3 convolutions
+    groups: int = 1
+    early: bool = True  # whether a stage's stride is that of its first 1x1 convolution, not of the 3x3 one
 
 
-RESNETS = {
-    "ResNet50": _Architecture((3, 4, 6, 3), 64, 1),
-    "ResNet101": _Architecture((3, 4, 23, 3), 64, 1),
-    "ResNet152": _Architecture((3, 8, 36, 3), 64, 1),
-    "ResNeXt50": _Architecture((3, 4, 6, 3), 128, 32),
-    "ResNeXt101": _Architecture((3, 4, 23, 3), 128, 32),
-    "ResNeXt152": _Architecture((3, 8, 36, 3), 128, 32),
-}
-"""The ResNeXt nets are 32x4d: 32 groups, of 4 channels each in the first stage."""
-
-
-def resnet(name: str) -> str:
-    """Graph text of a net of the two families.
-
-    ResNet halves height and width in the first 1x1 convolution of a stage, as the paper does; ResNeXt in the 3x3 one,
-    as its authors' code does.
-    """
-    architecture = RESNETS[name]
-    builder = Builder(name)
+def _write(builder: Builder, architecture: _Architecture) -> None:
     tensor = builder.stem()
     for i, count in enumerate(architecture.blocks):
         for j in range(count):
             builder.part()
             tensor = _block(builder, tensor, architecture, i, j)
     builder.classifier(tensor)
-    return builder.text()
 
 
 def _block(builder: Builder, source: str, architecture: _Architecture, stage: int, index: int) -> str:
@@ -47,7 +30,7 @@ def _block(builder: Builder, source: str, architecture: _Architecture, stage: in
     width = architecture.width << stage
     channels = 256 << stage
     stride = 2 if stage > 0 and index == 0 else 1
-    early = architecture.groups == 1
+    early = architecture.early
     tensor = builder.conv(source, f"{block}conv1", width, 1, stride=stride if early else 1)
     tensor = builder.norm(tensor, f"{block}norm1")
     tensor = builder.relu(tensor, f"{block}relu1")
@@ -62,3 +45,40 @@ def _block(builder: Builder, source: str, architecture: _Architecture, stage: in
         shortcut = builder.norm(shortcut, f"{block}shortcutNorm")
     tensor = builder.add(tensor, shortcut, f"{block}sum")
     return builder.relu(tensor, block)
+
+
+_RESNET = "He et al. 2015, arXiv:1512.03385."
+_RESNEXT = "Xie et al. 2016, arXiv:1611.05431, 32x4d: 32 groups, of 4 channels each in the first stage."
+_EARLY = "Stages begin with a 1x1 convolution of stride 2, as in the paper; torchvision has the stride in the 3x3 one."
+_LATE = "The stride of a stage is that of its first 3x3 convolution, as in the code of the paper and in torchvision."
+
+
+def _example(architecture: _Architecture, paper: str, figures: str, strides: str) -> Example:
+    return Example((f"{paper} {figures}", strides), lambda builder: _write(builder, architecture))
+
+
+def _wide(*blocks: int) -> _Architecture:
+    first, second, third, fourth = blocks
+    return _Architecture((first, second, third, fourth), width=128, groups=32, early=False)
+
+
+RESNETS = {
+    "ResNet50": _example(
+        _Architecture((3, 4, 6, 3)),
+        _RESNET,
+        "3.86 GMAC, 25.56 M parameters.",
+        f"{_EARLY[:-1]}: ResNet50V15 does.",
+    ),
+    "ResNet101": _example(_Architecture((3, 4, 23, 3)), _RESNET, "7.57 GMAC, 44.55 M parameters.", _EARLY),
+    "ResNet152": _example(_Architecture((3, 8, 36, 3)), _RESNET, "11.28 GMAC, 60.19 M parameters.", _EARLY),
+    "ResNet50V15": _example(
+        _Architecture((3, 4, 6, 3), early=False),
+        _RESNET,
+        "4.09 GMAC, 25.56 M parameters.",
+        "The stride of a stage is that of its first 3x3 convolution, as in torchvision; ResNet50 is the paper's.",
+    ),
+    "ResNeXt50": _example(_wide(3, 4, 6, 3), _RESNEXT, "4.23 GMAC, 25.03 M parameters.", _LATE),
+    "ResNeXt101": _example(_wide(3, 4, 23, 3), _RESNEXT, "7.97 GMAC, 44.18 M parameters.", _LATE),
+    "ResNeXt152": _example(_wide(3, 8, 36, 3), _RESNEXT, "11.71 GMAC, 59.95 M parameters.", _LATE),
+}
+"""The stride's place changes no parameter: weights of one fit the other, and are right for one."""

@@ -11,13 +11,15 @@
  *     DenseEngine *engine;
  *     error = DenseEngineCreate(&engine, net, 2);
  *     if (error) { fprintf(stderr, "%s\n", error); free(error); exit(1); }
- *     float *bothData = malloc(sizeof(float) * 2352);
- *     float *startData = malloc(sizeof(float) * 1568);
+ *     static float startData[Dense_start_floats], bothData[Dense_both_floats];
  *     ... fill startData ...
- *     DenseEngineInference(engine, bothData, startData); // as often as you like
+ *     error = DenseEngineRun(engine, &(DenseTensors){.start = startData, .both = bothData});
+ *     if (error) { fprintf(stderr, "%s\n", error); free(error); exit(1); }
  *     DenseEngineDestroy(engine);
  *     DenseNetDestroy(net);
- */
+ *
+ * In C++: DenseTensors tensors = {}; then set its members, as with tensors.start = ...;
+ * and pass &tensors. */
 
 #include <pthread.h>
 #include <stddef.h>
@@ -66,13 +68,26 @@ char *DenseEngineCreate(DenseEngine **engine, DenseNet *net, ptrdiff_t threads);
  * threads - 1 are the workers. Gives NULL and sets *to, or an error message for free(). */
 char *DenseEnginePthreadT(DenseEngine *engine, ptrdiff_t index, pthread_t *to);
 
-/* Run the net. Tensors are float32, channels x height x width without gaps, aligned to 4 bytes; inputs are only
- * read, outputs only written. An engine serves one call at a time, from any thread; that thread must not be
- * cancelled meanwhile. Workers do not follow a fork(): in the child an inherited engine can be used and destroyed,
- * but the calling thread works alone. */
-/* bothData: output, 48x7x7 */
-/* startData: input, 32x7x7 */
-void DenseEngineInference(DenseEngine *engine, float *bothData, float *startData);
+/* Floats in each tensor, for arrays of fixed size. */
+#define Dense_start_floats 1568
+#define Dense_both_floats 2352
+
+/* The tensors of an inference by name; those that are not set are NULL. */
+typedef struct DenseTensors DenseTensors;
+struct DenseTensors {
+    const float *start; /* input, 32x7x7 */
+    float *both; /* output, 48x7x7 */
+};
+
+/* Run the net. Gives NULL, or an error message for free() where a tensor is NULL. Tensors are float32, channels x
+ * height x width without gaps, aligned to 4 bytes; inputs are only read, outputs only written. An engine serves one
+ * call at a time, from any thread; that thread must not be cancelled meanwhile. Workers do not follow a fork(): in
+ * the child an inherited engine can be used and destroyed, but the calling thread works alone. */
+char *DenseEngineRun(DenseEngine *engine, const DenseTensors *tensors);
+
+/* The same without checks, as programs for NN-512 call it. Inputs and outputs stand in alphabetical order by tensor
+ * (capitals first), so that a call stays right when the lines of the graph change places. */
+void DenseEngineInference(DenseEngine *engine, float *bothData, const float *startData);
 
 /* Stop the workers and free the engine. NULL is fine. */
 void DenseEngineDestroy(DenseEngine *engine);

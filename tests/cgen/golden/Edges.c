@@ -9,6 +9,9 @@
  * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes a
  * thread's share of its layer's items: blocks, rows of one or a few blocks, or tiles of pixels. */
 
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE /* madvise, where the system has it */
+#endif
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200112L /* posix_memalign and pthread_sigmask, which C99 alone hides */
 #endif
@@ -21,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -48,6 +52,18 @@ static char *message(const char *format, ...) {
     char *copy = malloc(bytes);
     if (copy == NULL) abort();
     return memcpy(copy, text, bytes);
+}
+
+/* Memory for a net or an engine. A large one is asked for in pages of 2 MiB: an inference reads all weights once, and
+ * streams faster than pages of 4 KiB are looked up. */
+static void *allocate(size_t bytes) {
+    const size_t page = 2 << 20;
+    void *memory;
+    if (posix_memalign(&memory, bytes < page ? 64 : page, bytes)) return NULL;
+#ifdef MADV_HUGEPAGE
+    if (bytes >= page) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    return memory;
 }
 
 /* ---- Threads ---------------------------------------------------------------------------------------------------
@@ -668,12 +684,11 @@ char *EdgesNetCreate(EdgesNet **to, EdgesParams *params, ptrdiff_t threads) {
     Team team;
     char *error = team_create(&team, threads);
     if (error) return error;
-    void *memory;
-    if (posix_memalign(&memory, 64, sizeof(EdgesNet))) {
+    EdgesNet *net = allocate(sizeof *net);
+    if (net == NULL) {
         team_destroy(&team);
-        return message("Edges: no memory for %zu bytes of packed parameters", sizeof(EdgesNet));
+        return message("Edges: no memory for %zu bytes of packed parameters", sizeof *net);
     }
-    EdgesNet *net = memory;
     memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
     PACK_CONV(3, CONV(conv, 40, 3, 3 * 3), .panel = 2, .after = NORMS(NORM(norm, 1e-05)));
     PACK_CONV(3, CONV(shortcut, 40, 3, 1), .panel = 2, .lanes = 1);
@@ -700,8 +715,8 @@ static NOINLINE void Edges_image_load(const void *context, Share share) {
 /* ---- Layer 2: norm   (graph lines 4, 5) ---------------------------------------------------------------------------
  * Conv conv (3x3, padding 1), BatchNorm norm
  * image 3x9x23  ->  norm 40x9x23     0.22 MMAC, 27,840 bytes of weights (fp32)
- * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. Predicted: 4.6 us, planar 4.7, winograd-3x3 16, fourier-8
- *   29. */
+ * Direct, 32 or 16 outputs x 12 or 11 pixels in registers. Predicted: 4.5 us, planar 4.6, winograd-5x5 14, fourier-8
+ *   25. */
 static NOINLINE void Edges_norm(const void *context, Share share) {
     const EdgesEngine *engine = context;
     const float (*restrict image)[9][23][16] = tensor(engine, image_at);
@@ -737,8 +752,8 @@ static NOINLINE void Edges_norm(const void *context, Share share) {
 /* ---- Layer 3: relu   (graph lines 3, 6, 7, 8) ---------------------------------------------------------------------
  * Input image, Conv shortcut (1x1), Add sum (norm, shortcut), ReLU relu (slope 0.1)
  * caller's image 3x9x23 + norm 40x9x23  ->  relu 40x9x23     0.02 MMAC, 768 bytes of weights (fp32)
- * Planar, 32 or 16 outputs x 14 or 13 pixels in registers, from planes as the caller has them. Predicted: 0.67 us,
- *   direct 0.71, pointwise 0.72. */
+ * Planar, 32 or 16 outputs x 14 or 13 pixels in registers, from planes as the caller has them. Predicted: 0.66 us,
+ *   direct 0.7, pointwise 0.71. */
 static NOINLINE void Edges_relu(const void *context, Share share) {
     const EdgesEngine *engine = context;
     const float (*restrict image_data)[9 * 23] = (const void *)engine->imageData;
@@ -789,13 +804,12 @@ char *EdgesEngineCreate(EdgesEngine **engine, EdgesNet *net, ptrdiff_t threads) 
         return error;
     }
     const size_t bytes = (size_t)ArenaFloats * sizeof(float);
-    void *memory;
-    if (posix_memalign(&memory, 64, bytes)) {
+    created->arena = allocate(bytes);
+    if (created->arena == NULL) {
         team_destroy(&created->team);
         free(created);
         return message("Edges: no memory for tensors of %zu bytes", bytes);
     }
-    created->arena = memory;
     created->net = net;
 #ifdef NN512_PROFILE
     created->inferences = 0;
@@ -841,7 +855,7 @@ static long long now(void) {
 #define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
 #define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, (Share){.last = items}))
 
-void EdgesEngineInference(EdgesEngine *engine, float *imageData, float *reluData) {
+void EdgesEngineInference(EdgesEngine *engine, const float *imageData, float *reluData) {
     team_check(&engine->team);
     engine->imageData = imageData;
     engine->reluData = reluData;
@@ -849,6 +863,13 @@ void EdgesEngineInference(EdgesEngine *engine, float *imageData, float *reluData
     run_shared(engine, 1, Edges_norm, 9);
     run_alone(engine, 2, Edges_relu, 15);
     run_alone(engine, 3, Edges_relu_store, 3);
+}
+
+char *EdgesEngineRun(EdgesEngine *engine, const EdgesTensors *tensors) {
+    if (tensors->image == NULL) return message("Edges: the tensor image is NULL");
+    if (tensors->relu == NULL) return message("Edges: the tensor relu is NULL");
+    EdgesEngineInference(engine, tensors->image, tensors->relu);
+    return NULL;
 }
 
 #ifdef NN512_PROFILE

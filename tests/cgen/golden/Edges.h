@@ -11,13 +11,15 @@
  *     EdgesEngine *engine;
  *     error = EdgesEngineCreate(&engine, net, 2);
  *     if (error) { fprintf(stderr, "%s\n", error); free(error); exit(1); }
- *     float *imageData = malloc(sizeof(float) * 621);
- *     float *reluData = malloc(sizeof(float) * 8280);
+ *     static float imageData[Edges_image_floats], reluData[Edges_relu_floats];
  *     ... fill imageData ...
- *     EdgesEngineInference(engine, imageData, reluData); // as often as you like
+ *     error = EdgesEngineRun(engine, &(EdgesTensors){.image = imageData, .relu = reluData});
+ *     if (error) { fprintf(stderr, "%s\n", error); free(error); exit(1); }
  *     EdgesEngineDestroy(engine);
  *     EdgesNetDestroy(net);
- */
+ *
+ * In C++: EdgesTensors tensors = {}; then set its members, as with tensors.image = ...;
+ * and pass &tensors. */
 
 #include <pthread.h>
 #include <stddef.h>
@@ -62,13 +64,26 @@ char *EdgesEngineCreate(EdgesEngine **engine, EdgesNet *net, ptrdiff_t threads);
  * threads - 1 are the workers. Gives NULL and sets *to, or an error message for free(). */
 char *EdgesEnginePthreadT(EdgesEngine *engine, ptrdiff_t index, pthread_t *to);
 
-/* Run the net. Tensors are float32, channels x height x width without gaps, aligned to 4 bytes; inputs are only
- * read, outputs only written. An engine serves one call at a time, from any thread; that thread must not be
- * cancelled meanwhile. Workers do not follow a fork(): in the child an inherited engine can be used and destroyed,
- * but the calling thread works alone. */
-/* imageData: input, 3x9x23 */
-/* reluData: output, 40x9x23 */
-void EdgesEngineInference(EdgesEngine *engine, float *imageData, float *reluData);
+/* Floats in each tensor, for arrays of fixed size. */
+#define Edges_image_floats 621
+#define Edges_relu_floats 8280
+
+/* The tensors of an inference by name; those that are not set are NULL. */
+typedef struct EdgesTensors EdgesTensors;
+struct EdgesTensors {
+    const float *image; /* input, 3x9x23 */
+    float *relu; /* output, 40x9x23 */
+};
+
+/* Run the net. Gives NULL, or an error message for free() where a tensor is NULL. Tensors are float32, channels x
+ * height x width without gaps, aligned to 4 bytes; inputs are only read, outputs only written. An engine serves one
+ * call at a time, from any thread; that thread must not be cancelled meanwhile. Workers do not follow a fork(): in
+ * the child an inherited engine can be used and destroyed, but the calling thread works alone. */
+char *EdgesEngineRun(EdgesEngine *engine, const EdgesTensors *tensors);
+
+/* The same without checks, as programs for NN-512 call it. Inputs and outputs stand in alphabetical order by tensor
+ * (capitals first), so that a call stays right when the lines of the graph change places. */
+void EdgesEngineInference(EdgesEngine *engine, const float *imageData, float *reluData);
 
 /* Stop the workers and free the engine. NULL is fine. */
 void EdgesEngineDestroy(EdgesEngine *engine);

@@ -11,13 +11,15 @@
  *     GroupsEngine *engine;
  *     error = GroupsEngineCreate(&engine, net, 2);
  *     if (error) { fprintf(stderr, "%s\n", error); free(error); exit(1); }
- *     float *imageData = malloc(sizeof(float) * 1024);
- *     float *ownData = malloc(sizeof(float) * 512);
+ *     static float imageData[Groups_image_floats], ownData[Groups_own_floats];
  *     ... fill imageData ...
- *     GroupsEngineInference(engine, imageData, ownData); // as often as you like
+ *     error = GroupsEngineRun(engine, &(GroupsTensors){.image = imageData, .own = ownData});
+ *     if (error) { fprintf(stderr, "%s\n", error); free(error); exit(1); }
  *     GroupsEngineDestroy(engine);
  *     GroupsNetDestroy(net);
- */
+ *
+ * In C++: GroupsTensors tensors = {}; then set its members, as with tensors.image = ...;
+ * and pass &tensors. */
 
 #include <pthread.h>
 #include <stddef.h>
@@ -58,13 +60,26 @@ char *GroupsEngineCreate(GroupsEngine **engine, GroupsNet *net, ptrdiff_t thread
  * threads - 1 are the workers. Gives NULL and sets *to, or an error message for free(). */
 char *GroupsEnginePthreadT(GroupsEngine *engine, ptrdiff_t index, pthread_t *to);
 
-/* Run the net. Tensors are float32, channels x height x width without gaps, aligned to 4 bytes; inputs are only
- * read, outputs only written. An engine serves one call at a time, from any thread; that thread must not be
- * cancelled meanwhile. Workers do not follow a fork(): in the child an inherited engine can be used and destroyed,
- * but the calling thread works alone. */
-/* imageData: input, 16x8x8 */
-/* ownData: output, 16x8x4 */
-void GroupsEngineInference(GroupsEngine *engine, float *imageData, float *ownData);
+/* Floats in each tensor, for arrays of fixed size. */
+#define Groups_image_floats 1024
+#define Groups_own_floats 512
+
+/* The tensors of an inference by name; those that are not set are NULL. */
+typedef struct GroupsTensors GroupsTensors;
+struct GroupsTensors {
+    const float *image; /* input, 16x8x8 */
+    float *own; /* output, 16x8x4 */
+};
+
+/* Run the net. Gives NULL, or an error message for free() where a tensor is NULL. Tensors are float32, channels x
+ * height x width without gaps, aligned to 4 bytes; inputs are only read, outputs only written. An engine serves one
+ * call at a time, from any thread; that thread must not be cancelled meanwhile. Workers do not follow a fork(): in
+ * the child an inherited engine can be used and destroyed, but the calling thread works alone. */
+char *GroupsEngineRun(GroupsEngine *engine, const GroupsTensors *tensors);
+
+/* The same without checks, as programs for NN-512 call it. Inputs and outputs stand in alphabetical order by tensor
+ * (capitals first), so that a call stays right when the lines of the graph change places. */
+void GroupsEngineInference(GroupsEngine *engine, const float *imageData, float *ownData);
 
 /* Stop the workers and free the engine. NULL is fine. */
 void GroupsEngineDestroy(GroupsEngine *engine);

@@ -11,13 +11,15 @@
  *     HeadEngine *engine;
  *     error = HeadEngineCreate(&engine, net, 2);
  *     if (error) { fprintf(stderr, "%s\n", error); free(error); exit(1); }
- *     float *featuresData = malloc(sizeof(float) * 864);
- *     float *probabilitiesData = malloc(sizeof(float) * 10);
+ *     static float featuresData[Head_features_floats], probabilitiesData[Head_probabilities_floats];
  *     ... fill featuresData ...
- *     HeadEngineInference(engine, featuresData, probabilitiesData); // as often as you like
+ *     error = HeadEngineRun(engine, &(HeadTensors){.features = featuresData, .probabilities = probabilitiesData});
+ *     if (error) { fprintf(stderr, "%s\n", error); free(error); exit(1); }
  *     HeadEngineDestroy(engine);
  *     HeadNetDestroy(net);
- */
+ *
+ * In C++: HeadTensors tensors = {}; then set its members, as with tensors.features = ...;
+ * and pass &tensors. */
 
 #include <pthread.h>
 #include <stddef.h>
@@ -56,13 +58,26 @@ char *HeadEngineCreate(HeadEngine **engine, HeadNet *net, ptrdiff_t threads);
  * threads - 1 are the workers. Gives NULL and sets *to, or an error message for free(). */
 char *HeadEnginePthreadT(HeadEngine *engine, ptrdiff_t index, pthread_t *to);
 
-/* Run the net. Tensors are float32, channels x height x width without gaps, aligned to 4 bytes; inputs are only
- * read, outputs only written. An engine serves one call at a time, from any thread; that thread must not be
- * cancelled meanwhile. Workers do not follow a fork(): in the child an inherited engine can be used and destroyed,
- * but the calling thread works alone. */
-/* featuresData: input, 24x6x6 */
-/* probabilitiesData: output, 10x1x1 */
-void HeadEngineInference(HeadEngine *engine, float *featuresData, float *probabilitiesData);
+/* Floats in each tensor, for arrays of fixed size. */
+#define Head_features_floats 864
+#define Head_probabilities_floats 10
+
+/* The tensors of an inference by name; those that are not set are NULL. */
+typedef struct HeadTensors HeadTensors;
+struct HeadTensors {
+    const float *features; /* input, 24x6x6 */
+    float *probabilities; /* output, 10x1x1 */
+};
+
+/* Run the net. Gives NULL, or an error message for free() where a tensor is NULL. Tensors are float32, channels x
+ * height x width without gaps, aligned to 4 bytes; inputs are only read, outputs only written. An engine serves one
+ * call at a time, from any thread; that thread must not be cancelled meanwhile. Workers do not follow a fork(): in
+ * the child an inherited engine can be used and destroyed, but the calling thread works alone. */
+char *HeadEngineRun(HeadEngine *engine, const HeadTensors *tensors);
+
+/* The same without checks, as programs for NN-512 call it. Inputs and outputs stand in alphabetical order by tensor
+ * (capitals first), so that a call stays right when the lines of the graph change places. */
+void HeadEngineInference(HeadEngine *engine, const float *featuresData, float *probabilitiesData);
 
 /* Stop the workers and free the engine. NULL is fine. */
 void HeadEngineDestroy(HeadEngine *engine);

@@ -10,6 +10,9 @@
  * A tensor is stored in blocks of 16 channels, [block][height][width][16]. A step function computes a
  * thread's share of its layer's items: blocks, rows of one or a few blocks, or tiles of pixels. */
 
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE /* madvise, where the system has it */
+#endif
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200112L /* posix_memalign and pthread_sigmask, which C99 alone hides */
 #endif
@@ -22,6 +25,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -49,6 +53,18 @@ static char *message(const char *format, ...) {
     char *copy = malloc(bytes);
     if (copy == NULL) abort();
     return memcpy(copy, text, bytes);
+}
+
+/* Memory for a net or an engine. A large one is asked for in pages of 2 MiB: an inference reads all weights once, and
+ * streams faster than pages of 4 KiB are looked up. */
+static void *allocate(size_t bytes) {
+    const size_t page = 2 << 20;
+    void *memory;
+    if (posix_memalign(&memory, bytes < page ? 64 : page, bytes)) return NULL;
+#ifdef MADV_HUGEPAGE
+    if (bytes >= page) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    return memory;
 }
 
 /* ---- Threads ---------------------------------------------------------------------------------------------------
@@ -726,12 +742,11 @@ char *TilesNetCreate(TilesNet **to, TilesParams *params, ptrdiff_t threads) {
     Team team;
     char *error = team_create(&team, threads);
     if (error) return error;
-    void *memory;
-    if (posix_memalign(&memory, 64, sizeof(TilesNet))) {
+    TilesNet *net = allocate(sizeof *net);
+    if (net == NULL) {
         team_destroy(&team);
-        return message("Tiles: no memory for %zu bytes of packed parameters", sizeof(TilesNet));
+        return message("Tiles: no memory for %zu bytes of packed parameters", sizeof *net);
     }
-    TilesNet *net = memory;
     memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
     PACK_WINOGRAD(2, CONV(conv, 32, 20, 3 * 3), .filterColumns = 3, .groupOutputs = 32, .rowProducts = 6,
         .columnProducts = 6, .rowFactors = winograd4_3_weights, .columnFactors = winograd4_3_weights, .panel = 2);
@@ -762,7 +777,7 @@ static NOINLINE void Tiles_image_load(const void *context, Share share) {
  * Conv conv (3x3, padding 1), ReLU blocks
  * image 20x26x26  ->  blocks 32x26x26     3.89 MMAC, 147,584 bytes of weights (fp32)
  * Winograd F(4x4, 3x3), 4 times fewer multiplications, 49 tiles, 13 of them overhang by 2 rows or columns. Forced:
- *   55 us, winograd-4x4-fp16 58, direct 68, fourier-16-fp16 84. */
+ *   53 us, winograd-4x4-fp16 55, direct 67, fourier-8 89. */
 static NOINLINE void Tiles_blocks(const void *context, Share share) {
     const TilesEngine *engine = context;
     const TilesNet *net = engine->net;
@@ -824,7 +839,7 @@ static NOINLINE void Tiles_halved(const void *context, Share share) {
  * Conv steps (3x3)
  * halved 32x13x13  ->  steps 40x11x11     1.39 MMAC, 117,696 bytes of weights (fp16)
  * Winograd F(4x4, 3x3), 4 times fewer multiplications, 9 tiles, 5 of them overhang by 1 row or column, weights in
- *   fp16. Forced: 20 us, winograd-4x4 19, fourier-8-fp16 27, direct 31. */
+ *   fp16. Forced: 16 us, winograd-4x4 15, fourier-8-fp16 23, direct 30. */
 static NOINLINE void Tiles_steps_factors(const void *context, Share share) {
     const TilesEngine *engine = context;
     const float (*restrict halved)[13][13][16] = tensor(engine, halved_at);
@@ -898,13 +913,12 @@ char *TilesEngineCreate(TilesEngine **engine, TilesNet *net, ptrdiff_t threads) 
         return error;
     }
     const size_t bytes = (size_t)(ArenaFloats + threads * ThreadFloats) * sizeof(float);
-    void *memory;
-    if (posix_memalign(&memory, 64, bytes)) {
+    created->arena = allocate(bytes);
+    if (created->arena == NULL) {
         team_destroy(&created->team);
         free(created);
         return message("Tiles: no memory for tensors of %zu bytes", bytes);
     }
-    created->arena = memory;
     created->net = net;
 #ifdef NN512_PROFILE
     created->inferences = 0;
@@ -950,17 +964,24 @@ static long long now(void) {
 #define run_shared(engine, layer, step, items) TIMED(engine, layer, team_run(&(engine)->team, step, engine, items))
 #define run_alone(engine, layer, step, items) TIMED(engine, layer, step(engine, (Share){.last = items}))
 
-void TilesEngineInference(TilesEngine *engine, float *imageData, float *stepsData) {
+void TilesEngineInference(TilesEngine *engine, const float *imageData, float *stepsData) {
     team_check(&engine->team);
     engine->imageData = imageData;
     engine->stepsData = stepsData;
-    run_shared(engine, 0, Tiles_image_load, 2);
+    run_alone(engine, 0, Tiles_image_load, 2);
     run_shared(engine, 1, Tiles_blocks, 4);
     run_alone(engine, 2, Tiles_halved, 26);
     run_shared(engine, 3, Tiles_steps_factors, 2);
     run_shared(engine, 3, Tiles_steps_products, 72);
     run_shared(engine, 3, Tiles_steps, 3);
     run_alone(engine, 4, Tiles_steps_store, 3);
+}
+
+char *TilesEngineRun(TilesEngine *engine, const TilesTensors *tensors) {
+    if (tensors->image == NULL) return message("Tiles: the tensor image is NULL");
+    if (tensors->steps == NULL) return message("Tiles: the tensor steps is NULL");
+    TilesEngineInference(engine, tensors->image, tensors->steps);
+    return NULL;
 }
 
 #ifdef NN512_PROFILE

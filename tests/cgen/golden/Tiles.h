@@ -11,13 +11,15 @@
  *     TilesEngine *engine;
  *     error = TilesEngineCreate(&engine, net, 2);
  *     if (error) { fprintf(stderr, "%s\n", error); free(error); exit(1); }
- *     float *imageData = malloc(sizeof(float) * 13520);
- *     float *stepsData = malloc(sizeof(float) * 4840);
+ *     static float imageData[Tiles_image_floats], stepsData[Tiles_steps_floats];
  *     ... fill imageData ...
- *     TilesEngineInference(engine, imageData, stepsData); // as often as you like
+ *     error = TilesEngineRun(engine, &(TilesTensors){.image = imageData, .steps = stepsData});
+ *     if (error) { fprintf(stderr, "%s\n", error); free(error); exit(1); }
  *     TilesEngineDestroy(engine);
  *     TilesNetDestroy(net);
- */
+ *
+ * In C++: TilesTensors tensors = {}; then set its members, as with tensors.image = ...;
+ * and pass &tensors. */
 
 #include <pthread.h>
 #include <stddef.h>
@@ -58,13 +60,26 @@ char *TilesEngineCreate(TilesEngine **engine, TilesNet *net, ptrdiff_t threads);
  * threads - 1 are the workers. Gives NULL and sets *to, or an error message for free(). */
 char *TilesEnginePthreadT(TilesEngine *engine, ptrdiff_t index, pthread_t *to);
 
-/* Run the net. Tensors are float32, channels x height x width without gaps, aligned to 4 bytes; inputs are only
- * read, outputs only written. An engine serves one call at a time, from any thread; that thread must not be
- * cancelled meanwhile. Workers do not follow a fork(): in the child an inherited engine can be used and destroyed,
- * but the calling thread works alone. */
-/* imageData: input, 20x26x26 */
-/* stepsData: output, 40x11x11 */
-void TilesEngineInference(TilesEngine *engine, float *imageData, float *stepsData);
+/* Floats in each tensor, for arrays of fixed size. */
+#define Tiles_image_floats 13520
+#define Tiles_steps_floats 4840
+
+/* The tensors of an inference by name; those that are not set are NULL. */
+typedef struct TilesTensors TilesTensors;
+struct TilesTensors {
+    const float *image; /* input, 20x26x26 */
+    float *steps; /* output, 40x11x11 */
+};
+
+/* Run the net. Gives NULL, or an error message for free() where a tensor is NULL. Tensors are float32, channels x
+ * height x width without gaps, aligned to 4 bytes; inputs are only read, outputs only written. An engine serves one
+ * call at a time, from any thread; that thread must not be cancelled meanwhile. Workers do not follow a fork(): in
+ * the child an inherited engine can be used and destroyed, but the calling thread works alone. */
+char *TilesEngineRun(TilesEngine *engine, const TilesTensors *tensors);
+
+/* The same without checks, as programs for NN-512 call it. Inputs and outputs stand in alphabetical order by tensor
+ * (capitals first), so that a call stays right when the lines of the graph change places. */
+void TilesEngineInference(TilesEngine *engine, const float *imageData, float *stepsData);
 
 /* Stop the workers and free the engine. NULL is fine. */
 void TilesEngineDestroy(TilesEngine *engine);

@@ -284,6 +284,20 @@ def test_what_is_wrong_is_found_and_named(
     )
 
 
+@pytest.mark.parametrize(
+    "code",
+    ["huge[(3 << 20) - 64] = 0;", "(void)huge[3 << 20];", "huge[3 << 20] = 0;", "huge[-1] = 0;"],
+)
+def test_memory_in_large_pages_is_guarded_where_it_ends(runner: Runner, code: str) -> None:
+    allocated = 'void *memory; if (posix_memalign(&memory, 2 << 20, (3 << 20) - 64)) return message("no memory");'
+    used = 'volatile char *huge = memory; if ((size_t)huge % (2 << 20)) return message("unaligned");'
+    last = "huge[(3 << 20) - 65] = 0;"
+    sound = f"{allocated} {used} {last} free(memory);"
+    source = "#define _POSIX_C_SOURCE 200112L" + broken(net_create=sound)
+    assert run(runner, source).ok
+    assert Kind.HEAP in kinds(run(runner, source.replace(last, code)))
+
+
 def test_an_unwritten_element_is_found_with_its_index(runner: Runner) -> None:
     source = SOURCE.replace("reluData[i] = engine", "if (i != 13) reluData[i] = engine")
     assert "reluData: 1 of 30 elements not written, the first is element 13" in only(run(runner, source))
