@@ -189,7 +189,7 @@ def test_kernels_are_forced_in_turn(tmp_path: Path) -> None:
     """Chunk after chunk another one computes the layers that it can, and only then."""
     forced = ("winograd-4x4", "winograd-2x2-fp16")
     campaign = Campaign(
-        Settings(tmp_path, seed=5, examples=24, chunk=12, regimes=("gaussian",), kernels=forced), io.StringIO()
+        Settings(tmp_path, seed=5, examples=48, chunk=24, regimes=("gaussian",), kernels=forced), io.StringIO()
     )
     assert campaign.run() == 0
     verified = campaign.tally.coverage.kernels()
