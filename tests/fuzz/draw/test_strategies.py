@@ -37,9 +37,9 @@ from nn512.options import Options
 from nn512.passes.effects import effects
 from nn512.passes.pipeline import PASSES, optimize, stages
 
-DRAWS = 1600
+DRAWS = 2400
 
-RUNS = 16
+RUNS = 32
 """Draws of one run are alike: what is one in thirty among many runs may be none in one."""
 
 
