@@ -22,9 +22,9 @@ GATHER = """
 static INLINE void gather_block(const float *x, ptrdiff_t pixels, const ptrdiff_t (*spans)[3], ptrdiff_t count,
                                 ptrdiff_t block, float (*out)[16]) {
     const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const float *from[16]; /* what makes up the block: at most sixteen pieces of a lane */
-    __m512i index[16];
-    __mmask16 mask[16];
+    const float *from[16] = {x}; /* what makes up the block: at most sixteen pieces of a lane; at least one */
+    __m512i index[16] = {lanes};
+    __mmask16 mask[16] = {0};
     ptrdiff_t pieces = 0;
     for (ptrdiff_t s = 0; s < count; s++) {
         const ptrdiff_t start = spans[s][2], end = start + spans[s][0], low = block * 16, high = low + 16;

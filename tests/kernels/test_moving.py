@@ -21,11 +21,11 @@ WITHOUT = ("drop_concat",)
 """Passes without which every node that moves something is a layer."""
 
 
-def check(*lines: str, without: tuple[str, ...] = WITHOUT) -> Report:
+def check(*lines: str, without: tuple[str, ...] = WITHOUT, optimisation: str = "-O1") -> Report:
     """The report of a check; nothing may be wrong with it."""
     data = tuple(DataSeed(regime, 1) for regime in REGIMES)
     text = "\n".join(("Config Prefix=Net", *lines)) + "\n"
-    report = check_case(Case(text, {"without_passes": list(without)}, "-O1", data))
+    report = check_case(Case(text, {"without_passes": list(without)}, optimisation, data))
     assert not report.problems, "\n".join(map(str, report.problems))
     assert report.verified
     return report
@@ -44,6 +44,14 @@ def sliced(channels: int, *parts: tuple[int, ...], axis: str = "Channels") -> li
         lines.append(f"Slice FromTensor=x ToTensor=y{number} From={first} Count={count} {steps} Axis={axis}")
         lines.append(f"Output FromTensor=y{number}")
     return lines
+
+
+@pytest.mark.parametrize("optimisation", ["-Og", "-O2", "-O3"])
+def test_compilers_find_nothing_to_warn_of_in_few_channels(runs_here: str, optimisation: str) -> None:
+    """Where a compiler sees all sizes, it must also see that everything is set that is read."""
+    assert runs_here
+    lines = ["Input ToTensor=x Channels=2 Height=1 Width=3", "Slice FromTensor=x ToTensor=y From=1 Count=1"]
+    check(*lines, "Output FromTensor=y", optimisation=optimisation)
 
 
 @pytest.mark.parametrize("channels", [1, 15, 16, 17, 50])
