@@ -18,8 +18,8 @@ KEYWORDS = frozenset(
 # Identifiers that step functions use themselves, beside the user's pointers to tensors (a test finds missing and stale
 # ones), and macros of system headers in small letters.
 STEP_WORDS = frozenset(
-    """ArenaFloats bias block bottom c context count end engine factors first group input item lanes memcpy
-    memset n net nextWeights origin p panel piece position products row rows segments Share share Sizes sizes spans t
+    """ArenaFloats before bias block bottom c context count end engine factors first group input item lanes memcpy
+    memset n net nextWeights origin p panel piece position products row rows segments Share share Sizes sizes sources spans t
     tensor ThreadFloats tile tiles top topRow v w x y""".split()
 )
 _MACROS = frozenset("errno i386 linux main stderr stdin stdout unix".split())
@@ -43,9 +43,9 @@ SHARED = frozenset(
     channel_lanes exponent_of fourier2_complex fourier2_real fourier2_results fourier4_complex fourier4_real
     fourier4_results fourier8_complex fourier8_real fourier8_results fourier8x8_inputs fourier8x8_results6x6
     fourier_factors gate_await gate_create gate_destroy gate_set gather_block half_exponent half_of is_real
-    load_block load_halves load_narrow pack_conv pack_fourier pack_full pack_grouped pack_norm pack_winograd
-    pair_of part_butterfly phases_of prefetch_lines quarter_butterfly run_alone run_shared softmax_pixel store_block
-    team_check team_create team_destroy team_dismiss team_run team_share team_work widen_range
+    load_block load_halves load_narrow pack_conv pack_fourier pack_full pack_grouped pack_norm pack_winograd pair_of
+    part_butterfly phases_of pick_lanes prefetch_lines quarter_butterfly run_alone run_shared softmax_pixel
+    store_block team_check team_create team_destroy team_dismiss team_run team_share team_work widen_range
     winograd_factors""".split()
 )
 

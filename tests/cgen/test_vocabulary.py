@@ -76,7 +76,32 @@ Output FromTensor=groups
 Output FromTensor=few
 """
 
-NETS = {"everything": EVERYTHING, "tiled": TILED, **{n: example(n) for n in ("ResNet50", "DenseNet121", "ResNeXt50")}}
+# Channels by whole blocks, by runs and lane by lane, of one tensor and of several; rows and columns.
+MOVED = """
+Config Prefix=Moved
+Input ToTensor=x Channels=40 Height=6 Width=7
+Input ToTensor=z Channels=5 Height=6 Width=7
+Slice FromTensor=x ToTensor=whole From=16 Count=24
+Slice FromTensor=x ToTensor=off From=3 Count=30
+Shuffle FromTensor=x ToTensor=mixed Groups=5
+Concat FromTensor1=z FromTensor2=x FromTensor3=z ToTensor=joined
+Shuffle FromTensor=joined ToTensor=several Groups=2
+Slice FromTensor=x ToTensor=rows From=1 Count=4 Axis=Height
+Slice FromTensor=x ToTensor=columns From=0 Count=3 Step=2 Axis=Width
+Concat FromTensor1=x FromTensor2=rows ToTensor=high Axis=Height
+Concat FromTensor1=x FromTensor2=columns ToTensor=wide Axis=Width
+Output FromTensor=whole
+Output FromTensor=off
+Output FromTensor=mixed
+Output FromTensor=several
+Output FromTensor=high
+Output FromTensor=wide
+"""
+
+TEXTS = {"everything": EVERYTHING, "rare": RARE, "tiled": TILED, "moved": MOVED, "ResNeXt50": example("ResNeXt50")}
+"""Nets in which every word of emitted C stands."""
+
+NETS = {**TEXTS, **{name: example(name) for name in ("ResNet50", "DenseNet121")}}
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -106,7 +131,7 @@ def layer_functions(source: str) -> str:
 
 def compiled(text: str, force: str = "") -> str:
     """The source of a net all of whose tensors begin with MARK."""
-    marked = re.sub(r"\b((?:To|From)Tensor[12]?)=(\w+)", rf"\1={MARK}\2", text)
+    marked = re.sub(r"\b((?:To|From)Tensor[1-8]?)=(\w+)", rf"\1={MARK}\2", text)
     return nn512.compile(marked, Options(force=(("", force),) if force else ())).source
 
 
@@ -126,8 +151,7 @@ def test_no_local_can_meet_a_tensor(name: str, force: str) -> None:
 
 def test_no_name_is_taken_from_users_without_need() -> None:
     ours: set[str] = set()
-    texts = (EVERYTHING, RARE, TILED, example("ResNeXt50"))
-    for text, force in itertools.product(texts, ("", "pointwise", "winograd-4x4", "fourier-8")):
+    for text, force in itertools.product(TEXTS.values(), ("", "pointwise", "winograd-4x4", "fourier-8")):
         ours |= words_of_steps(compiled(text, force))
     assert sorted(names.STEP_WORDS - ours) == []
 
@@ -135,8 +159,7 @@ def test_no_name_is_taken_from_users_without_need() -> None:
 def test_functions_that_a_prefix_and_a_tensor_could_spell() -> None:
     """Names of one underscore between words, as those of a net's own functions are."""
     found: set[str] = set()
-    texts = (EVERYTHING, RARE, TILED, example("ResNeXt50"))
-    for text, force in (*((text, "") for text in texts), (TILED, "fourier-8")):
+    for text, force in (*((text, "") for text in TEXTS.values()), (TILED, "fourier-8")):
         source = compiled(text, force)
         own = re.search(r"^#include \"(\w+)\.h", source, flags=re.MULTILINE)
         assert own is not None
