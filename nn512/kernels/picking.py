@@ -9,7 +9,7 @@ from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import Expression, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import CropOp, Pick, PickOp
-from nn512.kernels.copying import GATHER
+from nn512.kernels.gathering import gathered
 from nn512.kernels.interface import Context, Kernel, Place
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work
@@ -59,7 +59,17 @@ def emit_pick(op: PickOp, context: Context) -> LayerCode:
     if spans and all(here % LANES == there % LANES == 0 for _, there, here in spans) and len(spans) == 1:
         return _copied(op, context, spans[0][1] // LANES)
     if spans and len(spans) <= MOST_SEGMENTS:
-        return _gathered(op, context, spans)
+        return gathered(
+            context,
+            context.places[op.sources[0]],
+            result,
+            spans,
+            algorithm="channels moved to other lanes",
+            edge_classes=(
+                f"pick channel tail {result.shape.channels % LANES}",
+                f"pick runs from lane {spans[0][1] % LANES}",
+            ),
+        )
     sources = [context.places[name] for name in op.sources]
     before = [0]
     for place in sources:
@@ -162,43 +172,6 @@ def _copied(op: PickOp, context: Context, first: int) -> LayerCode:
         steps=(InferenceStep(op.writes, result.layout.block_count),),
         text=writer.text(),
         edge_classes=(f"pick blocks, channel tail {result.shape.channels % LANES}",),
-    )
-
-
-def _gathered(op: PickOp, context: Context, spans: Sequence[tuple[int, int, int]]) -> LayerCode:
-    """Every block from the one or more blocks that hold its channels."""
-    source, result = context.places[op.sources[0]], context.places[op.writes]
-    context.library.add("gather_block", lambda _: GATHER)
-    writer = Writer()
-    with writer.block(step_signature(context.prefix, op.writes)):
-        begin_step(writer, context.prefix)
-        declare_tensor(writer, source, written=False, flat=True)
-        declare_tensor(writer, result, written=True, flat=True)
-        writer.comment("channels that stay together: how many, and where the first one stands here and there")
-        writer.table("static const ptrdiff_t spans[][3]", (f"{{{n}, {there}, {here}}}" for n, there, here in spans))
-        writer.line("for (ptrdiff_t block = share.first; block < share.last; block++)")
-        with writer.indented():
-            writer.statement(
-                "gather_block",
-                [
-                    f"{names.local(source.name)}[0][0]",
-                    extent(source.shape.height, source.shape.width),
-                    "spans",
-                    str(len(spans)),
-                    "block",
-                    f"{names.local(result.name)}[block]",
-                ],
-                ";",
-            )
-    return LayerCode(
-        name=op.writes,
-        algorithm="channels moved to other lanes",
-        steps=(InferenceStep(op.writes, result.layout.block_count),),
-        text=writer.text(),
-        edge_classes=(
-            f"pick channel tail {result.shape.channels % LANES}",
-            f"pick runs from lane {spans[0][1] % LANES}",
-        ),
     )
 
 
