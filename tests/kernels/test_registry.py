@@ -11,6 +11,7 @@ from nn512.compiler import decide
 from nn512.graph import Graph
 from nn512.ir import OPS
 from nn512.kernels.registry import KERNELS, competing_kernels, kernel_names, kernels_of
+from nn512.kernels.selection import PRICE_OF_HALVES
 from nn512.options import Options
 from nn512.passes.pipeline import optimize
 
@@ -30,7 +31,7 @@ def test_names_are_unique() -> None:
 def test_the_kernel_taken_applies_and_is_the_cheapest(graph: Graph) -> None:
     """In any net: every kernel that applies has a price, all prices are positive, and working memory has a place.
 
-    Only kernels with half weights may be cheaper than the one that is taken.
+    Only kernels with half weights may be cheaper than the one that is taken, and only by so much.
     """
     decided = decide(optimize(graph), Options())
     layers = [op.name for op in decided.placement.ops]
@@ -42,6 +43,7 @@ def test_the_kernel_taken_applies_and_is_the_cheapest(graph: Graph) -> None:
         cheaper = names[: names.index(choice.kernel.name)]
         assert all(name.endswith("fp16") for name in cheaper)
         assert not cheaper or choice.kernel.weights == "fp32"
+        assert dict(choice.prices)[choice.kernel.name] <= choice.prices[0][1] * PRICE_OF_HALVES
         assert all(price >= 0 for _, price in choice.prices)
         workspace = choice.kernel.workspace(op, decided.setting)
         assert all(scratch.name in decided.placement.tensors for scratch in workspace.shared)
