@@ -19,8 +19,8 @@ KEYWORDS = frozenset(
 # ones), and macros of system headers in small letters.
 STEP_WORDS = frozenset(
     """ArenaFloats before bias block bottom c context count end engine factors first group input item lanes memcpy
-    memset n net nextWeights origin p panel piece position products row rows segments Share share Sizes sizes sources spans t
-    tensor ThreadFloats tile tiles top topRow v w x y""".split()
+    memset n net nextWeights origin p panel piece position products row rows segments Share share Sizes sizes sources
+    spans t tensor ThreadFloats tile tiles top topRow v w x y""".split()
 )
 _MACROS = frozenset("errno i386 linux main stderr stdin stdout unix".split())
 
