@@ -182,17 +182,24 @@ class Work:
             return tensor
         if self.open[tensor.name] is None:
             self._settle(tensor, rows=rows)
+        dims = self._settled_dims(tensor)
+        if dims is None:
+            raise self.misplaced(tensor, "another reader of this input has it")
+        return replace(tensor, dims=dims)
+
+    def _settled_dims(self, tensor: Tensor) -> Dims | None:
+        """The ONNX axes of a tensor that has its shape, in the axes C, H and W; None where they are made of others."""
+        if all(factor.axis in view.AXES for dim in tensor.dims for factor in dim):
+            return tensor.dims
         known = self.open[tensor.name]
         assert known is not None
-        if all(factor.axis in view.AXES for dim in tensor.dims for factor in dim):
-            return tensor
         dims = []
         for dim in tensor.dims:
             parts = [_parts(factor, known) for factor in dim]
             if not all(parts):
-                raise self.misplaced(tensor, "another reader of this input has it")
+                return None
             dims.append(view.merged([known[part] for found in parts for part in found]))
-        return replace(tensor, dims=tuple(dims))
+        return tuple(dims)
 
     def _settle(self, tensor: Tensor, *, rows: bool) -> None:
         """Give an input its shape: the tensor is the first view that a layer reads.
@@ -313,8 +320,10 @@ class Work:
             return Lost(name)
         for tensor in tensors:
             if tensor.name in self.shapes and tensor.padding is None and view.sizes(tensor.dims) == shape:
-                self.shapes[name] = self.shapes[tensor.name]
-                return Tensor(name, tensor.dims)
+                settled = self._settled_dims(tensor)
+                if settled is not None:
+                    self.shapes[name] = self.shapes[tensor.name]
+                    return Tensor(name, settled)
         dims = tuple(view.whole(str(axis), size) for axis, size in enumerate(shape))
         self.open[name], self._declared[name] = None, dims
         return Tensor(name, dims)

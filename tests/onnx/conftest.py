@@ -27,6 +27,7 @@ def imported() -> Import:
         constants: Mapping[str, Any] | None = None,
         inputs: Mapping[str, Sequence[int | str | None]] | None = None,
         dims: Mapping[str, int] | None = None,
+        infer: Callable[..., Sequence[tuple[int, ...] | None]] | None = None,
     ) -> Imported:
         made = tuple(
             OnnxNode(node[0], tuple(node[1].split(",")) if node[1] else (), tuple(node[2].split(",")), "", *node[3:])
@@ -35,6 +36,6 @@ def imported() -> Import:
         declared = tuple(Declared(name, dims=tuple(shape)) for name, shape in (inputs or {"x": x}).items())
         arrays = {name: np.asarray(array) for name, array in (constants or {}).items()}
         outputs = tuple(Declared(name) for name in to.split(","))
-        return convert(OnnxModel(opset, made, declared, outputs, arrays), Cut(dims or {}))
+        return convert(OnnxModel(opset, made, declared, outputs, arrays, infer=infer), Cut(dims or {}))
 
     return read

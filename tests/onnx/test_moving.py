@@ -9,6 +9,7 @@ import pytest
 
 import reference
 from nn512.onnx.imported import Imported
+from nn512.onnx.refusal import UnsupportedError
 from nn512.onnx.view import elements
 from tests.onnx.conftest import Import
 
@@ -131,3 +132,11 @@ def test_halves_of_a_split_axis(imported: Import) -> None:
     nodes = [("Relu", "x", "a"), ("Reshape", "a,s", "r"), ("Gather", "r,i", "y", {"axis": 1})]
     what, results = moved(imported, *nodes, constants={"s": [1, 2, 4, 5, 6], "i": 1})
     np.testing.assert_array_equal(results["y"], X[:, 4:])
+
+
+def test_parts_of_what_was_refused(imported: Import) -> None:
+    """What stands in for it is arranged as the input that it reads, which another layer has settled: no fault of it."""
+    nodes = (("Relu", "x", "r"), ("Det", "x", "d"), ("Split", "d", "a,b", {"axis": 1}), ("Mul", "a,b", "y"))
+    with pytest.raises(UnsupportedError) as caught:
+        imported(*nodes, x=X.shape, to="r,y", infer=lambda *_: (X.shape,))
+    assert {refusal.operator for refusal in caught.value.refusals} == {"Det", "Mul"}
