@@ -21,6 +21,6 @@ packing.py           C that packs parameters; packing_full.py, packing_grouped.p
 grouped_weights.py   the packed weights that packing_grouped.py makes
 fully_connected.py   layers that use every weight once
 pooling.py           pooling, sampling; softmax.py, elementwise.py, copying.py, border.py: as they are called
-picking.py           slices and shuffles
+picking.py           slices and shuffles; gathering.py: a block out of lanes of others
 streaming.py         the price of operations that do little more than read and write
 """
