@@ -176,6 +176,9 @@ class _Import:
 
     def _written(self, node: OnnxNode) -> Sequence[Value]:
         work = self.work
+        complaint = self.model.complaint(node)
+        if complaint is not None:
+            raise RefusedError(*complaint)
         read = [work.values[name] if name else None for name in node.reads]
         if all(value is None or isinstance(value, Known) for value in read):
             folded = fold(node, [v.array if isinstance(v, Known) else None for v in read], work.opset)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
+from math import isfinite, prod
 from typing import TypeAlias
 
 import numpy as np
@@ -253,6 +253,8 @@ class Work:
                 least = 1 if info.type is ValueType.POSITIVE else 0
                 if not least <= value <= info.limit:
                     raise RefusedError(f"{info.name} would be {value}", f"{least} to {info.limit:,}")
+            if isinstance(value, float) and not isfinite(value):
+                raise RefusedError(f"{info.name} would be {value}", "finite numbers")
         complaint = next(iter(layer.mistakes(self.shapes)), None)
         if complaint is not None:
             raise RefusedError(complaint.message.replace(repr(layer.reads[0]), "what it reads"), "layers that fit")

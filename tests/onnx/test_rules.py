@@ -476,6 +476,7 @@ def test_channels_turned_in_three_axes_are_the_fault_of_the_transposition(import
         (("MaxPool", "x", "y", {"kernel_shape": (2, 2), "pads": (2, 0, 0, 0)}), {}, "padding too large"),
         (("Clip", "x,a,b", "y"), {"a": 2.0, "b": 1.0}, "min=2 and max=1"),
         (("Cast", "x", "y", {"to": 7}), {}, "to=7"),
+        (("LeakyRelu", "x", "y", {"alpha": np.inf}), {}, "Param would be inf"),
         (("CastLike", "x,c", "y"), {"c": np.zeros(1, np.int64)}, "to int64"),
         (("ReduceMean", "x", "y", {"axes": (1,)}), {}, "axes=1"),
         (("BatchNormalization", "x,c,c,c,c", "y", {"training_mode": 1}), {"c": np.zeros(4)}, "training_mode=1"),
