@@ -11,6 +11,8 @@ moving.py            copies: concatenation, slices, channels in another order, r
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from nn512.ir.ops.border import LoadOp, StoreOp
 from nn512.ir.ops.conv import ConvBranch, ConvOp
 from nn512.ir.ops.elementwise import ElementwiseOp
@@ -37,6 +39,9 @@ OPS = (
 )
 """Every kind of operation."""
 
+OpWithEpilogue: TypeAlias = FullyConnectedOp | PoolOp | SampleOp
+"""Operations of one result with a chain `epilogue` that is done to it in registers; convolutions have one per branch."""
+
 __all__ = [
     "OPS",
     "ConcatOp",
@@ -47,6 +52,7 @@ __all__ = [
     "ElementwiseOp",
     "FullyConnectedOp",
     "LoadOp",
+    "OpWithEpilogue",
     "PadOp",
     "PickOp",
     "PoolOp",
