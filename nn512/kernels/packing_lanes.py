@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
-from nn512.cgen.code import PackCall, PackedArray
+from nn512.cgen.code import PackCall, PackedArray, Routine
 from nn512.kernels.packing import ROUTINES, segments_of
 from nn512.plan.layout import LANES, Layout
+
+PACK_LANES = """
+/* A parameter of one value per channel: a value for every lane of every block. */
+typedef struct {
+    const float *values;
+    float (*packed)[16];
+    ptrdiff_t channels;
+    const ptrdiff_t *segments;
+} LanePack;
+
+static void pack_lanes(const void *context, Share share) {
+    const LanePack *p = context;
+    for (ptrdiff_t c = share.first * p->channels; c < share.last * p->channels; c++) {
+        const ptrdiff_t place = position(p->segments, c);
+        p->packed[place / 16][place % 16] = p->values[c];
+    }
+}
+
+#define LANES(name) .values = params->name, .packed = net->name
+#define PACK_LANES(items, ...) do { team_run(&team, pack_lanes, &(LanePack){__VA_ARGS__}, items); } while (0)
+"""
+
+_ROUTINE = Routine("pack_lanes", PACK_LANES, (ROUTINES["position"],))
 
 
 def lanes_array(parameter: str, layout: Layout) -> PackedArray:
@@ -15,4 +38,4 @@ def lanes_array(parameter: str, layout: Layout) -> PackedArray:
 def pack_lanes(parameter: str, layout: Layout) -> PackCall:
     """The call that packs it."""
     arguments = (f"LANES({parameter})", f".channels = {layout.channels}", *segments_of(layout))
-    return PackCall(ROUTINES["pack_lanes"], arguments, 1)
+    return PackCall(_ROUTINE, arguments, 1)
