@@ -139,7 +139,7 @@ def _greedy(program: Program, memory: _Memory) -> list[int]:
 
 
 class _Waiting:
-    """What each operation waits for: those that write what it reads. A whole waits for its parts, a view for its source.
+    """What each operation waits for: who writes what it reads. A whole waits for its parts, a view for its source.
 
     Operations go by their numbers, joined wholes and views by their names.
     """
