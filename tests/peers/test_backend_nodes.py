@@ -61,7 +61,8 @@ def plain(value: Any) -> Any:
 def attempts(case: Any) -> Iterator[tuple[Imported, dict[str, Any], list[Any]]]:
     """The case as an import with its inputs and outputs, in the ways in which it can be one.
 
-    As it is; with all inputs but the first as constants, as models have them; and with a batch of one.
+    As it is; with all inputs but the first as constants, as models have them; and where neither is, with a batch of
+    one, which for operators of images is the first of each batch.
     """
     onnx = importlib.import_module("onnx")
     inputs, outputs = ([plain(value) for value in values] for values in case.data_sets[0])
@@ -70,8 +71,9 @@ def attempts(case: Any) -> Iterator[tuple[Imported, dict[str, Any], list[Any]]]:
     first = next(iter(data), "")
     is_tensor = bool(names) and case.model.graph.input[0].type.HasField("tensor_type")
     shape = data[first].shape if is_tensor else ()
+    imported = False
     for constants, pinned in ((False, False), (True, False), (True, True)):
-        if (constants and not pinned and len(data) < 2) or (pinned and (not shape or shape[0] < 2)):
+        if (constants and not pinned and len(data) < 2) or (pinned and (imported or not shape or shape[0] < 2)):
             continue
         model = onnx.ModelProto()
         model.CopyFrom(case.model)
@@ -82,10 +84,13 @@ def attempts(case: Any) -> Iterator[tuple[Imported, dict[str, Any], list[Any]]]:
         given = data | ({first: data[first][:1]} if pinned else {})
         wanted = [value[:1] if pinned and np.ndim(value) else value for value in outputs]
         try:
-            yield convert(model_of(onnx, model.SerializeToString(), Path(case.name)), cut), given, wanted
+            net = convert(model_of(onnx, model.SerializeToString(), Path(case.name)), cut)
         except UsageError as error:
             if not is_told(error, case):
                 pytest.fail(f"{case.name}: {error}")
+        else:
+            imported = True
+            yield net, given, wanted
 
 
 def is_told(error: UsageError, case: Any) -> bool:

@@ -18,7 +18,7 @@ from fuzz import draw
 from fuzz.draw import regimes
 from nn512.cli import main
 from nn512.cli.compare_onnx import MOST_SIGMA, off_by
-from nn512.graph import Activation, Graph, Shuffle, Slice
+from nn512.graph import Activation, Graph, RMSNorm, Shuffle, Slice
 from nn512.onnx import Imported, UnsupportedError, export_onnx, from_onnx
 from nn512.onnx.kinds import EXPORTS
 from nn512.onnx.view import elements
@@ -41,6 +41,9 @@ def need(*modules: str, cases: int) -> None:
 
 MOVING = (Shuffle, Slice)
 """Kinds that may come back as views, several as one, or as the order of weights behind them."""
+
+ONE_WAY = (RMSNorm,)
+"""Kinds that operator set 17 has in parts alone, which are not put together again."""
 
 
 def changes_nothing(node: object, graph: Graph) -> bool:
@@ -68,7 +71,8 @@ def test_what_goes_out_comes_back(tmp_path_factory: pytest.TempPathFactory) -> N
     """The same nodes with the same numbers in the same order; where channels are moved, the same function at least."""
     need("onnx", cases=GRAPHS)
     path = tmp_path_factory.mktemp("import") / "net.onnx"
-    same, kinds = 0, set()
+    same = 0
+    kinds: set[type] = set()
 
     @settings(max_examples=GRAPHS, suppress_health_check=list(HealthCheck))
     @given(draw.graphs(max_layers=8), st.integers(0, 999))
@@ -76,8 +80,12 @@ def test_what_goes_out_comes_back(tmp_path_factory: pytest.TempPathFactory) -> N
         nonlocal same
         data = regimes.draw(graph, "gaussian", seed)
         export_onnx(path, graph, data.params)
-        net = from_onnx(path)
         kinds.update(map(type, graph.layers))
+        try:
+            net = from_onnx(path)
+        except UnsupportedError:
+            assert any(isinstance(layer, ONE_WAY) for layer in graph.layers)
+            return
         if normal(net.graph) == normal(graph):
             ours, theirs = (
                 [p.name for layer in g.layers for p in layer.parameters(g.shapes)] for g in (net.graph, graph)

@@ -323,7 +323,11 @@ def runnable(path: Path, net: Imported) -> Any:
 
 
 def judged(path: Path, net: Imported) -> str:
-    """Who takes the model and says the same of it as our reference; AssertionError where it says something else."""
+    """Who takes the model and says the same of it as our reference, or why nobody takes it.
+
+    AssertionError where anybody says something else.
+    """
+    why = ""
     model = runnable(path, net)
     drawn = regimes.draw(net.graph, "gaussian", 0).inputs
     feeds = {s.onnx: elements(s.dims, drawn[s.tensor]).astype(s.type, copy=False) for s in net.inputs}
