@@ -115,7 +115,8 @@ def test_four_paddings(imported: Import) -> None:
 def test_automatic_padding_of_a_convolution(mode: str, expected: tuple[int, ...], imported: Import) -> None:
     """Of 3 taps two cells apart at stride 2, and of 2 at stride 1."""
     attributes = {"auto_pad": mode, "strides": (2, 1), "dilations": (2, 1)}
-    (layer,) = imported(("Conv", "x,w", "y", attributes), constants={"w": numbers(2, 4, 3, 2)}).graph.layers
+    net = imported(("Conv", "x,w", "y", attributes), x=(1, 4, 6, 5), constants={"w": numbers(2, 4, 3, 2)})
+    (layer,) = net.graph.layers
     assert isinstance(layer, Conv)
     assert padding_of(layer) == expected
 
