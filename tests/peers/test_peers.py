@@ -37,6 +37,9 @@ from reference.windows import Array
 pytestmark = pytest.mark.peers
 
 CASES = {"torch": 1000, "onnxruntime": 200, "openvino": 25}
+
+ROUNDED = {"HardSigmoid", "HardSwish", "Sigmoid", "SiLU", "Tanh"}
+"""Functions that compute, rather than choose between numbers."""
 """Cases per node kind; the slower a peer builds a net, the fewer."""
 
 Arrays = list[Array]
@@ -241,6 +244,17 @@ def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
             return functional.relu(x) if node.param == 0 else functional.leaky_relu(x, node.param)
         case "Clip":
             return x.clamp(node.min, node.max)
+        case "Sigmoid":
+            return x.sigmoid()
+        case "HardSigmoid":
+            alpha, beta = np.float32([node.alpha, node.beta]).tolist()
+            return (alpha * x + beta).clamp(0, 1)
+        case "SiLU":
+            if x.isneginf().any():
+                raise UnsupportedError("PyTorch multiplies -inf by 0")
+            return functional.silu(x)
+        case "Tanh":
+            return x.tanh()
         case "HardSwish":
             if x.isneginf().any():
                 raise UnsupportedError("PyTorch multiplies -inf by 0")
@@ -406,7 +420,7 @@ def compare(peer: str, kind: str, *, planted: bool) -> None:
         assert ours.shape == theirs.shape, node
         average = isinstance(node, Pooling) and not node.is_max
         precision = 1e-13 if peer == "torch" else 2e-6
-        rounded = average or isinstance(node, BatchNorm | Softmax) or getattr(node, "kind", "") == "HardSwish"
+        rounded = average or isinstance(node, BatchNorm | Softmax) or getattr(node, "kind", "") in ROUNDED
         tolerance = precision if rounded else 0.0
         np.testing.assert_allclose(theirs, ours, rtol=tolerance, atol=tolerance * 10, err_msg=str(node))
         compared += 1
