@@ -271,7 +271,7 @@ def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
         case "Sigmoid":
             return x.sigmoid()
         case "HardSigmoid":
-            alpha, beta = np.float32([node.alpha, node.beta]).tolist()
+            alpha, beta = (float(np.float32(value)) for value in (node.alpha, node.beta))
             return (alpha * x + beta).clamp(0, 1)
         case "SiLU":
             if x.isneginf().any():

@@ -31,7 +31,7 @@ from nn512.graph import (
     parse,
 )
 from nn512.graph.nodes import ACTIVATIONS
-from reference import fast, kinds
+from reference import fast, functions, kinds
 from reference.kinds.pooling import Pool
 from reference.windows import Array, Window
 
@@ -263,7 +263,8 @@ def test_smooth_functions(kind: str) -> None:
     np.testing.assert_array_equal(y, specials)
     assert np.isfinite(far).all()
     x = np.linspace(-20, 20, 401)
-    np.testing.assert_allclose(kinds.activation.value(x, node), [formula(v) for v in x], rtol=1e-12, atol=1e-14)
+    expected = np.array([formula(float(v)) for v in x])
+    np.testing.assert_allclose(kinds.activation.value(x, node), expected, rtol=1e-12, atol=1e-14)
 
 
 def test_hard_sigmoid() -> None:
@@ -289,7 +290,7 @@ def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reac
     node = STEEP[kind]
     at = np.linspace(x - reach, x + reach, 101)
     y = kinds.activation.value(at, node)
-    slope = kinds.activation.function_of(node).slope(np.array(x), np.array(reach), node)
+    slope = functions.function_of(node).slope(np.array(x), np.array(reach), node)
     steps = np.diff(at)
     if reach > 1e-3:
         steepest = np.abs(np.diff(y) / steps).max()
@@ -468,7 +469,7 @@ def test_every_function_is_tried_here() -> None:
 
 
 def test_every_function_has_one_entry() -> None:
-    names = [function.kind for function in kinds.activation.FUNCTIONS]
+    names = [function.kind for function in functions.FUNCTIONS]
     assert sorted(names) == sorted(ACTIVATIONS)
 
 
@@ -476,7 +477,7 @@ def test_the_docstrings_of_the_values_are_the_specification() -> None:
     for kind in kinds.KINDS:
         module = sys.modules[type(kind).__module__]
         assert module.value.__doc__, module.__name__
-    for function in kinds.activation.FUNCTIONS:
+    for function in functions.FUNCTIONS:
         assert (type(function).value.__doc__ or "").startswith(f"{function.kind}: ")
 
 
