@@ -21,15 +21,20 @@ from nn512.graph import (
     Concat,
     Config,
     Conv,
+    Div,
     FullyConnected,
     Graph,
     Input,
     Layer,
+    Max,
+    Min,
+    Mul,
     Node,
     Output,
     Pooling,
     Shape,
     Softmax,
+    Sub,
     build,
     tensors_read,
 )
@@ -137,8 +142,8 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
             return x * factor + shift
         case Activation():
             return function(x, layer)
-        case Add():
-            return x + reads[1]
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            return np.asarray(BINARIES[type(layer)](x, reads[1]), F)
         case Concat():
             return np.concatenate(reads)
         case Pooling(is_max=True):
@@ -161,6 +166,16 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
             return powers
         case _:
             raise AssertionError(layer)
+
+
+BINARIES: dict[type, np.ufunc] = {
+    Add: np.add,
+    Sub: np.subtract,
+    Mul: np.multiply,
+    Div: np.divide,
+    Max: np.maximum,
+    Min: np.minimum,
+}
 
 
 def function(x: Single, layer: Activation) -> Single:
@@ -322,7 +337,7 @@ def test_a_dropped_tap_is_far_outside(channels: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 11), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+@given(st.lists(st.integers(0, 16), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
 def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
     layers: list[Node] = []
@@ -341,6 +356,11 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
             Add(other, source, to),
             Activation(source, to, "Clip", min=-0.5, max=1.5),
             Activation(source, to, "HardSwish"),
+            Sub(other, source, to),
+            Mul(source, other, to),
+            Max(source, other, to),
+            Min(source, other, to),
+            Div(source, other, to),
         )
         layers.append(table[choice])
     graph = build([Config(), Input("x", 4, 4, 4), *layers, *used(layers)])

@@ -13,7 +13,7 @@ from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.pointwise import SAMPLES, Floats, Sampled, equal, same
 from nn512.onnx.refusal import RefusedError
-from nn512.onnx.rules import ANY, LARGEST, MANY, Rule, real, shortest
+from nn512.onnx.rules import ANY, LARGEST, Rule, real, shortest
 from nn512.onnx.work import Tensor, Work
 from nn512.params import show_shape
 
@@ -159,6 +159,4 @@ ACTIVATION_RULES = (
     Rule("Clip", _read_clip, "Activation Kind=Clip", {"min": "below max", "max": "above min"}, inputs=3),
     Rule("HardSwish", _read_hard_swish, "Activation Kind=HardSwish"),
     Rule("HardSigmoid", _read_part, _PART.format("x * HardSigmoid(x)"), {"alpha": "1/6", "beta": "1/2"}),
-    Rule("Min", _read_part, _PART.format("Min(Max(x, a), b)"), inputs=MANY),
-    Rule("Max", _read_part, _PART.format("Max(x, a * x)"), inputs=MANY),
 )
