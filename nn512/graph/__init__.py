@@ -2,7 +2,8 @@
 
 source, diagnostics, suggest    where things stand in a text, mistakes with a caret, guesses at misspelt words
 fields, node, kinds             the data model: the table of fields, what all nodes answer, one file per kind of node
-axes, windows, moments          what several kinds share: axes, words about windows, rough distributions of values
+axes, windows, moments, binary  what several kinds share: axes, words about windows, rough distributions of values,
+                                functions of two tensors
 graph                           a checked graph
 values, vocabulary              values of fields, the words of the language
 statement, usual, parser        text to statements: what is made of each node, the fast way and the thorough way

@@ -56,7 +56,7 @@ def read_planes(program: Program, chosen: Collection[str]) -> tuple[Op, ...]:
 
 
 def _needed_in_blocks(program: Program, readers: Collection[str]) -> set[str]:
-    """Tensors that somebody else reads, or the `readers` as operands of additions; or that are part of a whole."""
+    """Tensors that somebody else reads, or the `readers` as operands of steps; or that are part of a whole."""
     needed = {part for joined in program.joined for part in joined.parts}
     for op in program.ops:
         if isinstance(op, ConvOp) and op.branches[0].writes in readers:

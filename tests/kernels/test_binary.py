@@ -73,7 +73,7 @@ def test_every_shape_of_operand(channels: int, height: int, width: int, runs_her
 
 KERNELS = """\
 Config Prefix=Net
-Input ToTensor=image Channels=3 Height=19 Width=21
+Input ToTensor=image Channels=3 Height=11 Width=13
 Input ToTensor=gate20 Channels=20 Height=1 Width=1
 Input ToTensor=gate35 Channels=35 Height=1 Width=1
 Input ToTensor=gate32 Channels=32 Height=1 Width=1
@@ -115,18 +115,16 @@ def test_every_kernel(kind: str, runs_here: str) -> None:
     assert kernels >= {"planar", "pointwise", "depthwise", "grouped", "pooling", "elementwise"}
 
 
-@pytest.mark.parametrize("kind", ["Sub", "Max"])
-@pytest.mark.parametrize("force", ["direct", "winograd-4x4", "fourier-8", "fully_connected"])
+@pytest.mark.parametrize(("kind", "force"), [("Sub", "direct"), ("Max", "winograd-4x4"), ("Mul", "fourier-8")])
 def test_forced_kernels(kind: str, force: str, runs_here: str) -> None:
     assert runs_here
     check(KERNELS.format(kind=kind), force=[["", force]])
 
 
-@pytest.mark.parametrize("kind", ["Div", "Mul"])
-def test_without_passes(kind: str, runs_here: str) -> None:
+def test_without_passes(runs_here: str) -> None:
     """Every step is a layer of its own."""
     assert runs_here
-    report = check(KERNELS.format(kind=kind), without_passes=["fuse_elementwise", "dedup"])
+    report = check(KERNELS.format(kind="Div"), without_passes=["fuse_elementwise", "dedup"])
     assert [layer.kernel for layer in report.layers].count("elementwise") >= 11
 
 
@@ -185,7 +183,7 @@ def test_a_gate_without_a_neighbour_is_one_pass_of_two_instructions(runs_here: s
     assert loop.count("_mm512") == 4  # the gate, once; a load, a product, a store
 
 
-@pytest.mark.parametrize("optimisation", ["-O0", "-Og", "-O2", "-O3"])
+@pytest.mark.parametrize("optimisation", ["-Og", "-O3"])
 def test_compilers_find_nothing_to_warn_of(optimisation: str, runs_here: str) -> None:
     assert runs_here
     check(net(*spreads(2, 2, 3)), optimisation, ("exact",))
