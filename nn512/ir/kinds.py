@@ -15,7 +15,9 @@ from nn512.graph.nodes import (
     Conv,
     FullyConnected,
     Layer,
+    LayerNorm,
     Pooling,
+    RMSNorm,
     Shape,
     Shuffle,
     Slice,
@@ -23,6 +25,7 @@ from nn512.graph.nodes import (
 )
 from nn512.ir.op import Op
 from nn512.ir.ops import (
+    ChannelNormOp,
     ConcatOp,
     ConvBranch,
     ConvOp,
@@ -78,6 +81,10 @@ def _softmax(node: Softmax) -> Op:
     return SoftmaxOp(node.from_tensor, node, node.to_tensor)
 
 
+def _channel_norm(node: LayerNorm | RMSNorm) -> Op:
+    return ChannelNormOp(node.from_tensor, node, (), node.to_tensor)
+
+
 OPERATIONS: Mapping[type[Layer], Callable[[Any], Op]] = MappingProxyType(
     {
         Conv: _conv,
@@ -89,6 +96,8 @@ OPERATIONS: Mapping[type[Layer], Callable[[Any], Op]] = MappingProxyType(
         Shuffle: _shuffle,
         Pooling: _pooling,
         Softmax: _softmax,
+        LayerNorm: _channel_norm,
+        RMSNorm: _channel_norm,
     }
 )
 """What makes the operation of a node, by the kind of the node; those of two tensors are made by their shapes."""

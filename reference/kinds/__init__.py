@@ -32,10 +32,12 @@ from reference.kinds.conv import ConvKind
 from reference.kinds.div import DivKind
 from reference.kinds.fully_connected import FullyConnectedKind
 from reference.kinds.kind import Kind
+from reference.kinds.layer_norm import LayerNormKind
 from reference.kinds.max import MaxKind
 from reference.kinds.min import MinKind
 from reference.kinds.mul import MulKind
 from reference.kinds.pooling import PoolingKind
+from reference.kinds.rms_norm import RMSNormKind
 from reference.kinds.shuffle import ShuffleKind
 from reference.kinds.slice import SliceKind
 from reference.kinds.softmax import SoftmaxKind
@@ -45,6 +47,8 @@ KINDS: tuple[Kind[Any], ...] = (
     ConvKind(),
     FullyConnectedKind(),
     BatchNormKind(),
+    LayerNormKind(),
+    RMSNormKind(),
     ActivationKind(),
     AddKind(),
     SubKind(),

@@ -98,7 +98,28 @@ Output FromTensor=high
 Output FromTensor=wide
 """
 
-TEXTS = {"everything": EVERYTHING, "rare": RARE, "tiled": TILED, "moved": MOVED, "ResNeXt50": example("ResNeXt50")}
+# Normalizations over channels, of some and of several pieces.
+NORMED = """
+Config Prefix=Normed
+Input ToTensor=x Channels=20 Height=5 Width=7
+LayerNorm FromTensor=x ToTensor=a
+RMSNorm FromTensor=x ToTensor=b
+Concat FromTensor1=a FromTensor2=x ToTensor=c
+LayerNorm FromTensor=c ToTensor=d
+Softmax FromTensor=d ToTensor=e
+Pooling FromTensor=e ToTensor=f Kind=Max3x3Stride2 PaddingH=1
+Output FromTensor=b
+Output FromTensor=f
+"""
+
+TEXTS = {
+    "everything": EVERYTHING,
+    "rare": RARE,
+    "tiled": TILED,
+    "moved": MOVED,
+    "normed": NORMED,
+    "ResNeXt50": example("ResNeXt50"),
+}
 """Nets in which every word of emitted C stands."""
 
 NETS = {**TEXTS, **{name: example(name) for name in ("ResNet50", "DenseNet121")}}

@@ -20,10 +20,12 @@ from nn512.graph import (
     FullyConnected,
     Graph,
     Layer,
+    LayerNorm,
     Max,
     Min,
     Mul,
     Pooling,
+    RMSNorm,
     Shuffle,
     Slice,
     Softmax,
@@ -325,6 +327,19 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
         for (int c = 0; c < {channels}; c++) {{ const float v = {x}[c * {pixels} + i]; if (!(v <= m)) m = v; }}
         for (int c = 0; c < {channels}; c++) sum += {y}[c * {pixels} + i] = expf({x}[c * {pixels} + i] - m);
         for (int c = 0; c < {channels}; c++) {y}[c * {pixels} + i] /= sum;
+    }}"""
+        case LayerNorm() | RMSNorm():
+            pixels, centred = height * width, isinstance(layer, LayerNorm)
+            return f"""\
+    for (int i = 0; i < {pixels}; i++) {{
+        float m = 0, power = 0;
+        for (int c = 0; c < {channels}; c++) m += {int(centred)} * {x}[c * {pixels} + i];
+        m = {int(centred)} ? m / {channels} : 0;
+        for (int c = 0; c < {channels}; c++) power += ({x}[c * {pixels} + i] - m) * ({x}[c * {pixels} + i] - m);
+        const float root = sqrtf(power / {channels} + (float){layer.epsilon!r});
+        for (int c = 0; c < {channels}; c++)
+            {y}[c * {pixels} + i] = params->{to}Scales[c] * (({x}[c * {pixels} + i] - m) / root)
+                {f"+ params->{to}Shifts[c]" if centred else ""};
     }}"""
         case _:
             assert_never(layer)

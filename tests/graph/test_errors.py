@@ -240,7 +240,8 @@ def test_numbers_have_limits() -> None:
 
 
 def test_negative_epsilon() -> None:
-    layers("BatchNorm FromTensor=x ToTensor=y Epsilon=«-0.001»", "Epsilon must not be negative")
+    for kind in ("BatchNorm", "LayerNorm", "RMSNorm"):
+        layers(f"{kind} FromTensor=x ToTensor=y Epsilon=«-0.001»", "Epsilon must not be negative")
 
 
 @pytest.mark.parametrize("text", ["0", "0KiB", "32ki", "32b", "32\N{KELVIN SIGN}", "32G", "1.5m", "-1", "KiB"])

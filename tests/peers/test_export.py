@@ -60,6 +60,8 @@ FullyConnected FromTensor=p4 ToTensor=full ToChannels=5
 FullyConnected FromTensor=full ToTensor=again ToChannels=3
 Softmax FromTensor=again ToTensor=soft
 Softmax FromTensor=other ToTensor=softPlane
+LayerNorm FromTensor=other ToTensor=layerNorm Epsilon=0.01
+RMSNorm FromTensor=other ToTensor=rmsNorm Epsilon=0.01
 Output FromTensor=clipped
 Output FromTensor=swish
 Output FromTensor=p1
@@ -73,6 +75,8 @@ Output FromTensor=p9
 Output FromTensor=full
 Output FromTensor=soft
 Output FromTensor=softPlane
+Output FromTensor=layerNorm
+Output FromTensor=rmsNorm
 Output FromTensor=a
 """
 

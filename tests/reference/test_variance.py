@@ -26,12 +26,14 @@ from nn512.graph import (
     Graph,
     Input,
     Layer,
+    LayerNorm,
     Max,
     Min,
     Mul,
     Node,
     Output,
     Pooling,
+    RMSNorm,
     Shape,
     Softmax,
     Sub,
@@ -164,6 +166,8 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
                 total += power
             powers *= F(1) / total
             return powers
+        case LayerNorm() | RMSNorm():
+            return channel_norm(x, layer, params, style)
         case _:
             raise AssertionError(layer)
 
@@ -176,6 +180,24 @@ BINARIES: dict[type, np.ufunc] = {
     Max: np.maximum,
     Min: np.minimum,
 }
+
+
+def channel_norm(x: Single, layer: LayerNorm | RMSNorm, params: Mapping[str, Single], style: Style) -> Single:
+    """Sums in the order of the style, as all others."""
+    count, nothing = F(len(x)), np.zeros(1, F)
+
+    def mean(terms: Single) -> Single:
+        return (
+            accumulate(terms.reshape(len(x), -1), np.ones((1, len(x)), F), nothing, style).reshape(x.shape[1:]) / count
+        )
+
+    distance = x - mean(x) if isinstance(layer, LayerNorm) else x
+    factor = F(1) / np.sqrt(mean(distance * distance) + F(layer.epsilon))
+    scales = params[layer.to_tensor + "Scales"][:, np.newaxis, np.newaxis]
+    result: Single = distance * factor * scales
+    if isinstance(layer, LayerNorm):
+        result = result + params[layer.to_tensor + "Shifts"][:, np.newaxis, np.newaxis]
+    return result
 
 
 def function(x: Single, layer: Activation) -> Single:
@@ -294,6 +316,15 @@ NETS = {
     "depthwise": net(Conv("x", "c", 8, 3, 3, groups=8), BatchNorm("c", "b"), Pooling("b", "p", "Avg3x3Stride2", 1, 1)),
     "shifted": net(BatchNorm("x", "b"), Pooling("b", "g", "AvgGlobal"), size=40),
     "mean": net(Conv("x", "c", 3, 1, 1), Pooling("c", "g", "AvgGlobal"), channels=1, size=56),
+    "normed": net(
+        Conv("x", "c", 33, 1, 1),
+        LayerNorm("c", "l"),
+        Conv("l", "d", 40, 1, 1),
+        RMSNorm("d", "r"),
+        LayerNorm("r", "m", 0.0),
+        Conv("m", "e", 4, 1, 1),
+        LayerNorm("e", "n", 1e-9),
+    ),
     "wide": net(Conv("x", "c", 40, 3, 3), BatchNorm("c", "b"), Softmax("b", "s"), channels=64, size=5),
 }
 
@@ -337,7 +368,7 @@ def test_a_dropped_tap_is_far_outside(channels: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 16), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+@given(st.lists(st.integers(0, 18), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
 def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
     layers: list[Node] = []
@@ -356,6 +387,8 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
             Add(other, source, to),
             Activation(source, to, "Clip", min=-0.5, max=1.5),
             Activation(source, to, "HardSwish"),
+            LayerNorm(source, to),
+            RMSNorm(source, to),
             Sub(other, source, to),
             Mul(source, other, to),
             Max(source, other, to),

@@ -16,11 +16,13 @@ from nn512.graph.kinds.conv import Conv
 from nn512.graph.kinds.div import Div
 from nn512.graph.kinds.fully_connected import FullyConnected
 from nn512.graph.kinds.input import Input
+from nn512.graph.kinds.layer_norm import LayerNorm
 from nn512.graph.kinds.max import Max
 from nn512.graph.kinds.min import Min
 from nn512.graph.kinds.mul import Mul
 from nn512.graph.kinds.output import Output
 from nn512.graph.kinds.pooling import POOLINGS, Pooling
+from nn512.graph.kinds.rms_norm import RMSNorm
 from nn512.graph.kinds.shuffle import Shuffle
 from nn512.graph.kinds.slice import Slice
 from nn512.graph.kinds.softmax import Softmax
@@ -43,11 +45,13 @@ __all__ = [
     "Div",
     "FullyConnected",
     "Input",
+    "LayerNorm",
     "Max",
     "Min",
     "Mul",
     "Output",
     "Pooling",
+    "RMSNorm",
     "Shuffle",
     "Slice",
     "Softmax",
@@ -58,7 +62,18 @@ AnyBinary: TypeAlias = Add | Sub | Mul | Div | Max | Min
 """Every kind of function of two tensors, element by element."""
 
 AnyLayer: TypeAlias = (
-    Conv | FullyConnected | BatchNorm | Activation | AnyBinary | Concat | Slice | Shuffle | Pooling | Softmax
+    Conv
+    | FullyConnected
+    | BatchNorm
+    | LayerNorm
+    | RMSNorm
+    | Activation
+    | AnyBinary
+    | Concat
+    | Slice
+    | Shuffle
+    | Pooling
+    | Softmax
 )
 """Every kind of layer, for a `match` that is closed by `assert_never`."""
 
@@ -72,6 +87,8 @@ KINDS: tuple[type[AnyNode], ...] = (
     Conv,
     FullyConnected,
     BatchNorm,
+    LayerNorm,
+    RMSNorm,
     Activation,
     Add,
     Sub,

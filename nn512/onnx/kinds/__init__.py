@@ -13,10 +13,12 @@ from nn512.graph import (
     Conv,
     Div,
     FullyConnected,
+    LayerNorm,
     Max,
     Min,
     Mul,
     Pooling,
+    RMSNorm,
     Shuffle,
     Slice,
     Softmax,
@@ -28,7 +30,9 @@ from nn512.onnx.kinds.binary import ADD_RULES, BINARY, DIV_RULES, MAX_RULES, MIN
 from nn512.onnx.kinds.concat import CONCAT, CONCAT_RULES
 from nn512.onnx.kinds.conv import CONV, CONV_RULES
 from nn512.onnx.kinds.fully_connected import FULLY_CONNECTED, FULLY_CONNECTED_RULES
+from nn512.onnx.kinds.layer_norm import LAYER_NORM, LAYER_NORM_RULES
 from nn512.onnx.kinds.pooling import POOLING, POOLING_RULES
+from nn512.onnx.kinds.rms_norm import RMS_NORM, RMS_NORM_RULES
 from nn512.onnx.kinds.shuffle import SHUFFLE, SHUFFLE_RULES
 from nn512.onnx.kinds.slice import SLICE, SLICE_RULES
 from nn512.onnx.kinds.softmax import SOFTMAX, SOFTMAX_RULES
@@ -54,6 +58,8 @@ EXPORTS: Mapping[type, Export] = MappingProxyType(
         Shuffle: SHUFFLE,
         Pooling: POOLING,
         Softmax: SOFTMAX,
+        LayerNorm: LAYER_NORM,
+        RMSNorm: RMS_NORM,
     }
 )
 """By kind of layer."""
@@ -75,6 +81,8 @@ RULES: Mapping[type, tuple[Rule, ...]] = MappingProxyType(
         Shuffle: SHUFFLE_RULES,
         Pooling: POOLING_RULES,
         Softmax: SOFTMAX_RULES,
+        LayerNorm: LAYER_NORM_RULES,
+        RMSNorm: RMS_NORM_RULES,
     }
 )
 """Operators that become layers, by the kind that they mostly become."""

@@ -27,8 +27,10 @@ from nn512.graph import (
     FullyConnected,
     Graph,
     Layer,
+    LayerNorm,
     Mul,
     Pooling,
+    RMSNorm,
     Shuffle,
     Slice,
     Softmax,
@@ -188,6 +190,14 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     ),
     "fully connected on an image": lambda g: any(g.shapes[f.from_tensor].pixels > 1 for f in layers(g, FullyConnected)),
     "softmax on an image": lambda g: any(g.shapes[s.from_tensor].pixels > 1 for s in layers(g, Softmax)),
+    "normalized channels of an image": lambda g: any(
+        g.shapes[n.from_tensor].channels > 16 and g.shapes[n.from_tensor].pixels > 16
+        for kind in (LayerNorm, RMSNorm)
+        for n in layers(g, kind)
+    ),
+    "a chain behind a normalization": lambda g: any(
+        isinstance(produced(g).get(a.from_tensor), LayerNorm) for a in layers(g, Activation)
+    ),
     "padded pooling": lambda g: any(p.padding_h and p.padding_w for p in layers(g, Pooling)),
     **{
         f"pooling {name}": lambda g, reached=reached: any(map(reached, layers(g, Pooling)))  # type: ignore[misc]
