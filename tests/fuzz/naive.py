@@ -214,6 +214,15 @@ def _function(layer: Activation) -> str:
         case "Clip":
             least, greatest = (f"(float){bound!r}" for bound in (layer.min, layer.max))
             return f"v < {least} ? {least} : v > {greatest} ? {greatest} : v"
+        case "Sigmoid":
+            return "1 / (1 + expf(-v))"
+        case "HardSigmoid":
+            line = f"(float){layer.alpha!r} * v + (float){layer.beta!r}"
+            return f"{line} < 0 ? 0 : {line} > 1 ? 1 : {line}"
+        case "SiLU":
+            return "v < -88 ? -0.0f : v / (1 + expf(-v))"
+        case "Tanh":
+            return "tanhf(v)"
         case "HardSwish":
             return "v <= -3 ? 0 : v >= 3 ? v : v * (v + 3) / 6"
         case _:

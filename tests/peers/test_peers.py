@@ -45,6 +45,9 @@ from reference.windows import Array
 pytestmark = pytest.mark.peers
 
 CASES = {"torch": 1000, "onnxruntime": 200, "openvino": 25}
+
+ROUNDED = {"HardSigmoid", "HardSwish", "Sigmoid", "SiLU", "Tanh"}
+"""Functions that compute, rather than choose between numbers."""
 """Cases per node kind; the slower a peer builds a net, the fewer."""
 
 Arrays = list[Array]
@@ -277,6 +280,17 @@ def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
             return functional.relu(x) if node.param == 0 else functional.leaky_relu(x, node.param)
         case "Clip":
             return x.clamp(node.min, node.max)
+        case "Sigmoid":
+            return x.sigmoid()
+        case "HardSigmoid":
+            alpha, beta = np.float32([node.alpha, node.beta]).tolist()
+            return (alpha * x + beta).clamp(0, 1)
+        case "SiLU":
+            if x.isneginf().any():
+                raise UnsupportedError("PyTorch multiplies -inf by 0")
+            return functional.silu(x)
+        case "Tanh":
+            return x.tanh()
         case "HardSwish":
             if x.isneginf().any():
                 raise UnsupportedError("PyTorch multiplies -inf by 0")
@@ -456,7 +470,7 @@ def compare(peer: str, kind: str, *, planted: bool) -> None:
         rounded = (
             average
             or isinstance(node, BatchNorm | LayerNorm | RMSNorm | Softmax)
-            or getattr(node, "kind", "") == "HardSwish"
+            or getattr(node, "kind", "") in ROUNDED
         )
         tolerance = precision if rounded else 0.0
         np.testing.assert_allclose(theirs, ours, rtol=tolerance, atol=tolerance * 10, err_msg=str(node))

@@ -209,6 +209,14 @@ def function(x: Single, layer: Activation) -> Single:
         case "HardSwish":
             y: Single = x * np.minimum(np.maximum(x + F(3), F(0)), F(6)) / F(6)
             return y
+        case "Sigmoid":
+            return F(1) / (F(1) + np.exp(-x))
+        case "HardSigmoid":
+            return np.minimum(np.maximum(F(layer.alpha) * x + F(layer.beta), F(0)), F(1))
+        case "SiLU":
+            return x / (F(1) + np.exp(-x))
+        case "Tanh":
+            return np.tanh(x)
         case _:
             raise AssertionError(layer)
 
@@ -368,7 +376,7 @@ def test_a_dropped_tap_is_far_outside(channels: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 18), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+@given(st.lists(st.integers(0, 22), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
 def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
     layers: list[Node] = []
@@ -389,6 +397,8 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
             Activation(source, to, "HardSwish"),
             LayerNorm(source, to),
             RMSNorm(source, to),
+            Activation(source, to, "HardSigmoid", alpha=0.16666667, beta=0.5),
+            *(Activation(source, to, kind) for kind in SMOOTH),
             Sub(other, source, to),
             Mul(source, other, to),
             Max(source, other, to),
@@ -400,6 +410,9 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     rng = np.random.default_rng(len(choices))
     for ratios in deviations(graph, random_params(graph, rng), random_inputs(graph, rng, kind), style).values():
         assert ratios.max() < LIMIT
+
+
+SMOOTH = ("Sigmoid", "SiLU", "Tanh")
 
 
 def used(layers: list[Node]) -> list[Output]:
