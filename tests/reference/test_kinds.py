@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -245,7 +245,7 @@ def test_hard_swish() -> None:
 
 SPECIALS = (math.nan, math.inf, -math.inf, 0.0, -0.0)
 
-SMOOTH = {
+SMOOTH: dict[str, tuple[list[float], Callable[[float], float]]] = {
     "Sigmoid": ([math.nan, 1, 0, 0.5, 0.5], lambda x: 1 / (1 + math.exp(-x))),
     "SiLU": ([math.nan, math.inf, 0, 0, 0], lambda x: x / (1 + math.exp(-x))),
     "Tanh": ([math.nan, 1, -1, 0, 0], lambda x: (math.exp(2 * x) - 1) / (math.exp(2 * x) + 1)),
@@ -317,6 +317,36 @@ def test_concat_slice_and_shuffle_move_what_they_say(data: st.DataObject) -> Non
     shuffled = kinds.shuffle.value(x, groups)
     for j, i in itertools.product(range(size), range(groups)):
         np.testing.assert_array_equal(shuffled[j * groups + i], x[i * size + j])
+
+
+BINARIES: dict[str, Callable[[float, float], float]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b if b else math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a) * sign(b),
+    "max": lambda a, b: math.nan if math.isnan(a) or math.isnan(b) else max(a, b),
+    "min": lambda a, b: math.nan if math.isnan(a) or math.isnan(b) else min(a, b),
+}
+
+
+def sign(number: float) -> float:
+    return math.copysign(1.0, number)
+
+
+@pytest.mark.parametrize("kind", BINARIES)
+@given(st.data())
+def test_functions_of_two_tensors_by_loops(kind: str, data: st.DataObject) -> None:
+    """The second tensor has the extents of the first, or 1."""
+    shape = tuple(data.draw(st.integers(1, 3)) for _ in range(3))
+    spread = tuple(data.draw(st.sampled_from((1, extent))) for extent in shape)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    x1, x2 = tensor(rng, *shape, specials=True), tensor(rng, *spread, specials=True)
+    with np.errstate(all="ignore"):
+        y = getattr(kinds, kind).value(x1, x2)
+    assert y.shape == shape
+    for c, h, w in np.ndindex(shape):
+        other = x2[c % spread[0], h % spread[1], w % spread[2]]
+        np.testing.assert_array_equal(y[c, h, w], BINARIES[kind](float(x1[c, h, w]), float(other)))
 
 
 def test_add_and_concat() -> None:
