@@ -213,7 +213,8 @@ def function(x: Single, layer: Activation) -> Single:
             gate: Single = F(1) / (F(1) + np.exp(-x)).astype(F)
             return gate
         case "HardSigmoid":
-            return np.minimum(np.maximum(F(layer.alpha) * x + F(layer.beta), F(0)), F(1))
+            line: Single = F(layer.alpha) * x + F(layer.beta)
+            return np.minimum(np.maximum(line, F(0)), F(1))
         case "SiLU":
             power: Single = np.exp(-x)
             return x / (F(1) + power)
