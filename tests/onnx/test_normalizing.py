@@ -75,3 +75,14 @@ def test_what_is_refused(node: tuple[object, ...], told: str, imported: Import) 
             constants={"s": SCALES, "short": SCALES[:3]},
         )
     assert told in str(error.value)
+
+
+def test_of_an_input_of_one_channel_that_was_turned_to_the_end(imported: Import) -> None:
+    net = imported(
+        ("Transpose", "x", "t", {"perm": (0, 2, 3, 1)}),
+        ("LayerNormalization", "t,s,s", "n", {"axis": -1}),
+        ("Transpose", "n", "y", {"perm": (0, 3, 1, 2)}),
+        x=(1, 1, 2, 1),
+        constants={"s": np.ones(1, np.float32)},
+    )
+    assert net.graph.shapes["x"] == (1, 2, 1)

@@ -375,6 +375,13 @@ CONSTANTS = {"one": 1.0, "three": 3.0, "zero": 0.0, "six": 6.0, "sixth": SIXTH, 
 
 
 @pytest.mark.parametrize("expected", SPELLINGS)
+def test_functions_of_an_input_are_recognized(expected: str, imported: Import) -> None:
+    """Whose axes are known only when its first reader was read."""
+    constants = {name: np.float32(value) for name, value in CONSTANTS.items()}
+    assert kinds(imported(*SPELLINGS[expected], constants=constants)) == "Activation"
+
+
+@pytest.mark.parametrize("expected", SPELLINGS)
 def test_functions_of_many_nodes_are_recognized(expected: str, imported: Import) -> None:
     nodes = [("Conv", "in,w", "x"), *SPELLINGS[expected]]
     constants = {name: np.float32(value) for name, value in CONSTANTS.items()} | {"w": numbers(4, 4, 1, 1)}

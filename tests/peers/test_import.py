@@ -18,7 +18,7 @@ from fuzz import draw
 from fuzz.draw import regimes
 from nn512.cli import main
 from nn512.cli.compare_onnx import MOST_SIGMA, off_by
-from nn512.graph import Activation, Graph, RMSNorm, Shuffle, Slice
+from nn512.graph import Graph, RMSNorm
 from nn512.onnx import Imported, UnsupportedError, export_onnx, from_onnx
 from nn512.onnx.kinds import EXPORTS
 from nn512.onnx.view import elements
@@ -39,28 +39,15 @@ def need(*modules: str, cases: int) -> None:
         pytest.importorskip(module, reason=f"{module} is not installed: {cases} models not imported")
 
 
-MOVING = (Shuffle, Slice)
-"""Kinds that may come back as views, several as one, or as the order of weights behind them."""
-
 ONE_WAY = (RMSNorm,)
 """Kinds that operator set 17 has in parts alone, which are not put together again."""
 
 
-def changes_nothing(node: object, graph: Graph) -> bool:
-    """Whether a layer is the identity: a slice of all. A line through zero of slope 1 stands for one at the ends."""
-    if isinstance(node, Activation):
-        return node.kind == "ReLU" and node.param == 1
-    return isinstance(node, Slice) and graph.shapes[node.from_tensor] == graph.shapes[node.to_tensor]
-
-
 def normal(graph: Graph) -> list[object]:
-    """A graph without names and identities: every node with the numbers of those that it reads."""
+    """A graph without names: every node with the numbers of those that it reads."""
     numbers: dict[str, int] = {}
     nodes: list[object] = []
     for node in (*graph.inputs, *graph.layers, *graph.outputs):
-        if changes_nothing(node, graph):
-            numbers[node.writes or ""] = numbers[node.reads[0]]
-            continue
         nodes.append((node.key, tuple(numbers[name] for name in node.reads)))
         if node.writes is not None:
             numbers[node.writes] = len(nodes)
@@ -68,7 +55,11 @@ def normal(graph: Graph) -> list[object]:
 
 
 def test_what_goes_out_comes_back(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The same nodes with the same numbers in the same order; where channels are moved, the same function at least."""
+    """Most as the same nodes with the same numbers in the same order, all as the same function in no more layers.
+
+    Layers that change nothing are gone then, movements of channels are one or in the order of weights, and functions
+    that were spelled in parts are recognized.
+    """
     need("onnx", cases=GRAPHS)
     path = tmp_path_factory.mktemp("import") / "net.onnx"
     same = 0
@@ -93,8 +84,7 @@ def test_what_goes_out_comes_back(tmp_path_factory: pytest.TempPathFactory) -> N
             for mine, yours in zip(ours, theirs, strict=True):
                 np.testing.assert_array_equal(net.params[mine], data.params[yours])
             same += 1
-        else:
-            assert any(isinstance(layer, MOVING) for layer in graph.layers), net.text
+        assert len(net.graph.layers) <= len(graph.layers)
         check_values(net, graph, data)
 
     there_and_back()
