@@ -23,7 +23,8 @@ Activation FromTensor=b ToTensor=c Kind=ReLU Param=0.5
 Activation FromTensor=b ToTensor=clipped Kind=Clip Min=-1 Max=6
 Activation FromTensor=clipped ToTensor=swish Kind=HardSwish
 LayerNorm FromTensor=swish ToTensor=norm
-RMSNorm FromTensor=norm ToTensor=rms
+LRN FromTensor=norm ToTensor=lrn Size=3
+RMSNorm FromTensor=lrn ToTensor=rms
 Add FromTensor1=c FromTensor2=rms ToTensor=d
 Shuffle FromTensor=d ToTensor=dd Groups=2
 Slice FromTensor=c ToTensor=cc From=1 Count=2 Step=2

@@ -28,6 +28,7 @@ from nn512.graph.graph import (
 from nn512.graph.kinds import (
     ACTIVATIONS,
     KINDS,
+    LRN,
     PLATFORMS,
     POOLINGS,
     Activation,
@@ -59,6 +60,7 @@ from nn512.graph.source import Source, Span
 __all__ = [
     "ACTIVATIONS",
     "KINDS",
+    "LRN",
     "PARAMETER_SUFFIXES",
     "PLATFORMS",
     "POOLINGS",

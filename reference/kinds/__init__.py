@@ -32,6 +32,7 @@ from reference.kinds.conv import ConvKind
 from reference.kinds.fully_connected import FullyConnectedKind
 from reference.kinds.kind import Kind
 from reference.kinds.layer_norm import LayerNormKind
+from reference.kinds.lrn import LRNKind
 from reference.kinds.pooling import PoolingKind
 from reference.kinds.rms_norm import RMSNormKind
 from reference.kinds.shuffle import ShuffleKind
@@ -44,6 +45,7 @@ KINDS: tuple[Kind[Any], ...] = (
     BatchNormKind(),
     LayerNormKind(),
     RMSNormKind(),
+    LRNKind(),
     ActivationKind(),
     AddKind(),
     ConcatKind(),

@@ -16,6 +16,7 @@ from nn512.graph.kinds.conv import Conv
 from nn512.graph.kinds.fully_connected import FullyConnected
 from nn512.graph.kinds.input import Input
 from nn512.graph.kinds.layer_norm import LayerNorm
+from nn512.graph.kinds.lrn import LRN
 from nn512.graph.kinds.output import Output
 from nn512.graph.kinds.pooling import POOLINGS, Pooling
 from nn512.graph.kinds.rms_norm import RMSNorm
@@ -26,6 +27,7 @@ from nn512.graph.kinds.softmax import Softmax
 __all__ = [
     "ACTIVATIONS",
     "KINDS",
+    "LRN",
     "PLATFORMS",
     "POOLINGS",
     "Activation",
@@ -53,6 +55,7 @@ AnyLayer: TypeAlias = (
     | BatchNorm
     | LayerNorm
     | RMSNorm
+    | LRN
     | Activation
     | Add
     | Concat
@@ -75,6 +78,7 @@ KINDS: tuple[type[AnyNode], ...] = (
     BatchNorm,
     LayerNorm,
     RMSNorm,
+    LRN,
     Activation,
     Add,
     Concat,

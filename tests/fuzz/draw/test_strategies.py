@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fuzz import draw
 from fuzz.campaign.reduce import reduce_graph, with_plain_names
 from nn512.graph import (
+    LRN,
     POOLINGS,
     Activation,
     Add,
@@ -98,7 +99,7 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
         kind.__name__: lambda g, kind=kind: any(layers(g, kind))  # type: ignore[misc]
         for kind in (
             *(Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Pooling, Shuffle, Slice, Softmax),
-            *(LayerNorm, RMSNorm),
+            *(LayerNorm, LRN, RMSNorm),
         )
     },
     **{f"pooling {kind}": lambda g, kind=kind: any(p.kind == kind for p in layers(g, Pooling)) for kind in POOLINGS},  # type: ignore[misc]
@@ -166,6 +167,8 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
         for kind in (LayerNorm, RMSNorm)
         for n in layers(g, kind)
     ),
+    "an even window of channels": lambda g: any(n.size % 2 == 0 for n in layers(g, LRN)),
+    "a power that is no root": lambda g: any(n.beta % 0.25 for n in layers(g, LRN)),
     "a chain behind a normalization": lambda g: any(
         isinstance(produced(g).get(a.from_tensor), LayerNorm) for a in layers(g, Activation)
     ),
