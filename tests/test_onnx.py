@@ -21,7 +21,11 @@ Conv FromTensor=x ToTensor=a ToChannels=4 FilterH=3 FilterW=1 StrideW=2 PaddingH
 BatchNorm FromTensor=a ToTensor=b
 Activation FromTensor=b ToTensor=c Kind=ReLU Param=0.5
 Activation FromTensor=b ToTensor=clipped Kind=Clip Min=-1 Max=6
-Activation FromTensor=clipped ToTensor=swish Kind=HardSwish
+Activation FromTensor=clipped ToTensor=swish0 Kind=HardSwish
+Activation FromTensor=swish0 ToTensor=swish1 Kind=HardSigmoid Alpha=0.25 Beta=0.5
+Activation FromTensor=swish1 ToTensor=swish2 Kind=SiLU
+Activation FromTensor=swish2 ToTensor=swish3 Kind=Tanh
+Activation FromTensor=swish3 ToTensor=swish Kind=Sigmoid
 LayerNorm FromTensor=swish ToTensor=norm
 LRN FromTensor=norm ToTensor=lrn Size=3
 RMSNorm FromTensor=lrn ToTensor=rms

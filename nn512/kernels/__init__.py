@@ -5,7 +5,7 @@ registry.py          all kernels
 selection.py         which kernel computes a layer
 emitting.py          the layers of a net as C; sharing.py, bodies.py: the bodies that they share
 layer.py             how step functions begin
-chain/               element-wise steps on values in registers
+chain/               element-wise steps on values in registers; elementary.py: functions that these call, such as tanh
 convolution.py       direct convolution; pointwise.py, planar.py: two that differ from it in what is outermost or read
 conv_blocking.py     how these are cut up; conv_tile.py, their inner loops; conv_cost.py, what they cost
 sliding.py           what depthwise.py and grouped.py have in common; sliding_tile.py, their inner loops

@@ -13,10 +13,10 @@ import contextlib
 from nn512.cgen import names
 from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
+from nn512.cgen.literals import float_literal
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ChannelNormOp
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.chain.code import float_literal
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature, write_segments
 from nn512.kernels.packing_lanes import lanes_array, pack_lanes

@@ -22,16 +22,22 @@ from nn512.graph import (
     Activation,
     Add,
     BatchNorm,
+    Binary,
     Concat,
     Conv,
+    Div,
     FullyConnected,
     Layer,
     LayerNorm,
+    Max,
+    Min,
+    Mul,
     Pooling,
     RMSNorm,
     Shuffle,
     Slice,
     Softmax,
+    Sub,
 )
 from nn512.graph.axes import AXES
 from reference import kinds
@@ -40,6 +46,9 @@ from reference.windows import Array
 pytestmark = pytest.mark.peers
 
 CASES = {"torch": 1000, "onnxruntime": 200, "openvino": 25}
+
+ROUNDED = {"HardSigmoid", "HardSwish", "Sigmoid", "SiLU", "Tanh"}
+"""Functions that compute, rather than choose between numbers."""
 """Cases per node kind; the slower a peer builds a net, the fewer."""
 
 Arrays = list[Array]
@@ -103,9 +112,15 @@ def activation_case(rng: np.random.Generator) -> Case:
     return Activation("x", "y", str(kind)), [x]
 
 
-def add_case(rng: np.random.Generator) -> Case:
-    x = any_shape(rng)
-    return Add("x", "z", "y"), [x, integers(rng, *x.shape)]
+def binary_case(kind: type[Binary]) -> Callable[[np.random.Generator], Case]:
+    """With a second tensor that has extents of 1 in places; what divides are powers of two."""
+
+    def case(rng: np.random.Generator) -> Case:
+        x = any_shape(rng)
+        other = integers(rng, *(int(rng.choice([1, n, n])) for n in x.shape))
+        return kind("x", "z", "y"), [x, np.exp2(np.round(other)) if kind is Div else other]
+
+    return case
 
 
 def concat_case(rng: np.random.Generator) -> Case:
@@ -177,7 +192,7 @@ KINDS: dict[str, Callable[[np.random.Generator], Case]] = {
     "FullyConnected": fully_connected_case,
     "BatchNorm": batch_norm_case,
     "Activation": activation_case,
-    "Add": add_case,
+    **{kind.__name__: binary_case(kind) for kind in (Add, Sub, Mul, Div, Max, Min)},
     "Concat": concat_case,
     "Slice": slice_case,
     "Shuffle": shuffle_case,
@@ -201,8 +216,9 @@ def expected(node: Layer, arrays: Arrays) -> Array:
             return kinds.batch_norm.value(x, means, variances, scales, shifts, node)
         case Activation():
             return kinds.activation.value(arrays[0], node)
-        case Add():
-            return kinds.add.value(*arrays)
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            value: Callable[..., Array] = getattr(kinds, type(node).__name__.lower()).value
+            return value(*arrays)
         case Concat():
             return kinds.concat.value(*arrays, axis=AXES.index(node.axis))
         case Slice():
@@ -239,8 +255,9 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
             y = functional.batch_norm(x, means, variances, scales, shifts, eps=node.epsilon)
         case Activation():
             y = torch_activation(functional, x, node)
-        case Add():
-            y = x + rest[0]
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            names = {Add: "add", Sub: "sub", Mul: "mul", Div: "div", Max: "maximum", Min: "minimum"}
+            y = getattr(torch, names[type(node)])(x, rest[0])
         case Concat():
             y = torch.cat((x, rest[0][None]), dim=1 + AXES.index(node.axis))
         case Slice():
@@ -276,6 +293,17 @@ def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
             return functional.relu(x) if node.param == 0 else functional.leaky_relu(x, node.param)
         case "Clip":
             return x.clamp(node.min, node.max)
+        case "Sigmoid":
+            return x.sigmoid()
+        case "HardSigmoid":
+            alpha, beta = np.float32([node.alpha, node.beta]).tolist()
+            return (alpha * x + beta).clamp(0, 1)
+        case "SiLU":
+            if x.isneginf().any():
+                raise UnsupportedError("PyTorch multiplies -inf by 0")
+            return functional.silu(x)
+        case "Tanh":
+            return x.tanh()
         case "HardSwish":
             if x.isneginf().any():
                 raise UnsupportedError("PyTorch multiplies -inf by 0")
@@ -320,7 +348,7 @@ def by_openvino(node: Layer, arrays: Arrays) -> Array:
 
 def reads(node: Layer) -> int:
     """How many of a case's arrays are tensors, not parameters."""
-    return 2 if isinstance(node, Add | Concat) else 1
+    return 2 if isinstance(node, Binary | Concat) else 1
 
 
 def onnx_model(node: Layer, arrays: Arrays) -> bytes:
@@ -391,8 +419,8 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
             if node.kind != "ReLU":
                 return node.kind, {}
             return ("Relu", {}) if node.param == 0 else ("LeakyRelu", {"alpha": node.param})
-        case Add():
-            return "Add", {}
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            return type(node).__name__, {}
         case Concat():
             return "Concat", {"axis": 1 + AXES.index(node.axis)}
         case Slice():
@@ -457,7 +485,7 @@ def compare(peer: str, kind: str, *, planted: bool) -> None:
         rounded = (
             average
             or isinstance(node, BatchNorm | LayerNorm | LRN | RMSNorm | Softmax)
-            or getattr(node, "kind", "") == "HardSwish"
+            or getattr(node, "kind", "") in ROUNDED
         )
         tolerance = precision if rounded else 0.0
         np.testing.assert_allclose(theirs, ours, rtol=tolerance, atol=tolerance * 10, err_msg=str(node))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -235,14 +235,50 @@ def test_hard_swish() -> None:
     np.testing.assert_allclose(y.ravel(), expected, rtol=1e-15)
 
 
-@given(st.sampled_from(["ReLU", "Clip", "HardSwish"]), st.floats(-9, 9), st.floats(0, 4))
+SPECIALS = (math.nan, math.inf, -math.inf, 0.0, -0.0)
+
+SMOOTH = {
+    "Sigmoid": ([math.nan, 1, 0, 0.5, 0.5], lambda x: 1 / (1 + math.exp(-x))),
+    "SiLU": ([math.nan, math.inf, 0, 0, 0], lambda x: x / (1 + math.exp(-x))),
+    "Tanh": ([math.nan, 1, -1, 0, 0], lambda x: (math.exp(2 * x) - 1) / (math.exp(2 * x) + 1)),
+}
+
+
+@pytest.mark.parametrize("kind", SMOOTH)
+def test_smooth_functions(kind: str) -> None:
+    """Limits at the infinities, and the formula elsewhere; nothing overflows on the way."""
+    node = Activation("x", "y", kind)
+    specials, formula = SMOOTH[kind]
+    with np.errstate(all="raise", under="ignore"):
+        y = kinds.activation.value(np.array(SPECIALS), node)
+        far = kinds.activation.value(np.array([-3e38, -1e3, 1e3, 3e38]), node)
+    np.testing.assert_array_equal(y, specials)
+    assert np.isfinite(far).all()
+    x = np.linspace(-20, 20, 401)
+    np.testing.assert_allclose(kinds.activation.value(x, node), [formula(v) for v in x], rtol=1e-12, atol=1e-14)
+
+
+def test_hard_sigmoid() -> None:
+    x = np.array([*SPECIALS, 2.0, -4.0, 1.0])
+    y = kinds.activation.value(x, Activation("x", "y", "HardSigmoid", alpha=0.25, beta=0.25))
+    np.testing.assert_array_equal(y, [math.nan, 1, 0, 0.25, 0.25, 0.75, 0, 0.5])
+    third = Activation("x", "y", "HardSigmoid", alpha=1 / 3, beta=0.1)
+    expected = float(np.float32(1 / 3)) + float(np.float32(0.1))
+    np.testing.assert_array_equal(kinds.activation.value(np.array([1.0]), third), [expected])
+
+
+STEEP = {
+    "ReLU": Activation("x", "y", "ReLU", -0.5),
+    "Clip": Activation("x", "y", "Clip", min=-1, max=2),
+    "HardSwish": Activation("x", "y", "HardSwish"),
+    "HardSigmoid": Activation("x", "y", "HardSigmoid", alpha=0.3, beta=0.5),
+} | {kind: Activation("x", "y", kind) for kind in SMOOTH}
+
+
+@given(st.sampled_from(sorted(STEEP)), st.floats(-9, 9), st.floats(0, 4))
 def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reach: float) -> None:
     """The steepest secant among a hundred within reach is no steeper than `slope` says, and nearly as steep."""
-    node = {
-        "ReLU": Activation("x", "y", "ReLU", -0.5),
-        "Clip": Activation("x", "y", "Clip", min=-1, max=2),
-        "HardSwish": Activation("x", "y", "HardSwish"),
-    }[kind]
+    node = STEEP[kind]
     at = np.linspace(x - reach, x + reach, 101)
     y = kinds.activation.value(at, node)
     slope = kinds.activation.function_of(node).slope(np.array(x), np.array(reach), node)
@@ -250,7 +286,7 @@ def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reac
     if reach > 1e-3:
         steepest = np.abs(np.diff(y) / steps).max()
         assert steepest <= slope + 1e-9
-        assert slope <= steepest + 0.05 or kind != "HardSwish"
+        assert slope <= steepest + 0.05 or kind in ("ReLU", "Clip", "HardSigmoid")
 
 
 @given(st.data())
@@ -272,6 +308,36 @@ def test_concat_slice_and_shuffle_move_what_they_say(data: st.DataObject) -> Non
     shuffled = kinds.shuffle.value(x, groups)
     for j, i in itertools.product(range(size), range(groups)):
         np.testing.assert_array_equal(shuffled[j * groups + i], x[i * size + j])
+
+
+BINARIES: dict[str, Callable[[float, float], float]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b if b else math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a) * sign(b),
+    "max": lambda a, b: math.nan if math.isnan(a) or math.isnan(b) else max(a, b),
+    "min": lambda a, b: math.nan if math.isnan(a) or math.isnan(b) else min(a, b),
+}
+
+
+def sign(number: float) -> float:
+    return math.copysign(1.0, number)
+
+
+@pytest.mark.parametrize("kind", BINARIES)
+@given(st.data())
+def test_functions_of_two_tensors_by_loops(kind: str, data: st.DataObject) -> None:
+    """The second tensor has the extents of the first, or 1."""
+    shape = tuple(data.draw(st.integers(1, 3)) for _ in range(3))
+    spread = tuple(data.draw(st.sampled_from((1, extent))) for extent in shape)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    x1, x2 = tensor(rng, *shape, specials=True), tensor(rng, *spread, specials=True)
+    with np.errstate(all="ignore"):
+        y = getattr(kinds, kind).value(x1, x2)
+    assert y.shape == shape
+    for c, h, w in np.ndindex(shape):
+        other = x2[c % spread[0], h % spread[1], w % spread[2]]
+        np.testing.assert_array_equal(y[c, h, w], BINARIES[kind](float(x1[c, h, w]), float(other)))
 
 
 def test_add_and_concat() -> None:
@@ -432,6 +498,10 @@ def test_every_kind_of_layer_has_one_entry() -> None:
     entries = [kind.node for kind in kinds.KINDS]
     assert len(entries) == len(set(entries))
     assert set(entries) == layers
+
+
+def test_every_function_is_tried_here() -> None:
+    assert sorted(STEEP) == sorted(ACTIVATIONS)
 
 
 def test_every_function_has_one_entry() -> None:

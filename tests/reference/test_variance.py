@@ -22,17 +22,22 @@ from nn512.graph import (
     Concat,
     Config,
     Conv,
+    Div,
     FullyConnected,
     Graph,
     Input,
     Layer,
     LayerNorm,
+    Max,
+    Min,
+    Mul,
     Node,
     Output,
     Pooling,
     RMSNorm,
     Shape,
     Softmax,
+    Sub,
     build,
     tensors_read,
 )
@@ -140,8 +145,8 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
             return x * factor + shift
         case Activation():
             return function(x, layer)
-        case Add():
-            return x + reads[1]
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            return np.asarray(BINARIES[type(layer)](x, reads[1]), F)
         case Concat():
             return np.concatenate(reads)
         case Pooling(is_max=True):
@@ -171,6 +176,16 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
             raise AssertionError(layer)
 
 
+BINARIES: dict[type, np.ufunc] = {
+    Add: np.add,
+    Sub: np.subtract,
+    Mul: np.multiply,
+    Div: np.divide,
+    Max: np.maximum,
+    Min: np.minimum,
+}
+
+
 def channel_norm(x: Single, layer: LayerNorm | RMSNorm, params: Mapping[str, Single], style: Style) -> Single:
     """Sums in the order of the style, as all others."""
     count, nothing = F(len(x)), np.zeros(1, F)
@@ -198,6 +213,14 @@ def function(x: Single, layer: Activation) -> Single:
         case "HardSwish":
             y: Single = x * np.minimum(np.maximum(x + F(3), F(0)), F(6)) / F(6)
             return y
+        case "Sigmoid":
+            return F(1) / (F(1) + np.exp(-x))
+        case "HardSigmoid":
+            return np.minimum(np.maximum(F(layer.alpha) * x + F(layer.beta), F(0)), F(1))
+        case "SiLU":
+            return x / (F(1) + np.exp(-x))
+        case "Tanh":
+            return np.tanh(x)
         case _:
             raise AssertionError(layer)
 
@@ -365,7 +388,7 @@ def test_a_dropped_tap_is_far_outside(channels: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 14), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+@given(st.lists(st.integers(0, 23), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
 def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
     layers: list[Node] = []
@@ -387,12 +410,22 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
             LayerNorm(source, to),
             RMSNorm(source, to),
             LRN(source, to, 3, 2.0, 0.75, 0.5),
+            Activation(source, to, "HardSigmoid", alpha=0.16666667, beta=0.5),
+            *(Activation(source, to, kind) for kind in SMOOTH),
+            Sub(other, source, to),
+            Mul(source, other, to),
+            Max(source, other, to),
+            Min(source, other, to),
+            Div(source, other, to),
         )
         layers.append(table[choice])
     graph = build([Config(), Input("x", 4, 4, 4), *layers, *used(layers)])
     rng = np.random.default_rng(len(choices))
     for ratios in deviations(graph, random_params(graph, rng), random_inputs(graph, rng, kind), style).values():
         assert ratios.max() < LIMIT
+
+
+SMOOTH = ("Sigmoid", "SiLU", "Tanh")
 
 
 def used(layers: list[Node]) -> list[Output]:
