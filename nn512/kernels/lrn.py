@@ -12,11 +12,12 @@ from types import MappingProxyType
 from nn512.cgen import names
 from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
+from nn512.cgen.literals import float_literal
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import LRN
 from nn512.ir import LRNOp
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.chain.code import float_literal, number_word
+from nn512.kernels.chain.code import number_word
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work

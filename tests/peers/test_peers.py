@@ -179,8 +179,8 @@ def rms_norm_case(rng: np.random.Generator) -> Case:
 
 
 def lrn_case(rng: np.random.Generator) -> Case:
-    alpha, beta, bias = rng.choice([0.5, 2]), rng.choice([0.5, 0.75, 1, 1.5]), rng.choice([0.25, 1, 2])
-    return LRN("x", "y", int(rng.integers(1, 10)), float(alpha), float(beta), float(bias)), [any_shape(rng)]
+    numbers = (float(rng.choice(some)) for some in ([0.5, 2], [0.5, 0.75, 1, 1.5], [0.25, 1, 2]))
+    return LRN("x", "y", int(rng.integers(1, 10)), *numbers), [any_shape(rng)]
 
 
 def any_shape(rng: np.random.Generator) -> Array:

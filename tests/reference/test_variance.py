@@ -169,7 +169,8 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
             return powers
         case LRN():
             sums = kinds.lrn.window_sums(np.square(x), layer.size).astype(F)
-            return (x / (F(layer.bias) + F(layer.alpha / layer.size) * sums) ** F(layer.beta)).astype(F)
+            responses: Single = x / (F(layer.bias) + F(layer.alpha / layer.size) * sums) ** F(layer.beta)
+            return responses
         case LayerNorm() | RMSNorm():
             return channel_norm(x, layer, params, style)
         case _:
