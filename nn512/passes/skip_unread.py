@@ -123,7 +123,7 @@ class _Thinning:
         """The distance between the pixels of a tensor that an operation reads; None where it reads all, or may."""
         op = attempt.ops.get(number, self._ops[number])
         node = _conv(op)
-        if node is not None and node.filter_h == node.filter_w == 1 and not node.padding_h and not node.padding_w:
+        if node is not None and node.filter_h == node.filter_w == 1 and not node.is_padded:
             return node.stride_h, node.stride_w
         if isinstance(op, ElementwiseOp) and name in self._read_by_pixel(op):
             return attempt.stride if op.writes in attempt.tensors else self._strides.get(op.writes)

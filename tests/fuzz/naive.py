@@ -275,8 +275,8 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
         float sum = params->{to}Biases[k];
         for (int c = 0; c < {per}; c++)
         for (int h = 0; h < {layer.filter_h}; h++) for (int w = 0; w < {layer.filter_w}; w++) {{
-            const int row = i * {layer.stride_h} + h * {layer.dilation_h} - {layer.padding_h};
-            const int column = j * {layer.stride_w} + w * {layer.dilation_w} - {layer.padding_w};
+            const int row = i * {layer.stride_h} + h * {layer.dilation_h} - {layer.padding_top};
+            const int column = j * {layer.stride_w} + w * {layer.dilation_w} - {layer.padding_left};
             if (row < 0 || row >= {source.height} || column < 0 || column >= {source.width}) continue;
             sum += params->{to}Weights[((k * {per} + c) * {layer.filter_h} + h) * {layer.filter_w} + w]
                  * {x}[((k / {out} * {per} + c) * {source.height} + row) * {source.width} + column];

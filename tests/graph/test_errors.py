@@ -499,6 +499,16 @@ def test_window_too_large() -> None:
         "the window spans 9 columns, more than the 8 of 'x' (4x8x6) with padding 1 on both sides",
     )
     layers(
+        "Conv FromTensor=x ToTensor=y ToChannels=1 FilterH=«12» FilterW=«9» PaddingTop=3 PaddingW=2 PaddingLeft=0",
+        "the window spans 12 rows, more than the 11 of 'x' (4x8x6) with padding 3 above and 0 below",
+        "the window spans 9 columns, more than the 8 of 'x' (4x8x6) with padding 0 left and 2 right",
+    )
+    layers(
+        "Conv FromTensor=x ToTensor=y ToChannels=1 FilterH=1 FilterW=1 PaddingTop=«-1» PaddingRight=«65537»",
+        "PaddingTop must be a decimal integer of at least 0, not '-1'",
+        "PaddingRight is '65537', too large; it must be at most 65536",
+    )
+    layers(
         "Pooling FromTensor=x ToTensor=z Kind=AvgGlobal\n"
         "Pooling FromTensor=z ToTensor=y Kind=«Max2x2Stride2» PaddingH=1",
         "the window spans 2 columns, more than the 1 of 'z' (4x1x1)",

@@ -68,8 +68,11 @@ def conv_case(rng: np.random.Generator) -> Case:
     groups, per_group, filters, stride_h, stride_w, dilation_h, dilation_w = rng.integers(1, 4, 7).tolist()
     filter_h, filter_w, height, width = rng.integers(1, 5, 2).tolist() + rng.integers(1, 9, 2).tolist()
     reach = (1 + (filter_h - 1) * dilation_h, 1 + (filter_w - 1) * dilation_w)
-    least = [max(0, math.ceil((r - n) / 2)) for r, n in zip(reach, (height, width), strict=True)]
-    paddings = [n + int(rng.integers(0, 5)) for n in least]
+    top, left, *more = rng.integers(0, 5, 4).tolist()
+    bottom, right = (
+        n + max(0, r - size - before)
+        for n, r, size, before in zip(more, reach, (height, width), (top, left), strict=True)
+    )
     node = Conv(
         "x",
         "y",
@@ -78,11 +81,13 @@ def conv_case(rng: np.random.Generator) -> Case:
         filter_w,
         stride_h,
         stride_w,
-        paddings[0],
-        paddings[1],
-        dilation_h,
-        dilation_w,
-        groups,
+        padding_top=top,
+        padding_bottom=bottom,
+        padding_left=left,
+        padding_right=right,
+        dilation_h=dilation_h,
+        dilation_w=dilation_w,
+        groups=groups,
     )
     weights = integers(rng, node.to_channels, per_group, filter_h, filter_w)
     return node, [integers(rng, groups * per_group, height, width), weights, integers(rng, node.to_channels)]
@@ -247,7 +252,9 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
     y: Any
     match node:
         case Conv():
-            y = functional.conv2d(x, *rest, *torch_geometry(node), node.groups)
+            padded = functional.pad(x, (node.padding_left, node.padding_right, node.padding_top, node.padding_bottom))
+            steps, dilation = (node.stride_h, node.stride_w), (node.dilation_h, node.dilation_w)
+            y = functional.conv2d(padded, *rest, steps, 0, dilation, node.groups)
         case FullyConnected():
             y = functional.linear(x.flatten(1), rest[0].flatten(1), rest[1])[..., None, None]
         case BatchNorm():
@@ -282,11 +289,6 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
     return result
 
 
-def torch_geometry(node: Conv) -> tuple[tuple[int, int], ...]:
-    """Stride, padding and dilation."""
-    return (node.stride_h, node.stride_w), (node.padding_h, node.padding_w), (node.dilation_h, node.dilation_w)
-
-
 def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
     match node.kind:
         case "ReLU":
@@ -296,7 +298,7 @@ def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
         case "Sigmoid":
             return x.sigmoid()
         case "HardSigmoid":
-            alpha, beta = np.float32([node.alpha, node.beta]).tolist()
+            alpha, beta = (float(np.float32(value)) for value in (node.alpha, node.beta))
             return (alpha * x + beta).clamp(0, 1)
         case "SiLU":
             if x.isneginf().any():
@@ -407,7 +409,7 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
             return "Conv", {
                 "kernel_shape": [node.filter_h, node.filter_w],
                 "strides": [node.stride_h, node.stride_w],
-                "pads": [node.padding_h, node.padding_w] * 2,
+                "pads": [node.padding_top, node.padding_left, node.padding_bottom, node.padding_right],
                 "dilations": [node.dilation_h, node.dilation_w],
                 "group": node.groups,
             }

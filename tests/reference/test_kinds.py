@@ -6,6 +6,7 @@ import itertools
 import math
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from nn512.graph import (
     parse,
 )
 from nn512.graph.nodes import ACTIVATIONS
-from reference import fast, kinds
+from reference import fast, functions, kinds
 from reference.kinds.pooling import Pool
 from reference.windows import Array, Window
 
@@ -55,8 +56,9 @@ def convolutions(draw: st.DrawFn) -> tuple[Conv, Array, Array, Array]:
     height, width = draw(st.integers(1, 7)), draw(st.integers(1, 7))
     filter_h, filter_w = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     dilation_h, dilation_w = draw(small), draw(small)
-    least_h = max(0, math.ceil((1 + (filter_h - 1) * dilation_h - height) / 2))
-    least_w = max(0, math.ceil((1 + (filter_w - 1) * dilation_w - width) / 2))
+    top, left = draw(st.integers(0, 5)), draw(st.integers(0, 5))
+    bottom = draw(st.integers(0, 5)) + max(0, 1 + (filter_h - 1) * dilation_h - height - top)
+    right = draw(st.integers(0, 5)) + max(0, 1 + (filter_w - 1) * dilation_w - width - left)
     node = Conv(
         "x",
         "y",
@@ -65,11 +67,13 @@ def convolutions(draw: st.DrawFn) -> tuple[Conv, Array, Array, Array]:
         filter_w,
         draw(st.integers(1, 4)),
         draw(st.integers(1, 4)),
-        draw(st.integers(least_h, least_h + 5)),
-        draw(st.integers(least_w, least_w + 5)),
-        dilation_h,
-        dilation_w,
-        groups,
+        padding_top=top,
+        padding_bottom=bottom,
+        padding_left=left,
+        padding_right=right,
+        dilation_h=dilation_h,
+        dilation_w=dilation_w,
+        groups=groups,
     )
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     x = tensor(rng, groups * per_group, height, width, specials=True)
@@ -96,13 +100,14 @@ def conv_by_loops(node: Conv, x: Array, weights: Array, biases: Array) -> Any:
     """The double sum, one number at a time; cells outside the tensor are zeros."""
     channels, height, width = x.shape
     per_group, per_filter = channels // node.groups, node.to_channels // node.groups
-    out_h = (height + 2 * node.padding_h - (1 + (node.filter_h - 1) * node.dilation_h)) // node.stride_h + 1
-    out_w = (width + 2 * node.padding_w - (1 + (node.filter_w - 1) * node.dilation_w)) // node.stride_w + 1
+    room_h = height + node.padding_top + node.padding_bottom - (1 + (node.filter_h - 1) * node.dilation_h)
+    room_w = width + node.padding_left + node.padding_right - (1 + (node.filter_w - 1) * node.dilation_w)
+    out_h, out_w = room_h // node.stride_h + 1, room_w // node.stride_w + 1
     y = [[[float(biases[k])] * out_w for _ in range(out_h)] for k in range(node.to_channels)]
     for k, p, q in itertools.product(range(node.to_channels), range(out_h), range(out_w)):
         for c, i, j in itertools.product(range(per_group), range(node.filter_h), range(node.filter_w)):
-            row = p * node.stride_h - node.padding_h + i * node.dilation_h
-            column = q * node.stride_w - node.padding_w + j * node.dilation_w
+            row = p * node.stride_h - node.padding_top + i * node.dilation_h
+            column = q * node.stride_w - node.padding_left + j * node.dilation_w
             if 0 <= row < height and 0 <= column < width:
                 y[k][p][q] += float(weights[k, c, i, j]) * float(x[k // per_filter * per_group + c, row, column])
     return y
@@ -159,6 +164,10 @@ def test_conv_by_hand() -> None:
     node = Conv("x", "y", 1, 1, 2, padding_w=1)
     y = kinds.conv.value(np.array([[[1.0, 2.0, 3.0]]]), np.array([[[[10.0, 1.0]]]]), np.array([0.5]), node)
     np.testing.assert_array_equal(y, [[[1.5, 12.5, 23.5, 30.5]]])
+    # Causal: no result sees what comes later.
+    causal = replace(node, padding_right=0)
+    y = kinds.conv.value(np.array([[[1.0, 2.0, 3.0]]]), np.array([[[[10.0, 1.0]]]]), np.array([0.5]), causal)
+    np.testing.assert_array_equal(y, [[[1.5, 12.5, 23.5]]])
 
 
 def test_a_zero_weight_does_not_hide_an_infinity() -> None:
@@ -237,7 +246,7 @@ def test_hard_swish() -> None:
 
 SPECIALS = (math.nan, math.inf, -math.inf, 0.0, -0.0)
 
-SMOOTH = {
+SMOOTH: dict[str, tuple[list[float], Callable[[float], float]]] = {
     "Sigmoid": ([math.nan, 1, 0, 0.5, 0.5], lambda x: 1 / (1 + math.exp(-x))),
     "SiLU": ([math.nan, math.inf, 0, 0, 0], lambda x: x / (1 + math.exp(-x))),
     "Tanh": ([math.nan, 1, -1, 0, 0], lambda x: (math.exp(2 * x) - 1) / (math.exp(2 * x) + 1)),
@@ -255,7 +264,8 @@ def test_smooth_functions(kind: str) -> None:
     np.testing.assert_array_equal(y, specials)
     assert np.isfinite(far).all()
     x = np.linspace(-20, 20, 401)
-    np.testing.assert_allclose(kinds.activation.value(x, node), [formula(v) for v in x], rtol=1e-12, atol=1e-14)
+    expected = np.array([formula(float(v)) for v in x])
+    np.testing.assert_allclose(kinds.activation.value(x, node), expected, rtol=1e-12, atol=1e-14)
 
 
 def test_hard_sigmoid() -> None:
@@ -281,7 +291,7 @@ def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reac
     node = STEEP[kind]
     at = np.linspace(x - reach, x + reach, 101)
     y = kinds.activation.value(at, node)
-    slope = kinds.activation.function_of(node).slope(np.array(x), np.array(reach), node)
+    slope = functions.function_of(node).slope(np.array(x), np.array(reach), node)
     steps = np.diff(at)
     if reach > 1e-3:
         steepest = np.abs(np.diff(y) / steps).max()
@@ -505,7 +515,7 @@ def test_every_function_is_tried_here() -> None:
 
 
 def test_every_function_has_one_entry() -> None:
-    names = [function.kind for function in kinds.activation.FUNCTIONS]
+    names = [function.kind for function in functions.FUNCTIONS]
     assert sorted(names) == sorted(ACTIVATIONS)
 
 
@@ -513,7 +523,7 @@ def test_the_docstrings_of_the_values_are_the_specification() -> None:
     for kind in kinds.KINDS:
         module = sys.modules[type(kind).__module__]
         assert module.value.__doc__, module.__name__
-    for function in kinds.activation.FUNCTIONS:
+    for function in functions.FUNCTIONS:
         assert (type(function).value.__doc__ or "").startswith(f"{function.kind}: ")
 
 

@@ -41,7 +41,7 @@ from nn512.graph import (
     build,
     tensors_read,
 )
-from reference import kinds
+from reference import functions, kinds
 from reference.windows import Array
 
 Single: TypeAlias = npt.NDArray[np.float32]
@@ -215,11 +215,14 @@ def function(x: Single, layer: Activation) -> Single:
             y: Single = x * np.minimum(np.maximum(x + F(3), F(0)), F(6)) / F(6)
             return y
         case "Sigmoid":
-            return F(1) / (F(1) + np.exp(-x))
+            gate: Single = F(1) / (F(1) + np.exp(-x)).astype(F)
+            return gate
         case "HardSigmoid":
-            return np.minimum(np.maximum(F(layer.alpha) * x + F(layer.beta), F(0)), F(1))
+            line: Single = F(layer.alpha) * x + F(layer.beta)
+            return np.minimum(np.maximum(line, F(0)), F(1))
         case "SiLU":
-            return x / (F(1) + np.exp(-x))
+            power: Single = np.exp(-x)
+            return x / (F(1) + power)
         case "Tanh":
             return np.tanh(x)
         case _:
@@ -438,7 +441,7 @@ def used(layers: list[Node]) -> list[Output]:
 
 def relu_variance(x: Array, before: Array, slope: float) -> Array:
     node = Activation("x", "y", "ReLU", slope)
-    return kinds.activation.function_of(node).variance(x, before, kinds.activation.value(x, node), node)
+    return functions.function_of(node).variance(x, before, kinds.activation.value(x, node), node)
 
 
 def test_a_branch_of_relu_near_its_kink() -> None:

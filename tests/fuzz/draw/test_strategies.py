@@ -39,6 +39,7 @@ from nn512.graph import (
     parse,
     tensors_read,
 )
+from nn512.graph.windows import padding_of
 from nn512.ir import RelayoutOp
 from nn512.options import Options
 from nn512.passes.effects import effects
@@ -165,9 +166,20 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
         c.groups > 1 and channels // c.groups in {3, 5, 7, 17} for c, channels, _ in convs(g)
     ),
     "group boundary inside a block": lambda g: any(c.groups > 1 and to // c.groups % 16 for c, _, to in convs(g)),
-    "pointwise": lambda g: any(c.filter_h == c.filter_w == c.stride_h == 1 and not c.padding_h for c, *_ in convs(g)),
+    "pointwise": lambda g: any(c.filter_h == c.filter_w == c.stride_h == 1 and not c.is_padded for c, *_ in convs(g)),
     "strided pointwise": lambda g: any(c.filter_h == c.filter_w == 1 < c.stride_h for c, *_ in convs(g)),
-    "padding larger than the filter": lambda g: any(c.padding_h >= c.filter_h for c, *_ in convs(g)),
+    "padding larger than the filter": lambda g: any(c.padding_top >= c.filter_h for c, *_ in convs(g)),
+    **{
+        f"a convolution {name}": lambda g, reached=reached: any(reached(c) for c, *_ in convs(g))  # type: ignore[misc]
+        for name, reached in {
+            "with four paddings": lambda c: len(set(padding_of(c))) > 2,
+            "that is causal": lambda c: c.padding_left == (c.filter_w - 1) * c.dilation_w > 0 == c.padding_right,
+            "with padding on the right alone": lambda c: c.padding_right > 0 == c.padding_left,
+            "with padding below alone": lambda c: c.padding_bottom > 0 == c.padding_top,
+            "with padding larger than the filter on one side": lambda c: c.padding_bottom >= c.filter_h > c.padding_top,
+            "by channel with uneven padding": lambda c: c.groups > 1 and c.padding_top != c.padding_bottom,
+        }.items()
+    },
     "dilation": lambda g: any(c.dilation_w > 1 and c.filter_w > 1 for c, *_ in convs(g)),
     "different strides": lambda g: any(c.stride_h != c.stride_w for c, *_ in convs(g)),
     "even filter": lambda g: any(c.filter_h % 2 == 0 for c, *_ in convs(g)),
@@ -178,8 +190,8 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
         )  # type: ignore[misc]
         for channels in (1, 2, 3, 4)
     },
-    "a first layer with padding": lambda g: any(c.padding_w for c in first_layers(g)),
-    "a first layer without padding": lambda g: any(not c.padding_w and c.filter_w > 1 for c in first_layers(g)),
+    "a first layer with padding": lambda g: any(c.padding_left for c in first_layers(g)),
+    "a first layer without padding": lambda g: any(not c.padding_left and c.filter_w > 1 for c in first_layers(g)),
     "equal layers": lambda g: any(
         count > 1
         for count in Counter(
@@ -201,7 +213,7 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     "a chain behind a normalization": lambda g: any(
         isinstance(produced(g).get(a.from_tensor), LayerNorm) for a in layers(g, Activation)
     ),
-    "padded pooling": lambda g: any(p.padding_h and p.padding_w for p in layers(g, Pooling)),
+    "padded pooling": lambda g: any(p.padding_top and p.padding_left for p in layers(g, Pooling)),
     **{
         f"pooling {name}": lambda g, reached=reached: any(map(reached, layers(g, Pooling)))  # type: ignore[misc]
         for name, reached in {
