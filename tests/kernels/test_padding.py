@@ -104,10 +104,10 @@ def test_one_pixel_wide_filters_with_padding_are_no_pointwise_ones() -> None:
 
 @pytest.mark.usefixtures("runs_here")
 def test_wide_padding_of_one_side_is_a_copy() -> None:
-    """Under a filter of 40 columns every tile near the edge would see other taps."""
-    text = net((17, 3, 90), "ToChannels=5 FilterH=2 FilterW=40 PaddingLeft=39 PaddingBottom=1")
+    """Whole tiles would see nothing but padding; zeros are put on the sides that have padding."""
+    text = net((17, 3, 40), "ToChannels=5 FilterH=2 FilterW=3 PaddingLeft=33 PaddingBottom=1")
     (pad,) = (op for op in decide(optimize(parse(text)), Options()).placement.ops if isinstance(op, PadOp))
-    assert pad.sides == (0, 1, 39, 0)
+    assert pad.sides == (0, 1, 33, 0)
     report = check(text, "direct")
     assert "pad channel tail 1" in {name for layer in report.layers for name in layer.edge_classes}
 
