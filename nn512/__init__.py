@@ -19,6 +19,7 @@ from nn512.version import __version__
 if TYPE_CHECKING:
     from nn512.compiler import Emitted, compile  # noqa: A004 - the verb of a compiler
     from nn512.graph import Graph, GraphError, parse
+    from nn512.onnx import from_onnx, from_torch
     from nn512.options import Options
     from nn512.session import Session
 
@@ -34,6 +35,7 @@ __all__ = [
     "__version__",
     "compile",
     "from_onnx",
+    "from_torch",
     "parse",
 ]
 
@@ -44,6 +46,7 @@ _HOMES = {
     "Graph": "nn512.graph",
     "GraphError": "nn512.graph",
     "from_onnx": "nn512.onnx",
+    "from_torch": "nn512.onnx",
     "parse": "nn512.graph",
     "Session": "nn512.session",
 }

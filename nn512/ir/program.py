@@ -13,6 +13,7 @@ from typing import TypeAlias
 from nn512.graph.graph import Graph
 from nn512.graph.nodes import Concat, Shape
 from nn512.ir.op import Op
+from nn512.ir.ops.moving import PickOp
 
 Stride: TypeAlias = tuple[int, int]
 """Rows and columns from one pixel to the next."""
@@ -32,6 +33,7 @@ class Program:
     """Operations in the order in which they run, the shapes of all tensors, and the graph they came from.
 
     `thinned` are tensors that have fewer pixels than in the graph: the first and every stride-th row and column.
+    `views` are slices of channels that cost nothing: what reads one reads the blocks of its source that hold it.
     """
 
     graph: Graph
@@ -39,6 +41,7 @@ class Program:
     shapes: Mapping[str, Shape]
     joined: tuple[Joined, ...] = ()
     thinned: Mapping[str, Stride] = field(default_factory=dict)
+    views: tuple[PickOp, ...] = ()
 
     @property
     def outputs(self) -> frozenset[str]:
@@ -49,10 +52,16 @@ class Program:
 def format_program(program: Program) -> str:
     """Operations in the order in which they run, as `result shape = source -> what is done to it -> ...`.
 
-    Batch norms in braces are part of the weights of the layer beside them. Concatenations written in place come last.
+    Batch norms in braces are part of the weights of the layer beside them. Concatenations written in place and slices
+    read in place come last.
     """
     rows = [(_with_shape(result, program), words) for op in program.ops for result, words in op.definitions()]
     rows += [(_with_shape(whole.writes, program), f"{', '.join(whole.parts)} in place") for whole in program.joined]
+    rows += [
+        (_with_shape(result, program), f"{words} in place")
+        for view in program.views
+        for result, words in view.definitions()
+    ]
     width = max((len(left) for left, _ in rows), default=0)
     return "".join(f"{left:<{width}} = {right}\n" for left, right in rows)
 

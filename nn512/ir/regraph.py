@@ -25,6 +25,7 @@ class _Builder:
         self._program = program
         self._outputs = program.outputs
         self._joined = {joined.writes: joined for joined in program.joined}
+        self._views = {view.writes: view for view in program.views}
         self._known: dict[str, str] = {}
         self._nodes: dict[str, Layer] = {}
         self._shapes: dict[str, Shape] = {}
@@ -43,8 +44,10 @@ class _Builder:
         )
 
     def lookup(self, tensor: str) -> str:
-        """The graph's name of a tensor; a joined whole exists as soon as all its parts do."""
-        if tensor not in self._known:
+        """The graph's name of a tensor; a joined whole exists as soon as all its parts do, a view as what it is of."""
+        if tensor in self._views and tensor not in self._known:
+            self._views[tensor].rebuild(self)
+        elif tensor not in self._known:
             whole = self._joined[tensor]
             node = whole.node.with_tensors([self.lookup(part) for part in whole.parts])
             self.define(tensor, self.emit(node, self.shape(tensor)))

@@ -3,6 +3,7 @@
 maker, kinds        how one node is written and read: one file per kind, listed in `kinds.EXPORTS` and `kinds.RULES`
 export              a whole graph with its parameters
 reading             the way in: a file to an imported graph, and to files
+pytorch             the way in from PyTorch: a module to an imported graph
 load, protos        a file to plain data, with nothing believed
 model               that data
 importing           node by node to layers
@@ -23,6 +24,7 @@ from __future__ import annotations
 from nn512.onnx.export import IR_VERSION, MOST_INLINE_BYTES, OPSET, export_onnx
 from nn512.onnx.imported import Imported, Seen
 from nn512.onnx.package import INSTALL_ONNX, import_onnx
+from nn512.onnx.pytorch import from_torch
 from nn512.onnx.reading import from_onnx, names_of, save_imported
 from nn512.onnx.refusal import Refusal, UnsupportedError
 
@@ -37,6 +39,7 @@ __all__ = [
     "UnsupportedError",
     "export_onnx",
     "from_onnx",
+    "from_torch",
     "import_onnx",
     "names_of",
     "save_imported",

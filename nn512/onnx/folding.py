@@ -129,6 +129,11 @@ def _cast(node: OnnxNode, read: Sequence[Any], _: int) -> Array:
     return np.asarray(read[0].astype(TYPES[to]))
 
 
+def _cast_like(_: OnnxNode, read: Sequence[Any], __: int) -> Array:
+    value, like = read
+    return np.asarray(value.astype(like.dtype))
+
+
 def _gather(node: OnnxNode, read: Sequence[Any], _: int) -> Array:
     data, indices = read
     axis = axis_of(integer(node, "axis", 0), data.ndim)
@@ -329,6 +334,7 @@ FOLDS: Mapping[str, _Fold] = MappingProxyType(
         "And": _elementwise(np.logical_and),
         "BatchNormalization": _batch_normalization,
         "Cast": _cast,
+        "CastLike": _cast_like,
         "Ceil": _elementwise(np.ceil),
         "Clip": _clip,
         "Concat": _concat,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,7 +11,7 @@ import numpy as np
 from nn512.graph import Config, Graph, Input, Node, Output, format_node, parse
 from nn512.graph.diagnostics import visible
 from nn512.onnx import view
-from nn512.onnx.model import OnnxModel
+from nn512.onnx.model import Cut, OnnxModel
 from nn512.onnx.naming import Names, readable, stem
 from nn512.onnx.view import Dims
 from nn512.onnx.work import Draft, Tensor, Work
@@ -69,11 +70,11 @@ class Imported:
 
 
 def finished(
-    work: Work, model: OnnxModel, prefix: str, live: Collection[str], ends: Ends, types: Mapping[str, str]
+    work: Work, model: OnnxModel, cut: Cut, live: Collection[str], ends: Ends, types: Mapping[str, str]
 ) -> Imported:
     """The graph of the `live` drafts. `types` are those of the inputs that are not float32."""
     drafts = {name: draft for name, draft in work.drafts.items() if name in live}
-    names = _names(drafts, model, ends)
+    names = _names(drafts, model, () if cut.invented_ends else ends)
     inputs, outputs = _seen_inputs(work, drafts, names, types), _seen_outputs(names, ends)
     interleaved = {seen.tensor for seen in inputs if seen.is_interleaved}
     nodes = [
@@ -81,7 +82,7 @@ def finished(
         for node in (draft.node.renamed(names) for draft in drafts.values() if draft.node is not None)
     ]
     of = {names[name]: draft.tensor for name, draft in drafts.items()}
-    text = _text(model, Config(prefix), nodes, of, (*inputs, *outputs))
+    text = _text(model, Config(cut.prefix), nodes, of, (*inputs, *outputs))
     graph = parse(text, "<import>")
     arrays = {names[name] + suffix: array for name, d in drafts.items() for suffix, array in d.params.items()}
     taken = set(of.values())
@@ -103,16 +104,25 @@ def finished(
 
 
 def _names(drafts: Mapping[str, Draft], model: OnnxModel, ends: Ends) -> dict[str, str]:
-    """The final names: outputs and inputs keep theirs if they can, layers are called after their parameters."""
-    operators = {written: node.operator for node in model.nodes for written in node.writes}
+    """The final names: outputs and inputs keep theirs if they can, layers are called after their parameters.
+
+    One without any is called after the submodule of PyTorch that it alone is, or after its tensor there.
+    """
+    writers = {written: node for node in model.nodes for written in node.writes}
+    modules = {name: writers[d.tensor].module if d.tensor in writers else "" for name, d in drafts.items()}
+    layers = Counter(modules.values())
     outputs = {tensor.name: onnx for onnx, tensor in reversed(ends)}
     first = [name for name in drafts if name in outputs]
     first += [name for name, draft in drafts.items() if isinstance(draft.node, Input)]
     names, given = Names(), {}
     for name in dict.fromkeys([*first, *drafts]):
         draft = drafts[name]
-        wanted = "" if name in first else stem(draft.stem)
-        given[name] = names.give(readable(wanted or outputs.get(name, draft.tensor), operators.get(draft.tensor, "")))
+        wanted = outputs.get(name, "") if name in first else stem(draft.stem)
+        module = modules[name]
+        if not wanted and module:
+            wanted = module if layers[module] == 1 else f"{module}.{draft.tensor}"
+        operator = writers[draft.tensor].operator if draft.tensor in writers else ""
+        given[name] = names.give(readable(wanted or draft.tensor, operator))
     return given
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 from nn512.errors import UsageError
@@ -16,7 +16,7 @@ from nn512.onnx.imported import Imported, finished
 from nn512.onnx.kinds import RULES
 from nn512.onnx.kinds.activation import recognized
 from nn512.onnx.kinds.shuffle import shuffled
-from nn512.onnx.model import Declared, Extent, OnnxModel, OnnxNode
+from nn512.onnx.model import Cut, Declared, Extent, OnnxModel, OnnxNode
 from nn512.onnx.plumbing import PLUMBING_RULES
 from nn512.onnx.pointwise import Bases, sampled
 from nn512.onnx.refusal import Refusal, RefusedError, UnsupportedError
@@ -31,16 +31,6 @@ MOST_SAMPLED = 200
 """Tensors whose values as functions of others are kept, 30 MB."""
 
 _FLOATS = ("float32", "float16", "float64", "bfloat16")
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """What of a model is imported: `dims` pin extents, by symbol or as `input.axis`; starts and ends are tensors."""
-
-    dims: Mapping[str, int]
-    starts: tuple[str, ...] = ()
-    ends: tuple[str, ...] = ()
-    prefix: str = "NN512"
 
 
 def convert(model: OnnxModel, cut: Cut) -> Imported:
@@ -282,7 +272,7 @@ class _Import:
             raise UnsupportedError(self.model.origin, refusals)
         if not results:
             raise UsageError(f"{self.model.origin!r} has no outputs")
-        return finished(work, self.model, self.cut.prefix, live, results, self.types)
+        return finished(work, self.model, self.cut, live, results, self.types)
 
     def _settled_end(self, name: str, tensor: Tensor) -> Tensor:
         """An output; a layer that changes nothing stands between it and an input, as the language wants it."""

@@ -8,6 +8,7 @@ Needs the package onnx.
 from __future__ import annotations
 
 import heapq
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ _ALIASES = {"", "ai.onnx"}
 """Names of the domain of ONNX's own operators."""
 
 _ATTRIBUTES = {1: "f", 2: "i", 3: "s", 4: "t", 6: "floats", 7: "ints", 8: "strings"}
+_SCOPES = re.compile(r"'([\w.]{1,200})', '[^']*'\]\Z")
 _OTHERS = {5: "a graph", 9: "tensors", 10: "graphs", 11: "a sparse tensor", 12: "sparse tensors", 13: "a type"}
 
 
@@ -150,7 +152,16 @@ def _node(node: Any, folder: Path) -> OnnxNode:  # noqa: ANN401
             raise BrokenError(f"node {label!r} has the attribute {visible(attribute.name)!r} twice")
         attributes[attribute.name] = _attribute(attribute, folder)
     operator = text(node.op_type) if text(node.domain) in _ALIASES else f"{node.domain}::{text(node.op_type)}"
-    return OnnxNode(operator, reads, writes, node.name, attributes)
+    return OnnxNode(operator, reads, writes, node.name, attributes, _module(node))
+
+
+def _module(node: Any) -> str:  # noqa: ANN401
+    """The path of the submodule that a node is of: the last but one of PyTorch's scopes, before the function itself."""
+    for entry in node.metadata_props:
+        found = _SCOPES.search(entry.value) if entry.key == "pkg.torch.onnx.name_scopes" else None
+        if found:
+            return found[1]
+    return ""
 
 
 def _attribute(attribute: Any, folder: Path) -> Any:  # noqa: ANN401

@@ -25,7 +25,8 @@ _NONE: Mapping[str, Any] = MappingProxyType({})
 class OnnxNode:
     """One node. A tensor that is left out is an empty name; `attributes` hold numbers, texts, tuples of them, arrays.
 
-    An attribute of any other type, such as a graph, is an `Opaque`.
+    An attribute of any other type, such as a graph, is an `Opaque`. `module` is the path of the submodule that the node
+    is of, where PyTorch tells it.
     """
 
     operator: str
@@ -33,6 +34,7 @@ class OnnxNode:
     writes: tuple[str, ...]
     name: str = ""
     attributes: Mapping[str, Any] = field(default_factory=lambda: _NONE)
+    module: str = ""
 
     @property
     def label(self) -> str:
@@ -75,6 +77,20 @@ class OnnxModel:
     declared: Mapping[str, tuple[Extent, ...]] = field(default_factory=lambda: _NONE)
     origin: str = "model"
     infer: Callable[[OnnxNode, Sequence[object]], Sequence[tuple[int, ...] | None]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What of a model is imported: `dims` pin extents, by symbol or as `input.axis`; starts and ends are tensors.
+
+    `invented_ends`: nobody gave the outputs their names, and so they bear those of their layers.
+    """
+
+    dims: Mapping[str, int]
+    starts: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
+    prefix: str = "NN512"
+    invented_ends: bool = False
 
 
 def show(value: object) -> str:

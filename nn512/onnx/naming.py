@@ -31,7 +31,7 @@ def stem(parameter: str) -> str:
     short = parameter
     while short != before:
         before, short = short, _SUFFIX.sub("", short)
-    return "" if short == parameter or not re.search(r"[A-Za-z]", short) else short
+    return "" if short == parameter or not re.search(r"[A-Za-z0-9]", short) else short
 
 
 def readable(tensor: str, operator: str = "") -> str:
@@ -45,6 +45,14 @@ def readable(tensor: str, operator: str = "") -> str:
     name = re.sub(r"[^A-Za-z0-9]", "", "".join(parts)) or "tensor"
     name = name if name[0].isalpha() else f"t{name}"
     return name[:MOST_LETTERS]
+
+
+def prefix_of(stem: str) -> str:
+    """A prefix like the name of a file: resnet50-v1 gives Resnet50v1."""
+    letters = re.sub(r"[^A-Za-z0-9]", "", stem)[:40]
+    if not letters[:1].isalpha():
+        letters = f"Net{letters}"
+    return letters[0].upper() + letters[1:]
 
 
 class Names:

@@ -53,6 +53,17 @@ def _cast(work: Work, node: OnnxNode) -> Tensor:
     return _raw(work, node, padded=True)
 
 
+def _cast_like(work: Work, node: OnnxNode) -> Value:
+    """To the type of another tensor; what depends on an input is float32."""
+    value, like = work.value(node, 0), work.value(node, 1)
+    kind = like.array.dtype if isinstance(like, Known) else np.dtype(np.float32)
+    if isinstance(value, Known):
+        return Known(value.array.astype(kind))
+    if kind.kind != "f":
+        raise RefusedError(f"to {kind}", "float32, float16, float64")
+    return _raw(work, node, padded=True)
+
+
 def _reshape(work: Work, node: OnnxNode) -> Tensor:
     x = _raw(work, node)
     shape = target_shape(node, x.shape, work.constant(node, 1, "shape"))
@@ -158,6 +169,7 @@ PLUMBING_RULES = (
         "nothing, between floating point types: all is float32",
         {"to": "float32, float16, bfloat16, float64", "saturate": IGNORED, "round_mode": IGNORED},
     ),
+    Rule("CastLike", _cast_like, "nothing, or a constant", {"saturate": IGNORED, "round_mode": IGNORED}, inputs=2),
     Rule("Reshape", _reshape, _VIEW, {"allowzero": ANY}, inputs=2),
     Rule("Flatten", _flatten, _VIEW, {"axis": ANY}),
     Rule("Squeeze", _squeeze, _VIEW, {"axes": ANY}, inputs=2),

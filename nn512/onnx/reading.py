@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,10 @@ from typing import Any
 from nn512.arrays import PathLike, write_file
 from nn512.onnx import view
 from nn512.onnx.imported import Imported, Seen
-from nn512.onnx.importing import Cut, convert
+from nn512.onnx.importing import convert
 from nn512.onnx.load import load_model
+from nn512.onnx.model import Cut
+from nn512.onnx.naming import prefix_of
 from nn512.params import save_params
 
 
@@ -35,14 +36,6 @@ def from_onnx(
     """
     given = prefix_of(Path(path).stem) if prefix is None else prefix
     return convert(load_model(path), Cut(dict(dims or {}), tuple(starts), tuple(ends), given))
-
-
-def prefix_of(stem: str) -> str:
-    """A prefix like the name of a file: resnet50-v1 gives Resnet50v1."""
-    letters = re.sub(r"[^A-Za-z0-9]", "", stem)[:40]
-    if not letters[:1].isalpha():
-        letters = f"Net{letters}"
-    return letters[0].upper() + letters[1:]
 
 
 def save_imported(

@@ -12,6 +12,8 @@ from nn512.graph.diagnostics import visible
 MOST_TOLD = 2000
 """Nodes that one message lists; the counts by operator are always complete."""
 
+_PARTS = "--from TENSOR and --to TENSOR import the part between"
+
 
 class RefusedError(Exception):
     """A node cannot be read: `what` is at fault, `accepted` would be taken. Never leaves nn512.onnx.
@@ -26,22 +28,27 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One node, input or output of a model that the language cannot say."""
+    """One node, input or output of a model that the language cannot say. `module` is where PyTorch has the node."""
 
     operator: str
     name: str
     what: str
     accepted: str
+    module: str = ""
 
     def __str__(self) -> str:
         name = f" {visible(self.name)!r}" if self.name else ""
-        return f"{self.operator}{name}: {visible(self.what)}; accepted: {self.accepted}"
+        module = f" of module {visible(self.module)!r}" if self.module else ""
+        return f"{self.operator}{name}{module}: {visible(self.what)}; accepted: {self.accepted}"
 
 
 class UnsupportedError(UsageError):
-    """A model is sound, and holds what the language cannot say; `refusals` are all of it, in the model's order."""
+    """A model is sound, and holds what the language cannot say; `refusals` are all of it, in the model's order.
 
-    def __init__(self, origin: str, refusals: Sequence[Refusal]) -> None:
+    `advice` says how to import a part of it.
+    """
+
+    def __init__(self, origin: str, refusals: Sequence[Refusal], advice: str = _PARTS) -> None:
         self.refusals = tuple(refusals)
         counts = Counter(refusal.operator for refusal in refusals)
         listed = [f"  {refusal}" for refusal in refusals[:MOST_TOLD]]
@@ -49,5 +56,5 @@ class UnsupportedError(UsageError):
             listed.append(f"  ... and {len(refusals) - MOST_TOLD} more")
         total = ", ".join(f"{number} {operator}" for operator, number in counts.most_common())
         head = f"{visible(origin)!r} holds what the graph language has no words for, {len(refusals)} in all:"
-        hint = "--from TENSOR and --to TENSOR import the part between; nn512 doc onnx tells what is read."
+        hint = f"{advice}; nn512 doc onnx tells what is read."
         super().__init__("\n".join([head, *listed, f"by operator: {total}", hint]))

@@ -303,7 +303,7 @@ class Work:
         reads = tuple(value.name for value in read if isinstance(value, Tensor | Lost))
         if shapes is None:
             shapes = self._infer(node, [shape_of(v) for v in self._inputs(node)]) if self._infer is not None else ()
-        refusal = None if error is None else Refusal(node.operator, node.label, error.what, error.accepted)
+        refusal = None if error is None else Refusal(node.operator, node.label, error.what, error.accepted, node.module)
         results: list[Value] = []
         for index, written in enumerate(node.writes):
             name = self._name()
@@ -335,7 +335,8 @@ class Work:
         node = turns[-1] if turns else tensor.moved[-1]
         told = f"perm={show(node.attributes.get('perm', ''))}" if turns else f"to {show_shape(tensor.shape)}"
         what = f"{told}: what reads {name!r} would need the numbers moved"
-        refusal = Refusal(node.operator, node.label, what, "axes that the next layer can read as they stand")
+        accepted = "axes that the next layer can read as they stand"
+        refusal = Refusal(node.operator, node.label, what, accepted, node.module)
         stand_in = self._name()
         self.drafts[stand_in] = Draft(None, (tensor.name,), name, refusal=refusal, fault=node)
         return self._stand_in(stand_in, tensor.shape, ())

@@ -30,6 +30,8 @@ _PHRASES: Mapping[str, tuple[str, str]] = {
     "epilogue": ("1 step done where its input is computed", "{} steps done where their input is computed"),
     "prologue": ("1 step done where its result is read", "{} steps done where their results are read"),
     "joined": ("1 concatenation written in place", "{} concatenations written in place"),
+    "picked": ("1 node done by what picks channels of it", "{} nodes done by what picks channels of them"),
+    "views": ("1 slice read where it stands", "{} slices read where they stand"),
     "copies": ("1 copy that cannot be avoided", "{} copies that cannot be avoided"),
 }
 
@@ -64,7 +66,7 @@ def effects(programs: Sequence[tuple[str, Program]]) -> tuple[Effect, ...]:
         ]
         if counts["work"] < 0:
             notes.append(f"{_mmac(-counts['work'])} MMAC less")
-        if counts["nodes"] < 0 and name != "drop_concat":
+        if counts["nodes"] < 0:
             notes.append(f"{-counts['nodes']} node{'s' if counts['nodes'] < -1 else ''} gone")
         if not notes and before != after:
             notes.append("another order" if set(map(id, before.ops)) == set(map(id, after.ops)) else "shorter chains")
@@ -73,7 +75,10 @@ def effects(programs: Sequence[tuple[str, Program]]) -> tuple[Effect, ...]:
 
 
 def _count(program: Program) -> Counter[str]:
-    counts = Counter({"joined": len(program.joined), "thinned": len(program.thinned)})
+    counts = Counter({"joined": len(program.joined), "views": len(program.views), "thinned": len(program.thinned)})
+    counts["nodes"] = len(program.joined) + sum(len(view.layers) for view in program.views)
+    for view in program.views:
+        counts.update(view.counts)
     for op in program.ops:
         for node, how in op.covered():
             counts["nodes"] += 1

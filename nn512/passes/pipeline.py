@@ -14,9 +14,11 @@ from nn512.passes import (
     fold_batchnorm,
     fuse_elementwise,
     merge_convs,
+    merge_picks,
     pool_first,
     schedule,
     skip_unread,
+    view_slices,
 )
 from nn512.passes.lower import lower
 from nn512.passes.rewrite import Pass
@@ -32,7 +34,9 @@ PASSES: Mapping[str, Pass] = MappingProxyType(
             merge_convs.PASS,
             fuse_elementwise.PASS,
             collapse_relus.PASS,
+            merge_picks.PASS,
             drop_concat.PASS,
+            view_slices.PASS,
             schedule.PASS,
         )
     }

@@ -35,12 +35,17 @@ def schedule(program: Program) -> Program:
 
 
 class _Memory:
-    """What tensors take: parts of a joined whole are counted as the whole, from its first part to its last reader."""
+    """What tensors take: parts of a joined whole are counted as the whole, from its first part to its last reader.
+
+    Views are counted as what they are of.
+    """
 
     def __init__(self, program: Program) -> None:
         root = {name: name for name in program.shapes}
         for joined in reversed(program.joined):  # a whole comes after its parts, so backwards from wholes to parts
             root.update(dict.fromkeys(joined.parts, root[joined.writes]))
+        for view in program.views:
+            root[view.writes] = root[view.sources[0]]
         self.size = {name: blocks_of(s.channels) * s.pixels for name, s in program.shapes.items()}
         self.writes = [{root[n] for n in op.tensors_written} for op in program.ops]
         self.touched = [
@@ -134,21 +139,22 @@ def _greedy(program: Program, memory: _Memory) -> list[int]:
 
 
 class _Waiting:
-    """What each operation waits for: those that write what it reads; and a joined whole, for both of its parts.
+    """What each operation waits for: who writes what it reads. A whole waits for its parts, a view for its source.
 
-    Operations go by their numbers, joined wholes by their names.
+    Operations go by their numbers, joined wholes and views by their names.
     """
 
     def __init__(self, program: Program) -> None:
         writer = {name: number for number, op in enumerate(program.ops) for name in op.tensors_written}
-        wholes = {joined.writes: joined.parts for joined in program.joined}
+        others = {joined.writes: joined.parts for joined in program.joined}
+        others |= {view.writes: view.sources for view in program.views}
         self._followers: dict[int | str, list[int | str]] = defaultdict(list)
         self._left: dict[int | str, int] = {}
         reads: Iterator[tuple[int | str, Iterable[str]]] = itertools.chain(
-            ((number, op.tensors_read) for number, op in enumerate(program.ops)), wholes.items()
+            ((number, op.tensors_read) for number, op in enumerate(program.ops)), others.items()
         )
         for who, names in reads:
-            before: set[int | str] = {writer.get(name, name) for name in names if name in writer or name in wholes}
+            before: set[int | str] = {writer.get(name, name) for name in names if name in writer or name in others}
             self._left[who] = len(before)
             for other in before:
                 self._followers[other].append(who)

@@ -54,6 +54,7 @@ def lay_out(program: Program, in_planes: Collection[str] = ()) -> Laid:
         for piece in _with_padding(op, layouts.shapes):
             ops.extend(layouts.lay_out(piece))
     names = [name for op in ops for name in op.tensors_written] + [whole.writes for whole in program.joined]
+    names += [view.writes for view in program.views]
     known = {name: layouts[name] for name in names}
     return Laid(program, tuple(ops), MappingProxyType(layouts.shapes), MappingProxyType(known))
 
@@ -82,7 +83,7 @@ class _Layouts(Layouts):
 
     def __init__(self, program: Program) -> None:
         self.shapes: dict[str, Shape] = dict(program.shapes)
-        super().__init__(self.shapes, program.joined)
+        super().__init__(self.shapes, program.joined, program.views)
 
     def lay_out(self, op: Op) -> list[Op]:
         """Give the results of an operation their layouts; the operation, after the relayouts it needs."""

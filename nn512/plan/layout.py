@@ -107,6 +107,17 @@ def joined(*parts: Layout) -> Layout:
     return layout if len(layout.segments) <= MOST_SEGMENTS else Layout(layout.merged)
 
 
+def part_of(layout: Layout, first: int, number: int) -> Layout:
+    """The layout of so many channels from the first on, which is in the first lane of its block."""
+    segments: list[int] = []
+    for segment in layout.segments:
+        taken = min(max(segment - first, 0), number)
+        if taken:
+            segments.append(taken)
+        first, number = max(first - segment, 0), number - taken
+    return Layout(tuple(segments), layout.lanes)
+
+
 def crowded(*parts: Layout) -> tuple[bool, ...]:
     """Which of the parts must be one segment before they are joined, or else there would be too many segments.
 

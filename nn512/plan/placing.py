@@ -47,8 +47,11 @@ def place_tensors(laid: Laid, workspaces: Mapping[str, Workspace]) -> Placement:
     program = laid.program
     lifetimes = _lifetimes(laid.ops, program, workspaces)
     roots = {part: joined.writes for joined in program.joined for part in joined.parts}
+    views = {view.writes for view in program.views}
     buffers = [
-        Buffer(name, laid.vectors(name), first, last) for name, (first, last) in lifetimes.items() if name not in roots
+        Buffer(name, laid.vectors(name), first, last)
+        for name, (first, last) in lifetimes.items()
+        if name not in roots and name not in views
     ]
     arena = place(buffers)
     offsets = dict(arena.offsets)
@@ -57,6 +60,11 @@ def place_tensors(laid: Laid, workspaces: Mapping[str, Workspace]) -> Placement:
         for part in joined.parts:
             offsets[part] = offset
             offset += laid.vectors(part)
+    for view in program.views:  # a view comes after what it is of
+        (source,) = view.sources
+        (run,) = view.picks(laid.shapes)
+        block, _ = laid.layouts[source].position(run.first)
+        offsets[view.writes] = offsets[source] + block * laid.shapes[source].pixels
     tensors = {
         name: PlacedTensor(
             name, laid.shapes[name], laid.layouts[name], offsets[name], laid.vectors(name), first_step, last_step
@@ -68,7 +76,10 @@ def place_tensors(laid: Laid, workspaces: Mapping[str, Workspace]) -> Placement:
 
 
 def _lifetimes(ops: Sequence[Op], program: Program, workspaces: Mapping[str, Workspace]) -> dict[str, tuple[int, int]]:
-    """First and last step of every tensor; a joined whole lives from its first part on, and its parts as long as it."""
+    """First and last step of every tensor; a joined whole lives from its first part on, and its parts as long as it.
+
+    What a view is of lives as long as the view.
+    """
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for number, op in enumerate(ops):
@@ -78,10 +89,15 @@ def _lifetimes(ops: Sequence[Op], program: Program, workspaces: Mapping[str, Wor
             last[name] = number  # of a joined whole, too
         for scratch in workspaces[op.name].shared:
             first[scratch.name] = last[scratch.name] = number
+    for view in reversed(program.views):
+        (source,) = view.sources
+        last[source] = max(last.get(source, 0), last[view.writes])  # of what only views are of, too
     for joined in program.joined:
         lasts = [last[name] for name in (*joined.parts, joined.writes) if name in last]
         first[joined.writes] = min(first[part] for part in joined.parts)
         last[joined.writes] = max(lasts)
     for joined in reversed(program.joined):
         last.update(dict.fromkeys(joined.parts, last[joined.writes]))
+    for view in program.views:
+        first[view.writes] = first[view.sources[0]]
     return {name: (first[name], last[name]) for name in first}

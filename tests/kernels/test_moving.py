@@ -17,7 +17,7 @@ from nn512.graph import parse
 
 REGIMES = ("exact", "gaussian", "nonfinite")
 
-WITHOUT = ("drop_concat",)
+WITHOUT = ("merge_picks", "drop_concat", "view_slices")
 """Passes without which every node that moves something is a layer."""
 
 
@@ -148,6 +148,42 @@ def test_slices_of_joins_of_slices(runs_here: str) -> None:
     )
     check(*lines, without=())
     check(*lines)
+
+
+READERS = {
+    "direct": "Conv {} ToChannels=20 FilterH=3 FilterW=3",
+    "pointwise": "Conv {} ToChannels=20 FilterH=1 FilterW=1",
+    "depthwise": "Conv {} ToChannels=24 FilterH=3 FilterW=3 Groups=24",
+    "grouped": "Conv {} ToChannels=24 FilterH=3 FilterW=3 Groups=6",
+    "winograd-4x4": "Conv {} ToChannels=20 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1",
+    "fourier-8": "Conv {} ToChannels=20 FilterH=5 FilterW=5 PaddingH=2 PaddingW=2",
+    "fully_connected": "FullyConnected {} ToChannels=20",
+    "pooling": "Pooling {} Kind=Max3x3Stride2",
+    "softmax": "Softmax {}",
+    "elementwise": "Activation {} Kind=ReLU",
+    "store": "Add FromTensor1=v FromTensor2=v ToTensor=y",
+}
+
+
+@pytest.mark.parametrize("kernel", READERS)
+def test_nobody_minds_what_stands_behind_the_last_channel(runs_here: str, kernel: str) -> None:
+    """Channels that are not of the slice are in lanes of its last block: even NaN in them must not matter."""
+    assert runs_here
+    lines = (
+        "Config Prefix=Net",
+        "Input ToTensor=x Channels=48 Height=5 Width=7",
+        "Activation FromTensor=x ToTensor=z Kind=ReLU Param=0.5",
+        "Slice FromTensor=z ToTensor=v From=16 Count=24",
+        READERS[kernel].format("FromTensor=v ToTensor=y"),
+        "Output FromTensor=y",
+    )
+    options = {"force": [["", kernel]]} if READERS[kernel].startswith("Conv") else {}
+    data = (DataSeed("exact", 1), *(DataSeed("nonfinite", seed) for seed in range(4)))
+    report = check_case(Case("\n".join(lines) + "\n", options, "-O1", data))
+    assert not report.problems, "\n".join(map(str, report.problems))
+    assert report.verified
+    assert kernel in {layer.kernel for layer in report.layers}
+    assert "pick" not in {layer.kernel for layer in report.layers}
 
 
 @pytest.mark.parametrize(

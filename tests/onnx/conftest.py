@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nn512.onnx.imported import Imported
-from nn512.onnx.importing import Cut, convert
-from nn512.onnx.model import Declared, OnnxModel, OnnxNode
+from nn512.onnx.importing import convert
+from nn512.onnx.model import Cut, Declared, OnnxModel, OnnxNode
 
 Import = Callable[..., Imported]
 

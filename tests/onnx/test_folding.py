@@ -42,6 +42,7 @@ ROWS = np.arange(12).reshape(3, 4)
         ("Flatten", [ROWS], {"axis": 0}, ROWS.reshape(1, 12)),
         ("Div", [[7, -7], [2, 2]], {}, [3, -3]),  # towards zero, as in C
         ("Cast", [[1.9, -1.9]], {"to": 7}, [1, -1]),
+        ("CastLike", [[1.9, -1.9], [0]], {}, [1, -1]),
         ("Range", [2, 9, 3], {}, [2, 5, 8]),
         ("Expand", [[1, 2], [2, 1]], {}, [[1, 2], [1, 2]]),
         ("Where", [[True, False], [1, 2], [3, 4]], {}, [1, 4]),
@@ -106,6 +107,7 @@ def test_repeated_numbers_take_no_memory() -> None:
         ("Unsqueeze", [ROWS, [0, 0]]),
         ("Unsqueeze", [ROWS, [9]]),
         ("Cast", [ROWS]),
+        ("CastLike", [ROWS]),
         ("Transpose", []),
     ],
 )

@@ -9,9 +9,10 @@ import pytest
 
 from nn512.errors import UsageError
 from nn512.graph import Shape, build
-from nn512.onnx.importing import Cut, convert
-from nn512.onnx.model import Declared, OnnxModel, OnnxNode
-from nn512.onnx.reading import names_of, prefix_of, save_imported
+from nn512.onnx.importing import convert
+from nn512.onnx.model import Cut, Declared, OnnxModel, OnnxNode
+from nn512.onnx.naming import prefix_of
+from nn512.onnx.reading import names_of, save_imported
 from nn512.onnx.refusal import MOST_TOLD, Refusal, UnsupportedError
 
 X = Declared("x", dims=(1, 4, 5, 6))

@@ -20,6 +20,7 @@ from nn512.onnx.naming import MOST_LETTERS, Names, readable, stem
         ("bn_1/FusedBatchNormV3/ReadVariableOp:0", "bn1FusedBatchNormV3"),
         ("aWeights", "a"),
         ("conv2d_1.w_0", "conv2d1"),
+        ("3.0.weight", "t30"),
     ],
 )
 def test_layers_are_called_after_their_weights(parameter: str, layer: str) -> None:

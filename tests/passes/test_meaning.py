@@ -31,6 +31,7 @@ def dyadic(nodes: tuple[Node, ...]) -> Graph:
 def check_wiring(program: Program) -> None:
     """Every tensor is written once, before it is read; every output is written; shapes know every tensor."""
     wholes = {joined.writes: joined.parts for joined in program.joined}
+    wholes |= {view.writes: view.sources for view in program.views}
     written: set[str] = set()
     for op in program.ops:
         waiting = list(op.tensors_read)
@@ -46,6 +47,7 @@ def check_wiring(program: Program) -> None:
     assert program.outputs <= written | set(wholes)
     parts = [part for joined in program.joined for part in joined.parts]
     assert len(parts) == len(set(parts)), "a part stands in one place"
+    assert not {view.writes for view in program.views} & set(parts)
 
 
 def check_equal(value: NDArray[Any], expected: NDArray[Any], message: str, *, exactly: bool) -> None:

@@ -17,9 +17,9 @@ import pytest
 
 from nn512.errors import UsageError
 from nn512.onnx import Imported
-from nn512.onnx.importing import BY_OPERATOR, Cut, convert
+from nn512.onnx.importing import BY_OPERATOR, convert
 from nn512.onnx.load import model_of
-from nn512.onnx.model import NEWEST_OPSET, OLDEST_OPSET
+from nn512.onnx.model import NEWEST_OPSET, OLDEST_OPSET, Cut
 from nn512.onnx.support import COUNTS
 from nn512.onnx.view import elements
 from nn512.params import array_of

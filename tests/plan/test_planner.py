@@ -45,10 +45,13 @@ def leaves(name: str, joined: dict[str, Joined]) -> list[str]:
 def check_plan(plan: Placement) -> None:
     """Everything that is true of any plan."""
     joined = {j.writes: j for j in plan.program.joined}
+    sources = {view.writes: view.sources[0] for view in plan.program.views}
     born: dict[str, int] = {}
     dies: dict[str, int] = {}
     for step, op in enumerate(plan.ops):
         for name in op.tensors_read:
+            while name in sources:
+                name = sources[name]  # noqa: PLW2901 - a view is alive where what it is of is
             for leaf in leaves(name, joined):
                 assert born[leaf] < step, "written before it is read"
                 dies[leaf] = step
@@ -73,6 +76,10 @@ def check_plan(plan: Placement) -> None:
             assert plan.tensors[leaf].offset == offset
             offset += plan.tensors[leaf].vectors
         assert offset == plan.tensors[whole].offset + plan.tensors[whole].vectors
+    for view, source in ((plan.tensors[name], plan.tensors[source]) for name, source in sources.items()):
+        assert source.offset <= view.offset
+        assert view.offset + view.vectors <= source.offset + source.vectors
+        assert source.first_step <= view.first_step <= view.last_step <= source.last_step
     assert plan.arena.size >= plan.arena.lower_bound
 
 

@@ -50,6 +50,11 @@ class PickOp(Op):
         """As for any operation; of several nodes it does not tell which one reads which."""
         return super(PickOp, self).key if len(self.layers) == 1 else None
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Nodes that are done together with the last one."""
+        return MappingProxyType({"picked": len(self.layers) - 1})
+
     def picks(self, shapes: Mapping[str, Shape]) -> tuple[Pick, ...]:
         """The channels of the result in order, by the numbers of the sources, whose shapes are given."""
         return picked(self.layers, [shapes[name].channels for name in self.sources])
