@@ -14,6 +14,7 @@ from nn512.ir.kinds import OPERATIONS, operation_of
 from nn512.ir.op import Op
 from nn512.ir.ops import (
     OPS,
+    ChannelNormOp,
     ConcatOp,
     ConvBranch,
     ConvOp,
@@ -22,6 +23,7 @@ from nn512.ir.ops import (
     ElementwiseOp,
     FullyConnectedOp,
     LoadOp,
+    OpWithEpilogue,
     PadOp,
     PickOp,
     PoolOp,
@@ -42,6 +44,7 @@ __all__ = [
     "ActivationStep",
     "AddStep",
     "Chain",
+    "ChannelNormOp",
     "ConcatOp",
     "ConvBranch",
     "ConvOp",
@@ -56,6 +59,7 @@ __all__ = [
     "LoadOp",
     "NormStep",
     "Op",
+    "OpWithEpilogue",
     "PadOp",
     "Pick",
     "PickOp",

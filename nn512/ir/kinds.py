@@ -15,13 +15,16 @@ from nn512.graph.nodes import (
     Conv,
     FullyConnected,
     Layer,
+    LayerNorm,
     Pooling,
+    RMSNorm,
     Shuffle,
     Slice,
     Softmax,
 )
 from nn512.ir.op import Op
 from nn512.ir.ops import (
+    ChannelNormOp,
     ConcatOp,
     ConvBranch,
     ConvOp,
@@ -78,6 +81,10 @@ def _softmax(node: Softmax) -> Op:
     return SoftmaxOp(node.from_tensor, node, node.to_tensor)
 
 
+def _channel_norm(node: LayerNorm | RMSNorm) -> Op:
+    return ChannelNormOp(node.from_tensor, node, (), node.to_tensor)
+
+
 OPERATIONS: Mapping[type[Layer], Callable[[Any], Op]] = MappingProxyType(
     {
         Conv: _conv,
@@ -90,6 +97,8 @@ OPERATIONS: Mapping[type[Layer], Callable[[Any], Op]] = MappingProxyType(
         Shuffle: _shuffle,
         Pooling: _pooling,
         Softmax: _softmax,
+        LayerNorm: _channel_norm,
+        RMSNorm: _channel_norm,
     }
 )
 """What makes the operation of a node, by the kind of the node."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from nn512.ir import Chain, ConvOp, ElementwiseOp, ElementwiseStep, FullyConnectedOp, Op, PoolOp, Program, SampleOp
+from nn512.ir import Chain, ConvOp, ElementwiseOp, ElementwiseStep, Op, OpWithEpilogue, PoolOp, Program, SampleOp
 from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 
@@ -82,9 +82,9 @@ class _Fusion:
                 stays = len(producer.branches) > 1
                 if stays and any(self._now(self._writer[operand]) >= before for operand in operands):
                     return False
-            case FullyConnectedOp() | PoolOp() | SampleOp() | ElementwiseOp():
+            case ElementwiseOp():
                 pass
-            case _:
+            case _ if not isinstance(producer, OpWithEpilogue):
                 return False
         own = self._own[source]
         self._tails.setdefault(own, []).extend(steps)
@@ -117,15 +117,14 @@ class _Fusion:
                     for b in op.branches
                 )
                 return dataclasses.replace(op, branches=branches)
-            case FullyConnectedOp() | PoolOp() | SampleOp():
-                (name,) = names
-                epilogue = (*op.epilogue, *self._tails[name])
-                return dataclasses.replace(op, epilogue=epilogue, writes=self._results[name])
             case ElementwiseOp():
                 (name,) = names
                 return dataclasses.replace(op, chain=(*op.chain, *self._tails[name]), writes=self._results[name])
             case _:
-                raise AssertionError(op)
+                assert isinstance(op, OpWithEpilogue)
+                (name,) = names
+                epilogue = (*op.epilogue, *self._tails[name])
+                return dataclasses.replace(op, epilogue=epilogue, writes=self._results[name])
 
     def into_consumers(self, number: int) -> None:
         """Move the element-wise operation at `number` into the prologues of its readers, if it may."""

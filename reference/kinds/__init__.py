@@ -31,7 +31,9 @@ from reference.kinds.concat import ConcatKind
 from reference.kinds.conv import ConvKind
 from reference.kinds.fully_connected import FullyConnectedKind
 from reference.kinds.kind import Kind
+from reference.kinds.layer_norm import LayerNormKind
 from reference.kinds.pooling import PoolingKind
+from reference.kinds.rms_norm import RMSNormKind
 from reference.kinds.shuffle import ShuffleKind
 from reference.kinds.slice import SliceKind
 from reference.kinds.softmax import SoftmaxKind
@@ -40,6 +42,8 @@ KINDS: tuple[Kind[Any], ...] = (
     ConvKind(),
     FullyConnectedKind(),
     BatchNormKind(),
+    LayerNormKind(),
+    RMSNormKind(),
     ActivationKind(),
     AddKind(),
     ConcatKind(),

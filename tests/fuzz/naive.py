@@ -18,7 +18,9 @@ from nn512.graph import (
     FullyConnected,
     Graph,
     Layer,
+    LayerNorm,
     Pooling,
+    RMSNorm,
     Shuffle,
     Slice,
     Softmax,
@@ -216,6 +218,15 @@ def _function(layer: Activation) -> str:
         case "Clip":
             least, greatest = (f"(float){bound!r}" for bound in (layer.min, layer.max))
             return f"v < {least} ? {least} : v > {greatest} ? {greatest} : v"
+        case "Sigmoid":
+            return "1 / (1 + expf(-v))"
+        case "HardSigmoid":
+            line = f"(float){layer.alpha!r} * v + (float){layer.beta!r}"
+            return f"{line} < 0 ? 0 : {line} > 1 ? 1 : {line}"
+        case "SiLU":
+            return "v < -88 ? -0.0f : v / (1 + expf(-v))"
+        case "Tanh":
+            return "tanhf(v)"
         case "HardSwish":
             return "v <= -3 ? 0 : v >= 3 ? v : v * (v + 3) / 6"
         case _:
@@ -313,6 +324,19 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
         for (int c = 0; c < {channels}; c++) {{ const float v = {x}[c * {pixels} + i]; if (!(v <= m)) m = v; }}
         for (int c = 0; c < {channels}; c++) sum += {y}[c * {pixels} + i] = expf({x}[c * {pixels} + i] - m);
         for (int c = 0; c < {channels}; c++) {y}[c * {pixels} + i] /= sum;
+    }}"""
+        case LayerNorm() | RMSNorm():
+            pixels, centred = height * width, isinstance(layer, LayerNorm)
+            return f"""\
+    for (int i = 0; i < {pixels}; i++) {{
+        float m = 0, power = 0;
+        for (int c = 0; c < {channels}; c++) m += {int(centred)} * {x}[c * {pixels} + i];
+        m = {int(centred)} ? m / {channels} : 0;
+        for (int c = 0; c < {channels}; c++) power += ({x}[c * {pixels} + i] - m) * ({x}[c * {pixels} + i] - m);
+        const float root = sqrtf(power / {channels} + (float){layer.epsilon!r});
+        for (int c = 0; c < {channels}; c++)
+            {y}[c * {pixels} + i] = params->{to}Scales[c] * (({x}[c * {pixels} + i] - m) / root)
+                {f"+ params->{to}Shifts[c]" if centred else ""};
     }}"""
         case _:
             assert_never(layer)

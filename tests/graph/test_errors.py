@@ -240,7 +240,8 @@ def test_numbers_have_limits() -> None:
 
 
 def test_negative_epsilon() -> None:
-    layers("BatchNorm FromTensor=x ToTensor=y Epsilon=«-0.001»", "Epsilon must not be negative")
+    for kind in ("BatchNorm", "LayerNorm", "RMSNorm"):
+        layers(f"{kind} FromTensor=x ToTensor=y Epsilon=«-0.001»", "Epsilon must not be negative")
 
 
 @pytest.mark.parametrize("text", ["0", "0KiB", "32ki", "32b", "32\N{KELVIN SIGN}", "32G", "1.5m", "-1", "KiB"])
@@ -292,7 +293,7 @@ def test_close_matches(word: str, choices: list[str], guess: str | None) -> None
 def test_choices() -> None:
     layers(
         "Activation FromTensor=x ToTensor=y Kind=«relu»",
-        "Kind must be one of ReLU, Clip, HardSwish, not 'relu'; did you mean ReLU?",
+        "Kind must be one of ReLU, Clip, Sigmoid, HardSigmoid, SiLU, HardSwish, Tanh, not 'relu'; did you mean ReLU?",
     )
     layers(
         "Pooling FromTensor=x ToTensor=y Kind=«Max2x2Stride1»",

@@ -398,6 +398,15 @@ SPELLINGS: dict[str, list[tuple[Any, ...]]] = {
         ("Mul", "c,sixth", "d"),
         ("Mul", "d,x", "y"),
     ],
+    "Kind=SiLU#1": [("Sigmoid", "x", "s"), ("Mul", "x,s", "y")],
+    "Kind=SiLU#2": [("Neg", "x", "n"), ("Exp", "n", "e"), ("Add", "e,one", "d"), ("Div", "x,d", "y")],
+    "Kind=Sigmoid": [("Neg", "x", "n"), ("Exp", "n", "e"), ("Add", "one,e", "d"), ("Reciprocal", "d", "y")],
+    "Kind=HardSigmoid Alpha=0.16666667 Beta=0.5": [
+        ("Add", "x,three", "a"),
+        ("Clip", "a,zero,six", "c"),
+        ("Div", "c,six", "y"),
+    ],
+    "Kind=Tanh": [("Neg", "x", "n"), ("Tanh", "n", "t"), ("Sub", "zero,t", "y")],
     "Kind=ReLU Param=0#1": [("Max", "x,zero", "y")],
     "Kind=ReLU Param=0.5": [("Mul", "x,half", "s"), ("Max", "x,s", "y")],
     "Kind=ReLU Param=3": [("PRelu", "x,three", "y")],
@@ -405,7 +414,7 @@ SPELLINGS: dict[str, list[tuple[Any, ...]]] = {
     "Kind=Clip Min=0 Max=6#2": [("Clip", "x,zero,six", "y")],
     "Kind=Clip Min=0.5 Max=340282346638528860000000000000000000000": [("Max", "half,x", "y")],
 }
-CONSTANTS = {"three": 3.0, "zero": 0.0, "six": 6.0, "sixth": SIXTH, "half": 0.5}
+CONSTANTS = {"one": 1.0, "three": 3.0, "zero": 0.0, "six": 6.0, "sixth": SIXTH, "half": 0.5}
 
 
 @pytest.mark.parametrize("expected", SPELLINGS)

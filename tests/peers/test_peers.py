@@ -25,7 +25,9 @@ from nn512.graph import (
     Conv,
     FullyConnected,
     Layer,
+    LayerNorm,
     Pooling,
+    RMSNorm,
     Shuffle,
     Slice,
     Softmax,
@@ -37,6 +39,9 @@ from reference.windows import Array
 pytestmark = pytest.mark.peers
 
 CASES = {"torch": 1000, "onnxruntime": 200, "openvino": 25}
+
+ROUNDED = {"HardSigmoid", "HardSwish", "Sigmoid", "SiLU", "Tanh"}
+"""Functions that compute, rather than choose between numbers."""
 """Cases per node kind; the slower a peer builds a net, the fewer."""
 
 Arrays = list[Array]
@@ -155,6 +160,16 @@ def softmax_case(rng: np.random.Generator) -> Case:
     return Softmax("x", "y"), [any_shape(rng) * float(rng.choice([0.25, 1, 20]))]
 
 
+def layer_norm_case(rng: np.random.Generator) -> Case:
+    x = any_shape(rng) * float(rng.choice([0.25, 1, 20])) + float(rng.choice([0, 30]))
+    return LayerNorm("x", "y", float(rng.choice([1e-5, 0.5]))), [x, *(integers(rng, len(x)) for _ in range(2))]
+
+
+def rms_norm_case(rng: np.random.Generator) -> Case:
+    x = any_shape(rng) * float(rng.choice([0.25, 1, 20]))
+    return RMSNorm("x", "y", float(rng.choice([1e-5, 0.5]))), [x, integers(rng, len(x))]
+
+
 def any_shape(rng: np.random.Generator) -> Array:
     return integers(rng, *rng.integers(1, 9, 3))
 
@@ -170,6 +185,8 @@ KINDS: dict[str, Callable[[np.random.Generator], Case]] = {
     "Shuffle": shuffle_case,
     "Pooling": pooling_case,
     "Softmax": softmax_case,
+    "LayerNorm": layer_norm_case,
+    "RMSNorm": rms_norm_case,
 }
 
 
@@ -197,6 +214,10 @@ def expected(node: Layer, arrays: Arrays) -> Array:
             return kinds.pooling.value(arrays[0], node)
         case Softmax():
             return kinds.softmax.value(arrays[0])
+        case LayerNorm():
+            return kinds.layer_norm.value(arrays[0], arrays[1], arrays[2], node)
+        case RMSNorm():
+            return kinds.rms_norm.value(arrays[0], arrays[1], node)
 
 
 def by_torch(node: Layer, arrays: Arrays) -> Array:
@@ -233,6 +254,10 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
             y = torch_pooling(functional, x, node)
         case Softmax():
             y = functional.softmax(x, dim=1)
+        case LayerNorm():
+            y = functional.layer_norm(x.movedim(1, -1), [x.shape[1]], *rest, node.epsilon).movedim(-1, 1)
+        case RMSNorm():
+            y = functional.rms_norm(x.movedim(1, -1), [x.shape[1]], *rest, node.epsilon).movedim(-1, 1)
     result: Array = y[0].numpy()
     return result
 
@@ -243,6 +268,17 @@ def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
             return functional.relu(x) if node.param == 0 else functional.leaky_relu(x, node.param)
         case "Clip":
             return x.clamp(node.min, node.max)
+        case "Sigmoid":
+            return x.sigmoid()
+        case "HardSigmoid":
+            alpha, beta = np.float32([node.alpha, node.beta]).tolist()
+            return (alpha * x + beta).clamp(0, 1)
+        case "SiLU":
+            if x.isneginf().any():
+                raise UnsupportedError("PyTorch multiplies -inf by 0")
+            return functional.silu(x)
+        case "Tanh":
+            return x.tanh()
         case "HardSwish":
             if x.isneginf().any():
                 raise UnsupportedError("PyTorch multiplies -inf by 0")
@@ -311,8 +347,14 @@ def onnx_model(node: Layer, arrays: Arrays) -> bytes:
         nodes.append(helper.make_node("Reshape", ["t0", order[1]], ["split"]))
         nodes.append(helper.make_node("Transpose", ["split"], ["turned"], perm=[0, 2, 1, 3, 4]))
         order = ["turned", order[2]]
+    if isinstance(node, LayerNorm | RMSNorm):  # over the last axis
+        nodes.append(helper.make_node("Transpose", ["t0"], ["turned"], perm=[0, 2, 3, 1]))
+        order[0] = "turned"
     operator, attributes = onnx_operator(node)
     nodes.append(helper.make_node(operator, order, ["y"], **attributes))
+    if isinstance(node, LayerNorm | RMSNorm):
+        nodes[-1].output[0] = "normed"
+        nodes.append(helper.make_node("Transpose", ["normed"], ["y"], perm=[0, 3, 1, 2]))
     graph = helper.make_graph(
         nodes,
         "one",
@@ -320,7 +362,8 @@ def onnx_model(node: Layer, arrays: Arrays) -> bytes:
         [helper.make_tensor_value_info("y", float32, None)],
         [onnx.numpy_helper.from_array(a, n) for n, a in zip(names[reads(node) :], parameters, strict=True)],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    opset = 23 if isinstance(node, RMSNorm) else 17
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
     text: bytes = model.SerializeToString()
     return text
 
@@ -372,6 +415,10 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
             return "AveragePool", {**attributes, "count_include_pad": node.count_padding}
         case Softmax():
             return "Softmax", {"axis": 1}
+        case LayerNorm():
+            return "LayerNormalization", {"epsilon": node.epsilon}
+        case RMSNorm():
+            return "RMSNormalization", {"epsilon": node.epsilon}
 
 
 PEERS: dict[str, Callable[[Layer, Arrays], Array]] = {
@@ -408,7 +455,11 @@ def compare(peer: str, kind: str, *, planted: bool) -> None:
         assert ours.shape == theirs.shape, node
         average = isinstance(node, Pooling) and not node.is_max
         precision = 1e-13 if peer == "torch" else 2e-6
-        rounded = average or isinstance(node, BatchNorm | Softmax) or getattr(node, "kind", "") == "HardSwish"
+        rounded = (
+            average
+            or isinstance(node, BatchNorm | LayerNorm | RMSNorm | Softmax)
+            or getattr(node, "kind", "") in ROUNDED
+        )
         tolerance = precision if rounded else 0.0
         np.testing.assert_allclose(theirs, ours, rtol=tolerance, atol=tolerance * 10, err_msg=str(node))
         compared += 1

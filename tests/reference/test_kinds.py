@@ -14,7 +14,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nn512.graph import KINDS, POOLINGS, Activation, BatchNorm, Config, Conv, Input, Output, Pooling, Slice
+import reference
+from nn512.graph import (
+    KINDS,
+    POOLINGS,
+    Activation,
+    BatchNorm,
+    Config,
+    Conv,
+    Input,
+    LayerNorm,
+    Output,
+    Pooling,
+    RMSNorm,
+    Slice,
+    parse,
+)
 from nn512.graph.nodes import ACTIVATIONS
 from reference import fast, kinds
 from reference.kinds.pooling import Pool
@@ -228,14 +243,50 @@ def test_hard_swish() -> None:
     np.testing.assert_allclose(y.ravel(), expected, rtol=1e-15)
 
 
-@given(st.sampled_from(["ReLU", "Clip", "HardSwish"]), st.floats(-9, 9), st.floats(0, 4))
+SPECIALS = (math.nan, math.inf, -math.inf, 0.0, -0.0)
+
+SMOOTH = {
+    "Sigmoid": ([math.nan, 1, 0, 0.5, 0.5], lambda x: 1 / (1 + math.exp(-x))),
+    "SiLU": ([math.nan, math.inf, 0, 0, 0], lambda x: x / (1 + math.exp(-x))),
+    "Tanh": ([math.nan, 1, -1, 0, 0], lambda x: (math.exp(2 * x) - 1) / (math.exp(2 * x) + 1)),
+}
+
+
+@pytest.mark.parametrize("kind", SMOOTH)
+def test_smooth_functions(kind: str) -> None:
+    """Limits at the infinities, and the formula elsewhere; nothing overflows on the way."""
+    node = Activation("x", "y", kind)
+    specials, formula = SMOOTH[kind]
+    with np.errstate(all="raise", under="ignore"):
+        y = kinds.activation.value(np.array(SPECIALS), node)
+        far = kinds.activation.value(np.array([-3e38, -1e3, 1e3, 3e38]), node)
+    np.testing.assert_array_equal(y, specials)
+    assert np.isfinite(far).all()
+    x = np.linspace(-20, 20, 401)
+    np.testing.assert_allclose(kinds.activation.value(x, node), [formula(v) for v in x], rtol=1e-12, atol=1e-14)
+
+
+def test_hard_sigmoid() -> None:
+    x = np.array([*SPECIALS, 2.0, -4.0, 1.0])
+    y = kinds.activation.value(x, Activation("x", "y", "HardSigmoid", alpha=0.25, beta=0.25))
+    np.testing.assert_array_equal(y, [math.nan, 1, 0, 0.25, 0.25, 0.75, 0, 0.5])
+    third = Activation("x", "y", "HardSigmoid", alpha=1 / 3, beta=0.1)
+    expected = float(np.float32(1 / 3)) + float(np.float32(0.1))
+    np.testing.assert_array_equal(kinds.activation.value(np.array([1.0]), third), [expected])
+
+
+STEEP = {
+    "ReLU": Activation("x", "y", "ReLU", -0.5),
+    "Clip": Activation("x", "y", "Clip", min=-1, max=2),
+    "HardSwish": Activation("x", "y", "HardSwish"),
+    "HardSigmoid": Activation("x", "y", "HardSigmoid", alpha=0.3, beta=0.5),
+} | {kind: Activation("x", "y", kind) for kind in SMOOTH}
+
+
+@given(st.sampled_from(sorted(STEEP)), st.floats(-9, 9), st.floats(0, 4))
 def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reach: float) -> None:
     """The steepest secant among a hundred within reach is no steeper than `slope` says, and nearly as steep."""
-    node = {
-        "ReLU": Activation("x", "y", "ReLU", -0.5),
-        "Clip": Activation("x", "y", "Clip", min=-1, max=2),
-        "HardSwish": Activation("x", "y", "HardSwish"),
-    }[kind]
+    node = STEEP[kind]
     at = np.linspace(x - reach, x + reach, 101)
     y = kinds.activation.value(at, node)
     slope = kinds.activation.function_of(node).slope(np.array(x), np.array(reach), node)
@@ -243,7 +294,7 @@ def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reac
     if reach > 1e-3:
         steepest = np.abs(np.diff(y) / steps).max()
         assert steepest <= slope + 1e-9
-        assert slope <= steepest + 0.05 or kind != "HardSwish"
+        assert slope <= steepest + 0.05 or kind in ("ReLU", "Clip", "HardSigmoid")
 
 
 @given(st.data())
@@ -344,11 +395,76 @@ def test_softmax_of_large_numbers_does_not_overflow() -> None:
     np.testing.assert_array_equal(y.ravel(), [0.5, 0.5, 0.0])
 
 
+@given(st.integers(1, 20), st.integers(1, 4), st.sampled_from((1e-5, 0.5)), st.integers(0, 2**32))
+def test_normalized_channels_by_loops(channels: int, width: int, epsilon: float, seed: int) -> None:
+    """One number that is not finite makes a layer norm NaN; an infinity makes the others 0 in a division by the RMS."""
+    rng = np.random.default_rng(seed)
+    x = tensor(rng, channels, 2, width, specials=True) + 3
+    scales, shifts = rng.standard_normal((2, channels))
+    with np.errstate(invalid="ignore"):
+        centred = kinds.layer_norm.value(x, scales, shifts, LayerNorm("x", "y", epsilon))
+        plain = kinds.rms_norm.value(x, scales, RMSNorm("x", "y", epsilon))
+    for p, q in np.ndindex(x.shape[1:]):
+        column = [float(v) for v in x[:, p, q]]
+        if all(map(math.isfinite, column)):
+            mean = math.fsum(column) / channels
+            spread = math.sqrt(math.fsum((v - mean) ** 2 for v in column) / channels + epsilon)
+            wanted = [(v - mean) / spread * a + b for v, a, b in zip(column, scales, shifts, strict=True)]
+            root = math.sqrt(math.fsum(v * v for v in column) / channels + epsilon)
+            np.testing.assert_allclose(centred[:, p, q], wanted, rtol=1e-9, atol=1e-11)
+            np.testing.assert_allclose(plain[:, p, q], [v / root * a for v, a in zip(column, scales, strict=True)])
+        else:
+            assert np.isnan(centred[:, p, q]).all()
+            some = any(map(math.isnan, column))
+            wanted = [math.nan if some or math.isinf(v) else 0.0 for v in column]
+            np.testing.assert_array_equal(plain[:, p, q], wanted)
+
+
+NORMED = """
+Config Input ToTensor=x Channels=3 Height=1 Width=4 {kind} FromTensor=x ToTensor=y Epsilon={epsilon}
+Output FromTensor=y
+"""
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "centred", "plain"),
+    [
+        (0.0, [False, True, True, True], [False, False, True, True]),
+        (0.1, [False, False, True, False], [False, False, True, False]),
+    ],
+)
+def test_where_no_normalization_is_promised(epsilon: float, centred: list[bool], plain: list[bool]) -> None:
+    """Of 1 2 3, of three ones, of what overflows in squares, and of what vanishes in them."""
+    columns = np.array([[1, 1, 3e19, 1e-25], [2, 1, -3e19, 2e-25], [3, 1, 1, 3e-25]], np.float32)[:, np.newaxis]
+    params = {"yScales": np.ones(3, np.float32), "yShifts": np.zeros(3, np.float32)}
+    for kind, wanted in (("LayerNorm", centred), ("RMSNorm", plain)):
+        graph = parse(NORMED.format(kind=kind, epsilon=epsilon))
+        needed = {parameter.name: params[parameter.name] for parameter in graph.parameters}
+        result = reference.run(graph, needed, {"x": columns})["y"]
+        assert result.unspecified.tolist() == [[wanted]] * 3
+
+
+def test_equal_channels_are_normalized_to_anything() -> None:
+    """What the mean of equal numbers errs by is all there is; it is never more than the root of their number."""
+    graph = parse(NORMED.format(kind="LayerNorm", epsilon="0.00001"))
+    params = {"yScales": np.ones(3, np.float32), "yShifts": np.zeros(3, np.float32)}
+    x = np.array([1.1, 11.1, 111.1, 1e6], np.float32) * np.ones((3, 1, 1), np.float32)
+    result = reference.run(graph, params, {"x": x})["y"]
+    sigma = np.sqrt(result.variance[0, 0])
+    assert (np.diff(sigma) > 0).all()
+    assert sigma[0] < 1e-3
+    assert 1 < sigma[-1] <= 3
+
+
 def test_every_kind_of_layer_has_one_entry() -> None:
     layers = {kind for kind in KINDS if kind not in (Config, Input, Output)}
     entries = [kind.node for kind in kinds.KINDS]
     assert len(entries) == len(set(entries))
     assert set(entries) == layers
+
+
+def test_every_function_is_tried_here() -> None:
+    assert sorted(STEEP) == sorted(ACTIVATIONS)
 
 
 def test_every_function_has_one_entry() -> None:

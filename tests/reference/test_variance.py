@@ -25,9 +25,11 @@ from nn512.graph import (
     Graph,
     Input,
     Layer,
+    LayerNorm,
     Node,
     Output,
     Pooling,
+    RMSNorm,
     Shape,
     Softmax,
     build,
@@ -159,8 +161,28 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
                 total += power
             powers *= F(1) / total
             return powers
+        case LayerNorm() | RMSNorm():
+            return channel_norm(x, layer, params, style)
         case _:
             raise AssertionError(layer)
+
+
+def channel_norm(x: Single, layer: LayerNorm | RMSNorm, params: Mapping[str, Single], style: Style) -> Single:
+    """Sums in the order of the style, as all others."""
+    count, nothing = F(len(x)), np.zeros(1, F)
+
+    def mean(terms: Single) -> Single:
+        return (
+            accumulate(terms.reshape(len(x), -1), np.ones((1, len(x)), F), nothing, style).reshape(x.shape[1:]) / count
+        )
+
+    distance = x - mean(x) if isinstance(layer, LayerNorm) else x
+    factor = F(1) / np.sqrt(mean(distance * distance) + F(layer.epsilon))
+    scales = params[layer.to_tensor + "Scales"][:, np.newaxis, np.newaxis]
+    result: Single = distance * factor * scales
+    if isinstance(layer, LayerNorm):
+        result = result + params[layer.to_tensor + "Shifts"][:, np.newaxis, np.newaxis]
+    return result
 
 
 def function(x: Single, layer: Activation) -> Single:
@@ -172,6 +194,14 @@ def function(x: Single, layer: Activation) -> Single:
         case "HardSwish":
             y: Single = x * np.minimum(np.maximum(x + F(3), F(0)), F(6)) / F(6)
             return y
+        case "Sigmoid":
+            return F(1) / (F(1) + np.exp(-x))
+        case "HardSigmoid":
+            return np.minimum(np.maximum(F(layer.alpha) * x + F(layer.beta), F(0)), F(1))
+        case "SiLU":
+            return x / (F(1) + np.exp(-x))
+        case "Tanh":
+            return np.tanh(x)
         case _:
             raise AssertionError(layer)
 
@@ -279,6 +309,15 @@ NETS = {
     "depthwise": net(Conv("x", "c", 8, 3, 3, groups=8), BatchNorm("c", "b"), Pooling("b", "p", "Avg3x3Stride2", 1, 1)),
     "shifted": net(BatchNorm("x", "b"), Pooling("b", "g", "AvgGlobal"), size=40),
     "mean": net(Conv("x", "c", 3, 1, 1), Pooling("c", "g", "AvgGlobal"), channels=1, size=56),
+    "normed": net(
+        Conv("x", "c", 33, 1, 1),
+        LayerNorm("c", "l"),
+        Conv("l", "d", 40, 1, 1),
+        RMSNorm("d", "r"),
+        LayerNorm("r", "m", 0.0),
+        Conv("m", "e", 4, 1, 1),
+        LayerNorm("e", "n", 1e-9),
+    ),
     "wide": net(Conv("x", "c", 40, 3, 3), BatchNorm("c", "b"), Softmax("b", "s"), channels=64, size=5),
 }
 
@@ -322,7 +361,7 @@ def test_a_dropped_tap_is_far_outside(channels: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 11), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+@given(st.lists(st.integers(0, 17), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
 def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
     layers: list[Node] = []
@@ -341,12 +380,19 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
             Add(other, source, to),
             Activation(source, to, "Clip", min=-0.5, max=1.5),
             Activation(source, to, "HardSwish"),
+            LayerNorm(source, to),
+            RMSNorm(source, to),
+            Activation(source, to, "HardSigmoid", alpha=0.16666667, beta=0.5),
+            *(Activation(source, to, kind) for kind in SMOOTH),
         )
         layers.append(table[choice])
     graph = build([Config(), Input("x", 4, 4, 4), *layers, *used(layers)])
     rng = np.random.default_rng(len(choices))
     for ratios in deviations(graph, random_params(graph, rng), random_inputs(graph, rng, kind), style).values():
         assert ratios.max() < LIMIT
+
+
+SMOOTH = ("Sigmoid", "SiLU", "Tanh")
 
 
 def used(layers: list[Node]) -> list[Output]:

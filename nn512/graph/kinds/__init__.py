@@ -15,8 +15,10 @@ from nn512.graph.kinds.config import PLATFORMS, Config
 from nn512.graph.kinds.conv import Conv
 from nn512.graph.kinds.fully_connected import FullyConnected
 from nn512.graph.kinds.input import Input
+from nn512.graph.kinds.layer_norm import LayerNorm
 from nn512.graph.kinds.output import Output
 from nn512.graph.kinds.pooling import POOLINGS, Pooling
+from nn512.graph.kinds.rms_norm import RMSNorm
 from nn512.graph.kinds.shuffle import Shuffle
 from nn512.graph.kinds.slice import Slice
 from nn512.graph.kinds.softmax import Softmax
@@ -36,15 +38,28 @@ __all__ = [
     "Conv",
     "FullyConnected",
     "Input",
+    "LayerNorm",
     "Output",
     "Pooling",
+    "RMSNorm",
     "Shuffle",
     "Slice",
     "Softmax",
 ]
 
 AnyLayer: TypeAlias = (
-    Conv | FullyConnected | BatchNorm | Activation | Add | Concat | Slice | Shuffle | Pooling | Softmax
+    Conv
+    | FullyConnected
+    | BatchNorm
+    | LayerNorm
+    | RMSNorm
+    | Activation
+    | Add
+    | Concat
+    | Slice
+    | Shuffle
+    | Pooling
+    | Softmax
 )
 """Every kind of layer, for a `match` that is closed by `assert_never`."""
 
@@ -58,6 +73,8 @@ KINDS: tuple[type[AnyNode], ...] = (
     Conv,
     FullyConnected,
     BatchNorm,
+    LayerNorm,
+    RMSNorm,
     Activation,
     Add,
     Concat,

@@ -10,5 +10,6 @@ from __future__ import annotations
 
 from nn512.kernels.chain.chain import ChainCode
 from nn512.kernels.chain.norm import affine_pointer
+from nn512.kernels.chain.steps import calls_of
 
-__all__ = ["ChainCode", "affine_pointer"]
+__all__ = ["ChainCode", "affine_pointer", "calls_of"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nn512.cgen.code import Routine
 from nn512.cgen.expressions import Expression
 from nn512.cgen.writer import Writer
 
@@ -30,21 +30,24 @@ class StepCode:
     """How a sort of step is written.
 
     `word` is part of the names of routines, `description` names the step in a comment, `apply` writes the statements
-    that change the value. Each gets the step.
+    that change the value. Each gets the step. `calls` are the routines that these statements call.
     """
 
     word: Callable[[Any], str]
     description: Callable[[Any], str]
     apply: Callable[[Writer, Any, Value], None]
-
-
-def float_literal(value: float) -> str:
-    """A C constant for the float32 nearest to `value`."""
-    (rounded,) = struct.unpack("f", struct.pack("f", value))
-    text = f"{rounded:.9g}"
-    return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"
+    calls: tuple[Routine, ...] = ()
 
 
 def number_word(value: float) -> str:
     """A number as part of a name: -0.5 is m0p5."""
     return f"{value:g}".replace("-", "m").replace(".", "p").replace("+", "")
+
+
+def called(routine: Routine, word: str, description: str) -> StepCode:
+    """A function of the value that is one call of a routine."""
+
+    def apply(writer: Writer, _: object, value: Value) -> None:
+        writer.line(f"{value.variable} = {routine.name}({value.variable});")
+
+    return StepCode(lambda _: word, lambda _: description, apply, (routine,))

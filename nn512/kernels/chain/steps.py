@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from nn512.cgen.code import Routine
 from nn512.ir import ActivationStep, AddStep, ElementwiseStep, NormStep
 from nn512.kernels.chain import add, norm
 from nn512.kernels.chain.code import StepCode
@@ -17,3 +18,8 @@ STEPS: Mapping[type[ElementwiseStep], StepCode] = MappingProxyType({NormStep: no
 def code_of(step: ElementwiseStep) -> StepCode:
     """How a step is written."""
     return FUNCTIONS[step.node.kind] if isinstance(step, ActivationStep) else STEPS[type(step)]
+
+
+def calls_of(steps: Iterable[ElementwiseStep]) -> tuple[Routine, ...]:
+    """The routines that some steps call, each once."""
+    return tuple(dict.fromkeys(routine for step in steps for routine in code_of(step).calls))

@@ -24,7 +24,9 @@ from nn512.graph import (
     Conv,
     FullyConnected,
     Graph,
+    LayerNorm,
     Pooling,
+    RMSNorm,
     Shuffle,
     Slice,
     Softmax,
@@ -95,7 +97,10 @@ def of_parts(graph: Graph, name: str) -> bool:
 SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     **{
         kind.__name__: lambda g, kind=kind: any(layers(g, kind))  # type: ignore[misc]
-        for kind in (Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Pooling, Shuffle, Slice, Softmax)
+        for kind in (
+            *(Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Pooling, Shuffle, Slice, Softmax),
+            *(LayerNorm, RMSNorm),
+        )
     },
     **{f"pooling {kind}": lambda g, kind=kind: any(p.kind == kind for p in layers(g, Pooling)) for kind in POOLINGS},  # type: ignore[misc]
     **{
@@ -175,6 +180,14 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     ),
     "fully connected on an image": lambda g: any(g.shapes[f.from_tensor].pixels > 1 for f in layers(g, FullyConnected)),
     "softmax on an image": lambda g: any(g.shapes[s.from_tensor].pixels > 1 for s in layers(g, Softmax)),
+    "normalized channels of an image": lambda g: any(
+        g.shapes[n.from_tensor].channels > 16 and g.shapes[n.from_tensor].pixels > 16
+        for kind in (LayerNorm, RMSNorm)
+        for n in layers(g, kind)
+    ),
+    "a chain behind a normalization": lambda g: any(
+        isinstance(produced(g).get(a.from_tensor), LayerNorm) for a in layers(g, Activation)
+    ),
     "padded pooling": lambda g: any(p.padding_top and p.padding_left for p in layers(g, Pooling)),
     **{
         f"pooling {name}": lambda g, reached=reached: any(map(reached, layers(g, Pooling)))  # type: ignore[misc]
