@@ -22,7 +22,7 @@ def lower(graph: Graph) -> Program:
 def _operation(layer: Layer, graph: Graph) -> Op:
     if isinstance(layer, Conv) and _sees_all(layer, graph.shapes[layer.from_tensor]):
         return FullyConnectedOp(layer.from_tensor, layer, (), layer.to_tensor)
-    return operation_of(layer)
+    return operation_of(layer, graph.shapes)
 
 
 def _sees_all(node: Conv, source: Shape) -> bool:

@@ -119,11 +119,15 @@ class _Layouts(Layouts):
         return dataclasses.replace(op, sources=(first, *alike)), relayouts
 
     def _resolve_clashes(self, op: Op) -> list[Op]:
-        """The operation with every operand of its steps in the layout of the result, after the relayouts that takes."""
+        """The operation with every operand of its steps in the layout of the result, after the relayouts that takes.
+
+        Operands of steps on what is read have the layout of that. What has one channel for all others stays as it is.
+        """
         relayouts: list[Op] = []
 
         def aligned(chain: Chain, results: tuple[str, ...]) -> Chain:
-            return tuple(step.reading({o: same_lanes(o, *results) for o in step.operands}) for step in chain)
+            models = results or op.tensors_read[:1]
+            return tuple(step.reading({o: same_lanes(o, *models) for o in step.operands_in_lanes}) for step in chain)
 
         def same_lanes(operand: str, result: str) -> str:
             return self._in_lanes_of(result, operand, f"{operand}_for_{result}", relayouts)

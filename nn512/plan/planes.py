@@ -64,7 +64,7 @@ def read_planes(program: Program, chosen: Collection[str]) -> tuple[Op, ...]:
 
 
 def _needed_in_blocks(program: Program, readers: Collection[str]) -> set[str]:
-    """Tensors that somebody else reads, or the `readers` as operands of additions; those in a whole or under a view."""
+    """Tensors that somebody else reads, or the `readers` as operands of steps; those in a whole or under a view."""
     needed = {part for joined in program.joined for part in joined.parts}
     needed.update(source for view in program.views for source in view.sources)
     for op in program.ops:

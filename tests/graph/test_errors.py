@@ -430,7 +430,7 @@ def test_shape_mismatch() -> None:
     narrow = "Conv FromTensor=x ToTensor=z ToChannels=5 FilterH=1 FilterW=2\n"
     layers(
         narrow + "Add FromTensor1=x FromTensor2=«z» ToTensor=y",
-        "Add needs two tensors of the same shape, but 'x' is 4x8x6 and 'z' is 5x8x5",
+        "Add needs a second tensor whose extents are those of the first, or 1, but 'x' is 4x8x6 and 'z' is 5x8x5",
     )
     layers(
         narrow + "Concat FromTensor1=z FromTensor2=«x» ToTensor=y",

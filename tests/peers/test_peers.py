@@ -21,16 +21,22 @@ from nn512.graph import (
     Activation,
     Add,
     BatchNorm,
+    Binary,
     Concat,
     Conv,
+    Div,
     FullyConnected,
     Layer,
     LayerNorm,
+    Max,
+    Min,
+    Mul,
     Pooling,
     RMSNorm,
     Shuffle,
     Slice,
     Softmax,
+    Sub,
 )
 from nn512.graph.axes import AXES
 from reference import kinds
@@ -110,9 +116,15 @@ def activation_case(rng: np.random.Generator) -> Case:
     return Activation("x", "y", str(kind)), [x]
 
 
-def add_case(rng: np.random.Generator) -> Case:
-    x = any_shape(rng)
-    return Add("x", "z", "y"), [x, integers(rng, *x.shape)]
+def binary_case(kind: type[Binary]) -> Callable[[np.random.Generator], Case]:
+    """With a second tensor that has extents of 1 in places; what divides are powers of two."""
+
+    def case(rng: np.random.Generator) -> Case:
+        x = any_shape(rng)
+        other = integers(rng, *(int(rng.choice([1, n, n])) for n in x.shape))
+        return kind("x", "z", "y"), [x, np.exp2(np.round(other)) if kind is Div else other]
+
+    return case
 
 
 def concat_case(rng: np.random.Generator) -> Case:
@@ -179,7 +191,7 @@ KINDS: dict[str, Callable[[np.random.Generator], Case]] = {
     "FullyConnected": fully_connected_case,
     "BatchNorm": batch_norm_case,
     "Activation": activation_case,
-    "Add": add_case,
+    **{kind.__name__: binary_case(kind) for kind in (Add, Sub, Mul, Div, Max, Min)},
     "Concat": concat_case,
     "Slice": slice_case,
     "Shuffle": shuffle_case,
@@ -202,8 +214,9 @@ def expected(node: Layer, arrays: Arrays) -> Array:
             return kinds.batch_norm.value(x, means, variances, scales, shifts, node)
         case Activation():
             return kinds.activation.value(arrays[0], node)
-        case Add():
-            return kinds.add.value(*arrays)
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            value: Callable[..., Array] = getattr(kinds, type(node).__name__.lower()).value
+            return value(*arrays)
         case Concat():
             return kinds.concat.value(*arrays, axis=AXES.index(node.axis))
         case Slice():
@@ -240,8 +253,9 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
             y = functional.batch_norm(x, means, variances, scales, shifts, eps=node.epsilon)
         case Activation():
             y = torch_activation(functional, x, node)
-        case Add():
-            y = x + rest[0]
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            names = {Add: "add", Sub: "sub", Mul: "mul", Div: "div", Max: "maximum", Min: "minimum"}
+            y = getattr(torch, names[type(node)])(x, rest[0])
         case Concat():
             y = torch.cat((x, rest[0][None]), dim=1 + AXES.index(node.axis))
         case Slice():
@@ -271,7 +285,7 @@ def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
         case "Sigmoid":
             return x.sigmoid()
         case "HardSigmoid":
-            alpha, beta = np.float32([node.alpha, node.beta]).tolist()
+            alpha, beta = (float(np.float32(value)) for value in (node.alpha, node.beta))
             return (alpha * x + beta).clamp(0, 1)
         case "SiLU":
             if x.isneginf().any():
@@ -323,7 +337,7 @@ def by_openvino(node: Layer, arrays: Arrays) -> Array:
 
 def reads(node: Layer) -> int:
     """How many of a case's arrays are tensors, not parameters."""
-    return 2 if isinstance(node, Add | Concat) else 1
+    return 2 if isinstance(node, Binary | Concat) else 1
 
 
 def onnx_model(node: Layer, arrays: Arrays) -> bytes:
@@ -394,8 +408,8 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
             if node.kind != "ReLU":
                 return node.kind, {}
             return ("Relu", {}) if node.param == 0 else ("LeakyRelu", {"alpha": node.param})
-        case Add():
-            return "Add", {}
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            return type(node).__name__, {}
         case Concat():
             return "Concat", {"axis": 1 + AXES.index(node.axis)}
         case Slice():

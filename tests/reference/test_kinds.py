@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,7 @@ from nn512.graph import (
     parse,
 )
 from nn512.graph.nodes import ACTIVATIONS
-from reference import fast, kinds
+from reference import fast, functions, kinds
 from reference.kinds.pooling import Pool
 from reference.windows import Array, Window
 
@@ -245,7 +245,7 @@ def test_hard_swish() -> None:
 
 SPECIALS = (math.nan, math.inf, -math.inf, 0.0, -0.0)
 
-SMOOTH = {
+SMOOTH: dict[str, tuple[list[float], Callable[[float], float]]] = {
     "Sigmoid": ([math.nan, 1, 0, 0.5, 0.5], lambda x: 1 / (1 + math.exp(-x))),
     "SiLU": ([math.nan, math.inf, 0, 0, 0], lambda x: x / (1 + math.exp(-x))),
     "Tanh": ([math.nan, 1, -1, 0, 0], lambda x: (math.exp(2 * x) - 1) / (math.exp(2 * x) + 1)),
@@ -263,7 +263,8 @@ def test_smooth_functions(kind: str) -> None:
     np.testing.assert_array_equal(y, specials)
     assert np.isfinite(far).all()
     x = np.linspace(-20, 20, 401)
-    np.testing.assert_allclose(kinds.activation.value(x, node), [formula(v) for v in x], rtol=1e-12, atol=1e-14)
+    expected = np.array([formula(float(v)) for v in x])
+    np.testing.assert_allclose(kinds.activation.value(x, node), expected, rtol=1e-12, atol=1e-14)
 
 
 def test_hard_sigmoid() -> None:
@@ -289,7 +290,7 @@ def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reac
     node = STEEP[kind]
     at = np.linspace(x - reach, x + reach, 101)
     y = kinds.activation.value(at, node)
-    slope = kinds.activation.function_of(node).slope(np.array(x), np.array(reach), node)
+    slope = functions.function_of(node).slope(np.array(x), np.array(reach), node)
     steps = np.diff(at)
     if reach > 1e-3:
         steepest = np.abs(np.diff(y) / steps).max()
@@ -316,6 +317,36 @@ def test_concat_slice_and_shuffle_move_what_they_say(data: st.DataObject) -> Non
     shuffled = kinds.shuffle.value(x, groups)
     for j, i in itertools.product(range(size), range(groups)):
         np.testing.assert_array_equal(shuffled[j * groups + i], x[i * size + j])
+
+
+BINARIES: dict[str, Callable[[float, float], float]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b if b else math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a) * sign(b),
+    "max": lambda a, b: math.nan if math.isnan(a) or math.isnan(b) else max(a, b),
+    "min": lambda a, b: math.nan if math.isnan(a) or math.isnan(b) else min(a, b),
+}
+
+
+def sign(number: float) -> float:
+    return math.copysign(1.0, number)
+
+
+@pytest.mark.parametrize("kind", BINARIES)
+@given(st.data())
+def test_functions_of_two_tensors_by_loops(kind: str, data: st.DataObject) -> None:
+    """The second tensor has the extents of the first, or 1."""
+    shape = tuple(data.draw(st.integers(1, 3)) for _ in range(3))
+    spread = tuple(data.draw(st.sampled_from((1, extent))) for extent in shape)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    x1, x2 = tensor(rng, *shape, specials=True), tensor(rng, *spread, specials=True)
+    with np.errstate(all="ignore"):
+        y = getattr(kinds, kind).value(x1, x2)
+    assert y.shape == shape
+    for c, h, w in np.ndindex(shape):
+        other = x2[c % spread[0], h % spread[1], w % spread[2]]
+        np.testing.assert_array_equal(y[c, h, w], BINARIES[kind](float(x1[c, h, w]), float(other)))
 
 
 def test_add_and_concat() -> None:
@@ -468,7 +499,7 @@ def test_every_function_is_tried_here() -> None:
 
 
 def test_every_function_has_one_entry() -> None:
-    names = [function.kind for function in kinds.activation.FUNCTIONS]
+    names = [function.kind for function in functions.FUNCTIONS]
     assert sorted(names) == sorted(ACTIVATIONS)
 
 
@@ -476,7 +507,7 @@ def test_the_docstrings_of_the_values_are_the_specification() -> None:
     for kind in kinds.KINDS:
         module = sys.modules[type(kind).__module__]
         assert module.value.__doc__, module.__name__
-    for function in kinds.activation.FUNCTIONS:
+    for function in functions.FUNCTIONS:
         assert (type(function).value.__doc__ or "").startswith(f"{function.kind}: ")
 
 

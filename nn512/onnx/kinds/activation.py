@@ -13,7 +13,7 @@ from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.pointwise import SAMPLES, Floats, Sampled, equal, same
 from nn512.onnx.refusal import RefusedError
-from nn512.onnx.rules import ANY, LARGEST, MANY, Rule, need, real, shortest
+from nn512.onnx.rules import ANY, LARGEST, Rule, need, real, shortest
 from nn512.onnx.work import Tensor, Work
 from nn512.params import show_shape
 
@@ -224,6 +224,4 @@ ACTIVATION_RULES = (
     Rule("Tanh", _read_as("Tanh"), "Activation Kind=Tanh"),
     Rule("Exp", _read_part, _PART.format("1 / (1 + Exp(-x))")),
     Rule("Reciprocal", _read_part, _PART.format("Reciprocal(1 + Exp(-x))")),
-    Rule("Min", _read_part, _PART.format("Min(Max(x, a), b)"), inputs=MANY),
-    Rule("Max", _read_part, _PART.format("Max(x, a * x)"), inputs=MANY),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,12 +20,15 @@ from nn512.graph import (
     Activation,
     Add,
     BatchNorm,
+    Binary,
     Concat,
     Config,
     Conv,
     FullyConnected,
     Graph,
+    Layer,
     LayerNorm,
+    Mul,
     Pooling,
     RMSNorm,
     Shuffle,
@@ -75,6 +79,27 @@ def diamond(graph: Graph) -> bool:
     return found
 
 
+def binaries(graph: Graph) -> list[Any]:
+    return [layer for layer in graph.layers if isinstance(layer, Binary)]
+
+
+def spread(graph: Graph, layer: Any) -> str:
+    """Axes along which one element of the second tensor meets several of the first."""
+    first, second = (graph.shapes[name] for name in layer.reads)
+    return "".join(axis for axis, a, b in zip("CHW", first, second, strict=True) if a > b)
+
+
+def ancestors(graph: Graph, tensor: str) -> set[str]:
+    """All tensors of which one is computed."""
+    made, found, waiting = produced(graph), set[str](), [tensor]
+    while waiting:
+        layer = made.get(waiting.pop())
+        new = set() if layer is None else {*tensors_read(layer)} - found
+        found |= new
+        waiting += new
+    return found
+
+
 def produced(graph: Graph) -> dict[str, Any]:
     return {layer.to_tensor: layer for layer in graph.layers}
 
@@ -97,10 +122,7 @@ def of_parts(graph: Graph, name: str) -> bool:
 SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     **{
         kind.__name__: lambda g, kind=kind: any(layers(g, kind))  # type: ignore[misc]
-        for kind in (
-            *(Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Pooling, Shuffle, Slice, Softmax),
-            *(LayerNorm, RMSNorm),
-        )
+        for kind in typing.get_args(Layer)
     },
     **{f"pooling {kind}": lambda g, kind=kind: any(p.kind == kind for p in layers(g, Pooling)) for kind in POOLINGS},  # type: ignore[misc]
     **{
@@ -125,6 +147,13 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     "an output that is also read": lambda g: any(readers(g)[output.from_tensor] for output in g.outputs),
     "fan-out": lambda g: max(readers(g).values()) > 1,
     "diamond": diamond,
+    **{
+        f"an operand with one element along {axes}": lambda g, axes=axes: any(axes == spread(g, b) for b in binaries(g))  # type: ignore[misc]
+        for axes in ("C", "H", "W", "CH", "CW", "HW", "CHW")
+    },
+    "a gate of channels that is computed of what it meets": lambda g: any(
+        spread(g, m) == "HW" and m.from_tensor1 in ancestors(g, m.from_tensor2) for m in layers(g, Mul)
+    ),
     "x + x": lambda g: any(a.from_tensor1 == a.from_tensor2 for a in layers(g, Add)),
     "residual": lambda g: any(a.from_tensor1 != a.from_tensor2 for a in layers(g, Add)),
     "Concat(x, x)": lambda g: any(c.from_tensor1 == c.from_tensor2 for c in layers(g, Concat)),
