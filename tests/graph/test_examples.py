@@ -18,6 +18,8 @@ FACTS = {
     "ResNet152": (11282, 60_192_808),
     # torchvision 0.28, resnet.py: 4.089 GMAC
     "ResNet50V15": (4089, 25_557_032),
+    # ResNet50V15 and 2 / 16 of the squares of the channels of all blocks, with biases; timm, seresnet50: 28.09e6
+    "SEResNet50": (4092, 28_088_024),
     # table 1 of the paper: 25.0e6; torchvision: 4.23 GMAC
     "ResNeXt50": (4230, 25_028_904),
     "ResNeXt101": (7970, 44_177_704),
@@ -39,6 +41,18 @@ FACTS = {
     "MobileNetV1": (569, 4_231_976),
     # the paper: 300e6 and 3.4e6; torchvision, mobilenetv2.py: 0.301 GMAC
     "MobileNetV2": (301, 3_504_872),
+    # the paper: 219e6 and 5.4e6; torchvision, mobilenetv3.py: 0.217 GMAC
+    "MobileNetV3": (217, 5_483_032),
+    # the paper: 0.39e9 and 5.3e6; torchvision, efficientnet.py: 0.386 GMAC
+    "EfficientNetB0": (386, 5_288_548),
+    # the paper: 146e6; torchvision, shufflenetv2.py: 0.145 GMAC
+    "ShuffleNetV2": (145, 2_278_604),
+    # the paper: 0.4e9 and 4.3e6; torchvision, regnet.py: 0.402 GMAC
+    "RegNetY400MF": (402, 4_344_144),
+    # the paper: 4.5e9 and 28.6e6; torchvision, convnext.py: 4.456 GMAC, and a factor for each channel of a block more
+    "ConvNeXtTiny": (4456, 28_589_128 - 6_624),
+    # of the paper's layers, in sizes of our own
+    "WaveNet": (1749, 861_000),
 }
 
 

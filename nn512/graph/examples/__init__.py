@@ -6,20 +6,40 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nn512.errors import UsageError
+from nn512.graph.examples.convnext import CONVNEXTS
 from nn512.graph.examples.densenet import DENSENETS
+from nn512.graph.examples.efficientnet import EFFICIENTNETS
 from nn512.graph.examples.entry import Example
 from nn512.graph.examples.googlenet import GOOGLENETS
 from nn512.graph.examples.inception import INCEPTIONS
 from nn512.graph.examples.mobilenet import MOBILENETS
+from nn512.graph.examples.mobilenet_v3 import MOBILENETS_V3
+from nn512.graph.examples.regnet import REGNETS
 from nn512.graph.examples.resnet import RESNETS
+from nn512.graph.examples.shufflenet import SHUFFLENETS
 from nn512.graph.examples.squeezenet import SQUEEZENETS
 from nn512.graph.examples.vgg import VGGS
+from nn512.graph.examples.wavenet import WAVENETS
 from nn512.graph.suggest import close_match, did_you_mean
 
 __all__ = ["example", "example_names"]
 
 _EXAMPLES: Mapping[str, Example] = MappingProxyType(
-    {**RESNETS, **DENSENETS, **VGGS, **GOOGLENETS, **INCEPTIONS, **SQUEEZENETS, **MOBILENETS}
+    {
+        **RESNETS,
+        **DENSENETS,
+        **VGGS,
+        **GOOGLENETS,
+        **INCEPTIONS,
+        **SQUEEZENETS,
+        **MOBILENETS,
+        **MOBILENETS_V3,
+        **EFFICIENTNETS,
+        **SHUFFLENETS,
+        **REGNETS,
+        **CONVNEXTS,
+        **WAVENETS,
+    }
 )
 
 
