@@ -21,8 +21,14 @@ Conv FromTensor=x ToTensor=a ToChannels=4 FilterH=3 FilterW=1 StrideW=2 PaddingH
 BatchNorm FromTensor=a ToTensor=b
 Activation FromTensor=b ToTensor=c Kind=ReLU Param=0.5
 Activation FromTensor=b ToTensor=clipped Kind=Clip Min=-1 Max=6
-Activation FromTensor=clipped ToTensor=swish Kind=HardSwish
-Add FromTensor1=c FromTensor2=swish ToTensor=d
+Activation FromTensor=clipped ToTensor=swish0 Kind=HardSwish
+Activation FromTensor=swish0 ToTensor=swish1 Kind=HardSigmoid Alpha=0.25 Beta=0.5
+Activation FromTensor=swish1 ToTensor=swish2 Kind=SiLU
+Activation FromTensor=swish2 ToTensor=swish3 Kind=Tanh
+Activation FromTensor=swish3 ToTensor=swish Kind=Sigmoid
+LayerNorm FromTensor=swish ToTensor=norm
+RMSNorm FromTensor=norm ToTensor=rms
+Add FromTensor1=c FromTensor2=rms ToTensor=d
 Shuffle FromTensor=d ToTensor=dd Groups=2
 Slice FromTensor=c ToTensor=cc From=1 Count=2 Step=2
 Concat FromTensor1=dd FromTensor2=cc FromTensor3=cc ToTensor=e
@@ -90,4 +96,5 @@ def test_attributes_of_poolings() -> None:
 def test_shapes_of_parameters(graph: Graph) -> None:
     for parameter in graph.parameters:
         declared = EXPORTS[type(parameter.owner)].declared(parameter)
-        assert declared == ((3, 8 * 2 * 2) if parameter.name == "gWeights" else parameter.shape)
+        others = {"gWeights": (3, 8 * 2 * 2), "rmsScales": (4, 1, 1)}
+        assert declared == others.get(parameter.name, parameter.shape)

@@ -14,6 +14,7 @@ from nn512.ir.kinds import OPERATIONS, operation_of
 from nn512.ir.op import Op
 from nn512.ir.ops import (
     OPS,
+    ChannelNormOp,
     ConcatOp,
     ConvBranch,
     ConvOp,
@@ -22,6 +23,7 @@ from nn512.ir.ops import (
     ElementwiseOp,
     FullyConnectedOp,
     LoadOp,
+    OpWithEpilogue,
     PadOp,
     PickOp,
     PoolOp,
@@ -34,14 +36,26 @@ from nn512.ir.picking import Pick
 from nn512.ir.program import Joined, Program, Stride, format_program
 from nn512.ir.record import Covered, CoveredAs
 from nn512.ir.regraph import to_graph
-from nn512.ir.steps import ActivationStep, AddStep, Chain, ElementwiseStep, NormStep, ReluStep, nearest_single
+from nn512.ir.steps import (
+    WHOLE,
+    ActivationStep,
+    BinaryStep,
+    Chain,
+    ElementwiseStep,
+    NormStep,
+    ReluStep,
+    Spread,
+    nearest_single,
+)
 
 __all__ = [
     "OPERATIONS",
     "OPS",
+    "WHOLE",
     "ActivationStep",
-    "AddStep",
+    "BinaryStep",
     "Chain",
+    "ChannelNormOp",
     "ConcatOp",
     "ConvBranch",
     "ConvOp",
@@ -56,6 +70,7 @@ __all__ = [
     "LoadOp",
     "NormStep",
     "Op",
+    "OpWithEpilogue",
     "PadOp",
     "Pick",
     "PickOp",
@@ -65,6 +80,7 @@ __all__ = [
     "ReluStep",
     "SampleOp",
     "SoftmaxOp",
+    "Spread",
     "StoreOp",
     "Stride",
     "format_program",

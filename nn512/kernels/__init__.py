@@ -5,7 +5,7 @@ registry.py          all kernels
 selection.py         which kernel computes a layer
 emitting.py          the layers of a net as C; sharing.py, bodies.py: the bodies that they share
 layer.py             how step functions begin
-chain/               element-wise steps on values in registers
+chain/               element-wise steps on values in registers; elementary.py: functions that these call, such as tanh
 convolution.py       direct convolution; pointwise.py, planar.py: two that differ from it in what is outermost or read
 conv_blocking.py     how these are cut up; conv_tile.py, their inner loops; conv_cost.py, what they cost
 sliding.py           what depthwise.py and grouped.py have in common; sliding_tile.py, their inner loops
@@ -21,6 +21,7 @@ packing.py           C that packs parameters; packing_full.py, packing_grouped.p
 grouped_weights.py   the packed weights that packing_grouped.py makes
 fully_connected.py   layers that use every weight once
 pooling.py           pooling, sampling; softmax.py, elementwise.py, copying.py, border.py: as they are called
+channel_norm.py      normalization over channels; packing_lanes.py: its parameters
 picking.py           slices and shuffles; gathering.py: a block out of lanes of others
 streaming.py         the price of operations that do little more than read and write
 """

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from nn512.cgen.code import LayerCode, Library
 from nn512.ir import ConvOp, ElementwiseOp, Op
+from nn512.kernels.chain import calls_of
 from nn512.kernels.interface import Choice, Context, Setting
 from nn512.kernels.sharing import Candidates, Sharing
 
@@ -17,7 +18,12 @@ def emit_layers(
     ops = tuple(ops)
     bodies = _shared_bodies(ops, setting, choices)
     context = Context(setting, Library(), bodies)
-    return tuple(choices[op.name].kernel.emit(op, context) for op in ops), context.library, bodies
+    layers = []
+    for op in ops:
+        for routine in calls_of(op.steps):
+            context.library.use(routine)
+        layers.append(choices[op.name].kernel.emit(op, context))
+    return tuple(layers), context.library, bodies
 
 
 def _shared_bodies(ops: Iterable[Op], setting: Setting, choices: Mapping[str, Choice]) -> Mapping[str, Sharing]:

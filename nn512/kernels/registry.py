@@ -10,6 +10,7 @@ from typing import Any
 from nn512.ir import Op
 from nn512.kernels import (
     border,
+    channel_norm,
     convolution,
     copying,
     depthwise,
@@ -39,6 +40,7 @@ KERNELS: tuple[Kernel[Any], ...] = (
     pooling.POOLING,
     pooling.SAMPLING,
     softmax.KERNEL,
+    channel_norm.KERNEL,
     elementwise.KERNEL,
     border.LOAD,
     border.STORE,

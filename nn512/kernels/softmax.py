@@ -7,24 +7,11 @@ from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import SoftmaxOp
+from nn512.kernels.elementary import EXP
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature, write_segments
 from nn512.kernels.streaming import streaming_work
 from nn512.plan.layout import Layout
-
-EXPONENTIAL = """
-/* exp(x) for x <= 0, to about 1 ulp: 2^n * exp(r) with |r| <= ln(2)/2, exp(r) by its series. NaN stays NaN. */
-static INLINE __m512 exponential(__m512 x) {
-    static const float series[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
-    x = _mm512_max_ps(_mm512_set1_ps(-200.0f), x); /* exp(-200) is 0 in float; -inf would give inf - inf below */
-    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x); /* ln(2), high bits and rest */
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-    __m512 y = _mm512_set1_ps(series[0]);
-    UNROLL for (int i = 1; i < 8; i++) y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(series[i]));
-    return _mm512_scalef_ps(y, n);
-}
-"""
 
 
 def _routine(name: str, *, table: bool) -> str:
@@ -41,6 +28,7 @@ def _routine(name: str, *, table: bool) -> str:
     with writer.indented():
         each = "for (ptrdiff_t block = 0; block < blocks; block++)"
         mask = f"const __mmask16 mask = (__mmask16)((1u << {lanes}) - 1);"
+        writer.line("const __m512 least = _mm512_set1_ps(-104.0f); /* its exponential is 0 in float */")
         writer.line("__m512 largest = _mm512_set1_ps(*x), sum = _mm512_setzero_ps();")
         if table:
             writer.line("const ptrdiff_t *segment = segments;")
@@ -58,7 +46,8 @@ def _routine(name: str, *, table: bool) -> str:
             writer.line(mask)
             if table:
                 writer.line(following)
-            writer.line("const __m512 v = exponential(_mm512_sub_ps(_mm512_loadu_ps(x + block * plane), offset));")
+            writer.line("const __m512 below = _mm512_sub_ps(_mm512_loadu_ps(x + block * plane), offset);")
+            writer.line("const __m512 v = exp_of(_mm512_max_ps(least, below));")
             writer.line("_mm512_storeu_ps(out + block * plane, v);")
             writer.line("sum = _mm512_mask_add_ps(sum, mask, sum, v);")
         writer.line("const __m512 part = _mm512_set1_ps(1.0f / _mm512_reduce_add_ps(sum)); /* the sum is 1 or more */")
@@ -75,7 +64,7 @@ def emit(op: SoftmaxOp, context: Context) -> LayerCode:
     source, result = context.places[op.source], context.places[op.writes]
     layout: Layout = source.layout
     table = not layout.regular
-    context.library.add("exponential", lambda _: EXPONENTIAL)
+    context.library.use(EXP.routine)
     routine = context.library.add(
         "softmax_pixel_table" if table else "softmax_pixel", lambda name: _routine(name, table=table)
     )

@@ -17,9 +17,9 @@ from nn512.algebra.cook_toom import Matrix, Transform
 from nn512.algebra.linear import Sum, Term, program_of
 from nn512.cgen.code import Library
 from nn512.cgen.expressions import ZERO, Name
+from nn512.cgen.literals import float_literal
 from nn512.cgen.writer import Writer, sentence
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.chain.code import float_literal
 from nn512.kernels.products import LONGEST_PASS
 from nn512.plan.plan import PlannedAxis
 

@@ -185,6 +185,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = MappingProxyType(
         "Sqrt": _plain(np.sqrt),
         "Sub": _plain(np.subtract),
         "Sum": _plain(_sum),
+        "Swish": lambda attributes, x: x / (1 + np.exp(-attributes.get("alpha", 1.0) * x)),
         "Tanh": _plain(np.tanh),
     }
 )

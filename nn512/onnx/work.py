@@ -290,7 +290,9 @@ class Work:
         """Whether no element of a tensor can be below 0."""
         node = self.drafts[name].node
         return isinstance(node, Activation) and (
-            (node.kind == "ReLU" and node.param == 0) or (node.kind == "Clip" and node.min >= 0)
+            (node.kind == "ReLU" and node.param == 0)
+            or (node.kind == "Clip" and node.min >= 0)
+            or node.kind in ("HardSigmoid", "Sigmoid")
         )
 
     # --- what cannot be read ----------------------------------------------------------------------------------------

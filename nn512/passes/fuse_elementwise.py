@@ -1,19 +1,21 @@
 """Element-wise operations move into the registers of an operation beside them.
 
-Into the epilogue of their producer: when they are the only reader of its result, and the result is no Output. A sum can
-go into the producer of either operand; the later one is taken, since the other operand exists by then. An operation
-with several results stays where it is, so a sum's other operand must exist before it.
+Into the epilogue of their producer: when they are the only reader of its result, and the result is no Output. A sum or
+another function of two tensors of one shape can go into the producer of either; the later one is taken, since the other
+operand exists by then. An operation with several results stays where it is, so the other operand must exist before it.
+An operand that is one element for many pixels, but not for all, takes a pass of its own.
 
-Into the prologue of their consumer: when a chain without sums has one reader, and that is a pooling or a convolution. A
-chain of a few ReLUs and nothing else is cheap enough to compute twice, in readers that are element-wise or poolings.
-Poolings with windows that overlap far take none: they would compute it for every window that sees a pixel.
+Into the prologue of their consumer: when a chain has one reader, and that is a pooling or a convolution, and what its
+steps read besides the value is the same for all pixels: parameters, or operands of one pixel. A chain of a few ReLUs
+and nothing else is cheap enough to compute twice, in readers that are element-wise or poolings. Poolings with windows
+that overlap far take none: they would compute it for every window that sees a pixel.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from nn512.ir import Chain, ConvOp, ElementwiseOp, ElementwiseStep, FullyConnectedOp, Op, PoolOp, Program, SampleOp
+from nn512.ir import Chain, ConvOp, ElementwiseOp, ElementwiseStep, Op, OpWithEpilogue, PoolOp, Program, SampleOp
 from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 
@@ -82,10 +84,12 @@ class _Fusion:
                 stays = len(producer.branches) > 1
                 if stays and any(self._now(self._writer[operand]) >= before for operand in operands):
                     return False
-            case FullyConnectedOp() | PoolOp() | SampleOp() | ElementwiseOp():
+            case ElementwiseOp():
                 pass
-            case _:
+            case _ if not isinstance(producer, OpWithEpilogue):
                 return False
+        if not (isinstance(producer, ElementwiseOp) or all(step.may_follow for step in steps)):
+            return False
         own = self._own[source]
         self._tails.setdefault(own, []).extend(steps)
         self._results[own] = result
@@ -117,15 +121,14 @@ class _Fusion:
                     for b in op.branches
                 )
                 return dataclasses.replace(op, branches=branches)
-            case FullyConnectedOp() | PoolOp() | SampleOp():
-                (name,) = names
-                epilogue = (*op.epilogue, *self._tails[name])
-                return dataclasses.replace(op, epilogue=epilogue, writes=self._results[name])
             case ElementwiseOp():
                 (name,) = names
                 return dataclasses.replace(op, chain=(*op.chain, *self._tails[name]), writes=self._results[name])
             case _:
-                raise AssertionError(op)
+                assert isinstance(op, OpWithEpilogue)
+                (name,) = names
+                epilogue = (*op.epilogue, *self._tails[name])
+                return dataclasses.replace(op, epilogue=epilogue, writes=self._results[name])
 
     def into_consumers(self, number: int) -> None:
         """Move the element-wise operation at `number` into the prologues of its readers, if it may."""

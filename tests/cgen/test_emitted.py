@@ -155,6 +155,8 @@ ALONE = {
     "masked": "Conv FromTensor=x ToTensor=y ToChannels=51 FilterH=3 FilterW=3 PaddingH=1 Groups=17",
     "fully_connected": "FullyConnected FromTensor=x ToTensor=y ToChannels=7",
     "softmax": "Softmax FromTensor=x ToTensor=y",
+    "layer_norm": "LayerNorm FromTensor=x ToTensor=y",
+    "rms_norm": "RMSNorm FromTensor=x ToTensor=y",
     "pooling": "Pooling FromTensor=x ToTensor=y Kind=Max3x3Stride2 PaddingH=1",
 }
 

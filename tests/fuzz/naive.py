@@ -13,15 +13,23 @@ from nn512.graph import (
     Activation,
     Add,
     BatchNorm,
+    Binary,
     Concat,
     Conv,
+    Div,
     FullyConnected,
     Graph,
     Layer,
+    LayerNorm,
+    Max,
+    Min,
+    Mul,
     Pooling,
+    RMSNorm,
     Shuffle,
     Slice,
     Softmax,
+    Sub,
     argument_name,
     tensors_read,
 )
@@ -206,10 +214,29 @@ def _function(layer: Activation) -> str:
         case "Clip":
             least, greatest = (f"(float){bound!r}" for bound in (layer.min, layer.max))
             return f"v < {least} ? {least} : v > {greatest} ? {greatest} : v"
+        case "Sigmoid":
+            return "1 / (1 + expf(-v))"
+        case "HardSigmoid":
+            line = f"(float){layer.alpha!r} * v + (float){layer.beta!r}"
+            return f"{line} < 0 ? 0 : {line} > 1 ? 1 : {line}"
+        case "SiLU":
+            return "v < -88 ? -0.0f : v / (1 + expf(-v))"
+        case "Tanh":
+            return "tanhf(v)"
         case "HardSwish":
             return "v <= -3 ? 0 : v >= 3 ? v : v * (v + 3) / 6"
         case _:
             raise AssertionError(layer.kind)
+
+
+FUNCTIONS: dict[type, str] = {
+    Add: "{0} + {1}",
+    Sub: "{0} - {1}",
+    Mul: "{0} * {1}",
+    Div: "{0} / {1}",
+    Max: "{0} > {1} || {0} != {0} ? {0} : {1}",
+    Min: "{0} < {1} || {0} != {0} ? {0} : {1}",
+}
 
 
 def _layer(graph: Graph, layer: Layer, at: object) -> str:
@@ -218,9 +245,15 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
     y = at(to)
     cells = f"for (int c = 0; c < {channels}; c++) for (int i = 0; i < {height * width}; i++)"
     here = f"c * {height * width} + i"
-    if isinstance(layer, Add):
+    if isinstance(layer, Binary):
         a, b = at(layer.from_tensor1), at(layer.from_tensor2)
-        return f"    {cells} {y}[{here}] = {a}[{here}] + {b}[{here}];"
+        strides = graph.shapes[layer.from_tensor2]
+        c, i, j = ("0" if extent == 1 else index for extent, index in zip(strides, ("c", "i", "j"), strict=True))
+        loops = " ".join(f"for (int {v} = 0; {v} < {n}; {v}++)" for v, n in zip("cij", graph.shapes[to], strict=True))
+        first = f"{a}[(c * {height} + i) * {width} + j]"
+        second = f"{b}[({c} * {strides.height} + {i}) * {strides.width} + {j}]"
+        result = FUNCTIONS[type(layer)].format(first, second)
+        return f"    {loops} {y}[(c * {height} + i) * {width} + j] = {result};"
     if isinstance(layer, Concat):
         axis, place, copies = ("Channels", "Height", "Width").index(layer.axis), 0, []
         for name in layer.reads:
@@ -241,8 +274,8 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
         float sum = params->{to}Biases[k];
         for (int c = 0; c < {per}; c++)
         for (int h = 0; h < {layer.filter_h}; h++) for (int w = 0; w < {layer.filter_w}; w++) {{
-            const int row = i * {layer.stride_h} + h * {layer.dilation_h} - {layer.padding_h};
-            const int column = j * {layer.stride_w} + w * {layer.dilation_w} - {layer.padding_w};
+            const int row = i * {layer.stride_h} + h * {layer.dilation_h} - {layer.padding_top};
+            const int column = j * {layer.stride_w} + w * {layer.dilation_w} - {layer.padding_left};
             if (row < 0 || row >= {source.height} || column < 0 || column >= {source.width}) continue;
             sum += params->{to}Weights[((k * {per} + c) * {layer.filter_h} + h) * {layer.filter_w} + w]
                  * {x}[((k / {out} * {per} + c) * {source.height} + row) * {source.width} + column];
@@ -303,6 +336,19 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
         for (int c = 0; c < {channels}; c++) {{ const float v = {x}[c * {pixels} + i]; if (!(v <= m)) m = v; }}
         for (int c = 0; c < {channels}; c++) sum += {y}[c * {pixels} + i] = expf({x}[c * {pixels} + i] - m);
         for (int c = 0; c < {channels}; c++) {y}[c * {pixels} + i] /= sum;
+    }}"""
+        case LayerNorm() | RMSNorm():
+            pixels, centred = height * width, isinstance(layer, LayerNorm)
+            return f"""\
+    for (int i = 0; i < {pixels}; i++) {{
+        float m = 0, power = 0;
+        for (int c = 0; c < {channels}; c++) m += {int(centred)} * {x}[c * {pixels} + i];
+        m = {int(centred)} ? m / {channels} : 0;
+        for (int c = 0; c < {channels}; c++) power += ({x}[c * {pixels} + i] - m) * ({x}[c * {pixels} + i] - m);
+        const float root = sqrtf(power / {channels} + (float){layer.epsilon!r});
+        for (int c = 0; c < {channels}; c++)
+            {y}[c * {pixels} + i] = params->{to}Scales[c] * (({x}[c * {pixels} + i] - m) / root)
+                {f"+ params->{to}Shifts[c]" if centred else ""};
     }}"""
         case _:
             assert_never(layer)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import reference.kinds.activation
 from nn512.graph import ACTIVATIONS, Activation, GraphError, Moments, format_node, parse
 from nn512.graph.fields import REQUIRED, field_table
 from nn512.graph.kinds.activation import FUNCTIONS
@@ -30,6 +31,12 @@ def activation(fields: str) -> Activation:
         ("Kind=Clip Min=0 Max=6", Activation("x", "y", "Clip", min=0, max=6), "Clip y (0 to 6)"),
         ("Kind=Clip Min=-0.5 Max=0.25", Activation("x", "y", "Clip", min=-0.5, max=0.25), "Clip y (-0.5 to 0.25)"),
         ("Kind=HardSwish", Activation("x", "y", "HardSwish"), "HardSwish y"),
+        (
+            "Kind=HardSigmoid Alpha=0.2 Beta=0.5",
+            Activation("x", "y", "HardSigmoid", alpha=0.2, beta=0.5),
+            "HardSigmoid y (0.2 x + 0.5)",
+        ),
+        ("Kind=SiLU", Activation("x", "y", "SiLU"), "SiLU y"),
     ],
 )
 def test_text_and_words(fields: str, node: Activation, words: str) -> None:
@@ -58,6 +65,8 @@ def test_mistakes() -> None:
     check("Kind=Clip", ("Activation", "Activation Kind=Clip lacks the fields Min, Max"))
     check("Kind=Clip Min=0 Max=6 Param=1", ("Param", "Param goes with Kind=ReLU, not with Kind=Clip"))
     check("Kind=HardSwish Max=6", ("Max", "Max goes with Kind=Clip, not with Kind=HardSwish"))
+    check("Kind=HardSigmoid Beta=0.5", ("Activation", "Activation Kind=HardSigmoid lacks the field Alpha"))
+    check("Kind=HardSigmoid Alpha=0 Beta=0.5", ("0", "Alpha is 0, not above 0"))
     check("Kind=Clip Min=1 Max=1", ("1", "Max is 1, not above Min, which is 1"))
     check("Kind=Clip Min=2 Max=-1.5", ("-1.5", "Max is -1.5, not above Min, which is 2"))
     check("Kind=Clip Min=0 Max=six", ("six", "Max must be a decimal number such as -0.5 or 3, not 'six'"))
@@ -85,13 +94,10 @@ def test_every_function_has_fields_of_the_node() -> None:
 def test_moments_are_those_of_samples(kind: str, read: Moments) -> None:
     required = [name.lower() for name, default in FUNCTIONS[kind].fields.items() if default is REQUIRED]
     given: dict[str, Any] = {name: float(i) - 0.5 for i, name in enumerate(required)}
+    given = {"alpha": 0.3, "beta": 0.4} if "alpha" in given else given
     node = Activation("x", "y", kind, **given)
     x = np.random.default_rng(0).normal(read.mean, np.sqrt(read.variance), 200_000)
-    values = {
-        "ReLU": np.where(x > 0, x, node.param * x),
-        "Clip": np.clip(x, node.min, node.max) if kind == "Clip" else x,
-        "HardSwish": x * np.clip(x + 3, 0, 6) / 6,
-    }[kind]
+    values = reference.kinds.activation.value(x, node)
     mean, variance = node.moments([read], {})
     assert mean == pytest.approx(values.mean(), abs=0.02 * np.sqrt(read.variance))
     assert variance == pytest.approx(values.var(), rel=0.1, abs=0.01 * read.variance)

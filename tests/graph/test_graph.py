@@ -55,6 +55,8 @@ HEAD = "Config\nInput ToTensor=x Channels=4 Height=8 Width=6\n"
         ("Conv FromTensor=x ToTensor=y ToChannels=2 FilterH=3 FilterW=2 StrideH=2 DilationW=5", "2x3x1"),
         ("Conv FromTensor=x ToTensor=y ToChannels=1 FilterH=8 FilterW=6 StrideH=65536", "1x1x1"),
         ("FullyConnected FromTensor=x ToTensor=y ToChannels=9", "9x1x1"),
+        ("LayerNorm FromTensor=x ToTensor=y", "4x8x6"),
+        ("RMSNorm FromTensor=x ToTensor=y Epsilon=0", "4x8x6"),
         ("Pooling FromTensor=x ToTensor=y Kind=MaxGlobal", "4x1x1"),
         ("Pooling FromTensor=x ToTensor=y Kind=Avg2x2Stride2 PaddingH=1", "4x5x3"),
         ("Pooling FromTensor=x ToTensor=y Kind=Max3x3Stride2 PaddingH=2 PaddingW=1", "4x5x3"),

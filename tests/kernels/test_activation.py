@@ -16,8 +16,11 @@ from nn512.graph import parse
 
 REGIMES = ("exact", "taps", "gaussian", "wide", "nonfinite")
 
-FUNCTIONS = ("Kind=Clip Min=0 Max=6", "Kind=Clip Min=1.5 Max=2.25", "Kind=Clip Min=-1 Max=-0.1", "Kind=HardSwish")
-"""Of a clip to what lies above zero, channels and pixels that are padding would be no zeros."""
+FUNCTIONS = (
+    *("Kind=Clip Min=0 Max=6", "Kind=Clip Min=1.5 Max=2.25", "Kind=Clip Min=-1 Max=-0.1", "Kind=HardSwish"),
+    *("Kind=HardSigmoid Alpha=0.2 Beta=0.5", "Kind=Sigmoid", "Kind=SiLU", "Kind=Tanh"),
+)
+"""Of some, channels and pixels that are padding would be no zeros: clips to what lies above zero, sigmoids."""
 
 KERNELS = """\
 Config Prefix=Net
@@ -65,7 +68,7 @@ def check(text: str, **options: object) -> Report:
     return report
 
 
-@pytest.mark.parametrize("function", FUNCTIONS[1::2])
+@pytest.mark.parametrize("function", FUNCTIONS[1:6:2])
 @pytest.mark.parametrize("force", ["", "direct", "fully_connected"])
 def test_every_kernel(function: str, force: str, runs_here: str) -> None:
     assert runs_here
@@ -90,7 +93,7 @@ def test_edges(width: int, runs_here: str) -> None:
     lines = [
         f"Conv FromTensor=x ToTensor=c{n} ToChannels={width} FilterH=3 FilterW=3 PaddingH=1 PaddingW=1\n"
         f"Activation FromTensor=c{n} ToTensor=y{n} {function}\nOutput FromTensor=y{n}\n"
-        for n, function in enumerate(FUNCTIONS)
+        for n, function in enumerate(FUNCTIONS[:6])
     ]
     check(head + "".join(lines))
 
@@ -144,6 +147,15 @@ BROKEN = [
     ("Kind=HardSwish", r"_mm512_min_ps\(_mm512_set1_ps\(6.0f\), (.*)\);", r"\1;"),
     ("Kind=HardSwish", r"0\.166666672f", "0.166667f"),
     ("Kind=HardSwish", r"_mm512_set1_ps\(3.0f\)", "_mm512_set1_ps(3.00001f)"),
+    ("Kind=HardSigmoid Alpha=0.25 Beta=0.5", r"_mm512_set1_ps\(0.25f\)", "_mm512_set1_ps(0.250001f)"),
+    ("Kind=HardSigmoid Alpha=0.25 Beta=0.5", r"_mm512_max_ps\(_mm512_setzero_ps\(\), (.*)\)\);", r"\1);"),
+    ("Kind=Sigmoid", r"_mm512_add_ps\(power, _mm512_set1_ps\(1.0f\)\)", "power"),
+    ("Kind=Sigmoid", r"1.09050775f", "1.0905f"),  # an entry of the table
+    ("Kind=Sigmoid", r"_mm512_set1_ps\(32.0f\)", "_mm512_set1_ps(12.0f)"),
+    ("Kind=SiLU", r"_mm512_set1_ps\(-104.0f\)", "_mm512_set1_ps(-4.0f)"),
+    ("Kind=SiLU", r"_mm512_mul_ps\(x, (_mm512_div_ps.*)\);", r"\1;"),
+    ("Kind=Tanh", r"_mm512_set1_ps\(8.0f\)", "_mm512_set1_ps(6.0f)"),
+    ("Kind=Tanh", r"0.134467974f", "0.13446f"),
 ]
 
 

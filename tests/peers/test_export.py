@@ -42,7 +42,11 @@ Activation FromTensor=leaky ToTensor=mirror Kind=ReLU Param=-1
 Activation FromTensor=mirror ToTensor=linear Kind=ReLU Param=1
 Activation FromTensor=b ToTensor=steep Kind=ReLU Param=2
 Activation FromTensor=steep ToTensor=clipped Kind=Clip Min=-0.5 Max=1.25
-Activation FromTensor=b ToTensor=swish Kind=HardSwish
+Activation FromTensor=b ToTensor=swish0 Kind=HardSwish
+Activation FromTensor=swish0 ToTensor=swish1 Kind=HardSigmoid Alpha=0.25 Beta=0.25
+Activation FromTensor=swish1 ToTensor=swish2 Kind=SiLU
+Activation FromTensor=swish2 ToTensor=swish3 Kind=Tanh
+Activation FromTensor=swish3 ToTensor=swish Kind=Sigmoid
 Add FromTensor1=linear FromTensor2=steep ToTensor=sum
 Add FromTensor1=sum FromTensor2=sum ToTensor=double
 Concat FromTensor1=double FromTensor2=relu ToTensor=both
@@ -60,6 +64,8 @@ FullyConnected FromTensor=p4 ToTensor=full ToChannels=5
 FullyConnected FromTensor=full ToTensor=again ToChannels=3
 Softmax FromTensor=again ToTensor=soft
 Softmax FromTensor=other ToTensor=softPlane
+LayerNorm FromTensor=other ToTensor=layerNorm Epsilon=0.01
+RMSNorm FromTensor=other ToTensor=rmsNorm Epsilon=0.01
 Output FromTensor=clipped
 Output FromTensor=swish
 Output FromTensor=p1
@@ -73,6 +79,8 @@ Output FromTensor=p9
 Output FromTensor=full
 Output FromTensor=soft
 Output FromTensor=softPlane
+Output FromTensor=layerNorm
+Output FromTensor=rmsNorm
 Output FromTensor=a
 """
 
@@ -107,9 +115,9 @@ def crashes_openvino(graph: Graph) -> bool:
     """
     for conv in graph.layers:
         if isinstance(conv, Conv) and conv.dilation_w > 1:
-            width, padding = graph.shapes[conv.from_tensor].width, conv.padding_w
+            width = graph.shapes[conv.from_tensor].width
             span = (conv.filter_w - 1) * conv.dilation_w
-            starts = range(-padding, width + padding - span, conv.stride_w)
+            starts = range(-conv.padding_left, width + conv.padding_right - span, conv.stride_w)
             taps = (tap for start in starts for tap in range(start, start + span + 1, conv.dilation_w))
             if not any(0 <= tap < width for tap in taps):
                 return True

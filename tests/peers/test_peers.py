@@ -21,14 +21,22 @@ from nn512.graph import (
     Activation,
     Add,
     BatchNorm,
+    Binary,
     Concat,
     Conv,
+    Div,
     FullyConnected,
     Layer,
+    LayerNorm,
+    Max,
+    Min,
+    Mul,
     Pooling,
+    RMSNorm,
     Shuffle,
     Slice,
     Softmax,
+    Sub,
 )
 from nn512.graph.axes import AXES
 from reference import kinds
@@ -37,6 +45,9 @@ from reference.windows import Array
 pytestmark = pytest.mark.peers
 
 CASES = {"torch": 1000, "onnxruntime": 200, "openvino": 25}
+
+ROUNDED = {"HardSigmoid", "HardSwish", "Sigmoid", "SiLU", "Tanh"}
+"""Functions that compute, rather than choose between numbers."""
 """Cases per node kind; the slower a peer builds a net, the fewer."""
 
 Arrays = list[Array]
@@ -56,8 +67,11 @@ def conv_case(rng: np.random.Generator) -> Case:
     groups, per_group, filters, stride_h, stride_w, dilation_h, dilation_w = rng.integers(1, 4, 7).tolist()
     filter_h, filter_w, height, width = rng.integers(1, 5, 2).tolist() + rng.integers(1, 9, 2).tolist()
     reach = (1 + (filter_h - 1) * dilation_h, 1 + (filter_w - 1) * dilation_w)
-    least = [max(0, math.ceil((r - n) / 2)) for r, n in zip(reach, (height, width), strict=True)]
-    paddings = [n + int(rng.integers(0, 5)) for n in least]
+    top, left, *more = rng.integers(0, 5, 4).tolist()
+    bottom, right = (
+        n + max(0, r - size - before)
+        for n, r, size, before in zip(more, reach, (height, width), (top, left), strict=True)
+    )
     node = Conv(
         "x",
         "y",
@@ -66,11 +80,13 @@ def conv_case(rng: np.random.Generator) -> Case:
         filter_w,
         stride_h,
         stride_w,
-        paddings[0],
-        paddings[1],
-        dilation_h,
-        dilation_w,
-        groups,
+        padding_top=top,
+        padding_bottom=bottom,
+        padding_left=left,
+        padding_right=right,
+        dilation_h=dilation_h,
+        dilation_w=dilation_w,
+        groups=groups,
     )
     weights = integers(rng, node.to_channels, per_group, filter_h, filter_w)
     return node, [integers(rng, groups * per_group, height, width), weights, integers(rng, node.to_channels)]
@@ -100,9 +116,15 @@ def activation_case(rng: np.random.Generator) -> Case:
     return Activation("x", "y", str(kind)), [x]
 
 
-def add_case(rng: np.random.Generator) -> Case:
-    x = any_shape(rng)
-    return Add("x", "z", "y"), [x, integers(rng, *x.shape)]
+def binary_case(kind: type[Binary]) -> Callable[[np.random.Generator], Case]:
+    """With a second tensor that has extents of 1 in places; what divides are powers of two."""
+
+    def case(rng: np.random.Generator) -> Case:
+        x = any_shape(rng)
+        other = integers(rng, *(int(rng.choice([1, n, n])) for n in x.shape))
+        return kind("x", "z", "y"), [x, np.exp2(np.round(other)) if kind is Div else other]
+
+    return case
 
 
 def concat_case(rng: np.random.Generator) -> Case:
@@ -150,6 +172,16 @@ def softmax_case(rng: np.random.Generator) -> Case:
     return Softmax("x", "y"), [any_shape(rng) * float(rng.choice([0.25, 1, 20]))]
 
 
+def layer_norm_case(rng: np.random.Generator) -> Case:
+    x = any_shape(rng) * float(rng.choice([0.25, 1, 20])) + float(rng.choice([0, 30]))
+    return LayerNorm("x", "y", float(rng.choice([1e-5, 0.5]))), [x, *(integers(rng, len(x)) for _ in range(2))]
+
+
+def rms_norm_case(rng: np.random.Generator) -> Case:
+    x = any_shape(rng) * float(rng.choice([0.25, 1, 20]))
+    return RMSNorm("x", "y", float(rng.choice([1e-5, 0.5]))), [x, integers(rng, len(x))]
+
+
 def any_shape(rng: np.random.Generator) -> Array:
     return integers(rng, *rng.integers(1, 9, 3))
 
@@ -159,12 +191,14 @@ KINDS: dict[str, Callable[[np.random.Generator], Case]] = {
     "FullyConnected": fully_connected_case,
     "BatchNorm": batch_norm_case,
     "Activation": activation_case,
-    "Add": add_case,
+    **{kind.__name__: binary_case(kind) for kind in (Add, Sub, Mul, Div, Max, Min)},
     "Concat": concat_case,
     "Slice": slice_case,
     "Shuffle": shuffle_case,
     "Pooling": pooling_case,
     "Softmax": softmax_case,
+    "LayerNorm": layer_norm_case,
+    "RMSNorm": rms_norm_case,
 }
 
 
@@ -180,8 +214,9 @@ def expected(node: Layer, arrays: Arrays) -> Array:
             return kinds.batch_norm.value(x, means, variances, scales, shifts, node)
         case Activation():
             return kinds.activation.value(arrays[0], node)
-        case Add():
-            return kinds.add.value(*arrays)
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            value: Callable[..., Array] = getattr(kinds, type(node).__name__.lower()).value
+            return value(*arrays)
         case Concat():
             return kinds.concat.value(*arrays, axis=AXES.index(node.axis))
         case Slice():
@@ -192,6 +227,10 @@ def expected(node: Layer, arrays: Arrays) -> Array:
             return kinds.pooling.value(arrays[0], node)
         case Softmax():
             return kinds.softmax.value(arrays[0])
+        case LayerNorm():
+            return kinds.layer_norm.value(arrays[0], arrays[1], arrays[2], node)
+        case RMSNorm():
+            return kinds.rms_norm.value(arrays[0], arrays[1], node)
 
 
 def by_torch(node: Layer, arrays: Arrays) -> Array:
@@ -204,7 +243,9 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
     y: Any
     match node:
         case Conv():
-            y = functional.conv2d(x, *rest, *torch_geometry(node), node.groups)
+            padded = functional.pad(x, (node.padding_left, node.padding_right, node.padding_top, node.padding_bottom))
+            steps, dilation = (node.stride_h, node.stride_w), (node.dilation_h, node.dilation_w)
+            y = functional.conv2d(padded, *rest, steps, 0, dilation, node.groups)
         case FullyConnected():
             y = functional.linear(x.flatten(1), rest[0].flatten(1), rest[1])[..., None, None]
         case BatchNorm():
@@ -212,8 +253,9 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
             y = functional.batch_norm(x, means, variances, scales, shifts, eps=node.epsilon)
         case Activation():
             y = torch_activation(functional, x, node)
-        case Add():
-            y = x + rest[0]
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            names = {Add: "add", Sub: "sub", Mul: "mul", Div: "div", Max: "maximum", Min: "minimum"}
+            y = getattr(torch, names[type(node)])(x, rest[0])
         case Concat():
             y = torch.cat((x, rest[0][None]), dim=1 + AXES.index(node.axis))
         case Slice():
@@ -226,13 +268,12 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
             y = torch_pooling(functional, x, node)
         case Softmax():
             y = functional.softmax(x, dim=1)
+        case LayerNorm():
+            y = functional.layer_norm(x.movedim(1, -1), [x.shape[1]], *rest, node.epsilon).movedim(-1, 1)
+        case RMSNorm():
+            y = functional.rms_norm(x.movedim(1, -1), [x.shape[1]], *rest, node.epsilon).movedim(-1, 1)
     result: Array = y[0].numpy()
     return result
-
-
-def torch_geometry(node: Conv) -> tuple[tuple[int, int], ...]:
-    """Stride, padding and dilation."""
-    return (node.stride_h, node.stride_w), (node.padding_h, node.padding_w), (node.dilation_h, node.dilation_w)
 
 
 def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
@@ -241,6 +282,17 @@ def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
             return functional.relu(x) if node.param == 0 else functional.leaky_relu(x, node.param)
         case "Clip":
             return x.clamp(node.min, node.max)
+        case "Sigmoid":
+            return x.sigmoid()
+        case "HardSigmoid":
+            alpha, beta = (float(np.float32(value)) for value in (node.alpha, node.beta))
+            return (alpha * x + beta).clamp(0, 1)
+        case "SiLU":
+            if x.isneginf().any():
+                raise UnsupportedError("PyTorch multiplies -inf by 0")
+            return functional.silu(x)
+        case "Tanh":
+            return x.tanh()
         case "HardSwish":
             if x.isneginf().any():
                 raise UnsupportedError("PyTorch multiplies -inf by 0")
@@ -285,7 +337,7 @@ def by_openvino(node: Layer, arrays: Arrays) -> Array:
 
 def reads(node: Layer) -> int:
     """How many of a case's arrays are tensors, not parameters."""
-    return 2 if isinstance(node, Add | Concat) else 1
+    return 2 if isinstance(node, Binary | Concat) else 1
 
 
 def onnx_model(node: Layer, arrays: Arrays) -> bytes:
@@ -309,8 +361,14 @@ def onnx_model(node: Layer, arrays: Arrays) -> bytes:
         nodes.append(helper.make_node("Reshape", ["t0", order[1]], ["split"]))
         nodes.append(helper.make_node("Transpose", ["split"], ["turned"], perm=[0, 2, 1, 3, 4]))
         order = ["turned", order[2]]
+    if isinstance(node, LayerNorm | RMSNorm):  # over the last axis
+        nodes.append(helper.make_node("Transpose", ["t0"], ["turned"], perm=[0, 2, 3, 1]))
+        order[0] = "turned"
     operator, attributes = onnx_operator(node)
     nodes.append(helper.make_node(operator, order, ["y"], **attributes))
+    if isinstance(node, LayerNorm | RMSNorm):
+        nodes[-1].output[0] = "normed"
+        nodes.append(helper.make_node("Transpose", ["normed"], ["y"], perm=[0, 3, 1, 2]))
     graph = helper.make_graph(
         nodes,
         "one",
@@ -318,7 +376,8 @@ def onnx_model(node: Layer, arrays: Arrays) -> bytes:
         [helper.make_tensor_value_info("y", float32, None)],
         [onnx.numpy_helper.from_array(a, n) for n, a in zip(names[reads(node) :], parameters, strict=True)],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    opset = 23 if isinstance(node, RMSNorm) else 17
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
     text: bytes = model.SerializeToString()
     return text
 
@@ -337,7 +396,7 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
             return "Conv", {
                 "kernel_shape": [node.filter_h, node.filter_w],
                 "strides": [node.stride_h, node.stride_w],
-                "pads": [node.padding_h, node.padding_w] * 2,
+                "pads": [node.padding_top, node.padding_left, node.padding_bottom, node.padding_right],
                 "dilations": [node.dilation_h, node.dilation_w],
                 "group": node.groups,
             }
@@ -349,8 +408,8 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
             if node.kind != "ReLU":
                 return node.kind, {}
             return ("Relu", {}) if node.param == 0 else ("LeakyRelu", {"alpha": node.param})
-        case Add():
-            return "Add", {}
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            return type(node).__name__, {}
         case Concat():
             return "Concat", {"axis": 1 + AXES.index(node.axis)}
         case Slice():
@@ -370,6 +429,10 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
             return "AveragePool", {**attributes, "count_include_pad": node.count_padding}
         case Softmax():
             return "Softmax", {"axis": 1}
+        case LayerNorm():
+            return "LayerNormalization", {"epsilon": node.epsilon}
+        case RMSNorm():
+            return "RMSNormalization", {"epsilon": node.epsilon}
 
 
 PEERS: dict[str, Callable[[Layer, Arrays], Array]] = {
@@ -406,7 +469,11 @@ def compare(peer: str, kind: str, *, planted: bool) -> None:
         assert ours.shape == theirs.shape, node
         average = isinstance(node, Pooling) and not node.is_max
         precision = 1e-13 if peer == "torch" else 2e-6
-        rounded = average or isinstance(node, BatchNorm | Softmax) or getattr(node, "kind", "") == "HardSwish"
+        rounded = (
+            average
+            or isinstance(node, BatchNorm | LayerNorm | RMSNorm | Softmax)
+            or getattr(node, "kind", "") in ROUNDED
+        )
         tolerance = precision if rounded else 0.0
         np.testing.assert_allclose(theirs, ours, rtol=tolerance, atol=tolerance * 10, err_msg=str(node))
         compared += 1

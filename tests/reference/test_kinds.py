@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nn512.graph import KINDS, POOLINGS, Activation, BatchNorm, Config, Conv, Input, Output, Pooling, Slice
+import reference
+from nn512.graph import (
+    KINDS,
+    POOLINGS,
+    Activation,
+    BatchNorm,
+    Config,
+    Conv,
+    Input,
+    LayerNorm,
+    Output,
+    Pooling,
+    RMSNorm,
+    Slice,
+    parse,
+)
 from nn512.graph.nodes import ACTIVATIONS
-from reference import fast, kinds
+from reference import fast, functions, kinds
 from reference.kinds.pooling import Pool
 from reference.windows import Array, Window
 
@@ -39,8 +55,9 @@ def convolutions(draw: st.DrawFn) -> tuple[Conv, Array, Array, Array]:
     height, width = draw(st.integers(1, 7)), draw(st.integers(1, 7))
     filter_h, filter_w = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     dilation_h, dilation_w = draw(small), draw(small)
-    least_h = max(0, math.ceil((1 + (filter_h - 1) * dilation_h - height) / 2))
-    least_w = max(0, math.ceil((1 + (filter_w - 1) * dilation_w - width) / 2))
+    top, left = draw(st.integers(0, 5)), draw(st.integers(0, 5))
+    bottom = draw(st.integers(0, 5)) + max(0, 1 + (filter_h - 1) * dilation_h - height - top)
+    right = draw(st.integers(0, 5)) + max(0, 1 + (filter_w - 1) * dilation_w - width - left)
     node = Conv(
         "x",
         "y",
@@ -49,11 +66,13 @@ def convolutions(draw: st.DrawFn) -> tuple[Conv, Array, Array, Array]:
         filter_w,
         draw(st.integers(1, 4)),
         draw(st.integers(1, 4)),
-        draw(st.integers(least_h, least_h + 5)),
-        draw(st.integers(least_w, least_w + 5)),
-        dilation_h,
-        dilation_w,
-        groups,
+        padding_top=top,
+        padding_bottom=bottom,
+        padding_left=left,
+        padding_right=right,
+        dilation_h=dilation_h,
+        dilation_w=dilation_w,
+        groups=groups,
     )
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     x = tensor(rng, groups * per_group, height, width, specials=True)
@@ -80,13 +99,14 @@ def conv_by_loops(node: Conv, x: Array, weights: Array, biases: Array) -> Any:
     """The double sum, one number at a time; cells outside the tensor are zeros."""
     channels, height, width = x.shape
     per_group, per_filter = channels // node.groups, node.to_channels // node.groups
-    out_h = (height + 2 * node.padding_h - (1 + (node.filter_h - 1) * node.dilation_h)) // node.stride_h + 1
-    out_w = (width + 2 * node.padding_w - (1 + (node.filter_w - 1) * node.dilation_w)) // node.stride_w + 1
+    room_h = height + node.padding_top + node.padding_bottom - (1 + (node.filter_h - 1) * node.dilation_h)
+    room_w = width + node.padding_left + node.padding_right - (1 + (node.filter_w - 1) * node.dilation_w)
+    out_h, out_w = room_h // node.stride_h + 1, room_w // node.stride_w + 1
     y = [[[float(biases[k])] * out_w for _ in range(out_h)] for k in range(node.to_channels)]
     for k, p, q in itertools.product(range(node.to_channels), range(out_h), range(out_w)):
         for c, i, j in itertools.product(range(per_group), range(node.filter_h), range(node.filter_w)):
-            row = p * node.stride_h - node.padding_h + i * node.dilation_h
-            column = q * node.stride_w - node.padding_w + j * node.dilation_w
+            row = p * node.stride_h - node.padding_top + i * node.dilation_h
+            column = q * node.stride_w - node.padding_left + j * node.dilation_w
             if 0 <= row < height and 0 <= column < width:
                 y[k][p][q] += float(weights[k, c, i, j]) * float(x[k // per_filter * per_group + c, row, column])
     return y
@@ -143,6 +163,10 @@ def test_conv_by_hand() -> None:
     node = Conv("x", "y", 1, 1, 2, padding_w=1)
     y = kinds.conv.value(np.array([[[1.0, 2.0, 3.0]]]), np.array([[[[10.0, 1.0]]]]), np.array([0.5]), node)
     np.testing.assert_array_equal(y, [[[1.5, 12.5, 23.5, 30.5]]])
+    # Causal: no result sees what comes later.
+    causal = replace(node, padding_right=0)
+    y = kinds.conv.value(np.array([[[1.0, 2.0, 3.0]]]), np.array([[[[10.0, 1.0]]]]), np.array([0.5]), causal)
+    np.testing.assert_array_equal(y, [[[1.5, 12.5, 23.5]]])
 
 
 def test_a_zero_weight_does_not_hide_an_infinity() -> None:
@@ -219,22 +243,59 @@ def test_hard_swish() -> None:
     np.testing.assert_allclose(y.ravel(), expected, rtol=1e-15)
 
 
-@given(st.sampled_from(["ReLU", "Clip", "HardSwish"]), st.floats(-9, 9), st.floats(0, 4))
+SPECIALS = (math.nan, math.inf, -math.inf, 0.0, -0.0)
+
+SMOOTH: dict[str, tuple[list[float], Callable[[float], float]]] = {
+    "Sigmoid": ([math.nan, 1, 0, 0.5, 0.5], lambda x: 1 / (1 + math.exp(-x))),
+    "SiLU": ([math.nan, math.inf, 0, 0, 0], lambda x: x / (1 + math.exp(-x))),
+    "Tanh": ([math.nan, 1, -1, 0, 0], lambda x: (math.exp(2 * x) - 1) / (math.exp(2 * x) + 1)),
+}
+
+
+@pytest.mark.parametrize("kind", SMOOTH)
+def test_smooth_functions(kind: str) -> None:
+    """Limits at the infinities, and the formula elsewhere; nothing overflows on the way."""
+    node = Activation("x", "y", kind)
+    specials, formula = SMOOTH[kind]
+    with np.errstate(all="raise", under="ignore"):
+        y = kinds.activation.value(np.array(SPECIALS), node)
+        far = kinds.activation.value(np.array([-3e38, -1e3, 1e3, 3e38]), node)
+    np.testing.assert_array_equal(y, specials)
+    assert np.isfinite(far).all()
+    x = np.linspace(-20, 20, 401)
+    expected = np.array([formula(float(v)) for v in x])
+    np.testing.assert_allclose(kinds.activation.value(x, node), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_hard_sigmoid() -> None:
+    x = np.array([*SPECIALS, 2.0, -4.0, 1.0])
+    y = kinds.activation.value(x, Activation("x", "y", "HardSigmoid", alpha=0.25, beta=0.25))
+    np.testing.assert_array_equal(y, [math.nan, 1, 0, 0.25, 0.25, 0.75, 0, 0.5])
+    third = Activation("x", "y", "HardSigmoid", alpha=1 / 3, beta=0.1)
+    expected = float(np.float32(1 / 3)) + float(np.float32(0.1))
+    np.testing.assert_array_equal(kinds.activation.value(np.array([1.0]), third), [expected])
+
+
+STEEP = {
+    "ReLU": Activation("x", "y", "ReLU", -0.5),
+    "Clip": Activation("x", "y", "Clip", min=-1, max=2),
+    "HardSwish": Activation("x", "y", "HardSwish"),
+    "HardSigmoid": Activation("x", "y", "HardSigmoid", alpha=0.3, beta=0.5),
+} | {kind: Activation("x", "y", kind) for kind in SMOOTH}
+
+
+@given(st.sampled_from(sorted(STEEP)), st.floats(-9, 9), st.floats(0, 4))
 def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reach: float) -> None:
     """The steepest secant among a hundred within reach is no steeper than `slope` says, and nearly as steep."""
-    node = {
-        "ReLU": Activation("x", "y", "ReLU", -0.5),
-        "Clip": Activation("x", "y", "Clip", min=-1, max=2),
-        "HardSwish": Activation("x", "y", "HardSwish"),
-    }[kind]
+    node = STEEP[kind]
     at = np.linspace(x - reach, x + reach, 101)
     y = kinds.activation.value(at, node)
-    slope = kinds.activation.function_of(node).slope(np.array(x), np.array(reach), node)
+    slope = functions.function_of(node).slope(np.array(x), np.array(reach), node)
     steps = np.diff(at)
     if reach > 1e-3:
         steepest = np.abs(np.diff(y) / steps).max()
         assert steepest <= slope + 1e-9
-        assert slope <= steepest + 0.05 or kind != "HardSwish"
+        assert slope <= steepest + 0.05 or kind in ("ReLU", "Clip", "HardSigmoid")
 
 
 @given(st.data())
@@ -256,6 +317,36 @@ def test_concat_slice_and_shuffle_move_what_they_say(data: st.DataObject) -> Non
     shuffled = kinds.shuffle.value(x, groups)
     for j, i in itertools.product(range(size), range(groups)):
         np.testing.assert_array_equal(shuffled[j * groups + i], x[i * size + j])
+
+
+BINARIES: dict[str, Callable[[float, float], float]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b if b else math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a) * sign(b),
+    "max": lambda a, b: math.nan if math.isnan(a) or math.isnan(b) else max(a, b),
+    "min": lambda a, b: math.nan if math.isnan(a) or math.isnan(b) else min(a, b),
+}
+
+
+def sign(number: float) -> float:
+    return math.copysign(1.0, number)
+
+
+@pytest.mark.parametrize("kind", BINARIES)
+@given(st.data())
+def test_functions_of_two_tensors_by_loops(kind: str, data: st.DataObject) -> None:
+    """The second tensor has the extents of the first, or 1."""
+    shape = tuple(data.draw(st.integers(1, 3)) for _ in range(3))
+    spread = tuple(data.draw(st.sampled_from((1, extent))) for extent in shape)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    x1, x2 = tensor(rng, *shape, specials=True), tensor(rng, *spread, specials=True)
+    with np.errstate(all="ignore"):
+        y = getattr(kinds, kind).value(x1, x2)
+    assert y.shape == shape
+    for c, h, w in np.ndindex(shape):
+        other = x2[c % spread[0], h % spread[1], w % spread[2]]
+        np.testing.assert_array_equal(y[c, h, w], BINARIES[kind](float(x1[c, h, w]), float(other)))
 
 
 def test_add_and_concat() -> None:
@@ -335,6 +426,67 @@ def test_softmax_of_large_numbers_does_not_overflow() -> None:
     np.testing.assert_array_equal(y.ravel(), [0.5, 0.5, 0.0])
 
 
+@given(st.integers(1, 20), st.integers(1, 4), st.sampled_from((1e-5, 0.5)), st.integers(0, 2**32))
+def test_normalized_channels_by_loops(channels: int, width: int, epsilon: float, seed: int) -> None:
+    """One number that is not finite makes a layer norm NaN; an infinity makes the others 0 in a division by the RMS."""
+    rng = np.random.default_rng(seed)
+    x = tensor(rng, channels, 2, width, specials=True) + 3
+    scales, shifts = rng.standard_normal((2, channels))
+    with np.errstate(invalid="ignore"):
+        centred = kinds.layer_norm.value(x, scales, shifts, LayerNorm("x", "y", epsilon))
+        plain = kinds.rms_norm.value(x, scales, RMSNorm("x", "y", epsilon))
+    for p, q in np.ndindex(x.shape[1:]):
+        column = [float(v) for v in x[:, p, q]]
+        if all(map(math.isfinite, column)):
+            mean = math.fsum(column) / channels
+            spread = math.sqrt(math.fsum((v - mean) ** 2 for v in column) / channels + epsilon)
+            wanted = [(v - mean) / spread * a + b for v, a, b in zip(column, scales, shifts, strict=True)]
+            root = math.sqrt(math.fsum(v * v for v in column) / channels + epsilon)
+            np.testing.assert_allclose(centred[:, p, q], wanted, rtol=1e-9, atol=1e-11)
+            np.testing.assert_allclose(plain[:, p, q], [v / root * a for v, a in zip(column, scales, strict=True)])
+        else:
+            assert np.isnan(centred[:, p, q]).all()
+            some = any(map(math.isnan, column))
+            wanted = [math.nan if some or math.isinf(v) else 0.0 for v in column]
+            np.testing.assert_array_equal(plain[:, p, q], wanted)
+
+
+NORMED = """
+Config Input ToTensor=x Channels=3 Height=1 Width=4 {kind} FromTensor=x ToTensor=y Epsilon={epsilon}
+Output FromTensor=y
+"""
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "centred", "plain"),
+    [
+        (0.0, [False, True, True, True], [False, False, True, True]),
+        (0.1, [False, False, True, False], [False, False, True, False]),
+    ],
+)
+def test_where_no_normalization_is_promised(epsilon: float, centred: list[bool], plain: list[bool]) -> None:
+    """Of 1 2 3, of three ones, of what overflows in squares, and of what vanishes in them."""
+    columns = np.array([[1, 1, 3e19, 1e-25], [2, 1, -3e19, 2e-25], [3, 1, 1, 3e-25]], np.float32)[:, np.newaxis]
+    params = {"yScales": np.ones(3, np.float32), "yShifts": np.zeros(3, np.float32)}
+    for kind, wanted in (("LayerNorm", centred), ("RMSNorm", plain)):
+        graph = parse(NORMED.format(kind=kind, epsilon=epsilon))
+        needed = {parameter.name: params[parameter.name] for parameter in graph.parameters}
+        result = reference.run(graph, needed, {"x": columns})["y"]
+        assert result.unspecified.tolist() == [[wanted]] * 3
+
+
+def test_equal_channels_are_normalized_to_anything() -> None:
+    """What the mean of equal numbers errs by is all there is; it is never more than the root of their number."""
+    graph = parse(NORMED.format(kind="LayerNorm", epsilon="0.00001"))
+    params = {"yScales": np.ones(3, np.float32), "yShifts": np.zeros(3, np.float32)}
+    x = np.array([1.1, 11.1, 111.1, 1e6], np.float32) * np.ones((3, 1, 1), np.float32)
+    result = reference.run(graph, params, {"x": x})["y"]
+    sigma = np.sqrt(result.variance[0, 0])
+    assert (np.diff(sigma) > 0).all()
+    assert sigma[0] < 1e-3
+    assert 1 < sigma[-1] <= 3
+
+
 def test_every_kind_of_layer_has_one_entry() -> None:
     layers = {kind for kind in KINDS if kind not in (Config, Input, Output)}
     entries = [kind.node for kind in kinds.KINDS]
@@ -342,8 +494,12 @@ def test_every_kind_of_layer_has_one_entry() -> None:
     assert set(entries) == layers
 
 
+def test_every_function_is_tried_here() -> None:
+    assert sorted(STEEP) == sorted(ACTIVATIONS)
+
+
 def test_every_function_has_one_entry() -> None:
-    names = [function.kind for function in kinds.activation.FUNCTIONS]
+    names = [function.kind for function in functions.FUNCTIONS]
     assert sorted(names) == sorted(ACTIVATIONS)
 
 
@@ -351,7 +507,7 @@ def test_the_docstrings_of_the_values_are_the_specification() -> None:
     for kind in kinds.KINDS:
         module = sys.modules[type(kind).__module__]
         assert module.value.__doc__, module.__name__
-    for function in kinds.activation.FUNCTIONS:
+    for function in functions.FUNCTIONS:
         assert (type(function).value.__doc__ or "").startswith(f"{function.kind}: ")
 
 

@@ -21,19 +21,26 @@ from nn512.graph import (
     Concat,
     Config,
     Conv,
+    Div,
     FullyConnected,
     Graph,
     Input,
     Layer,
+    LayerNorm,
+    Max,
+    Min,
+    Mul,
     Node,
     Output,
     Pooling,
+    RMSNorm,
     Shape,
     Softmax,
+    Sub,
     build,
     tensors_read,
 )
-from reference import kinds
+from reference import functions, kinds
 from reference.windows import Array
 
 Single: TypeAlias = npt.NDArray[np.float32]
@@ -137,8 +144,8 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
             return x * factor + shift
         case Activation():
             return function(x, layer)
-        case Add():
-            return x + reads[1]
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            return np.asarray(BINARIES[type(layer)](x, reads[1]), F)
         case Concat():
             return np.concatenate(reads)
         case Pooling(is_max=True):
@@ -159,8 +166,38 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
                 total += power
             powers *= F(1) / total
             return powers
+        case LayerNorm() | RMSNorm():
+            return channel_norm(x, layer, params, style)
         case _:
             raise AssertionError(layer)
+
+
+BINARIES: dict[type, np.ufunc] = {
+    Add: np.add,
+    Sub: np.subtract,
+    Mul: np.multiply,
+    Div: np.divide,
+    Max: np.maximum,
+    Min: np.minimum,
+}
+
+
+def channel_norm(x: Single, layer: LayerNorm | RMSNorm, params: Mapping[str, Single], style: Style) -> Single:
+    """Sums in the order of the style, as all others."""
+    count, nothing = F(len(x)), np.zeros(1, F)
+
+    def mean(terms: Single) -> Single:
+        return (
+            accumulate(terms.reshape(len(x), -1), np.ones((1, len(x)), F), nothing, style).reshape(x.shape[1:]) / count
+        )
+
+    distance = x - mean(x) if isinstance(layer, LayerNorm) else x
+    factor = F(1) / np.sqrt(mean(distance * distance) + F(layer.epsilon))
+    scales = params[layer.to_tensor + "Scales"][:, np.newaxis, np.newaxis]
+    result: Single = distance * factor * scales
+    if isinstance(layer, LayerNorm):
+        result = result + params[layer.to_tensor + "Shifts"][:, np.newaxis, np.newaxis]
+    return result
 
 
 def function(x: Single, layer: Activation) -> Single:
@@ -172,6 +209,17 @@ def function(x: Single, layer: Activation) -> Single:
         case "HardSwish":
             y: Single = x * np.minimum(np.maximum(x + F(3), F(0)), F(6)) / F(6)
             return y
+        case "Sigmoid":
+            gate: Single = F(1) / (F(1) + np.exp(-x)).astype(F)
+            return gate
+        case "HardSigmoid":
+            line: Single = F(layer.alpha) * x + F(layer.beta)
+            return np.minimum(np.maximum(line, F(0)), F(1))
+        case "SiLU":
+            power: Single = np.exp(-x)
+            return x / (F(1) + power)
+        case "Tanh":
+            return np.tanh(x)
         case _:
             raise AssertionError(layer)
 
@@ -279,6 +327,15 @@ NETS = {
     "depthwise": net(Conv("x", "c", 8, 3, 3, groups=8), BatchNorm("c", "b"), Pooling("b", "p", "Avg3x3Stride2", 1, 1)),
     "shifted": net(BatchNorm("x", "b"), Pooling("b", "g", "AvgGlobal"), size=40),
     "mean": net(Conv("x", "c", 3, 1, 1), Pooling("c", "g", "AvgGlobal"), channels=1, size=56),
+    "normed": net(
+        Conv("x", "c", 33, 1, 1),
+        LayerNorm("c", "l"),
+        Conv("l", "d", 40, 1, 1),
+        RMSNorm("d", "r"),
+        LayerNorm("r", "m", 0.0),
+        Conv("m", "e", 4, 1, 1),
+        LayerNorm("e", "n", 1e-9),
+    ),
     "wide": net(Conv("x", "c", 40, 3, 3), BatchNorm("c", "b"), Softmax("b", "s"), channels=64, size=5),
 }
 
@@ -322,7 +379,7 @@ def test_a_dropped_tap_is_far_outside(channels: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 11), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+@given(st.lists(st.integers(0, 22), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
 def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
     layers: list[Node] = []
@@ -341,12 +398,24 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
             Add(other, source, to),
             Activation(source, to, "Clip", min=-0.5, max=1.5),
             Activation(source, to, "HardSwish"),
+            LayerNorm(source, to),
+            RMSNorm(source, to),
+            Activation(source, to, "HardSigmoid", alpha=0.16666667, beta=0.5),
+            *(Activation(source, to, kind) for kind in SMOOTH),
+            Sub(other, source, to),
+            Mul(source, other, to),
+            Max(source, other, to),
+            Min(source, other, to),
+            Div(source, other, to),
         )
         layers.append(table[choice])
     graph = build([Config(), Input("x", 4, 4, 4), *layers, *used(layers)])
     rng = np.random.default_rng(len(choices))
     for ratios in deviations(graph, random_params(graph, rng), random_inputs(graph, rng, kind), style).values():
         assert ratios.max() < LIMIT
+
+
+SMOOTH = ("Sigmoid", "SiLU", "Tanh")
 
 
 def used(layers: list[Node]) -> list[Output]:
@@ -358,7 +427,7 @@ def used(layers: list[Node]) -> list[Output]:
 
 def relu_variance(x: Array, before: Array, slope: float) -> Array:
     node = Activation("x", "y", "ReLU", slope)
-    return kinds.activation.function_of(node).variance(x, before, kinds.activation.value(x, node), node)
+    return functions.function_of(node).variance(x, before, kinds.activation.value(x, node), node)
 
 
 def test_a_branch_of_relu_near_its_kink() -> None:

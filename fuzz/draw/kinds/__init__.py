@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 from fuzz.draw.kinds.activation import ActivationKind, ActivationWish, relu
-from fuzz.draw.kinds.add import AddKind
 from fuzz.draw.kinds.base import Kind, LayerWish, Wish
 from fuzz.draw.kinds.batch_norm import BatchNormKind
+from fuzz.draw.kinds.binary import AddKind, DivKind, MaxKind, MinKind, MulKind, SubKind
 from fuzz.draw.kinds.concat import ConcatKind
 from fuzz.draw.kinds.conv import ConvKind
 from fuzz.draw.kinds.fully_connected import FullyConnectedKind
+from fuzz.draw.kinds.layer_norm import LayerNormKind
 from fuzz.draw.kinds.pooling import PoolingKind
+from fuzz.draw.kinds.rms_norm import RMSNormKind
 from fuzz.draw.kinds.shuffle import ShuffleKind
 from fuzz.draw.kinds.slice import SliceKind
 from fuzz.draw.kinds.softmax import SoftmaxKind
@@ -34,6 +36,13 @@ KINDS: tuple[Kind[Any], ...] = (
     BatchNormKind(),
     FullyConnectedKind(),
     SoftmaxKind(),
+    LayerNormKind(),
+    RMSNormKind(),
+    MulKind(),
+    SubKind(),
+    MaxKind(),
+    MinKind(),
+    DivKind(),
 )
 """All kinds of layers. The first ones are what failures shrink to."""
 

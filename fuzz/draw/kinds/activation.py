@@ -22,6 +22,15 @@ _BOUNDS = (
 )
 
 
+_LINES = ((0.16666667, 0.5), (0.2, 0.5), (0.25, -1.0), (1.0, 0.0), (8.0, 100.0), (1e-39, 1e-38))
+"""On integers, some of them are exact, at the bounds, too; one is 1 nearly everywhere, one subnormal."""
+
+
+def hard_sigmoid(alpha: float, beta: float) -> Activation:
+    """A hard sigmoid of any tensor."""
+    return Activation("", "", "HardSigmoid", alpha=alpha, beta=beta)
+
+
 def relu(slope: float) -> Activation:
     """A ReLU of any tensor."""
     return Activation("", "", "ReLU", slope)
@@ -35,7 +44,8 @@ def clip(least: float, greatest: float) -> Activation:
 FUNCTIONS: tuple[tuple[Activation, ...], ...] = (
     tuple(relu(slope) for slope in (0.0, 0.1, 1.0, -1.0, 2.0, 0.5, -0.25)),
     tuple(clip(*bounds) for bounds in _BOUNDS),
-    (Activation("", "", "HardSwish"),),
+    tuple(hard_sigmoid(*line) for line in _LINES),
+    *((Activation("", "", kind),) for kind in ("Sigmoid", "SiLU", "HardSwish", "Tanh")),
 )
 """The functions, each with every sort of parameters; of tensors without names."""
 
@@ -65,9 +75,7 @@ class ActivationKind(Kind[Activation]):
 
     def bound(self, layer: Activation, read: Sequence[float], limit: float) -> float:  # noqa: ARG002 - see Kind.exact
         """A slope may enlarge, and so may a bound that is far from zero."""
-        if layer.kind == "Clip":
-            return _clipped(layer, max(read))
-        return max(read) * max(1.0, abs(layer.param))
+        return _largest(layer, max(read))
 
     def scale_wide(
         self,
@@ -76,10 +84,10 @@ class ActivationKind(Kind[Activation]):
         rng: np.random.Generator,  # noqa: ARG002
         decade: float,
     ) -> float:
-        """What is clipped has the decade of the bounds."""
-        return math.log10(_clipped(layer, 10.0**decade)) if layer.kind == "Clip" else decade
+        """What is bounded has the decade of the bounds; a slope is not followed."""
+        return decade if layer.kind == "ReLU" else math.log10(_largest(layer, 10.0**decade))
 
 
-def _clipped(layer: Activation, largest: float) -> float:
-    """The largest magnitude of what is clipped, where that of the data is `largest`."""
-    return max(abs(min(max(x, layer.min), layer.max)) for x in (-largest, largest))
+def _largest(layer: Activation, largest: float) -> float:
+    """The largest magnitude of the function of data of magnitudes up to `largest`, or somewhat more."""
+    return max(abs(layer.of(x)) for x in (-largest, 0.0, largest))

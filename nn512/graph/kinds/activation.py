@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import exp, tanh
 from types import MappingProxyType
 from typing import Any
 
@@ -16,16 +17,21 @@ from nn512.graph.node import Layer, Mistake, Shape
 class Function:
     """One function that Activation offers.
 
-    `fields` are those that it has beside Kind, by name, with their defaults (REQUIRED: none). `moments` says how its
-    values are spread, roughly, for arguments that are so. `details` are the words that tell it from its siblings of the
-    same name.
+    `value` is what it makes of a number, roughly: magnitudes are planned by it. `fields` are those that it has beside
+    Kind, by name, with their defaults (REQUIRED: none). `details` are the words that tell it from its siblings of the
+    same name. `spread` says how its values are spread for arguments that are so, where there is a formula for it.
     """
 
     name: str
     meaning: str
-    moments: Callable[[Activation, Moments], Moments]
+    value: Callable[[Activation, float], float]
     fields: Mapping[str, Any] = field(default_factory=dict)
     details: Callable[[Activation], str] = lambda _: ""
+    spread: Callable[[Activation, Moments], Moments] | None = None
+
+    def moments(self, node: Activation, read: Moments) -> Moments:
+        """How its values are spread, roughly, for arguments that are so."""
+        return through(lambda x: self.value(node, x), read) if self.spread is None else self.spread(node, read)
 
 
 def _rectified(node: Activation, read: Moments) -> Moments:
@@ -38,31 +44,48 @@ def _slope(node: Activation) -> str:
     return f"slope {node.param:g}" if node.param else ""
 
 
-def _clipped(node: Activation, read: Moments) -> Moments:
-    return through(lambda x: min(max(x, node.min), node.max), read)
-
-
 def _bounds(node: Activation) -> str:
     return f"{node.min:g} to {node.max:g}"
 
 
-def _hard_swish(_: Activation, read: Moments) -> Moments:
-    return through(lambda x: x * min(max(x + 3, 0.0), 6.0) / 6, read)
+def _line(node: Activation) -> str:
+    return f"{node.alpha:g} x + {node.beta:g}"
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + exp(-x)) if x > -700 else 0.0
 
 
 FUNCTIONS: Mapping[str, Function] = MappingProxyType(
     {
         function.name: function
         for function in (
-            Function("ReLU", "`x` where x > 0, otherwise `Param * x`.", _rectified, {"Param": 0.0}, _slope),
+            Function(
+                "ReLU",
+                "`x` where x > 0, otherwise `Param * x`.",
+                lambda node, x: x if x > 0 else node.param * x,
+                {"Param": 0.0},
+                _slope,
+                _rectified,
+            ),
             Function(
                 "Clip",
                 "`x`, but Min where x < Min, and Max where x > Max.",
-                _clipped,
+                lambda node, x: min(max(x, node.min), node.max),
                 {"Min": REQUIRED, "Max": REQUIRED},
                 _bounds,
             ),
-            Function("HardSwish", "`x * min(max(x + 3, 0), 6) / 6`.", _hard_swish),
+            Function("Sigmoid", "`1 / (1 + exp(-x))`.", lambda _, x: _sigmoid(x)),
+            Function(
+                "HardSigmoid",
+                "`min(max(Alpha * x + Beta, 0), 1)`.",
+                lambda node, x: min(max(node.alpha * x + node.beta, 0.0), 1.0),
+                {"Alpha": REQUIRED, "Beta": REQUIRED},
+                _line,
+            ),
+            Function("SiLU", "`x / (1 + exp(-x))`, also called Swish.", lambda _, x: x * _sigmoid(x)),
+            Function("HardSwish", "`x * min(max(x + 3, 0), 6) / 6`.", lambda _, x: x * min(max(x + 3, 0.0), 6.0) / 6),
+            Function("Tanh", "The hyperbolic tangent of `x`.", lambda _, x: tanh(x)),
         )
     }
 )
@@ -92,11 +115,15 @@ class Activation(Layer):
     param: float = _parameter("Param", "Slope for x <= 0: 0 is ReLU, 0.1 a leaky ReLU.")
     min: float = _parameter("Min", "The smallest value of the result.")
     max: float = _parameter("Max", "The largest value of the result, above Min.")
+    alpha: float = _parameter("Alpha", "The slope between 0 and 1: 1/6 in PyTorch, as 0.16666667, and 0.2 in Keras.")
+    beta: float = _parameter("Beta", "The value at x = 0, such as 0.5.")
 
     def mistakes(self, shapes: Mapping[str, Shape]) -> Iterator[Mistake]:  # noqa: ARG002 - of any shape
-        """Bounds in the wrong order."""
+        """Bounds in the wrong order, and a line that does not rise."""
         if "Min" in FUNCTIONS[self.kind].fields and self.min >= self.max:
             yield Mistake("Max", f"Max is {self.max:g}, not above Min, which is {self.min:g}")
+        if "Alpha" in FUNCTIONS[self.kind].fields and self.alpha <= 0:
+            yield Mistake("Alpha", f"Alpha is {self.alpha:g}, not above 0")
 
     def shape(self, shapes: Mapping[str, Shape]) -> Shape:
         """That of the tensor read."""
@@ -105,6 +132,10 @@ class Activation(Layer):
     def moments(self, read: Sequence[Moments], shapes: Mapping[str, Shape]) -> Moments:  # noqa: ARG002
         """Those of the function."""
         return FUNCTIONS[self.kind].moments(self, read[0])
+
+    def of(self, x: float) -> float:
+        """What the function makes of a number, roughly."""
+        return FUNCTIONS[self.kind].value(self, x)
 
     def describe(self) -> str:
         """The function, the tensor, and what the function is told."""

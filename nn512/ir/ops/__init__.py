@@ -5,13 +5,17 @@ conv.py              convolutions, several of one source as one operation
 fully_connected.py   fully connected layers
 pool.py              pooling, and sampling, which takes every second row and column
 softmax.py           softmax
+channel_norm.py      normalization over channels
 elementwise.py       chains of element-wise steps
 moving.py            copies: concatenation, slices, channels in another order, relayout, padding
 """
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from nn512.ir.ops.border import LoadOp, StoreOp
+from nn512.ir.ops.channel_norm import ChannelNormOp
 from nn512.ir.ops.conv import ConvBranch, ConvOp
 from nn512.ir.ops.elementwise import ElementwiseOp
 from nn512.ir.ops.fully_connected import FullyConnectedOp
@@ -27,6 +31,7 @@ OPS = (
     PoolOp,
     SampleOp,
     SoftmaxOp,
+    ChannelNormOp,
     ElementwiseOp,
     ConcatOp,
     PickOp,
@@ -37,8 +42,12 @@ OPS = (
 )
 """Every kind of operation."""
 
+OpWithEpilogue: TypeAlias = FullyConnectedOp | PoolOp | SampleOp | ChannelNormOp
+"""Operations of one result with a chain `epilogue`, done to it in registers; convolutions have one per branch."""
+
 __all__ = [
     "OPS",
+    "ChannelNormOp",
     "ConcatOp",
     "ConvBranch",
     "ConvOp",
@@ -47,6 +56,7 @@ __all__ = [
     "ElementwiseOp",
     "FullyConnectedOp",
     "LoadOp",
+    "OpWithEpilogue",
     "PadOp",
     "PickOp",
     "PoolOp",

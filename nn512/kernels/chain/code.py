@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nn512.cgen.code import Routine
 from nn512.cgen.expressions import Expression
 from nn512.cgen.writer import Writer
+from nn512.ir import Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A tensor that a step reads besides the value, and how it is spread over it."""
+
+    tensor: str
+    spread: Spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +25,15 @@ class Value:
     """A value in registers while a chain is applied to it.
 
     `variable` is the C variable that holds it, `number` that of the step in the chain, for names that must differ;
-    `block` indexes the blocks whose data the chain was given, `at` is the offset in floats of what is added.
+    `block` indexes the blocks whose data the chain was given, `at` is the offset in floats of an operand's element.
+    `holds`: operands that are the same along a row are in registers already.
     """
 
     variable: Expression
     number: int
     block: Expression
     at: Expression
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +41,24 @@ class StepCode:
     """How a sort of step is written.
 
     `word` is part of the names of routines, `description` names the step in a comment, `apply` writes the statements
-    that change the value. Each gets the step.
+    that change the value. Each gets the step. `calls` are the routines that these statements call.
     """
 
     word: Callable[[Any], str]
     description: Callable[[Any], str]
     apply: Callable[[Writer, Any, Value], None]
-
-
-def float_literal(value: float) -> str:
-    """A C constant for the float32 nearest to `value`."""
-    (rounded,) = struct.unpack("f", struct.pack("f", value))
-    text = f"{rounded:.9g}"
-    return f"{text}f" if any(mark in text for mark in ".e") else f"{text}.0f"
+    calls: tuple[Routine, ...] = ()
 
 
 def number_word(value: float) -> str:
     """A number as part of a name: -0.5 is m0p5."""
     return f"{value:g}".replace("-", "m").replace(".", "p").replace("+", "")
+
+
+def called(routine: Routine, word: str, description: str) -> StepCode:
+    """A function of the value that is one call of a routine."""
+
+    def apply(writer: Writer, _: object, value: Value) -> None:
+        writer.line(f"{value.variable} = {routine.name}({value.variable});")
+
+    return StepCode(lambda _: word, lambda _: description, apply, (routine,))

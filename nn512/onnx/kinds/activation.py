@@ -13,7 +13,7 @@ from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.pointwise import SAMPLES, Floats, Sampled, equal, same
 from nn512.onnx.refusal import RefusedError
-from nn512.onnx.rules import ANY, LARGEST, MANY, Rule, real, shortest
+from nn512.onnx.rules import ANY, LARGEST, Rule, need, real, shortest
 from nn512.onnx.work import Tensor, Work
 from nn512.params import show_shape
 
@@ -35,11 +35,35 @@ def _clip(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
     yield maker.last("Clip", [layer.from_tensor, maker.own("min"), maker.own("max")])
 
 
-def _hard_swish(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
-    yield maker.last("HardSwish", [layer.from_tensor])
+def _hard_sigmoid(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
+    yield maker.last("HardSigmoid", [layer.from_tensor], alpha=layer.alpha, beta=layer.beta)
 
 
-FUNCTIONS = {"ReLU": _relu, "Clip": _clip, "HardSwish": _hard_swish}
+def _silu(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
+    yield maker.inner("Sigmoid", "sigmoid", [layer.from_tensor], "sigmoid")
+    yield maker.last("Mul", [layer.from_tensor, maker.own("sigmoid")])
+
+
+def _operator(name: str) -> Callable[[NodeMaker, Activation], Iterator[Any]]:
+    """A function that is an operator without attributes."""
+
+    def nodes(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
+        yield maker.last(name, [layer.from_tensor])
+
+    return nodes
+
+
+FUNCTIONS: Mapping[str, Callable[[NodeMaker, Activation], Iterator[Any]]] = MappingProxyType(
+    {
+        "ReLU": _relu,
+        "Clip": _clip,
+        "Sigmoid": _operator("Sigmoid"),
+        "HardSigmoid": _hard_sigmoid,
+        "SiLU": _silu,
+        "HardSwish": _operator("HardSwish"),
+        "Tanh": _operator("Tanh"),
+    }
+)
 """By Kind."""
 
 
@@ -75,20 +99,43 @@ def _fit_clip(values: Floats) -> Fields | None:
     return _bounded_by(least if least > SAMPLES[0] else -LARGEST, most if most < SAMPLES[-1] else LARGEST)
 
 
-def _fit_hard_swish(values: Floats) -> Fields | None:
-    return {} if same(values, _HARD_SWISH) else None
+def _fit_hard_sigmoid(values: Floats) -> Fields | None:
+    (rising,) = np.nonzero((values > 0) & (values < 1))
+    if len(rising) < 2:
+        return None
+    first, last = rising[0], rising[-1]
+    alpha = float((values[last] - values[first]) / (SAMPLES[last] - SAMPLES[first]))
+    beta = float(values[first] - alpha * SAMPLES[first])
+    if not alpha > 0 or not same(values, np.clip(alpha * SAMPLES + beta, 0, 1)):
+        return None
+    return {"alpha": shortest(alpha), "beta": shortest(beta)}
+
+
+def _fit_to(expected: Floats) -> Callable[[Floats], Fields | None]:
+    """Of a function without fields, given what it gives at SAMPLES."""
+    return lambda values: {} if same(values, expected) else None
 
 
 _AT_MINUS_ONE = int(np.searchsorted(SAMPLES, -1.0))
-_HARD_SWISH = SAMPLES * np.clip(SAMPLES + 3, 0, 6) / 6
+
+with np.errstate(over="ignore"):
+    _SIGMOID = 1 / (1 + np.exp(-SAMPLES))
 
 FITS: Mapping[str, Callable[[Floats], Fields | None]] = MappingProxyType(
-    {"ReLU": _fit_relu, "Clip": _fit_clip, "HardSwish": _fit_hard_swish}
+    {
+        "ReLU": _fit_relu,
+        "Clip": _fit_clip,
+        "Sigmoid": _fit_to(_SIGMOID),
+        "HardSigmoid": _fit_hard_sigmoid,
+        "SiLU": _fit_to(SAMPLES * _SIGMOID),
+        "HardSwish": _fit_to(SAMPLES * np.clip(SAMPLES + 3, 0, 6) / 6),
+        "Tanh": _fit_to(np.tanh(SAMPLES)),
+    }
 )
 """By Kind: its other fields for a function that is of this kind, given what it is at SAMPLES; None where it is not."""
 
 
-COMPOSING = frozenset({"Add", "Div", "Max", "Min", "Mul", "Sub", "Sum"})
+COMPOSING = frozenset({"Add", "Div", "Max", "Min", "Mul", "Reciprocal", "Sub", "Sum"})
 """Operators that may be the last of several that make up one function."""
 
 
@@ -142,8 +189,21 @@ def _read_clip(work: Work, node: OnnxNode) -> Tensor:
     return _activation(work, node, work.tensor(node), "Clip", fields)
 
 
-def _read_hard_swish(work: Work, node: OnnxNode) -> Tensor:
-    return _activation(work, node, work.tensor(node), "HardSwish", {})
+def _read_hard_sigmoid(work: Work, node: OnnxNode) -> Tensor:
+    alpha, beta = real(node, "alpha", 0.2), real(node, "beta", 0.5)
+    if not 0 < alpha <= LARGEST or not abs(beta) <= LARGEST:
+        raise RefusedError(f"alpha={alpha:g} and beta={beta:g}", "alpha above 0")
+    return _activation(work, node, work.tensor(node), "HardSigmoid", {"alpha": shortest(alpha), "beta": shortest(beta)})
+
+
+def _read_swish(work: Work, node: OnnxNode) -> Tensor:
+    need("alpha", real(node, "alpha", 1.0), 1.0)
+    return _activation(work, node, work.tensor(node), "SiLU", {})
+
+
+def _read_as(kind: str) -> Callable[[Work, OnnxNode], Tensor]:
+    """An operator without attributes that is a function without fields."""
+    return lambda work, node: _activation(work, node, work.tensor(node), kind, {})
 
 
 def _read_part(_: Work, node: OnnxNode) -> Tensor:
@@ -157,8 +217,11 @@ ACTIVATION_RULES = (
     Rule("LeakyRelu", _read_leaky_relu, "Activation Kind=ReLU", {"alpha": ANY}),
     Rule("PRelu", _read_prelu, "Activation Kind=ReLU, of one slope", inputs=2),
     Rule("Clip", _read_clip, "Activation Kind=Clip", {"min": "below max", "max": "above min"}, inputs=3),
-    Rule("HardSwish", _read_hard_swish, "Activation Kind=HardSwish"),
-    Rule("HardSigmoid", _read_part, _PART.format("x * HardSigmoid(x)"), {"alpha": "1/6", "beta": "1/2"}),
-    Rule("Min", _read_part, _PART.format("Min(Max(x, a), b)"), inputs=MANY),
-    Rule("Max", _read_part, _PART.format("Max(x, a * x)"), inputs=MANY),
+    Rule("HardSwish", _read_as("HardSwish"), "Activation Kind=HardSwish"),
+    Rule("HardSigmoid", _read_hard_sigmoid, "Activation Kind=HardSigmoid", {"alpha": "above 0", "beta": ANY}),
+    Rule("Sigmoid", _read_as("Sigmoid"), "Activation Kind=Sigmoid; x * Sigmoid(x) is SiLU"),
+    Rule("Swish", _read_swish, "Activation Kind=SiLU", {"alpha": "1"}),
+    Rule("Tanh", _read_as("Tanh"), "Activation Kind=Tanh"),
+    Rule("Exp", _read_part, _PART.format("1 / (1 + Exp(-x))")),
+    Rule("Reciprocal", _read_part, _PART.format("Reciprocal(1 + Exp(-x))")),
 )

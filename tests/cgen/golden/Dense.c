@@ -459,7 +459,6 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
 #define NORM(name, epsilon) \
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
-#define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
 /* For the calls in NetCreate: the arrays of a convolution with k outputs, c inputs per group and t filter taps. Packing
  * routines take a number of work items, and then named arguments. */
 #define CONV(name, k, c, t) \
@@ -490,6 +489,8 @@ static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     }
     return start + channel;
 }
+
+#define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
 
 /* Weights of a convolution, [output][input][tap], to [panel][input block][tap][input lane][output block][output lane]:
  * the order in which the tile routines read them. Batch norms of the input and of the result are folded in. */

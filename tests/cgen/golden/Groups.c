@@ -420,7 +420,6 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
 #define NORM(name, epsilon) \
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
-#define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
 /* For the calls in NetCreate: the arrays of a convolution with k outputs, c inputs per group and t filter taps. Packing
  * routines take a number of work items, and then named arguments. */
 #define CONV(name, k, c, t) \

@@ -373,21 +373,28 @@ static INLINE void full_1x8(const float *restrict x, const float *restrict w, co
     _mm512_storeu_ps(out, v);
 }
 
-/* exp(x) for x <= 0, to about 1 ulp: 2^n * exp(r) with |r| <= ln(2)/2, exp(r) by its series. NaN stays NaN. */
-static INLINE __m512 exponential(__m512 x) {
-    static const float series[] = {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
-    x = _mm512_max_ps(_mm512_set1_ps(-200.0f), x); /* exp(-200) is 0 in float; -inf would give inf - inf below */
-    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x); /* ln(2), high bits and rest */
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-    __m512 y = _mm512_set1_ps(series[0]);
-    UNROLL for (int i = 1; i < 8; i++) y = _mm512_fmadd_ps(y, r, _mm512_set1_ps(series[i]));
-    return _mm512_scalef_ps(y, n);
+/* exp(x) for |x| <= 104, within 1.08 ulp: a power of 2 in sixteenths, from a table and by scaling, times exp(r) for
+ * |r| <= ln(2)/32. */
+static INLINE __m512 exp_of(__m512 x) {
+    static const float powers[16] = {
+        1.0f, 1.04427373f, 1.09050775f, 1.13878858f, 1.18920708f, 1.24185777f, 1.29683959f, 1.35425556f,
+        1.41421354f, 1.47682619f, 1.54221082f, 1.61049032f, 1.68179286f, 1.75625217f, 1.8340081f, 1.91520655f
+    }; /* 2^(i/16) */
+    const __m512 shift = _mm512_set1_ps(786432.0f); /* 1.5 * 2^19: sums with it are rounded to sixteenths */
+    const __m512 sum = _mm512_fmadd_ps(x, _mm512_set1_ps(1.44269502f), shift);
+    const __m512 n = _mm512_sub_ps(sum, shift);
+    const __m512 power = _mm512_permutexvar_ps(_mm512_castps_si512(sum), _mm512_loadu_ps(powers));
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693147182f), x); /* ln(2) in two parts */
+    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-1.90465421e-09f), r);
+    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(0.166666672f), r, _mm512_set1_ps(0.5f));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+    return _mm512_scalef_ps(_mm512_fmadd_ps(_mm512_mul_ps(power, r), p, power), n);
 }
 
 /* Softmax of one pixel: x and out are its first block, planes of `plane` floats follow. The largest value is
  * subtracted first, so nothing overflows. */
 static INLINE void softmax_pixel(const float *x, float *out, ptrdiff_t blocks, ptrdiff_t lastLanes, ptrdiff_t plane) {
+    const __m512 least = _mm512_set1_ps(-104.0f); /* its exponential is 0 in float */
     __m512 largest = _mm512_set1_ps(*x), sum = _mm512_setzero_ps();
     for (ptrdiff_t block = 0; block < blocks; block++) {
         const __mmask16 mask = (__mmask16)((1u << (block < blocks - 1 ? 16 : lastLanes)) - 1);
@@ -396,7 +403,8 @@ static INLINE void softmax_pixel(const float *x, float *out, ptrdiff_t blocks, p
     const __m512 offset = _mm512_set1_ps(_mm512_reduce_max_ps(largest));
     for (ptrdiff_t block = 0; block < blocks; block++) {
         const __mmask16 mask = (__mmask16)((1u << (block < blocks - 1 ? 16 : lastLanes)) - 1);
-        const __m512 v = exponential(_mm512_sub_ps(_mm512_loadu_ps(x + block * plane), offset));
+        const __m512 below = _mm512_sub_ps(_mm512_loadu_ps(x + block * plane), offset);
+        const __m512 v = exp_of(_mm512_max_ps(least, below));
         _mm512_storeu_ps(out + block * plane, v);
         sum = _mm512_mask_add_ps(sum, mask, sum, v);
     }
@@ -413,7 +421,6 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
 #define NORM(name, epsilon) \
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
-#define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
 /* For the calls in NetCreate: the arrays of a convolution with k outputs, c inputs per group and t filter taps. Packing
  * routines take a number of work items, and then named arguments. */
 #define CONV(name, k, c, t) \
@@ -444,6 +451,8 @@ static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     }
     return start + channel;
 }
+
+#define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
 
 /* Halves have 11 significant bits from 2^-14 to 2^16. Weights that share a scale are multiplied by a power of two, the
  * one nearest 1 that leaves none of them outside; where their range is too wide for that, the largest comes to 2^14. */

@@ -576,7 +576,6 @@ typedef struct { const float *means, *variances, *scales, *shifts; double epsilo
 #define NORM(name, epsilon) \
     {params->name##Means, params->name##Variances, params->name##Scales, params->name##Shifts, epsilon}
 #define NORMS(...) (const Norm[]){__VA_ARGS__, {0}}
-#define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
 /* For the calls in NetCreate: the arrays of a convolution with k outputs, c inputs per group and t filter taps. Packing
  * routines take a number of work items, and then named arguments. */
 #define CONV(name, k, c, t) \
@@ -607,6 +606,8 @@ static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     }
     return start + channel;
 }
+
+#define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
 
 /* Halves have 11 significant bits from 2^-14 to 2^16. Weights that share a scale are multiplied by a power of two, the
  * one nearest 1 that leaves none of them outside; where their range is too wide for that, the largest comes to 2^14. */

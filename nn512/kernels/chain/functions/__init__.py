@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nn512.kernels.chain.code import StepCode
-from nn512.kernels.chain.functions import clip, hard_swish, relu
+from nn512.kernels.chain.functions import clip, hard_sigmoid, hard_swish, relu, sigmoid, silu, tanh
 
 FUNCTIONS: Mapping[str, StepCode] = MappingProxyType(
     {
         "ReLU": relu.CODE,
         "Clip": clip.CODE,
+        "Sigmoid": sigmoid.CODE,
+        "HardSigmoid": hard_sigmoid.CODE,
+        "SiLU": silu.CODE,
         "HardSwish": hard_swish.CODE,
+        "Tanh": tanh.CODE,
     }
 )

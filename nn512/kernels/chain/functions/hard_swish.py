@@ -6,9 +6,10 @@ overflows; six times the float nearest to 1/6 rounds to 1, and what is above 3 s
 
 from __future__ import annotations
 
+from nn512.cgen.literals import float_literal
 from nn512.cgen.writer import Writer
 from nn512.ir import ActivationStep
-from nn512.kernels.chain.code import StepCode, Value, float_literal
+from nn512.kernels.chain.code import StepCode, Value
 
 
 def _apply(writer: Writer, _: ActivationStep, value: Value) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from nn512.cgen.literals import float_literal
 from nn512.cgen.writer import Writer
 from nn512.ir import ActivationStep
-from nn512.kernels.chain.code import StepCode, Value, float_literal, number_word
+from nn512.kernels.chain.code import StepCode, Value, number_word
 
 
 def _apply(writer: Writer, step: ActivationStep, value: Value) -> None:

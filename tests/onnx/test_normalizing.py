@@ -1,0 +1,77 @@
+"""Normalizations over channels: which axes of ONNX they may be, and what comes of their parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nn512.graph import LayerNorm, RMSNorm
+from nn512.onnx.refusal import UnsupportedError
+from reference import run
+from tests.onnx.conftest import Import
+
+SCALES, SHIFTS = np.arange(1, 5, dtype=np.float32), np.array([0.5, -1, 0, 2], np.float32)
+X = np.random.default_rng(0).standard_normal((4, 5, 6)).astype(np.float32)
+
+
+def expected(x: np.ndarray, epsilon: float, shifts: np.ndarray) -> np.ndarray:
+    centred = x - x.mean(axis=0)
+    scaled = SCALES[:, None, None] * centred / np.sqrt((centred**2).mean(axis=0) + epsilon)
+    return np.asarray(scaled + shifts[:, None, None])
+
+
+@pytest.mark.parametrize("shifted", [True, False])
+def test_over_channels_that_were_turned_to_the_end(shifted: bool, imported: Import) -> None:  # noqa: FBT001
+    """As torchvision's ConvNeXt has it."""
+    net = imported(
+        ("Transpose", "x", "t", {"perm": (0, 2, 3, 1)}),
+        ("LayerNormalization", "t,s,b" if shifted else "t,s", "n", {"axis": -1, "epsilon": 1e-6}),
+        ("Transpose", "n", "y", {"perm": (0, 3, 1, 2)}),
+        constants={"s": SCALES, "b": SHIFTS},
+    )
+    (layer,) = net.graph.layers
+    assert layer == LayerNorm("x", layer.to_tensor, 1e-6)
+    y = run(net.graph, net.params, {"x": X})[layer.to_tensor]
+    wanted = expected(X.astype(np.float64), 1e-6, SHIFTS if shifted else np.zeros(4))
+    np.testing.assert_allclose(y.value, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_over_tokens(imported: Import) -> None:
+    """The last axis of an input that nobody else has read are its channels."""
+    net = imported(
+        ("RMSNormalization", "x,s", "n", {"epsilon": 0.25}),
+        ("SimplifiedLayerNormalization", "n,s", "y", {"axis": -1, "stash_type": 1}),
+        x=(1, 7, 4),
+        constants={"s": SCALES},
+    )
+    first, second = net.graph.layers
+    assert first == RMSNorm("x", first.to_tensor, 0.25)
+    assert second == RMSNorm(first.to_tensor, second.to_tensor, 1e-5)
+    assert net.graph.shapes[second.to_tensor] == (4, 1, 7)
+
+
+@pytest.mark.parametrize(
+    ("node", "told"),
+    [
+        (("LayerNormalization", "x,s", "y", {"axis": 2}), "axis=2 of 1x4x5x6; accepted: the axis of channels"),
+        (("LayerNormalization", "r,s", "y", {"axis": 1, "stash_type": 10}), "stash_type=10; accepted: stash_type=1"),
+        (
+            ("LayerNormalization", "r,s", "y,m", {"axis": 1}),
+            "the mean or the factor ('m'); accepted: only the first output",
+        ),
+        (("LayerNormalization", "r,x", "y", {"axis": 1}), "scales ('x') depend on an input; accepted: constants"),
+        (("RMSNormalization", "r,s", "y", {"axis": 1, "epsilon": -1.0}), "epsilon=-1; accepted: 0 and more"),
+        (("RMSNormalization", "r,s", "y", {"axis": 4}), "axis=4 of a tensor with 4 axes; accepted: -4 to 3"),
+        (("LayerNormalization", "r,short", "y", {"axis": 1}), "Scales have 3 numbers; accepted: 4, which is 4"),
+    ],
+)
+def test_what_is_refused(node: tuple[object, ...], told: str, imported: Import) -> None:
+    """`r` is x with a picture of one pixel."""
+    with pytest.raises(UnsupportedError) as error:
+        imported(
+            ("Relu", "x", "z"),
+            ("GlobalAveragePool", "z", "r"),
+            node,
+            constants={"s": SCALES, "short": SCALES[:3]},
+        )
+    assert told in str(error.value)
