@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nn512.errors import UsageError
-from nn512.graph.examples.convnext import CONVNEXTS
 from nn512.graph.examples.densenet import DENSENETS
 from nn512.graph.examples.efficientnet import EFFICIENTNETS
 from nn512.graph.examples.entry import Example
@@ -37,7 +36,6 @@ _EXAMPLES: Mapping[str, Example] = MappingProxyType(
         **EFFICIENTNETS,
         **SHUFFLENETS,
         **REGNETS,
-        **CONVNEXTS,
         **WAVENETS,
     }
 )
@@ -49,9 +47,10 @@ def example_names() -> tuple[str, ...]:
 
 
 def example(name: str) -> str:
-    """Graph text of a net for colour images and 1000 classes, ending in Softmax, below a comment that says its source.
+    """Graph text of a net that ends in Softmax, below a comment that says its source.
 
-    Images are 224x224 where the comment says nothing else. Raises UsageError for unknown names.
+    It is for colour images of 224x224 and 1000 classes where the comment says nothing else. Raises UsageError for
+    unknown names.
     """
     if name in _EXAMPLES:
         return _EXAMPLES[name].text(name)

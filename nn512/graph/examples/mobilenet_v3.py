@@ -16,29 +16,29 @@ class _Block(NamedTuple):
     size: int  # of the depthwise convolution
     wide: int  # channels between
     channels: int
-    excited: bool
+    squeezed: int  # channels within squeeze-and-excitation; 0 where there is none
     kind: str  # of the activation
     stride: int
 
 
 _BLOCKS = (
-    _Block(3, 16, 16, False, "ReLU", 1),
-    _Block(3, 64, 24, False, "ReLU", 2),
-    _Block(3, 72, 24, False, "ReLU", 1),
-    _Block(5, 72, 40, True, "ReLU", 2),
-    _Block(5, 120, 40, True, "ReLU", 1),
-    _Block(5, 120, 40, True, "ReLU", 1),
-    _Block(3, 240, 80, False, "HardSwish", 2),
-    _Block(3, 200, 80, False, "HardSwish", 1),
-    _Block(3, 184, 80, False, "HardSwish", 1),
-    _Block(3, 184, 80, False, "HardSwish", 1),
-    _Block(3, 480, 112, True, "HardSwish", 1),
-    _Block(3, 672, 112, True, "HardSwish", 1),
-    _Block(5, 672, 160, True, "HardSwish", 2),
-    _Block(5, 960, 160, True, "HardSwish", 1),
-    _Block(5, 960, 160, True, "HardSwish", 1),
+    _Block(3, 16, 16, 0, "ReLU", 1),
+    _Block(3, 64, 24, 0, "ReLU", 2),
+    _Block(3, 72, 24, 0, "ReLU", 1),
+    _Block(5, 72, 40, 24, "ReLU", 2),
+    _Block(5, 120, 40, 32, "ReLU", 1),
+    _Block(5, 120, 40, 32, "ReLU", 1),
+    _Block(3, 240, 80, 0, "HardSwish", 2),
+    _Block(3, 200, 80, 0, "HardSwish", 1),
+    _Block(3, 184, 80, 0, "HardSwish", 1),
+    _Block(3, 184, 80, 0, "HardSwish", 1),
+    _Block(3, 480, 112, 120, "HardSwish", 1),
+    _Block(3, 672, 112, 168, "HardSwish", 1),
+    _Block(5, 672, 160, 168, "HardSwish", 2),
+    _Block(5, 960, 160, 240, "HardSwish", 1),
+    _Block(5, 960, 160, 240, "HardSwish", 1),
 )
-"""Table 1 of the paper."""
+"""Table 1 of the paper; squeezed to a quarter, in multiples of 8 as in the code of the authors."""
 
 _GATE = partial(Activation, kind="HardSigmoid", alpha=1 / 6, beta=0.5)
 _EPSILON = 0.001
@@ -63,17 +63,12 @@ def _bottleneck(builder: Builder, source: str, name: str, given: int, block: _Bl
     units, wide = Units(builder, partial(Activation, kind=block.kind), _EPSILON), block.wide
     tensor = source if wide == given else units.add(source, f"{name}expand", wide, 1)
     tensor = units.add(tensor, f"{name}depthwise", wide, block.size, stride=block.stride, groups=wide)
-    if block.excited:
-        tensor = excite(builder, tensor, name, wide, _squeezed(wide), gate=_GATE)
+    if block.squeezed:
+        tensor = excite(builder, tensor, name, wide, block.squeezed, gate=_GATE)
     if block.stride == 1 and given == block.channels:
         tensor = units.linear(tensor, f"{name}project", block.channels, 1)
         return builder.add(source, tensor, name)
     return units.linear(tensor, name, block.channels, 1)
-
-
-def _squeezed(wide: int) -> int:
-    """A quarter, rounded to a multiple of 8, as in the code of the authors."""
-    return max(8, (wide // 4 + 4) // 8 * 8)
 
 
 MOBILENETS_V3 = {
