@@ -26,7 +26,7 @@ def _shufflenet(builder: Builder) -> None:
 
 
 def _unit(units: Units, source: str, name: str, given: int, channels: int) -> str:
-    """Two halves side by side, then shuffled: one of them as it was, or at stride 2 through a convolution of its own."""
+    """Two halves side by side, then shuffled. One is left as it was, or convolved at stride 2 as the other is."""
     builder, half = units.builder, channels // 2
     if given == channels:
         kept = builder.layer(Slice(source, f"{name}kept", 0, half))
