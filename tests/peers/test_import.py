@@ -99,7 +99,9 @@ def check_values(net: Imported, graph: Graph, data: regimes.DataSet) -> None:
     for seen in net.inputs:  # whose channels may be in another order, too
         shape = net.graph.shapes[seen.tensor]
         places = elements(seen.dims, np.arange(shape.elements).reshape(shape))
-        inputs[seen.tensor] = data.inputs[seen.onnx].reshape(-1)[np.argsort(places.reshape(-1))].reshape(shape)
+        planes = data.inputs[seen.onnx].reshape(-1)[np.argsort(places.reshape(-1))].reshape(shape)
+        is_planes = net.graph.input_shapes[seen.tensor] == shape and not seen.is_interleaved
+        inputs[seen.tensor] = planes if is_planes else np.ascontiguousarray(planes.transpose(1, 2, 0))
     unused = [name for name in data.inputs if name not in {seen.onnx for seen in net.inputs}]
     assert tuple(sorted(unused)) == net.unused
     found, expected = reference.run(net.graph, net.params, inputs), reference.run(graph, data.params, data.inputs)

@@ -28,7 +28,7 @@ from nn512.errors import UsageError
 from nn512.graph import Graph, parse
 from nn512.onnx import Imported, export_onnx, from_onnx
 from nn512.onnx.view import elements, sizes
-from nn512.params import random_params
+from nn512.params import random_params, tensor_of
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # what others warn about is theirs
 
@@ -53,6 +53,9 @@ FullyConnected FromTensor=f ToTensor=g ToChannels=3
 Softmax FromTensor=g ToTensor=y
 Output FromTensor=y
 """
+
+NOBODY = "an LRN that ONNX Runtime does not take"
+"""What nobody can be asked about."""
 
 Draw: TypeAlias = Callable[[Any], Any]
 Mutation: TypeAlias = Callable[[Any, Draw], None]
@@ -308,6 +311,9 @@ def by_onnxruntime(model: Any, feeds: Mapping[str, Any], names: list[str]) -> li
 
 
 def by_onnx(model: Any, feeds: Mapping[str, Any], names: list[str]) -> list[Any]:
+    """What the package onnx says; of LRN it says something else than its own specification (1.23.2 skips channels)."""
+    if any(node.op_type == "LRN" for node in model.graph.node):
+        raise NotImplementedError(NOBODY)
     return list(importlib.import_module("onnx.reference").ReferenceEvaluator(model).run(names, feeds))
 
 
@@ -330,7 +336,8 @@ def judged(path: Path, net: Imported) -> str:
     why = ""
     model = runnable(path, net)
     drawn = regimes.draw(net.graph, "gaussian", 0).inputs
-    feeds = {s.onnx: elements(s.dims, drawn[s.tensor]).astype(s.type, copy=False) for s in net.inputs}
+    planes = {node.to_tensor: tensor_of(node, drawn[node.to_tensor]) for node in net.graph.inputs}
+    feeds = {s.onnx: elements(s.dims, planes[s.tensor]).astype(s.type, copy=False) for s in net.inputs}
     names = [seen.onnx for seen in net.outputs]
     for name, ask in (("ONNX Runtime", by_onnxruntime), ("onnx", by_onnx)):
         try:
@@ -379,7 +386,7 @@ def ends(tmp_path: Path) -> Callable[[bytes], str]:
 
 def is_expected(found: Counter[str]) -> None:
     """Whether there were both nets and messages, and of every net somebody who says the same."""
-    assert set(found) <= {"message", "ONNX Runtime", "onnx"}, found
+    assert set(found) <= {"message", "ONNX Runtime", "onnx", f"onnx: {NOBODY}"}, found
     assert found["message"] > MUTANTS / 10, found
     assert found["ONNX Runtime"] + found["onnx"] > MUTANTS / 20, found
 
