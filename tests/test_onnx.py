@@ -26,7 +26,8 @@ Activation FromTensor=swish0 ToTensor=swish1 Kind=HardSigmoid Alpha=0.25 Beta=0.
 Activation FromTensor=swish1 ToTensor=swish2 Kind=SiLU
 Activation FromTensor=swish2 ToTensor=swish3 Kind=Tanh
 Activation FromTensor=swish3 ToTensor=swish Kind=Sigmoid
-LayerNorm FromTensor=swish ToTensor=norm
+Activation FromTensor=swish ToTensor=prelu Kind=PReLU
+LayerNorm FromTensor=prelu ToTensor=norm
 LRN FromTensor=norm ToTensor=lrn Size=3
 RMSNorm FromTensor=lrn ToTensor=rms
 Add FromTensor1=c FromTensor2=rms ToTensor=sum
@@ -102,5 +103,5 @@ def test_attributes_of_poolings() -> None:
 def test_shapes_of_parameters(graph: Graph) -> None:
     for parameter in graph.parameters:
         declared = EXPORTS[type(parameter.owner)].declared(parameter)
-        others = {"gWeights": (3, 8 * 2 * 2), "rmsScales": (4, 1, 1)}
+        others = {"gWeights": (3, 8 * 2 * 2), "rmsScales": (4, 1, 1), "preluSlopes": (4, 1, 1)}
         assert declared == others.get(parameter.name, parameter.shape)

@@ -64,6 +64,7 @@ FullyConnected FromTensor=p4 ToTensor=full ToChannels=5
 FullyConnected FromTensor=full ToTensor=again ToChannels=3
 Softmax FromTensor=again ToTensor=soft
 Softmax FromTensor=other ToTensor=softPlane
+Activation FromTensor=other ToTensor=prelu Kind=PReLU
 LayerNorm FromTensor=other ToTensor=layerNorm Epsilon=0.01
 RMSNorm FromTensor=other ToTensor=rmsNorm Epsilon=0.01
 LRN FromTensor=other ToTensor=responses Size=4 Alpha=2 Beta=0.7 Bias=0.5
@@ -81,6 +82,7 @@ Output FromTensor=full
 Output FromTensor=soft
 Output FromTensor=softPlane
 Output FromTensor=layerNorm
+Output FromTensor=prelu
 Output FromTensor=rmsNorm
 Output FromTensor=responses
 Output FromTensor=a
