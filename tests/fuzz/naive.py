@@ -10,6 +10,7 @@ from typing import assert_never
 
 from fuzz.targets import Sources
 from nn512.graph import (
+    LRN,
     Activation,
     Add,
     BatchNorm,
@@ -359,6 +360,16 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
         for (int c = 0; c < {channels}; c++)
             {y}[c * {pixels} + i] = params->{to}Scales[c] * (({x}[c * {pixels} + i] - m) / root)
                 {f"+ params->{to}Shifts[c]" if centred else ""};
+    }}"""
+        case LRN():
+            before, pixels = (layer.size - 1) // 2, height * width
+            return f"""\
+    for (int c = 0; c < {channels}; c++) for (int i = 0; i < {pixels}; i++) {{
+        float sum = 0;
+        for (int d = c - {before}; d < c - {before} + {layer.size}; d++)
+            if (d >= 0 && d < {channels}) sum += {x}[d * {pixels} + i] * {x}[d * {pixels} + i];
+        {y}[c * {pixels} + i] = {x}[c * {pixels} + i]
+            / powf((float){layer.bias!r} + (float){layer.alpha!r} / {layer.size} * sum, (float){layer.beta!r});
     }}"""
         case _:
             assert_never(layer)

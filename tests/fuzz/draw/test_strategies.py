@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fuzz import draw
 from fuzz.campaign.reduce import reduce_graph, with_plain_names
 from nn512.graph import (
+    LRN,
     POOLINGS,
     Activation,
     Add,
@@ -214,6 +215,8 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
         for kind in (LayerNorm, RMSNorm)
         for n in layers(g, kind)
     ),
+    "an even window of channels": lambda g: any(n.size % 2 == 0 for n in layers(g, LRN)),
+    "a power that is no root": lambda g: any(n.beta % 0.25 for n in layers(g, LRN)),
     "a chain behind a normalization": lambda g: any(
         isinstance(produced(g).get(a.from_tensor), LayerNorm) for a in layers(g, Activation)
     ),
