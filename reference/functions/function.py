@@ -36,6 +36,11 @@ class Function(ABC):
     def exact(self, x: Array, y: Array, node: Activation) -> Mask:
         """Where y is a float32 that every evaluation gives, if x is one."""
 
+    def unsure(self, x: Array, reach: Array, node: Activation) -> Mask:
+        """Where an error of up to `reach` may lead to where the function has no finite value, or from there."""
+        del reach, node
+        return np.zeros(x.shape, np.bool_)
+
     def is_identity(self, node: Activation) -> bool:
         """Whether the node computes nothing, so that it may be left out."""
         del node

@@ -331,6 +331,33 @@ SPELLINGS: dict[str, list[tuple[Any, ...]]] = {
     ],
     "Kind=SiLU#1": [("Sigmoid", "x", "s"), ("Mul", "x,s", "y")],
     "Kind=SiLU#2": [("Neg", "x", "n"), ("Exp", "n", "e"), ("Add", "e,one", "d"), ("Div", "x,d", "y")],
+    "Kind=GELU#1": [
+        ("Div", "x,root2", "d"),
+        ("Erf", "d", "e"),
+        ("Add", "e,one", "a"),
+        ("Mul", "x,a", "m"),
+        ("Mul", "m,half", "y"),
+    ],
+    "Kind=GELU#2": [
+        ("Mul", "x,half", "h"),
+        ("Div", "x,root2", "d"),
+        ("Erf", "d", "e"),
+        ("Add", "one,e", "a"),
+        ("Mul", "h,a", "y"),
+    ],
+    "Kind=GELUTanh": [
+        ("Pow", "x,three", "p"),
+        ("Mul", "p,c", "q"),
+        ("Add", "x,q", "a"),
+        ("Mul", "a,k", "u"),
+        ("Tanh", "u", "t"),
+        ("Add", "t,one", "s"),
+        ("Mul", "x,s", "m"),
+        ("Mul", "m,half", "y"),
+    ],
+    "Kind=Mish": [("Softplus", "x", "s"), ("Tanh", "s", "t"), ("Mul", "x,t", "y")],
+    "Kind=Square#1": [("Mul", "x,x", "y")],
+    "Kind=Square#2": [("Pow", "x,two", "y")],
     "Kind=Sigmoid": [("Neg", "x", "n"), ("Exp", "n", "e"), ("Add", "one,e", "d"), ("Reciprocal", "d", "y")],
     "Kind=HardSigmoid Alpha=0.16666667 Beta=0.5": [
         ("Add", "x,three", "a"),
@@ -345,7 +372,18 @@ SPELLINGS: dict[str, list[tuple[Any, ...]]] = {
     "Kind=Clip Min=0 Max=6#2": [("Clip", "x,zero,six", "y")],
     "Kind=Clip Min=0.5 Max=340282346638528860000000000000000000000": [("Max", "half,x", "y")],
 }
-CONSTANTS = {"one": 1.0, "three": 3.0, "zero": 0.0, "six": 6.0, "sixth": SIXTH, "half": 0.5}
+CONSTANTS = {
+    "one": 1.0,
+    "two": 2.0,
+    "root2": 2**0.5,
+    "c": 0.044715,
+    "k": (2 / np.pi) ** 0.5,
+    "three": 3.0,
+    "zero": 0.0,
+    "six": 6.0,
+    "sixth": SIXTH,
+    "half": 0.5,
+}
 
 
 @pytest.mark.parametrize("expected", SPELLINGS)
@@ -488,7 +526,7 @@ def test_channels_turned_in_three_axes_are_the_fault_of_the_transposition(import
         (("CastLike", "x,c", "y"), {"c": np.zeros(1, np.int64)}, "to int64"),
         (("ReduceMean", "x", "y", {"axes": (1,)}), {}, "axes=1"),
         (("BatchNormalization", "x,c,c,c,c", "y", {"training_mode": 1}), {"c": np.zeros(4)}, "training_mode=1"),
-        (("Mul", "x,x", "y"), {}, "Mul of two tensors"),
+        (("Pow", "x,c", "y"), {"c": np.float32(3)}, "such an exponent"),
         (("Identity", "c", "y"), {"c": np.zeros(3)}, "it depends on no input"),
     ],
 )

@@ -47,9 +47,7 @@ def _read(work: Work, node: OnnxNode) -> Tensor:
 
 
 def _read_scaling(work: Work, node: OnnxNode) -> Tensor:
-    """Mul, Div and Sub of a constant, and Neg."""
-    if node.operator == "Neg":
-        return affine(work, node, work.tensor(node), np.asarray(-1.0), None)
+    """Mul, Div and Sub of a constant."""
     known = [isinstance(work.value(node, i), Known) for i in range(2)]
     if not any(known):
         raise RefusedError(f"{node.operator} of two tensors", "a constant as one of them")
@@ -71,7 +69,6 @@ BATCH_NORM_RULES = (
     Rule("Mul", _read_scaling, "BatchNorm, of a number or one for every channel; part of HardSwish", inputs=2),
     Rule("Div", _read_scaling, "BatchNorm, by a number or one for every channel; part of HardSwish", inputs=2),
     Rule("Sub", _read_scaling, "BatchNorm, of a number or one for every channel", inputs=2),
-    Rule("Neg", _read_scaling, "BatchNorm"),
     Rule(
         "BatchNormalization",
         _read,
