@@ -112,7 +112,7 @@ def measure(
     threads: int = 1,
 ) -> Measured:
     """The largest error at every `stride`th float whose bits are in `ranges`; with other constants, if given."""
-    routines = [*_needed(function), function.write(function.constants | (constants or {}))]
+    routines = [*_needed(function), function.write({**function.constants, **(constants or {})})]
     program = _PROGRAM.format(routines="".join(routines), meaning=MEANINGS[function.name], name=function.name)
     compiler = toolchain.find_compiler()
     native = toolchain.has_avx512(compiler)

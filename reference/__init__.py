@@ -17,6 +17,7 @@
     grid.py         the numbers of a binade, to which a sum rounds its terms
     folding.py      batch norms that may become part of the layer before them
     normalized.py   errors of a normalization over channels
+    pairs.py        functions of two tensors; extremes.py has the larger and the smaller one
     moving.py       elements that are moved, with all that is known of their errors
     exchange.py     averages that may be taken before the 1x1 convolution that they read
     alike.py        random signs that equal numbers have in common

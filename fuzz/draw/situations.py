@@ -7,9 +7,9 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from fuzz.draw.kinds import LayerWish, Wish
-from fuzz.draw.kinds.activation import ActivationWish, relu
-from fuzz.draw.kinds.add import AddWish
+from fuzz.draw.kinds.activation import ActivationWish, clip, relu
 from fuzz.draw.kinds.batch_norm import BatchNormWish
+from fuzz.draw.kinds.binary import BinaryWish
 from fuzz.draw.kinds.concat import ConcatWish
 from fuzz.draw.kinds.conv import SAME, ConvWish, dense_convs, pointwise_convs, usual_convs
 from fuzz.draw.kinds.fully_connected import FullyConnectedWish
@@ -17,40 +17,50 @@ from fuzz.draw.kinds.input import InputWish
 from fuzz.draw.kinds.pooling import PoolingWish
 from fuzz.draw.kinds.softmax import SoftmaxWish
 from fuzz.draw.sizes import EDGE_SIZES, ITSELF, OUTPUTS, SOURCES, sizes
-from nn512.graph import POOLINGS
+from nn512.graph import POOLINGS, Div, Max, Min, Mul, Sub
 
 # What the passes look for, as wishes to be granted one after the other; 0 reads the tensor before, 1 the one before it.
 _CONV, _POINTWISE = ConvWish(0, 0, 3, 3, padding_h=SAME, padding_w=SAME), ConvWish(0)
 _NORM, _RELU, _LEAKY = BatchNormWish(0, 0.00001), ActivationWish(0, relu(0.0)), ActivationWish(0, relu(-0.5))
+_CLIP, _GATE = ActivationWish(0, clip(0.0, 1.0)), BinaryWish(3, 0, "HW", node=Mul)
 _SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
     (_CONV, _NORM, _RELU),
     (_CONV, _NORM, replace(_RELU, source=1)),  # the convolution has a second reader: nothing folds
     (_NORM, _POINTWISE),  # folds forward
     (_NORM, _NORM, _POINTWISE, replace(_POINTWISE, source=1)),  # into both readers
     (_RELU, _NORM, _POINTWISE, replace(_POINTWISE, source=2)),  # of two alike only one has a norm before it
-    (_POINTWISE, replace(_POINTWISE, source=1), _CONV, AddWish(2, 0)),  # a sum that comes after a merged pair
-    (FullyConnectedWish(0, 9), _NORM, _LEAKY, AddWish(0, 7)),
+    (_POINTWISE, replace(_POINTWISE, source=1), _CONV, BinaryWish(2, 0)),  # a sum that comes after a merged pair
+    (FullyConnectedWish(0, 9), _NORM, _LEAKY, BinaryWish(0, 7)),
     (_NORM, _CONV),  # which padding forbids
     (_NORM, _RELU, _POINTWISE, _NORM, _RELU, _CONV, ConcatWish(6, 0, 1)),  # a layer of DenseNet
     (_NORM, _RELU, PoolingWish(0, "Avg3x3Stride2", 1, 1), _NORM),
     (_RELU, _LEAKY, _NORM, _LEAKY, _RELU, ActivationWish(0, relu(0.5)), ActivationWish(0, relu(2.0))),
     (_RELU, PoolingWish(0, "Max2x2Stride2"), PoolingWish(1, "Avg2x2Stride2")),  # a ReLU computed twice
     (_POINTWISE, replace(_POINTWISE, source=1, to_channels=17)),  # to be merged
-    (_POINTWISE, _NORM, replace(_CONV, source=2), AddWish(0, 0), _RELU),
-    (_CONV, _NORM, _RELU, _CONV, _NORM, AddWish(0, 4), _RELU),  # a residual block
-    (_POINTWISE, replace(_POINTWISE, source=1), AddWish(0, 0), AddWish(0, 7)),
+    (_POINTWISE, _NORM, replace(_CONV, source=2), BinaryWish(0, 0), _RELU),
+    (_CONV, _NORM, _RELU, _CONV, _NORM, BinaryWish(0, 4), _RELU),  # a residual block
+    (_POINTWISE, replace(_POINTWISE, source=1), BinaryWish(0, 0), BinaryWish(0, 7)),
     (_RELU, ConcatWish(0, 0, 3), ConcatWish(0, 1, 3), ConcatWish(1, 0, 3)),  # the same parts in several wholes
     (_CONV, replace(_CONV, source=1), ConcatWish(0, 0, 3), _NORM, _RELU),
-    (_RELU, replace(_RELU, source=1), AddWish(0, 0), _RELU, _RELU),  # the same ReLU twice
+    (_RELU, replace(_RELU, source=1), BinaryWish(0, 0), _RELU, _RELU),  # the same ReLU twice
     # Averages that may come before 1x1 convolutions.
     (_NORM, _RELU, _POINTWISE, PoolingWish(0, "Avg2x2Stride2")),  # a transition of DenseNet
     (_POINTWISE, _NORM, PoolingWish(0, "AvgGlobal"), _RELU),
-    (_NORM, _POINTWISE, PoolingWish(0, "Avg3x3Stride2", 1, 2), _NORM, AddWish(0, 0)),
+    (_NORM, _POINTWISE, PoolingWish(0, "Avg3x3Stride2", 1, 2), _NORM, BinaryWish(0, 0)),
     (replace(_POINTWISE, groups=-1), PoolingWish(0, "Avg2x2Stride2", 1, 1), PoolingWish(0, "Avg3x3Stride2")),
     (replace(_POINTWISE, groups=1), ActivationWish(0, relu(1.0)), PoolingWish(0, "Avg3x3Stride2"), _POINTWISE),
     (_POINTWISE, _POINTWISE, _NORM, PoolingWish(0, "Avg2x2Stride2"), _LEAKY),  # before two
     (_POINTWISE, PoolingWish(0, "AvgGlobal"), replace(_POINTWISE, source=2), PoolingWish(0, "AvgGlobal")),  # shared
     (_POINTWISE, PoolingWish(0, "Avg2x2Stride2"), PoolingWish(1, "Max2x2Stride2")),  # two readers: stays
+    # Functions of two tensors.
+    (_CONV, PoolingWish(0, "AvgGlobal"), _POINTWISE, _CLIP, _GATE, _POINTWISE),  # squeeze and excitation
+    (_CONV, PoolingWish(0, "AvgGlobal"), _CLIP, replace(_GATE, source=2), BinaryWish(0, 4), _RELU),  # a residual block
+    (PoolingWish(0, "AvgGlobal"), _CLIP, replace(_CONV, source=2), BinaryWish(0, 1, "HW", node=Mul)),  # an epilogue
+    (_CONV, _NORM, replace(_CONV, source=2), BinaryWish(0, 1, node=Sub), _RELU),
+    (_CONV, replace(_CONV, source=1), BinaryWish(0, 0, node=Max), BinaryWish(0, 7, node=Min)),
+    (ConvWish(0, 1), _CLIP, _CONV, BinaryWish(0, 1, "C", node=Mul), _CONV),  # attention to pixels
+    (_CONV, ActivationWish(0, clip(0.5, 2.0)), BinaryWish(1, 0, node=Div), _POINTWISE),
+    (_CONV, PoolingWish(0, "AvgGlobal"), ActivationWish(0, clip(1.0, 3.0)), BinaryWish(2, 0, "HW", node=Div), _CONV),
 )
 
 
@@ -83,9 +93,9 @@ def stage_ends() -> st.SearchStrategy[list[Wish]]:
     ) -> list[Wish]:
         wishes = [*first, *inner]
         if shortcut == 2:
-            wishes += [ConvWish(len(inner)), AddWish(0, 0)]
+            wishes += [ConvWish(len(inner)), BinaryWish(0, 0)]
         elif shortcut == 1:
-            wishes.append(AddWish(0, len(inner) - 1))
+            wishes.append(BinaryWish(0, len(inner) - 1))
         wishes += [*last, *(replace(conv, source=number) for number, conv in enumerate(strided))]
         if 0 <= output < len(wishes) and isinstance(wish := wishes[output], LayerWish):
             wishes[output] = replace(wish, output=True)

@@ -9,5 +9,7 @@ from fuzz.draw.kinds.input import inputs
 
 
 def wishes() -> st.SearchStrategy[Wish]:
-    """Every form of every kind is as likely. The first kinds are what failures shrink to."""
-    return st.one_of(*(strategy for kind in KINDS for strategy in kind.strategies()), inputs())
+    """Every form of every kind is as likely, but for those drawn seldom. The first are what failures shrink to."""
+    usual = (strategy for kind in KINDS if not kind.seldom for strategy in kind.strategies())
+    seldom = st.sampled_from([kind for kind in KINDS if kind.seldom])
+    return st.one_of(*usual, seldom.flatmap(lambda kind: st.one_of(*kind.strategies())), inputs())

@@ -320,6 +320,10 @@ _ROWS = (
         "__m512 _mm512_mask_max_ps(__m512 src, __mmask16 k, __m512 a, __m512 b)",
         lambda src, k, a, b: np.where(k, _maximum(a, b), src),
     ),
+    _row(
+        "__m512 _mm512_mask_min_ps(__m512 src, __mmask16 k, __m512 a, __m512 b)",
+        lambda src, k, a, b: np.where(k, _minimum(a, b), src),
+    ),
     _row("__m512 _mm512_roundscale_ps(__m512 a, int imm)", _roundscale),
     _row("__m512 _mm512_scalef_ps(__m512 a, __m512 b)", _scalef),
     _row("__mmask16 _mm512_cmp_ps_mask(__m512 a, __m512 b, int predicate)", _compare),

@@ -2,7 +2,8 @@
 
 source, diagnostics, suggest    where things stand in a text, mistakes with a caret, guesses at misspelt words
 fields, node, kinds             the data model: the table of fields, what all nodes answer, one file per kind of node
-axes, windows, moments          what several kinds share: axes, words about windows, rough distributions of values
+axes, windows, moments, binary  what several kinds share: axes, words about windows, rough distributions of values,
+                                functions of two tensors
 graph                           a checked graph
 values, vocabulary              values of fields, the words of the language
 statement, usual, parser        text to statements: what is made of each node, the fast way and the thorough way
@@ -36,16 +37,22 @@ from nn512.graph.kinds import (
     Concat,
     Config,
     Conv,
+    Div,
     FullyConnected,
     Input,
     LayerNorm,
+    Max,
+    Min,
+    Mul,
     Output,
     Pooling,
     RMSNorm,
     Shuffle,
     Slice,
     Softmax,
+    Sub,
 )
+from nn512.graph.kinds import AnyBinary as Binary
 from nn512.graph.kinds import AnyLayer as Layer
 from nn512.graph.kinds import AnyNode as Node
 from nn512.graph.manual import manual
@@ -65,11 +72,13 @@ __all__ = [
     "Activation",
     "Add",
     "BatchNorm",
+    "Binary",
     "Concat",
     "Config",
     "Conv",
     "Diagnostic",
     "Distribution",
+    "Div",
     "FieldInfo",
     "FullyConnected",
     "Graph",
@@ -77,7 +86,10 @@ __all__ = [
     "Input",
     "Layer",
     "LayerNorm",
+    "Max",
+    "Min",
     "Moments",
+    "Mul",
     "Node",
     "Output",
     "Parameter",
@@ -90,6 +102,7 @@ __all__ = [
     "Source",
     "Span",
     "Spans",
+    "Sub",
     "ValueType",
     "argument_name",
     "argument_tensor",

@@ -27,6 +27,13 @@ SELECTOR = "Kind"
 REQUIRED = MISSING
 """In place of a default: the field must be written."""
 
+_ENDS = {
+    "Top": ("padding_h", "Rows of padding above."),
+    "Bottom": ("padding_h", "Rows of padding below."),
+    "Left": ("padding_w", "Columns of padding left."),
+    "Right": ("padding_w", "Columns of padding right."),
+}
+
 _ALWAYS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -64,6 +71,7 @@ class FieldInfo(NamedTuple):
     goes_with: Mapping[str, Any]  # choices of Kind to the default with each; empty for fields of all choices
     like: str | None  # the attribute whose value stands in where this one is not given
     terse: bool  # printed only where it is not the default
+    shorthand: bool  # it means nothing but what the fields hold that are like it
 
     @property
     def required(self) -> bool:
@@ -88,7 +96,7 @@ class FieldTable(NamedTuple):
     choosy: tuple[FieldInfo, ...]  # those that only some choices of Kind have
     late: tuple[FieldInfo, ...]  # those whose default depends on other fields
     selector: str | None  # attribute of Kind
-    meaning: tuple[str, ...]  # attributes of everything but names of tensors and places in a text
+    meaning: tuple[str, ...]  # attributes of everything but names of tensors, places in a text, and shorthands
 
 
 _tables: dict[type, FieldTable] = {}
@@ -104,7 +112,7 @@ def field_table(kind: type) -> FieldTable:
 
 def _tabulate(kind: type) -> FieldTable:
     infos = tuple(FieldInfo(f.name, **f.metadata) for f in fields(kind) if f.metadata)
-    tensors = {info.attribute for info in infos if info.tensor is not None}
+    silent = {info.attribute for info in infos if info.tensor is not None or info.shorthand}
     written = [info for info in infos if info.tensor is TensorUse.WRITTEN]
     return FieldTable(
         infos=infos,
@@ -113,7 +121,7 @@ def _tabulate(kind: type) -> FieldTable:
         choosy=tuple(info for info in infos if info.goes_with),
         late=tuple(info for info in infos if info.goes_with or info.like is not None),
         selector=next((info.attribute for info in infos if info.name == SELECTOR), None),
-        meaning=tuple(f.name for f in fields(kind) if f.compare and f.name not in tensors),
+        meaning=tuple(f.name for f in fields(kind) if f.compare and f.name not in silent),
     )
 
 
@@ -138,6 +146,7 @@ def declare(
     goes_with: Mapping[str, Any] = _ALWAYS,
     like: str | None = None,
     terse: bool = False,
+    shorthand: bool = False,
     kw_only: bool = False,
 ) -> Any:
     """A field of the language. `choices` are words, or words with their meanings.
@@ -165,6 +174,7 @@ def declare(
             "goes_with": goes_with,
             "like": like,
             "terse": terse,
+            "shorthand": shorthand,
         },
     )
 
@@ -172,6 +182,17 @@ def declare(
 def geometry(name: str, type_: ValueType, doc: str, default: Any = REQUIRED, **rest: Any) -> Any:
     """A field that counts rows or columns of a filter, a stride, a padding or a dilation."""
     return declare(name, type_, doc, default, limit=MAX_GEOMETRY, **rest)
+
+
+def padding_along(axis: str, doc: str) -> Any:
+    """The field PaddingH or PaddingW: what stands at both ends of an axis where those have no fields of their own."""
+    return geometry(f"Padding{axis}", ValueType.NATURAL, doc, 0, shorthand=True)
+
+
+def padding_at(end: str, *, kw_only: bool = False) -> Any:
+    """The field of the padding at one end of an axis: Top, Bottom, Left or Right."""
+    attribute, doc = _ENDS[end]
+    return geometry(f"Padding{end}", ValueType.NATURAL, doc, like=attribute, kw_only=kw_only)
 
 
 def cache_size(name: str, doc: str, default: int) -> Any:

@@ -22,6 +22,11 @@ class Moments(NamedTuple):
         """Mean square."""
         return self.mean**2 + self.variance
 
+    @property
+    def negative(self) -> Moments:
+        """Those of the negated values."""
+        return Moments(-self.mean, self.variance)
+
 
 def above_zero(values: Moments) -> Moments:
     """Distribution of max(x, 0) for a normal x: the moments of the rectified normal distribution."""
@@ -31,6 +36,18 @@ def above_zero(values: Moments) -> Moments:
     probability = (1 + erf(ratio / sqrt(2))) / 2
     mean = values.mean * probability + deviation * density
     power = values.power * probability + values.mean * deviation * density
+    return Moments(mean, max(power - mean**2, 0.0))
+
+
+def larger(first: Moments, second: Moments) -> Moments:
+    """Distribution of the larger of two independent normal values: Clark, Operations Research 9(2), 1961."""
+    deviation = sqrt(first.variance + second.variance)
+    ratio = (first.mean - second.mean) / deviation
+    density = exp(-(ratio**2) / 2) / sqrt(2 * pi)
+    probability = (1 + erf(ratio / sqrt(2))) / 2
+    mean = first.mean * probability + second.mean * (1 - probability) + deviation * density
+    power = first.power * probability + second.power * (1 - probability)
+    power += (first.mean + second.mean) * deviation * density
     return Moments(mean, max(power - mean**2, 0.0))
 
 

@@ -152,7 +152,7 @@ class Node:
 
     @property
     def key(self) -> Hashable:
-        """What this node does, without the names of its tensors.
+        """What this node does, however it is spelled, without the names of its tensors.
 
         Nodes of the same key compute the same from the same tensors and parameters. Every field is in it, so that a new
         one cannot be forgotten.

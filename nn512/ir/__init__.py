@@ -36,13 +36,24 @@ from nn512.ir.picking import Pick
 from nn512.ir.program import Joined, Program, Stride, format_program
 from nn512.ir.record import Covered, CoveredAs
 from nn512.ir.regraph import to_graph
-from nn512.ir.steps import ActivationStep, AddStep, Chain, ElementwiseStep, NormStep, ReluStep, nearest_single
+from nn512.ir.steps import (
+    WHOLE,
+    ActivationStep,
+    BinaryStep,
+    Chain,
+    ElementwiseStep,
+    NormStep,
+    ReluStep,
+    Spread,
+    nearest_single,
+)
 
 __all__ = [
     "OPERATIONS",
     "OPS",
+    "WHOLE",
     "ActivationStep",
-    "AddStep",
+    "BinaryStep",
     "Chain",
     "ChannelNormOp",
     "ConcatOp",
@@ -69,6 +80,7 @@ __all__ = [
     "ReluStep",
     "SampleOp",
     "SoftmaxOp",
+    "Spread",
     "StoreOp",
     "Stride",
     "format_program",

@@ -9,8 +9,8 @@ from typing import Any
 from nn512.graph.axes import AXES
 from nn512.graph.nodes import (
     Activation,
-    Add,
     BatchNorm,
+    Binary,
     Concat,
     Conv,
     FullyConnected,
@@ -18,6 +18,7 @@ from nn512.graph.nodes import (
     LayerNorm,
     Pooling,
     RMSNorm,
+    Shape,
     Shuffle,
     Slice,
     Softmax,
@@ -35,7 +36,7 @@ from nn512.ir.ops import (
     PoolOp,
     SoftmaxOp,
 )
-from nn512.ir.steps import AddStep, NormStep, activation_step
+from nn512.ir.steps import NormStep, activation_step, binary_step
 
 
 def _conv(node: Conv) -> Op:
@@ -54,9 +55,8 @@ def _activation(node: Activation) -> Op:
     return ElementwiseOp(node.from_tensor, (activation_step(node),), node.to_tensor)
 
 
-def _add(node: Add) -> Op:
-    other = None if node.from_tensor2 == node.from_tensor1 else node.from_tensor2
-    return ElementwiseOp(node.from_tensor1, (AddStep(node, other),), node.to_tensor)
+def _binary(node: Binary, shapes: Mapping[str, Shape]) -> Op:
+    return ElementwiseOp(node.from_tensor1, (binary_step(node, shapes),), node.to_tensor)
 
 
 def _concat(node: Concat) -> Op:
@@ -91,7 +91,6 @@ OPERATIONS: Mapping[type[Layer], Callable[[Any], Op]] = MappingProxyType(
         FullyConnected: _fully_connected,
         BatchNorm: _batch_norm,
         Activation: _activation,
-        Add: _add,
         Concat: _concat,
         Slice: _slice,
         Shuffle: _shuffle,
@@ -101,9 +100,11 @@ OPERATIONS: Mapping[type[Layer], Callable[[Any], Op]] = MappingProxyType(
         RMSNorm: _channel_norm,
     }
 )
-"""What makes the operation of a node, by the kind of the node."""
+"""What makes the operation of a node, by the kind of the node; those of two tensors are made by their shapes."""
 
 
-def operation_of(layer: Layer) -> Op:
-    """The operation that computes one node."""
+def operation_of(layer: Layer, shapes: Mapping[str, Shape]) -> Op:
+    """The operation that computes one node, which reads tensors of these shapes."""
+    if isinstance(layer, Binary):
+        return _binary(layer, shapes)
     return OPERATIONS[type(layer)](layer)

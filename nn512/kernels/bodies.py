@@ -20,7 +20,7 @@ from nn512.cgen import names
 from nn512.cgen.expressions import Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import BatchNorm, Conv
-from nn512.kernels.chain import ChainCode, affine_pointer
+from nn512.kernels.chain import ChainCode, Operand, affine_pointer
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.layer import (
     THREAD_MEMORY,
@@ -71,7 +71,7 @@ class StepFunction:
 
     @property
     def _may_share(self) -> bool:
-        """Whether others can have the same body; additions to whole tensors are too rare to be worth it."""
+        """Whether others can have the same body; sums of whole tensors and the like are too rare to be worth it."""
         chains_alone = not self.nodes
         return len(self.results) == 1 and not (chains_alone and any(chain.operands for chain in self.after))
 
@@ -113,7 +113,7 @@ class StepFunction:
     def _net(self) -> str:
         return "net" if self._names_net else "engine->net"
 
-    def _inputs(self) -> Iterator[tuple[str, BatchNorm | str]]:
+    def _inputs(self) -> Iterator[tuple[str, BatchNorm | Operand]]:
         """What the steps read."""
         return (entry for chain in (self.before, *self.after) for entry in chain.inputs())
 
@@ -132,7 +132,7 @@ class StepFunction:
             if self.sharing:
                 self._write_call(writer, hint, description, write_body)
                 return
-            operands = (read for _, read in self._inputs() if isinstance(read, str))
+            operands = (read.tensor for _, read in self._inputs() if isinstance(read, Operand))
             for name in dict.fromkeys((self.source.name, *operands)):
                 declare_tensor(writer, self.context.places[name], written=False, flat=self.flat)
             for result in self.results:
@@ -193,7 +193,7 @@ class StepFunction:
             if isinstance(read, BatchNorm):
                 yield affine_pointer(name), f"{self._net}->{norm_field(read)}"
             else:
-                place = self.context.places[read]
+                place = self.context.places[read.tensor]
                 yield tensor_pointer(place, name, written=False, flat=self.flat), tensor_address(place)
         if self.buffer:
             yield self.buffer, THREAD_MEMORY

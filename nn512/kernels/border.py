@@ -127,8 +127,8 @@ static INLINE ptrdiff_t block_extent(const ptrdiff_t *segments, ptrdiff_t block,
 
 def emit_load(op: LoadOp, context: Context) -> LayerCode:
     """Bring an input of the caller into the blocked layout, or put zeros beside its rows."""
-    if op.columns:
-        return _emit_planes(op, context)
+    if op.columns is not None:
+        return _emit_planes(op, context, op.columns)
     result = context.places[op.writes]
     narrow = result.shape.channels <= NARROW
     routine = "load_narrow" if narrow else "load_block"
@@ -147,10 +147,11 @@ def emit_load(op: LoadOp, context: Context) -> LayerCode:
     return _layer(f"{op.writes}_load", "load", result, writer)
 
 
-def _emit_planes(op: LoadOp, context: Context) -> LayerCode:
+def _emit_planes(op: LoadOp, context: Context, columns: tuple[int, int]) -> LayerCode:
     """Copy every row of an input between zeros."""
     node, result = op.node, context.places[op.writes]
     row = Name(names.local(op.writes)).at(Name("row"))
+    left, right = columns
     writer = Writer()
     with writer.block(step_signature(context.prefix, f"{op.writes}_load")):
         begin_step(writer, context.prefix)
@@ -158,9 +159,11 @@ def _emit_planes(op: LoadOp, context: Context) -> LayerCode:
         writer.assign(rows, f"tensor(engine, {names.offset(op.writes)})")
         with writer.block("for (ptrdiff_t row = share.first; row < share.last; row++)"):
             caller = Name(f"engine->{argument_name(node)}") + Name("row") * node.width
-            writer.line(f"memset({row}, 0, {op.columns} * sizeof(float));")
-            writer.statement("memcpy", [row + op.columns, caller, f"{node.width} * sizeof(float)"], ";")
-            writer.line(f"memset({row + (op.columns + node.width)}, 0, {op.columns} * sizeof(float));")
+            if left:
+                writer.line(f"memset({row}, 0, {left} * sizeof(float));")
+            writer.statement("memcpy", [row + left, caller, f"{node.width} * sizeof(float)"], ";")
+            if right:
+                writer.line(f"memset({row + (left + node.width)}, 0, {right} * sizeof(float));")
     return LayerCode(
         name=f"{op.writes}_load",
         algorithm="copy of the planes with zeros beside every row",

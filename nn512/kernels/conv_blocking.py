@@ -78,14 +78,14 @@ class ConvBlocking:
         result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, result.shape, op.zeros)
         self.flat = self.only_pixels or result.shape.height > self.rows.out  # the picture as one row
-        self.padded = self.rows.padding > 0 or self.columns.padding > 0
+        self.padded = self.rows.is_padded or self.columns.is_padded
         self.repeats = tuple(pixel_tiles(self.columns, TILE_PIXELS))
         self.tiles = tuple(tile for tile, _ in self.repeats)  # of neighbours that are alike the first
         self.tile_count = sum(times for _, times in self.repeats)
         self.inputs = self.source.shape.channels // self.node.groups
         self.channels = self._channels()
         self.row_groups = self._row_groups()
-        self.clipped = self.row_groups[0].tile.size == 1 and self.rows.padding > 0
+        self.clipped = self.row_groups[0].tile.size == 1 and self.rows.is_padded
         self.branches = tuple(self._branch(branch) for branch in op.branches)
         self.by_pixels = self._by_pixels()
         before = ChainCode(()) if self.input_in_scratch else self.prologue
@@ -147,7 +147,7 @@ class ConvBlocking:
         """
         limit = 1
         weights = 4 * PANEL_BLOCKS * LANES * LANES * blocks_of(self.inputs) * self.rows.taps * self.columns.taps
-        near = self.rows.padding and weights <= self.context.machine.l2_bytes / NEAR
+        near = self.rows.is_padded and weights <= self.context.machine.l2_bytes / NEAR
         wide = self.tiles[0].size * PANEL_BLOCKS >= ENOUGH_SUMS
         if self.tile_count == 1 and self.channels not in MASKED and not (near and wide):
             limit = min(self.rows.out, TILE_PIXELS // self.tiles[0].size)
@@ -296,7 +296,7 @@ class ConvBlocking:
         }
         edges = (self.routine(*all_panels[0], tile, self.row_groups[0].tile).edge for tile in self.tiles)
         classes |= {f"{kernel} columns {edge or 'inside'}" for edge in edges}
-        if self.rows.padding:
+        if self.rows.is_padded:
             classes.add(f"{kernel} rows clipped")
         classes.add(f"{kernel} threads share {'pixels' if self.by_pixels else 'panels'}")
         classes |= {f"{kernel} source far"} if self.far else set()

@@ -275,7 +275,7 @@ class TileRoutine:
         place = outputs.index * size("outputPlane") + Name("c") * pixels
         end = Name("pixels") * 16 if self.rows == 1 else extent(self.rows * self.pixels, 16)
         condition = f"if ({Less(Name('c') * pixels, end)})"
-        calls = [f"prefetch_lines({Name(pointer) + place}, {pixels});" for pointer in ("out", *self.chain.addends)]
+        calls = [f"prefetch_lines({Name(pointer) + place}, {pixels});" for pointer in ("out", *self.chain.streams)]
         writer.nest([condition, *outputs.openings], calls)
 
     def _write_prologue(self, writer: Writer) -> None:

@@ -277,7 +277,7 @@ class ConvLayer(ConvBlocking):
     def _write_rows(self, writer: Writer) -> None:
         """Write which filter rows are inside the picture."""
         row = ZERO if self.row_tiles == 1 else Name("y") * self.rows.stride
-        writer.line(f"const ptrdiff_t origin = {row - self.rows.padding}; /* the input row under filter row 0 */")
+        writer.line(f"const ptrdiff_t origin = {row - self.rows.before}; /* the input row under filter row 0 */")
         write_tap_bounds(writer, self.rows)
         if self.blind:
             row = Conditional(Less(Name("top"), Name("bottom")), first_row(self.rows), ZERO)
@@ -347,7 +347,7 @@ class ConvLayer(ConvBlocking):
             tensor = tensor.at(self._source_row(routine))
         place: Expression = ZERO
         if routine.runs:
-            place = column * self.columns.stride + (routine.first_column - self.columns.padding)
+            place = column * self.columns.stride + (routine.first_column - self.columns.before)
         return tensor.offset(place) if self.channels is Channels.PLANAR else tensor.at(place)
 
     def _source_row(self, routine: TileRoutine) -> Expression:
@@ -355,4 +355,4 @@ class ConvLayer(ConvBlocking):
         if self.clipped:
             return Name("topRow") if self.blind else first_row(self.rows)
         row = ZERO if self.row_tiles == 1 else Name("y") * self.rows.stride
-        return row + (routine.first_row - self.rows.padding)
+        return row + (routine.first_row - self.rows.before)

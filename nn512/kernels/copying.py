@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from nn512.cgen import names
 from nn512.cgen.code import InferenceStep, LayerCode
+from nn512.cgen.expressions import Name
 from nn512.cgen.writer import Writer
 from nn512.graph.axes import AXES, extent_of
 from nn512.ir import ConcatOp, CopyOp, PadOp, RelayoutOp
@@ -149,8 +151,8 @@ def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
 def emit_pad(op: PadOp, context: Context) -> LayerCode:
     """Copy every row to the middle of a wider one, between rows of zeros."""
     source, result = context.places[op.source], context.places[op.writes]
-    rows = result.shape.height
-    to, row = names.local(op.writes), f"{names.local(op.source)}[block][y - {op.rows}]"
+    rows, (top, _, left, _) = result.shape.height, op.sides
+    to, row = names.local(op.writes), Name(names.local(op.source)).at(Name("block"), Name("y") - top)
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):
         begin_step(writer, context.prefix)
@@ -159,9 +161,13 @@ def emit_pad(op: PadOp, context: Context) -> LayerCode:
         with writer.block("for (ptrdiff_t item = share.first; item < share.last; item++)"):
             writer.line(f"const ptrdiff_t block = item / {rows}, y = item % {rows};")
             writer.line(f"memset({to}[block][y], 0, sizeof {to}[block][y]);")
-            writer.line(f"if (y >= {op.rows} && y < {op.rows + source.shape.height})")
-            with writer.indented():
-                writer.line(f"memcpy({to}[block][y][{op.columns}], {row}, sizeof {row});")
+            inside = [f"y >= {top}"] if top else []
+            if top + source.shape.height < rows:
+                inside.append(f"y < {top + source.shape.height}")
+            if inside:
+                writer.line(f"if ({' && '.join(inside)})")
+            with writer.indented() if inside else contextlib.nullcontext():
+                writer.line(f"memcpy({to}[block][y][{left}], {row}, sizeof {row});")
     return LayerCode(
         name=op.writes,
         algorithm="copy with zeros around it",

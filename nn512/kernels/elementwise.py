@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from nn512.cgen.code import InferenceStep, LayerCode
-from nn512.cgen.expressions import ZERO, Name
+from nn512.cgen.expressions import ZERO, Expression, Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ElementwiseOp
 from nn512.kernels.bodies import StepFunction
@@ -32,18 +34,28 @@ KERNEL = Kernel("elementwise", ElementwiseOp, streaming_work, emit)
 
 def write_chain_step(context: Context, source: Place, result: Place, steps: ChainCode) -> str:
     """Text of a step function that applies a chain to a whole tensor; its items are blocks."""
-    function = StepFunction(context, source, (), (result,), ChainCode(()), (steps,), flat=True, net=steps.normalizes)
+    steps = dataclasses.replace(steps, holds=True)
+    flat = not steps.by_rows
+    function = StepFunction(context, source, (), (result,), ChainCode(()), (steps,), flat=flat, net=steps.normalizes)
 
-    block, pixel = Name("block"), Name("p")
+    block = Name("block")
+
+    def write_pixels(writer: Writer, count: int, *pixel: Expression) -> None:
+        """Write the loop over `count` pixels, the last of whose indices are `pixel`, and that before the bindings."""
+        if not function.sharing:
+            steps.bind(writer, block, *pixel[:-1], ZERO)
+        with writer.block(f"for (ptrdiff_t {pixel[-1]} = 0; {pixel[-1]} < {count}; {pixel[-1]}++)"):
+            writer.line(f"__m512 v = _mm512_loadu_ps({function.tensor(source).at(block, *pixel)});")
+            steps.apply(writer, Name("v"), block if function.sharing else ZERO, pixel[-1] * 16)
+            writer.line(f"_mm512_storeu_ps({function.tensor(result).at(block, *pixel)}, v);")
 
     def write_body(writer: Writer) -> None:
         with writer.block("for (ptrdiff_t block = share.first; block < share.last; block++)"):
-            if not function.sharing:
-                steps.bind(writer, block, ZERO)
-            with writer.block(f"for (ptrdiff_t p = 0; p < {result.shape.pixels}; p++)"):
-                writer.line(f"__m512 v = _mm512_loadu_ps({function.tensor(source).at(block, pixel)});")
-                steps.apply(writer, Name("v"), block if function.sharing else ZERO, pixel * 16)
-                writer.line(f"_mm512_storeu_ps({function.tensor(result).at(block, pixel)}, v);")
+            if flat:
+                write_pixels(writer, result.shape.pixels, Name("p"))
+            else:
+                with writer.block(f"for (ptrdiff_t y = 0; y < {result.shape.height}; y++)"):
+                    write_pixels(writer, result.shape.width, Name("y"), Name("x"))
 
     writer = Writer()
     picture = f"{result.shape.height}x{result.shape.width}"

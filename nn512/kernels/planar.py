@@ -9,6 +9,7 @@ that takes 70 us more than tiles at the edges with routines of their own would, 
 from __future__ import annotations
 
 from nn512.cgen.code import LayerCode
+from nn512.graph.windows import padding_of
 from nn512.ir import ConvOp
 from nn512.kernels.conv_cost import weight_bytes
 from nn512.kernels.convolution import ConvLayer
@@ -34,8 +35,9 @@ def _work(op: ConvOp, setting: Setting) -> Work:
     outputs = 16 * sum(blocks_of(branch.node.to_channels) for branch in op.branches)
     macs = outputs * source.channels * real_taps(rows) * columns.out * columns.taps
     moved = 4.0 * (source.channels * source.pixels + outputs * result.pixels)
-    if node.padding_w:
-        copied = source.channels * source.height * (source.width + 2 * node.padding_w)
+    padded = source.width + padding_of(node).columns
+    if padded > source.width:
+        copied = source.channels * source.height * padded
         moved += EXPOSED * 4.0 * (source.channels * source.pixels + copied)
     return Work(macs, 0.96, weight_bytes(op, setting), moved)
 

@@ -137,7 +137,7 @@ class _PoolLayer:
             begin_step(writer, self.context.prefix)
             if self.both.normalizes:
                 writer.line(f"const {self.context.prefix}Net *net = engine->net;")
-            for name in dict.fromkeys((self.source.name, *self.after.operands)):
+            for name in dict.fromkeys((self.source.name, *self.both.operands)):
                 declare_tensor(writer, self.context.places[name], written=False)
             declare_tensor(writer, self.result, written=True)
             with writer.block("for (ptrdiff_t item = share.first; item < share.last; item++)"):

@@ -103,7 +103,7 @@ class SlidingLayer:
         self.result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape, op.zeros)
         self.flat = self.result.shape.height > self.rows.out  # the picture as one row
-        self.clipped = self.rows.taps > 1 or self.rows.padding > 0
+        self.clipped = self.rows.taps > 1 or self.rows.is_padded
         self.repeats, self.sweeps = sliding_tiles(self.columns)
         self.tiles = tuple(tile for tile, _ in self.repeats)  # of neighbours that are alike the first
         self.inputs = self.source.shape.channels // self.node.groups
@@ -248,7 +248,7 @@ class SlidingLayer:
         classes |= {f"{kernel} source far"} if self._far else set()
         classes.add(f"{kernel} {self.inputs} to {self.outputs} per group")
         classes.add(f"{kernel} output tail {self.node.to_channels % 16}")
-        if self.rows.padding:
+        if self.rows.is_padded:
             classes.add(f"{kernel} rows clipped")
         return classes
 
@@ -273,7 +273,7 @@ class SlidingLayer:
 
     def _origin(self) -> Expression:
         """The input row under filter row 0 for output row y."""
-        return self._row * self.rows.stride - self.rows.padding
+        return self._row * self.rows.stride - self.rows.before
 
     def _write_calls(self, writer: Writer) -> None:
         phase = _BLOCK % self.ratio
@@ -304,5 +304,5 @@ class SlidingLayer:
         row: tuple[Expression, ...] = () if self.flat else (self._row * rows.stride,)
         if self.clipped:
             row = (Name("topRow") if self._blind else first_row(rows),)
-        place = column * columns.stride + (inside(columns, tile)[0] - columns.padding)
+        place = column * columns.stride + (inside(columns, tile)[0] - columns.before)
         return self.body.tensor(self.source).at(_BLOCK // self.ratio, *row, place)

@@ -244,7 +244,7 @@ class SlidingTile:
 
 def inside(axis: Axis, tile: PixelTile) -> tuple[int, int]:
     """The columns inside the picture that a tile sees, counted from the one under tap 0 of its first pixel."""
-    first = tile.start * axis.stride - axis.padding
+    first = tile.start * axis.stride - axis.before
     return max(0, -first), min(span_of(axis, tile.size), axis.size - first)
 
 

@@ -173,7 +173,7 @@ class TileParts(ABC):
     def _origin(self, number: int, tile: Expression) -> Expression:
         """The row, or the column, of the picture where a tile begins."""
         side = (self.grid.rows, self.grid.columns)[number]
-        return tile * (side.outputs * side.axis.stride) - side.axis.padding
+        return tile * (side.outputs * side.axis.stride) - side.axis.before
 
     def _inside(self, *, masked: bool) -> str:
         """The condition that a tile's window is in the picture as a whole, and that all lanes hold channels."""

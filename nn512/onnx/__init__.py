@@ -12,7 +12,7 @@ work, rules         what rules work with, and what a rule is
 plumbing            rules of operators that compute nothing
 view                how ONNX sees a tensor: axes merged, split, transposed
 folding             constants computed once
-windows, chains, affine, pointwise  what several rules share
+windows, affine, pointwise  what several rules share
 naming              names of ours for the model's
 refusal             what cannot be read, told at once
 support             the table of what is read

@@ -92,19 +92,6 @@ def _of_rank(node: OnnxNode, name: str, rank: int, default: int) -> tuple[int, .
     return found
 
 
-def symmetric(axis: Axis, extent: int, side: str) -> int:
-    """One padding for both ends that gives the same windows. Raises RefusedError where there is none.
-
-    What stands behind the last window does not matter; what stands in front moves all of them.
-    """
-    windows = (extent + axis.before + axis.after - axis.span) // axis.stride
-    if (extent + 2 * axis.before - axis.span) // axis.stride == windows:
-        return axis.before
-    raise RefusedError(
-        f"padding {axis.before} before and {axis.after} behind the {side}", "as many behind as before, where it matters"
-    )
-
-
 def no_other_padding(padding: Padding, value: float) -> None:
     """Raise RefusedError for a Pad in front of a window that pads channels, or with another value."""
     if any(size for pads in padding.pads[:2] for size in pads):

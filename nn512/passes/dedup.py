@@ -1,8 +1,8 @@
 """Equal operations are computed once, and identities vanish.
 
 Condition: the operation has no parameters of its own (two convolutions never share weights), reads the same tensors as
-an earlier one (a sum in either order), and its result is not an Output the user asked for. A ReLU of slope 1 is an
-identity.
+an earlier one (a sum or the like in either order), and its result is not an Output the user asked for. A ReLU of slope
+1 is an identity.
 """
 
 from __future__ import annotations

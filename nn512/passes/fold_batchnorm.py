@@ -90,7 +90,7 @@ def _normalize(user: Op | None, norm: BatchNorm, op: ElementwiseOp, *, alone: bo
     """The user of a batch norm, reading what the batch norm reads; None where that is not possible."""
     match user:
         case ConvOp(prologue=()):
-            padded = any(b.node.padding_h or b.node.padding_w for b in user.branches)
+            padded = any(b.node.is_padded for b in user.branches)
         case FullyConnectedOp():
             padded = False
         case _:

@@ -1,12 +1,14 @@
 """Element-wise operations move into the registers of an operation beside them.
 
-Into the epilogue of their producer: when they are the only reader of its result, and the result is no Output. A sum can
-go into the producer of either operand; the later one is taken, since the other operand exists by then. An operation
-with several results stays where it is, so a sum's other operand must exist before it.
+Into the epilogue of their producer: when they are the only reader of its result, and the result is no Output. A sum or
+another function of two tensors of one shape can go into the producer of either; the later one is taken, since the other
+operand exists by then. An operation with several results stays where it is, so the other operand must exist before it.
+An operand that is one element for many pixels, but not for all, takes a pass of its own.
 
-Into the prologue of their consumer: when a chain without sums has one reader, and that is a pooling or a convolution. A
-chain of a few ReLUs and nothing else is cheap enough to compute twice, in readers that are element-wise or poolings.
-Poolings with windows that overlap far take none: they would compute it for every window that sees a pixel.
+Into the prologue of their consumer: when a chain has one reader, and that is a pooling or a convolution, and what its
+steps read besides the value is the same for all pixels: parameters, or operands of one pixel. A chain of a few ReLUs
+and nothing else is cheap enough to compute twice, in readers that are element-wise or poolings. Poolings with windows
+that overlap far take none: they would compute it for every window that sees a pixel.
 """
 
 from __future__ import annotations
@@ -86,6 +88,8 @@ class _Fusion:
                 pass
             case _ if not isinstance(producer, OpWithEpilogue):
                 return False
+        if not (isinstance(producer, ElementwiseOp) or all(step.may_follow for step in steps)):
+            return False
         own = self._own[source]
         self._tails.setdefault(own, []).extend(steps)
         self._results[own] = result

@@ -22,11 +22,11 @@ def lower(graph: Graph) -> Program:
 def _operation(layer: Layer, graph: Graph) -> Op:
     if isinstance(layer, Conv) and _sees_all(layer, graph.shapes[layer.from_tensor]):
         return FullyConnectedOp(layer.from_tensor, layer, (), layer.to_tensor)
-    return operation_of(layer)
+    return operation_of(layer, graph.shapes)
 
 
 def _sees_all(node: Conv, source: Shape) -> bool:
     """Whether the filter is as large as the picture, which has no padding, and every output sees all channels."""
     window = (1 + (node.filter_h - 1) * node.dilation_h, 1 + (node.filter_w - 1) * node.dilation_w)
     dense = (node.filter_h, node.filter_w) == window and node.groups == 1
-    return dense and window == (source.height, source.width) and not (node.padding_h or node.padding_w)
+    return dense and window == (source.height, source.width) and not node.is_padded

@@ -2,9 +2,9 @@
 
 Condition: all readers of a tensor are convolutions with a 1x1 filter, no padding and the same stride other than 1, and
 it is no Output. Then it is thinned to the pixels they read, and they get stride 1. A convolution computes fewer pixels
-by a larger stride. An element-wise operation needs fewer of what it reads: that is thinned in turn if nobody else reads
-it, and sampled otherwise: every second row and column is copied (for other strides there is no such copy, and all stays
-as it is). A tensor is thinned only where that saves multiply-accumulates.
+by a larger stride. An element-wise operation needs fewer of what it reads pixel by pixel: that is thinned in turn if
+nobody else reads it, and sampled otherwise: every second row and column is copied (for other strides there is no such
+copy, and all stays as it is). A tensor is thinned only where that saves multiply-accumulates.
 
 ResNet has such places, since its stages begin with strided 1x1 convolutions: of the last block of the stage before, all
 but the first convolution is computed at a quarter of the pixels.
@@ -89,7 +89,7 @@ class _Thinning:
                 if _conv(self._ops[reader]) is not None:
                     attempt.ops[reader] = _with_stride(self._ops[reader], (1, 1))
             if isinstance(self._ops[number], ElementwiseOp):
-                for source in self._ops[number].tensors_read:
+                for source in self._read_by_pixel(self._ops[number]):
                     heapq.heappush(waiting, -self._writer[source])
         return attempt
 
@@ -98,7 +98,8 @@ class _Thinning:
         op = self._ops[number]
         node = _conv(op)
         if node is None:
-            return all(source in self._writer for source in op.tensors_read)
+            known = all(source in self._writer for source in op.tensors_read)
+            return known and all(step.may_follow for step in op.steps)
         stride = (node.stride_h * attempt.stride[0], node.stride_w * attempt.stride[1])
         if max(stride) > MAX_GEOMETRY:
             return False
@@ -110,16 +111,21 @@ class _Thinning:
 
     def _common_stride(self, name: str, attempt: _Attempt) -> Stride | None:
         """The distance between the pixels that every reader of a tensor reads; None where that is not one distance."""
-        strides = {self._stride_of(number, attempt) for number in self._readers.get(name, ())}
+        strides = {self._stride_of(number, name, attempt) for number in self._readers.get(name, ())}
         return strides.pop() if len(strides) == 1 and name not in self._in_wholes else None
 
-    def _stride_of(self, number: int, attempt: _Attempt) -> Stride | None:
-        """The distance between the pixels that an operation reads; None where it reads all of them, or may."""
+    def _read_by_pixel(self, op: Op) -> tuple[str, ...]:
+        """What an element-wise operation reads at the pixels that it computes; operands of one pixel are read whole."""
+        whole = {operand for step in op.steps if step.may_precede for operand in step.operands}
+        return tuple(name for name in op.tensors_read if name not in whole)
+
+    def _stride_of(self, number: int, name: str, attempt: _Attempt) -> Stride | None:
+        """The distance between the pixels of a tensor that an operation reads; None where it reads all, or may."""
         op = attempt.ops.get(number, self._ops[number])
         node = _conv(op)
-        if node is not None and node.filter_h == node.filter_w == 1 and not node.padding_h and not node.padding_w:
+        if node is not None and node.filter_h == node.filter_w == 1 and not node.is_padded:
             return node.stride_h, node.stride_w
-        if isinstance(op, ElementwiseOp):
+        if isinstance(op, ElementwiseOp) and name in self._read_by_pixel(op):
             return attempt.stride if op.writes in attempt.tensors else self._strides.get(op.writes)
         return None
 
@@ -130,7 +136,7 @@ class _Thinning:
         samples: dict[str, str] = {}
         for op in self._ops:
             if isinstance(op, ElementwiseOp) and op.writes in self._strides:
-                samples.update({s: f"{s}_sampled" for s in op.tensors_read if s not in self._strides})
+                samples.update({s: f"{s}_sampled" for s in self._read_by_pixel(op) if s not in self._strides})
         shapes = dict(self._program.shapes)
         shapes.update({name: thinned_shape(shapes[name], stride) for name, stride in self._strides.items()})
         shapes.update({sample: thinned_shape(shapes[name], SAMPLING_STRIDE) for name, sample in samples.items()})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from nn512.graph.nodes import Conv, Shape
+from nn512.graph.windows import NO_SIDES, Sides, padding_of
 
 TILE_PIXELS = 14
 
@@ -24,28 +24,33 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One spatial axis of a convolution."""
+    """One spatial axis of a convolution: cells, results, and the filter, which begins `before` the first cell."""
 
     size: int
     out: int
     taps: int
     stride: int
-    padding: int
+    before: int
     dilation: int
 
+    @property
+    def is_padded(self) -> bool:
+        """Whether some tap of some result falls on padding, in front of the cells or behind them."""
+        last = (self.out - 1) * self.stride - self.before + (self.taps - 1) * self.dilation
+        return self.before > 0 or last >= self.size
 
-def axes(node: Conv, source: Shape, result: Shape, zeros: tuple[int, int] = (0, 0)) -> tuple[Axis, Axis]:
+
+def axes(node: Conv, source: Shape, result: Shape, zeros: Sides = NO_SIDES) -> tuple[Axis, Axis]:
     """Rows and columns of a convolution; a pointwise one becomes a single row.
 
-    `source` has so many rows and columns of `zeros` around it already.
+    `source` has `zeros` around it already.
     """
-    rows, columns = zeros
-    node = dataclasses.replace(node, padding_h=node.padding_h - rows, padding_w=node.padding_w - columns)
+    padding = Sides(*(wanted - there for wanted, there in zip(padding_of(node), zeros, strict=True)))
     taps_and_strides = (node.filter_h, node.filter_w, node.stride_h, node.stride_w)
-    if taps_and_strides == (1, 1, 1, 1) and not (node.padding_h or node.padding_w):
+    if taps_and_strides == (1, 1, 1, 1) and not any(padding):
         return Axis(1, 1, 1, 1, 0, 1), Axis(source.pixels, result.pixels, 1, 1, 0, 1)
-    down = Axis(source.height, result.height, node.filter_h, node.stride_h, node.padding_h, node.dilation_h)
-    across = Axis(source.width, result.width, node.filter_w, node.stride_w, node.padding_w, node.dilation_w)
+    down = Axis(source.height, result.height, node.filter_h, node.stride_h, padding.top, node.dilation_h)
+    across = Axis(source.width, result.width, node.filter_w, node.stride_w, padding.left, node.dilation_w)
     return down, across
 
 
@@ -74,7 +79,7 @@ def row_tiles(axis: Axis, limit: int) -> Iterator[Repeat]:
     count = -(-axis.out // limit)
     size, longer = divmod(axis.out, count)
     for first, last, pixels, extra in ((0, longer, size + 1, 0), (longer, count, size, longer)):
-        step, before = pixels * axis.stride, axis.padding - extra * axis.stride
+        step, before = pixels * axis.stride, axis.before - extra * axis.stride
         low = min(last, max(first, -(-before // step)))  # the first tile that begins inside the picture
         high = max(low, min(last, (axis.size - span_of(axis, pixels) + before) // step + 1))
         yield from (Repeat(_tile(axis, number * pixels + extra, pixels), 1) for number in range(first, low))
@@ -93,7 +98,7 @@ def span_of(axis: Axis, pixels: int) -> int:
 
 
 def _runs(axis: Axis, start: int, size: int) -> tuple[Run, ...]:
-    first = start * axis.stride - axis.padding  # column under tap 0 for the first pixel, and for the last one
+    first = start * axis.stride - axis.before  # column under tap 0 for the first pixel, and for the last one
     last = first + (size - 1) * axis.stride
     if first >= 0 and first + span_of(axis, size) <= axis.size:
         return (Run(0, axis.taps, 0, size),)
@@ -115,11 +120,11 @@ def _runs(axis: Axis, start: int, size: int) -> tuple[Run, ...]:
 
 def real_taps(axis: Axis) -> int:
     """Taps that fall on real cells, summed over all output positions of an axis."""
-    if not axis.padding:
+    if not axis.is_padded:
         return axis.out * axis.taps
     total = 0
     for tap in range(axis.taps):
-        origin = tap * axis.dilation - axis.padding
+        origin = tap * axis.dilation - axis.before
         low = max(0, -(origin // axis.stride))
         high = min(axis.out, max(0, -((origin - axis.size) // axis.stride)))
         total += max(0, high - low)
@@ -139,14 +144,14 @@ def has_few_variants(node: Conv, source: Shape, result: Shape, most: int) -> boo
 
 def sees_picture(axis: Axis, pixel: int) -> bool:
     """Whether some tap falls on a real cell for an output pixel."""
-    first = pixel * axis.stride - axis.padding
+    first = pixel * axis.stride - axis.before
     tap = max(0, -(first // axis.dilation))
     return tap < axis.taps and first + tap * axis.dilation < axis.size
 
 
 def has_blind_outputs(axis: Axis) -> bool:
     """Whether there are output positions for which every tap falls on padding."""
-    edge = -(-axis.padding // axis.stride)  # windows behind it do not begin before the picture
+    edge = -(-axis.before // axis.stride)  # windows behind it do not begin before the picture
     return not all(sees_picture(axis, position) for position in (*range(min(edge, axis.out)), axis.out - 1))
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from nn512.graph.axes import AXES
 from nn512.graph.nodes import Shape
+from nn512.graph.windows import padding_of
 from nn512.ir import Chain, ConcatOp, ConvOp, ElementwiseOp, LoadOp, Op, PadOp, Program, RelayoutOp
 from nn512.plan.conv_geometry import has_few_variants
 from nn512.plan.layout import Layout, crowded
@@ -60,22 +61,21 @@ def lay_out(program: Program, in_planes: Collection[str] = ()) -> Laid:
 
 def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
     """The operation, after a copy with zeros around it where tiles at the edges would need too many routines."""
-    if not isinstance(op, ConvOp) or op.caller is not None or op.zeros[1]:
+    if not isinstance(op, ConvOp) or op.caller is not None or op.zeros.columns:
         return [op]
     node = op.branches[0].node
     if has_few_variants(node, shapes[op.source], shapes[op.branches[0].writes], MOST_EDGE_VARIANTS):
         return [op]
     shape = shapes[op.source]
     name = f"{op.source}_padded_for_{op.branches[0].writes}"
-    shapes[name] = Shape(shape.channels, shape.height + 2 * node.padding_h, shape.width + 2 * node.padding_w)
+    sides = padding_of(node)
+    shapes[name] = sides.around(shape)
     source, before = op.source, []
     if op.prologue:  # which must not see the zeros
         source = op.prepared
         shapes[source] = shape
         before.append(ElementwiseOp(op.source, op.prologue, source))
-    pad = PadOp(source, node.padding_h, node.padding_w, name)
-    zeros = (node.padding_h, node.padding_w)
-    return [*before, pad, dataclasses.replace(op, source=name, prologue=(), zeros=zeros)]
+    return [*before, PadOp(source, sides, name), dataclasses.replace(op, source=name, prologue=(), zeros=sides)]
 
 
 class _Layouts(Layouts):
@@ -87,9 +87,9 @@ class _Layouts(Layouts):
 
     def lay_out(self, op: Op) -> list[Op]:
         """Give the results of an operation their layouts; the operation, after the relayouts it needs."""
-        if isinstance(op, LoadOp) and op.columns:
+        if isinstance(op, LoadOp) and op.columns is not None:
             node = op.node
-            self.shapes[op.writes] = Shape(node.channels, node.height, node.width + 2 * op.columns)
+            self.shapes[op.writes] = Shape(node.channels, node.height, node.width + sum(op.columns))
         before: list[Op] = []
         if isinstance(op, ConcatOp):
             op, before = self._uncrowded(op) if op.node.axis == AXES[0] else self._alike(op)
@@ -119,11 +119,15 @@ class _Layouts(Layouts):
         return dataclasses.replace(op, sources=(first, *alike)), relayouts
 
     def _resolve_clashes(self, op: Op) -> list[Op]:
-        """The operation with every operand of its steps in the layout of the result, after the relayouts that takes."""
+        """The operation with every operand of its steps in the layout of the result, after the relayouts that takes.
+
+        Operands of steps on what is read have the layout of that. What has one channel for all others stays as it is.
+        """
         relayouts: list[Op] = []
 
         def aligned(chain: Chain, results: tuple[str, ...]) -> Chain:
-            return tuple(step.reading({o: same_lanes(o, *results) for o in step.operands}) for step in chain)
+            models = results or op.tensors_read[:1]
+            return tuple(step.reading({o: same_lanes(o, *models) for o in step.operands_in_lanes}) for step in chain)
 
         def same_lanes(operand: str, result: str) -> str:
             return self._in_lanes_of(result, operand, f"{operand}_for_{result}", relayouts)

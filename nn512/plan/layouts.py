@@ -70,7 +70,7 @@ class Layouts:
         if isinstance(op, ConcatOp):
             layouts = [self[name] for name in op.sources]
             self._known[op.writes] = joined(*layouts) if op.node.axis == AXES[0] else layouts[0]
-        elif isinstance(op, LoadOp) and op.columns:
+        elif isinstance(op, LoadOp) and op.columns is not None:
             self._known[op.writes] = Layout((op.node.channels,), lanes=1)
         else:
             for name in op.tensors_written:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 
+from nn512.graph.windows import Sides, padding_of
 from nn512.ir import ConvOp, LoadOp, Op, Program
 
 
@@ -43,20 +44,20 @@ def read_planes(program: Program, chosen: Collection[str]) -> tuple[Op, ...]:
         if not (isinstance(op, ConvOp) and op.branches[0].writes in chosen):
             ops.append(op)
             continue
-        columns = op.branches[0].node.padding_w
-        if not columns:
+        left, right = columns = padding_of(op.branches[0].node)[2:]
+        if not any(columns):
             ops.append(dataclasses.replace(op, source=f"{op.source}_data", caller=inputs[op.source]))
             continue
-        copy = f"{op.source}_padded{columns}"
+        copy = f"{op.source}_padded{left}" if left == right else f"{op.source}_padded{left}and{right}"
         if copy not in copied:
             ops.append(LoadOp(inputs[op.source], copy, columns))
             copied.add(copy)
-        ops.append(dataclasses.replace(op, source=copy, zeros=(0, columns)))
+        ops.append(dataclasses.replace(op, source=copy, zeros=Sides(left=left, right=right)))
     return tuple(ops)
 
 
 def _needed_in_blocks(program: Program, readers: Collection[str]) -> set[str]:
-    """Tensors that somebody else reads, or the `readers` as operands of additions; those in a whole or under a view."""
+    """Tensors that somebody else reads, or the `readers` as operands of steps; those in a whole or under a view."""
     needed = {part for joined in program.joined for part in joined.parts}
     needed.update(source for view in program.views for source in view.sources)
     for op in program.ops:

@@ -34,8 +34,8 @@ class GridAxis:
     def inside(self) -> range:
         """Tiles whose windows are in the picture as a whole."""
         step = self.outputs * self.axis.stride
-        first = -(-self.axis.padding // step)
-        last = (self.axis.size - self.window + self.axis.padding) // step  # -1 or less where there is none
+        first = -(-self.axis.before // step)
+        last = (self.axis.size - self.window + self.axis.before) // step  # -1 or less where there is none
         return range(first, max(first, min(last + 1, self.count)))
 
 

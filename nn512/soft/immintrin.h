@@ -280,6 +280,10 @@ SOFT_INLINE __m512 _mm512_mask_max_ps(__m512 src, __mmask16 k, __m512 a, __m512 
     return _mm512_mask_mov_ps(src, k, _mm512_max_ps(a, b));
 }
 
+SOFT_INLINE __m512 _mm512_mask_min_ps(__m512 src, __mmask16 k, __m512 a, __m512 b) {
+    return _mm512_mask_mov_ps(src, k, _mm512_min_ps(a, b));
+}
+
 /* Square root, rounded once: digit by digit in integers, so that no math library is needed. */
 SOFT_CALL double soft_sqrt(double x) {
     const uint64_t one = (uint64_t)1 << 52;

@@ -29,14 +29,19 @@ from reference.kinds.add import AddKind
 from reference.kinds.batch_norm import BatchNormKind
 from reference.kinds.concat import ConcatKind
 from reference.kinds.conv import ConvKind
+from reference.kinds.div import DivKind
 from reference.kinds.fully_connected import FullyConnectedKind
 from reference.kinds.kind import Kind
 from reference.kinds.layer_norm import LayerNormKind
+from reference.kinds.max import MaxKind
+from reference.kinds.min import MinKind
+from reference.kinds.mul import MulKind
 from reference.kinds.pooling import PoolingKind
 from reference.kinds.rms_norm import RMSNormKind
 from reference.kinds.shuffle import ShuffleKind
 from reference.kinds.slice import SliceKind
 from reference.kinds.softmax import SoftmaxKind
+from reference.kinds.sub import SubKind
 
 KINDS: tuple[Kind[Any], ...] = (
     ConvKind(),
@@ -46,6 +51,11 @@ KINDS: tuple[Kind[Any], ...] = (
     RMSNormKind(),
     ActivationKind(),
     AddKind(),
+    SubKind(),
+    MulKind(),
+    DivKind(),
+    MaxKind(),
+    MinKind(),
     ConcatKind(),
     SliceKind(),
     ShuffleKind(),

@@ -24,14 +24,16 @@ def value(x: Array, weights: Array, biases: Array, node: Conv) -> Array:
     """Cross-correlation (the filter is not flipped) with zero padding, plus a bias per output channel.
 
     `x` is C x H x W, `weights` K x C/G x FH x FW, `biases` K; G divides C and K. The result is K x OH x OW with OH =
-    floor((H + 2 PH - (1 + (FH-1) DH)) / SH) + 1 and likewise OW. Output channel k belongs to group g = k div (K/G)
-    and sees input channels g C/G to (g+1) C/G - 1 only:
+    floor((H + PT + PB - (1 + (FH-1) DH)) / SH) + 1 and likewise OW. Output channel k belongs to group g = k div (K/G)
+    and sees input channels g C/G to (g+1) C/G - 1 only. With PT, PB, PL, PR cells of padding at the top, the bottom,
+    the left and the right of x:
 
         y[k,p,q] = biases[k] + sum over c,i,j of weights[k,c,i,j] * padded[g*C/G + c, p*SH + i*DH, q*SW + j*DW]
 
     Cells of the padding are zeros, so with finite weights it does not matter whether an implementation multiplies
-    them or skips them. A weight of zero does not hide an infinity: 0 * inf is NaN. The padding may be larger than the
-    filter; the remainder of the division by the stride leaves rows and columns at the bottom and right unread.
+    them or skips them. A weight of zero does not hide an infinity: 0 * inf is NaN. The padding of a side may be larger
+    than the filter, and need not be that of the other side; the remainder of the division by the stride leaves rows and
+    columns at the bottom and right unread.
     """
     taps = window_of(node).taps(x)
     grouped = taps.reshape(node.groups, -1, *taps.shape[1:])
@@ -43,8 +45,9 @@ def value(x: Array, weights: Array, biases: Array, node: Conv) -> Array:
 def window_of(node: Conv) -> Window:
     """The filters of a convolution as a window."""
     size, stride = (node.filter_h, node.filter_w), (node.stride_h, node.stride_w)
-    dilation, padding = (node.dilation_h, node.dilation_w), (node.padding_h, node.padding_h)
-    return Window(*size, *stride, *dilation, *padding, node.padding_w, node.padding_w)
+    dilation = (node.dilation_h, node.dilation_w)
+    sides = (node.padding_top, node.padding_bottom, node.padding_left, node.padding_right)
+    return Window(*size, *stride, *dilation, *sides)
 
 
 class ConvKind(WeightedSum[Conv]):

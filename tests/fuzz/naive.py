@@ -13,17 +13,23 @@ from nn512.graph import (
     Activation,
     Add,
     BatchNorm,
+    Binary,
     Concat,
     Conv,
+    Div,
     FullyConnected,
     Graph,
     Layer,
     LayerNorm,
+    Max,
+    Min,
+    Mul,
     Pooling,
     RMSNorm,
     Shuffle,
     Slice,
     Softmax,
+    Sub,
     argument_name,
     tensors_read,
 )
@@ -241,15 +247,31 @@ def _function(layer: Activation) -> str:
             raise AssertionError(layer.kind)
 
 
+FUNCTIONS: dict[type, str] = {
+    Add: "{0} + {1}",
+    Sub: "{0} - {1}",
+    Mul: "{0} * {1}",
+    Div: "{0} / {1}",
+    Max: "{0} > {1} || {0} != {0} ? {0} : {1}",
+    Min: "{0} < {1} || {0} != {0} ? {0} : {1}",
+}
+
+
 def _layer(graph: Graph, layer: Layer, at: object) -> str:
     assert callable(at)
     to, (channels, height, width) = layer.to_tensor, graph.shapes[layer.to_tensor]
     y = at(to)
     cells = f"for (int c = 0; c < {channels}; c++) for (int i = 0; i < {height * width}; i++)"
     here = f"c * {height * width} + i"
-    if isinstance(layer, Add):
+    if isinstance(layer, Binary):
         a, b = at(layer.from_tensor1), at(layer.from_tensor2)
-        return f"    {cells} {y}[{here}] = {a}[{here}] + {b}[{here}];"
+        strides = graph.shapes[layer.from_tensor2]
+        c, i, j = ("0" if extent == 1 else index for extent, index in zip(strides, ("c", "i", "j"), strict=True))
+        loops = " ".join(f"for (int {v} = 0; {v} < {n}; {v}++)" for v, n in zip("cij", graph.shapes[to], strict=True))
+        first = f"{a}[(c * {height} + i) * {width} + j]"
+        second = f"{b}[({c} * {strides.height} + {i}) * {strides.width} + {j}]"
+        result = FUNCTIONS[type(layer)].format(first, second)
+        return f"    {loops} {y}[(c * {height} + i) * {width} + j] = {result};"
     if isinstance(layer, Concat):
         axis, place, copies = ("Channels", "Height", "Width").index(layer.axis), 0, []
         for name in layer.reads:
@@ -270,8 +292,8 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
         float sum = params->{to}Biases[k];
         for (int c = 0; c < {per}; c++)
         for (int h = 0; h < {layer.filter_h}; h++) for (int w = 0; w < {layer.filter_w}; w++) {{
-            const int row = i * {layer.stride_h} + h * {layer.dilation_h} - {layer.padding_h};
-            const int column = j * {layer.stride_w} + w * {layer.dilation_w} - {layer.padding_w};
+            const int row = i * {layer.stride_h} + h * {layer.dilation_h} - {layer.padding_top};
+            const int column = j * {layer.stride_w} + w * {layer.dilation_w} - {layer.padding_left};
             if (row < 0 || row >= {source.height} || column < 0 || column >= {source.width}) continue;
             sum += params->{to}Weights[((k * {per} + c) * {layer.filter_h} + h) * {layer.filter_w} + w]
                  * {x}[((k / {out} * {per} + c) * {source.height} + row) * {source.width} + column];

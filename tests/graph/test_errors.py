@@ -430,7 +430,7 @@ def test_shape_mismatch() -> None:
     narrow = "Conv FromTensor=x ToTensor=z ToChannels=5 FilterH=1 FilterW=2\n"
     layers(
         narrow + "Add FromTensor1=x FromTensor2=«z» ToTensor=y",
-        "Add needs two tensors of the same shape, but 'x' is 4x8x6 and 'z' is 5x8x5",
+        "Add needs a second tensor whose extents are those of the first, or 1, but 'x' is 4x8x6 and 'z' is 5x8x5",
     )
     layers(
         narrow + "Concat FromTensor1=z FromTensor2=«x» ToTensor=y",
@@ -482,6 +482,16 @@ def test_window_too_large() -> None:
         "Conv FromTensor=x ToTensor=y ToChannels=1 FilterH=«4» FilterW=«9» DilationH=4 PaddingH=2 PaddingW=1",
         "the window spans 13 rows, more than the 12 of 'x' (4x8x6) with padding 2 on both sides",
         "the window spans 9 columns, more than the 8 of 'x' (4x8x6) with padding 1 on both sides",
+    )
+    layers(
+        "Conv FromTensor=x ToTensor=y ToChannels=1 FilterH=«12» FilterW=«9» PaddingTop=3 PaddingW=2 PaddingLeft=0",
+        "the window spans 12 rows, more than the 11 of 'x' (4x8x6) with padding 3 above and 0 below",
+        "the window spans 9 columns, more than the 8 of 'x' (4x8x6) with padding 0 left and 2 right",
+    )
+    layers(
+        "Conv FromTensor=x ToTensor=y ToChannels=1 FilterH=1 FilterW=1 PaddingTop=«-1» PaddingRight=«65537»",
+        "PaddingTop must be a decimal integer of at least 0, not '-1'",
+        "PaddingRight is '65537', too large; it must be at most 65536",
     )
     layers(
         "Pooling FromTensor=x ToTensor=z Kind=AvgGlobal\n"

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from nn512.graph import KINDS, Activation, Add, BatchNorm, Config, Conv, Graph, Input, Node, Output, Pooling, build
+from nn512.graph import (
+    KINDS,
+    Activation,
+    Add,
+    BatchNorm,
+    Binary,
+    Config,
+    Conv,
+    Graph,
+    Input,
+    Node,
+    Output,
+    Pooling,
+    build,
+)
 from nn512.ir import (
     OPERATIONS,
     OPS,
     ActivationStep,
-    AddStep,
+    BinaryStep,
     Chain,
     CoveredAs,
     ElementwiseOp,
@@ -66,9 +81,9 @@ def relu(source: str, to: str, slope: float = 0.0) -> Activation:
 
 
 def sample() -> EveryField:
-    first = Side(pooling("a", "p"), (AddStep(Add("p", "d", "q"), "d"),), "q")
+    first = Side(pooling("a", "p"), (BinaryStep(Add("p", "d", "q"), "d"),), "q")
     second = Side(pooling("a", "r"), (ReluStep(relu("r", "s")),), "s")
-    before = (ReluStep(relu("a", "e", 0.5)), AddStep(Add("e", "c", "f"), "c"))
+    before = (ReluStep(relu("a", "e", 0.5)), BinaryStep(Add("e", "c", "f"), "c"))
     return EveryField(
         "a", ("b", "c"), pooling("f", "n"), relu("n", "m"), (relu("m", "k", 2.0),), before, (first, second)
     )
@@ -199,7 +214,7 @@ def conv(source: str, to: str) -> Conv:
 
 
 def test_every_kind_of_node_has_an_operation() -> None:
-    assert set(OPERATIONS) == set(KINDS) - {Config, Input, Output}
+    assert {*OPERATIONS, *typing.get_args(Binary)} == set(KINDS) - {Config, Input, Output}
 
 
 def test_every_operation_is_listed() -> None:

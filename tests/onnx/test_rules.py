@@ -14,6 +14,7 @@ import reference
 from nn512.errors import UsageError
 from nn512.graph import ACTIVATIONS, KINDS, BatchNorm, Conv, FullyConnected, Pooling, Shape
 from nn512.graph.node import Layer
+from nn512.graph.windows import padding_of
 from nn512.onnx.imported import Imported
 from nn512.onnx.importing import BY_OPERATOR
 from nn512.onnx.kinds import RULES, __path__, activation
@@ -99,31 +100,25 @@ def test_a_convolution_without_biases_has_zeros(imported: Import) -> None:
     assert not net.params["yBiases"].any()
 
 
+def test_four_paddings(imported: Import) -> None:
+    weights = numbers(2, 4, 3, 3)
+    net = imported(("Conv", "x,w", "y", {"pads": (4, 0, 1, 2)}), constants={"w": weights})
+    (layer,) = net.graph.layers
+    assert isinstance(layer, Conv)
+    assert padding_of(layer) == (4, 1, 0, 2)
+
+
 @pytest.mark.parametrize(
-    ("extent", "pads", "stride", "padding"),
-    [
-        (6, (1, 1), 1, 1),
-        (6, (0, 1), 2, None),
-        (5, (1, 0), 2, None),
-        (6, (1, 0), 2, 1),
-        (5, (0, 1), 2, 0),
-        (6, (0, 1), 1, None),
-    ],
+    ("mode", "expected"),
+    [("SAME_UPPER", (1, 2, 0, 1)), ("SAME_LOWER", (2, 1, 1, 0)), ("VALID", (0, 0, 0, 0))],
 )
-def test_uneven_padding_where_it_does_not_matter(
-    extent: int, pads: tuple[int, int], stride: int, padding: int | None, imported: Import
-) -> None:
-    """What stands behind the last window is not read; what stands in front of the first moves all."""
-    attributes = {"pads": (pads[0], 0, pads[1], 0), "strides": (stride, 1)}
-    arguments = [("Conv", "x,w", "y", attributes)]
-    options: dict[str, Any] = {"x": (1, 4, extent, 6), "constants": {"w": numbers(2, 4, 3, 1)}}
-    if padding is None:
-        (text,) = refusals(imported, *arguments, **options)
-        assert f"padding {pads[0]} before and {pads[1]} behind the rows" in text
-    else:
-        (layer,) = imported(*arguments, **options).graph.layers
-        assert isinstance(layer, Conv)
-        assert layer.padding_h == padding
+def test_automatic_padding_of_a_convolution(mode: str, expected: tuple[int, ...], imported: Import) -> None:
+    """Of 3 taps two cells apart at stride 2, and of 2 at stride 1."""
+    attributes = {"auto_pad": mode, "strides": (2, 1), "dilations": (2, 1)}
+    net = imported(("Conv", "x,w", "y", attributes), x=(1, 4, 6, 5), constants={"w": numbers(2, 4, 3, 2)})
+    (layer,) = net.graph.layers
+    assert isinstance(layer, Conv)
+    assert padding_of(layer) == expected
 
 
 @pytest.mark.parametrize(
@@ -162,6 +157,37 @@ def test_padding_goes_into_the_layer_behind(imported: Import) -> None:
     (layer,) = imported(pad, average, constants={"p": pads}).graph.layers
     assert isinstance(layer, Pooling)
     assert (layer.padding_h, layer.padding_top, layer.padding_left, layer.count_padding) == (0, 1, 2, 1)
+
+
+def test_uneven_padding_goes_into_the_layer_behind(imported: Import) -> None:
+    """As TensorFlow pads before a convolution at stride 2; what the convolution pads comes on top."""
+    pads = np.array([0, 0, 0, 0, 0, 0, 1, 1])
+    constants = {"p": pads, "w": numbers(2, 4, 3, 3)}
+    attributes = {"strides": (2, 2), "pads": (0, 1, 0, 0)}
+    net = imported(("Pad", "x,p", "padded"), ("Conv", "padded,w", "y", attributes), constants=constants)
+    (layer,) = net.graph.layers
+    assert isinstance(layer, Conv)
+    assert padding_of(layer) == (0, 1, 1, 1)
+
+
+def test_averages_that_are_rounded_up_count_what_they_should(imported: Import) -> None:
+    """Cells behind the padding are not counted; where there is no padding, those are all that is outside."""
+    attributes = {"kernel_shape": (3, 3), "strides": (2, 2), "ceil_mode": 1, "count_include_pad": 1}
+    (layer,) = imported(("AveragePool", "x", "y", attributes), x=(1, 4, 6, 7)).graph.layers
+    assert isinstance(layer, Pooling)
+    assert (padding_of(layer), layer.count_padding) == ((0, 1, 0, 0), 0)
+    padded = ("AveragePool", "x", "y", attributes | {"pads": (1, 1, 1, 1)})
+    (text,) = refusals(imported, padded, x=(1, 4, 6, 7))
+    assert "ceil_mode=1 with count_include_pad=1 and padding" in text
+    (layer,) = imported(padded, x=(1, 4, 7, 7)).graph.layers  # no window is added
+    assert layer.count_padding == 1  # type: ignore[union-attr]
+    pad = ("Pad", "x,p", "padded")
+    constants = {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1])}
+    exact = ("AveragePool", "padded", "y", {"kernel_shape": (3, 3), "strides": (2, 2), "ceil_mode": 1})
+    (layer,) = imported(pad, exact, x=(1, 4, 7, 7), constants=constants).graph.layers
+    assert layer.count_padding == 1  # type: ignore[union-attr]
+    (text,) = refusals(imported, pad, exact, x=(1, 4, 6, 7), constants=constants)
+    assert "no window that ceil_mode adds" in text
 
 
 def test_zeros_around_a_maximum_need_values_above(imported: Import) -> None:
@@ -401,7 +427,9 @@ def test_functions_of_many_nodes_are_recognized(expected: str, imported: Import)
 def test_almost_a_function_is_not_that_function(change: tuple[str, float], imported: Import) -> None:
     constants = {name: np.float32(value) for name, value in (CONSTANTS | dict([change])).items()}
     spelled = SPELLINGS["Kind=HardSwish#3"] if change[0] == "sixth" else SPELLINGS["Kind=HardSwish#2"]
-    assert any(text.startswith("Mul") for text in refusals(imported, *spelled, constants=constants))
+    net = imported(*spelled, constants=constants)
+    assert kinds(net).count("Mul") == 1
+    assert "HardSwish" not in net.text
 
 
 def test_a_function_behind_another(imported: Import) -> None:
@@ -527,6 +555,9 @@ def test_channels_turned_in_three_axes_are_the_fault_of_the_transposition(import
         (("ReduceMean", "x", "y", {"axes": (1,)}), {}, "axes=1"),
         (("BatchNormalization", "x,c,c,c,c", "y", {"training_mode": 1}), {"c": np.zeros(4)}, "training_mode=1"),
         (("Pow", "x,c", "y"), {"c": np.float32(3)}, "such an exponent"),
+        (("Sum", "x,x,c", "y"), {"c": 2.0}, "Sum of tensors and constants"),
+        (("Max", "x,c", "y"), {"c": np.zeros((4, 1, 1))}, "Max of a constant alone"),
+        (("Div", "c,x", "y"), {"c": 2.0}, "Div with such a constant"),
         (("Identity", "c", "y"), {"c": np.zeros(3)}, "it depends on no input"),
     ],
 )

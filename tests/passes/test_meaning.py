@@ -80,7 +80,7 @@ def check_meaning(graph: Graph, skip: Collection[str], regime: str, seed: int) -
             # An average before a convolution rounds elsewhere, in float64 by next to nothing.
             with np.errstate(all="ignore"):
                 far = np.abs(result.value - expected[tensor].value) / np.sqrt(expected[tensor].variance)
-            same |= np.isfinite(expected[tensor].value) & (far < 1e-6)
+            same |= np.isfinite(expected[tensor].value) & (far < 1e-6) | expected[tensor].unspecified
             assert same.all(), message
 
 

@@ -115,9 +115,9 @@ def crashes_openvino(graph: Graph) -> bool:
     """
     for conv in graph.layers:
         if isinstance(conv, Conv) and conv.dilation_w > 1:
-            width, padding = graph.shapes[conv.from_tensor].width, conv.padding_w
+            width = graph.shapes[conv.from_tensor].width
             span = (conv.filter_w - 1) * conv.dilation_w
-            starts = range(-padding, width + padding - span, conv.stride_w)
+            starts = range(-conv.padding_left, width + conv.padding_right - span, conv.stride_w)
             taps = (tap for start in starts for tap in range(start, start + span + 1, conv.dilation_w))
             if not any(0 <= tap < width for tap in taps):
                 return True

@@ -21,16 +21,22 @@ from nn512.graph import (
     Activation,
     Add,
     BatchNorm,
+    Binary,
     Concat,
     Conv,
+    Div,
     FullyConnected,
     Layer,
     LayerNorm,
+    Max,
+    Min,
+    Mul,
     Pooling,
     RMSNorm,
     Shuffle,
     Slice,
     Softmax,
+    Sub,
 )
 from nn512.graph.axes import AXES
 from reference import kinds
@@ -61,8 +67,11 @@ def conv_case(rng: np.random.Generator) -> Case:
     groups, per_group, filters, stride_h, stride_w, dilation_h, dilation_w = rng.integers(1, 4, 7).tolist()
     filter_h, filter_w, height, width = rng.integers(1, 5, 2).tolist() + rng.integers(1, 9, 2).tolist()
     reach = (1 + (filter_h - 1) * dilation_h, 1 + (filter_w - 1) * dilation_w)
-    least = [max(0, math.ceil((r - n) / 2)) for r, n in zip(reach, (height, width), strict=True)]
-    paddings = [n + int(rng.integers(0, 5)) for n in least]
+    top, left, *more = rng.integers(0, 5, 4).tolist()
+    bottom, right = (
+        n + max(0, r - size - before)
+        for n, r, size, before in zip(more, reach, (height, width), (top, left), strict=True)
+    )
     node = Conv(
         "x",
         "y",
@@ -71,11 +80,13 @@ def conv_case(rng: np.random.Generator) -> Case:
         filter_w,
         stride_h,
         stride_w,
-        paddings[0],
-        paddings[1],
-        dilation_h,
-        dilation_w,
-        groups,
+        padding_top=top,
+        padding_bottom=bottom,
+        padding_left=left,
+        padding_right=right,
+        dilation_h=dilation_h,
+        dilation_w=dilation_w,
+        groups=groups,
     )
     weights = integers(rng, node.to_channels, per_group, filter_h, filter_w)
     return node, [integers(rng, groups * per_group, height, width), weights, integers(rng, node.to_channels)]
@@ -105,9 +116,15 @@ def activation_case(rng: np.random.Generator) -> Case:
     return Activation("x", "y", str(kind)), [x]
 
 
-def add_case(rng: np.random.Generator) -> Case:
-    x = any_shape(rng)
-    return Add("x", "z", "y"), [x, integers(rng, *x.shape)]
+def binary_case(kind: type[Binary]) -> Callable[[np.random.Generator], Case]:
+    """With a second tensor that has extents of 1 in places; what divides are powers of two."""
+
+    def case(rng: np.random.Generator) -> Case:
+        x = any_shape(rng)
+        other = integers(rng, *(int(rng.choice([1, n, n])) for n in x.shape))
+        return kind("x", "z", "y"), [x, np.exp2(np.round(other)) if kind is Div else other]
+
+    return case
 
 
 def concat_case(rng: np.random.Generator) -> Case:
@@ -174,7 +191,7 @@ KINDS: dict[str, Callable[[np.random.Generator], Case]] = {
     "FullyConnected": fully_connected_case,
     "BatchNorm": batch_norm_case,
     "Activation": activation_case,
-    "Add": add_case,
+    **{kind.__name__: binary_case(kind) for kind in (Add, Sub, Mul, Div, Max, Min)},
     "Concat": concat_case,
     "Slice": slice_case,
     "Shuffle": shuffle_case,
@@ -197,8 +214,9 @@ def expected(node: Layer, arrays: Arrays) -> Array:
             return kinds.batch_norm.value(x, means, variances, scales, shifts, node)
         case Activation():
             return kinds.activation.value(arrays[0], node)
-        case Add():
-            return kinds.add.value(*arrays)
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            value: Callable[..., Array] = getattr(kinds, type(node).__name__.lower()).value
+            return value(*arrays)
         case Concat():
             return kinds.concat.value(*arrays, axis=AXES.index(node.axis))
         case Slice():
@@ -225,7 +243,9 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
     y: Any
     match node:
         case Conv():
-            y = functional.conv2d(x, *rest, *torch_geometry(node), node.groups)
+            padded = functional.pad(x, (node.padding_left, node.padding_right, node.padding_top, node.padding_bottom))
+            steps, dilation = (node.stride_h, node.stride_w), (node.dilation_h, node.dilation_w)
+            y = functional.conv2d(padded, *rest, steps, 0, dilation, node.groups)
         case FullyConnected():
             y = functional.linear(x.flatten(1), rest[0].flatten(1), rest[1])[..., None, None]
         case BatchNorm():
@@ -233,8 +253,9 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
             y = functional.batch_norm(x, means, variances, scales, shifts, eps=node.epsilon)
         case Activation():
             y = torch_activation(functional, x, node)
-        case Add():
-            y = x + rest[0]
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            names = {Add: "add", Sub: "sub", Mul: "mul", Div: "div", Max: "maximum", Min: "minimum"}
+            y = getattr(torch, names[type(node)])(x, rest[0])
         case Concat():
             y = torch.cat((x, rest[0][None]), dim=1 + AXES.index(node.axis))
         case Slice():
@@ -255,11 +276,6 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
     return result
 
 
-def torch_geometry(node: Conv) -> tuple[tuple[int, int], ...]:
-    """Stride, padding and dilation."""
-    return (node.stride_h, node.stride_w), (node.padding_h, node.padding_w), (node.dilation_h, node.dilation_w)
-
-
 def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
     match node.kind:
         case "ReLU":
@@ -269,7 +285,7 @@ def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
         case "Sigmoid":
             return x.sigmoid()
         case "HardSigmoid":
-            alpha, beta = np.float32([node.alpha, node.beta]).tolist()
+            alpha, beta = (float(np.float32(value)) for value in (node.alpha, node.beta))
             return (alpha * x + beta).clamp(0, 1)
         case "SiLU":
             if x.isneginf().any():
@@ -321,7 +337,7 @@ def by_openvino(node: Layer, arrays: Arrays) -> Array:
 
 def reads(node: Layer) -> int:
     """How many of a case's arrays are tensors, not parameters."""
-    return 2 if isinstance(node, Add | Concat) else 1
+    return 2 if isinstance(node, Binary | Concat) else 1
 
 
 def onnx_model(node: Layer, arrays: Arrays) -> bytes:
@@ -380,7 +396,7 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
             return "Conv", {
                 "kernel_shape": [node.filter_h, node.filter_w],
                 "strides": [node.stride_h, node.stride_w],
-                "pads": [node.padding_h, node.padding_w] * 2,
+                "pads": [node.padding_top, node.padding_left, node.padding_bottom, node.padding_right],
                 "dilations": [node.dilation_h, node.dilation_w],
                 "group": node.groups,
             }
@@ -392,8 +408,8 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
             if node.kind != "ReLU":
                 return node.kind, {}
             return ("Relu", {}) if node.param == 0 else ("LeakyRelu", {"alpha": node.param})
-        case Add():
-            return "Add", {}
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            return type(node).__name__, {}
         case Concat():
             return "Concat", {"axis": 1 + AXES.index(node.axis)}
         case Slice():

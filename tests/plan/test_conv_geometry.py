@@ -8,27 +8,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nn512.graph import Conv, Shape
-from nn512.plan.conv_geometry import Axis, has_few_variants, pixel_tiles, real_taps, sees_picture
+from nn512.plan.conv_geometry import Axis, has_blind_outputs, has_few_variants, pixel_tiles, real_taps, sees_picture
 
-AXES = st.tuples(*(st.integers(1, most) for most in (40, 4, 3, 4)), st.integers(0, 9)).filter(
-    lambda drawn: drawn[0] + 2 * drawn[4] >= (drawn[1] - 1) * drawn[3] + 1
+AXES = st.tuples(*(st.integers(1, most) for most in (40, 4, 3, 4)), st.integers(0, 9), st.integers(0, 9)).filter(
+    lambda drawn: drawn[0] + drawn[4] + drawn[5] >= (drawn[1] - 1) * drawn[3] + 1
 )
 
 
-def axis_of(size: int, taps: int, stride: int, dilation: int, padding: int) -> Axis:
+def axis_of(size: int, taps: int, stride: int, dilation: int, before: int, after: int) -> Axis:
     """The axis with as many outputs as there is room for."""
-    room = size + 2 * padding - (taps - 1) * dilation - 1
-    return Axis(size, room // stride + 1, taps, stride, padding, dilation)
+    room = size + before + after - (taps - 1) * dilation - 1
+    return Axis(size, room // stride + 1, taps, stride, before, dilation)
 
 
 def seen(axis: Axis, pixel: int) -> set[int]:
     """The taps that fall on real cells for an output pixel, one by one."""
-    start = pixel * axis.stride - axis.padding
+    start = pixel * axis.stride - axis.before
     return {tap for tap in range(axis.taps) if 0 <= start + tap * axis.dilation < axis.size}
 
 
 @given(AXES, st.integers(1, 14))
-def test_tiles_see_what_their_pixels_see(drawn: tuple[int, int, int, int, int], limit: int) -> None:
+def test_tiles_see_what_their_pixels_see(drawn: tuple[int, int, int, int, int, int], limit: int) -> None:
     axis = axis_of(*drawn)
     pixel = 0
     for tile, times in pixel_tiles(axis, limit):
@@ -40,17 +40,20 @@ def test_tiles_see_what_their_pixels_see(drawn: tuple[int, int, int, int, int], 
             assert sees_picture(axis, pixel) == bool(taps)
             pixel += 1
     assert pixel == axis.out
-    assert real_taps(axis) == sum(len(seen(axis, pixel)) for pixel in range(axis.out))
+    taps_seen = [len(seen(axis, pixel)) for pixel in range(axis.out)]
+    assert real_taps(axis) == sum(taps_seen)
+    assert axis.is_padded == (sum(taps_seen) < axis.out * axis.taps or axis.before > 0)
+    assert has_blind_outputs(axis) == (0 in taps_seen)
 
 
 @given(AXES, st.integers(1, 14))
-def test_neighbours_that_are_alike_are_together(drawn: tuple[int, int, int, int, int], limit: int) -> None:
+def test_neighbours_that_are_alike_are_together(drawn: tuple[int, int, int, int, int, int], limit: int) -> None:
     tiles = [(tile.size, tile.runs) for tile, _ in pixel_tiles(axis_of(*drawn), limit)]
     assert all(a != b for a, b in itertools.pairwise(tiles))
 
 
 def test_a_row_of_any_length_is_a_few_tiles() -> None:
-    axis = axis_of(2**31 - 1, 3, 1, 1, 1)
+    axis = axis_of(2**31 - 1, 3, 1, 1, 1, 1)
     assert [times for _, times in pixel_tiles(axis, 14)] == [1, 153_391_676, 12, 1]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from nn512.graph import (
     parse,
 )
 from nn512.graph.nodes import ACTIVATIONS
-from reference import fast, kinds
+from reference import fast, functions, kinds
 from reference.kinds.pooling import Pool
 from reference.windows import Array, Window
 
@@ -54,8 +55,9 @@ def convolutions(draw: st.DrawFn) -> tuple[Conv, Array, Array, Array]:
     height, width = draw(st.integers(1, 7)), draw(st.integers(1, 7))
     filter_h, filter_w = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     dilation_h, dilation_w = draw(small), draw(small)
-    least_h = max(0, math.ceil((1 + (filter_h - 1) * dilation_h - height) / 2))
-    least_w = max(0, math.ceil((1 + (filter_w - 1) * dilation_w - width) / 2))
+    top, left = draw(st.integers(0, 5)), draw(st.integers(0, 5))
+    bottom = draw(st.integers(0, 5)) + max(0, 1 + (filter_h - 1) * dilation_h - height - top)
+    right = draw(st.integers(0, 5)) + max(0, 1 + (filter_w - 1) * dilation_w - width - left)
     node = Conv(
         "x",
         "y",
@@ -64,11 +66,13 @@ def convolutions(draw: st.DrawFn) -> tuple[Conv, Array, Array, Array]:
         filter_w,
         draw(st.integers(1, 4)),
         draw(st.integers(1, 4)),
-        draw(st.integers(least_h, least_h + 5)),
-        draw(st.integers(least_w, least_w + 5)),
-        dilation_h,
-        dilation_w,
-        groups,
+        padding_top=top,
+        padding_bottom=bottom,
+        padding_left=left,
+        padding_right=right,
+        dilation_h=dilation_h,
+        dilation_w=dilation_w,
+        groups=groups,
     )
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     x = tensor(rng, groups * per_group, height, width, specials=True)
@@ -95,13 +99,14 @@ def conv_by_loops(node: Conv, x: Array, weights: Array, biases: Array) -> Any:
     """The double sum, one number at a time; cells outside the tensor are zeros."""
     channels, height, width = x.shape
     per_group, per_filter = channels // node.groups, node.to_channels // node.groups
-    out_h = (height + 2 * node.padding_h - (1 + (node.filter_h - 1) * node.dilation_h)) // node.stride_h + 1
-    out_w = (width + 2 * node.padding_w - (1 + (node.filter_w - 1) * node.dilation_w)) // node.stride_w + 1
+    room_h = height + node.padding_top + node.padding_bottom - (1 + (node.filter_h - 1) * node.dilation_h)
+    room_w = width + node.padding_left + node.padding_right - (1 + (node.filter_w - 1) * node.dilation_w)
+    out_h, out_w = room_h // node.stride_h + 1, room_w // node.stride_w + 1
     y = [[[float(biases[k])] * out_w for _ in range(out_h)] for k in range(node.to_channels)]
     for k, p, q in itertools.product(range(node.to_channels), range(out_h), range(out_w)):
         for c, i, j in itertools.product(range(per_group), range(node.filter_h), range(node.filter_w)):
-            row = p * node.stride_h - node.padding_h + i * node.dilation_h
-            column = q * node.stride_w - node.padding_w + j * node.dilation_w
+            row = p * node.stride_h - node.padding_top + i * node.dilation_h
+            column = q * node.stride_w - node.padding_left + j * node.dilation_w
             if 0 <= row < height and 0 <= column < width:
                 y[k][p][q] += float(weights[k, c, i, j]) * float(x[k // per_filter * per_group + c, row, column])
     return y
@@ -158,6 +163,10 @@ def test_conv_by_hand() -> None:
     node = Conv("x", "y", 1, 1, 2, padding_w=1)
     y = kinds.conv.value(np.array([[[1.0, 2.0, 3.0]]]), np.array([[[[10.0, 1.0]]]]), np.array([0.5]), node)
     np.testing.assert_array_equal(y, [[[1.5, 12.5, 23.5, 30.5]]])
+    # Causal: no result sees what comes later.
+    causal = replace(node, padding_right=0)
+    y = kinds.conv.value(np.array([[[1.0, 2.0, 3.0]]]), np.array([[[[10.0, 1.0]]]]), np.array([0.5]), causal)
+    np.testing.assert_array_equal(y, [[[1.5, 12.5, 23.5]]])
 
 
 def test_a_zero_weight_does_not_hide_an_infinity() -> None:
@@ -236,17 +245,25 @@ def test_hard_swish() -> None:
 
 SPECIALS = (math.nan, math.inf, -math.inf, 0.0, -0.0)
 
-SMOOTH = {
+SMOOTH: dict[str, tuple[list[float], Callable[[float], float]]] = {
     "Sigmoid": ([math.nan, 1, 0, 0.5, 0.5], lambda x: 1 / (1 + math.exp(-x))),
     "SiLU": ([math.nan, math.inf, 0, 0, 0], lambda x: x / (1 + math.exp(-x))),
     "Tanh": ([math.nan, 1, -1, 0, 0], lambda x: (math.exp(2 * x) - 1) / (math.exp(2 * x) + 1)),
+    "GELU": ([math.nan, math.inf, 0, 0, 0], lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2),
+    "GELUTanh": (
+        [math.nan, math.inf, 0, 0, 0],
+        lambda x: x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
+    ),
+    "ELU": ([math.nan, math.inf, -1, 0, 0], lambda x: x if x > 0 else math.exp(x) - 1),
+    "Softplus": ([math.nan, math.inf, 0, math.log(2), math.log(2)], lambda x: math.log(1 + math.exp(x))),
+    "Mish": ([math.nan, math.inf, 0, 0, 0], lambda x: x * math.tanh(math.log(1 + math.exp(x)))),
 }
 
 
 @pytest.mark.parametrize("kind", SMOOTH)
 def test_smooth_functions(kind: str) -> None:
     """Limits at the infinities, and the formula elsewhere; nothing overflows on the way."""
-    node = Activation("x", "y", kind)
+    node = STEEP[kind]
     specials, formula = SMOOTH[kind]
     with np.errstate(all="raise", under="ignore"):
         y = kinds.activation.value(np.array(SPECIALS), node)
@@ -254,7 +271,32 @@ def test_smooth_functions(kind: str) -> None:
     np.testing.assert_array_equal(y, specials)
     assert np.isfinite(far).all()
     x = np.linspace(-20, 20, 401)
-    np.testing.assert_allclose(kinds.activation.value(x, node), [formula(v) for v in x], rtol=1e-12, atol=1e-14)
+    expected = np.array([formula(float(v)) for v in x])
+    np.testing.assert_allclose(kinds.activation.value(x, node), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_functions_of_one_operation() -> None:
+    x = np.array([*SPECIALS, 4.0, -0.5])
+    with np.errstate(all="ignore"):
+        y = {kind: kinds.activation.value(x, Activation("x", "y", kind)) for kind in PLAIN}
+    nan, inf = math.nan, math.inf
+    np.testing.assert_array_equal(y["Abs"], [nan, inf, inf, 0, 0, 4, 0.5])
+    np.testing.assert_array_equal(y["Neg"], [nan, -inf, inf, 0, 0, -4, 0.5])
+    np.testing.assert_array_equal(y["Square"], [nan, inf, inf, 0, 0, 16, 0.25])
+    np.testing.assert_array_equal(y["Sqrt"], [nan, inf, nan, 0, 0, 2, nan])
+    np.testing.assert_array_equal(y["Reciprocal"], [nan, 0, 0, inf, -inf, 0.25, -2])
+    np.testing.assert_array_equal(y["Exp"][:-2], [nan, inf, 0, 1, 1])
+    np.testing.assert_allclose(y["Exp"][-2:], [math.e**4, math.e**-0.5], rtol=1e-14)
+
+
+def test_nothing_is_promised_beside_a_pole() -> None:
+    """An error of what a Reciprocal reads may change the sign of the result; exact zeros have infinities."""
+    x = np.array([0.0, 1e-9, 1.0])
+    for kind, near in (("Reciprocal", [True, True, False]), ("Sqrt", [True, True, False]), ("Abs", [False] * 3)):
+        node = Activation("x", "y", kind)
+        unsure = kinds.activation.function_of(node).unsure
+        np.testing.assert_array_equal(unsure(x, np.full(3, 1e-8), node), near)
+        assert not unsure(x, np.zeros(3), node).any()
 
 
 def test_hard_sigmoid() -> None:
@@ -266,26 +308,30 @@ def test_hard_sigmoid() -> None:
     np.testing.assert_array_equal(kinds.activation.value(np.array([1.0]), third), [expected])
 
 
+PLAIN = ("Abs", "Exp", "Neg", "Reciprocal", "Sqrt", "Square")
+
 STEEP = {
     "ReLU": Activation("x", "y", "ReLU", -0.5),
     "Clip": Activation("x", "y", "Clip", min=-1, max=2),
     "HardSwish": Activation("x", "y", "HardSwish"),
     "HardSigmoid": Activation("x", "y", "HardSigmoid", alpha=0.3, beta=0.5),
-} | {kind: Activation("x", "y", kind) for kind in SMOOTH}
+} | {kind: Activation("x", "y", kind, *([1.0] if kind == "ELU" else [])) for kind in (*SMOOTH, *PLAIN)}
 
 
 @given(st.sampled_from(sorted(STEEP)), st.floats(-9, 9), st.floats(0, 4))
 def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reach: float) -> None:
     """The steepest secant among a hundred within reach is no steeper than `slope` says, and nearly as steep."""
     node = STEEP[kind]
+    if kind in ("Reciprocal", "Sqrt"):  # away from the pole, and from what has no root
+        x = abs(x) + reach + 0.5
     at = np.linspace(x - reach, x + reach, 101)
     y = kinds.activation.value(at, node)
-    slope = kinds.activation.function_of(node).slope(np.array(x), np.array(reach), node)
+    slope = functions.function_of(node).slope(np.array(x), np.array(reach), node)
     steps = np.diff(at)
     if reach > 1e-3:
         steepest = np.abs(np.diff(y) / steps).max()
-        assert steepest <= slope + 1e-9
-        assert slope <= steepest + 0.05 or kind in ("ReLU", "Clip", "HardSigmoid")
+        assert steepest <= slope * (1 + 1e-9) + 1e-9
+        assert slope <= steepest * 1.1 + 0.05 or kind in ("ReLU", "Clip", "HardSigmoid", "Abs", "Reciprocal", "Sqrt")
 
 
 @given(st.data())
@@ -307,6 +353,36 @@ def test_concat_slice_and_shuffle_move_what_they_say(data: st.DataObject) -> Non
     shuffled = kinds.shuffle.value(x, groups)
     for j, i in itertools.product(range(size), range(groups)):
         np.testing.assert_array_equal(shuffled[j * groups + i], x[i * size + j])
+
+
+BINARIES: dict[str, Callable[[float, float], float]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b if b else math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a) * sign(b),
+    "max": lambda a, b: math.nan if math.isnan(a) or math.isnan(b) else max(a, b),
+    "min": lambda a, b: math.nan if math.isnan(a) or math.isnan(b) else min(a, b),
+}
+
+
+def sign(number: float) -> float:
+    return math.copysign(1.0, number)
+
+
+@pytest.mark.parametrize("kind", BINARIES)
+@given(st.data())
+def test_functions_of_two_tensors_by_loops(kind: str, data: st.DataObject) -> None:
+    """The second tensor has the extents of the first, or 1."""
+    shape = tuple(data.draw(st.integers(1, 3)) for _ in range(3))
+    spread = tuple(data.draw(st.sampled_from((1, extent))) for extent in shape)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
+    x1, x2 = tensor(rng, *shape, specials=True), tensor(rng, *spread, specials=True)
+    with np.errstate(all="ignore"):
+        y = getattr(kinds, kind).value(x1, x2)
+    assert y.shape == shape
+    for c, h, w in np.ndindex(shape):
+        other = x2[c % spread[0], h % spread[1], w % spread[2]]
+        np.testing.assert_array_equal(y[c, h, w], BINARIES[kind](float(x1[c, h, w]), float(other)))
 
 
 def test_add_and_concat() -> None:
@@ -459,7 +535,7 @@ def test_every_function_is_tried_here() -> None:
 
 
 def test_every_function_has_one_entry() -> None:
-    names = [function.kind for function in kinds.activation.FUNCTIONS]
+    names = [function.kind for function in functions.FUNCTIONS]
     assert sorted(names) == sorted(ACTIVATIONS)
 
 
@@ -467,7 +543,7 @@ def test_the_docstrings_of_the_values_are_the_specification() -> None:
     for kind in kinds.KINDS:
         module = sys.modules[type(kind).__module__]
         assert module.value.__doc__, module.__name__
-    for function in kinds.activation.FUNCTIONS:
+    for function in functions.FUNCTIONS:
         assert (type(function).value.__doc__ or "").startswith(f"{function.kind}: ")
 
 

@@ -21,21 +21,26 @@ from nn512.graph import (
     Concat,
     Config,
     Conv,
+    Div,
     FullyConnected,
     Graph,
     Input,
     Layer,
     LayerNorm,
+    Max,
+    Min,
+    Mul,
     Node,
     Output,
     Pooling,
     RMSNorm,
     Shape,
     Softmax,
+    Sub,
     build,
     tensors_read,
 )
-from reference import kinds
+from reference import functions, kinds
 from reference.windows import Array
 
 Single: TypeAlias = npt.NDArray[np.float32]
@@ -139,8 +144,8 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
             return x * factor + shift
         case Activation():
             return function(x, layer)
-        case Add():
-            return x + reads[1]
+        case Add() | Sub() | Mul() | Div() | Max() | Min():
+            return np.asarray(BINARIES[type(layer)](x, reads[1]), F)
         case Concat():
             return np.concatenate(reads)
         case Pooling(is_max=True):
@@ -165,6 +170,16 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
             return channel_norm(x, layer, params, style)
         case _:
             raise AssertionError(layer)
+
+
+BINARIES: dict[type, np.ufunc] = {
+    Add: np.add,
+    Sub: np.subtract,
+    Mul: np.multiply,
+    Div: np.divide,
+    Max: np.maximum,
+    Min: np.minimum,
+}
 
 
 def channel_norm(x: Single, layer: LayerNorm | RMSNorm, params: Mapping[str, Single], style: Style) -> Single:
@@ -195,11 +210,14 @@ def function(x: Single, layer: Activation) -> Single:
             y: Single = x * np.minimum(np.maximum(x + F(3), F(0)), F(6)) / F(6)
             return y
         case "Sigmoid":
-            return F(1) / (F(1) + np.exp(-x))
+            gate: Single = F(1) / (F(1) + np.exp(-x)).astype(F)
+            return gate
         case "HardSigmoid":
-            return np.minimum(np.maximum(F(layer.alpha) * x + F(layer.beta), F(0)), F(1))
+            line: Single = F(layer.alpha) * x + F(layer.beta)
+            return np.minimum(np.maximum(line, F(0)), F(1))
         case "SiLU":
-            return x / (F(1) + np.exp(-x))
+            power: Single = np.exp(-x)
+            return x / (F(1) + power)
         case "Tanh":
             return np.tanh(x)
         case _:
@@ -361,7 +379,7 @@ def test_a_dropped_tap_is_far_outside(channels: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 17), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+@given(st.lists(st.integers(0, 22), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
 def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
     layers: list[Node] = []
@@ -384,6 +402,11 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
             RMSNorm(source, to),
             Activation(source, to, "HardSigmoid", alpha=0.16666667, beta=0.5),
             *(Activation(source, to, kind) for kind in SMOOTH),
+            Sub(other, source, to),
+            Mul(source, other, to),
+            Max(source, other, to),
+            Min(source, other, to),
+            Div(source, other, to),
         )
         layers.append(table[choice])
     graph = build([Config(), Input("x", 4, 4, 4), *layers, *used(layers)])
@@ -404,7 +427,7 @@ def used(layers: list[Node]) -> list[Output]:
 
 def relu_variance(x: Array, before: Array, slope: float) -> Array:
     node = Activation("x", "y", "ReLU", slope)
-    return kinds.activation.function_of(node).variance(x, before, kinds.activation.value(x, node), node)
+    return functions.function_of(node).variance(x, before, kinds.activation.value(x, node), node)
 
 
 def test_a_branch_of_relu_near_its_kink() -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from fuzz.draw.kinds.activation import ActivationKind, ActivationWish, relu
-from fuzz.draw.kinds.add import AddKind
 from fuzz.draw.kinds.base import Kind, LayerWish, Wish
 from fuzz.draw.kinds.batch_norm import BatchNormKind
+from fuzz.draw.kinds.binary import AddKind, DivKind, MaxKind, MinKind, MulKind, SubKind
 from fuzz.draw.kinds.concat import ConcatKind
 from fuzz.draw.kinds.conv import ConvKind
 from fuzz.draw.kinds.fully_connected import FullyConnectedKind
@@ -38,6 +38,11 @@ KINDS: tuple[Kind[Any], ...] = (
     SoftmaxKind(),
     LayerNormKind(),
     RMSNormKind(),
+    MulKind(),
+    SubKind(),
+    MaxKind(),
+    MinKind(),
+    DivKind(),
 )
 """All kinds of layers. The first ones are what failures shrink to."""
 

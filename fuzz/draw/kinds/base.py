@@ -54,6 +54,9 @@ class Kind(ABC, Generic[L]):
     grows: ClassVar[bool] = False
     """Whether results may be larger than operands: exact data leave room for that."""
 
+    seldom: ClassVar[bool] = False
+    """Whether all kinds that say so are drawn as often together as another one is alone."""
+
     @abstractmethod
     def strategies(self) -> tuple[st.SearchStrategy[Wish], ...]:
         """Wishes for this kind of layer, each as likely as any of another kind."""

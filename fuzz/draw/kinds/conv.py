@@ -15,6 +15,12 @@ from nn512.graph import Conv, Shape
 SAME = -1
 """Padding wish: whatever keeps the size of the image at stride 1."""
 
+CAUSAL = -2
+"""Padding wish: so much that the first window sees one cell, the first."""
+
+BOTH = -3
+"""Wish for the padding behind: as much as in front."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConvWish(LayerWish):
@@ -30,16 +36,18 @@ class ConvWish(LayerWish):
     dilation_h: int = 1
     dilation_w: int = 1
     groups: int = 0
+    behind_h: int = BOTH
+    behind_w: int = BOTH
 
     def grow(self, grower: Grower) -> None:
         """A window that fits, and as many channels as there is room and time for."""
         source = grower.pick(self.source)
         shape = grower.shapes[source]
-        filter_h, dilation_h, padding_h, stride_h, height = _window(
-            shape.height, self.filter_h, self.dilation_h, self.padding_h, self.stride_h
+        filter_h, dilation_h, (top, bottom), stride_h, height = _window(
+            shape.height, self.filter_h, self.dilation_h, (self.padding_h, self.behind_h), self.stride_h
         )
-        filter_w, dilation_w, padding_w, stride_w, width = _window(
-            shape.width, self.filter_w, self.dilation_w, self.padding_w, self.stride_w
+        filter_w, dilation_w, (left, right), stride_w, width = _window(
+            shape.width, self.filter_w, self.dilation_w, (self.padding_w, self.behind_w), self.stride_w
         )
         groups = _pick_divisor(shape.channels, self.groups)
         taps = shape.channels // groups * filter_h * filter_w
@@ -48,24 +56,30 @@ class ConvWish(LayerWish):
         to_channels = largest_edge(wanted, limit // groups * groups, groups)
         if to_channels and grower.afford(to_channels * taps * height * width):
             layer = Conv(
-                source, grower.name(), to_channels, filter_h, filter_w, stride_h, stride_w, padding_h, padding_w,
-                dilation_h, dilation_w, groups,
+                source, grower.name(), to_channels, filter_h, filter_w, stride_h, stride_w,
+                padding_top=top, padding_bottom=bottom, padding_left=left, padding_right=right,
+                dilation_h=dilation_h, dilation_w=dilation_w, groups=groups,
             )  # fmt: skip
             grower.add_layer(layer, Shape(to_channels, height, width), output=self.output)
 
 
-def _window(size: int, filter_: int, dilation: int, padding: int, stride: int) -> tuple[int, int, int, int, int]:
+def _window(
+    size: int, filter_: int, dilation: int, wishes: tuple[int, int], stride: int
+) -> tuple[int, int, tuple[int, int], int, int]:
     """Filter, dilation, padding, stride and resulting size along one axis, bent until the window fits."""
-    if padding == SAME:
-        padding = (filter_ - 1) * dilation // 2
-    if size + 2 * padding < 1 + (filter_ - 1) * dilation:
+    reach = (filter_ - 1) * dilation
+    sums = {SAME: reach // 2, CAUSAL: reach}
+    before = sums.get(wishes[0], wishes[0])
+    after = before if wishes[1] == BOTH else sums.get(wishes[1], wishes[1])
+    room = size + before + after
+    if room < 1 + reach:
         dilation = 1
-    filter_ = min(filter_, size + 2 * padding)
-    out = (size + 2 * padding - (1 + (filter_ - 1) * dilation)) // stride + 1
+    filter_ = min(filter_, room)
+    out = (room - (1 + (filter_ - 1) * dilation)) // stride + 1
     while out > LONG_SIZES[-1]:
         stride += 1
-        out = (size + 2 * padding - (1 + (filter_ - 1) * dilation)) // stride + 1
-    return filter_, dilation, padding, stride, out
+        out = (room - (1 + (filter_ - 1) * dilation)) // stride + 1
+    return filter_, dilation, (before, after), stride, out
 
 
 def _pick_divisor(channels: int, wish: int) -> int:
@@ -116,11 +130,22 @@ def grouped_convs() -> st.SearchStrategy[Wish]:
     )  # fmt: skip
 
 
+def lopsided_convs() -> st.SearchStrategy[Wish]:
+    """Padding of which every side is its own: causal, on one side alone, larger than the filter on one; any groups."""
+    taps, strides = st.sampled_from((3, 2, 1, 5, 9)), st.sampled_from((1, 1, 1, 2, 3))
+    padding = st.sampled_from((0, CAUSAL, 1, SAME, 2, 4, 11))
+    dilations, groups = st.sampled_from((1, 1, 2, 3)), st.sampled_from((0, 0, 0, -1, 1))
+    return st.builds(
+        ConvWish, SOURCES, st.just(0) | sizes(), taps, taps, strides, strides, padding, padding, dilations, dilations,
+        groups, padding, padding, output=OUTPUTS,
+    )  # fmt: skip
+
+
 class ConvKind(SumsOfProducts[Conv]):
     """Convolutions."""
 
     node = Conv
 
     def strategies(self) -> tuple[st.SearchStrategy[Wish], ...]:
-        """Four forms that nets use, each with its kernels."""
-        return pointwise_convs(), usual_convs(), dense_convs(), grouped_convs()
+        """Five forms that nets use, each with its kernels."""
+        return pointwise_convs(), usual_convs(), dense_convs(), grouped_convs(), lopsided_convs()

@@ -13,15 +13,20 @@ from nn512.graph.kinds.batch_norm import BatchNorm
 from nn512.graph.kinds.concat import Concat
 from nn512.graph.kinds.config import PLATFORMS, Config
 from nn512.graph.kinds.conv import Conv
+from nn512.graph.kinds.div import Div
 from nn512.graph.kinds.fully_connected import FullyConnected
 from nn512.graph.kinds.input import Input
 from nn512.graph.kinds.layer_norm import LayerNorm
+from nn512.graph.kinds.max import Max
+from nn512.graph.kinds.min import Min
+from nn512.graph.kinds.mul import Mul
 from nn512.graph.kinds.output import Output
 from nn512.graph.kinds.pooling import POOLINGS, Pooling
 from nn512.graph.kinds.rms_norm import RMSNorm
 from nn512.graph.kinds.shuffle import Shuffle
 from nn512.graph.kinds.slice import Slice
 from nn512.graph.kinds.softmax import Softmax
+from nn512.graph.kinds.sub import Sub
 
 __all__ = [
     "ACTIVATIONS",
@@ -30,22 +35,31 @@ __all__ = [
     "POOLINGS",
     "Activation",
     "Add",
+    "AnyBinary",
     "AnyLayer",
     "AnyNode",
     "BatchNorm",
     "Concat",
     "Config",
     "Conv",
+    "Div",
     "FullyConnected",
     "Input",
     "LayerNorm",
+    "Max",
+    "Min",
+    "Mul",
     "Output",
     "Pooling",
     "RMSNorm",
     "Shuffle",
     "Slice",
     "Softmax",
+    "Sub",
 ]
+
+AnyBinary: TypeAlias = Add | Sub | Mul | Div | Max | Min
+"""Every kind of function of two tensors, element by element."""
 
 AnyLayer: TypeAlias = (
     Conv
@@ -54,7 +68,7 @@ AnyLayer: TypeAlias = (
     | LayerNorm
     | RMSNorm
     | Activation
-    | Add
+    | AnyBinary
     | Concat
     | Slice
     | Shuffle
@@ -77,6 +91,11 @@ KINDS: tuple[type[AnyNode], ...] = (
     RMSNorm,
     Activation,
     Add,
+    Sub,
+    Mul,
+    Div,
+    Max,
+    Min,
     Concat,
     Slice,
     Shuffle,

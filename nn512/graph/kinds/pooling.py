@@ -14,12 +14,14 @@ from nn512.graph.fields import (
     declare,
     field_table,
     geometry,
+    padding_along,
+    padding_at,
     read_tensor,
     written_tensor,
 )
 from nn512.graph.moments import Moments
 from nn512.graph.node import Layer, Mistake, Shape
-from nn512.graph.windows import no_room, pair
+from nn512.graph.windows import no_room, padding_of, pair
 
 POOLINGS = ("Max2x2Stride2", "Avg2x2Stride2", "Max3x3Stride2", "Avg3x3Stride2", "MaxGlobal", "AvgGlobal")
 """Choices of Kind that name window and stride as well; the other two, Max and Avg, have fields for them."""
@@ -37,7 +39,6 @@ _MEANINGS = {
 _FREE = ("Max", "Avg")
 _COUNTING = ("Avg", "Avg2x2Stride2", "Avg3x3Stride2")
 _SPELLING = re.compile(r"(?:Max|Avg)([1-9])x([1-9])Stride([1-9])")
-_SHORTHAND = ("kind", "padding_h", "padding_w")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,12 @@ class Pooling(Layer):
         goes_with=dict.fromkeys(_FREE, 1),
         kw_only=True,
     )
-    padding_h: int = geometry("PaddingH", ValueType.NATURAL, "Rows of padding above, and as many below.", 0)
-    padding_w: int = geometry("PaddingW", ValueType.NATURAL, "Columns of padding left, and as many right.", 0)
-    padding_top: int = geometry("PaddingTop", ValueType.NATURAL, "Rows of padding above.", like="padding_h")
-    padding_bottom: int = geometry("PaddingBottom", ValueType.NATURAL, "Rows of padding below.", like="padding_h")
-    padding_left: int = geometry("PaddingLeft", ValueType.NATURAL, "Columns of padding left.", like="padding_w")
-    padding_right: int = geometry("PaddingRight", ValueType.NATURAL, "Columns of padding right.", like="padding_w")
+    padding_h: int = padding_along("H", "Rows of padding above, and as many below.")
+    padding_w: int = padding_along("W", "Columns of padding left, and as many right.")
+    padding_top: int = padding_at("Top")
+    padding_bottom: int = padding_at("Bottom")
+    padding_left: int = padding_at("Left")
+    padding_right: int = padding_at("Right")
     count_padding: int = declare(
         "CountPadding",
         ValueType.NATURAL,
@@ -114,12 +115,12 @@ class Pooling(Layer):
     @property
     def is_padded(self) -> bool:
         """Whether there is padding on any side."""
-        return any((self.padding_top, self.padding_bottom, self.padding_left, self.padding_right))
+        return any(padding_of(self))
 
     @property
     def key(self) -> Hashable:
         """Operation, window, stride and padding, however they are spelled; and every other field."""
-        meaning = (attribute for attribute in field_table(type(self)).meaning if attribute not in _SHORTHAND)
+        meaning = (attribute for attribute in field_table(type(self)).meaning if attribute != "kind")
         return (type(self), self.is_max, self.is_global, *(getattr(self, attribute) for attribute in meaning))
 
     def mistakes(self, shapes: Mapping[str, Shape]) -> Iterator[Mistake]:
@@ -149,9 +150,9 @@ class Pooling(Layer):
         shape = shapes[self.from_tensor]
         if self.is_global:
             return Shape(shape.channels, 1, 1)
-        rows = (shape.height + self.padding_top + self.padding_bottom - self.window_h) // self.stride_h + 1
-        columns = (shape.width + self.padding_left + self.padding_right - self.window_w) // self.stride_w + 1
-        return Shape(shape.channels, rows, columns)
+        room = padding_of(self).around(shape)
+        rows = (room.height - self.window_h) // self.stride_h + 1
+        return Shape(shape.channels, rows, (room.width - self.window_w) // self.stride_w + 1)
 
     def moments(self, read: Sequence[Moments], shapes: Mapping[str, Shape]) -> Moments:  # noqa: ARG002
         """Less varied; maxima are a deviation above the mean."""
@@ -165,13 +166,8 @@ class Pooling(Layer):
             details = [f"{self.kind} {self.window_h}x{self.window_w}"]
             if (self.stride_h, self.stride_w) != (1, 1):
                 details.append(f"stride {pair(self.stride_h, self.stride_w)}")
-        sides = (self.padding_top, self.padding_bottom, self.padding_left, self.padding_right)
-        if self.padding_top == self.padding_bottom and self.padding_left == self.padding_right:
-            if any(sides):
-                details.append(f"padding {pair(self.padding_top, self.padding_left)}")
-        else:
-            above, below, left, right = sides
-            details.append(f"padding {above} above, {below} below, {left} left, {right} right")
+        if self.is_padded:
+            details.append(f"padding {padding_of(self)}")
         if self.count_padding:
             details.append("padding counted")
         return f"Pooling {self.to_tensor} ({', '.join(details)})"

@@ -14,12 +14,12 @@ from nn512.ir.record import READS, WRITES, Covered, CoveredAs, covers
 class LoadOp(Op):
     """Bring a tensor of the caller into the blocked layout.
 
-    With `columns` (see `plan.planes`) it stays channels x height x width, with so many zeros at both ends of a row.
+    With `columns` (see `plan.planes`) it stays channels x height x width, with so many zeros left and right of a row.
     """
 
     node: Input = field(metadata=covers())
     writes: str = field(metadata=WRITES)
-    columns: int = 0
+    columns: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
@@ -28,7 +28,7 @@ class LoadOp(Op):
 
     def covered(self) -> Iterator[Covered]:
         """The input."""
-        yield Covered(self.node, CoveredAs.LOADED_PLANES if self.columns else CoveredAs.ITSELF)
+        yield Covered(self.node, CoveredAs.ITSELF if self.columns is None else CoveredAs.LOADED_PLANES)
 
     @property
     def bytes_from_caller(self) -> int:

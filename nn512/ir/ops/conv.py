@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from nn512.graph.describe import describe
 from nn512.graph.nodes import BatchNorm, Conv, Input
+from nn512.graph.windows import NO_SIDES, Sides
 from nn512.ir.op import Op, Rebuilder, arrows, words_of
 from nn512.ir.record import READS, RECORDS, WRITES, CoveredAs, Record, chain, covers
 from nn512.ir.steps import Chain
@@ -28,7 +29,7 @@ class ConvOp(Op):
     """Convolutions of the same geometry that read the same tensor.
 
     `normalized` are batch norms of the source, folded into the weights; `prologue` is applied to what they read.
-    When a program is laid out: the source has `zeros` rows and columns of padding around it already; it is the tensor
+    When a program is laid out: the source has `zeros` around it already, all or some of the padding; it is the tensor
     of a `caller`, channels x height x width.
     """
 
@@ -37,7 +38,7 @@ class ConvOp(Op):
     normalized: tuple[BatchNorm, ...] = field(metadata=covers(CoveredAs.FOLDED_BEFORE), default=(), kw_only=True)
     prologue: Chain = field(metadata=chain(CoveredAs.ON_READING))
     branches: tuple[ConvBranch, ...] = field(metadata=RECORDS)
-    zeros: tuple[int, int] = (0, 0)
+    zeros: Sides = NO_SIDES
 
     @property
     def node(self) -> Conv:
@@ -59,8 +60,7 @@ class ConvOp(Op):
     def is_pointwise(self) -> bool:
         """Whether every pixel of the result depends on the same pixel of the source alone."""
         node = self.node
-        geometry = (node.filter_h, node.filter_w, node.stride_h, node.stride_w, node.padding_h, node.padding_w)
-        return geometry == (1, 1, 1, 1, 0, 0)
+        return (node.filter_h, node.filter_w, node.stride_h, node.stride_w) == (1, 1, 1, 1) and not node.is_padded
 
     def definitions(self) -> Iterator[tuple[str, str]]:
         """Every branch; batch norms in braces are part of the weights."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from nn512.ir.op import Op, Rebuilder, arrows, words_of
 from nn512.ir.record import READS, WRITES, CoveredAs, chain
-from nn512.ir.steps import AddStep, Chain
+from nn512.ir.steps import BinaryStep, Chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class ElementwiseOp(Op):
 
     @property
     def key(self) -> Hashable | None:
-        """As for any operation, but a sum of two tensors is the same from either side."""
+        """As for any operation, but a sum of two tensors is the same from either side, as all such functions are."""
         first, second = self, self.swapped()
         keys = [super(ElementwiseOp, op).key for op in (first, second) if op is not None]
         return None if keys[0] is None else frozenset(keys)
@@ -40,10 +40,10 @@ class ElementwiseOp(Op):
         return dataclasses.replace(self, source=first.operands[0], chain=(other, *others))
 
     def without_self_operand(self) -> ElementwiseOp:
-        """X + x written as a doubling of x, where an operand turned out to be the source itself."""
+        """X + x written as a doubling of x, and so on, where an operand turned out to be the source itself."""
         first, *others = self.chain
-        if isinstance(first, AddStep) and first.operand == self.source:
-            return dataclasses.replace(self, chain=(AddStep(first.node), *others))
+        if isinstance(first, BinaryStep) and first.operand == self.source:
+            return dataclasses.replace(self, chain=(BinaryStep(first.node), *others))
         return self
 
     def definitions(self) -> Iterator[tuple[str, str]]:

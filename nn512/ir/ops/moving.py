@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from nn512.graph.describe import describe
 from nn512.graph.nodes import Concat, Layer, Shape, Slice
+from nn512.graph.windows import Sides
 from nn512.ir.op import Op, Rebuilder, arrows
 from nn512.ir.picking import Pick, picked
 from nn512.ir.record import READS, WRITES, covers
@@ -157,8 +158,7 @@ class PadOp(Op):
     """The same tensor with zeros around every channel, for a convolution: made when a program is laid out."""
 
     source: str = field(metadata=READS)
-    rows: int
-    columns: int
+    sides: Sides
     writes: str = field(metadata=WRITES)
 
     channels_stay: ClassVar[bool] = True
@@ -168,9 +168,16 @@ class PadOp(Op):
         """Why there is a padded copy."""
         return "too many tiles would touch the padding for each to have a routine of its own"
 
+    @property
+    def _zeros(self) -> str:
+        top, bottom, left, right = self.sides
+        if (top, left) == (bottom, right):
+            return f"{top} rows and {left} columns of zeros on each side"
+        return f"rows of zeros, {top} above and {bottom} below, and columns, {left} left and {right} right"
+
     def definitions(self) -> Iterator[tuple[str, str]]:
         """The zeros that are added."""
-        yield self.writes, arrows(self.source, f"{self.rows} rows and {self.columns} columns of zeros on each side")
+        yield self.writes, arrows(self.source, self._zeros)
 
     def rebuild(self, graph: Rebuilder) -> None:
         """Convolutions of the graph have their padding themselves."""

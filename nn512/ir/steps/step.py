@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self, TypeAlias
 
-from nn512.graph.nodes import Activation, Add, BatchNorm
+from nn512.graph.nodes import Activation, BatchNorm, Binary
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,20 +16,33 @@ class ElementwiseStep:
     """One element-wise operation on a value that is in registers; `node` is the graph node that it stands for.
 
     `has_parameters`: the step reads parameters, one value or more per channel. `is_cheap`: to compute it twice costs
-    less than to write its result to memory and read it again. `may_precede`: the step can be done on what a convolution
-    or a pooling reads.
+    less than to write its result to memory and read it again.
     """
 
-    node: BatchNorm | Add | Activation
+    node: BatchNorm | Binary | Activation
 
     has_parameters: ClassVar[bool] = False
     is_cheap: ClassVar[bool] = True
-    may_precede: ClassVar[bool] = True
+
+    @property
+    def may_precede(self) -> bool:
+        """Whether the step can be done on what a convolution or a pooling reads."""
+        return True
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether the step can be done on what any operation writes."""
+        return True
 
     @property
     def operands(self) -> tuple[str, ...]:
         """Names of the tensors that are read besides the value."""
         return ()
+
+    @property
+    def operands_in_lanes(self) -> tuple[str, ...]:
+        """Those of which every channel meets the same channel of the value."""
+        return self.operands
 
     @property
     def key(self) -> Hashable:
@@ -72,7 +85,7 @@ class ElementwiseStep:
         """A step of the same node that changes nothing, for a chain that must not be empty; None if there is none."""
         return None
 
-    def on_graph(self, value: str, operands: tuple[str, ...]) -> BatchNorm | Add | Activation:
+    def on_graph(self, value: str, operands: tuple[str, ...]) -> BatchNorm | Binary | Activation:
         """The graph node that computes the step on these tensors of the graph."""
         return self.node.with_tensors((value, *operands))
 

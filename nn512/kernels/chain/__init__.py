@@ -2,14 +2,15 @@
 
 chain.py             steps one after another: what they read, as parameters and arguments
 code.py              what every sort of step must say
-norm.py, add.py      batch norm, addition
+norm.py, binary.py   batch norm; sums, products and the like with another tensor
 functions/           activation functions, one module each
 """
 
 from __future__ import annotations
 
 from nn512.kernels.chain.chain import ChainCode
+from nn512.kernels.chain.code import Operand
 from nn512.kernels.chain.norm import affine_pointer
 from nn512.kernels.chain.steps import calls_of
 
-__all__ = ["ChainCode", "affine_pointer", "calls_of"]
+__all__ = ["ChainCode", "Operand", "affine_pointer", "calls_of"]

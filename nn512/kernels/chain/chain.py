@@ -14,10 +14,10 @@ from nn512.cgen.code import PackCall, PackedArray
 from nn512.cgen.expressions import Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import BatchNorm
-from nn512.ir import ElementwiseStep
+from nn512.ir import WHOLE, BinaryStep, ElementwiseStep
 from nn512.kernels import packing
-from nn512.kernels.chain.add import operand_name
-from nn512.kernels.chain.code import Value
+from nn512.kernels.chain.binary import held, operand_name, operand_pointer, spread_indices
+from nn512.kernels.chain.code import Operand, Value
 from nn512.kernels.chain.norm import affine_name, affine_pointer
 from nn512.kernels.chain.steps import code_of
 from nn512.plan.layout import Layout
@@ -27,12 +27,14 @@ from nn512.plan.layout import Layout
 class ChainCode:
     """A sequence of element-wise steps; neutral names are numbered from `start`.
 
-    In a body that several layers share (`shared`), what the steps read has neutral names, too.
+    In a body that several layers share (`shared`), what the steps read has neutral names, too. A chain that `holds`
+    has operands that are the same along a row in registers, for a kernel that goes from pixel to pixel.
     """
 
     steps: tuple[ElementwiseStep, ...]
     start: int = 0
     shared: bool = False
+    holds: bool = False
 
     @property
     def suffix(self) -> str:
@@ -56,20 +58,27 @@ class ChainCode:
 
     @property
     def operands(self) -> tuple[str, ...]:
-        """Tensors that additions of the chain read."""
+        """Tensors that steps of the chain read besides the value."""
         return tuple(operand for step in self.steps for operand in step.operands)
 
-    def inputs(self) -> Iterator[tuple[str, BatchNorm | str]]:
+    @property
+    def by_rows(self) -> bool:
+        """Whether an operand has one element for all pixels of a row or a column, so that pixels are counted so."""
+        return any(isinstance(step, BinaryStep) and step.spread.rows != step.spread.columns for step in self.steps)
+
+    def inputs(self) -> Iterator[tuple[str, BatchNorm | Operand]]:
         """What the steps read besides the value, a batch norm's parameters or a tensor, each with its neutral name."""
         for number, step in enumerate(self.steps, self.start):
             if isinstance(step.node, BatchNorm):
                 yield affine_name(number), step.node
-            yield from ((operand_name(number), operand) for operand in step.operands)
+            if isinstance(step, BinaryStep):
+                name = operand_name(step, number)
+                yield from ((name, Operand(operand, step.spread)) for operand in step.operands)
 
     def parameters(self) -> list[str]:
         """Declarations of a routine's parameters for the chain."""
         return [
-            affine_pointer(name) if isinstance(read, BatchNorm) else f"const float *restrict {name}"
+            affine_pointer(name) if isinstance(read, BatchNorm) else operand_pointer(read.spread, name)
             for name, read in self.inputs()
         ]
 
@@ -78,29 +87,34 @@ class ChainCode:
         return [name for name, _ in self.inputs()]
 
     @property
-    def addends(self) -> list[str]:
-        """The parameters that point to what is added."""
-        return [name for name, read in self.inputs() if isinstance(read, str)]
+    def streams(self) -> list[str]:
+        """The parameters that point to operands of which every vector is read once."""
+        return [name for name, read in self.inputs() if isinstance(read, Operand) and read.spread == WHOLE]
 
     def arguments(self, block: Expression, *pixel: Expression) -> list[Expression]:
-        """What a layer passes: the chain's data from block `block` on, additions at `pixel` (its indices)."""
+        """What a layer passes: the chain's data from block `block` on, operands at `pixel` (its indices)."""
         result: list[Expression] = []
         for name, read in self.inputs():
             if isinstance(read, BatchNorm):
                 result.append(Name(name if self.shared else f"net->{packing.norm_field(read)}").offset(block))
             else:
-                result.append(Name(name if self.shared else names.local(read)).at(block, *pixel))
+                tensor = Name(name if self.shared else names.local(read.tensor))
+                result.append(tensor.at(*spread_indices(read.spread, block, pixel)))
         return result
 
     def bind(self, writer: Writer, block: Expression, *pixel: Expression) -> None:
         """Declare the chain's parameters as local variables, for a chain that is not in a shared routine."""
-        for parameter, argument in zip(self.parameters(), self.arguments(block, *pixel), strict=True):
-            writer.line(f"{parameter} = {argument};")
+        arguments = self.arguments(block, *pixel)
+        for parameter, argument, (name, read) in zip(self.parameters(), arguments, self.inputs(), strict=True):
+            if self.holds and isinstance(read, Operand) and read.spread.columns:
+                writer.line(f"const __m512 {name} = {held(read.spread, argument)};")
+            else:
+                writer.line(f"{parameter} = {argument};")
 
     def apply(self, writer: Writer, value: Expression, block: Expression, at: Expression) -> None:
         """Write the steps on variable `value`: `block` indexes the blocks passed, `at` is the offset in floats."""
         for number, step in enumerate(self.steps, self.start):
-            code_of(step).apply(writer, step, Value(value, number, block, at))
+            code_of(step).apply(writer, step, Value(value, number, block, at, self.holds))
 
     def fields(self, layout: Layout) -> tuple[PackedArray, ...]:
         """Packed parameters of the chain's batch norms for a tensor of this layout."""

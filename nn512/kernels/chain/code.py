@@ -9,6 +9,15 @@ from typing import Any
 from nn512.cgen.code import Routine
 from nn512.cgen.expressions import Expression
 from nn512.cgen.writer import Writer
+from nn512.ir import Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A tensor that a step reads besides the value, and how it is spread over it."""
+
+    tensor: str
+    spread: Spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +25,15 @@ class Value:
     """A value in registers while a chain is applied to it.
 
     `variable` is the C variable that holds it, `number` that of the step in the chain, for names that must differ;
-    `block` indexes the blocks whose data the chain was given, `at` is the offset in floats of what is added.
+    `block` indexes the blocks whose data the chain was given, `at` is the offset in floats of an operand's element.
+    `holds`: operands that are the same along a row are in registers already.
     """
 
     variable: Expression
     number: int
     block: Expression
     at: Expression
+    holds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

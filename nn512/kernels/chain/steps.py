@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from nn512.cgen.code import Routine
-from nn512.ir import ActivationStep, AddStep, ElementwiseStep, NormStep
-from nn512.kernels.chain import add, norm
+from nn512.ir import ActivationStep, BinaryStep, ElementwiseStep, NormStep
+from nn512.kernels.chain import binary, norm
 from nn512.kernels.chain.code import StepCode
 from nn512.kernels.chain.functions import FUNCTIONS
 
-STEPS: Mapping[type[ElementwiseStep], StepCode] = MappingProxyType({NormStep: norm.CODE, AddStep: add.CODE})
+STEPS: Mapping[type[ElementwiseStep], StepCode] = MappingProxyType({NormStep: norm.CODE, BinaryStep: binary.CODE})
 """Those that are no activation functions."""
 
 

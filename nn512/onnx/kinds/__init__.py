@@ -11,17 +11,22 @@ from nn512.graph import (
     BatchNorm,
     Concat,
     Conv,
+    Div,
     FullyConnected,
     LayerNorm,
+    Max,
+    Min,
+    Mul,
     Pooling,
     RMSNorm,
     Shuffle,
     Slice,
     Softmax,
+    Sub,
 )
 from nn512.onnx.kinds.activation import ACTIVATION, ACTIVATION_RULES
-from nn512.onnx.kinds.add import ADD, ADD_RULES
 from nn512.onnx.kinds.batch_norm import BATCH_NORM, BATCH_NORM_RULES
+from nn512.onnx.kinds.binary import ADD_RULES, BINARY, DIV_RULES, MAX_RULES, MIN_RULES, MUL_RULES, SUB_RULES
 from nn512.onnx.kinds.concat import CONCAT, CONCAT_RULES
 from nn512.onnx.kinds.conv import CONV, CONV_RULES
 from nn512.onnx.kinds.fully_connected import FULLY_CONNECTED, FULLY_CONNECTED_RULES
@@ -42,7 +47,12 @@ EXPORTS: Mapping[type, Export] = MappingProxyType(
         FullyConnected: FULLY_CONNECTED,
         BatchNorm: BATCH_NORM,
         Activation: ACTIVATION,
-        Add: ADD,
+        Add: BINARY,
+        Sub: BINARY,
+        Mul: BINARY,
+        Div: BINARY,
+        Max: BINARY,
+        Min: BINARY,
         Concat: CONCAT,
         Slice: SLICE,
         Shuffle: SHUFFLE,
@@ -61,6 +71,11 @@ RULES: Mapping[type, tuple[Rule, ...]] = MappingProxyType(
         BatchNorm: BATCH_NORM_RULES,
         Activation: ACTIVATION_RULES,
         Add: ADD_RULES,
+        Sub: SUB_RULES,
+        Mul: MUL_RULES,
+        Div: DIV_RULES,
+        Max: MAX_RULES,
+        Min: MIN_RULES,
         Concat: CONCAT_RULES,
         Slice: SLICE_RULES,
         Shuffle: SHUFFLE_RULES,

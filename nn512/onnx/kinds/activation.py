@@ -14,7 +14,7 @@ from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.pointwise import SAMPLES, Floats, Sampled, equal, same
 from nn512.onnx.refusal import RefusedError
-from nn512.onnx.rules import ANY, LARGEST, MANY, Rule, need, real, shortest, text
+from nn512.onnx.rules import ANY, LARGEST, Rule, need, real, shortest, text
 from nn512.onnx.work import Tensor, Work
 from nn512.params import show_shape
 
@@ -333,6 +333,4 @@ ACTIVATION_RULES = (
     Rule("Reciprocal", _read_as("Reciprocal"), "Activation Kind=Reciprocal"),
     Rule("Erf", _read_part, _PART.format("x / 2 * (1 + Erf(x / sqrt(2)))")),
     Rule("Pow", _read_pow, "Activation Kind=Square; part of x^3 in GELUTanh", inputs=2),
-    Rule("Min", _read_part, _PART.format("Min(Max(x, a), b)"), inputs=MANY),
-    Rule("Max", _read_part, _PART.format("Max(x, a * x)"), inputs=MANY),
 )

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from nn512.graph import BatchNorm
 from nn512.onnx import view
-from nn512.onnx.affine import affine, constant_of
 from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.refusal import RefusedError
 from nn512.onnx.rules import IGNORED, Rule, integer, need, one_output, real, shortest
-from nn512.onnx.work import Known, Tensor, Work
+from nn512.onnx.work import Tensor, Work
 
 
 def _nodes(maker: NodeMaker, layer: BatchNorm) -> Iterator[Any]:
@@ -46,29 +43,7 @@ def _read(work: Work, node: OnnxNode) -> Tensor:
     return Tensor(name, x.dims)
 
 
-def _read_scaling(work: Work, node: OnnxNode) -> Tensor:
-    """Mul, Div and Sub of a constant."""
-    known = [isinstance(work.value(node, i), Known) for i in range(2)]
-    if not any(known):
-        raise RefusedError(f"{node.operator} of two tensors", "a constant as one of them")
-    x = work.tensor(node, known.index(False))
-    constant = constant_of(work, node.reads[known.index(True)])
-    match node.operator, known[0]:
-        case "Mul", _:
-            return affine(work, node, x, constant, None)
-        case "Sub", False:
-            return affine(work, node, x, None, -constant)
-        case "Sub", True:
-            return affine(work, node, x, np.asarray(-1.0), constant)
-        case "Div", False if (constant != 0).all():
-            return affine(work, node, x, 1 / constant, None)
-    raise RefusedError(f"{node.operator} with such a constant", "x / constant, none of it 0")
-
-
 BATCH_NORM_RULES = (
-    Rule("Mul", _read_scaling, "BatchNorm, of a number or one for every channel; part of HardSwish", inputs=2),
-    Rule("Div", _read_scaling, "BatchNorm, by a number or one for every channel; part of HardSwish", inputs=2),
-    Rule("Sub", _read_scaling, "BatchNorm, of a number or one for every channel", inputs=2),
     Rule(
         "BatchNormalization",
         _read,

@@ -12,7 +12,7 @@ from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.refusal import RefusedError
 from nn512.onnx.rules import ANY, Rule, integer
-from nn512.onnx.windows import WINDOW_ATTRIBUTES, axes_of, no_other_padding, symmetric
+from nn512.onnx.windows import WINDOW_ATTRIBUTES, axes_of, no_other_padding
 from nn512.onnx.work import Tensor, Work
 from nn512.params import show_shape
 
@@ -23,7 +23,7 @@ def _nodes(maker: NodeMaker, layer: Conv) -> Iterator[Any]:
         [layer.from_tensor, maker.parameter("Weights"), maker.parameter("Biases")],
         kernel_shape=[layer.filter_h, layer.filter_w],
         strides=[layer.stride_h, layer.stride_w],
-        pads=[layer.padding_h, layer.padding_w] * 2,
+        pads=[layer.padding_top, layer.padding_left, layer.padding_bottom, layer.padding_right],
         dilations=[layer.dilation_h, layer.dilation_w],
         group=layer.groups,
     )
@@ -45,7 +45,6 @@ def _read(work: Work, node: OnnxNode) -> Tensor:
         no_other_padding(x.padding, 0.0)
     shape = work.shapes[x.name]
     rows, columns = axes_of(node, x, weights.shape[2:])
-    padding_h, padding_w = symmetric(rows, shape.height, "rows"), symmetric(columns, shape.width, "columns")
     bare = not node.has(2)
     biases = np.zeros(len(weights), np.float32) if bare else work.constant(node, 2, "biases")
     groups = integer(node, "group", 1)
@@ -61,13 +60,15 @@ def _read(work: Work, node: OnnxNode) -> Tensor:
             len(weights),
             rows.taps,
             columns.taps,
-            rows.stride,
-            columns.stride,
-            padding_h,
-            padding_w,
-            rows.dilation,
-            columns.dilation,
-            groups,
+            stride_h=rows.stride,
+            stride_w=columns.stride,
+            padding_h=rows.before,
+            padding_w=columns.before,
+            padding_bottom=rows.after,
+            padding_right=columns.after,
+            dilation_h=rows.dilation,
+            dilation_w=columns.dilation,
+            groups=groups,
         )
 
     params = {"Weights": weights, "Biases": biases}
@@ -79,8 +80,7 @@ CONV_RULES = (
         "Conv",
         _read,
         "Conv, of 1 x C x W with one row; Pad in front of it is taken in",
-        WINDOW_ATTRIBUTES
-        | {"dilations": ANY, "group": ANY, "pads": "equal on both ends of an axis, where that matters"},
+        WINDOW_ATTRIBUTES | {"dilations": ANY, "group": ANY},
         inputs=3,
     ),
 )

@@ -52,10 +52,14 @@ def _read_window(work: Work, node: OnnxNode) -> Tensor:
     need("count_include_pad", counts, 0, 1)
     for axis in (rows, columns):
         need("dilations", axis.dilation, 1)
-        if counts and axis.extra:
-            raise RefusedError("ceil_mode=1 with count_include_pad=1", "one of them, where ceil_mode adds a window")
+    extra = rows.extra or columns.extra
     if x.padding is not None:
-        counts = _count_zeros(work, node, x, counts)
+        counts = _count_zeros(work, node, x, counts, extra=bool(extra))
+    elif counts and extra:  # cells behind the padding are not counted, and all others are
+        if any((rows.before, rows.after, columns.before, columns.after)):
+            told = "ceil_mode=1 with count_include_pad=1 and padding"
+            raise RefusedError(told, "two of them, where ceil_mode adds a window")
+        counts = 0
 
     def make(to: str) -> Pooling:
         return Pooling(
@@ -76,7 +80,7 @@ def _read_window(work: Work, node: OnnxNode) -> Tensor:
     return work.image_of(work.emit(node, make), len(x.dims))
 
 
-def _count_zeros(work: Work, node: OnnxNode, x: Tensor, counts: int) -> int:
+def _count_zeros(work: Work, node: OnnxNode, x: Tensor, counts: int, *, extra: bool) -> int:
     """CountPadding where zeros stand around what is pooled; what is pooled with other padding is refused."""
     assert x.padding is not None
     if node.operator == "MaxPool":
@@ -87,8 +91,9 @@ def _count_zeros(work: Work, node: OnnxNode, x: Tensor, counts: int) -> int:
         return 0
     no_other_padding(x.padding, 0.0)
     own = any(integers(node, "pads", ()) or ()) or text(node, "auto_pad", "NOTSET").startswith("SAME")
-    if (own or integer(node, "ceil_mode", 0)) and not counts:
-        raise RefusedError(f"Pad {x.padding.node.label!r} in front of padding of its own", "one padding")
+    if extra or (own and not counts):
+        told = f"Pad {x.padding.node.label!r} in front of padding of its own"
+        raise RefusedError(told, "one padding, and no window that ceil_mode adds")
     return 1
 
 
@@ -144,7 +149,7 @@ POOLING_RULES = (
         "AveragePool",
         _read_window,
         "Pooling Kind=Avg; Pad of zeros in front of it is taken in",
-        _WINDOW | {"count_include_pad": "0; 1 where ceil_mode adds no window"},
+        _WINDOW | {"count_include_pad": "0, 1; not 1 with padding where ceil_mode adds a window"},
     ),
     Rule("GlobalMaxPool", _read_global, "Pooling Kind=MaxGlobal"),
     Rule("GlobalAveragePool", _read_global, "Pooling Kind=AvgGlobal"),

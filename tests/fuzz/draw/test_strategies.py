@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,12 +20,15 @@ from nn512.graph import (
     Activation,
     Add,
     BatchNorm,
+    Binary,
     Concat,
     Config,
     Conv,
     FullyConnected,
     Graph,
+    Layer,
     LayerNorm,
+    Mul,
     Pooling,
     RMSNorm,
     Shuffle,
@@ -34,6 +38,7 @@ from nn512.graph import (
     parse,
     tensors_read,
 )
+from nn512.graph.windows import padding_of
 from nn512.ir import RelayoutOp
 from nn512.options import Options
 from nn512.passes.effects import effects
@@ -74,6 +79,27 @@ def diamond(graph: Graph) -> bool:
     return found
 
 
+def binaries(graph: Graph) -> list[Any]:
+    return [layer for layer in graph.layers if isinstance(layer, Binary)]
+
+
+def spread(graph: Graph, layer: Any) -> str:
+    """Axes along which one element of the second tensor meets several of the first."""
+    first, second = (graph.shapes[name] for name in layer.reads)
+    return "".join(axis for axis, a, b in zip("CHW", first, second, strict=True) if a > b)
+
+
+def ancestors(graph: Graph, tensor: str) -> set[str]:
+    """All tensors of which one is computed."""
+    made, found, waiting = produced(graph), set[str](), [tensor]
+    while waiting:
+        layer = made.get(waiting.pop())
+        new = set() if layer is None else {*tensors_read(layer)} - found
+        found |= new
+        waiting += new
+    return found
+
+
 def produced(graph: Graph) -> dict[str, Any]:
     return {layer.to_tensor: layer for layer in graph.layers}
 
@@ -96,10 +122,7 @@ def of_parts(graph: Graph, name: str) -> bool:
 SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     **{
         kind.__name__: lambda g, kind=kind: any(layers(g, kind))  # type: ignore[misc]
-        for kind in (
-            *(Activation, Add, BatchNorm, Concat, Conv, FullyConnected, Pooling, Shuffle, Slice, Softmax),
-            *(LayerNorm, RMSNorm),
-        )
+        for kind in typing.get_args(Layer)
     },
     **{f"pooling {kind}": lambda g, kind=kind: any(p.kind == kind for p in layers(g, Pooling)) for kind in POOLINGS},  # type: ignore[misc]
     **{
@@ -117,6 +140,13 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     "an output that is also read": lambda g: any(readers(g)[output.from_tensor] for output in g.outputs),
     "fan-out": lambda g: max(readers(g).values()) > 1,
     "diamond": diamond,
+    **{
+        f"an operand with one element along {axes}": lambda g, axes=axes: any(axes == spread(g, b) for b in binaries(g))  # type: ignore[misc]
+        for axes in ("C", "H", "W", "CH", "CW", "HW", "CHW")
+    },
+    "a gate of channels that is computed of what it meets": lambda g: any(
+        spread(g, m) == "HW" and m.from_tensor1 in ancestors(g, m.from_tensor2) for m in layers(g, Mul)
+    ),
     "x + x": lambda g: any(a.from_tensor1 == a.from_tensor2 for a in layers(g, Add)),
     "residual": lambda g: any(a.from_tensor1 != a.from_tensor2 for a in layers(g, Add)),
     "Concat(x, x)": lambda g: any(c.from_tensor1 == c.from_tensor2 for c in layers(g, Concat)),
@@ -135,9 +165,20 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
         c.groups > 1 and channels // c.groups in {3, 5, 7, 17} for c, channels, _ in convs(g)
     ),
     "group boundary inside a block": lambda g: any(c.groups > 1 and to // c.groups % 16 for c, _, to in convs(g)),
-    "pointwise": lambda g: any(c.filter_h == c.filter_w == c.stride_h == 1 and not c.padding_h for c, *_ in convs(g)),
+    "pointwise": lambda g: any(c.filter_h == c.filter_w == c.stride_h == 1 and not c.is_padded for c, *_ in convs(g)),
     "strided pointwise": lambda g: any(c.filter_h == c.filter_w == 1 < c.stride_h for c, *_ in convs(g)),
-    "padding larger than the filter": lambda g: any(c.padding_h >= c.filter_h for c, *_ in convs(g)),
+    "padding larger than the filter": lambda g: any(c.padding_top >= c.filter_h for c, *_ in convs(g)),
+    **{
+        f"a convolution {name}": lambda g, reached=reached: any(reached(c) for c, *_ in convs(g))  # type: ignore[misc]
+        for name, reached in {
+            "with four paddings": lambda c: len(set(padding_of(c))) > 2,
+            "that is causal": lambda c: c.padding_left == (c.filter_w - 1) * c.dilation_w > 0 == c.padding_right,
+            "with padding on the right alone": lambda c: c.padding_right > 0 == c.padding_left,
+            "with padding below alone": lambda c: c.padding_bottom > 0 == c.padding_top,
+            "with padding larger than the filter on one side": lambda c: c.padding_bottom >= c.filter_h > c.padding_top,
+            "by channel with uneven padding": lambda c: c.groups > 1 and c.padding_top != c.padding_bottom,
+        }.items()
+    },
     "dilation": lambda g: any(c.dilation_w > 1 and c.filter_w > 1 for c, *_ in convs(g)),
     "different strides": lambda g: any(c.stride_h != c.stride_w for c, *_ in convs(g)),
     "even filter": lambda g: any(c.filter_h % 2 == 0 for c, *_ in convs(g)),
@@ -148,8 +189,8 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
         )  # type: ignore[misc]
         for channels in (1, 2, 3, 4)
     },
-    "a first layer with padding": lambda g: any(c.padding_w for c in first_layers(g)),
-    "a first layer without padding": lambda g: any(not c.padding_w and c.filter_w > 1 for c in first_layers(g)),
+    "a first layer with padding": lambda g: any(c.padding_left for c in first_layers(g)),
+    "a first layer without padding": lambda g: any(not c.padding_left and c.filter_w > 1 for c in first_layers(g)),
     "equal layers": lambda g: any(
         count > 1
         for count in Counter(
@@ -169,7 +210,7 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     "a chain behind a normalization": lambda g: any(
         isinstance(produced(g).get(a.from_tensor), LayerNorm) for a in layers(g, Activation)
     ),
-    "padded pooling": lambda g: any(p.padding_h and p.padding_w for p in layers(g, Pooling)),
+    "padded pooling": lambda g: any(p.padding_top and p.padding_left for p in layers(g, Pooling)),
     **{
         f"pooling {name}": lambda g, reached=reached: any(map(reached, layers(g, Pooling)))  # type: ignore[misc]
         for name, reached in {

@@ -16,6 +16,7 @@ from fuzz.judge import algorithms
 from nn512.algebra.cook_toom import Matrix, Transform, cook_toom
 from nn512.algebra.linear import Program, Sum, program_of
 from nn512.graph import Conv
+from nn512.graph.windows import padding_of
 
 Single: TypeAlias = npt.NDArray[np.float32]
 Array: TypeAlias = npt.NDArray[np.float64]
@@ -66,9 +67,10 @@ class Emulation:
 
     def run(self, x: Single, weights: Single, biases: Single, node: Conv) -> Single:
         """The convolution in float32."""
+        sides = padding_of(node)
         size = [
-            (cells + 2 * padding - taps) // self.stride + 1
-            for cells, padding, taps in zip(x.shape[1:], (node.padding_h, node.padding_w), self.taps, strict=True)
+            (cells + padding - taps) // self.stride + 1
+            for cells, padding, taps in zip(x.shape[1:], (sides.rows, sides.columns), self.taps, strict=True)
         ]
         counts = [-(-extent // m) for extent, m in zip(size, self.outputs, strict=True)]
         cells, filters = self._cells(x, node, counts), self._filters(weights)
@@ -80,7 +82,7 @@ class Emulation:
     def _cells(self, x: Single, node: Conv, counts: Sequence[int]) -> Single:
         """What tiles see, cells down x cells across x C x tiles; phases of the stride are channels."""
         s = self.stride
-        padding, outputs, taps = (node.padding_h, node.padding_w), self.outputs, [-(-r // s) for r in self.taps]
+        padding, outputs, taps = (node.padding_top, node.padding_left), self.outputs, [-(-r // s) for r in self.taps]
         reach = [(m + r - 1) * s for m, r in zip(outputs, taps, strict=True)]
         extents = [(n - 1) * m * s + size for n, m, size in zip(counts, outputs, reach, strict=True)]
         padded = np.zeros((len(x), *(max(e, c + p) for e, c, p in zip(extents, x.shape[1:], padding, strict=True))), F)

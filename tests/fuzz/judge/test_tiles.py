@@ -91,13 +91,14 @@ ALIKE = [(constant, constant), (constant, tenths), (channels_alike, constant), (
 class Layer:
     """A convolution on data of a kind, and what the reference says of it."""
 
-    def __init__(self, algorithm: Any, channels: int, data: Draw, weights: Draw, groups: int = 1) -> None:
+    def __init__(self, algorithm: Any, channels: int, data: Draw, weights: Draw, groups: int = 1, **sides: Any) -> None:
         rng = np.random.default_rng([channels, groups])
         down, across = algorithm.taps
         height, width = (13, 17) if down > 1 and across > 1 else (3, 71) if down == 1 else (31, 3)
         s, filters = algorithm.stride, 8
         self.algorithm, self.rounding = algorithm, algorithm.rounding
-        self.node = Conv("x", "y", filters, down, across, s, s, down // 2, across // 2, groups=groups)
+        top, left = down // 2, across // 2
+        self.node = Conv("x", "y", filters, down, across, s, s, top, left, groups=groups, **sides)
         self.graph = build([Config(), Input("x", channels, height, width), self.node, Output("y")])
         self.x = data(rng, (channels, height, width)).astype(F)
         self.weights = weights(rng, (filters, channels // groups, down, across)).astype(F)
@@ -166,6 +167,15 @@ def test_equal_terms_raise_no_alarm(
 @pytest.mark.parametrize("name", ["F(4x4, 3x3)", "Fourier 16x16, 7x7"])
 def test_groups(emulation: ModuleType, name: str) -> None:
     layer = Layer(emulation.Emulation(**ALGORITHMS[name]), 24, gaussian, gaussian, groups=4)
+    ratios = layer.sigmas(layer.computed())
+    assert ratios.max() < LIMIT
+    assert 0.3 < rms(ratios) < 1.0
+
+
+@pytest.mark.parametrize("name", ["F(4x4, 3x3)", "Fourier 16x16, 7x7"])
+def test_padding_of_one_side(emulation: ModuleType, name: str) -> None:
+    sides = {"padding_top": 2, "padding_bottom": 0, "padding_left": 0, "padding_right": 3}
+    layer = Layer(emulation.Emulation(**ALGORITHMS[name]), 24, gaussian, gaussian, **sides)
     ratios = layer.sigmas(layer.computed())
     assert ratios.max() < LIMIT
     assert 0.3 < rms(ratios) < 1.0
