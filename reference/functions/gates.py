@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import erfc
 
 from nn512.graph.nodes import Activation
-from reference.functions.smooth import Smooth, logistic
+from reference.functions.smooth import Smooth, logistic, softened
 from reference.windows import Array
 
 _FAR = 40.0
@@ -109,7 +109,7 @@ class Mish(_Gate):
 
     def share(self, x: Array) -> Array:
         """See `_Gate`."""
-        return np.tanh(np.logaddexp(x, 0.0))
+        return np.tanh(softened(x))
 
     def derivative(self, x: Array, node: Activation) -> Array:
         """See `Smooth`."""
@@ -132,7 +132,7 @@ class Softplus(Smooth):
         -inf gives 0, +inf stays, NaN stays NaN. The sum may be rounded: what is much smaller than 1 may be lost.
         """
         del node
-        return np.logaddexp(x, 0.0)
+        return softened(x)
 
     def derivative(self, x: Array, node: Activation) -> Array:
         """See `Smooth`."""

@@ -64,6 +64,11 @@ def logistic(x: Array) -> Array:
     return np.asarray(np.where(x < 0, power, 1.0) / (1.0 + power))
 
 
+def softened(x: Array) -> Array:
+    """log(1 + exp(x)), without overflow."""
+    return np.asarray(np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))))
+
+
 class Sigmoid(Smooth):
     """Sigmoid."""
 

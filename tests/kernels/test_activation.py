@@ -19,6 +19,8 @@ REGIMES = ("exact", "taps", "gaussian", "wide", "nonfinite")
 FUNCTIONS = (
     *("Kind=Clip Min=0 Max=6", "Kind=Clip Min=1.5 Max=2.25", "Kind=Clip Min=-1 Max=-0.1", "Kind=HardSwish"),
     *("Kind=HardSigmoid Alpha=0.2 Beta=0.5", "Kind=Sigmoid", "Kind=SiLU", "Kind=Tanh"),
+    *("Kind=GELU", "Kind=GELUTanh", "Kind=ELU Param=0.5", "Kind=Softplus", "Kind=Mish", "Kind=Exp", "Kind=Sqrt"),
+    *("Kind=Square", "Kind=Abs", "Kind=Neg", "Kind=Reciprocal"),
 )
 """Of some, channels and pixels that are padding would be no zeros: clips to what lies above zero, sigmoids."""
 
@@ -155,6 +157,15 @@ BROKEN = [
     ("Kind=SiLU", r"_mm512_set1_ps\(-104.0f\)", "_mm512_set1_ps(-4.0f)"),
     ("Kind=SiLU", r"_mm512_mul_ps\(x, (_mm512_div_ps.*)\);", r"\1;"),
     ("Kind=Tanh", r"_mm512_set1_ps\(8.0f\)", "_mm512_set1_ps(6.0f)"),
+    ("Kind=GELU", r"_mm512_max_ps\(_mm512_setzero_ps\(\), x\)", "x"),
+    ("Kind=GELU", r"_mm512_set1_ps\(5.5703125f\)", "_mm512_set1_ps(2.5f)"),
+    ("Kind=GELUTanh", r"0.0713548\d*f", "0.07135f"),
+    ("Kind=ELU Param=0.5", r"_CMP_LT_OQ", "_CMP_GT_OQ"),
+    ("Kind=ELU", r"0.166665435f", "0.166f"),
+    ("Kind=Softplus", r"0.3332133\d*f", "0.333f"),
+    ("Kind=Mish", r"_mm512_set1_ps\(16.0f\)", "_mm512_set1_ps(5.0f)"),
+    ("Kind=Exp", r"_mm512_set1_ps\(-104.0f\)", "_mm512_set1_ps(-3.0f)"),
+    ("Kind=Neg", r"_mm512_set1_ps\(-0.0f\)", "_mm512_set1_ps(1.0f)"),
     ("Kind=Tanh", r"0.134467974f", "0.13446f"),
 ]
 
