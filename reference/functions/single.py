@@ -62,7 +62,7 @@ class _Rounded(Function):
     def exact(self, x: Array, y: Array, node: Activation) -> Mask:
         """See `Function`."""
         del x, node
-        return np.asarray(y.astype(np.float32) == y)
+        return np.asarray(np.isfinite(y) & (y.astype(np.float32) == y))
 
 
 class Square(_Rounded):
