@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nn512.arrays import MOST_BYTES, Array, PathLike, load_arrays, save_arrays, write_file
 from nn512.errors import UsageError
-from nn512.graph import Distribution, Graph, Moments, Parameter
+from nn512.graph import Distribution, Graph, Input, Moments, Parameter
 
 Params: TypeAlias = dict[str, NDArray[np.float32]]
 
@@ -43,6 +43,16 @@ def check_params(graph: Graph, params: Mapping[str, Array]) -> Params:
     Raises UsageError that lists every missing or unknown name, wrong shape and wrong type.
     """
     return check_arrays("parameter", {p.name: p.shape for p in graph.parameters}, params)
+
+
+def array_of(node: Input, tensor: Array) -> Array:
+    """The array that the caller has of an input, from its tensor, channels x height x width."""
+    return np.ascontiguousarray(tensor.transpose(1, 2, 0)) if node.interleaved else tensor
+
+
+def tensor_of(node: Input, array: Array) -> Array:
+    """An input as channels x height x width, from the array that the caller has."""
+    return array.transpose(2, 0, 1) if node.interleaved else array
 
 
 def check_arrays(what: str, shapes: Mapping[str, tuple[int, ...]], given: Mapping[str, Array]) -> Params:

@@ -66,11 +66,13 @@ class Session:
     def run(self, inputs: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
         """The outputs (channels x height x width) by tensor name, for the inputs by tensor name.
 
+        Inputs are channels x height x width, too, or height x width x channels where the graph says Order=HWC.
+
         Raises UsageError for wrong names, shapes and types. Calls from several threads wait for one another: a session
         has one engine.
         """
         shapes = self.graph.shapes
-        given = check_arrays("input", {node.to_tensor: shapes[node.to_tensor] for node in self.graph.inputs}, inputs)
+        given = check_arrays("input", self.graph.input_shapes, inputs)
         outputs = {node.from_tensor: np.empty(shapes[node.from_tensor], np.float32) for node in self.graph.outputs}
         arguments = [
             (given if isinstance(node, Input) else outputs)[argument_tensor(node)].ctypes.data

@@ -21,7 +21,7 @@ from reference.exchange import linear_of
 from reference.kinds import kind_of
 from reference.rounding import DEFAULT, Rounding
 from reference.stepping import Stepped, Stepping
-from reference.walk import before_averages, check_arrays, check_names, schedule
+from reference.walk import before_averages, check_arrays, check_inputs, check_names, schedule
 from reference.windows import Array, Mask
 
 EXACT_STEPS = 2.0**24
@@ -47,8 +47,7 @@ def exactness(
     check_names(graph, wanted, formats)
     checked = check_arrays("parameter", {p.name: p.shape for p in graph.parameters}, params)
     parameters = {name: array.astype(np.float64) for name, array in checked.items()}
-    shapes = {node.to_tensor: tuple(graph.shapes[node.to_tensor]) for node in graph.inputs}
-    live = {name: _leaf(array.astype(np.float64)) for name, array in check_arrays("input", shapes, inputs).items()}
+    live = {name: _leaf(array.astype(np.float64)) for name, array in check_inputs(graph, inputs).items()}
     results = {name: live[name].exact for name in wanted if name in live}
     averaged = before_averages(graph)
     with np.errstate(all="ignore"):

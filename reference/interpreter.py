@@ -18,7 +18,7 @@ from reference.kinds import kind_of
 from reference.rounding import DEFAULT, Rounding
 from reference.samples import Sampler
 from reference.tensor import Result, Tensor
-from reference.walk import before_averages, check_arrays, check_names, norms_behind, schedule
+from reference.walk import before_averages, check_arrays, check_inputs, check_names, norms_behind, schedule
 from reference.windows import Array, Single
 
 
@@ -34,7 +34,8 @@ def run(
     """Evaluate `graph` and return the tensors named by `keep` (default: those of the Output nodes).
 
     `params` holds every parameter tensor by its name and `inputs` every tensor of an Input node, all float32 and of
-    the graph's shapes. `rounding` says, by the name of the tensor a Conv or FullyConnected produces, how that layer
+    the graph's shapes, those of inputs with Order=HWC as height x width x channels; results are channels x height x
+    width. `rounding` says, by the name of the tensor a Conv or FullyConnected produces, how that layer
     is evaluated. `sampled` is the number of samples behind the variance, by default what the size of the graph allows;
     more of them change the variance a little and cost an evaluation each. Tensors are freed after their last use.
     Equal calls return equal results. Raises UsageError for missing, unknown or ill-shaped arrays,
@@ -44,8 +45,7 @@ def run(
     algorithms = {} if rounding is None else dict(rounding)
     check_names(graph, wanted, algorithms)
     checked_params = check_arrays("parameter", {p.name: p.shape for p in graph.parameters}, params)
-    shapes = {node.to_tensor: tuple(graph.shapes[node.to_tensor]) for node in graph.inputs}
-    checked_inputs = check_arrays("input", shapes, inputs)
+    checked_inputs = check_inputs(graph, inputs)
 
     sampler = Sampler.of(samples.sensible_count(graph) if sampled is None else sampled)
     live = {name: _input(array, sampler) for name, array in checked_inputs.items()}

@@ -46,6 +46,18 @@ def check_arrays(
     return checked
 
 
+def check_inputs(graph: Graph, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Single]:
+    """The inputs as C x H x W, whatever order the caller has them in; UsageError as `check_arrays`.
+
+    The array x of an input with Order=HWC is H x W x C, and the tensor t[c,p,q] = x[p,q,c].
+    """
+    arrays = check_arrays("input", graph.input_shapes, inputs)
+    return {
+        node.to_tensor: np.moveaxis(arrays[node.to_tensor], 2, 0) if node.order == "HWC" else arrays[node.to_tensor]
+        for node in graph.inputs
+    }
+
+
 def _times(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "a single number"
 

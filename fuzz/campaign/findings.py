@@ -203,7 +203,7 @@ class Stored:
         if self.folder is None or all(seed.regime != GIVEN for seed in self.case.data):
             return ()
         params = load_params(self.folder / "params.npz", graph)
-        shapes = {node.to_tensor: graph.shapes[node.to_tensor] for node in graph.inputs}
+        shapes = graph.input_shapes
         inputs = check_arrays("input", shapes, load_arrays(self.folder / "input.npz", shapes))
         return (DataSet(GIVEN, self.case.data[0].seed, params, inputs),)
 

@@ -130,7 +130,9 @@ def _redirected(node: Node, old: str, new: str) -> Node:
 
 
 def _smaller(node: Node) -> Iterator[Node]:
-    """`node` with one number lowered, or with height and width lowered together."""
+    """`node` with one number lowered, or with height and width lowered together; an input plane by plane."""
+    if isinstance(node, Input) and node.interleaved:
+        yield replace(node, order="CHW")
     infos = {info.attribute: info for info in field_infos(type(node))}
     names = [f.name for f in fields(node) if f.name in infos]
     for name in names:

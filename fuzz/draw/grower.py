@@ -60,11 +60,12 @@ class Grower:
         names = list(self.shapes)
         return names[-1 - source % len(names)]
 
-    def add_input(self, shape: Shape) -> str:
-        """A new input tensor no larger than a tensor may be."""
+    def add_input(self, shape: Shape, *, interleaved: bool = False) -> str:
+        """A new input tensor no larger than a tensor may be; the channels of its pixels stand together if asked."""
         name = self.name()
         shape = _bounded(shape)
-        self._nodes.append(Input(name, *shape))
+        order = "HWC" if interleaved and shape.elements > 1 else "CHW"  # of a single number there is but one order
+        self._nodes.append(Input(name, *shape, order))
         self.shapes[name] = shape
         return name
 

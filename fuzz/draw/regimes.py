@@ -21,7 +21,7 @@ from fuzz.draw.kinds import kind_of
 from fuzz.draw.kinds.base import WIDE, Arrays, Floats, as_rows, integers
 from nn512.errors import UsageError
 from nn512.graph import Graph, Shape, layer_parameters, tensors_read
-from nn512.params import random_params
+from nn512.params import array_of, random_params
 
 EXACT_BITS = 20
 """Sums of the exact regimes aim to stay below 2**EXACT_BITS; float32 is exact to 2**24, the rest is for transforms."""
@@ -29,7 +29,7 @@ EXACT_BITS = 20
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """Parameters and inputs of one run, float32, by tensor name; inputs are CxHxW."""
+    """Parameters and inputs of one run, float32, by tensor name; inputs are as the caller has them."""
 
     regime: str
     seed: int
@@ -52,7 +52,7 @@ def draw(graph: Graph, regime: str, seed: int) -> DataSet:
         regime,
         seed,
         {p.name: np.ascontiguousarray(params[p.name], np.float32).reshape(p.shape) for p in graph.parameters},
-        {i.to_tensor: np.ascontiguousarray(inputs[i.to_tensor], np.float32) for i in graph.inputs},
+        {i.to_tensor: np.ascontiguousarray(array_of(i, inputs[i.to_tensor]), np.float32) for i in graph.inputs},
     )
 
 

@@ -13,7 +13,7 @@ from fuzz.draw.kinds.binary import BinaryWish
 from fuzz.draw.kinds.concat import ConcatWish
 from fuzz.draw.kinds.conv import SAME, ConvWish, dense_convs, pointwise_convs, usual_convs
 from fuzz.draw.kinds.fully_connected import FullyConnectedWish
-from fuzz.draw.kinds.input import InputWish
+from fuzz.draw.kinds.input import INTERLEAVED, InputWish
 from fuzz.draw.kinds.pooling import PoolingWish
 from fuzz.draw.kinds.softmax import SoftmaxWish
 from fuzz.draw.sizes import EDGE_SIZES, ITSELF, OUTPUTS, SOURCES, sizes
@@ -131,7 +131,7 @@ def averaged_convs() -> st.SearchStrategy[list[Wish]]:
 def first_layers() -> st.SearchStrategy[list[Wish]]:
     """A picture of few channels and a convolution on it: any filter, stride, padding and dilation."""
     sides = st.sampled_from((*EDGE_SIZES[:12], 29, 31, 50, 65))
-    picture = st.builds(InputWish, st.sampled_from((3, 1, 2, 4)), sides, sides)
+    picture = st.builds(InputWish, st.sampled_from((3, 1, 2, 4)), sides, sides, INTERLEAVED)
 
     def reading(picture: Wish, conv: Wish) -> list[Wish]:
         assert isinstance(conv, ConvWish)

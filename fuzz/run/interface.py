@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import prod
 
 from nn512.graph.graph import Graph, argument_name, argument_tensor
-from nn512.graph.nodes import Input, Shape
+from nn512.graph.nodes import Input
 
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One parameter of the inference function; `name` is the C name, `tensor` the user's."""
+    """One parameter of the inference function; `name` is the C name, `tensor` the user's, `shape` its array's."""
 
     name: str
     tensor: str
-    shape: Shape
+    shape: tuple[int, int, int]
     is_input: bool
 
     @property
     def elements(self) -> int:
         """Number of floats."""
-        return self.shape.elements
+        return prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Interface:
         arguments = []
         for node in graph.arguments:
             tensor = argument_tensor(node)
-            arguments.append(Argument(argument_name(node), tensor, graph.shapes[tensor], isinstance(node, Input)))
+            shape = node.array_shape if isinstance(node, Input) else graph.shapes[tensor]
+            arguments.append(Argument(argument_name(node), tensor, shape, isinstance(node, Input)))
         return cls(graph.config.prefix, tuple(arguments), tuple((p.name, p.shape) for p in graph.parameters))
 
     @property

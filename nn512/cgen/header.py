@@ -62,12 +62,14 @@ def write_header(graph: Graph) -> str:
     writer.line()
     _write_tensors(writer, graph)
     writer.line()
+    mixed = any(node.interleaved for node in graph.inputs)
+    interleaved = " (inputs that say so: height x width x channels)" if mixed else ""
     writer.comment(
         "Run the net. Gives NULL, or an error message for free() where a tensor is NULL. Tensors are float32, "
-        "channels x height x width without gaps, aligned to 4 bytes; inputs are only read, outputs only written. An "
-        "engine serves one call at a time, from any thread; that thread must not be cancelled meanwhile. Workers do "
-        "not follow a fork(): in the child an inherited engine can be used and destroyed, but the calling thread "
-        "works alone."
+        f"channels x height x width{interleaved} without gaps, aligned to 4 bytes; inputs are only read, outputs only "
+        "written. An engine serves one call at a time, from any thread; that thread must not be cancelled meanwhile. "
+        "Workers do not follow a fork(): in the child an inherited engine can be used and destroyed, but the calling "
+        "thread works alone."
     )
     writer.line(f"char *{prefix}EngineRun({prefix}Engine *engine, const {prefix}Tensors *tensors);")
     writer.line()
@@ -116,8 +118,15 @@ def _write_tensors(writer: Writer, graph: Graph) -> None:
     writer.line(f"typedef struct {prefix}Tensors {prefix}Tensors;")
     with writer.block(f"struct {prefix}Tensors", "};"):
         for node, tensor in tensors:
-            role = "input" if isinstance(node, Input) else "output"
-            writer.line(f"{_pointer(node)}{names.member(tensor)}; /* {role}, {graph.shapes[tensor]} */")
+            writer.line(f"{_pointer(node)}{names.member(tensor)}; /* {_described(node, graph)} */")
+
+
+def _described(node: Input | Output, graph: Graph) -> str:
+    """The role of a tensor, its shape, and its order where that is not the usual one."""
+    if isinstance(node, Output):
+        return f"output, {graph.shapes[node.from_tensor]}"
+    shape = "x".join(map(str, node.array_shape))
+    return f"input, {shape}: height x width x channels" if node.interleaved else f"input, {shape}"
 
 
 def _write_params(writer: Writer, graph: Graph) -> None:

@@ -13,6 +13,7 @@ from nn512.cgen.threads import MESSAGE, TEAM, TEAM_END, TEAM_RUN
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import Graph, argument_name, argument_tensor
 from nn512.graph.nodes import Input
+from nn512.plan.layout import LANES
 from nn512.plan.placing import Placement
 from nn512.plan.plan import Plan
 
@@ -229,7 +230,8 @@ def _write_types(writer: Writer, placement: Placement, layers: Sequence[LayerCod
             segments = ""
             if not tensor.layout.regular:
                 segments = f" in segments of {', '.join(map(str, tensor.layout.segments))} channels"
-            segments += " in planes" if tensor.layout.lanes == 1 else ""
+            if tensor.layout.lanes < LANES:
+                segments += " in planes" if tensor.layout.lanes == 1 else " as height x width x channels"
             comment = f"/* {tensor.shape}{segments}, {lifetime} */"
             writer.line(f"{names.offset(tensor.name)} = {tensor.offset * 16}, {comment}")
         writer.line(f"Layers = {len(layers)},")

@@ -107,7 +107,7 @@ def _random_inputs(graph: Graph) -> Params:
     import numpy as np
 
     rng = np.random.default_rng(0)
-    return {node.to_tensor: rng.standard_normal(graph.shapes[node.to_tensor], np.float32) for node in graph.inputs}
+    return {name: rng.standard_normal(shape, np.float32) for name, shape in graph.input_shapes.items()}
 
 
 def _command(args: argparse.Namespace) -> str:

@@ -23,7 +23,7 @@ from nn512.graph import Graph, Output, build
 from nn512.onnx import Imported, Seen
 from nn512.onnx.view import elements
 from nn512.options import Options
-from nn512.params import Params
+from nn512.params import Params, tensor_of
 from nn512.session import Session
 
 MOST_SIGMA = 16.0
@@ -87,7 +87,7 @@ def compare(
         return Verdict(agrees=report.verified, text=f"{ours}; ONNX Runtime is not installed and was not asked")
     expected = reference.run(graph, params, data)
     try:
-        answers = peer(data, imported.outputs)
+        answers = peer(_tensors(graph, data), imported.outputs)
     except Exception as error:  # noqa: BLE001 - of its own kinds
         told = str(error).splitlines()[0][:200]
         return Verdict(agrees=report.verified, text=f"{ours}; ONNX Runtime {version} cannot run the model: {told}")
@@ -114,7 +114,12 @@ def _check_ends(imported: Imported, graph: Graph) -> None:
 def _draw(graph: Graph, seed: int) -> dict[str, NDArray[np.float32]]:
     """Standard normal values."""
     rng = np.random.default_rng(seed)
-    return {node.to_tensor: rng.standard_normal(graph.shapes[node.to_tensor], np.float32) for node in graph.inputs}
+    return {name: rng.standard_normal(shape, np.float32) for name, shape in graph.input_shapes.items()}
+
+
+def _tensors(graph: Graph, data: Arrays) -> Arrays:
+    """The inputs as channels x height x width."""
+    return {node.to_tensor: tensor_of(node, data[node.to_tensor]) for node in graph.inputs}
 
 
 def has_halves(model: Path) -> bool:
@@ -148,6 +153,8 @@ def off_by(expected: reference.Result, got: Any, seen: Seen, slack: float = SLAC
 
 def runtime(model: Path, imported: Imported, inner: Collection[str] = ()) -> tuple[Peer, str]:
     """ONNX Runtime on the part of the model that was imported; tensors of `inner` are outputs too.
+
+    It is given inputs as channels x height x width.
 
     Raises ImportError where it is not installed.
     """
@@ -212,7 +219,7 @@ def _first_difference(
     seen = {each.tensor: each for each in reversed((*imported.inner, *imported.outputs)) if each.tensor in expected}
     try:
         peer, _ = runtime(model, imported)
-        answers = peer(data, [seen[name] for name in order if name in seen])
+        answers = peer(_tensors(graph, data), [seen[name] for name in order if name in seen])
     except Exception:  # noqa: BLE001 - then the C alone is looked at
         answers = {}
     for name in order:

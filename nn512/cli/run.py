@@ -32,7 +32,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="NAME=X.npy",
         action="append",
         default=[],
-        help="float32 array of channels x height x width for one input; once per input",
+        help="float32 array for one input, channels x height x width (or as its Order says); once per input",
     )
     parser.add_argument(
         "--backend",
@@ -54,8 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from nn512.arrays import load_array, save_arrays
     from nn512.params import check_arrays, check_params, load_params, show_shape
 
-    names = {node.to_tensor: graph.shapes[node.to_tensor] for node in graph.inputs}
-    inputs = check_arrays("input", names, {name: load_array(path) for name, path in files.items()})
+    inputs = check_arrays("input", graph.input_shapes, {name: load_array(path) for name, path in files.items()})
     params = check_params(graph, {}) if args.params is None else load_params(args.params, graph)
 
     outputs = _reference(graph, params, inputs) if args.backend == "reference" else _c(graph, params, inputs, args)

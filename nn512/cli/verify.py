@@ -139,7 +139,7 @@ def _with_model(args: argparse.Namespace, graph: Graph, options: Options) -> int
     files = input_files(args.input, graph)
     imported = from_onnx(args.onnx, dims=dims, starts=args.starts, ends=args.ends, prefix=graph.config.prefix)
     params = check_params(graph, imported.params) if args.params is None else load_params(args.params, graph)
-    shapes = {name: graph.shapes[name] for name in files}
+    shapes = {name: graph.input_shapes[name] for name in files}
     inputs = check_arrays("input", shapes, {name: load_array(path) for name, path in files.items()})
     verdict = compare(
         *(imported, graph, params, args.onnx),
@@ -160,7 +160,7 @@ def _data_sets(args: argparse.Namespace, graph: Graph) -> list[DataSet]:
 
     files = input_files(args.input, graph)
     params = None if args.params is None else load_params(args.params, graph)
-    shapes = {name: graph.shapes[name] for name in files}
+    shapes = {name: graph.input_shapes[name] for name in files}
     inputs = check_arrays("input", shapes, {name: load_array(path) for name, path in files.items()})
     small = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers) < _SMALL_MAC
     regimes = args.data or (["gaussian"] if inputs or not small else list(REGIMES))

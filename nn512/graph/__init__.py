@@ -29,6 +29,7 @@ from nn512.graph.graph import (
 from nn512.graph.kinds import (
     ACTIVATIONS,
     KINDS,
+    LRN,
     PLATFORMS,
     POOLINGS,
     Activation,
@@ -66,6 +67,7 @@ from nn512.graph.source import Source, Span
 __all__ = [
     "ACTIVATIONS",
     "KINDS",
+    "LRN",
     "PARAMETER_SUFFIXES",
     "PLATFORMS",
     "POOLINGS",

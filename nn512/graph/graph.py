@@ -33,6 +33,11 @@ class Graph:
         return tuple(sorted(unsorted, key=lambda p: p.name.encode()))
 
     @property
+    def input_shapes(self) -> Mapping[str, tuple[int, int, int]]:
+        """The shape of the array that the caller has for every input, in the order that the input says."""
+        return {node.to_tensor: node.array_shape for node in self.inputs}
+
+    @property
     def arguments(self) -> tuple[Input | Output, ...]:
         """Inputs and outputs mixed, in the order of the arguments of the inference function."""
         return tuple(sorted((*self.inputs, *self.outputs), key=lambda n: argument_name(n).encode()))

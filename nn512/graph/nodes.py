@@ -6,6 +6,7 @@ from nn512.graph.fields import MAX_CACHE, MAX_GEOMETRY, MAX_SIZE, FieldInfo, Val
 from nn512.graph.kinds import (
     ACTIVATIONS,
     KINDS,
+    LRN,
     PLATFORMS,
     POOLINGS,
     Activation,
@@ -37,6 +38,7 @@ from nn512.graph.node import Shape, Spans
 __all__ = [
     "ACTIVATIONS",
     "KINDS",
+    "LRN",
     "MAX_CACHE",
     "MAX_GEOMETRY",
     "MAX_SIZE",

@@ -8,6 +8,7 @@ from typing import Any
 
 from nn512.graph.axes import AXES
 from nn512.graph.nodes import (
+    LRN,
     Activation,
     BatchNorm,
     Binary,
@@ -32,6 +33,7 @@ from nn512.ir.ops import (
     CropOp,
     ElementwiseOp,
     FullyConnectedOp,
+    LRNOp,
     PickOp,
     PoolOp,
     SoftmaxOp,
@@ -85,6 +87,10 @@ def _channel_norm(node: LayerNorm | RMSNorm) -> Op:
     return ChannelNormOp(node.from_tensor, node, (), node.to_tensor)
 
 
+def _lrn(node: LRN) -> Op:
+    return LRNOp(node.from_tensor, node, (), node.to_tensor)
+
+
 OPERATIONS: Mapping[type[Layer], Callable[[Any], Op]] = MappingProxyType(
     {
         Conv: _conv,
@@ -98,6 +104,7 @@ OPERATIONS: Mapping[type[Layer], Callable[[Any], Op]] = MappingProxyType(
         Softmax: _softmax,
         LayerNorm: _channel_norm,
         RMSNorm: _channel_norm,
+        LRN: _lrn,
     }
 )
 """What makes the operation of a node, by the kind of the node; those of two tensors are made by their shapes."""

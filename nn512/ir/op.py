@@ -43,9 +43,11 @@ class Op(Record):
 
     `channels_stay`: every channel of the result has its place in memory where the source has it, so that results take
     over the layout of what they are computed from. Otherwise results have channels in order, without gaps.
+    `reads_in_order`: that is how the first tensor that it reads must have them, too.
     """
 
     channels_stay: ClassVar[bool] = False
+    reads_in_order: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

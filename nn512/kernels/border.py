@@ -1,6 +1,6 @@
-"""The border between the caller's tensors (channels x height x width) and the blocked layout: transpositions.
+"""The border between the caller's tensors and the blocked layout: planes transposed, pixels spread to blocks.
 
-Convolutions that read planes need no transposition, but zeros beside every row.
+Convolutions that read the caller's order need neither, but zeros beside every row.
 """
 
 from __future__ import annotations
@@ -96,6 +96,15 @@ static INLINE void load_narrow(const float *x, ptrdiff_t pixels, ptrdiff_t chann
 }
 """
 
+LOAD_PIXELS = """
+/* Up to 16 of the channels of interleaved pixels, `step` floats apart, into one block; other lanes become 0. */
+static INLINE void load_pixels(const float *x, ptrdiff_t pixels, ptrdiff_t channels, ptrdiff_t step,
+                               float (*out)[16]) {
+    const __mmask16 mask = (__mmask16)((1u << channels) - 1);
+    for (ptrdiff_t p = 0; p < pixels; p++) _mm512_storeu_ps(out[p], _mm512_maskz_loadu_ps(mask, x + p * step));
+}
+"""
+
 STORE_BLOCK = """
 /* One block into up to 16 channels of `pixels` floats each. */
 static INLINE void store_block(const float (*x)[16], ptrdiff_t pixels, ptrdiff_t channels, float *out) {
@@ -128,7 +137,9 @@ static INLINE ptrdiff_t block_extent(const ptrdiff_t *segments, ptrdiff_t block,
 def emit_load(op: LoadOp, context: Context) -> LayerCode:
     """Bring an input of the caller into the blocked layout, or put zeros beside its rows."""
     if op.columns is not None:
-        return _emit_planes(op, context, op.columns)
+        return _emit_rows(op, context, op.columns)
+    if op.node.interleaved:
+        return _emit_pixels(op, context)
     result = context.places[op.writes]
     narrow = result.shape.channels <= NARROW
     routine = "load_narrow" if narrow else "load_block"
@@ -144,32 +155,51 @@ def emit_load(op: LoadOp, context: Context) -> LayerCode:
             pixels = extent(result.shape.height, result.shape.width)
             caller = Name(f"engine->{argument_name(op.node)}") + _planes(first, result)
             writer.statement(routine, [caller, pixels, channels, Name(names.local(op.writes)).at(_BLOCK)], ";")
-    return _layer(f"{op.writes}_load", "load", result, writer)
+    return _layer(f"{op.writes}_load", "load", result, writer, "transposition into blocks of 16 channels")
 
 
-def _emit_planes(op: LoadOp, context: Context, columns: tuple[int, int]) -> LayerCode:
-    """Copy every row of an input between zeros."""
-    node, result = op.node, context.places[op.writes]
-    row = Name(names.local(op.writes)).at(Name("row"))
-    left, right = columns
+def _emit_pixels(op: LoadOp, context: Context) -> LayerCode:
+    """Spread the channels of every pixel of an input to blocks."""
+    result, step = context.places[op.writes], op.node.channels
+    context.library.add("load_pixels", lambda _: LOAD_PIXELS)
     writer = Writer()
     with writer.block(step_signature(context.prefix, f"{op.writes}_load")):
         begin_step(writer, context.prefix)
-        rows = f"float (*restrict {names.local(op.writes)})[{result.shape.width}]"
-        writer.assign(rows, f"tensor(engine, {names.offset(op.writes)})")
+        declare_tensor(writer, result, written=True, flat=True)
+        first, channels = _channels(result)
+        with writer.loop("for (ptrdiff_t block = share.first; block < share.last; block++)"):
+            pixels = extent(result.shape.height, result.shape.width)
+            caller = Name(f"engine->{argument_name(op.node)}") + first
+            to = Name(names.local(op.writes)).at(_BLOCK)
+            writer.statement("load_pixels", [caller, pixels, channels, str(step), to], ";")
+    return _layer(f"{op.writes}_load", "load", result, writer, "interleaved pixels spread to blocks of 16 channels")
+
+
+def _emit_rows(op: LoadOp, context: Context, columns: tuple[int, int]) -> LayerCode:
+    """Copy every row of an input between zeros: of every plane, or of pixels with all their channels."""
+    node, result = op.node, context.places[op.writes]
+    lanes = result.layout.lanes
+    rows = node.height if node.interleaved else node.channels * node.height
+    row = Name(names.local(op.writes)).at(Name("row"))
+    left, width, right = columns[0] * lanes, node.width * lanes, columns[1] * lanes
+    writer = Writer()
+    with writer.block(step_signature(context.prefix, f"{op.writes}_load")):
+        begin_step(writer, context.prefix)
+        pointer = f"float (*restrict {names.local(op.writes)})[{left + width + right}]"
+        writer.assign(pointer, f"tensor(engine, {names.offset(op.writes)})")
         with writer.block("for (ptrdiff_t row = share.first; row < share.last; row++)"):
-            caller = Name(f"engine->{argument_name(node)}") + Name("row") * node.width
+            caller = Name(f"engine->{argument_name(node)}") + Name("row") * width
             if left:
                 writer.line(f"memset({row}, 0, {left} * sizeof(float));")
-            writer.statement("memcpy", [row + left, caller, f"{node.width} * sizeof(float)"], ";")
+            writer.statement("memcpy", [row + left, caller, f"{width} * sizeof(float)"], ";")
             if right:
-                writer.line(f"memset({row + (left + node.width)}, 0, {right} * sizeof(float));")
+                writer.line(f"memset({row + (left + width)}, 0, {right} * sizeof(float));")
     return LayerCode(
         name=f"{op.writes}_load",
-        algorithm="copy of the planes with zeros beside every row",
-        steps=(InferenceStep(f"{op.writes}_load", node.channels * node.height),),
+        algorithm=f"copy of the {'pixels' if node.interleaved else 'planes'} with zeros beside every row",
+        steps=(InferenceStep(f"{op.writes}_load", rows),),
         text=writer.text(),
-        edge_classes=("load planes",),
+        edge_classes=("load rows of pixels" if node.interleaved else "load planes",),
     )
 
 
@@ -202,7 +232,7 @@ def emit_store(op: StoreOp, context: Context) -> LayerCode:
                 context.library.add("store_block", lambda _: STORE_BLOCK)
                 pixels = extent(source.shape.height, source.shape.width)
                 writer.statement("store_block", [tensor, pixels, channels, caller], ";")
-    return _layer(f"{op.source}_store", "store", source, writer)
+    return _layer(f"{op.source}_store", "store", source, writer, "transposition out of blocks of 16 channels")
 
 
 def _channels(place: Place) -> tuple[Expression, Expression]:
@@ -218,11 +248,10 @@ def _planes(channels: Expression, place: Place) -> Expression:
     return channels * place.shape.height * place.shape.width
 
 
-def _layer(name: str, kernel: str, place: Place, writer: Writer) -> LayerCode:
-    what = "into blocks of 16 channels" if kernel == "load" else "out of blocks of 16 channels"
+def _layer(name: str, kernel: str, place: Place, writer: Writer, algorithm: str) -> LayerCode:
     return LayerCode(
         name=name,
-        algorithm=f"transposition {what}",
+        algorithm=algorithm,
         steps=(InferenceStep(name, place.layout.block_count),),
         text=writer.text(),
         edge_classes=(

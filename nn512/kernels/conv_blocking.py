@@ -129,7 +129,7 @@ class ConvBlocking:
         )
 
     def _channels(self) -> Channels:
-        if self.source.layout.lanes == 1:
+        if self.source.layout.lanes < LANES:
             return Channels.PLANAR
         regular = self.source.layout.regular
         outputs = self.node.to_channels // self.node.groups
@@ -189,12 +189,19 @@ class ConvBlocking:
         """Whether there are output rows of which every filter row falls on padding."""
         return self.clipped and has_blind_outputs(self.rows)
 
+    @property
+    def _layout_of_weights(self) -> Layout:
+        """How the inputs follow each other in the weights: those of a group in blocks, or one after another."""
+        if self.channels is Channels.PLANAR:
+            return Layout((self.inputs,), lanes=1)
+        return self.source.layout if self.node.groups == 1 else Layout((self.inputs,))
+
     def _branch(self, branch: ConvBranch) -> Branch:
         panels = self._panels(branch)
         weights = ConvWeights(
             node=branch.node,
             inputs=self.inputs,
-            layout=self.source.layout if self.node.groups == 1 else Layout((self.inputs,)),
+            layout=self._layout_of_weights,
             panel=panels[0].width,
             shared=self.channels in MASKED,
             normalized=self.op.normalized,
@@ -258,6 +265,7 @@ class ConvBlocking:
             row_runs=() if self.clipped else row_runs,
             runs=runs,
             channels=self.channels,
+            lanes=self.source.layout.lanes,
             far=self.far,
             chain=branch.chain.neutral,
             prologue=ChainCode(()) if self.input_in_scratch else self.prologue.neutral,

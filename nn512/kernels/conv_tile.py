@@ -39,7 +39,7 @@ class Channels(enum.Enum):
 
     WHOLE = "whole"  # whole blocks of 16
     TAIL = "tail"  # the last block may be partial
-    PLANAR = "planar"  # one after another, each in a plane of its own
+    PLANAR = "planar"  # one after another, each in a plane of its own or all of a pixel together
     TABLE = "table"  # a table of segments of channels says how many lanes of each block hold some
     GROUPS = "groups"  # several groups share a block of outputs: masked lanes, one group after another
     SCATTERED_GROUPS = "scattered"  # the same, and that table says where each channel stands
@@ -75,6 +75,7 @@ class TileRoutine:
     row_runs: tuple[Run, ...]
     runs: tuple[Run, ...]
     channels: Channels
+    lanes: int  # floats from one pixel to the next
     far: bool  # the source comes from beyond the level 2 cache: the next tile's pixels are fetched
     chain: ChainCode
     prologue: ChainCode  # on the input, which is then a buffer of the tile's own
@@ -109,11 +110,6 @@ class TileRoutine:
         return "ends" if above and below else "top" if above else "bottom" if below else ""
 
     @property
-    def lanes(self) -> int:
-        """Floats from one pixel to the next."""
-        return 1 if self.channels is Channels.PLANAR else 16
-
-    @property
     def hint(self) -> str:
         """Name of the routine, unless another has it."""
         stride = f"s{self.stride_w}" if self.stride_w > 1 else ""
@@ -121,10 +117,17 @@ class TileRoutine:
         pixels = f"{self.rows}x{self.pixels}" if self.rows > 1 else "N"
         words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}x{pixels}"]
         words += filter(None, (self.edge, self.row_edge))
-        words += [self.channels.value] if self.channels is not Channels.WHOLE else []
+        words += [self._order] if self.channels is not Channels.WHOLE else []
         words += ["fetching"] if self.far else []
         words += [f"after{self.prologue.suffix}", "then"] if self.prologue.steps else []
         return "_".join(words).removesuffix("_then" if not self.chain.steps else "") + self.chain.suffix
+
+    @property
+    def _order(self) -> str:
+        """How input channels follow each other, as part of a name."""
+        if self.channels is Channels.PLANAR and self.lanes > 1:
+            return f"of{self.lanes}"
+        return self.channels.value
 
     def parameters(self) -> list[str]:
         """Declarations of the parameters that change from call to call."""

@@ -146,12 +146,13 @@ class ConvLayer(ConvBlocking):
         """The layer's sizes under the names that tile routines have for them; distances are in floats."""
         width, lanes = self.source.shape.width, self.source.layout.lanes
         result = self.branches[0].result.shape  # all branches agree in height and width
+        together = self.channels is Channels.PLANAR and lanes > 1  # the channels of a pixel
         channels = 16 * self.source.layout.block_count if self.channels is Channels.TABLE else self.inputs
         return {
             "channels": Name("channels") if self.body.varying else Constant(channels),
             "groups": Constant(self.node.groups),
             "outputs": Constant(self.node.to_channels // self.node.groups),
-            "inputPlane": extent(self.source.shape.height, width, lanes),
+            "inputPlane": Constant(1) if together else extent(self.source.shape.height, width, lanes),
             "inputRow": extent(width, lanes),
             "bufferPlane": extent(self.tiles[0].size, 16),
             "outputPlane": extent(result.height, result.width, 16),
@@ -348,7 +349,7 @@ class ConvLayer(ConvBlocking):
         place: Expression = ZERO
         if routine.runs:
             place = column * self.columns.stride + (routine.first_column - self.columns.before)
-        return tensor.offset(place) if self.channels is Channels.PLANAR else tensor.at(place)
+        return tensor.offset(place) if self.source.layout.lanes == 1 else tensor.at(place)
 
     def _source_row(self, routine: TileRoutine) -> Expression:
         """The row of the first input inside the picture that a tile reads."""

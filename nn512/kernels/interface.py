@@ -18,7 +18,7 @@ from nn512.kernels.sharing import Candidates, Sharing
 from nn512.plan.cost import Machine, Work
 from nn512.plan.laying import Laid
 from nn512.plan.layout import Layout
-from nn512.plan.planes import planes_readers
+from nn512.plan.planes import given_layout, planes_readers
 from nn512.plan.workspace import NO_WORKSPACE, Workspace
 
 O = TypeVar("O", bound=Op)  # noqa: E741 - an operation
@@ -65,10 +65,8 @@ class Setting:
         places = {name: Place(name, laid.shapes[name], layout) for name, layout in laid.layouts.items()}
         for op in laid.ops:
             if isinstance(op, ConvOp) and op.caller is not None:
-                shape = graph.shapes[op.caller.to_tensor]
-                places[op.source] = Place(
-                    op.source, shape, Layout((shape.channels,), lanes=1), argument_name(op.caller)
-                )
+                shape, caller = graph.shapes[op.caller.to_tensor], argument_name(op.caller)
+                places[op.source] = Place(op.source, shape, given_layout(op.caller), caller)
         machine = Machine.of(graph.config, threads)
         return cls(graph, places, laid.program.shapes, machine, weights, planes_readers(laid.program))
 
@@ -127,7 +125,7 @@ def nothing(op: Op, setting: Setting) -> Workspace:
 class Kernel(Generic[O]):
     """One way to compute the operations of class `computes`.
 
-    `planes` says that the source is the caller's, channels x height x width; all others read blocks of 16 channels.
+    `planes` says that the source is the caller's, in the caller's order; all others read blocks of 16 channels.
     `weights` is the format in which it stores weights. `arithmetic` names what the tester must assume of its rounding
     (an entry of the table of error limits, `fuzz.judge.limits`).
     """

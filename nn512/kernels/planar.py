@@ -1,9 +1,10 @@
-"""Direct convolution on the planes of a caller's tensor, channels x height x width, for pictures of few channels.
+"""Direct convolution on a caller's tensor in the caller's order, for pictures of few channels.
 
-The tile routines are those of the direct kernel, except that neighbouring pixels are neighbouring floats and every
-channel is a block of its own: nothing is transposed, and no lanes are empty. Rows of padding are skipped as there.
-Columns of padding are zeros in a copy of the planes (see `plan.planes`): on a picture of 3x224x224 under a 7x7 filter
-that takes 70 us more than tiles at the edges with routines of their own would, of 2,100, and spares 100 lines of C.
+The tile routines are those of the direct kernel, except that channels follow each other one by one, and neighbouring
+pixels are neighbouring floats or, of an interleaved picture, as many floats apart as it has channels: nothing is
+transposed, and no lanes are empty. Both take the same instructions. Rows of padding are skipped as there. Columns of
+padding are zeros in a copy of the rows (see `plan.planes`): on a picture of 3x224x224 under a 7x7 filter that takes 70
+us more than tiles at the edges with routines of their own would, of 2,100, and spares 100 lines of C.
 """
 
 from __future__ import annotations
@@ -55,8 +56,13 @@ class _PlanarLayer(ConvLayer):
     kernel = "planar"
 
     def algorithm(self) -> str:
-        planes = "as the caller has them" if self.op.caller is not None else "with zeros beside every row"
-        return f"{super().algorithm()}, from planes {planes}"
+        how = "as the caller has them" if self.op.caller is not None else "with zeros beside every row"
+        return f"{super().algorithm()}, from {self._what} {how}"
 
     def edge_classes(self) -> set[str]:
-        return super().edge_classes() | {f"{self.kernel} {'given' if self.op.caller is not None else 'copied'} planes"}
+        given = "given" if self.op.caller is not None else "copied"
+        return super().edge_classes() | {f"{self.kernel} {given} {self._what}"}
+
+    @property
+    def _what(self) -> str:
+        return "planes" if self.source.layout.lanes == 1 else "interleaved pixels"

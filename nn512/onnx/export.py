@@ -1,8 +1,9 @@
 """A graph with its parameters as an ONNX model, which ONNX Runtime, OpenVINO and others run.
 
 Operator set 17, float32, batch 1: a tensor C x H x W of the graph is 1 x C x H x W there, under the same name, and
-parameters keep their names too. Every node means the same for finite numbers; what maxima make of NaN is up to the
-runtime. Needs the package `onnx`, which the extras `onnx` and `peers` bring.
+parameters keep their names too. An input with Order=HWC is 1 x H x W x C, and a Transpose follows it. Every node means
+the same for finite numbers; what maxima make of NaN is up to the runtime. Needs the package `onnx`, which the extras
+`onnx` and `peers` bring.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nn512.arrays import Array, PathLike, write_file
-from nn512.graph import Graph, Shape
+from nn512.graph import Graph
 from nn512.onnx.kinds import EXPORTS
 from nn512.onnx.maker import NodeMaker
 from nn512.onnx.package import import_onnx
@@ -57,13 +58,18 @@ def export_onnx(
 
 def _model(onnx: Any, graph: Graph, tensors: list[Any]) -> Any:  # noqa: ANN401
     """The model whose initializers are `tensors`."""
+    turned = {node.to_tensor: f"{node.to_tensor}_planes" for node in graph.inputs if node.interleaved}
     ends = {node.to_tensor for node in graph.inputs} | {node.from_tensor for node in graph.outputs}
     # Shapes of inner tensors are stated too: the checker then compares its opinion of every node with ours.
     inner = [_declare(onnx, name, shape) for name, shape in graph.shapes.items() if name not in ends]
+    inner += [_declare(onnx, planes, graph.shapes[name]) for name, planes in turned.items()]
+    make = onnx.helper.make_node
+    turns = [make("Transpose", [name], [to], name=to, perm=[0, 3, 1, 2]) for name, to in turned.items()]
+    layers = [layer.renamed(turned) for layer in graph.layers]
     body = onnx.helper.make_graph(
-        [node for layer in graph.layers for node in EXPORTS[type(layer)].nodes(NodeMaker(onnx, layer), layer)],
+        turns + [node for layer in layers for node in EXPORTS[type(layer)].nodes(NodeMaker(onnx, layer), layer)],
         graph.config.prefix,
-        [_declare(onnx, node.to_tensor, graph.shapes[node.to_tensor]) for node in graph.inputs],
+        [_declare(onnx, name, shape) for name, shape in graph.input_shapes.items()],
         [_declare(onnx, node.from_tensor, graph.shapes[node.from_tensor]) for node in graph.outputs],
         tensors,
         value_info=inner,
@@ -77,7 +83,7 @@ def _model(onnx: Any, graph: Graph, tensors: list[Any]) -> Any:  # noqa: ANN401
     )
 
 
-def _declare(onnx: Any, name: str, shape: Shape) -> Any:  # noqa: ANN401
+def _declare(onnx: Any, name: str, shape: tuple[int, int, int]) -> Any:  # noqa: ANN401
     return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, *shape))
 
 

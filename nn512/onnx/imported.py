@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,9 +35,21 @@ class Seen:
 
     @property
     def is_usual(self) -> bool:
-        """Whether the numbers stand in the same order on both sides."""
+        """Whether the numbers stand as channels x height x width."""
+        return self._stands_as(view.AXES)
+
+    @property
+    def is_interleaved(self) -> bool:
+        """Whether they stand as height x width x channels, or ONNX has these axes although it makes no difference."""
+        shape = view.sizes(self.dims)[1:]
+        if len(shape) == 3 and self.is_usual:
+            pixels = ((), *map(view.whole, ("H", "W", "C"), shape))
+            return self.dims == pixels != ((), *map(view.whole, view.AXES, shape))
+        return self._stands_as(("H", "W", "C")) and not self.is_usual
+
+    def _stands_as(self, order: Sequence[str]) -> bool:
         places = [factor for dim in self.dims for factor in dim]
-        return places == sorted(places, key=lambda f: (view.AXES.index(f.axis), -f.stride))
+        return places == sorted(places, key=lambda f: (order.index(f.axis), -f.stride))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +75,12 @@ def finished(
     """The graph of the `live` drafts. `types` are those of the inputs that are not float32."""
     drafts = {name: draft for name, draft in work.drafts.items() if name in live}
     names = _names(drafts, model, () if cut.invented_ends else ends)
-    nodes = [draft.node.renamed(names) for draft in drafts.values() if draft.node is not None]
     inputs, outputs = _seen_inputs(work, drafts, names, types), _seen_outputs(names, ends)
+    interleaved = {seen.tensor for seen in inputs if seen.is_interleaved}
+    nodes = [
+        replace(node, order="HWC") if isinstance(node, Input) and node.to_tensor in interleaved else node
+        for node in (draft.node.renamed(names) for draft in drafts.values() if draft.node is not None)
+    ]
     of = {names[name]: draft.tensor for name, draft in drafts.items()}
     text = _text(model, Config(cut.prefix), nodes, of, (*inputs, *outputs))
     graph = parse(text, "<import>")
@@ -142,23 +158,25 @@ def _seen_between(work: Work, drafts: Mapping[str, Draft], names: Mapping[str, s
 def _text(model: OnnxModel, config: Config, nodes: Sequence[Node], of: Mapping[str, str], ends: Sequence[Seen]) -> str:
     """The graph with the model's names in comments."""
     told: dict[str, list[str]] = {}
-    for seen in ends:
-        told.setdefault(seen.tensor, []).append(_seen(seen))
+    inputs = sum(isinstance(node, Input) for node in nodes)
+    for number, seen in enumerate(ends):
+        told.setdefault(seen.tensor, []).append(_seen(seen, is_input=number < inputs))
     lines = [f"# {_comment(model.origin)}, operator set {model.opset}", format_node(config)]
     for wanted in (True, False):
         for node in nodes:
             if isinstance(node, Input) is wanted and node.writes is not None:
                 comment = told[node.writes][0] if wanted else _comment(of[node.writes])
                 lines.append(f"{format_node(node)}  # {comment}")
-    outputs = dict.fromkeys(seen.tensor for seen in ends[sum(isinstance(node, Input) for node in nodes) :])
+    outputs = dict.fromkeys(seen.tensor for seen in ends[inputs:])
     lines += [f"{format_node(Output(name))}  # {'; '.join(told[name])}" for name in outputs]
     return "\n".join(lines) + "\n"
 
 
-def _seen(seen: Seen) -> str:
+def _seen(seen: Seen, *, is_input: bool) -> str:
     shape = show_shape(view.sizes(seen.dims))
     axes = " x ".join("".join(factor.axis for factor in dim) or "1" for dim in seen.dims)
-    return f"{_comment(seen.onnx)}: {shape}{'' if seen.is_usual else f' of other order: {axes}'}"
+    told = "" if seen.is_usual or (is_input and seen.is_interleaved) else f" of other order: {axes}"
+    return f"{_comment(seen.onnx)}: {shape}{told}"
 
 
 def _comment(text: str) -> str:

@@ -321,13 +321,17 @@ def _told_once(drafts: Iterable[Draft]) -> list[Refusal]:
     return list(told.values())
 
 
+_AXES_STAY = frozenset("Add Sub Mul Div Cast Identity Clip Relu Pad Slice Split Concat Gather".split())
+"""Operators in front of the first layer whose results have the axes of what they read."""
+
+
 def _channels_last(nodes: Sequence[OnnxNode]) -> set[str]:
-    """Tensors that reach a transposition from N x H x W x C through what works on single elements."""
+    """Tensors that reach a transposition from N x H x W x C through what leaves axes where they are."""
     found: set[str] = set()
     for node in reversed(nodes):
         order = node.attributes.get("perm")
         if node.operator == "Transpose" and isinstance(order, tuple) and order in {(0, 3, 1, 2), (0, 2, 1)}:
             found.update(node.reads[:1])
-        elif node.operator in {"Add", "Sub", "Mul", "Div", "Cast", "Identity"} and node.writes[0] in found:
+        elif node.operator in _AXES_STAY and not found.isdisjoint(node.writes):
             found.update(node.reads)
     return found

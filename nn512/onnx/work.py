@@ -210,8 +210,9 @@ class Work:
         if len(dims) < 3 <= len(self._declared[tensor.name]):
             dims, rows = self._declared[tensor.name], False
         rank = len(dims)
-        as_declared = [factor.axis for dim in dims for factor in dim] == sorted(f.axis for dim in dims for f in dim)
-        if tensor.name in self.last_channels and rank > 2 and as_declared:
+        axes = [factor.axis for dim in dims for factor in dim]  # those of extent 1 are not there
+        turned = axes != sorted(axes) or any(node.operator == "Transpose" for node in tensor.moved)
+        if tensor.name in self.last_channels and rank > 2 and not turned:
             dims = (dims[0], dims[-1], *dims[1:-1])
         channels, height, width = _by_row(dims) if rows and rank > 2 else _by_rank(dims)
         known: dict[Factor, Factor] = {}

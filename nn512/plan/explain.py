@@ -96,7 +96,7 @@ def _tensor(tensor: PlannedTensor) -> str:
     shape = "x".join(map(str, tensor.shape))
     segments = tensor.segments
     blocks = " + ".join(map(str, segments)) if len(segments) <= 6 else f"{len(segments)} segments"
-    blocks += f" in blocks of {tensor.lanes}" if tensor.lanes > 1 else " in planes"
+    blocks += " in planes" if tensor.lanes == 1 else f" in blocks of {tensor.lanes}"
     return (
         f"{tensor.name} {shape}, channels {blocks}, {tensor.bytes:,} bytes at "
         f"{tensor.offset_bytes:,}, alive in layers {tensor.first_layer} to {tensor.last_layer}"

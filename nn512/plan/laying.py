@@ -93,8 +93,22 @@ class _Layouts(Layouts):
         before: list[Op] = []
         if isinstance(op, ConcatOp):
             op, before = self._uncrowded(op) if op.node.axis == AXES[0] else self._alike(op)
+        if op.reads_in_order:
+            op, before = self._in_order(op)
         self.see(op)
         return [*before, *self._resolve_clashes(op)]
+
+    def _in_order(self, op: Op) -> tuple[Op, list[Op]]:
+        """The operation on channels in order, without gaps, and the copy that takes."""
+        source = op.tensors_read[0]
+        if self[source].regular:
+            return op, []
+        name, copies = f"{source}_in_order", list[Op]()
+        if name not in self:
+            self.shapes[name] = self.shapes[source]
+            copies.append(RelayoutOp(source, name))
+            self.see(copies[-1])
+        return op.reading({source: name}), copies
 
     def _uncrowded(self, op: ConcatOp) -> tuple[ConcatOp, list[Op]]:
         """The concatenation of tensors of few segments, and the copies of them that takes."""

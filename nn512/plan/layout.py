@@ -1,6 +1,7 @@
 """The blocked layout: channels in blocks of 16, one block after another, each block [height][width][16].
 
-With blocks of one lane it is the layout of the caller's tensors, [channel][height][width].
+With blocks of one lane it is the layout of the caller's tensors, [channel][height][width]; with as many lanes as there
+are channels it is that of interleaved ones, [height][width][channel].
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Layout:
     """Segments of a tensor (channel counts), each beginning on a block boundary.
 
     Lanes past the end of a segment hold anything, and nothing that mixes lanes reads them. A block has `lanes` lanes:
-    16, or 1 where every channel is a plane of its own. There may be any number of channels and of blocks, but segments
-    are few: see `joined`.
+    16, or 1 where every channel is a plane of its own, or as many as there are channels. There may be any number of
+    channels and of blocks, but segments are few: see `joined`.
     """
 
     segments: tuple[int, ...]

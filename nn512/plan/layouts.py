@@ -9,6 +9,7 @@ from nn512.graph.axes import AXES
 from nn512.graph.nodes import Shape
 from nn512.ir import ConcatOp, Joined, LoadOp, Op, PickOp
 from nn512.plan.layout import LANES, Layout, joined, natural, part_of
+from nn512.plan.planes import given_layout
 
 
 class _Derived(NamedTuple):
@@ -71,7 +72,7 @@ class Layouts:
             layouts = [self[name] for name in op.sources]
             self._known[op.writes] = joined(*layouts) if op.node.axis == AXES[0] else layouts[0]
         elif isinstance(op, LoadOp) and op.columns is not None:
-            self._known[op.writes] = Layout((op.node.channels,), lanes=1)
+            self._known[op.writes] = given_layout(op.node)
         else:
             for name in op.tensors_written:
                 stays = op.channels_stay

@@ -96,7 +96,11 @@ class PlannedTensor:
     name: str = field(metadata=_says("its name"))
     shape: tuple[int, ...] = field(metadata=_says("channels, height, width"))
     segments: tuple[int, ...] = field(metadata=_says("channels of each segment; a segment begins a new block"))
-    lanes: int = field(metadata=_says("channels of a block: 16, or 1 where each is a plane of its own"))
+    lanes: int = field(
+        metadata=_says(
+            "channels of a block: 16, or 1 where each is a plane of its own, or all of a pixel as the caller has it"
+        )
+    )
     offset_bytes: int = field(metadata=_says("where it begins in the engine's memory"))
     bytes: int = field(metadata=_says("how large it is there, lanes without a channel included"))
     first_layer: int = field(metadata=_says("number of the layer that writes it first, counted from 1"))

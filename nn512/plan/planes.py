@@ -1,7 +1,7 @@
-"""Convolutions that read a tensor of the caller as it is, channels x height x width.
+"""Convolutions that read a tensor of the caller as it is, in planes of a channel each or in pixels of all channels.
 
 That saves the transposition to blocks of 16 channels, of which a picture of three would use three lanes. Where columns
-are padded, the convolution reads a copy of the planes with zeros at both ends of every row: then its tiles are alike.
+are padded, the convolution reads a copy of the rows with zeros at both ends of each: then its tiles are alike.
 """
 
 from __future__ import annotations
@@ -9,16 +9,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Mapping
 
+from nn512.graph.nodes import Input
 from nn512.graph.windows import Sides, padding_of
 from nn512.ir import ConvOp, LoadOp, Op, Program
+from nn512.plan.layout import LANES, Layout
+
+
+def given_layout(node: Input) -> Layout:
+    """The layout of a tensor of the caller: a plane for each channel, or the channels of every pixel together."""
+    return Layout((node.channels,), lanes=node.channels if node.interleaved else 1)
 
 
 def planes_readers(program: Program) -> Mapping[str, frozenset[str]]:
     """Convolutions that could read planes, by their first result, and all those with which each would save a load.
 
-    There are none where the load is needed anyway.
+    There are none where the load is needed anyway, and none of pixels that fill blocks.
     """
-    loaded = {op.writes for op in program.ops if isinstance(op, LoadOp)}
+    loaded = {op.writes for op in program.ops if isinstance(op, LoadOp) and given_layout(op.node).lanes < LANES}
     sources = {
         op.branches[0].writes: op.source
         for op in program.ops

@@ -33,6 +33,7 @@ from reference.kinds.div import DivKind
 from reference.kinds.fully_connected import FullyConnectedKind
 from reference.kinds.kind import Kind
 from reference.kinds.layer_norm import LayerNormKind
+from reference.kinds.lrn import LRNKind
 from reference.kinds.max import MaxKind
 from reference.kinds.min import MinKind
 from reference.kinds.mul import MulKind
@@ -49,6 +50,7 @@ KINDS: tuple[Kind[Any], ...] = (
     BatchNormKind(),
     LayerNormKind(),
     RMSNormKind(),
+    LRNKind(),
     ActivationKind(),
     AddKind(),
     SubKind(),

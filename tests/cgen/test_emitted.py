@@ -157,6 +157,8 @@ ALONE = {
     "softmax": "Softmax FromTensor=x ToTensor=y",
     "layer_norm": "LayerNorm FromTensor=x ToTensor=y",
     "rms_norm": "RMSNorm FromTensor=x ToTensor=y",
+    "lrn": "LRN FromTensor=x ToTensor=y Size=5",
+    "lrn_power": "LRN FromTensor=x ToTensor=y Size=4 Beta=0.6",
     "pooling": "Pooling FromTensor=x ToTensor=y Kind=Max3x3Stride2 PaddingH=1",
 }
 

@@ -113,6 +113,8 @@ RMSNorm FromTensor=x ToTensor=b
 Concat FromTensor1=a FromTensor2=x ToTensor=c
 LayerNorm FromTensor=c ToTensor=d
 Softmax FromTensor=d ToTensor=e
+LRN FromTensor=c ToTensor=g Size=4 Alpha=1 Beta=0.6
+Output FromTensor=g
 Pooling FromTensor=e ToTensor=f Kind=Max3x3Stride2 PaddingH=1
 Output FromTensor=b
 Output FromTensor=f

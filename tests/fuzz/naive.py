@@ -10,6 +10,7 @@ from typing import assert_never
 
 from fuzz.targets import Sources
 from nn512.graph import (
+    LRN,
     Activation,
     Add,
     BatchNorm,
@@ -152,12 +153,22 @@ def emit(graph: Graph) -> Sources:
     for layer in graph.layers:
         offsets[layer.to_tensor] = total
         total += graph.shapes[layer.to_tensor].elements
-    inputs = {node.to_tensor for node in graph.inputs}
+    for node in graph.inputs:
+        if node.order == "HWC":
+            offsets[node.to_tensor] = total
+            total += graph.shapes[node.to_tensor].elements
 
     def at(tensor: str) -> str:
-        return f"{tensor}Data" if tensor in inputs else f"(engine->arena + {offsets[tensor]})"
+        return f"(engine->arena + {offsets[tensor]})" if tensor in offsets else f"{tensor}Data"
 
-    steps = [f"    {{ /* {layer.to_tensor} */\n{_layer(graph, layer, at)}\n    }}" for layer in graph.layers]
+    steps = [
+        f"    for (int c = 0; c < {node.channels}; c++) for (int i = 0; i < {node.height * node.width}; i++)\n"
+        f"        {at(node.to_tensor)}[c * {node.height * node.width} + i]"
+        f" = {node.to_tensor}Data[i * {node.channels} + c];"
+        for node in graph.inputs
+        if node.order == "HWC"
+    ]
+    steps += [f"    {{ /* {layer.to_tensor} */\n{_layer(graph, layer, at)}\n    }}" for layer in graph.layers]
     for output in graph.outputs:
         name, size = output.from_tensor, graph.shapes[output.from_tensor].elements
         steps.append(f"    memcpy({name}Data, {at(name)}, {size} * sizeof(float));")
@@ -367,6 +378,16 @@ def _layer(graph: Graph, layer: Layer, at: object) -> str:
         for (int c = 0; c < {channels}; c++)
             {y}[c * {pixels} + i] = params->{to}Scales[c] * (({x}[c * {pixels} + i] - m) / root)
                 {f"+ params->{to}Shifts[c]" if centred else ""};
+    }}"""
+        case LRN():
+            before, pixels = (layer.size - 1) // 2, height * width
+            return f"""\
+    for (int c = 0; c < {channels}; c++) for (int i = 0; i < {pixels}; i++) {{
+        float sum = 0;
+        for (int d = c - {before}; d < c - {before} + {layer.size}; d++)
+            if (d >= 0 && d < {channels}) sum += {x}[d * {pixels} + i] * {x}[d * {pixels} + i];
+        {y}[c * {pixels} + i] = {x}[c * {pixels} + i]
+            / powf((float){layer.bias!r} + (float){layer.alpha!r} / {layer.size} * sum, (float){layer.beta!r});
     }}"""
         case _:
             assert_never(layer)

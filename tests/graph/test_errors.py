@@ -244,6 +244,21 @@ def test_negative_epsilon() -> None:
         layers(f"{kind} FromTensor=x ToTensor=y Epsilon=«-0.001»", "Epsilon must not be negative")
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ("Size=«0»", "Size must be a decimal integer of at least 1, not '0'"),
+        ("Size=«34»", "Size is '34', too large; it must be at most 33"),
+        ("Size=5 Alpha=«0»", "Alpha is 0; it must be above 0"),
+        ("Size=5 Beta=«-1»", "Beta must not be negative"),
+        ("Size=5 Beta=«8.5»", "Beta is 8.5; 8 is the largest exponent"),
+        ("Size=5 Bias=«0.0000000000000000000000000000000000000001»", "Bias is 1e-40; it must be at least 2^-100"),
+    ],
+)
+def test_windows_of_channels(fields: str, message: str) -> None:
+    layers(f"LRN FromTensor=x ToTensor=y {fields}", message)
+
+
 @pytest.mark.parametrize("text", ["0", "0KiB", "32ki", "32b", "32\N{KELVIN SIGN}", "32G", "1.5m", "-1", "KiB"])
 def test_sizes(text: str) -> None:
     check(

@@ -18,6 +18,8 @@ FACTS = {
     "ResNet152": (11282, 60_192_808),
     # torchvision 0.28, resnet.py: 4.089 GMAC
     "ResNet50V15": (4089, 25_557_032),
+    # ResNet50V15 and 2 / 16 of the squares of the channels of all blocks, with biases; timm, seresnet50: 28.09e6
+    "SEResNet50": (4092, 28_088_024),
     # table 1 of the paper: 25.0e6; torchvision: 4.23 GMAC
     "ResNeXt50": (4230, 25_028_904),
     "ResNeXt101": (7970, 44_177_704),
@@ -39,6 +41,16 @@ FACTS = {
     "MobileNetV1": (569, 4_231_976),
     # the paper: 300e6 and 3.4e6; torchvision, mobilenetv2.py: 0.301 GMAC
     "MobileNetV2": (301, 3_504_872),
+    # the paper: 219e6 and 5.4e6; torchvision, mobilenetv3.py: 0.217 GMAC
+    "MobileNetV3": (217, 5_483_032),
+    # the paper: 0.39e9 and 5.3e6; torchvision, efficientnet.py: 0.386 GMAC
+    "EfficientNetB0": (386, 5_288_548),
+    # the paper: 146e6; torchvision, shufflenetv2.py: 0.145 GMAC
+    "ShuffleNetV2": (145, 2_278_604),
+    # the paper: 0.4e9 and 4.3e6; torchvision, regnet.py: 0.402 GMAC
+    "RegNetY400MF": (402, 4_344_144),
+    # of the paper's layers, in sizes of our own
+    "WaveNet": (1837, 906_496),
 }
 
 
@@ -82,8 +94,9 @@ def test_ends(name: str) -> None:
     graph = parse(example(name))
     assert graph.config.prefix == name
     (image,), (probabilities,) = graph.inputs, graph.outputs
-    assert str(graph.shapes[image.to_tensor]) == ("3x299x299" if name == "InceptionV3" else "3x224x224")
-    assert str(graph.shapes[probabilities.from_tensor]) == "1000x1x1"
+    others = {"InceptionV3": ("3x299x299", "1000x1x1"), "WaveNet": ("256x1x2048", "256x1x2048")}
+    ends = tuple(str(graph.shapes[tensor]) for tensor in (image.to_tensor, probabilities.from_tensor))
+    assert ends == others.get(name, ("3x224x224", "1000x1x1"))
     assert isinstance(graph.layers[-1], Softmax)
 
 

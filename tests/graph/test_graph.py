@@ -56,6 +56,7 @@ HEAD = "Config\nInput ToTensor=x Channels=4 Height=8 Width=6\n"
         ("Conv FromTensor=x ToTensor=y ToChannels=1 FilterH=8 FilterW=6 StrideH=65536", "1x1x1"),
         ("FullyConnected FromTensor=x ToTensor=y ToChannels=9", "9x1x1"),
         ("LayerNorm FromTensor=x ToTensor=y", "4x8x6"),
+        ("LRN FromTensor=x ToTensor=y Size=33 Alpha=1 Beta=8 Bias=0.5", "4x8x6"),
         ("RMSNorm FromTensor=x ToTensor=y Epsilon=0", "4x8x6"),
         ("Pooling FromTensor=x ToTensor=y Kind=MaxGlobal", "4x1x1"),
         ("Pooling FromTensor=x ToTensor=y Kind=Avg2x2Stride2 PaddingH=1", "4x5x3"),

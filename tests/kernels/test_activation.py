@@ -19,10 +19,30 @@ REGIMES = ("exact", "taps", "gaussian", "wide", "nonfinite")
 FUNCTIONS = (
     *("Kind=Clip Min=0 Max=6", "Kind=Clip Min=1.5 Max=2.25", "Kind=Clip Min=-1 Max=-0.1", "Kind=HardSwish"),
     *("Kind=HardSigmoid Alpha=0.2 Beta=0.5", "Kind=Sigmoid", "Kind=SiLU", "Kind=Tanh"),
-    *("Kind=GELU", "Kind=GELUTanh", "Kind=ELU Param=0.5", "Kind=Softplus", "Kind=Mish", "Kind=Exp", "Kind=Sqrt"),
-    *("Kind=Square", "Kind=Abs", "Kind=Neg", "Kind=Reciprocal"),
 )
 """Of some, channels and pixels that are padding would be no zeros: clips to what lies above zero, sigmoids."""
+
+OTHERS = (
+    *("Kind=GELU", "Kind=GELUTanh", "Kind=ELU", "Kind=ELU Param=-0.5", "Kind=Softplus", "Kind=Mish", "Kind=Exp"),
+    *("Kind=Sqrt", "Kind=Square", "Kind=Abs", "Kind=Neg", "Kind=Reciprocal"),
+)
+"""Of some, channels and pixels that are padding would be infinite or NaN."""
+
+SMALL = """\
+Config Prefix=Net
+Input ToTensor=x Channels=5 Height=3 Width=7
+Activation FromTensor=x ToTensor=alone {function}
+Conv FromTensor=alone ToTensor=padded ToChannels=17 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Activation FromTensor=padded ToTensor=a {function}
+Pooling FromTensor=a ToTensor=means Kind=AvgGlobal
+FullyConnected FromTensor=means ToTensor=full ToChannels=3
+Activation FromTensor=full ToTensor=y {function}
+Softmax FromTensor=alone ToTensor=shares
+Output FromTensor=shares
+Output FromTensor=padded
+Output FromTensor=a
+Output FromTensor=y
+"""
 
 KERNELS = """\
 Config Prefix=Net
@@ -86,6 +106,13 @@ def test_without_passes(function: str, runs_here: str) -> None:
     assert runs_here
     report = check(KERNELS.format(function=function), without_passes=["fuse_elementwise", "fold_batchnorm"])
     assert [layer.kernel for layer in report.layers].count("elementwise") >= 9
+
+
+@pytest.mark.parametrize("function", OTHERS)
+def test_every_function(function: str, runs_here: str) -> None:
+    """Alone, before padding, before what adds up all channels, and in registers."""
+    assert runs_here
+    check(SMALL.format(function=function))
 
 
 @pytest.mark.parametrize("width", [1, 13, 16, 17, 29])

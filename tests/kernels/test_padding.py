@@ -133,10 +133,12 @@ def test_edges_on_one_side_are_edge_classes() -> None:
 
 
 @pytest.mark.usefixtures("runs_here")
-@pytest.mark.parametrize(("kernel", "more"), [("direct", ""), ("planar", ""), ("depthwise", "Groups=3")])
-def test_forgotten_padding_behind_is_found(kernel: str, more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kernel", "taps", "more"), [("direct", 3, ""), ("planar", 3, ""), ("depthwise", 1, "Groups=3")]
+)
+def test_forgotten_padding_behind_is_found(kernel: str, taps: int, more: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows below the picture are read then, as if the filter were never cut off."""
-    text = net((3, 6, 17), f"ToChannels=3 FilterH=3 FilterW=3 PaddingBottom=2 {more}")
+    text = net((3, 6, 17), f"ToChannels=3 FilterH={taps} FilterW=3 PaddingBottom=2 {more}")
     check(text, kernel)
     monkeypatch.setattr(Axis, "is_padded", property(lambda axis: axis.before > 0))
     report = check_case(Case(text, {"force": [["", kernel]]}, "-O1", (DataSeed("gaussian", 1),)))

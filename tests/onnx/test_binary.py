@@ -13,6 +13,7 @@ from nn512.graph.node import Layer
 from nn512.onnx.imported import Imported
 from nn512.onnx.refusal import UnsupportedError
 from nn512.onnx.view import elements
+from nn512.params import array_of
 
 Import = Callable[..., Imported]
 
@@ -44,7 +45,8 @@ def run(net: Imported, **arrays: Any) -> Any:
         places = elements(seen.dims, np.arange(shape.elements).reshape(shape))
         flat = np.empty(shape.elements, np.float32)
         flat[places.reshape(-1)] = arrays[seen.onnx].reshape(-1)
-        data[seen.tensor] = flat.reshape(shape)
+        (node,) = (node for node in net.graph.inputs if node.to_tensor == seen.tensor)
+        data[seen.tensor] = array_of(node, flat.reshape(shape))
     (seen,) = net.outputs
     return elements(seen.dims, reference.run(net.graph, net.params, data)[seen.tensor].value)
 

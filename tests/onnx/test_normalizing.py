@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nn512.graph import LayerNorm, RMSNorm
+from nn512.graph import LRN, LayerNorm, RMSNorm
 from nn512.onnx.refusal import UnsupportedError
 from reference import run
 from tests.onnx.conftest import Import
@@ -74,4 +74,26 @@ def test_what_is_refused(node: tuple[object, ...], told: str, imported: Import) 
             node,
             constants={"s": SCALES, "short": SCALES[:3]},
         )
+    assert told in str(error.value)
+
+
+def test_local_responses(imported: Import) -> None:
+    net = imported(("LRN", "x", "y", {"size": 3, "alpha": float(np.float32(0.1)), "bias": 2.0}))
+    (layer,) = net.graph.layers
+    assert layer == LRN("x", layer.to_tensor, 3, 0.1, 0.75, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "told"),
+    [
+        ({}, "Size would be 0; accepted: 1 to 33"),
+        ({"size": 35}, "Size would be 35; accepted: 1 to 33"),
+        ({"size": 3, "beta": 9.0}, "Beta is 9; 8 is the largest exponent"),
+        ({"size": 3, "alpha": 0.0}, "alpha=0; accepted: above 0"),
+        ({"size": 3, "bias": -1.0}, "bias=-1; accepted: above 0"),
+    ],
+)
+def test_local_responses_that_are_refused(attributes: dict[str, object], told: str, imported: Import) -> None:
+    with pytest.raises(UnsupportedError) as error:
+        imported(("LRN", "x", "y", attributes))
     assert told in str(error.value)

@@ -12,7 +12,7 @@ import pytest
 
 import reference
 from nn512.errors import UsageError
-from nn512.graph import ACTIVATIONS, KINDS, BatchNorm, Conv, FullyConnected, Pooling, Shape
+from nn512.graph import ACTIVATIONS, KINDS, BatchNorm, Conv, FullyConnected, Input, Pooling, Shape
 from nn512.graph.node import Layer
 from nn512.graph.windows import padding_of
 from nn512.onnx.imported import Imported
@@ -23,6 +23,7 @@ from nn512.onnx.pointwise import FUNCTIONS, SAMPLES
 from nn512.onnx.refusal import UnsupportedError
 from nn512.onnx.rules import Rule
 from nn512.onnx.view import elements
+from nn512.params import array_of
 
 Import = Callable[..., Imported]
 
@@ -46,7 +47,8 @@ def run(net: Imported, **arrays: Any) -> dict[str, Any]:
         places = elements(seen.dims, np.arange(shape.elements).reshape(shape))
         flat = np.empty(shape.elements, np.float32)
         flat[places.reshape(-1)] = arrays[seen.onnx].reshape(-1)
-        data[seen.tensor] = flat.reshape(shape)
+        (node,) = (node for node in net.graph.inputs if node.to_tensor == seen.tensor)
+        data[seen.tensor] = array_of(node, flat.reshape(shape))
     results = reference.run(net.graph, net.params, data)
     return {seen.onnx: elements(seen.dims, results[seen.tensor].value) for seen in net.outputs}
 
@@ -263,9 +265,50 @@ def test_channels_last_until_the_first_transposition(imported: Import) -> None:
         constants={"m": mean, "w": weights},
     )
     assert net.graph.shapes["x"] == Shape(3, 5, 6)
-    assert not net.inputs[0].is_usual
-    assert "x: 1x5x6x3 of other order: 1 x H x W x C" in net.text
+    assert net.graph.inputs == (Input("x", 3, 5, 6, "HWC"),)
+    assert "Order=HWC  # x: 1x5x6x3\n" in net.text
+    assert "y: 1x5x6x2 of other order: 1 x H x W x C" in net.text
     np.testing.assert_allclose(run(net, x=x)["y"], (x - mean) @ weights[:, :, 0, 0].T)
+
+
+@pytest.mark.parametrize(
+    ("shape", "order"),
+    [((1, 4, 5, 1), "HWC"), ((1, 1, 1, 3), "HWC"), ((1, 1, 5, 3), "HWC"), ((1, 5, 1, 1), "HWC"), ((1, 1, 1, 1), "CHW")],
+)
+def test_channels_last_of_thin_pictures(shape: tuple[int, ...], order: str, imported: Import) -> None:
+    """The array that a user has is that of the model without its batch, whatever has extent 1."""
+    weights = numbers(2, shape[3], 1, 1)
+    turn = ("Transpose", "x", "t", {"perm": (0, 3, 1, 2)})
+    net = imported(turn, ("Conv", "t,w", "y"), x=shape, constants={"w": weights})
+    assert net.graph.inputs[0].order == order
+    assert net.graph.inputs[0].array_shape == shape[1:]
+    plain = imported(("Conv", "x,w", "y"), x=(1, shape[3], *shape[1:3]), constants={"w": weights})
+    assert plain.graph.inputs[0].order == "CHW"
+
+
+def test_channels_last_through_all_that_leaves_axes_in_place(imported: Import) -> None:
+    """As TensorFlow writes nets: blue before red, a mean each, padding for a stride of 2, biases beside channels."""
+    x, mean, weights, biases = numbers(1, 6, 8, 3), numbers(3), numbers(2, 3, 3, 3), numbers(2)
+    net = imported(
+        ("Split", "x", "r,g,b", {"axis": 3}),
+        ("Concat", "b,g,r", "bgr", {"axis": 3}),
+        ("Sub", "bgr,m", "c"),
+        ("Pad", "c,p", "padded"),
+        ("Transpose", "padded", "t", {"perm": (0, 3, 1, 2)}),
+        ("Conv", "t,w", "o", {"strides": (2, 2)}),
+        ("Transpose", "o", "back", {"perm": (0, 2, 3, 1)}),
+        ("Add", "back,bias", "y"),
+        x=x.shape,
+        constants={"m": mean, "p": np.array([0, 0, 0, 0, 0, 1, 1, 0]), "w": weights, "bias": biases},
+    )
+    assert net.graph.inputs == (Input("x", 3, 6, 8, "HWC"),)
+    conv = net.graph.layers[-1]
+    assert isinstance(conv, Conv)
+    assert padding_of(conv) == (0, 1, 0, 1)
+    padded = np.pad(x[0, :, :, ::-1] - mean, ((0, 1), (0, 1), (0, 0)))
+    seen = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (0, 1))[::2, ::2]
+    expected = np.einsum("hwcij,kcij->hwk", seen, weights) + biases
+    np.testing.assert_allclose(run(net, x=x)["y"][0], expected)
 
 
 def test_one_dimension_has_one_row(imported: Import) -> None:

@@ -22,6 +22,7 @@ from nn512.onnx.load import model_of
 from nn512.onnx.model import NEWEST_OPSET, OLDEST_OPSET, Cut
 from nn512.onnx.support import COUNTS
 from nn512.onnx.view import elements
+from nn512.params import array_of
 from nn512.session import Session
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # what others warn about is theirs
@@ -89,7 +90,8 @@ def is_right(net: Imported, data: dict[str, Any], wanted: list[Any], names: list
         shape = net.graph.shapes[seen.tensor]
         flat = np.empty(shape.elements, np.float32)
         flat[elements(seen.dims, np.arange(shape.elements).reshape(shape)).reshape(-1)] = data[seen.onnx].reshape(-1)
-        given[seen.tensor] = flat.reshape(shape)
+        (node,) = (node for node in net.graph.inputs if node.to_tensor == seen.tensor)
+        given[seen.tensor] = array_of(node, flat.reshape(shape))
     with Session(net.graph, net.params) as session:
         results = session.run(given)
     for seen in net.outputs:

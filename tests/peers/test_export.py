@@ -66,6 +66,7 @@ Softmax FromTensor=again ToTensor=soft
 Softmax FromTensor=other ToTensor=softPlane
 LayerNorm FromTensor=other ToTensor=layerNorm Epsilon=0.01
 RMSNorm FromTensor=other ToTensor=rmsNorm Epsilon=0.01
+LRN FromTensor=other ToTensor=responses Size=4 Alpha=2 Beta=0.7 Bias=0.5
 Output FromTensor=clipped
 Output FromTensor=swish
 Output FromTensor=p1
@@ -81,6 +82,7 @@ Output FromTensor=soft
 Output FromTensor=softPlane
 Output FromTensor=layerNorm
 Output FromTensor=rmsNorm
+Output FromTensor=responses
 Output FromTensor=a
 """
 

@@ -21,6 +21,7 @@ from nn512.cli.compare_onnx import MOST_SIGMA, off_by
 from nn512.graph import Graph
 from nn512.onnx import Imported, UnsupportedError, export_onnx, from_onnx
 from nn512.onnx.view import elements
+from nn512.params import tensor_of
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # what others warn about is theirs
 
@@ -227,7 +228,7 @@ def by_onnxruntime(path: Path, net: Imported, data: Mapping[str, Any]) -> Any:
     try:
         session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         (seen,) = net.inputs
-        return session.run(["y"], {"x": elements(seen.dims, data[seen.tensor])})[0]
+        return session.run(["y"], {"x": elements(seen.dims, tensor_of(net.graph.inputs[0], data[seen.tensor]))})[0]
     except Exception:  # noqa: BLE001 - of its own kinds
         return None
 

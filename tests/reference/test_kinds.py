@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import reference
 from nn512.graph import (
     KINDS,
+    LRN,
     POOLINGS,
     Activation,
     BatchNorm,
@@ -509,6 +510,21 @@ def test_where_no_normalization_is_promised(epsilon: float, centred: list[bool],
         needed = {parameter.name: params[parameter.name] for parameter in graph.parameters}
         result = reference.run(graph, needed, {"x": columns})["y"]
         assert result.unspecified.tolist() == [[wanted]] * 3
+
+
+@given(st.integers(1, 20), st.integers(1, 33), st.sampled_from((0.5, 0.75, 1.3)), st.integers(0, 2**32))
+def test_local_responses_by_loops(channels: int, size: int, beta: float, seed: int) -> None:
+    """As ONNX has it: of an even window, the larger half is behind the channel."""
+    rng = np.random.default_rng(seed)
+    x = tensor(rng, channels, 2, 2, specials=True)
+    with np.errstate(invalid="ignore"):
+        y = kinds.lrn.value(x, LRN("x", "y", size, 2.0, beta, 0.5))
+    for p, q in np.ndindex(x.shape[1:]):
+        for c in range(channels):
+            window = x[max(0, c - (size - 1) // 2) : c + size // 2 + 1, p, q]
+            with np.errstate(invalid="ignore"):
+                wanted = x[c, p, q] / (0.5 + 2 / size * np.square(window).sum()) ** float(np.float32(beta))
+            np.testing.assert_allclose(y[c, p, q], wanted, rtol=1e-12)
 
 
 def test_equal_channels_are_normalized_to_anything() -> None:

@@ -16,6 +16,7 @@ from scipy.special import erf
 
 import reference
 from nn512.graph import (
+    LRN,
     Activation,
     Add,
     BatchNorm,
@@ -167,6 +168,10 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
                 total += power
             powers *= F(1) / total
             return powers
+        case LRN():
+            sums = kinds.lrn.window_sums(np.square(x), layer.size).astype(F)
+            responses: Single = x / (F(layer.bias) + F(layer.alpha / layer.size) * sums) ** F(layer.beta)
+            return responses
         case LayerNorm() | RMSNorm():
             return channel_norm(x, layer, params, style)
         case _:
@@ -357,6 +362,14 @@ NETS = {
         Conv("m", "e", 4, 1, 1),
         LayerNorm("e", "n", 1e-9),
     ),
+    "neighbours": net(
+        Conv("x", "c", 33, 1, 1),
+        LRN("c", "l", 5, 1.0),
+        Conv("l", "d", 40, 1, 1),
+        LRN("d", "m", 8, 4.0, 1.7, 0.01),
+        LRN("m", "n", 33, 0.1, 0.5, 2.0),
+        Conv("n", "e", 4, 1, 1),
+    ),
     "wide": net(Conv("x", "c", 40, 3, 3), BatchNorm("c", "b"), Softmax("b", "s"), channels=64, size=5),
 }
 
@@ -400,7 +413,7 @@ def test_a_dropped_tap_is_far_outside(channels: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 29), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
 def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
     layers: list[Node] = []
@@ -421,6 +434,7 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
             Activation(source, to, "HardSwish"),
             LayerNorm(source, to),
             RMSNorm(source, to),
+            LRN(source, to, 3, 2.0, 0.75, 0.5),
             Activation(source, to, "HardSigmoid", alpha=0.16666667, beta=0.5),
             Activation(source, to, "ELU", 0.7),
             *(Activation(source, to, kind) for kind in SMOOTH),

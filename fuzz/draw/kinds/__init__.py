@@ -16,6 +16,7 @@ from fuzz.draw.kinds.concat import ConcatKind
 from fuzz.draw.kinds.conv import ConvKind
 from fuzz.draw.kinds.fully_connected import FullyConnectedKind
 from fuzz.draw.kinds.layer_norm import LayerNormKind
+from fuzz.draw.kinds.lrn import LRNKind
 from fuzz.draw.kinds.pooling import PoolingKind
 from fuzz.draw.kinds.rms_norm import RMSNormKind
 from fuzz.draw.kinds.shuffle import ShuffleKind
@@ -38,6 +39,7 @@ KINDS: tuple[Kind[Any], ...] = (
     SoftmaxKind(),
     LayerNormKind(),
     RMSNormKind(),
+    LRNKind(),
     MulKind(),
     SubKind(),
     MaxKind(),

@@ -19,12 +19,16 @@ class InputWish(Wish):
     channels: int
     height: int
     width: int
+    interleaved: bool = False
 
     def grow(self, grower: Grower) -> None:
         """Lowered to what a tensor may have."""
-        grower.add_input(Shape(self.channels, self.height, self.width))
+        grower.add_input(Shape(self.channels, self.height, self.width), interleaved=self.interleaved)
+
+
+INTERLEAVED = st.sampled_from((False, False, True))
 
 
 def inputs() -> st.SearchStrategy[Wish]:
-    """Inputs of any shape."""
-    return st.builds(InputWish, sizes(), sizes(), sizes())
+    """Inputs of any shape, now and then of pixels whose channels stand together."""
+    return st.builds(InputWish, sizes(), sizes(), sizes(), INTERLEAVED)

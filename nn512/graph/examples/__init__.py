@@ -7,19 +7,37 @@ from types import MappingProxyType
 
 from nn512.errors import UsageError
 from nn512.graph.examples.densenet import DENSENETS
+from nn512.graph.examples.efficientnet import EFFICIENTNETS
 from nn512.graph.examples.entry import Example
 from nn512.graph.examples.googlenet import GOOGLENETS
 from nn512.graph.examples.inception import INCEPTIONS
 from nn512.graph.examples.mobilenet import MOBILENETS
+from nn512.graph.examples.mobilenet_v3 import MOBILENETS_V3
+from nn512.graph.examples.regnet import REGNETS
 from nn512.graph.examples.resnet import RESNETS
+from nn512.graph.examples.shufflenet import SHUFFLENETS
 from nn512.graph.examples.squeezenet import SQUEEZENETS
 from nn512.graph.examples.vgg import VGGS
+from nn512.graph.examples.wavenet import WAVENETS
 from nn512.graph.suggest import close_match, did_you_mean
 
 __all__ = ["example", "example_names"]
 
 _EXAMPLES: Mapping[str, Example] = MappingProxyType(
-    {**RESNETS, **DENSENETS, **VGGS, **GOOGLENETS, **INCEPTIONS, **SQUEEZENETS, **MOBILENETS}
+    {
+        **RESNETS,
+        **DENSENETS,
+        **VGGS,
+        **GOOGLENETS,
+        **INCEPTIONS,
+        **SQUEEZENETS,
+        **MOBILENETS,
+        **MOBILENETS_V3,
+        **EFFICIENTNETS,
+        **SHUFFLENETS,
+        **REGNETS,
+        **WAVENETS,
+    }
 )
 
 
@@ -29,9 +47,10 @@ def example_names() -> tuple[str, ...]:
 
 
 def example(name: str) -> str:
-    """Graph text of a net for colour images and 1000 classes, ending in Softmax, below a comment that says its source.
+    """Graph text of a net that ends in Softmax, below a comment that says its source.
 
-    Images are 224x224 where the comment says nothing else. Raises UsageError for unknown names.
+    It is for colour images of 224x224 and 1000 classes where the comment says nothing else. Raises UsageError for
+    unknown names.
     """
     if name in _EXAMPLES:
         return _EXAMPLES[name].text(name)

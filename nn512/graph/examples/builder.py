@@ -50,8 +50,16 @@ class Builder:
 
     def image(self, size: int = IMAGE_SIZE) -> str:
         """The input: a colour image."""
-        self._add(Input("image", 3, size, size))
-        return "image"
+        return self.input("image", 3, size, size)
+
+    def input(self, name: str, channels: int, height: int, width: int) -> str:
+        """Any input."""
+        self._add(Input(name, channels, height, width))
+        return name
+
+    def output(self, source: str) -> None:
+        """An output."""
+        self._add(Output(source))
 
     def conv(
         self,
@@ -150,7 +158,7 @@ class Builder:
     def answer(self, source: str) -> str:
         """Probabilities, the output."""
         self._add(Softmax(source, "probabilities"))
-        self._add(Output("probabilities"))
+        self.output("probabilities")
         return "probabilities"
 
 

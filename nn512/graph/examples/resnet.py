@@ -1,4 +1,4 @@
-"""ResNet (He et al. 2015, arXiv:1512.03385) and ResNeXt (Xie et al. 2016, arXiv:1611.05431)."""
+"""ResNet (He et al. 2015, arXiv:1512.03385), ResNeXt (Xie et al. 2016, arXiv:1611.05431), SENet (Hu et al. 2017)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from nn512.graph.examples.builder import Builder
 from nn512.graph.examples.entry import Example
+from nn512.graph.examples.excitation import excite
 
 
 class _Architecture(NamedTuple):
@@ -13,6 +14,7 @@ class _Architecture(NamedTuple):
     width: int = 64  # channels of the first stage's 3x3 convolutions
     groups: int = 1
     early: bool = True  # whether a stage's stride is that of its first 1x1 convolution, not of the 3x3 one
+    reduction: int = 0  # of squeeze-and-excitation behind every block; 0 for none
 
 
 def _write(builder: Builder, architecture: _Architecture) -> None:
@@ -39,6 +41,8 @@ def _block(builder: Builder, source: str, architecture: _Architecture, stage: in
     tensor = builder.relu(tensor, f"{block}relu2")
     tensor = builder.conv(tensor, f"{block}conv3", channels, 1)
     tensor = builder.norm(tensor, f"{block}norm3")
+    if architecture.reduction:
+        tensor = excite(builder, tensor, block, channels, channels // architecture.reduction)
     shortcut = source
     if index == 0:
         shortcut = builder.conv(source, f"{block}shortcutConv", channels, 1, stride=stride)
@@ -76,6 +80,12 @@ RESNETS = {
         _RESNET,
         "4.09 GMAC, 25.56 M parameters.",
         "The stride of a stage is that of its first 3x3 convolution, as in torchvision; ResNet50 is the paper's.",
+    ),
+    "SEResNet50": _example(
+        _Architecture((3, 4, 6, 3), early=False, reduction=16),
+        "Hu et al. 2017, arXiv:1709.01507: ResNet50V15 with squeeze-and-excitation, of a sixteenth of the channels.",
+        "4.09 GMAC, 28.09 M parameters.",
+        _LATE,
     ),
     "ResNeXt50": _example(_wide(3, 4, 6, 3), _RESNEXT, "4.23 GMAC, 25.03 M parameters.", _LATE),
     "ResNeXt101": _example(_wide(3, 4, 23, 3), _RESNEXT, "7.97 GMAC, 44.18 M parameters.", _LATE),

@@ -17,6 +17,7 @@ from nn512.graph.kinds.div import Div
 from nn512.graph.kinds.fully_connected import FullyConnected
 from nn512.graph.kinds.input import Input
 from nn512.graph.kinds.layer_norm import LayerNorm
+from nn512.graph.kinds.lrn import LRN
 from nn512.graph.kinds.max import Max
 from nn512.graph.kinds.min import Min
 from nn512.graph.kinds.mul import Mul
@@ -31,6 +32,7 @@ from nn512.graph.kinds.sub import Sub
 __all__ = [
     "ACTIVATIONS",
     "KINDS",
+    "LRN",
     "PLATFORMS",
     "POOLINGS",
     "Activation",
@@ -67,6 +69,7 @@ AnyLayer: TypeAlias = (
     | BatchNorm
     | LayerNorm
     | RMSNorm
+    | LRN
     | Activation
     | AnyBinary
     | Concat
@@ -89,6 +92,7 @@ KINDS: tuple[type[AnyNode], ...] = (
     BatchNorm,
     LayerNorm,
     RMSNorm,
+    LRN,
     Activation,
     Add,
     Sub,

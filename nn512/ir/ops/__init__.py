@@ -5,7 +5,7 @@ conv.py              convolutions, several of one source as one operation
 fully_connected.py   fully connected layers
 pool.py              pooling, and sampling, which takes every second row and column
 softmax.py           softmax
-channel_norm.py      normalization over channels
+channel_norm.py      normalization over channels; lrn.py: over neighbours alone
 elementwise.py       chains of element-wise steps
 moving.py            copies: concatenation, slices, channels in another order, relayout, padding
 """
@@ -19,6 +19,7 @@ from nn512.ir.ops.channel_norm import ChannelNormOp
 from nn512.ir.ops.conv import ConvBranch, ConvOp
 from nn512.ir.ops.elementwise import ElementwiseOp
 from nn512.ir.ops.fully_connected import FullyConnectedOp
+from nn512.ir.ops.lrn import LRNOp
 from nn512.ir.ops.moving import ConcatOp, CopyOp, CropOp, PadOp, PickOp, RelayoutOp
 from nn512.ir.ops.pool import PoolOp, SampleOp
 from nn512.ir.ops.softmax import SoftmaxOp
@@ -32,6 +33,7 @@ OPS = (
     SampleOp,
     SoftmaxOp,
     ChannelNormOp,
+    LRNOp,
     ElementwiseOp,
     ConcatOp,
     PickOp,
@@ -42,7 +44,7 @@ OPS = (
 )
 """Every kind of operation."""
 
-OpWithEpilogue: TypeAlias = FullyConnectedOp | PoolOp | SampleOp | ChannelNormOp
+OpWithEpilogue: TypeAlias = FullyConnectedOp | PoolOp | SampleOp | ChannelNormOp | LRNOp
 """Operations of one result with a chain `epilogue`, done to it in registers; convolutions have one per branch."""
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "CropOp",
     "ElementwiseOp",
     "FullyConnectedOp",
+    "LRNOp",
     "LoadOp",
     "OpWithEpilogue",
     "PadOp",

@@ -14,7 +14,7 @@ from nn512.ir.record import READS, WRITES, Covered, CoveredAs, covers
 class LoadOp(Op):
     """Bring a tensor of the caller into the blocked layout.
 
-    With `columns` (see `plan.planes`) it stays channels x height x width, with so many zeros left and right of a row.
+    With `columns` (see `plan.planes`) it stays in the order of the caller, with so many zeros left and right of a row.
     """
 
     node: Input = field(metadata=covers())

@@ -137,7 +137,7 @@ class RelayoutOp(Op):
         """Why there is a relayout."""
         if self.crowded:
             return f"{self.source} is made up of too many pieces to become part of another concatenation in place"
-        return f"{self.source} has its channels in other lanes than what it is added to"
+        return f"{self.source} has its channels in other lanes than its reader takes them from"
 
     @property
     def counts(self) -> Mapping[str, int]:

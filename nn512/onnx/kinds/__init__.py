@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nn512.graph import (
+    LRN,
     Activation,
     Add,
     BatchNorm,
@@ -31,6 +32,7 @@ from nn512.onnx.kinds.concat import CONCAT, CONCAT_RULES
 from nn512.onnx.kinds.conv import CONV, CONV_RULES
 from nn512.onnx.kinds.fully_connected import FULLY_CONNECTED, FULLY_CONNECTED_RULES
 from nn512.onnx.kinds.layer_norm import LAYER_NORM, LAYER_NORM_RULES
+from nn512.onnx.kinds.lrn import LRN_EXPORT, LRN_RULES
 from nn512.onnx.kinds.pooling import POOLING, POOLING_RULES
 from nn512.onnx.kinds.rms_norm import RMS_NORM, RMS_NORM_RULES
 from nn512.onnx.kinds.shuffle import SHUFFLE, SHUFFLE_RULES
@@ -60,6 +62,7 @@ EXPORTS: Mapping[type, Export] = MappingProxyType(
         Softmax: SOFTMAX,
         LayerNorm: LAYER_NORM,
         RMSNorm: RMS_NORM,
+        LRN: LRN_EXPORT,
     }
 )
 """By kind of layer."""
@@ -83,6 +86,7 @@ RULES: Mapping[type, tuple[Rule, ...]] = MappingProxyType(
         Softmax: SOFTMAX_RULES,
         LayerNorm: LAYER_NORM_RULES,
         RMSNorm: RMS_NORM_RULES,
+        LRN: LRN_RULES,
     }
 )
 """Operators that become layers, by the kind that they mostly become."""

@@ -56,11 +56,18 @@ def _joined(work: Work, node: OnnxNode, names: Sequence[str], along: str, writes
 
 
 def _letter(work: Work, tensors: Sequence[Tensor], axis: int) -> str:
-    """Which of C, H and W an ONNX axis is: the whole of it for all tensors. One of size 1 goes by its place."""
+    """Which of C, H and W an ONNX axis is: the whole of it for all tensors.
+
+    One of size 1 goes by its place, or else is the first of those that no tensor has more of.
+    """
     letters = {tensor.dims[axis][0].axis for tensor in tensors if tensor.dims[axis]}
     rank = len(tensors[0].dims)
-    if not letters and axis > 0 and all(t.dims == view.usual(work.shapes[t.name], rank) for t in tensors):
-        letters = {("CHW" if rank == 4 else "CW")[axis - 1]}
+    shapes = [work.shapes[tensor.name] for tensor in tensors]
+    if not letters and axis > 0:
+        thin = {letter for letter, sizes in zip(view.AXES, zip(*shapes, strict=True), strict=True) if max(sizes) == 1}
+        if all(tensor.dims == view.usual(shape, rank) for tensor, shape in zip(tensors, shapes, strict=True)):
+            thin = {("CHW" if rank == 4 else "CW")[axis - 1]}
+        letters = set(sorted(thin, key=view.AXES.index)[:1])
     if len(letters) == 1:
         (letter,) = letters
         wholes = (view.whole(letter, work.shapes[t.name][view.AXES.index(letter)]) for t in tensors)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from fuzz import draw
 from fuzz.campaign.reduce import reduce_graph, with_plain_names
 from nn512.graph import (
+    LRN,
     POOLINGS,
     Activation,
     Add,
@@ -136,6 +137,13 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     "slice with steps": lambda g: any(s.step > 1 and s.count > 1 for s in layers(g, Slice)),
     "shuffle of groups": lambda g: any(1 < s.groups < g.shapes[s.to_tensor].channels for s in layers(g, Shuffle)),
     "several inputs": lambda g: len(g.inputs) > 1,
+    "interleaved pixels": lambda g: any(i.interleaved and i.channels > 1 for i in g.inputs),
+    "an interleaved picture of few channels under a filter": lambda g: any(
+        1 < i.channels < 5 and i.interleaved and i.to_tensor == c.from_tensor and c.filter_w > 1
+        for i in g.inputs
+        for c in first_layers(g)
+    ),
+    "interleaved pixels of several blocks": lambda g: any(i.interleaved and i.channels > 16 for i in g.inputs),
     "several outputs": lambda g: len(g.outputs) > 2,
     "an output that is also read": lambda g: any(readers(g)[output.from_tensor] for output in g.outputs),
     "fan-out": lambda g: max(readers(g).values()) > 1,
@@ -207,6 +215,8 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
         for kind in (LayerNorm, RMSNorm)
         for n in layers(g, kind)
     ),
+    "an even window of channels": lambda g: any(n.size % 2 == 0 for n in layers(g, LRN)),
+    "a power that is no root": lambda g: any(n.beta % 0.25 for n in layers(g, LRN)),
     "a chain behind a normalization": lambda g: any(
         isinstance(produced(g).get(a.from_tensor), LayerNorm) for a in layers(g, Activation)
     ),

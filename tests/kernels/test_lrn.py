@@ -1,0 +1,112 @@
+"""Local response normalization: windows across blocks, every exponent, and errors planted in the C."""
+
+from __future__ import annotations
+
+import pytest
+
+from fuzz.case import Case, DataSeed
+from fuzz.judge.checker import check_case, check_sources, draw
+from fuzz.judge.report import Report
+from fuzz.run.runners import runner_for
+from fuzz.targets.base import Sources
+from nn512.compiler import compile as compile_graph
+from nn512.graph import parse
+from nn512.ir import LRNOp
+from nn512.kernels.lrn import ROOTS
+from nn512.passes.pipeline import optimize
+
+REGIMES = ("exact", "gaussian", "wide", "nonfinite", "constant")
+
+
+def check(*lines: str, **options: object) -> Report:
+    data = tuple(DataSeed(regime, 1) for regime in REGIMES)
+    report = check_case(Case("\n".join(("Config Prefix=Net", *lines)) + "\n", options, "-O1", data))
+    assert not report.problems, "\n".join(map(str, report.problems))
+    assert report.verified
+    return report
+
+
+def classes(report: Report) -> set[str]:
+    return {c for layer in report.layers if layer.kernel == "lrn" for c in layer.edge_classes}
+
+
+def test_windows_and_channels(runs_here: str) -> None:
+    """From a single channel to as many as reach into the next block but one lane; blocks that are not full."""
+    assert runs_here
+    lines = []
+    for n, (channels, size) in enumerate([(1, 1), (1, 33), (7, 5), (16, 2), (17, 32), (33, 33), (48, 3), (66, 6)]):
+        lines += [
+            f"Input ToTensor=x{n} Channels={channels} Height=1 Width=3",
+            f"LRN FromTensor=x{n} ToTensor=y{n} Size={size} Alpha=2 Bias=0.5",
+            f"Output FromTensor=y{n}",
+        ]
+    assert classes(check(*lines)) == {
+        *(f"lrn channel tail {tail}" for tail in (1, 7, 0, 2)),
+        *(f"lrn {blocks} blocks" for blocks in (1, 2, 3)),
+        *("lrn roots", "lrn odd window", "lrn even window"),
+    }
+
+
+def test_exponents(runs_here: str) -> None:
+    assert runs_here
+    exponents = (*ROOTS, 0.1, 0.6, 1.25, 3, 8)
+    lines = [f"LRN FromTensor=x ToTensor=y{n} Size=3 Alpha=1 Beta={beta:g}" for n, beta in enumerate(exponents)]
+    lines += [f"Output FromTensor=y{n}" for n in range(len(exponents))]
+    assert "lrn power" in classes(check("Input ToTensor=x Channels=19 Height=2 Width=2", *lines))
+
+
+def test_neighbours_and_pieces(runs_here: str) -> None:
+    """Channels of a concatenation are put in order first; what follows is done in registers."""
+    assert runs_here
+    lines = (
+        "Input ToTensor=x Channels=5 Height=3 Width=3",
+        "Conv FromTensor=x ToTensor=a ToChannels=19 FilterH=1 FilterW=1",
+        "Concat FromTensor1=a FromTensor2=x FromTensor3=a ToTensor=c",
+        "LRN FromTensor=c ToTensor=n Size=5 Alpha=1",
+        "BatchNorm FromTensor=n ToTensor=b",
+        "Activation FromTensor=b ToTensor=r Kind=ReLU",
+        "Add FromTensor1=r FromTensor2=c ToTensor=y",
+        "LRN FromTensor=c ToTensor=z Size=4 Alpha=1 Beta=0.6",
+        "Output FromTensor=y",
+        "Output FromTensor=z",
+    )
+    (first, _) = (op for op in optimize(parse("Config " + " ".join(lines))).ops if isinstance(op, LRNOp))
+    assert len(first.epilogue) == 3
+    report = check(*lines)
+    assert [layer.kernel for layer in report.layers].count("relayout") == 1
+    check(*lines, without_passes=["fuse_elementwise"])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("i <= 2", "i <= 1"),
+        ("16 - i", "15 - i"),
+        ("(1u << lastLanes)", "(2u << lastLanes)"),
+        ("before = squares;", "before = behind;"),
+        ("squares = behind;", "squares = _mm512_mul_ps(behind, behind);"),
+        ("_mm512_set1_ps(bias)", "_mm512_setzero_ps()"),
+        ("0.961796694f", "0.97f"),
+        ("0.240226507f", "0.2405f"),
+        ("_CMP_NEQ_UQ", "_CMP_EQ_OQ"),
+        ("0x3f3504f3", "0x3e8004f3"),
+    ],
+)
+def test_planted_errors_are_found(before: str, after: str, runs_here: str) -> None:
+    assert runs_here
+    text = (
+        "Config Prefix=Net\nInput ToTensor=x Channels=5 Height=2 Width=2\n"
+        "Conv FromTensor=x ToTensor=c ToChannels=35 FilterH=1 FilterW=1\n"
+        "Activation FromTensor=c ToTensor=d Kind=Clip Min=0.5 Max=9\n"  # which leaves no lane empty
+        "LRN FromTensor=d ToTensor=y Size=5 Alpha=2 Beta=0.6\nOutput FromTensor=y\n"
+    )
+    emitted = compile_graph(text)
+    case, graph = Case(text, {}, "-O0", (DataSeed("gaussian", 1), DataSeed("nonfinite", 1))), parse(text)
+
+    def verified(source: str) -> bool:
+        sources = Sources(emitted.prefix, emitted.header, source, profile="direct")
+        return check_sources(case, graph, sources, draw(case, graph), runner_for()).verified
+
+    assert verified(emitted.source)
+    assert before in emitted.source
+    assert not verified(emitted.source.replace(before, after))
