@@ -31,7 +31,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "gelu_of": "x < -40 ? 0 : x > 40 ? x : x / 2 * erfc(-x * 0.70710678118654752)",
         "gelu_tanh_of": "x < -40 ? 0 : x > 40 ? x : x / (1 + exp(-1.5957691216057308 * (x + 0.044715 * x * x * x)))",
         "expm1_of": "expm1(x)",
-        "softplus_of": "fmax(x, x * 0) + log1p(exp(-fabs(x)))",
+        "softplus_of": "(x < 0 ? 0 : x) + log1p(exp(-fabs(x)))",
         "mish_of": "x < -800 ? 0 : x > 40 ? x : x / (1 + 2 / (exp(x) * (exp(x) + 2)))",
     }
 )

@@ -33,6 +33,7 @@ from nn512.graph import (
 )
 from nn512.graph.nodes import ACTIVATIONS
 from reference import fast, functions, kinds
+from reference.functions import function_of
 from reference.kinds.pooling import Pool
 from reference.windows import Array, Window
 
@@ -295,7 +296,7 @@ def test_nothing_is_promised_beside_a_pole() -> None:
     x = np.array([0.0, 1e-9, 1.0])
     for kind, near in (("Reciprocal", [True, True, False]), ("Sqrt", [True, True, False]), ("Abs", [False] * 3)):
         node = Activation("x", "y", kind)
-        unsure = kinds.activation.function_of(node).unsure
+        unsure = function_of(node).unsure
         np.testing.assert_array_equal(unsure(x, np.full(3, 1e-8), node), near)
         assert not unsure(x, np.zeros(3), node).any()
 

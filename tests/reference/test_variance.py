@@ -222,11 +222,12 @@ def function(x: Single, layer: Activation) -> Single:
             y: Single = x * np.minimum(np.maximum(x + F(3), F(0)), F(6)) / F(6)
             return y
         case "GELU":
-            share: Single = F(1) + erf(x * F(0.5**0.5))
+            share: Single = F(1) + erf(x * F(0.5**0.5)).astype(F)
             return F(0.5) * x * share
         case "GELUTanh":
             inner: Single = F(math.sqrt(2 / math.pi)) * (x + F(0.044715) * x * x * x)
-            return F(0.5) * x * (F(1) + np.tanh(inner))
+            bent: Single = F(1) + np.tanh(inner)
+            return F(0.5) * x * bent
         case "ELU":
             return np.where(x > 0, x, F(layer.param) * (np.exp(np.minimum(x, F(0))) - F(1)))
         case "Softplus":
@@ -413,7 +414,7 @@ def test_a_dropped_tap_is_far_outside(channels: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+@given(st.lists(st.integers(0, 29), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
 def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
     layers: list[Node] = []
@@ -442,7 +443,6 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
             Mul(source, other, to),
             Max(source, other, to),
             Min(source, other, to),
-            Div(source, other, to),
         )
         layers.append(table[choice])
     graph = build([Config(), Input("x", 4, 4, 4), *layers, *used(layers)])
