@@ -3,6 +3,7 @@
 campaign.py    the parent: hands out work, ends everything
 worker.py      a process that checks chunk after chunk
 explore.py     a chunk: Hypothesis draws cases from a seed and shrinks a failure
+constants.py   the same cases from a seed, wherever the project stands
 reduce.py      a failing graph made smaller still
 findings.py    failures kept as folders
 corpus.py      cases as text, replayed first (../corpus)

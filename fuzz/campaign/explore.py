@@ -13,6 +13,7 @@ from pathlib import Path
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity
 
+from fuzz.campaign.constants import without_local_constants
 from fuzz.campaign.corpus import told
 from fuzz.campaign.findings import Finding, save, signature_of
 from fuzz.campaign.in_flight import InFlight
@@ -192,7 +193,7 @@ class _Search:
             verbosity=Verbosity.quiet,
             print_blob=False,
         )(hypothesis.seed(seed)(run))
-        with contextlib.suppress(_FailedError, _StoppedError):
+        with contextlib.suppress(_FailedError, _StoppedError), without_local_constants():
             run()
         if self._refusal is not None:
             raise self._refusal

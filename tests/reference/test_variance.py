@@ -371,6 +371,23 @@ NETS = {
         LRN("m", "n", 33, 0.1, 0.5, 2.0),
         Conv("n", "e", 4, 1, 1),
     ),
+    "gated": net(
+        conv3("x", "c", 8),
+        Pooling("c", "p", "AvgGlobal"),
+        Conv("p", "q", 8, 1, 1),
+        Activation("q", "gate", "Clip", min=0.0, max=1.0),
+        Mul("c", "gate", "m"),
+        Conv("m", "d", 8, 1, 1),
+        Mul("d", "d", "squares"),
+        Sub("d", "p", "centred"),
+        Activation("centred", "divisors", "Clip", min=0.25, max=3.0),
+        Div("squares", "divisors", "quotients"),
+        Max("quotients", "centred", "larger"),
+        Conv("x", "row", 1, 1, 1),
+        Min("larger", "row", "least"),
+        Mul("least", "row", "attended"),
+        Conv("attended", "y", 4, 3, 3),
+    ),
     "wide": net(Conv("x", "c", 40, 3, 3), BatchNorm("c", "b"), Softmax("b", "s"), channels=64, size=5),
 }
 
@@ -414,7 +431,7 @@ def test_a_dropped_tap_is_far_outside(channels: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 29), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+@given(st.lists(st.integers(0, 28), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
 def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
     layers: list[Node] = []
@@ -440,7 +457,6 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
             Activation(source, to, "ELU", 0.7),
             *(Activation(source, to, kind) for kind in SMOOTH),
             Sub(other, source, to),
-            Mul(source, other, to),
             Max(source, other, to),
             Min(source, other, to),
         )

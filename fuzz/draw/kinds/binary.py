@@ -79,7 +79,6 @@ class MulKind(_BinaryKind):
 
     node = Mul
     grows = True
-    seldom = True
 
     def bound(self, layer: Binary, read: Sequence[float], limit: float) -> float:  # noqa: ARG002 - see Kind.exact
         """The product of both."""

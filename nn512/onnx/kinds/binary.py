@@ -81,9 +81,7 @@ def _pair(work: Work, node: OnnxNode, first: Tensor, second: Tensor, writes: str
         name = work.emit(node, lambda to: kind(first.name, second.name, to), writes=writes)
         return Tensor(name, first.dims)
     if not _meets(work, second, first):
-        told = f"{node.operator} of {show_shape(first.shape)} and {show_shape(second.shape)}"
-        accepted = "two tensors, of which one has all extents of the result, arranged alike"
-        raise RefusedError(told, accepted, soft=bool(first.moved or second.moved))
+        raise _unfit(work, node, first, second)
     if kind is Sub:  # a - b is -b + a
         second, kind = affine(work, node, second, np.asarray(-1.0), None), Add
     elif not kind.COMMUTES:
@@ -91,6 +89,15 @@ def _pair(work: Work, node: OnnxNode, first: Tensor, second: Tensor, writes: str
         raise RefusedError(told, "what is divided has all extents of the result")
     name = work.emit(node, lambda to: kind(second.name, first.name, to), writes=writes)
     return Tensor(name, second.dims)
+
+
+def _unfit(work: Work, node: OnnxNode, first: Tensor, second: Tensor) -> RefusedError:
+    """What to say of two tensors whose shapes do not go together, or their axes."""
+    pairs = list(zip(first.shape, second.shape, strict=True))
+    if all(b in {a, 1} for a, b in pairs) or all(a in {b, 1} for a, b in pairs):
+        return work.misplaced(second, "the first operand is")
+    told = f"{node.operator} of {show_shape(first.shape)} and {show_shape(second.shape)}"
+    return RefusedError(told, "two tensors, of which one has all extents of the result")
 
 
 def _padded(tensor: Tensor, rank: int) -> Tensor:

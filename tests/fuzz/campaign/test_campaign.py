@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis.internal.conjecture import providers
 
 from fuzz.campaign.campaign import Campaign
 from fuzz.campaign.corpus import corpus
@@ -119,21 +120,35 @@ def test_a_failure_is_shrunk_to_one_small_finding(tmp_path: Path) -> None:
     assert checked < 1000
 
 
+def drawn(directory: Path, seed: int) -> list[str]:
+    """Keys of the cases that a seed draws."""
+    seen: list[str] = []
+
+    def check(case: Case) -> Report:
+        seen.append(case.key)
+        return Report(case, parse(case.graph), "none")
+
+    Explorer(directory, lambda _: None, check=check).chunk(seed, 30)
+    return seen
+
+
 def test_the_same_seed_gives_the_same_cases(tmp_path: Path) -> None:
-    def cases(seed: int) -> list[str]:
-        seen: list[str] = []
-
-        def check(case: Case) -> Report:
-            seen.append(case.key)
-            return Report(case, parse(case.graph), "none")
-
-        Explorer(tmp_path, lambda _: None, check=check).chunk(seed, 30)
-        return seen
-
-    first = cases(5)
-    assert first == cases(5)
+    first = drawn(tmp_path, 5)
+    assert first == drawn(tmp_path, 5)
     assert len(set(first)) == len(first) == 30
-    assert len(set(first) - set(cases(6))) >= 25  # any seed may draw the smallest ones
+    assert len(set(first) - set(drawn(tmp_path, 6))) >= 25  # any seed may draw the smallest ones
+
+
+def test_it_does_not_matter_where_the_project_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether Hypothesis takes all modules for its user's or none."""
+    seen = []
+    for local in (False, True):
+        monkeypatch.setattr(providers, "is_local_module_file", lambda _, local=local: local)
+        monkeypatch.setattr(providers, "_seen_modules", set())
+        monkeypatch.setattr(providers, "_sys_modules_len", None)
+        monkeypatch.setattr(providers, "_local_constants", type(providers.GLOBAL_CONSTANTS)())
+        seen.append(drawn(tmp_path, 5))
+    assert seen[0] == seen[1]
 
 
 def test_a_fault_of_the_tester_keeps_the_case(tmp_path: Path) -> None:
