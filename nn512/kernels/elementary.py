@@ -293,7 +293,7 @@ static INLINE __m512 softplus_of(__m512 x) {
 MISH = Elementary(
     "mish_of",
     """
-/* x * tanh(log(1 + exp(x))) = x * w / (w + 2) for w = exp(x) * (exp(x) + 2), within 4.8 ulp; below 2^-116 in magnitude
+/* x * tanh(log(1 + exp(x))) = x * w / (w + 2) for w = exp(x) * (exp(x) + 2), within 5 ulp; below 2^-116 in magnitude
  * within 2^-142. NaN stays NaN. */
 static INLINE __m512 mish_of(__m512 x) {
     x = _mm512_max_ps(_mm512_set1_ps(-104.0f), x); /* exp(-104) is 0 in float, and the result -0, not NaN for -inf */
@@ -303,7 +303,7 @@ static INLINE __m512 mish_of(__m512 x) {
 }
 """,
     {},
-    ulps=4.8,
+    ulps=5.0,
     floor=2.0**-142,
     needs=(EXP,),
 )
