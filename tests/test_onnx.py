@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nn512.graph import ACTIVATIONS, KINDS, Graph, Pooling, parse
+from nn512.graph import ACTIVATIONS, KINDS, Conv, Graph, Pooling, parse
 from nn512.graph.node import Layer
 from nn512.onnx.kinds import EXPORTS, __path__, activation
 from nn512.onnx.maker import Export, NodeMaker
@@ -108,6 +108,14 @@ def test_attributes_of_poolings() -> None:
         "ceil_mode": 0,
         "count_include_pad": 1,
     }
+
+
+def test_paddings_of_convolutions() -> None:
+    """In the same order."""
+    onnx = SimpleNamespace(helper=SimpleNamespace(make_node=make_node))
+    layer = Conv("x", "y", 1, 5, 6, padding_top=1, padding_bottom=2, padding_left=3, padding_right=4)
+    (node,) = EXPORTS[Conv].nodes(NodeMaker(onnx, layer), layer)
+    assert node.attributes["pads"] == [1, 3, 2, 4]
 
 
 def test_shapes_of_parameters(graph: Graph) -> None:

@@ -516,6 +516,13 @@ def test_window_too_large() -> None:
     )
 
 
+def test_order_of_an_input() -> None:
+    check(
+        "Config Input ToTensor=x Channels=3 Height=2 Width=2 Order=«HCW» Softmax FromTensor=x ToTensor=y" + TAIL,
+        "Order must be one of CHW, HWC, not 'HCW'",
+    )
+
+
 def test_padding_too_large() -> None:
     layers(
         "Pooling FromTensor=x ToTensor=y Kind=Max3x3Stride2 PaddingH=«3» PaddingW=2",

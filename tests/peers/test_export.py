@@ -32,7 +32,7 @@ Arrays = Mapping[str, npt.NDArray[np.float32]]
 EVERY_KIND = """
 Config Prefix=Every
 Input ToTensor=image Channels=6 Height=9 Width=7
-Input ToTensor=other Channels=8 Height=4 Width=4
+Input ToTensor=other Channels=8 Height=4 Width=4 Order=HWC
 Conv FromTensor=image ToTensor=a ToChannels=8 FilterH=3 FilterW=2 StrideH=2 StrideW=1 PaddingH=4 PaddingW=0
     DilationH=2 DilationW=3 Groups=2
 BatchNorm FromTensor=a ToTensor=b Epsilon=0.25
