@@ -456,6 +456,13 @@ CONSTANTS = {
 
 
 @pytest.mark.parametrize("expected", SPELLINGS)
+def test_functions_of_an_input_are_recognized(expected: str, imported: Import) -> None:
+    """Whose axes are known only when its first reader was read."""
+    constants = {name: np.float32(value) for name, value in CONSTANTS.items()}
+    assert kinds(imported(*SPELLINGS[expected], constants=constants)) == "Activation"
+
+
+@pytest.mark.parametrize("expected", SPELLINGS)
 def test_functions_of_many_nodes_are_recognized(expected: str, imported: Import) -> None:
     nodes = [("Conv", "in,w", "x"), *SPELLINGS[expected]]
     constants = {name: np.float32(value) for name, value in CONSTANTS.items()} | {"w": numbers(4, 4, 1, 1)}
@@ -594,6 +601,7 @@ def test_channels_turned_in_three_axes_are_the_fault_of_the_transposition(import
         (("MaxPool", "x", "y", {"kernel_shape": (2, 2), "pads": (2, 0, 0, 0)}), {}, "padding too large"),
         (("Clip", "x,a,b", "y"), {"a": 2.0, "b": 1.0}, "min=2 and max=1"),
         (("Cast", "x", "y", {"to": 7}), {}, "to=7"),
+        (("LeakyRelu", "x", "y", {"alpha": np.inf}), {}, "Param would be inf"),
         (("CastLike", "x,c", "y"), {"c": np.zeros(1, np.int64)}, "to int64"),
         (("ReduceMean", "x", "y", {"axes": (1,)}), {}, "axes=1"),
         (("BatchNormalization", "x,c,c,c,c", "y", {"training_mode": 1}), {"c": np.zeros(4)}, "training_mode=1"),
