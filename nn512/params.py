@@ -189,6 +189,8 @@ def _draw(parameter: Parameter, seed: int, read: Moments) -> NDArray[np.float32]
             values = rng.uniform(0.5, 1.5, parameter.shape).astype(np.float32)
         case Distribution.SHIFTS:
             values = rng.normal(0, 0.2, parameter.shape).astype(np.float32)
+        case Distribution.SLOPES:
+            values = rng.uniform(0.0, 0.5, parameter.shape).astype(np.float32)
         case _:
             assert_never(parameter.distribution)
     return values

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nn512.graph import ACTIVATIONS, KINDS, Graph, Pooling, parse
+from nn512.graph import ACTIVATIONS, KINDS, Conv, Graph, Pooling, parse
 from nn512.graph.node import Layer
 from nn512.onnx.kinds import EXPORTS, __path__, activation
 from nn512.onnx.maker import Export, NodeMaker
@@ -26,7 +26,8 @@ Activation FromTensor=swish0 ToTensor=swish1 Kind=HardSigmoid Alpha=0.25 Beta=0.
 Activation FromTensor=swish1 ToTensor=swish2 Kind=SiLU
 Activation FromTensor=swish2 ToTensor=swish3 Kind=Tanh
 Activation FromTensor=swish3 ToTensor=swish Kind=Sigmoid
-LayerNorm FromTensor=swish ToTensor=norm
+Activation FromTensor=swish ToTensor=prelu Kind=PReLU
+LayerNorm FromTensor=prelu ToTensor=norm
 LRN FromTensor=norm ToTensor=lrn Size=3
 RMSNorm FromTensor=lrn ToTensor=rms
 Add FromTensor1=c FromTensor2=rms ToTensor=sum
@@ -99,8 +100,16 @@ def test_attributes_of_poolings() -> None:
     }
 
 
+def test_paddings_of_convolutions() -> None:
+    """In the same order."""
+    onnx = SimpleNamespace(helper=SimpleNamespace(make_node=make_node))
+    layer = Conv("x", "y", 1, 5, 6, padding_top=1, padding_bottom=2, padding_left=3, padding_right=4)
+    (node,) = EXPORTS[Conv].nodes(NodeMaker(onnx, layer), layer)
+    assert node.attributes["pads"] == [1, 3, 2, 4]
+
+
 def test_shapes_of_parameters(graph: Graph) -> None:
     for parameter in graph.parameters:
         declared = EXPORTS[type(parameter.owner)].declared(parameter)
-        others = {"gWeights": (3, 8 * 2 * 2), "rmsScales": (4, 1, 1)}
+        others = {"gWeights": (3, 8 * 2 * 2), "rmsScales": (4, 1, 1), "preluSlopes": (4, 1, 1)}
         assert declared == others.get(parameter.name, parameter.shape)

@@ -25,7 +25,7 @@ STEP_WORDS = frozenset(
 _MACROS = frozenset("errno i386 linux main stderr stdin stdout unix".split())
 
 # Locals of step functions that are numbered.
-_NUMBERED = re.compile(r"(add|affine|div|max|min|mul|negative|ordered|sub)[0-9]+")
+_NUMBERED = re.compile(r"(add|affine|div|max|min|mul|negative|ordered|slopes|sub)[0-9]+")
 
 # What a member of a struct cannot be called either, in programs in C++ and by macros of <complex.h> and <iso646.h>.
 _MEMBER_WORDS = frozenset(

@@ -58,6 +58,7 @@ class Distribution(enum.Enum):
     VARIANCES = "near the variance of what the layer reads"
     SCALES = "positive, around 1"
     SHIFTS = "normal, around 0"
+    SLOPES = "between 0 and 1/2"
 
 
 class ParameterKind(NamedTuple):

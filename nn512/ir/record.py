@@ -197,7 +197,7 @@ class Record:
         node and so has to do with places in memory.
         """
         nodes = self.nodes
-        if not nodes or any(isinstance(node, Input | Output) or node.PARAMETERS for node in nodes):
+        if not nodes or any(isinstance(node, Input | Output) or node.parameter_kinds for node in nodes):
             return None
         kind: type = type(self)
         found: list[Hashable] = [kind]

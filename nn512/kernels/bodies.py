@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from nn512.cgen import names
 from nn512.cgen.expressions import Name
 from nn512.cgen.writer import Writer, sentence
-from nn512.graph.nodes import BatchNorm, Conv
-from nn512.kernels.chain import ChainCode, Operand, affine_pointer
+from nn512.graph.nodes import Conv
+from nn512.kernels.chain import ChainCode, Operand, Parameters
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.layer import (
     THREAD_MEMORY,
@@ -30,7 +30,6 @@ from nn512.kernels.layer import (
     tensor_address,
     tensor_pointer,
 )
-from nn512.kernels.packing import norm_field
 from nn512.kernels.sharing import Sharing
 
 
@@ -106,14 +105,14 @@ class StepFunction:
         """Whether the function has a pointer to the parameters: if the body needs it, or for more than two arrays."""
         if not self.sharing:
             return self.net
-        norms = sum(isinstance(read, BatchNorm) for _, read in self._inputs())
+        norms = sum(isinstance(read, Parameters) for _, read in self._inputs())
         return len(self.arrays) * len(self.nodes) + norms > 2
 
     @property
     def _net(self) -> str:
         return "net" if self._names_net else "engine->net"
 
-    def _inputs(self) -> Iterator[tuple[str, BatchNorm | Operand]]:
+    def _inputs(self) -> Iterator[tuple[str, Parameters | Operand]]:
         """What the steps read."""
         return (entry for chain in (self.before, *self.after) for entry in chain.inputs())
 
@@ -190,8 +189,8 @@ class StepFunction:
             for array, element in self.arrays:
                 yield f"const {element} *restrict {array.lower()}", self._packed(node, array)
         for name, read in self._inputs():
-            if isinstance(read, BatchNorm):
-                yield affine_pointer(name), f"{self._net}->{norm_field(read)}"
+            if isinstance(read, Parameters):
+                yield read.pointer(name), f"{self._net}->{read.field}"
             else:
                 place = self.context.places[read.tensor]
                 yield tensor_pointer(place, name, written=False, flat=self.flat), tensor_address(place)

@@ -98,7 +98,7 @@ class ConvBlocking:
             before,
             after,
             flat=self.flat,
-            net=self.names_net or any(chain.normalizes for chain in (before, *after)),
+            net=self.names_net or any(chain.has_parameters for chain in (before, *after)),
             parametric=self._parametric(),
             buffer=f"float (*restrict input)[{self.tiles[0].size}][16]" if before.steps else "",
         )

@@ -36,7 +36,9 @@ def write_chain_step(context: Context, source: Place, result: Place, steps: Chai
     """Text of a step function that applies a chain to a whole tensor; its items are blocks."""
     steps = dataclasses.replace(steps, holds=True)
     flat = not steps.by_rows
-    function = StepFunction(context, source, (), (result,), ChainCode(()), (steps,), flat=flat, net=steps.normalizes)
+    function = StepFunction(
+        context, source, (), (result,), ChainCode(()), (steps,), flat=flat, net=steps.has_parameters
+    )
 
     block = Name("block")
 

@@ -23,7 +23,7 @@ from nn512.kernels import packing
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
-from nn512.kernels.streaming import defined_macs, norm_bytes, tensor_bytes
+from nn512.kernels.streaming import defined_macs, parameter_bytes, tensor_bytes
 from nn512.kernels.tiles import Unrolled
 from nn512.plan.cost import EXPOSED, Work
 from nn512.plan.layout import LANES, Layout, blocks_of
@@ -62,7 +62,7 @@ def fully_connected_work(op: FullyConnectedOp, setting: Setting, bytes_per_weigh
     """
     result = setting.places[op.writes]
     weights = setting.places[op.source].shape.elements * LANES * blocks_of(op.node.to_channels)
-    others = 4 * LANES * blocks_of(op.node.to_channels) + norm_bytes(op, result.layout)
+    others = 4 * LANES * blocks_of(op.node.to_channels) + parameter_bytes(op, result.layout)
     macs, moved = defined_macs(op, setting), tensor_bytes(op, setting)
     if 4 * weights <= setting.machine.l2_bytes // 4:
         return Work(macs, 1.0, others, moved + EXPOSED * 4 * weights)

@@ -138,7 +138,7 @@ def emit(op: LRNOp, context: Context) -> LayerCode:
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):
         begin_step(writer, context.prefix)
-        if steps.normalizes:
+        if steps.has_parameters:
             writer.line(f"const {context.prefix}Net *net = engine->net;")
         for tensor in dict.fromkeys((source.name, *steps.operands)):
             declare_tensor(writer, context.places[tensor], written=False, flat=True)

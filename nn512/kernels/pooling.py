@@ -135,7 +135,7 @@ class _PoolLayer:
         writer = Writer()
         with writer.block(step_signature(self.context.prefix, self.op.writes)):
             begin_step(writer, self.context.prefix)
-            if self.both.normalizes:
+            if self.both.has_parameters:
                 writer.line(f"const {self.context.prefix}Net *net = engine->net;")
             for name in dict.fromkeys((self.source.name, *self.both.operands)):
                 declare_tensor(writer, self.context.places[name], written=False)

@@ -117,7 +117,7 @@ class SlidingLayer:
             ChainCode(()),
             (self.chain,),
             flat=self.flat,
-            net=self.chain.normalizes,
+            net=self.chain.has_parameters,
         )
 
     @property

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from nn512.graph.graph import multiply_accumulates
-from nn512.graph.nodes import BatchNorm, Input, Output
+from nn512.graph.nodes import Input, Output
 from nn512.ir import Op
+from nn512.kernels.chain import ChainCode
 from nn512.kernels.interface import Setting
 from nn512.plan.cost import Work
-from nn512.plan.layout import LANES, Layout
+from nn512.plan.layout import Layout
 
 
 def tensor_bytes(op: Op, setting: Setting) -> int:
@@ -23,18 +24,17 @@ def defined_macs(op: Op, setting: Setting) -> int:
     return sum(multiply_accumulates(node, setting.shapes) for node in layers)
 
 
-def norm_bytes(op: Op, layout: Layout) -> int:
-    """Bytes of the scales and shifts of batch norms among the steps of an operation, for a tensor of this layout."""
-    norms = sum(isinstance(step.node, BatchNorm) for step in op.steps)
-    return norms * 4 * 2 * LANES * layout.block_count
+def parameter_bytes(op: Op, layout: Layout) -> int:
+    """Bytes of the parameters of the steps of an operation, for a tensor of this layout."""
+    return sum(array.bytes for array in ChainCode(op.steps).fields(layout))
 
 
 def streaming_work(op: Op, setting: Setting) -> Work:
     """What an operation without weights costs: its tensors, and the parameters of its steps."""
-    weights = _norms_of(op, setting)
+    weights = _parameters_of(op, setting)
     return Work(defined_macs(op, setting), 1.0, weights + op.bytes_from_caller, tensor_bytes(op, setting))
 
 
-def _norms_of(op: Op, setting: Setting) -> int:
+def _parameters_of(op: Op, setting: Setting) -> int:
     written: Iterable[str] = op.tensors_written
-    return sum(norm_bytes(op, setting.places[name].layout) for name in written)
+    return sum(parameter_bytes(op, setting.places[name].layout) for name in written)

@@ -23,6 +23,7 @@ Operators of ONNX that nn512 import reads, and what becomes of them.
 
 Operator sets {OLDEST_OPSET} to {NEWEST_OPSET}, float32 (float16, bfloat16 and float64 become float32), batch 1.
 A tensor of 1 x C x H x W is C x H x W here, one of 1 x C x W has one row, one of 1 x C one pixel.
+An input of 1 x H x W x C that a Transpose turns first is Input Order=HWC, and takes the same arrays.
 Weights, biases and other parameters are constants of the model, or computed of constants.
 An attribute that is not listed is refused, and so is any value that is not; everything that is
 refused is listed at once.

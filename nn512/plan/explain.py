@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from nn512.plan.advice import advice
+from nn512.plan.layout import LANES
 from nn512.plan.plan import Plan, PlannedLayer, PlannedNode, PlannedTensor
 
 _WIDTH = 110
@@ -96,7 +97,10 @@ def _tensor(tensor: PlannedTensor) -> str:
     shape = "x".join(map(str, tensor.shape))
     segments = tensor.segments
     blocks = " + ".join(map(str, segments)) if len(segments) <= 6 else f"{len(segments)} segments"
-    blocks += " in planes" if tensor.lanes == 1 else f" in blocks of {tensor.lanes}"
+    if tensor.lanes < LANES:
+        blocks += " in planes" if tensor.lanes == 1 else " interleaved"
+    else:
+        blocks += f" in blocks of {tensor.lanes}"
     return (
         f"{tensor.name} {shape}, channels {blocks}, {tensor.bytes:,} bytes at "
         f"{tensor.offset_bytes:,}, alive in layers {tensor.first_layer} to {tensor.last_layer}"

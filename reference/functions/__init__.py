@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from nn512.graph.nodes import Activation
 from reference.functions.function import Function
-from reference.functions.pieces import Clip, HardSigmoid, HardSwish, Relu
+from reference.functions.pieces import Clip, HardSigmoid, HardSwish, PRelu, Relu
 from reference.functions.smooth import Sigmoid, Silu, Tanh
 
-FUNCTIONS: tuple[Function, ...] = (Relu(), Clip(), Sigmoid(), HardSigmoid(), Silu(), HardSwish(), Tanh())
+FUNCTIONS: tuple[Function, ...] = (Relu(), PRelu(), Clip(), Sigmoid(), HardSigmoid(), Silu(), HardSwish(), Tanh())
 """All functions; a test finds what is missing."""
 
 _BY_KIND = {function.kind: function for function in FUNCTIONS}

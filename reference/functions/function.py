@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -35,6 +36,16 @@ class Function(ABC):
     @abstractmethod
     def exact(self, x: Array, y: Array, node: Activation) -> Mask:
         """Where y is a float32 that every evaluation gives, if x is one."""
+
+    def with_parameters(self, parameter: Callable[[str], Array]) -> Function:
+        """The function with the parameters of a layer, by the ends of their names."""
+        del parameter
+        return self
+
+    def unspecified(self, x: Array) -> Mask:
+        """Where nothing is promised, for whatever reason parameters may give."""
+        del x
+        return np.zeros((1, 1, 1), np.bool_)
 
     def is_identity(self, node: Activation) -> bool:
         """Whether the node computes nothing, so that it may be left out."""

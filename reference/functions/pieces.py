@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from nn512.graph.nodes import Activation
@@ -47,6 +49,51 @@ class Relu(Function):
     def negative_slope(self, node: Activation) -> float:
         """The slope for x <= 0: the float32 nearest to Param."""
         return float(np.float32(node.param))
+
+
+class PRelu(Function):
+    """PReLU. Its slopes come from `with_parameters`; before, all are 1/4, as random ones are on average."""
+
+    kind = "PReLU"
+
+    def __init__(self, slopes: Array | None = None) -> None:
+        self._slopes = np.array([0.25]) if slopes is None else slopes
+
+    def with_parameters(self, parameter: Callable[[str], Array]) -> PRelu:
+        """See `Function`."""
+        return PRelu(parameter("Slopes"))
+
+    def value(self, x: Array, node: Activation) -> Array:
+        """PReLU: x where x > 0, otherwise Slopes[c] * x in channel c; shape unchanged.
+
+        NaN stays NaN. It is the product for any slope, so a slope of 0 makes -inf NaN.
+        """
+        del node
+        return np.where(x > 0, x, self._below(x) * x)
+
+    def slope(self, x: Array, reach: Array, node: Activation) -> Array:
+        """See `Function`."""
+        del node
+        below = np.abs(self._below(x))
+        return np.where(np.abs(x) <= reach, np.maximum(1.0, below), np.where(x > 0, 1.0, below))
+
+    def own(self, x: Array, y: Array, node: Activation) -> Array | float:
+        """See `Function`. A slope other than 0, 1 and -1 adds the rounding of the product."""
+        del node
+        rounds = (x <= 0) & ~np.isin(np.abs(self._below(x)), (0.0, 1.0))
+        return np.where(rounds, ROUNDING * np.square(y) + TINY**2, 0.0)
+
+    def exact(self, x: Array, y: Array, node: Activation) -> Mask:
+        """See `Function`."""
+        del node
+        return np.asarray((x >= 0) | (y.astype(np.float32) == y))
+
+    def unspecified(self, x: Array) -> Mask:
+        """See `Function`. Channels whose slope is not finite."""
+        return np.asarray(~np.isfinite(self._below(x)))
+
+    def _below(self, x: Array) -> Array:
+        return np.asarray(self._slopes.reshape(-1, *(1,) * (x.ndim - 1)))
 
 
 class Clip(Function):

@@ -34,17 +34,17 @@ class ActivationKind(Kind[Activation]):
     def evaluate(self, at: Evaluation[Activation]) -> Tensor:
         """See `Kind`."""
         (x,), layer = at.reads, at.layer
-        function = function_of(layer)
+        function = function_of(layer).with_parameters(at.parameter)
         y = function.value(x.value, layer)
         errors = samples.difference(lambda moved: function.value(moved, layer), x.value, x.errors, y)
         derived = function.variance(x.value, x.derived, y, layer)
         own = function.variance(x.value, NOTHING, y, layer)
-        return at.finish(y, derived, (errors, own), x.unspecified)
+        return at.finish(y, derived, (errors, own), x.unspecified | function.unspecified(x.value))
 
     def step(self, at: Stepping[Activation]) -> Stepped:
         """See `Kind`."""
         (x,), layer = at.reads, at.layer
-        function = function_of(layer)
+        function = function_of(layer).with_parameters(at.parameter)
         y = function.value(x.value, layer)
         exact = x.exact & function.exact(x.value, y, layer)
         return Stepped.leaf(y, exact & (np.abs(y) <= np.ldexp(at.limit, step_of(y[exact]))))

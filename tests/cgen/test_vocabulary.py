@@ -112,7 +112,8 @@ LayerNorm FromTensor=x ToTensor=a
 RMSNorm FromTensor=x ToTensor=b
 Concat FromTensor1=a FromTensor2=x ToTensor=c
 LayerNorm FromTensor=c ToTensor=d
-Softmax FromTensor=d ToTensor=e
+Activation FromTensor=d ToTensor=h Kind=PReLU
+Softmax FromTensor=h ToTensor=e
 LRN FromTensor=c ToTensor=g Size=4 Alpha=1 Beta=0.6
 Output FromTensor=g
 Pooling FromTensor=e ToTensor=f Kind=Max3x3Stride2 PaddingH=1

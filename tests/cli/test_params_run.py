@@ -110,6 +110,19 @@ def test_run_mistakes(capsys: pytest.CaptureFixture[str], backend: str, argument
     assert not Path("out.npz").exists()
 
 
+def test_an_input_of_pixels_is_an_array_of_pixels(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("pixels.graph").write_text(TEXT.replace("Width=5", "Width=5 Order=HWC"))
+    np.save("pixels.npy", np.load("x.npy").transpose(1, 2, 0))
+    assert nn512("params", "net.graph", "--random", "7", "-o", "p.npz") == 0
+    common = ("--params", "p.npz", "--backend", "reference")
+    assert nn512("run", "net.graph", "--input", "image=x.npy", *common, "-o", "planes.npz") == 0
+    assert nn512("run", "pixels.graph", "--input", "image=pixels.npy", *common, "-o", "pixels.npz") == 0
+    planes, pixels = np.load("planes.npz"), np.load("pixels.npz")
+    np.testing.assert_array_equal(pixels["conv"], planes["conv"])
+    assert nn512("run", "pixels.graph", "--input", "image=x.npy", *common, "-o", "out.npz") == 2
+    assert "input 'image' is 3x6x5, not 6x5x3" in capsys.readouterr().err
+
+
 def test_the_reference_has_no_threads(capsys: pytest.CaptureFixture[str]) -> None:
     assert nn512("run", "net.graph", "--backend", "reference", "--threads", "2", "-o", "out.npz") == 2
     assert "--threads is for --backend c" in capsys.readouterr().err

@@ -222,6 +222,8 @@ def _function(layer: Activation) -> str:
     match layer.kind:
         case "ReLU":
             return "v <= 0 ? 0 : v" if layer.param == 0 else f"v > 0 ? v : (float){layer.param!r} * v"
+        case "PReLU":
+            return f"v > 0 ? v : params->{layer.to_tensor}Slopes[c] * v"
         case "Clip":
             least, greatest = (f"(float){bound!r}" for bound in (layer.min, layer.max))
             return f"v < {least} ? {least} : v > {greatest} ? {greatest} : v"

@@ -37,6 +37,7 @@ def activation(fields: str) -> Activation:
             "HardSigmoid y (0.2 x + 0.5)",
         ),
         ("Kind=SiLU", Activation("x", "y", "SiLU"), "SiLU y"),
+        ("Kind=PReLU", Activation("x", "y", "PReLU"), "PReLU y"),
     ],
 )
 def test_text_and_words(fields: str, node: Activation, words: str) -> None:

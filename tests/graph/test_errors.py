@@ -308,7 +308,8 @@ def test_close_matches(word: str, choices: list[str], guess: str | None) -> None
 def test_choices() -> None:
     layers(
         "Activation FromTensor=x ToTensor=y Kind=«relu»",
-        "Kind must be one of ReLU, Clip, Sigmoid, HardSigmoid, SiLU, HardSwish, Tanh, not 'relu'; did you mean ReLU?",
+        "Kind must be one of ReLU, PReLU, Clip, Sigmoid, HardSigmoid, SiLU, HardSwish, Tanh, not 'relu'; "
+        "did you mean ReLU?",
     )
     layers(
         "Pooling FromTensor=x ToTensor=y Kind=«Max2x2Stride1»",
@@ -512,6 +513,13 @@ def test_window_too_large() -> None:
         "Pooling FromTensor=x ToTensor=z Kind=AvgGlobal\n"
         "Pooling FromTensor=z ToTensor=y Kind=«Max2x2Stride2» PaddingH=1",
         "the window spans 2 columns, more than the 1 of 'z' (4x1x1)",
+    )
+
+
+def test_order_of_an_input() -> None:
+    check(
+        "Config Input ToTensor=x Channels=3 Height=2 Width=2 Order=«HCW» Softmax FromTensor=x ToTensor=y" + TAIL,
+        "Order must be one of CHW, HWC, not 'HCW'",
     )
 
 

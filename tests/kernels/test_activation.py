@@ -19,6 +19,7 @@ REGIMES = ("exact", "taps", "gaussian", "wide", "nonfinite")
 FUNCTIONS = (
     *("Kind=Clip Min=0 Max=6", "Kind=Clip Min=1.5 Max=2.25", "Kind=Clip Min=-1 Max=-0.1", "Kind=HardSwish"),
     *("Kind=HardSigmoid Alpha=0.2 Beta=0.5", "Kind=Sigmoid", "Kind=SiLU", "Kind=Tanh"),
+    "Kind=PReLU",
 )
 """Of some, channels and pixels that are padding would be no zeros: clips to what lies above zero, sigmoids."""
 
@@ -139,6 +140,9 @@ def test_bounds_are_the_floats_that_the_user_wrote() -> None:
 
 
 BROKEN = [
+    ("Kind=PReLU", r"_CMP_LE_OQ", "_CMP_GE_OQ"),
+    ("Kind=PReLU", r"_mm512_loadu_ps\(slopes0\[(\w+)\]\)", r"_mm512_set1_ps(slopes0[\1][1])"),
+    ("Kind=PReLU", r"\[place / 16\]\[place % 16\] = p->values\[c\]", "[place / 16][place % 16] = p->values[0]"),
     ("Kind=Clip Min=-1 Max=1", r"_mm512_max_ps\(_mm512_set1_ps\(-1.0f\)", r"_mm512_min_ps(_mm512_set1_ps(-1.0f)"),
     ("Kind=Clip Min=-1 Max=1", r"_mm512_set1_ps\(-1.0f\)", r"_mm512_setzero_ps()"),
     ("Kind=Clip Min=0 Max=1", r"\n *\S+ = _mm512_min_ps\(.*", ""),  # a ReLU

@@ -15,6 +15,7 @@ from fuzz.judge.report import Report
 from nn512.compiler import compile as compile_graph
 from nn512.graph import parse
 from nn512.kernels import border
+from nn512.kernels.conv_blocking import ConvBlocking
 from nn512.options import Options
 from nn512.params import random_params
 
@@ -137,10 +138,18 @@ def test_session_and_reference_take_the_same_arrays() -> None:
 
 
 @pytest.mark.usefixtures("runs_here")
-@pytest.mark.parametrize(("force", "right", "wrong"), [("direct", "x + p * step", "x + p * channels")])
-def test_planted_errors_are_found(force: str, right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pixels that are taken to be as far apart as a block has channels."""
+def test_pixels_at_a_wrong_distance_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far apart as a block has channels, not as all blocks have."""
     text = "Config Prefix=Net\n" + reading("x", (19, 4, 5), CONV)
-    monkeypatch.setattr(border, "LOAD_PIXELS", border.LOAD_PIXELS.replace(right, wrong))
-    report = check_case(Case(text, {"force": [["", force]]}, "-O1", (DataSeed("gaussian", 1),)))
+    monkeypatch.setattr(border, "LOAD_PIXELS", border.LOAD_PIXELS.replace("x + p * step", "x + p * channels"))
+    report = check_case(Case(text, {"force": [["", "direct"]]}, "-O1", (DataSeed("gaussian", 1),)))
+    assert report.problems
+
+
+@pytest.mark.usefixtures("runs_here")
+def test_weights_in_the_order_of_planes_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed tap by tap with all channels of each, where the kernel takes all taps of a channel first."""
+    text = "Config Prefix=Net\n" + reading("x", (3, 4, 5), CONV)
+    monkeypatch.setattr(ConvBlocking, "_layout_of_weights", property(lambda layer: layer.source.layout))
+    report = check_case(Case(text, {"force": [["", "planar"]]}, "-O1", (DataSeed("gaussian", 1),)))
     assert report.problems

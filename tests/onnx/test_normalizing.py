@@ -1,11 +1,11 @@
-"""Normalizations over channels: which axes of ONNX they may be, and what comes of their parameters."""
+"""Normalizations over channels, and slopes of channels: which axes of ONNX they may be, and their parameters."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from nn512.graph import LRN, LayerNorm, RMSNorm
+from nn512.graph import LRN, Activation, LayerNorm, RMSNorm
 from nn512.onnx.refusal import UnsupportedError
 from reference import run
 from tests.onnx.conftest import Import
@@ -97,3 +97,18 @@ def test_local_responses_that_are_refused(attributes: dict[str, object], told: s
     with pytest.raises(UnsupportedError) as error:
         imported(("LRN", "x", "y", attributes))
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(4, 1, 1), (1, 4, 1, 1)])
+def test_slopes_of_channels(shape: tuple[int, ...], imported: Import) -> None:
+    slopes = np.array([0.5, 0, -1, 2], np.float32)
+    net = imported(("PRelu", "x,s", "y"), constants={"s": slopes.reshape(shape)})
+    (layer,) = net.graph.layers
+    assert layer == Activation("x", layer.to_tensor, "PReLU")
+    y = run(net.graph, net.params, {"x": X})[layer.to_tensor]
+    np.testing.assert_array_equal(y.value, np.where(X > 0, X, slopes[:, None, None] * X))
+
+
+def test_slopes_along_other_axes_are_refused(imported: Import) -> None:
+    with pytest.raises(UnsupportedError, match="one number, or one for every channel"):
+        imported(("PRelu", "x,s", "y"), constants={"s": np.ones((1, 1, 6), np.float32)})

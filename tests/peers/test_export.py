@@ -32,7 +32,7 @@ Arrays = Mapping[str, npt.NDArray[np.float32]]
 EVERY_KIND = """
 Config Prefix=Every
 Input ToTensor=image Channels=6 Height=9 Width=7
-Input ToTensor=other Channels=8 Height=4 Width=4
+Input ToTensor=other Channels=8 Height=4 Width=4 Order=HWC
 Conv FromTensor=image ToTensor=a ToChannels=8 FilterH=3 FilterW=2 StrideH=2 StrideW=1 PaddingH=4 PaddingW=0
     DilationH=2 DilationW=3 Groups=2
 BatchNorm FromTensor=a ToTensor=b Epsilon=0.25
@@ -64,6 +64,7 @@ FullyConnected FromTensor=p4 ToTensor=full ToChannels=5
 FullyConnected FromTensor=full ToTensor=again ToChannels=3
 Softmax FromTensor=again ToTensor=soft
 Softmax FromTensor=other ToTensor=softPlane
+Activation FromTensor=other ToTensor=prelu Kind=PReLU
 LayerNorm FromTensor=other ToTensor=layerNorm Epsilon=0.01
 RMSNorm FromTensor=other ToTensor=rmsNorm Epsilon=0.01
 LRN FromTensor=other ToTensor=responses Size=4 Alpha=2 Beta=0.7 Bias=0.5
@@ -81,6 +82,7 @@ Output FromTensor=full
 Output FromTensor=soft
 Output FromTensor=softPlane
 Output FromTensor=layerNorm
+Output FromTensor=prelu
 Output FromTensor=rmsNorm
 Output FromTensor=responses
 Output FromTensor=a

@@ -40,7 +40,7 @@ from nn512.graph import (
     Sub,
 )
 from nn512.graph.axes import AXES
-from reference import kinds
+from reference import functions, kinds
 from reference.windows import Array
 
 pytestmark = pytest.mark.peers
@@ -114,6 +114,10 @@ def activation_case(rng: np.random.Generator) -> Case:
     if kind == "Clip":  # the bounds are operands in ONNX
         least, greatest = float(rng.choice([-2, -0.5, 0])), float(rng.choice([0.25, 1, 6]))
         return Activation("x", "y", "Clip", min=least, max=greatest), [x, np.array(least), np.array(greatest)]
+    if kind == "PReLU":
+        return Activation("x", "y", "PReLU"), [x, integers(rng, len(x), 1, 1)]
+    if kind == "HardSigmoid":
+        return Activation("x", "y", "HardSigmoid", alpha=0.25, beta=0.5), [x]
     return Activation("x", "y", str(kind)), [x]
 
 
@@ -220,7 +224,7 @@ def expected(node: Layer, arrays: Arrays) -> Array:
             x, means, variances, scales, shifts = arrays
             return kinds.batch_norm.value(x, means, variances, scales, shifts, node)
         case Activation():
-            return kinds.activation.value(arrays[0], node)
+            return functions.function_of(node).with_parameters(lambda _: arrays[1]).value(arrays[0], node)
         case Add() | Sub() | Mul() | Div() | Max() | Min():
             value: Callable[..., Array] = getattr(kinds, type(node).__name__.lower()).value
             return value(*arrays)
@@ -261,7 +265,11 @@ def by_torch(node: Layer, arrays: Arrays) -> Array:
             means, variances, scales, shifts = rest
             y = functional.batch_norm(x, means, variances, scales, shifts, eps=node.epsilon)
         case Activation():
-            y = torch_activation(functional, x, node)
+            y = (
+                functional.prelu(x, rest[0].flatten())
+                if rest and node.kind == "PReLU"
+                else torch_activation(functional, x, node)
+            )
         case Add() | Sub() | Mul() | Div() | Max() | Min():
             names = {Add: "add", Sub: "sub", Mul: "mul", Div: "div", Max: "maximum", Min: "minimum"}
             y = getattr(torch, names[type(node)])(x, rest[0])
@@ -418,8 +426,10 @@ def onnx_operator(node: Layer) -> tuple[str, dict[str, Any]]:
         case BatchNorm():
             return "BatchNormalization", {"epsilon": node.epsilon}
         case Activation():
+            if node.kind == "HardSigmoid":
+                return "HardSigmoid", {"alpha": node.alpha, "beta": node.beta}
             if node.kind != "ReLU":
-                return node.kind, {}
+                return {"PReLU": "PRelu"}.get(node.kind, node.kind), {}
             return ("Relu", {}) if node.param == 0 else ("LeakyRelu", {"alpha": node.param})
         case Add() | Sub() | Mul() | Div() | Max() | Min():
             return type(node).__name__, {}

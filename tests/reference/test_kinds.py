@@ -281,6 +281,7 @@ STEEP = {
     "ReLU": Activation("x", "y", "ReLU", -0.5),
     "Clip": Activation("x", "y", "Clip", min=-1, max=2),
     "HardSwish": Activation("x", "y", "HardSwish"),
+    "PReLU": Activation("x", "y", "PReLU"),
     "HardSigmoid": Activation("x", "y", "HardSigmoid", alpha=0.3, beta=0.5),
 } | {kind: Activation("x", "y", kind) for kind in SMOOTH}
 
@@ -296,7 +297,20 @@ def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reac
     if reach > 1e-3:
         steepest = np.abs(np.diff(y) / steps).max()
         assert steepest <= slope + 1e-9
-        assert slope <= steepest + 0.05 or kind in ("ReLU", "Clip", "HardSigmoid")
+        assert slope <= steepest + 0.05 or kind in ("ReLU", "PReLU", "Clip", "HardSigmoid")
+
+
+def test_slopes_of_channels() -> None:
+    """Nothing is promised of a channel whose slope is not finite; a slope of 0 is a product, too."""
+    graph = parse(
+        "Config Input ToTensor=x Channels=4 Height=1 Width=4 Activation FromTensor=x ToTensor=y Kind=PReLU "
+        "Output FromTensor=y"
+    )
+    x = np.array([[-1, 2, math.nan, -math.inf]], np.float32) * np.ones((4, 1, 1), np.float32)
+    result = reference.run(graph, {"ySlopes": np.array([0.5, -3, 0, math.nan], np.float32)}, {"x": x})["y"]
+    wanted = [[-0.5, 2, math.nan, -math.inf], [3, 2, math.nan, math.inf], [0, 2, math.nan, math.nan]]
+    np.testing.assert_array_equal(result.value[:3, 0], wanted)
+    assert result.unspecified[:, 0].tolist() == [[False] * 4] * 3 + [[True] * 4]
 
 
 @given(st.data())

@@ -144,6 +144,8 @@ def step(layer: Layer, reads: list[Single], params: Mapping[str, Single], style:
             factor, shift = (a.astype(F)[:, np.newaxis, np.newaxis] for a in folded(layer, params))
             return x * factor + shift
         case Activation():
+            if layer.kind == "PReLU":
+                return np.where(x > 0, x, params[layer.to_tensor + "Slopes"][:, np.newaxis, np.newaxis] * x)
             return function(x, layer)
         case Add() | Sub() | Mul() | Div() | Max() | Min():
             return np.asarray(BINARIES[type(layer)](x, reads[1]), F)
@@ -409,7 +411,7 @@ def test_a_dropped_tap_is_far_outside(channels: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 21), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+@given(st.lists(st.integers(0, 22), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
 def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
     layers: list[Node] = []
@@ -428,6 +430,7 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
             Add(other, source, to),
             Activation(source, to, "Clip", min=-0.5, max=1.5),
             Activation(source, to, "HardSwish"),
+            Activation(source, to, "PReLU"),
             LayerNorm(source, to),
             RMSNorm(source, to),
             LRN(source, to, 3, 2.0, 0.75, 0.5),

@@ -45,9 +45,13 @@ FUNCTIONS: tuple[tuple[Activation, ...], ...] = (
     tuple(relu(slope) for slope in (0.0, 0.1, 1.0, -1.0, 2.0, 0.5, -0.25)),
     tuple(clip(*bounds) for bounds in _BOUNDS),
     tuple(hard_sigmoid(*line) for line in _LINES),
-    *((Activation("", "", kind),) for kind in ("Sigmoid", "SiLU", "HardSwish", "Tanh")),
+    *((Activation("", "", kind),) for kind in ("PReLU", "Sigmoid", "SiLU", "HardSwish", "Tanh")),
 )
 """The functions, each with every sort of parameters; of tensors without names."""
+
+
+_SLOPES = (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+"""Those of PReLU in exact data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,16 @@ class ActivationKind(Kind[Activation]):
         functions = st.sampled_from(FUNCTIONS).flatmap(st.sampled_from)
         return (st.builds(ActivationWish, SOURCES, functions, output=OUTPUTS),)
 
+    def make_exact(self, layer: Activation, params: Arrays, rng: np.random.Generator, shift: int) -> None:  # noqa: ARG002
+        """Slopes that round nothing, of both signs, zero and one among them."""
+        for kind in layer.parameter_kinds:
+            name = layer.to_tensor + kind.suffix
+            params[name] = rng.choice(_SLOPES, params[name].shape).astype(np.float32)
+
     def bound(self, layer: Activation, read: Sequence[float], limit: float) -> float:  # noqa: ARG002 - see Kind.exact
         """A slope may enlarge, and so may a bound that is far from zero."""
+        if layer.parameter_kinds:
+            return max(read) * max(_SLOPES)
         return _largest(layer, max(read))
 
     def scale_wide(
@@ -85,7 +97,7 @@ class ActivationKind(Kind[Activation]):
         decade: float,
     ) -> float:
         """What is bounded has the decade of the bounds; a slope is not followed."""
-        return decade if layer.kind == "ReLU" else math.log10(_largest(layer, 10.0**decade))
+        return decade if layer.kind in {"ReLU", "PReLU"} else math.log10(_largest(layer, 10.0**decade))
 
 
 def _largest(layer: Activation, largest: float) -> float:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import exp, tanh
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from nn512.graph.fields import REQUIRED, ValueType, declare, read_tensor, written_tensor
 from nn512.graph.moments import Moments, above_zero, through
-from nn512.graph.node import Layer, Mistake, Shape
+from nn512.graph.node import Distribution, Layer, Mistake, ParameterKind, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,11 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
                 _rectified,
             ),
             Function(
+                "PReLU",
+                "`x` where x > 0, otherwise `Slope * x`, with a slope for every channel.",
+                lambda _, x: x if x > 0 else 0.25 * x,
+            ),
+            Function(
                 "Clip",
                 "`x`, but Min where x < Min, and Max where x > Max.",
                 lambda node, x: min(max(x, node.min), node.max),
@@ -102,7 +107,12 @@ def _parameter(name: str, doc: str) -> Any:  # noqa: ANN401 - as all declaration
 
 @dataclass(frozen=True, slots=True)
 class Activation(Layer):
-    """Element-wise function."""
+    """Element-wise function.
+
+    Parameter of `Kind=PReLU`, one value per channel: `<ToTensor>Slopes`.
+    """
+
+    PARAMETERS: ClassVar[tuple[ParameterKind, ...]] = (ParameterKind("Slopes", Distribution.SLOPES, ("PReLU",)),)
 
     from_tensor: str = read_tensor()
     to_tensor: str = written_tensor()
@@ -128,6 +138,10 @@ class Activation(Layer):
     def shape(self, shapes: Mapping[str, Shape]) -> Shape:
         """That of the tensor read."""
         return shapes[self.from_tensor]
+
+    def parameter_shapes(self, shapes: Mapping[str, Shape]) -> tuple[tuple[int, ...], ...]:
+        """One value per channel."""
+        return ((shapes[self.from_tensor].channels,),) * len(self.parameter_kinds)
 
     def moments(self, read: Sequence[Moments], shapes: Mapping[str, Shape]) -> Moments:  # noqa: ARG002
         """Those of the function."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 from nn512.graph.describe import describe
 from nn512.graph.nodes import Activation
@@ -16,7 +17,7 @@ OVERFLOW = 2.0**128 - 2.0**103  # what rounds to infinity in float32
 
 @dataclass(frozen=True, slots=True)
 class ActivationStep(ElementwiseStep):
-    """An activation function without parameters."""
+    """An activation function."""
 
     node: Activation
 
@@ -69,7 +70,15 @@ class ReluStep(ActivationStep):
         return cls(dataclasses.replace(node, param=slope) if abs(slope) in (0, 1) and slope != node.param else node)
 
 
-_WITH_ALGEBRA = MappingProxyType({"ReLU": ReluStep.of})
+@dataclass(frozen=True, slots=True)
+class PReluStep(ActivationStep):
+    """A ReLU with a slope for every channel: its parameters, which nobody knows when it is compiled."""
+
+    has_parameters: ClassVar[bool] = True
+    is_cheap: ClassVar[bool] = False
+
+
+_WITH_ALGEBRA = MappingProxyType({"ReLU": ReluStep.of, "PReLU": PReluStep})
 
 
 def activation_step(node: Activation) -> ActivationStep:

@@ -9,8 +9,7 @@ functions/           activation functions, one module each
 from __future__ import annotations
 
 from nn512.kernels.chain.chain import ChainCode
-from nn512.kernels.chain.code import Operand
-from nn512.kernels.chain.norm import affine_pointer
+from nn512.kernels.chain.code import Operand, Parameters
 from nn512.kernels.chain.steps import calls_of
 
-__all__ = ["ChainCode", "Operand", "affine_pointer", "calls_of"]
+__all__ = ["ChainCode", "Operand", "Parameters", "calls_of"]

@@ -13,12 +13,9 @@ from nn512.cgen import names
 from nn512.cgen.code import PackCall, PackedArray
 from nn512.cgen.expressions import Expression, Name
 from nn512.cgen.writer import Writer
-from nn512.graph.nodes import BatchNorm
 from nn512.ir import WHOLE, BinaryStep, ElementwiseStep
-from nn512.kernels import packing
 from nn512.kernels.chain.binary import held, operand_name, operand_pointer, spread_indices
-from nn512.kernels.chain.code import Operand, Value
-from nn512.kernels.chain.norm import affine_name, affine_pointer
+from nn512.kernels.chain.code import Operand, Parameters, Value
 from nn512.kernels.chain.steps import code_of
 from nn512.plan.layout import Layout
 
@@ -52,9 +49,9 @@ class ChainCode:
         return ChainCode(tuple(step.neutral for step in self.steps), self.start)
 
     @property
-    def normalizes(self) -> bool:
-        """Whether there is a batch norm in the chain."""
-        return any(isinstance(step.node, BatchNorm) for step in self.steps)
+    def has_parameters(self) -> bool:
+        """Whether there is a step in the chain that reads parameters of the net."""
+        return any(isinstance(read, Parameters) for _, read in self.inputs())
 
     @property
     def operands(self) -> tuple[str, ...]:
@@ -66,11 +63,12 @@ class ChainCode:
         """Whether an operand has one element for all pixels of a row or a column, so that pixels are counted so."""
         return any(isinstance(step, BinaryStep) and step.spread.rows != step.spread.columns for step in self.steps)
 
-    def inputs(self) -> Iterator[tuple[str, BatchNorm | Operand]]:
-        """What the steps read besides the value, a batch norm's parameters or a tensor, each with its neutral name."""
+    def inputs(self) -> Iterator[tuple[str, Parameters | Operand]]:
+        """What the steps read besides the value, parameters or a tensor, each with its neutral name."""
         for number, step in enumerate(self.steps, self.start):
-            if isinstance(step.node, BatchNorm):
-                yield affine_name(number), step.node
+            code = code_of(step)
+            if code.parameters is not None:
+                yield f"{code.pointer}{number}", code.parameters(step)
             if isinstance(step, BinaryStep):
                 name = operand_name(step, number)
                 yield from ((name, Operand(operand, step.spread)) for operand in step.operands)
@@ -78,7 +76,7 @@ class ChainCode:
     def parameters(self) -> list[str]:
         """Declarations of a routine's parameters for the chain."""
         return [
-            affine_pointer(name) if isinstance(read, BatchNorm) else operand_pointer(read.spread, name)
+            read.pointer(name) if isinstance(read, Parameters) else operand_pointer(read.spread, name)
             for name, read in self.inputs()
         ]
 
@@ -95,8 +93,8 @@ class ChainCode:
         """What a layer passes: the chain's data from block `block` on, operands at `pixel` (its indices)."""
         result: list[Expression] = []
         for name, read in self.inputs():
-            if isinstance(read, BatchNorm):
-                result.append(Name(name if self.shared else f"net->{packing.norm_field(read)}").offset(block))
+            if isinstance(read, Parameters):
+                result.append(Name(name if self.shared else f"net->{read.field}").offset(block))
             else:
                 tensor = Name(name if self.shared else names.local(read.tensor))
                 result.append(tensor.at(*spread_indices(read.spread, block, pixel)))
@@ -117,12 +115,12 @@ class ChainCode:
             code_of(step).apply(writer, step, Value(value, number, block, at, self.holds))
 
     def fields(self, layout: Layout) -> tuple[PackedArray, ...]:
-        """Packed parameters of the chain's batch norms for a tensor of this layout."""
-        return tuple(packing.norm_array(node, layout) for node in self._norms())
+        """Packed parameters of the chain's steps for a tensor of this layout."""
+        return tuple(read.array(layout) for read in self._parameters())
 
     def packs(self, layout: Layout) -> tuple[PackCall, ...]:
         """The calls that pack them."""
-        return tuple(packing.pack_norm(node, layout) for node in self._norms())
+        return tuple(read.pack(layout) for read in self._parameters())
 
-    def _norms(self) -> list[BatchNorm]:
-        return [step.node for step in self.steps if isinstance(step.node, BatchNorm)]
+    def _parameters(self) -> list[Parameters]:
+        return [read for _, read in self.inputs() if isinstance(read, Parameters)]

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nn512.cgen.code import Routine
+from nn512.cgen.code import PackCall, PackedArray, Routine
 from nn512.cgen.expressions import Expression
 from nn512.cgen.writer import Writer
 from nn512.ir import Spread
+from nn512.plan.layout import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,23 @@ class Operand:
 
     tensor: str
     spread: Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Packed parameters that a step reads: an array of the net, of `extents` for each block.
+
+    `array` and `pack` give it, and the call that packs it, for a tensor of a layout.
+    """
+
+    field: str
+    extents: str
+    array: Callable[[Layout], PackedArray]
+    pack: Callable[[Layout], PackCall]
+
+    def pointer(self, name: str) -> str:
+        """Declaration of a pointer to what the step does to each block."""
+        return f"const float (*restrict {name}){self.extents}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +59,16 @@ class StepCode:
     """How a sort of step is written.
 
     `word` is part of the names of routines, `description` names the step in a comment, `apply` writes the statements
-    that change the value. Each gets the step. `calls` are the routines that these statements call.
+    that change the value. Each gets the step. `calls` are the routines that these statements call. `parameters` are
+    those that it reads, by a pointer that has the name `pointer` and the number of the step.
     """
 
     word: Callable[[Any], str]
     description: Callable[[Any], str]
     apply: Callable[[Writer, Any, Value], None]
     calls: tuple[Routine, ...] = ()
+    pointer: str = ""
+    parameters: Callable[[Any], Parameters] | None = None
 
 
 def number_word(value: float) -> str:

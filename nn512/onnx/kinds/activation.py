@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nn512.graph import Activation
+from nn512.graph import Activation, Parameter
+from nn512.onnx.affine import per_channel
 from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.pointwise import SAMPLES, Floats, Sampled, equal, same
@@ -27,6 +28,10 @@ def _relu(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
         yield maker.last("Relu", [layer.from_tensor])
     else:  # alpha * x below zero, for an alpha of any size and sign
         yield maker.last("LeakyRelu", [layer.from_tensor], alpha=slope)
+
+
+def _prelu(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
+    yield maker.last("PRelu", [layer.from_tensor, maker.parameter("Slopes")])
 
 
 def _clip(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
@@ -56,6 +61,7 @@ def _operator(name: str) -> Callable[[NodeMaker, Activation], Iterator[Any]]:
 FUNCTIONS: Mapping[str, Callable[[NodeMaker, Activation], Iterator[Any]]] = MappingProxyType(
     {
         "ReLU": _relu,
+        "PReLU": _prelu,
         "Clip": _clip,
         "Sigmoid": _operator("Sigmoid"),
         "HardSigmoid": _hard_sigmoid,
@@ -71,7 +77,12 @@ def _nodes(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
     return FUNCTIONS[layer.kind](maker, layer)
 
 
-ACTIVATION = Export(_nodes)
+def _declared(parameter: Parameter) -> tuple[int, ...]:
+    """Slopes as they are broadcast along the axes behind the channels."""
+    return (*parameter.shape, 1, 1)
+
+
+ACTIVATION = Export(_nodes, _declared)
 
 
 # --- and back ---------------------------------------------------------------------------------------------------------
@@ -89,6 +100,11 @@ def _fit_relu(values: Floats) -> Fields | None:
     if abs(slope) > LARGEST or not equal(values, np.where(SAMPLES > 0, SAMPLES, slope * SAMPLES)):
         return None
     return {"param": shortest(slope)}
+
+
+def _fit_nothing(_: Floats) -> Fields | None:
+    """One function of all channels is no PReLU."""
+    return None
 
 
 def _fit_clip(values: Floats) -> Fields | None:
@@ -124,6 +140,7 @@ with np.errstate(over="ignore"):
 FITS: Mapping[str, Callable[[Floats], Fields | None]] = MappingProxyType(
     {
         "ReLU": _fit_relu,
+        "PReLU": _fit_nothing,
         "Clip": _fit_clip,
         "Sigmoid": _fit_to(_SIGMOID),
         "HardSigmoid": _fit_hard_sigmoid,
@@ -170,9 +187,11 @@ def _read_leaky_relu(work: Work, node: OnnxNode) -> Tensor:
 
 def _read_prelu(work: Work, node: OnnxNode) -> Tensor:
     x, slopes = work.tensor(node), work.constant(node, 1, "slopes")
-    if slopes.size != 1:
-        raise RefusedError(f"slopes of {show_shape(slopes.shape)}", "one slope for all channels")
-    return _activation(work, node, x, "ReLU", {"param": shortest(float(slopes.reshape(())))})
+    if slopes.size == 1:
+        return _activation(work, node, x, "ReLU", {"param": shortest(float(slopes.reshape(())))})
+    params = {"Slopes": per_channel(work, x, slopes)}
+    name = work.emit(node, lambda to: Activation(x.name, to, "PReLU"), params, stem=node.reads[1])
+    return Tensor(name, x.dims)
 
 
 def _read_clip(work: Work, node: OnnxNode) -> Tensor:
@@ -215,7 +234,7 @@ _PART = "part of an activation that is recognized as a whole: {}"
 ACTIVATION_RULES = (
     Rule("Relu", _read_relu, "Activation Kind=ReLU"),
     Rule("LeakyRelu", _read_leaky_relu, "Activation Kind=ReLU", {"alpha": ANY}),
-    Rule("PRelu", _read_prelu, "Activation Kind=ReLU, of one slope", inputs=2),
+    Rule("PRelu", _read_prelu, "Activation Kind=PReLU; Kind=ReLU, of one slope", inputs=2),
     Rule("Clip", _read_clip, "Activation Kind=Clip", {"min": "below max", "max": "above min"}, inputs=3),
     Rule("HardSwish", _read_as("HardSwish"), "Activation Kind=HardSwish"),
     Rule("HardSigmoid", _read_hard_sigmoid, "Activation Kind=HardSigmoid", {"alpha": "above 0", "beta": ANY}),

@@ -216,6 +216,7 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
         for n in layers(g, kind)
     ),
     "an even window of channels": lambda g: any(n.size % 2 == 0 for n in layers(g, LRN)),
+    "PReLU": lambda g: any(a.kind == "PReLU" for a in layers(g, Activation)),
     "a power that is no root": lambda g: any(n.beta % 0.25 for n in layers(g, LRN)),
     "a chain behind a normalization": lambda g: any(
         isinstance(produced(g).get(a.from_tensor), LayerNorm) for a in layers(g, Activation)

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nn512.kernels.chain.code import StepCode
-from nn512.kernels.chain.functions import clip, hard_sigmoid, hard_swish, relu, sigmoid, silu, tanh
+from nn512.kernels.chain.functions import clip, hard_sigmoid, hard_swish, prelu, relu, sigmoid, silu, tanh
 
 FUNCTIONS: Mapping[str, StepCode] = MappingProxyType(
     {
         "ReLU": relu.CODE,
+        "PReLU": prelu.CODE,
         "Clip": clip.CODE,
         "Sigmoid": sigmoid.CODE,
         "HardSigmoid": hard_sigmoid.CODE,
