@@ -5,6 +5,7 @@ export              a whole graph with its parameters
 reading             the way in: a file to an imported graph, and to files
 pytorch             the way in from PyTorch: a module to an imported graph
 load, protos        a file to plain data, with nothing believed
+schemas             the form of nodes and their shapes, as the package onnx knows them
 model               that data
 importing           node by node to layers
 imported            what comes of it: layers under names, with their parameters

@@ -176,6 +176,9 @@ class _Import:
 
     def _written(self, node: OnnxNode) -> Sequence[Value]:
         work = self.work
+        complaint = self.model.complaint(node)
+        if complaint is not None:
+            raise RefusedError(*complaint)
         read = [work.values[name] if name else None for name in node.reads]
         if all(value is None or isinstance(value, Known) for value in read):
             folded = fold(node, [v.array if isinstance(v, Known) else None for v in read], work.opset)
@@ -187,7 +190,7 @@ class _Import:
         if rule is None:
             raise RefusedError("there is no such layer", "what nn512 doc onnx lists")
         rule.check(node)
-        found = sampled(node, read, self.samples)
+        found = sampled(node, [work.as_settled(v) if isinstance(v, Tensor) else v for v in read], self.samples)
         whole = recognized(work, node, [sampled for sampled in found if work.is_computed(sampled.base)])
         if whole is not None and not any(node.writes[1:]):
             self._remember([whole], found)
@@ -204,7 +207,7 @@ class _Import:
         found = False
         for name in dict.fromkeys(filter(None, node.reads)):
             value = self.work.values[name]
-            made = shuffled(self.work, name, value) if isinstance(value, Tensor) else None
+            made = shuffled(self.work, name, self.work.as_settled(value)) if isinstance(value, Tensor) else None
             if made is not None:
                 self.work.values[name] = made
                 found = True
@@ -226,15 +229,17 @@ class _Import:
         return found
 
     def _refused(self, node: OnnxNode, error: RefusedError | None) -> Sequence[Value]:
-        read = [self.work.values[name] if name else None for name in node.reads]
-        found = sampled(node, read, self.samples)
-        written = self.work.refuse(node, error, [found[0].base.shape] if found else None)
+        work = self.work
+        read = [work.values[name] if name else None for name in node.reads]
+        found = sampled(node, [work.as_settled(v) if isinstance(v, Tensor) else v for v in read], self.samples)
+        written = work.refuse(node, error, [found[0].base.shape] if found else None)
         self._remember(written, found)
         return written
 
     def _remember(self, written: Sequence[Value], found: Bases) -> None:
         """Keep as what functions of others a new tensor is known."""
         if found and isinstance(written[0], Tensor) and written[0].name not in self.samples:
+            found = tuple(replace(s, base=self.work.as_settled(s.base)) for s in found)
             own = tuple(s for s in found if s.base.name != written[0].name and s.base.dims == written[0].dims)
             if own:
                 self.samples[written[0].name] = own

@@ -10,11 +10,9 @@ from __future__ import annotations
 import heapq
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from nn512.arrays import Array, PathLike
 from nn512.errors import UsageError
@@ -23,6 +21,7 @@ from nn512.onnx.folding import TYPES
 from nn512.onnx.model import NEWEST_OPSET, OLDEST_OPSET, Declared, Extent, OnnxModel, OnnxNode, Opaque
 from nn512.onnx.package import import_onnx
 from nn512.onnx.protos import BrokenError, tensor_array, text
+from nn512.onnx.schemas import Schemas
 
 MOST_BYTES = 2**31 - 1
 """Largest file: no protocol buffer may be larger."""
@@ -86,6 +85,7 @@ def _model(onnx: Any, model: Any, path: Path) -> OnnxModel:  # noqa: ANN401
         constants[tensor.name] = tensor_array(tensor, path.parent)
     inputs = tuple(_declared(info) for info in graph.input if info.name not in constants)
     nodes = tuple(_node(node, path.parent) for node in graph.node)
+    schemas = Schemas(onnx, model, opset)
     return OnnxModel(
         opset=opset,
         nodes=_sorted(nodes, {*constants, *(i.name for i in inputs)}),
@@ -94,7 +94,8 @@ def _model(onnx: Any, model: Any, path: Path) -> OnnxModel:  # noqa: ANN401
         constants=constants,
         declared={d.name: d.dims for d in map(_declared, graph.value_info) if d.dims is not None},
         origin=path.name,
-        infer=_Inference(onnx, model, opset),
+        infer=schemas.shapes,
+        complaint=schemas.complaint,
     )
 
 
@@ -213,45 +214,3 @@ def _sorted(nodes: Sequence[OnnxNode], known: Iterable[str]) -> tuple[OnnxNode, 
         stuck = next(node for node, count in zip(nodes, waiting, strict=True) if count)
         raise BrokenError(f"its nodes form a circle: {visible(stuck.label)!r} waits for itself or for such a node")
     return tuple(order)
-
-
-# --- shapes of what is not read ---------------------------------------------------------------------------------------
-
-
-class _Inference:
-    """Shapes of what a node writes, by onnx: the node may be one that nobody here reads."""
-
-    _MOST_DATA = 64
-
-    def __init__(self, onnx: Any, model: Any, opset: int) -> None:  # noqa: ANN401
-        self._onnx, self._opset = onnx, opset
-        self._nodes: Mapping[str, Any] = {name: node for node in model.graph.node for name in node.output if name}
-
-    def __call__(self, node: OnnxNode, read: Sequence[object]) -> Sequence[tuple[int, ...] | None]:
-        onnx, proto = self._onnx, self._nodes[next(filter(None, node.writes))]
-        try:
-            schema = onnx.defs.get_schema(node.operator, self._opset, "")
-            types, data = {}, {}
-            for name, value in zip(node.reads, read, strict=True):
-                if isinstance(value, np.ndarray):
-                    types[name] = onnx.helper.make_tensor_type_proto(
-                        onnx.helper.np_dtype_to_tensor_dtype(value.dtype), value.shape
-                    )
-                    if value.size <= self._MOST_DATA:
-                        data[name] = onnx.numpy_helper.from_array(np.ascontiguousarray(value), name)
-                elif value is not None and name:
-                    types[name] = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, value)
-            imports = [onnx.helper.make_opsetid("", self._opset)]
-            found = onnx.shape_inference.infer_node_outputs(schema, proto, types, data, opset_imports=imports)
-        except Exception:  # noqa: BLE001 - it is a guess, and a node that makes no sense has no shape
-            return [None] * len(node.writes)
-        return [self._shape(found.get(name)) for name in node.writes]
-
-    @staticmethod
-    def _shape(found: Any) -> tuple[int, ...] | None:  # noqa: ANN401
-        if found is None or not found.HasField("tensor_type") or not found.tensor_type.HasField("shape"):
-            return None
-        extents = found.tensor_type.shape.dim
-        if not all(dim.HasField("dim_value") and dim.dim_value > 0 for dim in extents):
-            return None
-        return tuple(dim.dim_value for dim in extents)

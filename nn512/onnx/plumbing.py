@@ -14,7 +14,7 @@ from nn512.onnx.model import OnnxNode, show
 from nn512.onnx.refusal import RefusedError
 from nn512.onnx.rules import ANY, IGNORED, Rule, axis_of, integer, integers, need, real, text
 from nn512.onnx.view import Dims
-from nn512.onnx.work import Known, Padding, Tensor, Value, Work
+from nn512.onnx.work import Known, Lost, Padding, Tensor, Value, Work
 from nn512.params import show_shape
 
 _FLOATS = (1, 10, 11, 16)
@@ -56,6 +56,8 @@ def _cast(work: Work, node: OnnxNode) -> Tensor:
 def _cast_like(work: Work, node: OnnxNode) -> Value:
     """To the type of another tensor; what depends on an input is float32."""
     value, like = work.value(node, 0), work.value(node, 1)
+    if isinstance(like, Lost):
+        raise RefusedError(f"{node.reads[1]!r} may be of any type", "float32, float16, float64", soft=True)
     kind = like.array.dtype if isinstance(like, Known) else np.dtype(np.float32)
     if isinstance(value, Known):
         return Known(value.array.astype(kind))

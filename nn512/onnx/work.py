@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
+from math import isfinite, prod
 from typing import TypeAlias
 
 import numpy as np
@@ -187,6 +187,11 @@ class Work:
             raise self.misplaced(tensor, "another reader of this input has it")
         return replace(tensor, dims=dims)
 
+    def as_settled(self, tensor: Tensor) -> Tensor:
+        """The same tensor, in the axes C, H and W if those of an input are known by now."""
+        dims = self._settled_dims(tensor) if self.open.get(tensor.name) is not None else None
+        return tensor if dims is None else replace(tensor, dims=dims)
+
     def _settled_dims(self, tensor: Tensor) -> Dims | None:
         """The ONNX axes of a tensor that has its shape, in the axes C, H and W; None where they are made of others."""
         if all(factor.axis in view.AXES for dim in tensor.dims for factor in dim):
@@ -195,19 +200,22 @@ class Work:
         assert known is not None
         dims = []
         for dim in tensor.dims:
-            parts = [_parts(factor, known) for factor in dim]
+            parts = [_mapped(factor, known) for factor in dim]
             if not all(parts):
                 return None
-            dims.append(view.merged([known[part] for found in parts for part in found]))
+            dims.append(view.merged([part for found in parts for part in found]))
         return tuple(dims)
 
     def _settle(self, tensor: Tensor, *, rows: bool) -> None:
         """Give an input its shape: the tensor is the first view that a layer reads.
 
-        One that is flattened keeps the axes that it was declared with.
+        One that is flattened keeps the axes that it was declared with, and so does one whose channels are shuffled, or
+        were turned to the end.
         """
         dims = tensor.dims
-        if len(dims) < 3 <= len(self._declared[tensor.name]):
+        turned = rows and any(node.operator == "Transpose" for node in tensor.moved)
+        declared = len(self._declared[tensor.name])
+        if len(dims) < 3 <= declared or (declared in {3, 4} and (turned or view.scrambled(dims))):
             dims, rows = self._declared[tensor.name], False
         rank = len(dims)
         axes = [factor.axis for dim in dims for factor in dim]  # those of extent 1 are not there
@@ -254,6 +262,8 @@ class Work:
                 least = 1 if info.type is ValueType.POSITIVE else 0
                 if not least <= value <= info.limit:
                     raise RefusedError(f"{info.name} would be {value}", f"{least} to {info.limit:,}")
+            if isinstance(value, float) and not isfinite(value):
+                raise RefusedError(f"{info.name} would be {value}", "finite numbers")
         complaint = next(iter(layer.mistakes(self.shapes)), None)
         if complaint is not None:
             raise RefusedError(complaint.message.replace(repr(layer.reads[0]), "what it reads"), "layers that fit")
@@ -372,12 +382,18 @@ def _by_row(dims: Dims) -> tuple[Dim, Dim, Dim]:
     return dims[-1], tuple(pixels[:-1]), tuple(pixels[-1:])
 
 
-def _parts(factor: Factor, known: Iterable[Factor]) -> list[Factor]:
-    """Those of the known factors that together are this one, the slowest first; none where some are missing."""
+def _mapped(factor: Factor, known: Mapping[Factor, Factor]) -> list[Factor]:
+    """What part of an input's axis is in C, H and W, the slowest first: of several known parts, or within one."""
     end = factor.stride * factor.size
     inside = [f for f in known if f.axis == factor.axis and factor.stride <= f.stride and f.stride * f.size <= end]
     inside.sort(key=lambda f: -f.stride)
-    return inside if view.merged(inside) == (factor,) else []
+    if view.merged(inside) == (factor,):
+        return [known[part] for part in inside]
+    for whole, ours in known.items():
+        steps, left = divmod(factor.stride, whole.stride)
+        if whole.axis == factor.axis and not left and end <= whole.stride * whole.size:
+            return [Factor(ours.axis, factor.size, ours.stride * steps)]
+    return []
 
 
 def _by_rank(dims: Dims) -> tuple[Dim, Dim, Dim]:

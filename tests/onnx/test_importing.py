@@ -126,3 +126,18 @@ def test_long_lists_are_cut_and_counted() -> None:
     assert lines[0].endswith(f"{MOST_TOLD + 50} in all:")
     assert lines[-3] == "  ... and 50 more"
     assert lines[-2] == f"by operator: {MOST_TOLD // 2 + 25} GRU, {MOST_TOLD // 2 + 25} LSTM"
+
+
+def test_the_type_of_what_cannot_be_read_is_unknown() -> None:
+    """A cast to it is no cast to float32, whoever else reads it."""
+    like = Declared("like", "of type 17", (1,))
+    with pytest.raises(UnsupportedError, match="input 'like': it is of type 17"):
+        convert(model(OnnxNode("CastLike", ("x", "like"), ("y",)), inputs=(X, like)), Cut({}))
+
+
+def test_a_node_that_has_not_the_form_of_its_operator_set() -> None:
+    def complaint(node: OnnxNode) -> tuple[str, str] | None:
+        return ("axis is missing", "all") if node.operator == "Relu" else None
+
+    with pytest.raises(UnsupportedError, match="Relu 'y': axis is missing; accepted: all"):
+        convert(model(relu("x", "y"), complaint=complaint), Cut({}))

@@ -123,6 +123,23 @@ def test_a_shuffle_is_done_once_for_all_readers(imported: Import) -> None:
     assert what == "Activation Pooling Pooling Shuffle"
 
 
+def test_an_input_whose_channels_are_shuffled_keeps_them_for_others(imported: Import) -> None:
+    constants = {"s": [1, 2, 4, 5, 6], "u": [1, 8, 5, 6]}
+    shuffled = [(node[0], node[1].replace("a,", "x,"), *node[2:]) for node in SHUFFLE]
+    nodes = [*shuffled, ("MaxPool", "v", "y", {"kernel_shape": (1, 1)}), ("Relu", "x", "z")]
+    _, results = moved(imported, *nodes, constants=constants, to="y,z")
+    np.testing.assert_array_equal(results["y"], X[:, [0, 4, 1, 5, 2, 6, 3, 7]])
+    np.testing.assert_array_equal(results["z"], np.maximum(X, 0))
+
+
+def test_a_shuffle_in_front_of_an_activation_is_found(imported: Import) -> None:
+    """The activation leaves channels as they stand; Softmax does not take them so."""
+    constants = {"s": [1, 2, 4, 5, 6], "u": [1, 8, 5, 6]}
+    nodes = [("Relu", "x", "a"), *SHUFFLE, ("Tanh", "v", "b"), ("Softmax", "b", "y", {"axis": 1})]
+    what, _ = moved(imported, *nodes, constants=constants)
+    assert what == "Activation Activation Shuffle Softmax"
+
+
 def test_halves_of_a_split_axis(imported: Import) -> None:
     """As some write the two halves of a shuffle: every second channel, as places of an axis of two."""
     nodes = [("Relu", "x", "a"), ("Reshape", "a,s", "r"), ("Gather", "r,i", "y", {"axis": 2})]

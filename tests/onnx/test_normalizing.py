@@ -77,6 +77,17 @@ def test_what_is_refused(node: tuple[object, ...], told: str, imported: Import) 
     assert told in str(error.value)
 
 
+def test_of_an_input_of_one_channel_that_was_turned_to_the_end(imported: Import) -> None:
+    net = imported(
+        ("Transpose", "x", "t", {"perm": (0, 2, 3, 1)}),
+        ("LayerNormalization", "t,s,s", "n", {"axis": -1}),
+        ("Transpose", "n", "y", {"perm": (0, 3, 1, 2)}),
+        x=(1, 1, 2, 1),
+        constants={"s": np.ones(1, np.float32)},
+    )
+    assert net.graph.shapes["x"] == (1, 2, 1)
+
+
 def test_local_responses(imported: Import) -> None:
     net = imported(("LRN", "x", "y", {"size": 3, "alpha": float(np.float32(0.1)), "bias": 2.0}))
     (layer,) = net.graph.layers

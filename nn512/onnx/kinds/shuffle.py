@@ -9,6 +9,7 @@ from typing import Any
 from nn512.graph import Shuffle
 from nn512.onnx import view
 from nn512.onnx.maker import Export, NodeMaker
+from nn512.onnx.model import OnnxNode
 from nn512.onnx.plumbing import turned
 from nn512.onnx.rules import ANY, Rule
 from nn512.onnx.view import Dim, Factor
@@ -33,13 +34,13 @@ SHUFFLE = Export(_nodes)
 
 def shuffled(work: Work, name: str, tensor: Tensor) -> Tensor | None:
     """A tensor under the name, as a layer that has its channels in order; None where a Shuffle does not give that."""
-    if not tensor.moved or tensor.padding is not None or tensor.name not in work.shapes:
+    if tensor.padding is not None or tensor.name not in work.shapes:
         return None
     channels = work.shapes[tensor.name].channels
     for axis, dim in enumerate(tensor.dims):
         groups = _groups(dim, channels)
         if groups:
-            node = tensor.moved[-1]
+            node = tensor.moved[-1] if tensor.moved else OnnxNode("Transpose", (), (name,))  # an element-wise layer did
             made = work.emit(node, lambda to, groups=groups: Shuffle(tensor.name, to, groups), writes=name)  # type: ignore[misc]
             whole = view.whole("C", channels)
             return replace(tensor, name=made, dims=(*tensor.dims[:axis], whole, *tensor.dims[axis + 1 :]))
