@@ -28,6 +28,11 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "sigmoid_of": "x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x))",
         "silu_of": "x < -800 ? -0.0 : x < 0 ? x * exp(x) / (1 + exp(x)) : x / (1 + exp(-x))",
         "tanh_of": "tanh(x)",
+        "gelu_of": "x < -40 ? 0 : x > 40 ? x : x / 2 * erfc(-x * 0.70710678118654752)",
+        "gelu_tanh_of": "x < -40 ? 0 : x > 40 ? x : x / (1 + exp(-1.5957691216057308 * (x + 0.044715 * x * x * x)))",
+        "expm1_of": "expm1(x)",
+        "softplus_of": "(x < 0 ? 0 : x) + log1p(exp(-fabs(x)))",
+        "mish_of": "x < -800 ? 0 : x > 40 ? x : x / (1 + 2 / (exp(x) * (exp(x) + 2)))",
     }
 )
 """Each function of a double x in C."""
@@ -45,17 +50,19 @@ _PROGRAM = """\
 {routines}
 static double meaning(double x) {{ return {meaning}; }}
 
-/* How far a result is off, in units in the last place of what it should be, after `floor` has been taken off. */
-static double error_of(float result, double wanted, double floor) {{
+/* How far a result is off, in units in the last place of what it should be or of `beside` times the argument, after
+ * `floor` has been taken off. */
+static double error_of(float x, float result, double wanted, double floor, double beside) {{
     const float single = (float)wanted;
     if (isnan(wanted) || isnan(result)) return isnan(wanted) && isnan(result) ? 0 : INFINITY;
     if (isinf(single) || wanted == 0) {{
-        if (result == single && !signbit(result) == !signbit(wanted)) return 0;
+        if (result == single && (x != 0 || !signbit(result) == !signbit(wanted))) return 0;
         if (isinf(wanted) || wanted == 0) return INFINITY;
     }}
     const double off = fabs((isinf(result) ? copysign(0x1p128, result) : result) - wanted) - floor;
-    uint64_t bits; /* wanted is 2^(exponent - 1023) and more */
-    memcpy(&bits, &wanted, sizeof bits);
+    const double measure = fmax(fabs(wanted), beside * fabs((double)x));
+    uint64_t bits; /* that is 2^(exponent - 1023) and more */
+    memcpy(&bits, &measure, sizeof bits);
     uint64_t exponent = bits >> 52 & 2047;
     exponent = exponent < 1023 - 126 ? 1023 - 126 : exponent > 1023 + 127 ? 1023 + 127 : exponent;
     bits = (2 * 1023 + 23 - exponent) << 52; /* of one over the unit, 2^(23 - exponent) */
@@ -65,7 +72,8 @@ static double error_of(float result, double wanted, double floor) {{
 }}
 
 /* The largest error at every `stride`th float from `first` to before `end`, and the bits of where it is. */
-double measure(uint64_t first, uint64_t end, uint64_t stride, double floor, double within, uint32_t *where) {{
+double measure(uint64_t first, uint64_t end, uint64_t stride, double floor, double beside, double least,
+               double most, uint32_t *where) {{
     double worst = -1;
     for (uint64_t at = first; at < end; at += 16 * stride) {{
         float x[16], y[16];
@@ -75,8 +83,8 @@ double measure(uint64_t first, uint64_t end, uint64_t stride, double floor, doub
         }}
         _mm512_storeu_ps(y, {name}(_mm512_loadu_ps(x)));
         for (int i = 0; i < 16; i++) {{
-            if (fabsf(x[i]) > within) continue;
-            const double error = error_of(y[i], meaning(x[i]), floor);
+            if (x[i] < least || x[i] > most) continue;
+            const double error = error_of(x[i], y[i], meaning(x[i]), floor, beside);
             if (error > worst) {{
                 worst = error;
                 memcpy(where, x + i, 4);
@@ -114,11 +122,12 @@ def measure(
     built = toolchain.build(compiler, {"floats.c": program}, arguments, "floats.so", depends=depends)
     library = ctypes.CDLL(str(built.path))
     library.measure.restype = ctypes.c_double
-    library.measure.argtypes = [ctypes.c_uint64] * 3 + [ctypes.c_double] * 2 + [ctypes.POINTER(ctypes.c_uint32)]
+    library.measure.argtypes = [ctypes.c_uint64] * 3 + [ctypes.c_double] * 4 + [ctypes.POINTER(ctypes.c_uint32)]
 
     def part(piece: tuple[int, int]) -> Measured:
         where = ctypes.c_uint32()
-        error = library.measure(*piece, stride, function.floor, function.within, ctypes.byref(where))
+        limits = (function.floor, function.beside, function.least, function.most)
+        error = library.measure(*piece, stride, *limits, ctypes.byref(where))
         return Measured(error, struct.unpack("f", struct.pack("I", where.value))[0])
 
     with ThreadPoolExecutor(threads) as pool:

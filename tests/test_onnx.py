@@ -25,7 +25,18 @@ Activation FromTensor=clipped ToTensor=swish0 Kind=HardSwish
 Activation FromTensor=swish0 ToTensor=swish1 Kind=HardSigmoid Alpha=0.25 Beta=0.5
 Activation FromTensor=swish1 ToTensor=swish2 Kind=SiLU
 Activation FromTensor=swish2 ToTensor=swish3 Kind=Tanh
-Activation FromTensor=swish3 ToTensor=swish Kind=Sigmoid
+Activation FromTensor=swish3 ToTensor=swish4 Kind=GELU
+Activation FromTensor=swish4 ToTensor=swish5 Kind=GELUTanh
+Activation FromTensor=swish5 ToTensor=swish6 Kind=ELU Param=0.5
+Activation FromTensor=swish6 ToTensor=swish7 Kind=Softplus
+Activation FromTensor=swish7 ToTensor=swish8 Kind=Mish
+Activation FromTensor=swish8 ToTensor=swish9 Kind=Exp
+Activation FromTensor=swish9 ToTensor=swish10 Kind=Sqrt
+Activation FromTensor=swish10 ToTensor=swish11 Kind=Reciprocal
+Activation FromTensor=swish11 ToTensor=swish12 Kind=Square
+Activation FromTensor=swish12 ToTensor=swish13 Kind=Neg
+Activation FromTensor=swish13 ToTensor=swish14 Kind=Abs
+Activation FromTensor=swish14 ToTensor=swish Kind=Sigmoid
 Activation FromTensor=swish ToTensor=prelu Kind=PReLU
 LayerNorm FromTensor=prelu ToTensor=norm
 LRN FromTensor=norm ToTensor=lrn Size=3

@@ -290,6 +290,7 @@ _ROWS = (
     _row("__m512 _mm512_sub_ps(__m512 a, __m512 b)", np.subtract),
     _row("__m512 _mm512_mul_ps(__m512 a, __m512 b)", np.multiply),
     _row("__m512 _mm512_div_ps(__m512 a, __m512 b)", np.divide),
+    _row("__m512 _mm512_abs_ps(__m512 a)", np.abs),
     _row("__m512 _mm512_sqrt_ps(__m512 a)", np.sqrt),
     _row("__m128d _mm_set1_pd(double x)", lambda x: np.full(2, x)),
     _row("__m128d _mm_sqrt_pd(__m128d a)", np.sqrt),

@@ -15,10 +15,12 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import inf
+from math import erfc, inf, pi, sqrt
 from string import Template
 from types import MappingProxyType
 from typing import TypeAlias
+
+import numpy as np
 
 from nn512.cgen.code import Routine
 from nn512.cgen.literals import float_literal
@@ -31,8 +33,9 @@ Constant: TypeAlias = float | tuple[float, ...]
 class Elementary:
     """One routine `name` from __m512 to __m512; `text` has the names of `constants` behind dollars.
 
-    Its error is at most `ulps` units in the last place of the result, and `floor` more: results so small may be 0. It
-    holds for arguments of magnitude `within` and less. `needs` are routines that it calls.
+    Its error is at most `ulps` units in the last place of the result, or of `beside` times the argument where that is
+    larger, and `floor` more: results so small may be 0. It holds for arguments from `least` to `most`. `needs` are
+    routines that it calls.
     """
 
     name: str
@@ -40,7 +43,9 @@ class Elementary:
     constants: Mapping[str, Constant]
     ulps: float
     floor: float = 0.0
-    within: float = inf
+    beside: float = 0.0
+    least: float = -inf
+    most: float = inf
     needs: tuple[Elementary, ...] = field(default=())
 
     @property
@@ -63,7 +68,7 @@ def _literal(value: Constant) -> str:
 EXP = Elementary(
     "exp_of",
     """
-/* exp(x) for |x| <= 104, within 1.08 ulp: a power of 2 in sixteenths, from a table and by scaling, times exp(r) for
+/* exp(x) for |x| <= 105, within 1.08 ulp: a power of 2 in sixteenths, from a table and by scaling, times exp(r) for
  * |r| <= ln(2)/32. */
 static INLINE __m512 exp_of(__m512 x) {
     static const float powers[16] = $powers; /* 2^(i/16) */
@@ -87,7 +92,8 @@ static INLINE __m512 exp_of(__m512 x) {
         "c3": 0.16666667,
     },
     ulps=1.08,
-    within=104.0,
+    least=-105.0,
+    most=105.0,
 )
 
 SIGMOID = Elementary(
@@ -108,7 +114,7 @@ static INLINE __m512 sigmoid_of(__m512 x) {
 SILU = Elementary(
     "silu_of",
     """
-/* x / (1 + exp(-x)), within 4.2 ulp; below 2^-116 in magnitude within 2^-142. NaN stays NaN. */
+/* x / (1 + exp(-x)), within 3.95 ulp; below 2^-116 in magnitude within 2^-142. NaN stays NaN. */
 static INLINE __m512 silu_of(__m512 x) {
     x = _mm512_max_ps(_mm512_set1_ps(-104.0f), x); /* exp(-104) is 0 in float, and the result -0, not NaN for -inf */
     const __m512 power = exp_of(_mm512_min_ps(_mm512_set1_ps(32.0f), x));
@@ -116,7 +122,7 @@ static INLINE __m512 silu_of(__m512 x) {
 }
 """,
     {},
-    ulps=4.2,
+    ulps=3.95,
     floor=2.0**-142,
     needs=(EXP,),
 )
@@ -124,7 +130,7 @@ static INLINE __m512 silu_of(__m512 x) {
 TANH = Elementary(
     "tanh_of",
     """
-/* tanh(x), within 4.9 ulp: x * P(x^2) / Q(x^2). NaN stays NaN. */
+/* tanh(x), within 4.95 ulp: x * P(x^2) / Q(x^2). NaN stays NaN. */
 static INLINE __m512 tanh_of(__m512 x) {
     const __m512 end = _mm512_set1_ps($end); /* beyond it is 1 */
     x = _mm512_min_ps(end, _mm512_max_ps(_mm512_sub_ps(_mm512_setzero_ps(), end), x));
@@ -151,10 +157,158 @@ static INLINE __m512 tanh_of(__m512 x) {
         "q3": 0.000341561040841043,
         "q4": 8.545888476874097e-07,
     },
-    ulps=4.9,
+    ulps=4.95,
+)
+
+
+def _tails() -> dict[str, Constant]:
+    """Coefficients of the normal distribution below -t, for t = i * STEP + r, r^0 to r^4: one of 32 for each i.
+
+    Each polynomial meets it at five Chebyshev nodes of its interval. The last is 0 throughout: what is left there times
+    t is less than 2^-23.
+    """
+    nodes = np.cos(np.pi * (np.arange(5) + 0.5) / 5) * STEP / 2
+    rows = []
+    for i in range(31):
+        r = nodes if i else (nodes + STEP / 2) / 2  # there is nothing below 0
+        values = [erfc((i * STEP + float(each)) / sqrt(2)) / 2 for each in r]
+        rows.append(np.polynomial.polynomial.polyfit(r, values, 4))
+    columns = np.array([*rows, np.zeros(5)]).T
+    return {f"t{power}": tuple(map(float, column)) for power, column in enumerate(columns)}
+
+
+STEP = 23 / 128
+"""Width of the intervals; its multiples have few bits."""
+
+GELU = Elementary(
+    "gelu_of",
+    """
+/* x times the normal distribution below x, within 1.34 ulp of the larger of that and x / 2: max(x, 0) less |x| times
+ * the distribution below -|x|, which is a polynomial in each of 32 intervals. NaN stays NaN. */
+static INLINE __m512 gelu_of(__m512 x) {
+    static const float t0[32] = $t0;
+    static const float t1[32] = $t1;
+    static const float t2[32] = $t2;
+    static const float t3[32] = $t3;
+    static const float t4[32] = $t4;
+    const __m512 size = _mm512_min_ps(_mm512_set1_ps($end), _mm512_abs_ps(x)); /* beyond it nothing is left */
+    const __m512 shift = _mm512_set1_ps(12582912.0f); /* 1.5 * 2^23: sums with it are rounded to integers */
+    const __m512 sum = _mm512_fmadd_ps(size, _mm512_set1_ps($perStep), shift);
+    const __m512i i = _mm512_castps_si512(sum);
+    const __m512 r = _mm512_fnmadd_ps(_mm512_sub_ps(sum, shift), _mm512_set1_ps($step), size);
+    __m512 tail = _mm512_permutex2var_ps(_mm512_loadu_ps(t4), i, _mm512_loadu_ps(t4 + 16));
+    tail = _mm512_fmadd_ps(tail, r, _mm512_permutex2var_ps(_mm512_loadu_ps(t3), i, _mm512_loadu_ps(t3 + 16)));
+    tail = _mm512_fmadd_ps(tail, r, _mm512_permutex2var_ps(_mm512_loadu_ps(t2), i, _mm512_loadu_ps(t2 + 16)));
+    tail = _mm512_fmadd_ps(tail, r, _mm512_permutex2var_ps(_mm512_loadu_ps(t1), i, _mm512_loadu_ps(t1 + 16)));
+    tail = _mm512_fmadd_ps(tail, r, _mm512_permutex2var_ps(_mm512_loadu_ps(t0), i, _mm512_loadu_ps(t0 + 16)));
+    return _mm512_fnmadd_ps(size, tail, _mm512_max_ps(_mm512_setzero_ps(), x));
+}
+""",
+    {**_tails(), "end": 31 * STEP, "perStep": 1 / STEP, "step": STEP},
+    ulps=1.34,
+    beside=0.5,
+)
+
+GELU_TANH = Elementary(
+    "gelu_tanh_of",
+    """
+/* x / 2 * (1 + tanh(y)) = x / (1 + exp(-2 y)) for y = sqrt(2/pi) * (x + 0.044715 * x^3), within 3.5 ulp of the larger
+ * of that and x / 2. NaN stays NaN. */
+static INLINE __m512 gelu_tanh_of(__m512 x) {
+    x = _mm512_max_ps(_mm512_set1_ps(-10.7f), x); /* the exponential is 0 there, and the result -0 */
+    const __m512 factor = _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps($cubic), _mm512_set1_ps($linear));
+    const __m512 power = exp_of(_mm512_min_ps(_mm512_set1_ps(32.0f), _mm512_mul_ps(x, factor)));
+    return _mm512_mul_ps(x, _mm512_div_ps(power, _mm512_add_ps(power, _mm512_set1_ps(1.0f))));
+}
+""",
+    {"linear": 2 * sqrt(2 / pi), "cubic": 2 * sqrt(2 / pi) * 0.044715},
+    ulps=3.5,
+    beside=0.5,
+    needs=(EXP,),
+)
+
+EXPM1 = Elementary(
+    "expm1_of",
+    """
+/* exp(x) - 1 for x < 0, within 1.1 ulp: 2^n * (exp(r) - 1) + (2^n - 1) for |r| <= ln(2)/2. NaN stays NaN. */
+static INLINE __m512 expm1_of(__m512 x) {
+    x = _mm512_max_ps(_mm512_set1_ps(-20.0f), x); /* it is -1 there */
+    const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps($perE)), _MM_FROUND_TO_NEAREST_INT);
+    const __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps($ln2), x);
+    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps($c6), r, _mm512_set1_ps($c5));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps($c4));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps($c3));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps($c2));
+    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r);
+    const __m512 scale = _mm512_scalef_ps(_mm512_set1_ps(1.0f), n);
+    return _mm512_fmadd_ps(scale, p, _mm512_sub_ps(scale, _mm512_set1_ps(1.0f)));
+}
+""",
+    {
+        "perE": 1.44269504,
+        "ln2": 0.693147182,
+        "c2": 0.49999997,
+        "c3": 0.166665435,
+        "c4": 0.0416674428,
+        "c5": 0.00836663414,
+        "c6": 0.00138704095,
+    },
+    ulps=1.1,
+    most=-(2.0**-149),
+)
+
+SOFTPLUS = Elementary(
+    "softplus_of",
+    """
+/* log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), within 3.3 ulp; the logarithm over its exponential is a polynomial.
+ * NaN stays NaN. */
+static INLINE __m512 softplus_of(__m512 x) {
+    const __m512 below = _mm512_min_ps(_mm512_sub_ps(_mm512_setzero_ps(), x), x);
+    const __m512 power = exp_of(_mm512_max_ps(_mm512_set1_ps(-104.0f), below));
+    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps($c8), power, _mm512_set1_ps($c7));
+    p = _mm512_fmadd_ps(p, power, _mm512_set1_ps($c6));
+    p = _mm512_fmadd_ps(p, power, _mm512_set1_ps($c5));
+    p = _mm512_fmadd_ps(p, power, _mm512_set1_ps($c4));
+    p = _mm512_fmadd_ps(p, power, _mm512_set1_ps($c3));
+    p = _mm512_fmadd_ps(p, power, _mm512_set1_ps($c2));
+    p = _mm512_fmadd_ps(p, power, _mm512_set1_ps($c1));
+    p = _mm512_fmadd_ps(p, power, _mm512_set1_ps(1.0f));
+    return _mm512_fmadd_ps(power, p, _mm512_max_ps(_mm512_setzero_ps(), x));
+}
+""",
+    {
+        "c1": -0.499996483,
+        "c2": 0.3332133,
+        "c3": -0.248572171,
+        "c4": 0.191538483,
+        "c5": -0.137541875,
+        "c6": 0.0792088285,
+        "c7": -0.0300683007,
+        "c8": 0.00536542246,
+    },
+    ulps=3.3,
+    needs=(EXP,),
+)
+
+MISH = Elementary(
+    "mish_of",
+    """
+/* x * tanh(log(1 + exp(x))) = x * w / (w + 2) for w = exp(x) * (exp(x) + 2), within 5 ulp; below 2^-116 in magnitude
+ * within 2^-142. NaN stays NaN. */
+static INLINE __m512 mish_of(__m512 x) {
+    x = _mm512_max_ps(_mm512_set1_ps(-104.0f), x); /* exp(-104) is 0 in float, and the result -0, not NaN for -inf */
+    const __m512 power = exp_of(_mm512_min_ps(_mm512_set1_ps(16.0f), x));
+    const __m512 w = _mm512_mul_ps(power, _mm512_add_ps(power, _mm512_set1_ps(2.0f)));
+    return _mm512_mul_ps(x, _mm512_div_ps(w, _mm512_add_ps(w, _mm512_set1_ps(2.0f))));
+}
+""",
+    {},
+    ulps=5.0,
+    floor=2.0**-142,
+    needs=(EXP,),
 )
 
 FUNCTIONS: Mapping[str, Elementary] = MappingProxyType(
-    {function.name: function for function in (EXP, SIGMOID, SILU, TANH)}
+    {function.name: function for function in (EXP, SIGMOID, SILU, TANH, GELU, GELU_TANH, EXPM1, SOFTPLUS, MISH)}
 )
 """By the name of the routine."""

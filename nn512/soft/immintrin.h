@@ -191,6 +191,14 @@ SOFT_INLINE __m512 _mm512_div_ps(__m512 a, __m512 b) {
     return a;
 }
 
+SOFT_INLINE __m512 _mm512_abs_ps(__m512 a) {
+    soft_ints x;
+    __builtin_memcpy(&x, &a, 64);
+    SOFT_EACH x.at[i] &= 0x7fffffff;
+    __builtin_memcpy(&a, &x, 64);
+    return a;
+}
+
 SOFT_INLINE __m512 soft_negate(__m512 a) {
     for (int i = 0; i < 4; i++) a.part[i] = -a.part[i];
     return a;

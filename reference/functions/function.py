@@ -47,6 +47,11 @@ class Function(ABC):
         del x
         return np.zeros((1, 1, 1), np.bool_)
 
+    def unsure(self, x: Array, reach: Array, node: Activation) -> Mask:
+        """Where an error of up to `reach` may lead to where the function has no finite value, or from there."""
+        del reach, node
+        return np.zeros(x.shape, np.bool_)
+
     def is_identity(self, node: Activation) -> bool:
         """Whether the node computes nothing, so that it may be left out."""
         del node

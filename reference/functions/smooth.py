@@ -18,9 +18,9 @@ from reference.windows import Array, Mask
 
 
 class Smooth(Function):
-    """A function with a derivative everywhere.
+    """A function with a derivative.
 
-    ulps: largest error of a float32 evaluation, in units of 2^-23 of the result.
+    ulps: largest error of a float32 evaluation, in units of 2^-23 of `magnitude`.
     steepest: where its derivative is largest or smallest.
     """
 
@@ -36,6 +36,11 @@ class Smooth(Function):
         del x
         return 2 * TINY
 
+    def magnitude(self, x: Array, y: Array, node: Activation) -> Array:
+        """What `ulps` is in units of."""
+        del x, node
+        return np.abs(y)
+
     def slope(self, x: Array, reach: Array, node: Activation) -> Array:
         """See `Function`. Largest at an end, or where the derivative turns."""
         low, high = x - reach, x + reach
@@ -44,8 +49,8 @@ class Smooth(Function):
 
     def own(self, x: Array, y: Array, node: Activation) -> Array | float:
         """See `Function`. Errors are uniform, from nothing to the largest."""
-        del node
-        return np.asarray((np.square(2 * U * self.ulps * y) + np.square(self.floor(x))) / 3)
+        error = 2 * U * self.ulps * self.magnitude(x, y, node)
+        return np.asarray((np.square(error) + np.square(self.floor(x))) / 3)
 
     def exact(self, x: Array, y: Array, node: Activation) -> Mask:
         """See `Function`. Nothing but what is 0 at 0."""
@@ -57,6 +62,11 @@ def logistic(x: Array) -> Array:
     """1 / (1 + exp(-x)), without overflow."""
     power = np.exp(-np.abs(x))
     return np.asarray(np.where(x < 0, power, 1.0) / (1.0 + power))
+
+
+def softened(x: Array) -> Array:
+    """log(1 + exp(x)), without overflow."""
+    return np.asarray(np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))))
 
 
 class Sigmoid(Smooth):
@@ -130,3 +140,28 @@ class Tanh(Smooth):
         """See `Smooth`."""
         del node
         return 1.0 - np.square(np.tanh(x))
+
+
+class Exp(Smooth):
+    """Exp."""
+
+    kind = "Exp"
+    ulps = 2.0
+    steepest = ()
+
+    def value(self, x: Array, node: Activation) -> Array:
+        """Exp: e to the power of x; shape unchanged.
+
+        -inf gives 0, +inf stays, NaN stays NaN. Results below 2^-126 may be flushed to zero.
+        """
+        del node
+        return np.exp(x)
+
+    def derivative(self, x: Array, node: Activation) -> Array:
+        """See `Smooth`."""
+        del node
+        return np.exp(x)
+
+    def floor(self, x: Array) -> Array | float:
+        """See `Smooth`."""
+        return np.where(x < -80, SMALLEST_NORMAL, 0.0)

@@ -8,6 +8,7 @@ import numpy as np
 
 from nn512.graph.nodes import Activation
 from reference import samples
+from reference.accumulation import REACH
 from reference.evaluation import NOTHING, Evaluation
 from reference.exchange import Role
 from reference.functions import FUNCTIONS, function_of
@@ -39,7 +40,8 @@ class ActivationKind(Kind[Activation]):
         errors = samples.difference(lambda moved: function.value(moved, layer), x.value, x.errors, y)
         derived = function.variance(x.value, x.derived, y, layer)
         own = function.variance(x.value, NOTHING, y, layer)
-        return at.finish(y, derived, (errors, own), x.unspecified | function.unspecified(x.value))
+        unsure = function.unsure(x.value, REACH * np.sqrt(x.result.variance), layer)
+        return at.finish(y, derived, (errors, own), x.unspecified | unsure | function.unspecified(x.value))
 
     def step(self, at: Stepping[Activation]) -> Stepped:
         """See `Kind`."""

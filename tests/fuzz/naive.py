@@ -234,6 +234,24 @@ def _function(layer: Activation) -> str:
             return f"{line} < 0 ? 0 : {line} > 1 ? 1 : {line}"
         case "SiLU":
             return "v < -88 ? -0.0f : v / (1 + expf(-v))"
+        case "GELU":
+            return "v < -13 ? 0 : v > 13 ? v : 0.5f * v * erfcf(-v * 0.70710678f)"
+        case "GELUTanh":
+            return "v < -13 ? 0 : v > 13 ? v : 0.5f * v * (1 + tanhf(0.79788456f * (v + 0.044715f * v * v * v)))"
+        case "ELU":
+            return f"v > 0 ? v : (float){layer.param!r} * expm1f(v)"
+        case "Softplus":
+            return "(v > 0 ? v : v != v ? v : 0) + log1pf(expf(-fabsf(v)))"
+        case "Mish":
+            return "v < -100 ? 0 : v > 20 ? v : v * tanhf(log1pf(expf(v)))"
+        case "Square":
+            return "v * v"
+        case "Neg":
+            return "-v"
+        case "Reciprocal":
+            return "1 / v"
+        case "Exp" | "Sqrt" | "Abs":
+            return {"Exp": "expf(v)", "Sqrt": "sqrtf(v)", "Abs": "fabsf(v)"}[layer.kind]
         case "Tanh":
             return "tanhf(v)"
         case "HardSwish":

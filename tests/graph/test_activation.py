@@ -36,6 +36,8 @@ def activation(fields: str) -> Activation:
             Activation("x", "y", "HardSigmoid", alpha=0.2, beta=0.5),
             "HardSigmoid y (0.2 x + 0.5)",
         ),
+        ("Kind=ELU Param=1", Activation("x", "y", "ELU", 1.0), "ELU y"),
+        ("Kind=ELU Param=0.5", Activation("x", "y", "ELU", 0.5), "ELU y (factor 0.5)"),
         ("Kind=SiLU", Activation("x", "y", "SiLU"), "SiLU y"),
         ("Kind=PReLU", Activation("x", "y", "PReLU"), "PReLU y"),
     ],
@@ -64,7 +66,7 @@ def check(fields: str, *expected: tuple[str, str]) -> None:
 def test_mistakes() -> None:
     check("Kind=Clip Min=0", ("Activation", "Activation Kind=Clip lacks the field Max"))
     check("Kind=Clip", ("Activation", "Activation Kind=Clip lacks the fields Min, Max"))
-    check("Kind=Clip Min=0 Max=6 Param=1", ("Param", "Param goes with Kind=ReLU, not with Kind=Clip"))
+    check("Kind=Clip Min=0 Max=6 Param=1", ("Param", "Param goes with Kind=ReLU or Kind=ELU, not with Kind=Clip"))
     check("Kind=HardSwish Max=6", ("Max", "Max goes with Kind=Clip, not with Kind=HardSwish"))
     check("Kind=HardSigmoid Beta=0.5", ("Activation", "Activation Kind=HardSigmoid lacks the field Alpha"))
     check("Kind=HardSigmoid Alpha=0 Beta=0.5", ("0", "Alpha is 0, not above 0"))
@@ -76,7 +78,7 @@ def test_mistakes() -> None:
 def test_nodes_made_in_python() -> None:
     with pytest.raises(TypeError, match="Activation Kind=Clip needs Min"):
         Activation("x", "y", "Clip", max=6)
-    with pytest.raises(ValueError, match="Param goes with Kind=ReLU, not with Kind=HardSwish"):
+    with pytest.raises(ValueError, match="Param goes with Kind=ReLU or Kind=ELU, not with Kind=HardSwish"):
         Activation("x", "y", "HardSwish", 0.5)
     keys = [Activation("x", "y", "Clip", min=a, max=b).key for a, b in ((0, 6), (0, 5), (1, 6))]
     keys += [Activation("x", "y", "ReLU", slope).key for slope in (0, 1)]
@@ -96,10 +98,12 @@ def test_moments_are_those_of_samples(kind: str, read: Moments) -> None:
     required = [name.lower() for name, default in FUNCTIONS[kind].fields.items() if default is REQUIRED]
     given: dict[str, Any] = {name: float(i) - 0.5 for i, name in enumerate(required)}
     given = {"alpha": 0.3, "beta": 0.4} if "alpha" in given else given
+    if kind in ("Exp", "Reciprocal", "Sqrt"):  # away from the pole and from what has no root, and of light tails
+        read = Moments(abs(read.mean) + 3, read.variance / 16)
     node = Activation("x", "y", kind, **given)
     x = np.random.default_rng(0).normal(read.mean, np.sqrt(read.variance), 200_000)
     values = reference.kinds.activation.value(x, node)
     mean, variance = node.moments([read], {})
-    assert mean == pytest.approx(values.mean(), abs=0.02 * np.sqrt(read.variance))
+    assert mean == pytest.approx(values.mean(), rel=0.01, abs=0.02 * np.sqrt(read.variance))
     assert variance == pytest.approx(values.var(), rel=0.1, abs=0.01 * read.variance)
     assert dataclasses.replace(node, to_tensor="z").moments([read], {}) == (mean, variance)

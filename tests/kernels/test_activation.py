@@ -23,6 +23,28 @@ FUNCTIONS = (
 )
 """Of some, channels and pixels that are padding would be no zeros: clips to what lies above zero, sigmoids."""
 
+OTHERS = (
+    *("Kind=GELU", "Kind=GELUTanh", "Kind=ELU", "Kind=ELU Param=-0.5", "Kind=Softplus", "Kind=Mish", "Kind=Exp"),
+    *("Kind=Sqrt", "Kind=Square", "Kind=Abs", "Kind=Neg", "Kind=Reciprocal"),
+)
+"""Of some, channels and pixels that are padding would be infinite or NaN."""
+
+SMALL = """\
+Config Prefix=Net
+Input ToTensor=x Channels=5 Height=3 Width=7
+Activation FromTensor=x ToTensor=alone {function}
+Conv FromTensor=alone ToTensor=padded ToChannels=17 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Activation FromTensor=padded ToTensor=a {function}
+Pooling FromTensor=a ToTensor=means Kind=AvgGlobal
+FullyConnected FromTensor=means ToTensor=full ToChannels=3
+Activation FromTensor=full ToTensor=y {function}
+Softmax FromTensor=alone ToTensor=shares
+Output FromTensor=shares
+Output FromTensor=padded
+Output FromTensor=a
+Output FromTensor=y
+"""
+
 KERNELS = """\
 Config Prefix=Net
 Input ToTensor=image Channels=3 Height=19 Width=21
@@ -85,6 +107,13 @@ def test_without_passes(function: str, runs_here: str) -> None:
     assert runs_here
     report = check(KERNELS.format(function=function), without_passes=["fuse_elementwise", "fold_batchnorm"])
     assert [layer.kernel for layer in report.layers].count("elementwise") >= 9
+
+
+@pytest.mark.parametrize("function", OTHERS)
+def test_every_function(function: str, runs_here: str) -> None:
+    """Alone, before padding, before what adds up all channels, and in registers."""
+    assert runs_here
+    check(SMALL.format(function=function))
 
 
 @pytest.mark.parametrize("width", [1, 13, 16, 17, 29])
@@ -159,6 +188,15 @@ BROKEN = [
     ("Kind=SiLU", r"_mm512_set1_ps\(-104.0f\)", "_mm512_set1_ps(-4.0f)"),
     ("Kind=SiLU", r"_mm512_mul_ps\(x, (_mm512_div_ps.*)\);", r"\1;"),
     ("Kind=Tanh", r"_mm512_set1_ps\(8.0f\)", "_mm512_set1_ps(6.0f)"),
+    ("Kind=GELU", r"_mm512_max_ps\(_mm512_setzero_ps\(\), x\)", "x"),
+    ("Kind=GELU", r"_mm512_set1_ps\(5.5703125f\)", "_mm512_set1_ps(2.5f)"),
+    ("Kind=GELUTanh", r"0.0713548\d*f", "0.0712f"),
+    ("Kind=ELU Param=0.5", r"_CMP_LT_OQ", "_CMP_GT_OQ"),
+    ("Kind=ELU", r"0.166665435f", "0.166f"),
+    ("Kind=Softplus", r"0.3332133\d*f", "0.333f"),
+    ("Kind=Mish", r"_mm512_set1_ps\(16.0f\)", "_mm512_set1_ps(5.0f)"),
+    ("Kind=Exp", r"_mm512_set1_ps\(-104.0f\)", "_mm512_set1_ps(-3.0f)"),
+    ("Kind=Neg", r"_mm512_set1_ps\(-0.0f\)", "_mm512_set1_ps(1.0f)"),
     ("Kind=Tanh", r"0.134467974f", "0.13446f"),
 ]
 

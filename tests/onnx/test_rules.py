@@ -85,7 +85,7 @@ def test_every_operator_has_one_rule() -> None:
 def test_every_function_of_activation_is_recognized() -> None:
     assert tuple(activation.FITS) == ACTIVATIONS
     for kind, fit in activation.FITS.items():
-        assert fit(SAMPLES**2) is None, kind
+        assert fit(SAMPLES**4) is None, kind
         assert fit(SAMPLES + 1) is None, kind
 
 
@@ -400,6 +400,33 @@ SPELLINGS: dict[str, list[tuple[Any, ...]]] = {
     ],
     "Kind=SiLU#1": [("Sigmoid", "x", "s"), ("Mul", "x,s", "y")],
     "Kind=SiLU#2": [("Neg", "x", "n"), ("Exp", "n", "e"), ("Add", "e,one", "d"), ("Div", "x,d", "y")],
+    "Kind=GELU#1": [
+        ("Div", "x,root2", "d"),
+        ("Erf", "d", "e"),
+        ("Add", "e,one", "a"),
+        ("Mul", "x,a", "m"),
+        ("Mul", "m,half", "y"),
+    ],
+    "Kind=GELU#2": [
+        ("Mul", "x,half", "h"),
+        ("Div", "x,root2", "d"),
+        ("Erf", "d", "e"),
+        ("Add", "one,e", "a"),
+        ("Mul", "h,a", "y"),
+    ],
+    "Kind=GELUTanh": [
+        ("Pow", "x,three", "p"),
+        ("Mul", "p,c", "q"),
+        ("Add", "x,q", "a"),
+        ("Mul", "a,k", "u"),
+        ("Tanh", "u", "t"),
+        ("Add", "t,one", "s"),
+        ("Mul", "x,s", "m"),
+        ("Mul", "m,half", "y"),
+    ],
+    "Kind=Mish": [("Softplus", "x", "s"), ("Tanh", "s", "t"), ("Mul", "x,t", "y")],
+    "Kind=Square#1": [("Mul", "x,x", "y")],
+    "Kind=Square#2": [("Pow", "x,two", "y")],
     "Kind=Sigmoid": [("Neg", "x", "n"), ("Exp", "n", "e"), ("Add", "one,e", "d"), ("Reciprocal", "d", "y")],
     "Kind=HardSigmoid Alpha=0.16666667 Beta=0.5": [
         ("Add", "x,three", "a"),
@@ -414,7 +441,18 @@ SPELLINGS: dict[str, list[tuple[Any, ...]]] = {
     "Kind=Clip Min=0 Max=6#2": [("Clip", "x,zero,six", "y")],
     "Kind=Clip Min=0.5 Max=340282346638528860000000000000000000000": [("Max", "half,x", "y")],
 }
-CONSTANTS = {"one": 1.0, "three": 3.0, "zero": 0.0, "six": 6.0, "sixth": SIXTH, "half": 0.5}
+CONSTANTS = {
+    "one": 1.0,
+    "two": 2.0,
+    "root2": 2**0.5,
+    "c": 0.044715,
+    "k": (2 / np.pi) ** 0.5,
+    "three": 3.0,
+    "zero": 0.0,
+    "six": 6.0,
+    "sixth": SIXTH,
+    "half": 0.5,
+}
 
 
 @pytest.mark.parametrize("expected", SPELLINGS)
@@ -567,6 +605,7 @@ def test_channels_turned_in_three_axes_are_the_fault_of_the_transposition(import
         (("CastLike", "x,c", "y"), {"c": np.zeros(1, np.int64)}, "to int64"),
         (("ReduceMean", "x", "y", {"axes": (1,)}), {}, "axes=1"),
         (("BatchNormalization", "x,c,c,c,c", "y", {"training_mode": 1}), {"c": np.zeros(4)}, "training_mode=1"),
+        (("Pow", "x,c", "y"), {"c": np.float32(3)}, "such an exponent"),
         (("Sum", "x,x,c", "y"), {"c": 2.0}, "Sum of tensors and constants"),
         (("Max", "x,c", "y"), {"c": np.zeros((4, 1, 1))}, "Max of a constant alone"),
         (("Div", "c,x", "y"), {"c": 2.0}, "Div with such a constant"),

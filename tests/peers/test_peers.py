@@ -47,7 +47,10 @@ pytestmark = pytest.mark.peers
 
 CASES = {"torch": 1000, "onnxruntime": 200, "openvino": 25}
 
-ROUNDED = {"HardSigmoid", "HardSwish", "Sigmoid", "SiLU", "Tanh"}
+ROUNDED = {
+    *("ELU", "Exp", "GELU", "GELUTanh", "HardSigmoid", "HardSwish", "Mish", "Reciprocal", "Sigmoid", "SiLU"),
+    *("Softplus", "Sqrt", "Square", "Tanh"),
+}
 """Functions that compute, rather than choose between numbers."""
 """Cases per node kind; the slower a peer builds a net, the fewer."""
 
@@ -312,8 +315,18 @@ def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
             if x.isneginf().any():
                 raise UnsupportedError("PyTorch multiplies -inf by 0")
             return functional.silu(x)
-        case "Tanh":
-            return x.tanh()
+        case "Tanh" | "Exp" | "Sqrt" | "Square" | "Abs" | "Neg" | "Reciprocal":
+            return getattr(x, node.kind.lower())()
+        case "Softplus":
+            return functional.softplus(x, threshold=800)
+        case "ELU":
+            return functional.elu(x, float(np.float32(node.param)))
+        case "GELU" | "GELUTanh" | "Mish" if x.isneginf().any():
+            raise UnsupportedError("PyTorch multiplies -inf by 0")
+        case "GELU" | "GELUTanh":
+            return functional.gelu(x, approximate="none" if node.kind == "GELU" else "tanh")
+        case "Mish":
+            return functional.mish(x)
         case "HardSwish":
             if x.isneginf().any():
                 raise UnsupportedError("PyTorch multiplies -inf by 0")

@@ -33,6 +33,7 @@ from nn512.graph import (
 )
 from nn512.graph.nodes import ACTIVATIONS
 from reference import fast, functions, kinds
+from reference.functions import function_of
 from reference.kinds.pooling import Pool
 from reference.windows import Array, Window
 
@@ -250,13 +251,21 @@ SMOOTH: dict[str, tuple[list[float], Callable[[float], float]]] = {
     "Sigmoid": ([math.nan, 1, 0, 0.5, 0.5], lambda x: 1 / (1 + math.exp(-x))),
     "SiLU": ([math.nan, math.inf, 0, 0, 0], lambda x: x / (1 + math.exp(-x))),
     "Tanh": ([math.nan, 1, -1, 0, 0], lambda x: (math.exp(2 * x) - 1) / (math.exp(2 * x) + 1)),
+    "GELU": ([math.nan, math.inf, 0, 0, 0], lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2),
+    "GELUTanh": (
+        [math.nan, math.inf, 0, 0, 0],
+        lambda x: x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
+    ),
+    "ELU": ([math.nan, math.inf, -1, 0, 0], lambda x: x if x > 0 else math.exp(x) - 1),
+    "Softplus": ([math.nan, math.inf, 0, math.log(2), math.log(2)], lambda x: math.log(1 + math.exp(x))),
+    "Mish": ([math.nan, math.inf, 0, 0, 0], lambda x: x * math.tanh(math.log(1 + math.exp(x)))),
 }
 
 
 @pytest.mark.parametrize("kind", SMOOTH)
 def test_smooth_functions(kind: str) -> None:
     """Limits at the infinities, and the formula elsewhere; nothing overflows on the way."""
-    node = Activation("x", "y", kind)
+    node = STEEP[kind]
     specials, formula = SMOOTH[kind]
     with np.errstate(all="raise", under="ignore"):
         y = kinds.activation.value(np.array(SPECIALS), node)
@@ -268,6 +277,30 @@ def test_smooth_functions(kind: str) -> None:
     np.testing.assert_allclose(kinds.activation.value(x, node), expected, rtol=1e-12, atol=1e-14)
 
 
+def test_functions_of_one_operation() -> None:
+    x = np.array([*SPECIALS, 4.0, -0.5])
+    with np.errstate(all="ignore"):
+        y = {kind: kinds.activation.value(x, Activation("x", "y", kind)) for kind in PLAIN}
+    nan, inf = math.nan, math.inf
+    np.testing.assert_array_equal(y["Abs"], [nan, inf, inf, 0, 0, 4, 0.5])
+    np.testing.assert_array_equal(y["Neg"], [nan, -inf, inf, 0, 0, -4, 0.5])
+    np.testing.assert_array_equal(y["Square"], [nan, inf, inf, 0, 0, 16, 0.25])
+    np.testing.assert_array_equal(y["Sqrt"], [nan, inf, nan, 0, 0, 2, nan])
+    np.testing.assert_array_equal(y["Reciprocal"], [nan, 0, 0, inf, -inf, 0.25, -2])
+    np.testing.assert_array_equal(y["Exp"][:-2], [nan, inf, 0, 1, 1])
+    np.testing.assert_allclose(y["Exp"][-2:], [math.e**4, math.e**-0.5], rtol=1e-14)
+
+
+def test_nothing_is_promised_beside_a_pole() -> None:
+    """An error of what a Reciprocal reads may change the sign of the result; exact zeros have infinities."""
+    x = np.array([0.0, 1e-9, 1.0])
+    for kind, near in (("Reciprocal", [True, True, False]), ("Sqrt", [True, True, False]), ("Abs", [False] * 3)):
+        node = Activation("x", "y", kind)
+        unsure = function_of(node).unsure
+        np.testing.assert_array_equal(unsure(x, np.full(3, 1e-8), node), near)
+        assert not unsure(x, np.zeros(3), node).any()
+
+
 def test_hard_sigmoid() -> None:
     x = np.array([*SPECIALS, 2.0, -4.0, 1.0])
     y = kinds.activation.value(x, Activation("x", "y", "HardSigmoid", alpha=0.25, beta=0.25))
@@ -277,27 +310,39 @@ def test_hard_sigmoid() -> None:
     np.testing.assert_array_equal(kinds.activation.value(np.array([1.0]), third), [expected])
 
 
+PLAIN = ("Abs", "Exp", "Neg", "Reciprocal", "Sqrt", "Square")
+
 STEEP = {
     "ReLU": Activation("x", "y", "ReLU", -0.5),
     "Clip": Activation("x", "y", "Clip", min=-1, max=2),
     "HardSwish": Activation("x", "y", "HardSwish"),
     "PReLU": Activation("x", "y", "PReLU"),
     "HardSigmoid": Activation("x", "y", "HardSigmoid", alpha=0.3, beta=0.5),
-} | {kind: Activation("x", "y", kind) for kind in SMOOTH}
+} | {kind: Activation("x", "y", kind, *([1.0] if kind == "ELU" else [])) for kind in (*SMOOTH, *PLAIN)}
 
 
 @given(st.sampled_from(sorted(STEEP)), st.floats(-9, 9), st.floats(0, 4))
 def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reach: float) -> None:
     """The steepest secant among a hundred within reach is no steeper than `slope` says, and nearly as steep."""
     node = STEEP[kind]
+    if kind in ("Reciprocal", "Sqrt"):  # away from the pole, and from what has no root
+        x = abs(x) + reach + 0.5
     at = np.linspace(x - reach, x + reach, 101)
     y = kinds.activation.value(at, node)
     slope = functions.function_of(node).slope(np.array(x), np.array(reach), node)
     steps = np.diff(at)
     if reach > 1e-3:
         steepest = np.abs(np.diff(y) / steps).max()
-        assert steepest <= slope + 1e-9
-        assert slope <= steepest + 0.05 or kind in ("ReLU", "PReLU", "Clip", "HardSigmoid")
+        assert steepest <= slope * (1 + 1e-9) + 1e-9
+        assert slope <= steepest * 1.1 + 0.05 or kind in (
+            "ReLU",
+            "PReLU",
+            "Clip",
+            "HardSigmoid",
+            "Abs",
+            "Reciprocal",
+            "Sqrt",
+        )
 
 
 def test_slopes_of_channels() -> None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import erf
 
 import reference
 from nn512.graph import (
@@ -207,6 +208,12 @@ def channel_norm(x: Single, layer: LayerNorm | RMSNorm, params: Mapping[str, Sin
     return result
 
 
+def softplus(x: Single) -> Single:
+    """By the formula: what is added to 1 is rounded."""
+    total: Single = F(1) + np.exp(np.minimum(x, F(20)))
+    return np.where(x > 20, x, np.log(total))
+
+
 def function(x: Single, layer: Activation) -> Single:
     match layer.kind:
         case "ReLU":
@@ -216,6 +223,21 @@ def function(x: Single, layer: Activation) -> Single:
         case "HardSwish":
             y: Single = x * np.minimum(np.maximum(x + F(3), F(0)), F(6)) / F(6)
             return y
+        case "GELU":
+            share: Single = F(1) + erf(x * F(0.5**0.5)).astype(F)
+            return F(0.5) * x * share
+        case "GELUTanh":
+            inner: Single = F(math.sqrt(2 / math.pi)) * (x + F(0.044715) * x * x * x)
+            bent: Single = F(1) + np.tanh(inner)
+            return F(0.5) * x * bent
+        case "ELU":
+            return np.where(x > 0, x, F(layer.param) * (np.exp(np.minimum(x, F(0))) - F(1)))
+        case "Softplus":
+            return softplus(x)
+        case "Mish":
+            return x * np.tanh(softplus(x))
+        case "Abs" | "Neg":
+            return np.abs(x) if layer.kind == "Abs" else -x
         case "Sigmoid":
             gate: Single = F(1) / (F(1) + np.exp(-x)).astype(F)
             return gate
@@ -411,7 +433,7 @@ def test_a_dropped_tap_is_far_outside(channels: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.lists(st.integers(0, 22), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
+@given(st.lists(st.integers(0, 29), min_size=1, max_size=12), st.sampled_from(sorted(DATA)), st.sampled_from(STYLES))
 def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
     """Chains of everything that keeps the shape, with shortcuts back to any tensor before."""
     layers: list[Node] = []
@@ -435,6 +457,7 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
             RMSNorm(source, to),
             LRN(source, to, 3, 2.0, 0.75, 0.5),
             Activation(source, to, "HardSigmoid", alpha=0.16666667, beta=0.5),
+            Activation(source, to, "ELU", 0.7),
             *(Activation(source, to, kind) for kind in SMOOTH),
             Sub(other, source, to),
             Max(source, other, to),
@@ -447,7 +470,7 @@ def test_random_chains(choices: list[int], kind: str, style: Style) -> None:
         assert ratios.max() < LIMIT
 
 
-SMOOTH = ("Sigmoid", "SiLU", "Tanh")
+SMOOTH = ("Sigmoid", "SiLU", "Tanh", "GELU", "GELUTanh", "Softplus", "Mish", "Abs", "Neg")
 
 
 def used(layers: list[Node]) -> list[Output]:

@@ -26,6 +26,13 @@ _LINES = ((0.16666667, 0.5), (0.2, 0.5), (0.25, -1.0), (1.0, 0.0), (8.0, 100.0),
 """On integers, some of them are exact, at the bounds, too; one is 1 nearly everywhere, one subnormal."""
 
 
+_PLAIN = (
+    *("PReLU", "Sigmoid", "SiLU", "HardSwish", "Tanh", "GELU", "GELUTanh", "Softplus", "Mish"),
+    *("Exp", "Sqrt", "Square", "Abs", "Neg", "Reciprocal"),
+)
+"""Functions without fields."""
+
+
 def hard_sigmoid(alpha: float, beta: float) -> Activation:
     """A hard sigmoid of any tensor."""
     return Activation("", "", "HardSigmoid", alpha=alpha, beta=beta)
@@ -45,7 +52,8 @@ FUNCTIONS: tuple[tuple[Activation, ...], ...] = (
     tuple(relu(slope) for slope in (0.0, 0.1, 1.0, -1.0, 2.0, 0.5, -0.25)),
     tuple(clip(*bounds) for bounds in _BOUNDS),
     tuple(hard_sigmoid(*line) for line in _LINES),
-    *((Activation("", "", kind),) for kind in ("PReLU", "Sigmoid", "SiLU", "HardSwish", "Tanh")),
+    tuple(Activation("", "", "ELU", factor) for factor in (1.0, 0.5, 1.6732632, -2.0)),
+    *((Activation("", "", kind),) for kind in _PLAIN),
 )
 """The functions, each with every sort of parameters; of tensors without names."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import exp, tanh
+from math import erfc, exp, expm1, log1p, pi, sqrt, tanh
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -56,6 +56,27 @@ def _sigmoid(x: float) -> float:
     return 1 / (1 + exp(-x)) if x > -700 else 0.0
 
 
+def _softplus(x: float) -> float:
+    return max(x, 0.0) + log1p(exp(-abs(x)))
+
+
+def _powers(_: Activation, read: Moments) -> Moments:
+    """Those of the log-normal distribution."""
+    variance = min(read.variance, _BEYOND)
+    mean = exp(min(read.mean + variance / 2, _BEYOND))
+    return Moments(mean, expm1(variance) * mean**2)
+
+
+def _squares(_: Activation, read: Moments) -> Moments:
+    return Moments(read.power, 2 * read.variance**2 + 4 * read.mean**2 * read.variance)
+
+
+_BEYOND = 80.0
+"""What is larger is near the end of float32 behind an exponential."""
+
+_NEAR = 1e-3
+"""Numbers nearer to 0 than this are taken to be rare before a Reciprocal."""
+
 FUNCTIONS: Mapping[str, Function] = MappingProxyType(
     {
         function.name: function
@@ -91,6 +112,27 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
             Function("SiLU", "`x / (1 + exp(-x))`, also called Swish.", lambda _, x: x * _sigmoid(x)),
             Function("HardSwish", "`x * min(max(x + 3, 0), 6) / 6`.", lambda _, x: x * min(max(x + 3, 0.0), 6.0) / 6),
             Function("Tanh", "The hyperbolic tangent of `x`.", lambda _, x: tanh(x)),
+            Function("GELU", "`x * (1 + erf(x / sqrt(2))) / 2`.", lambda _, x: x * erfc(-x / sqrt(2)) / 2),
+            Function(
+                "GELUTanh",
+                "`x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2`, nearly the same.",
+                lambda _, x: x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * min(max(x, -100), 100) ** 3))) / 2,
+            ),
+            Function(
+                "ELU",
+                "`x` where x > 0, otherwise `Param * (exp(x) - 1)`.",
+                lambda node, x: x if x > 0 else node.param * expm1(x),
+                {"Param": 1.0},
+                lambda node: f"factor {node.param:g}" if node.param != 1 else "",
+            ),
+            Function("Softplus", "`log(1 + exp(x))`.", lambda _, x: _softplus(x)),
+            Function("Mish", "`x * tanh(log(1 + exp(x)))`.", lambda _, x: x * tanh(_softplus(x))),
+            Function("Exp", "`exp(x)`.", lambda _, x: exp(min(x, _BEYOND)), spread=_powers),
+            Function("Sqrt", "The square root of `x`; NaN where x < 0.", lambda _, x: sqrt(max(x, 0.0))),
+            Function("Square", "`x * x`.", lambda _, x: x * x, spread=_squares),
+            Function("Abs", "`x` where x > 0, otherwise `-x`.", lambda _, x: abs(x)),
+            Function("Neg", "`-x`.", lambda _, x: -x),
+            Function("Reciprocal", "`1 / x`.", lambda _, x: 1 / x if abs(x) > _NEAR else 1 / _NEAR),
         )
     }
 )
@@ -122,7 +164,7 @@ class Activation(Layer):
         "Which function.",
         choices={function.name: function.meaning for function in FUNCTIONS.values()},
     )
-    param: float = _parameter("Param", "Slope for x <= 0: 0 is ReLU, 0.1 a leaky ReLU.")
+    param: float = _parameter("Param", "Of ReLU the slope for x <= 0: 0 is ReLU, 0.1 a leaky ReLU. Of ELU its factor.")
     min: float = _parameter("Min", "The smallest value of the result.")
     max: float = _parameter("Max", "The largest value of the result, above Min.")
     alpha: float = _parameter("Alpha", "The slope between 0 and 1: 1/6 in PyTorch, as 0.16666667, and 0.2 in Keras.")

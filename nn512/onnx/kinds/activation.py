@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import erf, pi, sqrt
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -14,7 +15,7 @@ from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.pointwise import SAMPLES, Floats, Sampled, equal, same
 from nn512.onnx.refusal import RefusedError
-from nn512.onnx.rules import ANY, LARGEST, Rule, need, real, shortest
+from nn512.onnx.rules import ANY, LARGEST, Rule, need, real, shortest, text
 from nn512.onnx.work import Tensor, Work
 from nn512.params import show_shape
 
@@ -49,6 +50,48 @@ def _silu(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
     yield maker.last("Mul", [layer.from_tensor, maker.own("sigmoid")])
 
 
+def _elu(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
+    yield maker.last("Elu", [layer.from_tensor], alpha=layer.param)
+
+
+def _square(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
+    yield maker.last("Mul", [layer.from_tensor, layer.from_tensor])
+
+
+def _mish(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
+    yield maker.inner("Softplus", "softplus", [layer.from_tensor], "softplus")
+    yield maker.inner("Tanh", "tanh", [maker.own("softplus")], "tanh")
+    yield maker.last("Mul", [layer.from_tensor, maker.own("tanh")])
+
+
+def _halves(maker: NodeMaker, layer: Activation, part: str) -> Iterator[Any]:
+    """Half of x, times 1 and `part`."""
+    yield maker.inner("Constant", "half", [], "half", value_float=0.5)
+    yield maker.inner("Constant", "one", [], "one", value_float=1.0)
+    yield maker.inner("Mul", "halved", [layer.from_tensor, maker.own("half")], "halved")
+    yield maker.inner("Add", "share", [maker.own(part), maker.own("one")], "share")
+    yield maker.last("Mul", [maker.own("halved"), maker.own("share")])
+
+
+def _gelu(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
+    yield maker.inner("Constant", "root", [], "root", value_float=sqrt(0.5))
+    yield maker.inner("Mul", "scaled", [layer.from_tensor, maker.own("root")], "scaled")
+    yield maker.inner("Erf", "erf", [maker.own("scaled")], "erf")
+    yield from _halves(maker, layer, "erf")
+
+
+def _gelu_tanh(maker: NodeMaker, layer: Activation) -> Iterator[Any]:
+    """The cubic as x * (a + b * x^2), with the root in both."""
+    yield maker.inner("Constant", "linear", [], "linear", value_float=sqrt(2 / pi))
+    yield maker.inner("Constant", "cubic", [], "cubic", value_float=0.044715 * sqrt(2 / pi))
+    yield maker.inner("Mul", "square", [layer.from_tensor, layer.from_tensor], "square")
+    yield maker.inner("Mul", "bent", [maker.own("square"), maker.own("cubic")], "bent")
+    yield maker.inner("Add", "factor", [maker.own("bent"), maker.own("linear")], "factor")
+    yield maker.inner("Mul", "inner", [layer.from_tensor, maker.own("factor")], "inner")
+    yield maker.inner("Tanh", "tanh", [maker.own("inner")], "tanh")
+    yield from _halves(maker, layer, "tanh")
+
+
 def _operator(name: str) -> Callable[[NodeMaker, Activation], Iterator[Any]]:
     """A function that is an operator without attributes."""
 
@@ -68,6 +111,17 @@ FUNCTIONS: Mapping[str, Callable[[NodeMaker, Activation], Iterator[Any]]] = Mapp
         "SiLU": _silu,
         "HardSwish": _operator("HardSwish"),
         "Tanh": _operator("Tanh"),
+        "GELU": _gelu,
+        "GELUTanh": _gelu_tanh,
+        "ELU": _elu,
+        "Softplus": _operator("Softplus"),
+        "Mish": _mish,
+        "Exp": _operator("Exp"),
+        "Sqrt": _operator("Sqrt"),
+        "Square": _square,
+        "Abs": _operator("Abs"),
+        "Neg": _operator("Neg"),
+        "Reciprocal": _operator("Reciprocal"),
     }
 )
 """By Kind."""
@@ -127,6 +181,18 @@ def _fit_hard_sigmoid(values: Floats) -> Fields | None:
     return {"alpha": shortest(alpha), "beta": shortest(beta)}
 
 
+def _fit_elu(values: Floats) -> Fields | None:
+    factor = float(values[_AT_MINUS_ONE] / np.expm1(-1.0))
+    if abs(factor) > LARGEST or not same(values, np.where(SAMPLES > 0, SAMPLES, factor * np.expm1(_BELOW))):
+        return None
+    return {"param": shortest(factor)}
+
+
+def _fit_never(_: Floats) -> Fields | None:
+    """Of functions that overflow at SAMPLES, or are not defined there: they are read as operators only."""
+    return None
+
+
 def _fit_to(expected: Floats) -> Callable[[Floats], Fields | None]:
     """Of a function without fields, given what it gives at SAMPLES."""
     return lambda values: {} if same(values, expected) else None
@@ -134,8 +200,14 @@ def _fit_to(expected: Floats) -> Callable[[Floats], Fields | None]:
 
 _AT_MINUS_ONE = int(np.searchsorted(SAMPLES, -1.0))
 
+_BELOW = np.minimum(SAMPLES, 0.0)
+
 with np.errstate(over="ignore"):
     _SIGMOID = 1 / (1 + np.exp(-SAMPLES))
+
+_SOFTPLUS = np.logaddexp(SAMPLES, 0)
+_ERF = np.vectorize(erf, otypes=[np.float64])(SAMPLES / sqrt(2))
+_GELU_TANH = np.tanh(sqrt(2 / pi) * (SAMPLES + 0.044715 * SAMPLES**3))
 
 FITS: Mapping[str, Callable[[Floats], Fields | None]] = MappingProxyType(
     {
@@ -147,6 +219,17 @@ FITS: Mapping[str, Callable[[Floats], Fields | None]] = MappingProxyType(
         "SiLU": _fit_to(SAMPLES * _SIGMOID),
         "HardSwish": _fit_to(SAMPLES * np.clip(SAMPLES + 3, 0, 6) / 6),
         "Tanh": _fit_to(np.tanh(SAMPLES)),
+        "GELU": _fit_to(SAMPLES * (1 + _ERF) / 2),
+        "GELUTanh": _fit_to(SAMPLES * (1 + _GELU_TANH) / 2),
+        "ELU": _fit_elu,
+        "Softplus": _fit_to(_SOFTPLUS),
+        "Mish": _fit_to(SAMPLES * np.tanh(_SOFTPLUS)),
+        "Exp": _fit_never,
+        "Sqrt": _fit_never,
+        "Square": _fit_to(np.square(SAMPLES)),
+        "Abs": _fit_to(np.abs(SAMPLES)),
+        "Neg": _fit_to(-SAMPLES),
+        "Reciprocal": _fit_never,
     }
 )
 """By Kind: its other fields for a function that is of this kind, given what it is at SAMPLES; None where it is not."""
@@ -220,9 +303,26 @@ def _read_swish(work: Work, node: OnnxNode) -> Tensor:
     return _activation(work, node, work.tensor(node), "SiLU", {})
 
 
+def _read_elu(work: Work, node: OnnxNode) -> Tensor:
+    return _activation(work, node, work.tensor(node), "ELU", {"param": shortest(real(node, "alpha", 1.0))})
+
+
+def _read_gelu(work: Work, node: OnnxNode) -> Tensor:
+    approximate = text(node, "approximate", "none")
+    need("approximate", approximate, "none", "tanh")
+    return _activation(work, node, work.tensor(node), "GELU" if approximate == "none" else "GELUTanh", {})
+
+
 def _read_as(kind: str) -> Callable[[Work, OnnxNode], Tensor]:
     """An operator without attributes that is a function without fields."""
     return lambda work, node: _activation(work, node, work.tensor(node), kind, {})
+
+
+def _read_pow(work: Work, node: OnnxNode) -> Tensor:
+    power = work.constant(node, 1, "exponent")
+    if power.size != 1 or power.reshape(()) != 2:
+        raise RefusedError("such an exponent", "2, or a part of a larger function")
+    return _activation(work, node, work.tensor(node), "Square", {})
 
 
 def _read_part(_: Work, node: OnnxNode) -> Tensor:
@@ -241,6 +341,15 @@ ACTIVATION_RULES = (
     Rule("Sigmoid", _read_as("Sigmoid"), "Activation Kind=Sigmoid; x * Sigmoid(x) is SiLU"),
     Rule("Swish", _read_swish, "Activation Kind=SiLU", {"alpha": "1"}),
     Rule("Tanh", _read_as("Tanh"), "Activation Kind=Tanh"),
-    Rule("Exp", _read_part, _PART.format("1 / (1 + Exp(-x))")),
-    Rule("Reciprocal", _read_part, _PART.format("Reciprocal(1 + Exp(-x))")),
+    Rule("Gelu", _read_gelu, "Activation Kind=GELU, Kind=GELUTanh", {"approximate": "none, tanh"}),
+    Rule("Elu", _read_elu, "Activation Kind=ELU", {"alpha": ANY}),
+    Rule("Softplus", _read_as("Softplus"), "Activation Kind=Softplus"),
+    Rule("Mish", _read_as("Mish"), "Activation Kind=Mish"),
+    Rule("Exp", _read_as("Exp"), "Activation Kind=Exp"),
+    Rule("Sqrt", _read_as("Sqrt"), "Activation Kind=Sqrt"),
+    Rule("Abs", _read_as("Abs"), "Activation Kind=Abs"),
+    Rule("Neg", _read_as("Neg"), "Activation Kind=Neg"),
+    Rule("Reciprocal", _read_as("Reciprocal"), "Activation Kind=Reciprocal"),
+    Rule("Erf", _read_part, _PART.format("x / 2 * (1 + Erf(x / sqrt(2)))")),
+    Rule("Pow", _read_pow, "Activation Kind=Square; part of x^3 in GELUTanh", inputs=2),
 )

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from nn512.graph import BatchNorm
 from nn512.onnx import view
-from nn512.onnx.affine import affine
 from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.refusal import RefusedError
@@ -46,12 +43,7 @@ def _read(work: Work, node: OnnxNode) -> Tensor:
     return Tensor(name, x.dims)
 
 
-def _read_neg(work: Work, node: OnnxNode) -> Tensor:
-    return affine(work, node, work.tensor(node), np.asarray(-1.0), None)
-
-
 BATCH_NORM_RULES = (
-    Rule("Neg", _read_neg, "BatchNorm"),
     Rule(
         "BatchNormalization",
         _read,

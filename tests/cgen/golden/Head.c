@@ -373,7 +373,7 @@ static INLINE void full_1x8(const float *restrict x, const float *restrict w, co
     _mm512_storeu_ps(out, v);
 }
 
-/* exp(x) for |x| <= 104, within 1.08 ulp: a power of 2 in sixteenths, from a table and by scaling, times exp(r) for
+/* exp(x) for |x| <= 105, within 1.08 ulp: a power of 2 in sixteenths, from a table and by scaling, times exp(r) for
  * |r| <= ln(2)/32. */
 static INLINE __m512 exp_of(__m512 x) {
     static const float powers[16] = {

@@ -6,7 +6,23 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nn512.kernels.chain.code import StepCode
-from nn512.kernels.chain.functions import clip, hard_sigmoid, hard_swish, prelu, relu, sigmoid, silu, tanh
+from nn512.kernels.chain.functions import (
+    clip,
+    elu,
+    exp,
+    gelu,
+    gelu_tanh,
+    hard_sigmoid,
+    hard_swish,
+    mish,
+    prelu,
+    relu,
+    sigmoid,
+    silu,
+    single,
+    softplus,
+    tanh,
+)
 
 FUNCTIONS: Mapping[str, StepCode] = MappingProxyType(
     {
@@ -18,5 +34,16 @@ FUNCTIONS: Mapping[str, StepCode] = MappingProxyType(
         "SiLU": silu.CODE,
         "HardSwish": hard_swish.CODE,
         "Tanh": tanh.CODE,
+        "GELU": gelu.CODE,
+        "GELUTanh": gelu_tanh.CODE,
+        "ELU": elu.CODE,
+        "Softplus": softplus.CODE,
+        "Mish": mish.CODE,
+        "Exp": exp.CODE,
+        "Sqrt": single.SQRT,
+        "Square": single.SQUARE,
+        "Abs": single.ABS,
+        "Neg": single.NEG,
+        "Reciprocal": single.RECIPROCAL,
     }
 )
