@@ -22,7 +22,7 @@ from nn512.graph import POOLINGS, Div, Max, Min, Mul, Sub
 # What the passes look for, as wishes to be granted one after the other; 0 reads the tensor before, 1 the one before it.
 _CONV, _POINTWISE = ConvWish(0, 0, 3, 3, padding_h=SAME, padding_w=SAME), ConvWish(0)
 _NORM, _RELU, _LEAKY = BatchNormWish(0, 0.00001), ActivationWish(0, relu(0.0)), ActivationWish(0, relu(-0.5))
-_CLIP, _GATE = ActivationWish(0, clip(0.0, 1.0)), BinaryWish(3, 0, "HW", node=Mul)
+_CLIP = ActivationWish(0, clip(0.0, 1.0))
 _SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
     (_CONV, _NORM, _RELU),
     (_CONV, _NORM, replace(_RELU, source=1)),  # the convolution has a second reader: nothing folds
@@ -53,12 +53,16 @@ _SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
     (_POINTWISE, PoolingWish(0, "AvgGlobal"), replace(_POINTWISE, source=2), PoolingWish(0, "AvgGlobal")),  # shared
     (_POINTWISE, PoolingWish(0, "Avg2x2Stride2"), PoolingWish(1, "Max2x2Stride2")),  # two readers: stays
     # Functions of two tensors.
-    (_CONV, PoolingWish(0, "AvgGlobal"), _POINTWISE, _CLIP, _GATE, _POINTWISE),  # squeeze and excitation
-    (_CONV, PoolingWish(0, "AvgGlobal"), _CLIP, replace(_GATE, source=2), BinaryWish(0, 4), _RELU),  # a residual block
-    (PoolingWish(0, "AvgGlobal"), _CLIP, replace(_CONV, source=2), BinaryWish(0, 1, "HW", node=Mul)),  # an epilogue
+    (PoolingWish(0, "AvgGlobal"), _CLIP, replace(_CONV, source=2), BinaryWish(0, 0, "HW", node=Mul)),  # an epilogue
     (_CONV, _NORM, replace(_CONV, source=2), BinaryWish(0, 1, node=Sub), _RELU),
     (_CONV, replace(_CONV, source=1), BinaryWish(0, 0, node=Max), BinaryWish(0, 7, node=Min)),
-    (ConvWish(0, 1), _CLIP, _CONV, BinaryWish(0, 1, "C", node=Mul), _CONV),  # attention to pixels
+    (
+        ConvWish(0, 1),
+        _CLIP,
+        replace(_CONV, to_channels=19),
+        BinaryWish(0, 0, "C", node=Mul),
+        _CONV,
+    ),  # pixels are weighed
     (_CONV, ActivationWish(0, clip(0.5, 2.0)), BinaryWish(1, 0, node=Div), _POINTWISE),
     (_CONV, PoolingWish(0, "AvgGlobal"), ActivationWish(0, clip(1.0, 3.0)), BinaryWish(2, 0, "HW", node=Div), _CONV),
 )
@@ -113,6 +117,22 @@ def stage_ends() -> st.SearchStrategy[list[Wish]]:
     last = st.lists(st.sampled_from((_RELU, _NORM)), max_size=2)
     outputs = st.sampled_from((*[-1] * 9, *range(9)))
     return st.builds(end, entries, inner, st.sampled_from((1, 1, 0, 2)), last, strided, outputs)
+
+
+def gated_blocks() -> st.SearchStrategy[list[Wish]]:
+    """Squeeze and excitation: a number per channel is made of a tensor and meets all its pixels; others read that."""
+
+    def block(
+        picture: Wish, made: LayerWish, squeezed: str, excited: list[LayerWish], after: list[LayerWish]
+    ) -> list[Wish]:
+        gate = BinaryWish(len(excited) + 2, 0, "HW", node=Mul)
+        return [picture, made, PoolingWish(0, squeezed), *excited, _CLIP, gate, *after]
+
+    picture = st.builds(InputWish, st.sampled_from((5, 16, 17, 35)), st.integers(2, 6), st.integers(1, 6))
+    excited = st.lists(st.sampled_from((_POINTWISE, _RELU)), max_size=2)
+    made = st.sampled_from((_POINTWISE, _CONV, _RELU, replace(_CONV, groups=-1)))
+    after = st.lists(st.sampled_from((*_INNER, BinaryWish(0, 0), BinaryWish(0, 1))), max_size=2)
+    return st.builds(block, picture, made, st.sampled_from(("AvgGlobal", "MaxGlobal")), excited, after)
 
 
 def averaged_convs() -> st.SearchStrategy[list[Wish]]:

@@ -14,6 +14,7 @@ from fuzz.draw.situations import (
     dense_blocks,
     doublings,
     first_layers,
+    gated_blocks,
     repeated_layers,
     situations,
     stage_ends,
@@ -33,7 +34,7 @@ def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
         return wishes().map(lambda wish: [wish])
 
     alike = dense_blocks() | repeated_layers() | doublings()
-    rows = (*[situations()] * 3, stage_ends(), averaged_convs(), *[first_layers()] * 2, alike)
+    rows = (*[situations()] * 3, stage_ends(), averaged_convs(), gated_blocks(), *[first_layers()] * 2, alike)
     pieces = st.one_of(*[one()] * 6, *rows)
     mixed = st.lists(pieces, min_size=1, max_size=max_layers)
     return st.one_of(*(lists.map(_joined) for lists in (*[mixed] * 5, _stage_lists())))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from nn512.arrays import Array
-from nn512.graph import BatchNorm
+from nn512.graph import BatchNorm, LayerNorm, RMSNorm
 from nn512.onnx import view
 from nn512.onnx.model import OnnxNode
 from nn512.onnx.refusal import RefusedError
@@ -28,9 +28,15 @@ def affine(work: Work, node: OnnxNode, x: Tensor, factor: Array | None, summand:
     if before is not None and before.bare and (scales == 1).all():
         layer, params = before.layer, {**before.params, "Biases": shifts}
         name = work.emit(node, lambda to: layer.with_tensors(layer.reads, to), params, stem=before.stem)
-    elif before is not None and isinstance(before.node, BatchNorm):
+    elif (
+        before is not None
+        and isinstance(before.node, BatchNorm | LayerNorm | RMSNorm)
+        and ("Shifts" in before.params or (shifts == 0).all())
+    ):
         norm, old = before.node, {suffix: array.astype(np.float64) for suffix, array in before.params.items()}
-        params = {**before.params, "Scales": scales * old["Scales"], "Shifts": scales * old["Shifts"] + shifts}
+        params = {**before.params, "Scales": scales * old["Scales"]}
+        if "Shifts" in old:
+            params["Shifts"] = scales * old["Shifts"] + shifts
         name = work.emit(node, lambda to: norm.with_tensors(norm.reads, to), params, stem=before.stem)
     else:
         params = {

@@ -15,8 +15,11 @@ from nn512.onnx.folding import MOST_ELEMENTS, fold
 from nn512.onnx.imported import Imported, finished
 from nn512.onnx.kinds import RULES
 from nn512.onnx.kinds.activation import recognized
+from nn512.onnx.kinds.layer_norm import CENTRED_RULE
+from nn512.onnx.kinds.rms_norm import PLAIN_RULE
 from nn512.onnx.kinds.shuffle import shuffled
 from nn512.onnx.model import Cut, Declared, Extent, OnnxModel, OnnxNode
+from nn512.onnx.parts import joined
 from nn512.onnx.plumbing import PLUMBING_RULES
 from nn512.onnx.pointwise import Bases, sampled
 from nn512.onnx.refusal import Refusal, RefusedError, UnsupportedError
@@ -26,6 +29,9 @@ from nn512.params import show_shape
 
 BY_OPERATOR: Mapping[str, Rule] = {rule.operator: rule for rules in (*RULES.values(), PLUMBING_RULES) for rule in rules}
 """The rule for every operator that is read."""
+
+IN_PARTS: Mapping[str, Rule] = {rule.operator: rule for rule in (CENTRED_RULE, PLAIN_RULE)}
+"""Those for nodes that stand for several of the model."""
 
 MOST_SAMPLED = 200
 """Tensors whose values as functions of others are kept, 30 MB."""
@@ -59,7 +65,8 @@ class _Import:
         work.values.update({name: Known(array) for name, array in model.constants.items()})
         ends = [Declared(name) for name in cut.ends] or list(model.outputs)
         # A tensor to start from whose shape the model does not declare gets it from the nodes before it.
-        needed, nodes = _behind(model.nodes, {end.name for end in ends}, set(cut.starts) & set(model.declared))
+        spelled = joined(model.nodes, model.constants, cut.starts)
+        needed, nodes = _behind(spelled, {end.name for end in ends}, set(cut.starts) & set(model.declared))
         missing = sorted(end.name for end in ends if end.name not in known and end.name not in model.constants)
         if missing:
             raise UsageError(f"{model.origin!r} is broken: nothing writes its output {missing[0]!r}")
@@ -186,7 +193,7 @@ class _Import:
                 if any(node.writes[len(folded) :]):
                     raise RefusedError(f"{len(node.writes)} outputs", f"{len(folded)} at most")
                 return [Known(array) for array in folded]
-        rule = BY_OPERATOR.get(node.operator)
+        rule = BY_OPERATOR.get(node.operator) or IN_PARTS.get(node.operator)
         if rule is None:
             raise RefusedError("there is no such layer", "what nn512 doc onnx lists")
         rule.check(node)

@@ -123,3 +123,55 @@ def test_slopes_of_channels(shape: tuple[int, ...], imported: Import) -> None:
 def test_slopes_along_other_axes_are_refused(imported: Import) -> None:
     with pytest.raises(UnsupportedError, match="one number, or one for every channel"):
         imported(("PRelu", "x,s", "y"), constants={"s": np.ones((1, 1, 6), np.float32)})
+
+
+def spelled(power: tuple[str, str], *, plain: bool = False, axis: int = 1) -> list[tuple[object, ...]]:
+    """A normalization in parts, the way exporters before operator set 17 wrote it."""
+    reduce = {"axes": (axis,), "keepdims": 1}
+    centre = [] if plain else [("ReduceMean", "x", "m", reduce), ("Sub", "x,m", "d")]
+    d = "x" if plain else "d"
+    return [
+        *centre,
+        (power[0], power[1].replace("d", d), "p"),
+        ("ReduceMean", "p", "v", reduce),
+        ("Add", "v,e", "t"),
+        ("Sqrt", "t", "r"),
+        ("Div", f"{d},r", "n"),
+        ("Mul", "n,s", "c"),
+    ]
+
+
+PARTS = {"e": np.float32(1e-5), "two": np.float32(2), "s": SCALES[:, None, None], "b": SHIFTS[:, None, None]}
+
+
+@pytest.mark.parametrize("power", [("Pow", "d,two"), ("Mul", "d,d")])
+def test_a_normalization_in_parts(power: tuple[str, str], imported: Import) -> None:
+    net = imported(*spelled(power), ("Add", "c,b", "y"), constants=PARTS)
+    (layer,) = net.graph.layers
+    assert layer == LayerNorm("x", layer.to_tensor, 1e-5)
+    y = run(net.graph, net.params, {"x": X})[layer.to_tensor]
+    np.testing.assert_allclose(y.value, expected(X.astype(np.float64), 1e-5, SHIFTS), rtol=1e-12, atol=1e-12)
+
+
+def test_a_root_mean_square_in_parts(imported: Import) -> None:
+    """As this is exported; a shift behind it is none of its own."""
+    net = imported(*spelled(("Mul", "d,d"), plain=True), ("Relu", "c", "y"), constants=PARTS)
+    first, _ = net.graph.layers
+    assert first == RMSNorm("x", first.to_tensor, 1e-5)
+    np.testing.assert_array_equal(net.params[f"{first.to_tensor}Scales"], SCALES)
+    shifted = imported(*spelled(("Mul", "d,d"), plain=True), ("Add", "c,b", "y"), constants=PARTS)
+    assert [type(layer).__name__ for layer in shifted.graph.layers] == ["RMSNorm", "BatchNorm"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "told"),
+    [
+        (spelled(("Pow", "d,two"), axis=2), "LayerNormalization in parts 'n': axes=2 of 1x4x5x6"),
+        (spelled(("Pow", "d,three")), "ReduceMean"),
+        (spelled(("Mul", "d,x")), "ReduceMean"),
+    ],
+)
+def test_parts_of_something_else(nodes: list[tuple[object, ...]], told: str, imported: Import) -> None:
+    with pytest.raises(UnsupportedError) as error:
+        imported(*nodes, ("Add", "c,b", "y"), constants={**PARTS, "three": np.float32(3)})
+    assert told in str(error.value)

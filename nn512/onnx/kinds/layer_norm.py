@@ -11,6 +11,7 @@ from nn512.graph import LayerNorm
 from nn512.onnx import view
 from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode
+from nn512.onnx.parts import CENTRED
 from nn512.onnx.refusal import RefusedError
 from nn512.onnx.rules import Rule, axis_of, integer, need, one_output, real, shortest
 from nn512.onnx.view import merged
@@ -55,11 +56,32 @@ def _read(work: Work, node: OnnxNode) -> Tensor:
     return Tensor(work.emit(node, lambda to: LayerNorm(x.name, to, epsilon), params, stem=node.reads[1]), x.dims)
 
 
+def over_channels(work: Work, node: OnnxNode) -> tuple[Tensor, float]:
+    """What a normalization in parts reads, whose channels must be the axis that it is over, and its epsilon."""
+    x = work.tensor(node, rows=node.attributes["axes"] != (1,))  # which is where pictures have channels
+    axis = axis_of(node.attributes["axes"][0], len(x.dims))
+    if merged(x.dims[axis]) != view.whole("C", work.shapes[x.name].channels):
+        raise RefusedError(f"axes={axis} of {show_shape(x.shape)}", "the axis of channels", soft=bool(x.moved))
+    epsilon = shortest(node.attributes["epsilon"])
+    if not 0 <= epsilon < float("inf"):
+        raise RefusedError(f"epsilon={epsilon:g}", "0 and more")
+    return x, epsilon
+
+
+def _read_parts(work: Work, node: OnnxNode) -> Tensor:
+    x, epsilon = over_channels(work, node)
+    channels = work.shapes[x.name].channels
+    params = {"Scales": np.ones(channels), "Shifts": np.zeros(channels)}
+    return Tensor(work.emit(node, lambda to: LayerNorm(x.name, to, epsilon), params), x.dims)
+
+
+CENTRED_RULE = Rule(CENTRED, _read_parts, "LayerNorm", {"axes": "that of channels", "epsilon": "0 and more"})
+
 LAYER_NORM_RULES = (
     Rule(
         "LayerNormalization",
         _read,
-        "LayerNorm",
+        "LayerNorm; so do ReduceMean, Sub, Pow or Mul, ReduceMean, Add, Sqrt and Div that together are one",
         {"axis": "that of channels", "epsilon": "0 and more", "stash_type": "1"},
         inputs=3,
     ),
