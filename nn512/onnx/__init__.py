@@ -13,6 +13,7 @@ work, rules         what rules work with, and what a rule is
 plumbing            rules of operators that compute nothing
 view                how ONNX sees a tensor: axes merged, split, transposed
 folding             constants computed once
+parts               normalizations that a model spells in several nodes
 windows, affine, pointwise  what several rules share
 naming              names of ours for the model's
 refusal             what cannot be read, told at once

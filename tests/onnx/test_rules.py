@@ -639,9 +639,10 @@ def test_a_narrow_clip_twice_is_no_clip(imported: Import) -> None:
     assert kinds(net) == "Activation Add"
 
 
-def test_almost_nothing_is_not_nothing(imported: Import) -> None:
+@pytest.mark.parametrize("operator", ["Relu", "Abs", "Neg"])
+def test_almost_nothing_is_not_nothing(operator: str, imported: Import) -> None:
     almost = np.nextafter(np.float32(1), np.float32(2))
-    net = imported(("Relu", "x", "r"), ("Mul", "r,c", "y"), constants={"c": almost})
+    net = imported((operator, "x", "r"), ("Mul", "r,c", "y"), constants={"c": almost})
     assert kinds(net) == "Activation BatchNorm"
     assert (net.params["yScales"] == almost).all()
 

@@ -182,8 +182,11 @@ def _fit_hard_sigmoid(values: Floats) -> Fields | None:
 
 
 def _fit_elu(values: Floats) -> Fields | None:
+    """To the last digit where x > 0; with a factor of 0 it would be a ReLU."""
     factor = float(values[_AT_MINUS_ONE] / np.expm1(-1.0))
-    if abs(factor) > LARGEST or not same(values, np.where(SAMPLES > 0, SAMPLES, factor * np.expm1(_BELOW))):
+    if not 0 < abs(factor) <= LARGEST or not equal(values[SAMPLES > 0], SAMPLES[SAMPLES > 0]):
+        return None
+    if not same(values, np.where(SAMPLES > 0, SAMPLES, factor * np.expm1(_BELOW))):
         return None
     return {"param": shortest(factor)}
 
@@ -196,6 +199,11 @@ def _fit_never(_: Floats) -> Fields | None:
 def _fit_to(expected: Floats) -> Callable[[Floats], Fields | None]:
     """Of a function without fields, given what it gives at SAMPLES."""
     return lambda values: {} if same(values, expected) else None
+
+
+def _fit_exactly_to(expected: Floats) -> Callable[[Floats], Fields | None]:
+    """The same for one that rounds nothing."""
+    return lambda values: {} if equal(values, expected) else None
 
 
 _AT_MINUS_ONE = int(np.searchsorted(SAMPLES, -1.0))
@@ -227,8 +235,8 @@ FITS: Mapping[str, Callable[[Floats], Fields | None]] = MappingProxyType(
         "Exp": _fit_never,
         "Sqrt": _fit_never,
         "Square": _fit_to(np.square(SAMPLES)),
-        "Abs": _fit_to(np.abs(SAMPLES)),
-        "Neg": _fit_to(-SAMPLES),
+        "Abs": _fit_exactly_to(np.abs(SAMPLES)),
+        "Neg": _fit_exactly_to(-SAMPLES),
         "Reciprocal": _fit_never,
     }
 )
@@ -319,13 +327,14 @@ def _read_as(kind: str) -> Callable[[Work, OnnxNode], Tensor]:
 
 
 def _read_pow(work: Work, node: OnnxNode) -> Tensor:
-    power = work.constant(node, 1, "exponent")
+    tensor, power = work.tensor(node), work.constant(node, 1, "exponent")
     if power.size != 1 or power.reshape(()) != 2:
         raise RefusedError("such an exponent", "2, or a part of a larger function")
-    return _activation(work, node, work.tensor(node), "Square", {})
+    return _activation(work, node, tensor, "Square", {})
 
 
-def _read_part(_: Work, node: OnnxNode) -> Tensor:
+def _read_part(work: Work, node: OnnxNode) -> Tensor:
+    work.tensor(node)  # which may be an input, whose axes its first reader tells
     raise RefusedError(f"{node.operator} alone is no activation", "as a part of a larger function, such as HardSwish")
 
 
