@@ -49,6 +49,8 @@ FACTS = {
     "ShuffleNetV2": (145, 2_278_604),
     # the paper: 0.4e9 and 4.3e6; torchvision, regnet.py: 0.402 GMAC
     "RegNetY400MF": (402, 4_344_144),
+    # the paper: 4.5e9 and 28.6e6; torchvision, convnext.py: 4.456 GMAC, and a factor for each channel of a block more
+    "ConvNeXtTiny": (4456, 28_589_128 - 6_624),
     # of the paper's layers, in sizes of our own
     "WaveNet": (1837, 906_496),
 }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from nn512.errors import UsageError
+from nn512.graph.examples.convnext import CONVNEXTS
 from nn512.graph.examples.densenet import DENSENETS
 from nn512.graph.examples.efficientnet import EFFICIENTNETS
 from nn512.graph.examples.entry import Example
@@ -36,6 +37,7 @@ _EXAMPLES: Mapping[str, Example] = MappingProxyType(
         **EFFICIENTNETS,
         **SHUFFLENETS,
         **REGNETS,
+        **CONVNEXTS,
         **WAVENETS,
     }
 )
