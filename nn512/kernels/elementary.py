@@ -2,7 +2,8 @@
 
 No routine branches, and none depends on the rounding of an instruction that processors round differently: results have
 the same bits everywhere. Errors are in units of the last place of the result (of a subnormal one: 2^-149), the largest
-over all floats, as `python -m fuzz.floats` finds it; `ulps` is that, rounded up.
+over all floats, as `python -m fuzz.floats` finds it; `ulps` is that, rounded up. Of gelu_tanh_of, expm1_of and mish_of
+only every eleventh float has been measured (3.263, 0.942, 4.857 ulp), and `ulps` leaves room; softplus_of errs 3.108.
 
 Where coefficients come from: weighted least squares in float64 at Chebyshev nodes, the weights raised where the error
 is large until it is level (Lawson's iteration, for the relative error of the result); each coefficient in turn, the
