@@ -8,7 +8,7 @@ from typing import NamedTuple
 from nn512.graph.axes import AXES
 from nn512.graph.nodes import Shape
 from nn512.ir import ConcatOp, Joined, LoadOp, Op, PickOp
-from nn512.plan.layout import LANES, Layout, joined, natural, part_of
+from nn512.plan.layout import LANES, Layout, crowded, joined, natural, part_of
 from nn512.plan.planes import given_layout
 
 
@@ -70,10 +70,16 @@ class Layouts:
         """Give the results of an operation their layouts: that of what it reads, where channels stay in their lanes."""
         if isinstance(op, ConcatOp):
             layouts = [self[name] for name in op.sources]
-            self._known[op.writes] = joined(*layouts) if op.node.axis == AXES[0] else layouts[0]
+            self._known[op.writes] = _of_few(layouts) if op.node.axis == AXES[0] else layouts[0]
         elif isinstance(op, LoadOp) and op.columns is not None:
             self._known[op.writes] = given_layout(op.node)
         else:
             for name in op.tensors_written:
                 stays = op.channels_stay
                 self._known[name] = self[op.tensors_read[0]] if stays else natural(self._shapes[name].channels)
+
+
+def _of_few(parts: Sequence[Layout]) -> Layout:
+    """The layout of a concatenation, whose parts are copied to one segment where there would be too many."""
+    too_many = zip(parts, crowded(*parts), strict=True)
+    return joined(*(natural(part.channels) if many else part for part, many in too_many))
