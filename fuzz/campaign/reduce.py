@@ -14,6 +14,8 @@ from typing import Any
 from fuzz.draw.kinds import KINDS
 from nn512.graph import (
     Config,
+    Conv,
+    FullyConnected,
     Graph,
     GraphError,
     Input,
@@ -89,6 +91,7 @@ def _candidates(graph: Graph) -> Iterator[tuple[Node, ...]]:
     yield from _joined_ends(graph)
     if graph.config != Config():
         yield (Config(), *nodes[1:])
+    yield from _fewer_groups(graph)
     for index, node in enumerate(nodes):
         for smaller in _smaller(node):
             yield (*nodes[:index], smaller, *nodes[index + 1 :])
@@ -109,6 +112,27 @@ def _joined_ends(graph: Graph) -> Iterator[tuple[Node, ...]]:
                 # The output of that name stays.
                 joined = (kind.join(first, second, other.to_tensor) for kind in KINDS)
                 yield from (_pruned([*kept, layer]) for layer in joined if layer is not None)
+
+
+def _fewer_groups(graph: Graph) -> Iterator[tuple[Node, ...]]:
+    """A convolution with fewer groups of as many channels, and what it reads with fewer channels.
+
+    These numbers go together: lowering one of them alone gives no graph.
+    """
+    nodes = _nodes(graph)
+    made_by = {tensor_written(node): node for node in nodes}
+    for conv in graph.layers:
+        source = made_by[conv.from_tensor] if isinstance(conv, Conv) else None
+        if not isinstance(conv, Conv) or not isinstance(source, Input | Conv | FullyConnected):
+            continue
+        inputs, outputs = (graph.shapes[name].channels // conv.groups for name in (conv.from_tensor, conv.to_tensor))
+        field = "channels" if isinstance(source, Input) else "to_channels"
+        for groups in _lower(conv.groups, 1):
+            changed: dict[Node, Node] = {
+                source: _changed(source, {field: groups * inputs}),
+                conv: _changed(conv, {"groups": groups, "to_channels": groups * outputs}),
+            }
+            yield tuple(changed.get(node, node) for node in nodes)
 
 
 def _pruned(nodes: Sequence[Node]) -> tuple[Node, ...]:
