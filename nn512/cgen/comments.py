@@ -29,6 +29,8 @@ def comment_of(layer: PlannedLayer, flow: str, remark: str, *, shares_body: bool
     if layer.pixels:
         lines.append(f"{sentence(layer.pixels)}.")
     numbers = ", ".join(map(str, layer.lines))
+    if len(numbers) > _ROOM // 2:
+        numbers = f"{layer.lines[0]} to {layer.lines[-1]}, {len(layer.lines)} of them"
     where = f"   (graph line{'s' if len(layer.lines) > 1 else ''} {numbers})" if layer.lines else ""
     return LayerComment(f"{layer.name}{where}", tuple(lines))
 

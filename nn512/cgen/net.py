@@ -129,7 +129,8 @@ char *{p}EngineCreate({p}Engine **engine, {p}Net *net, ptrdiff_t threads) {
 char *{p}EnginePthreadT({p}Engine *engine, ptrdiff_t index, pthread_t *to) {
     team_check(&engine->team);
     if (index < 0 || index >= engine->team.threads)
-        return message("{p}: no thread %td, the engine has threads 0 to %td", index, engine->team.threads - 1);
+        return message("{p}: no thread %td, the engine has threads 0 to %td",
+                       index, engine->team.threads - 1);
     *to = engine->team.workers[index].thread;
     return NULL;
 }

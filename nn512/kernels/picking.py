@@ -84,8 +84,7 @@ def emit_pick(op: PickOp, context: Context) -> LayerCode:
         writer.comment("for every lane where its channel stands: block * 16 + lane, all sources one behind another")
         writer.table("static const int lanes[][16]", _rows(_places(picks, sources, before)))
         writer.line(f"static const ptrdiff_t before[] = {{{', '.join(map(str, before))}}};")
-        listed = ", ".join(f"{names.local(place.name)}[0][0]" for place in sources)
-        writer.line(f"const float *const sources[] = {{{listed}}};")
+        writer.table("const float *const sources[]", (f"{names.local(place.name)}[0][0]" for place in sources))
         writer.line("for (ptrdiff_t block = share.first; block < share.last; block++)")
         with writer.indented():
             pixels = extent(result.shape.height, result.shape.width)

@@ -19,6 +19,9 @@ from nn512.plan.layouts import Layouts
 MOST_LAYERS = 16
 """Nodes in one operation at most: whoever reads a long row of them would have to evaluate all of it again."""
 
+MOST_SOURCES = 2
+"""Tensors that one operation takes channels from: every one more is a load and a permutation more for a block."""
+
 
 def merge_picks(program: Program) -> Program:
     """The program with as few operations that only move channels as will do."""
@@ -66,7 +69,10 @@ def _merged(first: PickOp, second: Op) -> PickOp | None:
             return None
         if source != first.writes:
             rest.append(source)
-    return PickOp((*first.sources, *rest), (*first.layers, *behind), second.writes)
+    sources = (*first.sources, *rest)
+    if len(set(sources)) > max(MOST_SOURCES, len(set(second.sources))):
+        return None
+    return PickOp(sources, (*first.layers, *behind), second.writes)
 
 
 def _outside(layers: Sequence[Layer], sources: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -112,7 +112,7 @@ def test_same_bytes_in_every_process() -> None:
 
 # Lines of C, where it is not fewer than 6,000. These nets have 64, 80 and 112 convolutions of small pictures, which in
 # tiles are three functions each, of 21 lines together; DenseNet265 has 273 layers in all.
-MOST_LINES = {"DenseNet169": 6100, "DenseNet201": 7200, "DenseNet265": 9100}
+MOST_LINES = {"DenseNet169": 6110, "DenseNet201": 7200, "DenseNet265": 9100}
 
 
 @pytest.mark.parametrize("name", [*example_names(), "everything"])

@@ -141,6 +141,21 @@ def test_long_rows_are_cut() -> None:
     assert [len(op.layers) for op in program.ops if isinstance(op, PickOp)] == [8, MOST_LAYERS, MOST_LAYERS]
 
 
+def test_channels_of_many_tensors_are_joined_first() -> None:
+    """What takes channels from three tensors stays behind a concatenation of them, which costs nothing."""
+    graph = graph_of(
+        *(Conv("x", name, 20, 1, 1) for name in "abc"),
+        Concat(from_tensor1="a", from_tensor2="b", from_tensor3="c", to_tensor="d"),
+        Shuffle("d", "e", 3),
+        Slice("e", "f", 7, 30),
+        Output("f"),
+    )
+    program = optimize(graph)
+    assert picks(program) == {"f": ("e", "f")}
+    assert [whole.writes for whole in program.joined] == ["d"]
+    check_values(graph, program)
+
+
 def test_equal_tensors_under_another_name() -> None:
     """Slices of what was found to be equal to something else are left as they are."""
     graph = graph_of(

@@ -675,7 +675,8 @@ char *DenseEngineCreate(DenseEngine **engine, DenseNet *net, ptrdiff_t threads) 
 char *DenseEnginePthreadT(DenseEngine *engine, ptrdiff_t index, pthread_t *to) {
     team_check(&engine->team);
     if (index < 0 || index >= engine->team.threads)
-        return message("Dense: no thread %td, the engine has threads 0 to %td", index, engine->team.threads - 1);
+        return message("Dense: no thread %td, the engine has threads 0 to %td",
+                       index, engine->team.threads - 1);
     *to = engine->team.workers[index].thread;
     return NULL;
 }

@@ -823,7 +823,8 @@ char *EdgesEngineCreate(EdgesEngine **engine, EdgesNet *net, ptrdiff_t threads) 
 char *EdgesEnginePthreadT(EdgesEngine *engine, ptrdiff_t index, pthread_t *to) {
     team_check(&engine->team);
     if (index < 0 || index >= engine->team.threads)
-        return message("Edges: no thread %td, the engine has threads 0 to %td", index, engine->team.threads - 1);
+        return message("Edges: no thread %td, the engine has threads 0 to %td",
+                       index, engine->team.threads - 1);
     *to = engine->team.workers[index].thread;
     return NULL;
 }

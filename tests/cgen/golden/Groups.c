@@ -583,7 +583,8 @@ char *GroupsEngineCreate(GroupsEngine **engine, GroupsNet *net, ptrdiff_t thread
 char *GroupsEnginePthreadT(GroupsEngine *engine, ptrdiff_t index, pthread_t *to) {
     team_check(&engine->team);
     if (index < 0 || index >= engine->team.threads)
-        return message("Groups: no thread %td, the engine has threads 0 to %td", index, engine->team.threads - 1);
+        return message("Groups: no thread %td, the engine has threads 0 to %td",
+                       index, engine->team.threads - 1);
     *to = engine->team.workers[index].thread;
     return NULL;
 }

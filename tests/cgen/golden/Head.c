@@ -684,7 +684,8 @@ char *HeadEngineCreate(HeadEngine **engine, HeadNet *net, ptrdiff_t threads) {
 char *HeadEnginePthreadT(HeadEngine *engine, ptrdiff_t index, pthread_t *to) {
     team_check(&engine->team);
     if (index < 0 || index >= engine->team.threads)
-        return message("Head: no thread %td, the engine has threads 0 to %td", index, engine->team.threads - 1);
+        return message("Head: no thread %td, the engine has threads 0 to %td",
+                       index, engine->team.threads - 1);
     *to = engine->team.workers[index].thread;
     return NULL;
 }

@@ -932,7 +932,8 @@ char *TilesEngineCreate(TilesEngine **engine, TilesNet *net, ptrdiff_t threads) 
 char *TilesEnginePthreadT(TilesEngine *engine, ptrdiff_t index, pthread_t *to) {
     team_check(&engine->team);
     if (index < 0 || index >= engine->team.threads)
-        return message("Tiles: no thread %td, the engine has threads 0 to %td", index, engine->team.threads - 1);
+        return message("Tiles: no thread %td, the engine has threads 0 to %td",
+                       index, engine->team.threads - 1);
     *to = engine->team.workers[index].thread;
     return NULL;
 }
