@@ -40,14 +40,43 @@ def pytest_report_header() -> str:
     return f"emitted code: {'native' if native else 'portable intrinsics only, no AVX-512F'}; compilers: {compilers}"
 
 
+MOST_EMULATED = 3
+"""Cases of a test that are run on portable intrinsics, which take ten times as long, or in an emulator."""
+
+
+@pytest.hookimpl(trylast=True)  # of what -k and -m leave
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where emitted code does not run as it is, skip most cases of a test that runs it, and say so."""
+    cases: dict[object, list[pytest.Item]] = {}
+    for item in items:
+        if isinstance(item, pytest.Function) and "runs_here" in item.fixturenames:
+            cases.setdefault((item.path, item.originalname), []).append(item)
+    many = [group for group in cases.values() if len(group) > MOST_EMULATED]
+    if not many or _runner() == "native":
+        return
+    skipped = pytest.mark.skip(reason=f"portable intrinsics: {MOST_EMULATED} cases of this test are run")
+    for group in many:
+        kept = {round(n * (len(group) - 1) / (MOST_EMULATED - 1)) for n in range(MOST_EMULATED)}
+        for number, item in enumerate(group):
+            if number not in kept:
+                item.add_marker(skipped)
+
+
+def _runner() -> str:
+    """How emitted code runs here; nothing where it does not."""
+    try:
+        native = toolchain.has_avx512()
+    except CannotRunError:
+        return ""
+    return os.environ.get("NN512_RUNNER", "") or ("native" if native else "soft")
+
+
 @pytest.fixture
 def runs_here(monkeypatch: pytest.MonkeyPatch) -> str:
     """How emitted code runs here: as it is (`native`), or on portable intrinsics (`soft`, set in the environment)."""
-    try:
-        native = toolchain.has_avx512()
-    except CannotRunError as error:
-        pytest.skip(str(error))
-    runner = os.environ.get("NN512_RUNNER", "") or ("native" if native else "soft")
+    runner = _runner()
+    if not runner:
+        pytest.skip("no compiler, see the first lines")
     if runner != "native":
         monkeypatch.setenv("NN512_RUNNER", "soft")
     return runner
