@@ -178,7 +178,7 @@ class TestStays:
             replace(conv("x", "c"), filter_h=3),
             replace(conv("x", "c"), filter_w=2),
             replace(conv("x", "c"), stride_w=2),
-            replace(conv("x", "c"), padding_h=1),
+            Conv("x", "c", 32, 1, 1, padding_h=1),
         ],
         ids=["3x1", "1x2", "stride", "padding"],
     )
