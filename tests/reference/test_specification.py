@@ -17,7 +17,7 @@ from nn512.graph import Layer
 from reference.kinds import KINDS
 from reference.specification import specification
 
-ROOT = Path(__file__).parents[2]
+PACKAGE = Path(inspect.getfile(specification)).parent
 DEFINITIONS = [(kind, which) for kind in KINDS for which in kind.definitions()]
 NAMES = [f"{kind.node.__name__} {which}".strip() for kind, which in DEFINITIONS]
 
@@ -45,16 +45,11 @@ def written(path: Path) -> Iterator[tuple[str, ast.stmt]]:
             if isinstance(each, ast.ClassDef):
                 yield from walk(each.body, f"{prefix}{each.name}.")
 
-    module = ".".join(path.relative_to(path.parents[1 if path.parent.name == "reference" else 2]).with_suffix("").parts)
+    module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
     return walk(ast.parse(path.read_text("utf-8")).body, f"{module}.")
 
 
-def source_files() -> list[Path]:
-    package = Path(inspect.getfile(specification)).parent
-    return [*package.glob("*.py"), *package.glob("kinds/*.py")]
-
-
-FILES = dict(found for path in source_files() for found in written(path))
+FILES = dict(found for path in PACKAGE.rglob("*.py") for found in written(path))
 
 
 def test_every_kind_is_there() -> None:
