@@ -116,7 +116,7 @@ def test_readme_python(tmp_path: Path, runs_here: str, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     Path("digits.graph").write_text(readme_block("text", "Prefix=Digits"))
     names: dict[str, object] = {}
-    exec(compile(readme_block("python", "nn512.Session"), "README.md", "exec"), names)  # noqa: S102 - our own text
+    exec(compile(readme_block("python", "reference.run"), "README.md", "exec"), names)  # noqa: S102 - our own text
     prob, exact = names["prob"], names["exact"]
     assert isinstance(prob, np.ndarray), runs_here
     assert isinstance(exact, reference.Result)
