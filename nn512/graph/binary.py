@@ -33,7 +33,6 @@ class Binary(Layer):
             kind = type(self).__name__
             hint = "; they may change places" if self.COMMUTES and fits(second, first) else ""
             wanted = "whose extents are those of the first, or 1"
-            wanted = "whose extents are those of the first, or 1"
             yield Mistake("FromTensor2", f"{kind} needs a second tensor {wanted}, but {told}{hint}")
 
     def shape(self, shapes: Mapping[str, Shape]) -> Shape:
