@@ -232,8 +232,8 @@ class _Import:
         for name in filter(None, node.reads):
             value = self.work.values[name]
             if isinstance(value, Tensor) and value.moved and value.padding is None and value.name in self.work.shapes:
-                if value.name in self.work.open and not self.work.is_computed(value):
-                    continue  # how it is arranged is a guess
+                if self.work.is_guessed(value):
+                    continue
                 if scrambled and not view.scrambled(value.dims):
                     continue
                 self.work.values[name] = self.work.refuse_moves(name, value)

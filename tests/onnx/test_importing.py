@@ -150,10 +150,11 @@ def test_the_shape_of_an_input_that_is_refused_is_known() -> None:
 
 
 def test_how_a_stand_in_is_arranged_is_nobodys_fault() -> None:
-    """Of two readers of what cannot be read one settles its axes; what turned it for the other is not told."""
+    """The first reader of what cannot be read settles its axes; what turned it for another one is not told."""
     nodes = (
         OnnxNode("LSTM", ("x",), ("b",), "lstm"),
-        OnnxNode("Transpose", ("b",), ("t",), "turn", {"perm": (0, 2, 1, 3)}),
+        relu("b", "c"),
+        OnnxNode("Transpose", ("c",), ("t",), "turn", {"perm": (0, 2, 1, 3)}),
         OnnxNode("GlobalAveragePool", ("b",), ("y",)),
         OnnxNode("GlobalAveragePool", ("t",), ("z",)),
     )
