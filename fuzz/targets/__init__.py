@@ -4,6 +4,8 @@
     ours.py      our compiler
     folder.py    C that somebody has written or generated before, in a folder
     mutants.py   sources with a planted bug, to see that it is found
+    operators.py the bugs that are planted, each a pattern and what to put in its place
+    text.py      what is code in a source, and where statements begin
 
 Another target is a class with a `name`, with `strict`, and with `prepare(graph, options)`, handed to
 `fuzz.judge.checker.check_case`. It may call any other program: what is judged are the sources it comes back with.

@@ -1,66 +1,104 @@
 """Planted bugs: small textual changes to emitted C, each of which the tester must find.
 
-An operator is a pattern and what to put in its place. They imitate what goes wrong in kernels: a filter tap left out, a
-mask one lane too wide, a lane never written, a tile one pixel short.
+They imitate what goes wrong in kernels: a filter tap left out, a mask one lane too wide, a lane never written, a tile
+one pixel short. `operators.py` lists the ways, `fuzz.mutation` counts which of them are found.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from fuzz.targets import Sources
+from fuzz.targets.base import Sources
+from fuzz.targets.operators import OPERATORS, Operator
+from fuzz.targets.text import Text
 
-
-@dataclass(frozen=True, slots=True)
-class Operator:
-    """One way to break C. `replacement` may refer to groups of `pattern`, as for `re.sub`."""
-
-    name: str
-    pattern: re.Pattern[str]
-    replacement: str
+__all__ = ["OPERATORS", "Mutant", "Operator", "mutants", "operators_named"]
 
 
-@dataclass(frozen=True, slots=True)
+def operators_named(*names: str) -> tuple[Operator, ...]:
+    """The operators of these names. Raises KeyError for one that is none."""
+    known = {operator.name: operator for operator in OPERATORS}
+    return tuple(known[name] for name in names)
+
+
+@dataclass(frozen=True)
 class Mutant:
-    """One changed place: the line (counted from 1), its text before and after, and the whole broken source."""
+    """One changed place of a source: from `start` to before `end` there is `put` instead.
+
+    `line` is counted from 1; `section` is the title of the part of the file, `function` the name of the function.
+    """
 
     operator: str
-    line: int
-    before: str
-    after: str
-    sources: Sources
+    unbroken: Sources
+    text: Text
+    start: int
+    end: int
+    put: str
+
+    @property
+    def line(self) -> int:
+        """The changed line."""
+        return self.text.line_of(self.start)
+
+    @property
+    def before(self) -> str:
+        """The line as it was."""
+        start, end = self.text.line_span(self.line)
+        return self.text.source[start:end]
+
+    @property
+    def after(self) -> str:
+        """The line as it is."""
+        start, end = self.text.line_span(self.line)
+        return self.text.source[start : self.start] + self.put + self.text.source[self.end : end]
+
+    @property
+    def section(self) -> str:
+        """The part of the file."""
+        return self.text.section_of(self.start)
+
+    @property
+    def function(self) -> str:
+        """The function, "" outside of all."""
+        return self.text.function_of(self.start)
+
+    @cached_property
+    def sources(self) -> Sources:
+        """The whole broken source."""
+        source = self.text.source
+        return replace(self.unbroken, source=source[: self.start] + self.put + source[self.end :])
+
+    @property
+    def trapped(self) -> Sources | None:
+        """The unbroken source, ended by a trap where the changed statement would begin; None outside of functions."""
+        source, at = self.text.source, self.text.statement_of(self.start)
+        if at is None:
+            return None
+        # Before a declaration nothing else may stand, behind a condition nothing less than a statement.
+        behind = source[:at].rstrip().endswith((";", "{", "}", "*/"))
+        trap = " __builtin_trap(); " if behind else " if (1) __builtin_trap(); else "
+        return replace(self.unbroken, source=source[:at] + trap + source[at:])
 
     def __str__(self) -> str:
         return f"{self.operator} in line {self.line}: {self.before.strip()}  ->  {self.after.strip()}"
 
 
-OPERATORS = (
-    Operator("dropped tap", re.compile(r"(\w[\w\[\].>-]*) = _mm512_fmadd_ps\([^;]*\);"), r"\1 = \1;"),
-    Operator("widened mask", re.compile(r"\(1u << (\w+)\) - 1\b"), r"(2u << \1) - 1"),
-    Operator("unwritten lane", re.compile(r"\b_mm512_storeu_ps\(([^,;]+),"), r"_mm512_mask_storeu_ps(\1, 0x7fff,"),
-    Operator("short tile", re.compile(r"\b(for \(int p = \d+; p < )(\d+|pixels(?: - \d+)?)(; p\+\+\))"), r"\1\2 - 1\3"),
-)
-"""All operators, by what they plant."""
-
-TILE_OPERATORS = (
-    Operator("wrong constant", re.compile(r"_mm512_set1_ps\((-?\d+\.\d+)f\)"), r"_mm512_set1_ps(1.0001f * \1f)"),
-    Operator("shifted tile", re.compile(r"((?:\btile|\bn) [/%] \d+ \* \d+(?: - \d+)?)(?=[,;])"), r"\1 + 1"),
-    Operator("narrow edge", re.compile(r"< (height|width);"), r"< \1 - 1;"),
-    Operator("wide edge", re.compile(r"< (height|width);"), r"<= \1;"),
-    Operator("unmasked edge", re.compile(r"inside \? (lanes|0xffff) : 0;"), r"\1;"),
-    Operator("overhang written", re.compile(r"if \(\w == (rows|columns)\) (return|break);"), r";"),
-)
-"""Operators for kernels that compute tile by tile."""
-
-
-def mutants(sources: Sources, operators: tuple[Operator, ...] = OPERATORS) -> Iterator[Mutant]:
+def mutants(sources: Sources, operators: Sequence[Operator] = OPERATORS) -> Iterator[Mutant]:
     """Every mutant of a source with one change each, in the order of the text."""
-    lines = sources.source.splitlines(keepends=True)
-    for number, line in enumerate(lines):
+    text = Text(sources.source)
+    for number, code in enumerate(text.code.split("\n"), 1):
+        if not code or code.isspace():
+            continue
+        start, _ = text.line_span(number)
+        seen = {code}
         for operator in operators:
-            for match in operator.pattern.finditer(line):
-                after = line[: match.start()] + match.expand(operator.replacement) + line[match.end() :]
-                text = "".join([*lines[:number], after, *lines[number + 1 :]])
-                yield Mutant(operator.name, number + 1, line, after, replace(sources, source=text))
+            if operator.but is not None and operator.but.search(code):
+                continue
+            for match in operator.pattern.finditer(code):
+                put = match.expand(operator.replacement)
+                after = code[: match.start()] + put + code[match.end() :]
+                if after not in seen:  # two operators may do the same
+                    seen.add(after)
+                    yield Mutant(operator.name, sources, text, start + match.start(), start + match.end(), put)

@@ -8,7 +8,7 @@ import pytest
 
 import nn512
 from fuzz.targets import Sources
-from fuzz.targets.mutants import OPERATORS, mutants
+from fuzz.targets.mutants import Operator, mutants, operators_named
 from nn512.cli import main
 
 NET = """\
@@ -19,6 +19,8 @@ Activation FromTensor=c1 ToTensor=r1 Kind=ReLU
 Conv FromTensor=r1 ToTensor=c2 ToChannels=33 FilterH=1 FilterW=1
 Output FromTensor=c2
 """
+
+PLANTED = operators_named("dropped tap", "widened mask", "unwritten lane", "short tile")
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +41,11 @@ def test_unbroken_source_is_verified(emitted: Sources, tmp_path: Path, capsys: p
     assert not (tmp_path / "findings").exists()
 
 
-@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
+@pytest.mark.parametrize("operator", PLANTED, ids=lambda operator: operator.name)
 def test_planted_bugs_are_found(
-    operator: object, emitted: Sources, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    operator: Operator, emitted: Sources, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mutant = next(m for m in mutants(emitted) if m.operator == operator.name)  # type: ignore[attr-defined]
+    mutant = next(mutants(emitted, (operator,)))
     assert verify(mutant.sources, tmp_path) == 1, str(mutant)
     output = capsys.readouterr().out
     assert "NOT verified" in output
@@ -63,4 +65,4 @@ def test_a_mutant_differs_in_one_line(emitted: Sources) -> None:
         ]
         assert changed == [mutant.line]
         seen.add(mutant.operator)
-    assert seen == {operator.name for operator in OPERATORS}
+    assert {operator.name for operator in PLANTED} < seen

@@ -1,0 +1,70 @@
+"""Mutants that change nothing: recognised by what a compiler makes of them, and by traps that nothing reaches."""
+
+from __future__ import annotations
+
+import re
+
+from fuzz.run.build import fuzz_cache
+from fuzz.targets import Sources
+from fuzz.targets.mutants import Mutant
+from nn512.toolchain import LANGUAGE_FLAGS, NATIVE_FLAGS, BuildError, Compiler, build
+
+_LEVEL = "-O2"
+"""It folds what is constant and removes parameters that nobody reads; -O1 does the latter only where it inlines."""
+
+_WITHOUT_PREFETCHES = """\
+#define _DEFAULT_SOURCE
+#define _POSIX_C_SOURCE 200112L
+#include <immintrin.h>
+#undef _mm_prefetch
+#define _mm_prefetch(address, hint) ((void)0)
+"""
+
+_PREFETCH_FIELD = re.compile(r"\.prefetch\w+ = [^,}]*$")
+"""In front of a place: it stands in a number that only prefetches read."""
+
+_SPEED = re.compile(
+    r"\bSpinsBeforeSleep\b|\b_mm_pause\b"  # how long to spin before sleeping
+    r"|\bMADV_HUGEPAGE\b|\bpage = |\? 64 : page\b"  # how large pages are, and what begins with one
+    r"|__ATOMIC_ACQUIRE\) == value\) return;"  # whoever does not see it while it spins, sees it under the mutex
+)
+"""Lines that are there for speed alone; data of any alignment are read and written."""
+
+_BY_DATA = frozenset({"widen_range", "half_exponent", "exponent_of", "power_of_two"})
+"""Functions whose branches depend on parameters: what no data reach of them is a hole in the data."""
+
+_BY_SHAPE = re.compile(r"Shared routines|Packing|Layer \d+:")
+"""Parts of the file whose branches depend on shapes alone, other than in `_BY_DATA`."""
+
+
+def same_code(mutant: Mutant, compiler: Compiler) -> str:
+    """Why a mutant is no bug, by its text and object code; "" where they do not say so."""
+    if _SPEED.search(mutant.before) and mutant.operator != "relaxed order":
+        return "changes speed alone"
+    if _PREFETCH_FIELD.search(mutant.before[: mutant.start - mutant.text.line_span(mutant.line)[0]]):
+        return "prefetches other addresses"
+    if _objects_equal(mutant, compiler, ""):
+        return "the same object code"
+    if "_mm_prefetch" in mutant.text.source and _objects_equal(mutant, compiler, _WITHOUT_PREFETCHES):
+        return "prefetches other addresses"
+    return ""
+
+
+def decided_by_shape(mutant: Mutant) -> bool:
+    """Whether the shapes of the net alone say if the changed statement is reached."""
+    return _BY_SHAPE.match(mutant.section) is not None and mutant.function not in _BY_DATA
+
+
+def _objects_equal(mutant: Mutant, compiler: Compiler, start: str) -> bool:
+    made = [_object(sources, compiler, start) for sources in (mutant.unbroken, mutant.sources)]
+    return made[0] is not None and made[0] == made[1]
+
+
+def _object(sources: Sources, compiler: Compiler, start: str) -> bytes | None:
+    """The object file; None where the source does not build."""
+    files = {f"{sources.prefix}.h": sources.header, "unit.c": start + sources.source}
+    arguments = (*LANGUAGE_FLAGS, *NATIVE_FLAGS, _LEVEL, "-w", "-c", "unit.c")
+    try:
+        return build(compiler, files, arguments, "unit.o", cache=fuzz_cache()).path.read_bytes()
+    except BuildError:
+        return None
