@@ -46,7 +46,7 @@ def check_case(
     runner = runner or runner_for(case.compiler)
     prepared = target.prepare(graph, options)
     if isinstance(prepared, Problem):
-        return Report(case, graph, runner_line(runner), problems=(prepared,), culprit=_given(data))
+        return Report(case, graph, runner_line(runner), problems=(prepared,), culprit=_given(data), ran=runner)
     return check_sources(case, graph, prepared, data or draw(case, graph), runner, checks=checks, strict=target.strict)
 
 
@@ -62,7 +62,7 @@ def check_sources(
     strict: bool = True,
 ) -> Report:
     """Build `sources`, run them on `data`, compare; `strict` makes warnings of the C compiler errors."""
-    report = Report(case, graph, runner_line(runner), sources)
+    report = Report(case, graph, runner_line(runner), sources, ran=runner)
     try:
         executable = build_net(graph, sources.header, sources.source, runner, flags=(case.optimisation,), strict=strict)
     except BuildError as error:
