@@ -24,6 +24,9 @@ ANSWER_TIMEOUT = 60.0
 """Seconds after which a system hangs; random graphs take milliseconds, a C compiler between seconds."""
 
 
+PROGRAM = Path(__file__).with_name("systems.py")
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """A system by the name of its package, and by which algorithms it computes."""
@@ -83,7 +86,7 @@ class _AtWork:
         """The program, ready to be asked."""
         if self._worker is None:
             # -P: the folder of the script is no place to import from; its modules would hide others of the same name.
-            command = [sys.executable, "-P", str(Path(__file__).with_name("systems.py")), self._name]
+            command = [sys.executable, "-P", str(PROGRAM), self._name]
             self._worker = self._stack.enter_context(Worker(self._name, command, timeout=ANSWER_TIMEOUT))
         return self._worker
 
@@ -96,5 +99,15 @@ class _AtWork:
 @cache
 def _at_work(name: str) -> _AtWork:
     system = _AtWork(name)
-    atexit.register(system.end)
+    _STARTED.append(system)
     return system
+
+
+_STARTED: list[_AtWork] = []
+
+
+@atexit.register
+def end_all() -> None:
+    """End the programs of all systems."""
+    for system in _STARTED:
+        system.end()

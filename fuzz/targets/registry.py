@@ -34,6 +34,7 @@ KNOWN: Mapping[str, Callable[[str], Target]] = MappingProxyType(
         "onnxruntime": _peer("onnxruntime"),
         "openvino": _peer("openvino"),
         "emx-onnx-cgen": _peer("emx_onnx_cgen"),
+        "ncnn": _peer("ncnn"),
     }
 )
 

@@ -85,7 +85,41 @@ def emx_onnx_cgen(model: Path, inputs: Arrays) -> Arrays:
     return {name: value[0] for name, value in results.items()}
 
 
-SYSTEMS: dict[str, Infer] = {"onnxruntime": onnxruntime, "openvino": openvino, "emx_onnx_cgen": emx_onnx_cgen}
+def ncnn(model: Path, inputs: Arrays) -> Arrays:
+    """ncnn in float32 and without Winograd's algorithm, from the model as pnnx converts it."""
+    package = importlib.import_module("ncnn")
+    done = _run([str(Path(sys.executable).with_name("pnnx")), str(model), "fp16=0"], model.parent)
+    param, weights = (model.with_name(f"{model.stem}.ncnn.{kind}") for kind in ("param", "bin"))
+    if done.returncode or not param.exists():
+        raise RuntimeError(f"pnnx ended with {done.returncode}: {_last_words(done)}")
+    graph = importlib.import_module("onnx").load(model, load_external_data=False).graph
+    found = {}
+    with package.Net() as net:
+        for choice in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "winograd_convolution"):
+            setattr(net.opt, f"use_{choice}", False)
+        net.opt.num_threads = 1
+        if net.load_param(str(param)):
+            raise RefusedError("ncnn has no layer for some node")
+        if net.load_model(str(weights)):
+            raise RuntimeError("ncnn does not load the weights")
+        with net.create_extractor() as extractor:
+            for number, value in enumerate(graph.input):
+                extractor.input(f"in{number}", package.Mat(np.ascontiguousarray(inputs[value.name])).clone())
+            for number, value in enumerate(graph.output):
+                status, result = extractor.extract(f"out{number}")
+                if status:
+                    raise RuntimeError(f"ncnn gives no output {value.name}: {status}")
+                shape = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+                found[value.name] = np.array(result).reshape(shape[1:])
+    return found
+
+
+SYSTEMS: dict[str, Infer] = {
+    "onnxruntime": onnxruntime,
+    "openvino": openvino,
+    "emx_onnx_cgen": emx_onnx_cgen,
+    "ncnn": ncnn,
+}
 """By the name of the package that each of them needs."""
 
 
