@@ -86,7 +86,7 @@ def emx_onnx_cgen(model: Path, inputs: Arrays) -> Arrays:
 
 
 def ncnn(model: Path, inputs: Arrays) -> Arrays:
-    """ncnn in float32 and without Winograd's algorithm, from the model as pnnx converts it."""
+    """Ncnn in float32 and without Winograd's algorithm, from the model as pnnx converts it."""
     package = importlib.import_module("ncnn")
     done = _run([str(Path(sys.executable).with_name("pnnx")), str(model), "fp16=0"], model.parent)
     param, weights = (model.with_name(f"{model.stem}.ncnn.{kind}") for kind in ("param", "bin"))
