@@ -9,6 +9,7 @@ and then fails. At the start it is {"version": "of the system"}.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import importlib.metadata
@@ -18,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,18 +33,23 @@ class RefusedError(Exception):
     """The system does not take this model."""
 
 
+@contextlib.contextmanager
+def _loading() -> Iterator[None]:
+    """Take an exception for a refusal: a system that says at once that it cannot has not failed."""
+    try:
+        yield
+    except Exception as error:
+        raise RefusedError(f"{type(error).__name__}: {error}") from error
+
+
 def onnxruntime(model: Path, inputs: Arrays) -> Arrays:
     """ONNX Runtime on the CPU, all optimizations, one thread."""
     runtime = importlib.import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    try:
+    with _loading():
         session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        if "NotImplemented" in type(error).__name__:
-            raise RefusedError(str(error)) from error
-        raise
     names = [output.name for output in session.get_outputs()]
     values = session.run(names, {name: array[None] for name, array in inputs.items()})
     return {name: value[0] for name, value in zip(names, values, strict=True)}
@@ -53,7 +59,8 @@ def openvino(model: Path, inputs: Arrays) -> Arrays:
     """OpenVINO on the CPU in float32, which is not its own choice where there is bfloat16."""
     vino = importlib.import_module("openvino")
     settings = {"INFERENCE_NUM_THREADS": "1", "INFERENCE_PRECISION_HINT": "f32"}
-    compiled = vino.Core().compile_model(model, "CPU", settings)
+    with _loading():
+        compiled = vino.Core().compile_model(model, "CPU", settings)
     results = compiled({name: array[None] for name, array in inputs.items()})
     return {name: value[0] for port, value in results.items() for name in port.names}
 
