@@ -41,6 +41,7 @@ class Report:
     the layer at fault, where somebody has looked for it (`fuzz.judge.localize`). `runner` is for people what `ran` is.
     `id` names a drawn case or one of the corpus, so that `nn512 repro` finds it again. `pattern` and `classes` are what
     all relatives of the case have in common that fail in the same way, where somebody has looked (`fuzz.campaign`).
+    `declared` is the profile of a system that is no C, `refused` what a target says that does not take the graph.
     """
 
     case: Case
@@ -56,11 +57,13 @@ class Report:
     id: str = ""
     pattern: str = ""
     classes: tuple[str, ...] | None = None
+    declared: str = ""
+    refused: str = ""
 
     @property
     def profile(self) -> str:
-        """What C was declared to do which came without a plan: an entry of `fuzz.judge.profiles`."""
-        return "" if self.sources is None else self.sources.profile
+        """What was declared of C that came without a plan, or of a system: an entry of `fuzz.judge.profiles`."""
+        return self.declared if self.sources is None else self.sources.profile
 
     @cached_property
     def layers(self) -> tuple[PlannedLayer, ...]:

@@ -59,6 +59,7 @@ class _Broken:
 
     name = "broken"
     strict = False
+    skips: frozenset[str] = frozenset()
 
     def __init__(self, old: str, new: str) -> None:
         self._old, self._new = old, new
