@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
 
         compile_graph(graph, options)  # a kernel or layer that does not exist is the user's mistake and no finding
     from fuzz.campaign.effort import Effort
-    from fuzz.campaign.findings import save
+    from fuzz.campaign.findings import save, save_unfinished
     from fuzz.case import Case, DataSeed
     from fuzz.judge.checker import check_case
     from fuzz.judge.localize import localized
@@ -143,9 +143,11 @@ def run(args: argparse.Namespace) -> int:
     if not report.problems:
         return 0 if report.verified else 1
     effort = Effort(seconds=args.shrink_time, tell=_show)
+    unfinished = None
     if not args.no_shrink and args.source is None:
+        unfinished = save_unfinished(report, args.out)  # should shrinking not come to an end
         report = _shrunk(report, runner, effort)
-    finding = save(report, args.out, how=effort.told if effort.done else "not shrunk")
+    finding = save(report, args.out, replaces=unfinished, how=effort.told if effort.done else "not shrunk")
     print(f"{finding.identity}\nkept in {finding.path}")
     return 1
 
