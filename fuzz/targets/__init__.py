@@ -1,8 +1,11 @@
-"""What can be put under test: anything that turns a graph into C with the API.
+"""What can be put under test: anything that turns a graph into C with the API, or that answers for it by itself.
 
-    base.py      the protocol: Target, and the Sources that it gives
+    base.py      the protocol: Target, and the Sources or Answers that it gives
     ours.py      our compiler
     folder.py    C that somebody has written or generated before, in a folder
+    command.py   a command that generates C
+    peers.py     other systems, each in a program of its own (systems.py)
+    registry.py  all of them by name, and those that other packages add
     mutants.py   sources with a planted bug, to see that it is found
     operators.py the bugs that are planted, each a pattern and what to put in its place
     text.py      what is code in a source, and where statements begin
