@@ -33,6 +33,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "expm1_of": "expm1(x)",
         "softplus_of": "(x < 0 ? 0 : x) + log1p(exp(-fabs(x)))",
         "mish_of": "x < -800 ? 0 : x > 40 ? x : x / (1 + 2 / (exp(x) * (exp(x) + 2)))",
+        "log_of": "log(x)",
     }
 )
 """Each function of a double x in C."""

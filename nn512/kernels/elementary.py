@@ -16,7 +16,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import erfc, inf, pi, sqrt
+from math import erfc, inf, log, pi, sqrt
 from string import Template
 from types import MappingProxyType
 from typing import TypeAlias
@@ -309,7 +309,49 @@ static INLINE __m512 mish_of(__m512 x) {
     needs=(EXP,),
 )
 
+_PARTS = (
+    *(1.0, 0.914179265, 0.864982545, 0.820661068, 0.780449152, 0.744031608, 0.711086273, 0.681020498),
+    *(1.3061446, 1.25516284, 1.20758951, 1.1636262, 1.12307632, 1.08439147, 1.04952693, 1.0),
+)
+"""About 1 over the middle of each sixteenth of [1, 3/2) and of [3/4, 1), such that its logarithm is nearly a float.
+
+Beside 1 they are 1, so that the logarithm loses no digits there.
+"""
+
+LOG = Elementary(
+    "log_of",
+    """
+/* The natural logarithm, within 1.05 ulp: x = 2^n * m for m from 3/4 to 3/2, and log(m) = log(m * part) - log(part) for
+ * a part that makes the product nearly 1. -inf for 0, NaN below it. NaN stays NaN. */
+static INLINE __m512 log_of(__m512 x) {
+    static const float parts[16] = $parts; /* by the first four bits of the fraction of m */
+    static const float logs[16] = $logs; /* -log(part) */
+    const __m512 m = _mm512_getmant_ps(x, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_nan);
+    const __m512 n = _mm512_sub_ps(_mm512_getexp_ps(x), _mm512_getexp_ps(m));
+    const __m512i i = _mm512_srli_epi32(_mm512_castps_si512(m), 19);
+    const __m512 part = _mm512_permutexvar_ps(i, _mm512_loadu_ps(parts));
+    const __m512 r = _mm512_fmsub_ps(m, part, _mm512_set1_ps(1.0f));
+    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps($c5), r, _mm512_set1_ps($c4));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps($c3));
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps($c2));
+    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r);
+    p = _mm512_add_ps(p, _mm512_permutexvar_ps(i, _mm512_loadu_ps(logs)));
+    return _mm512_fmadd_ps(n, _mm512_set1_ps($ln2), p);
+}
+""",
+    {
+        "parts": _PARTS,
+        "logs": tuple(0.0 - log(np.float32(part)) for part in _PARTS),
+        "ln2": 0.693147182,
+        "c2": -0.499999821,
+        "c3": 0.333344817,
+        "c4": -0.250368387,
+        "c5": 0.192636028,
+    },
+    ulps=1.05,
+)
+
 FUNCTIONS: Mapping[str, Elementary] = MappingProxyType(
-    {function.name: function for function in (EXP, SIGMOID, SILU, TANH, GELU, GELU_TANH, EXPM1, SOFTPLUS, MISH)}
+    {function.name: function for function in (EXP, SIGMOID, SILU, TANH, GELU, GELU_TANH, EXPM1, SOFTPLUS, MISH, LOG)}
 )
 """By the name of the routine."""

@@ -48,7 +48,7 @@ pytestmark = pytest.mark.peers
 CASES = {"torch": 1000, "onnxruntime": 200, "openvino": 25}
 
 ROUNDED = {
-    *("ELU", "Exp", "GELU", "GELUTanh", "HardSigmoid", "HardSwish", "Mish", "Reciprocal", "Sigmoid", "SiLU"),
+    *("ELU", "Exp", "GELU", "GELUTanh", "HardSigmoid", "HardSwish", "Log", "Mish", "Reciprocal", "Sigmoid", "SiLU"),
     *("Softplus", "Sqrt", "Square", "Tanh"),
 }
 """Functions that compute, rather than choose between numbers."""
@@ -315,7 +315,7 @@ def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
             if x.isneginf().any():
                 raise UnsupportedError("PyTorch multiplies -inf by 0")
             return functional.silu(x)
-        case "Tanh" | "Exp" | "Sqrt" | "Square" | "Abs" | "Neg" | "Reciprocal":
+        case "Tanh" | "Exp" | "Log" | "Sqrt" | "Square" | "Abs" | "Neg" | "Reciprocal":
             return getattr(x, node.kind.lower())()
         case "Softplus":
             return functional.softplus(x, threshold=800)

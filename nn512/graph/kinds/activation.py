@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import erfc, exp, expm1, log1p, pi, sqrt, tanh
+from math import erfc, exp, expm1, log, log1p, pi, sqrt, tanh
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -75,7 +75,7 @@ _BEYOND = 80.0
 """What is larger is near the end of float32 behind an exponential."""
 
 _NEAR = 1e-3
-"""Numbers nearer to 0 than this are taken to be rare before a Reciprocal."""
+"""Numbers nearer to 0 than this are taken to be rare before a Reciprocal and a Log."""
 
 FUNCTIONS: Mapping[str, Function] = MappingProxyType(
     {
@@ -133,6 +133,11 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
             Function("Softplus", "`log(1 + exp(x))`, within 3.3 ulp.", lambda _, x: _softplus(x)),
             Function("Mish", "`x * tanh(log(1 + exp(x)))`, within 5 ulp.", lambda _, x: x * tanh(_softplus(x))),
             Function("Exp", "`exp(x)`, within 1.08 ulp.", lambda _, x: exp(min(x, _BEYOND)), spread=_powers),
+            Function(
+                "Log",
+                "The natural logarithm of `x`, within 1.05 ulp; -inf where x = 0, NaN where x < 0.",
+                lambda _, x: log(max(x, _NEAR)),
+            ),
             Function("Sqrt", "The square root of `x`; NaN where x < 0.", lambda _, x: sqrt(max(x, 0.0))),
             Function("Square", "`x * x`.", lambda _, x: x * x, spread=_squares),
             Function("Abs", "`x` where x > 0, otherwise `-x`.", lambda _, x: abs(x)),
