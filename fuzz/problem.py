@@ -11,15 +11,20 @@ from fuzz.case import DataSeed
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something wrong. `kind` is "emit", "build", "values" or a word of the sandbox; `data` is where it showed."""
+    """Something wrong. `kind` is "emit", "build", "values" or a word of the sandbox; `data` is where it showed first.
+
+    `pattern` says without numbers which elements are wrong, `again` how often the same was seen besides.
+    """
 
     kind: str
     detail: str
     data: DataSeed | None = None
+    pattern: str = ""
+    again: str = ""
 
     def __str__(self) -> str:
         where = "" if self.data is None else f" on {self.data}"
-        return f"{self.kind}{where}: {self.detail}"
+        return f"{self.kind}{where}: {self.detail}" + (f"; {self.again}" if self.again else "")
 
 
 def failure_text(error: Exception) -> str:

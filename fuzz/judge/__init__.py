@@ -1,8 +1,12 @@
 """Whether what a target made of a case is right.
 
 checker.py    one check of one case: prepare, build, run, compare
-report.py     what a check showed
+telling.py    what a check showed, as lines for people
+report.py     the same as data
+folding.py    problems of one kind as one
 compare.py    the verdict on an output
+pattern.py    what wrong elements have in common
+window.py     what is around the worst of them
 limits.py     the table of error limits
 algorithms.py how each long sum is evaluated, by the plan
 profiles.py   the same for C that has no plan

@@ -17,8 +17,10 @@ from fuzz.draw import regimes
 from fuzz.draw.regimes import ALIKE_REGIMES, EXACT_REGIMES, DataSet
 from fuzz.judge.algorithms import rounding_of
 from fuzz.judge.compare import Verdict, judge
-from fuzz.judge.layers import behind
+from fuzz.judge.folding import Folded
+from fuzz.judge.layers import behind, grid_of
 from fuzz.judge.limits import Limit, limit_of
+from fuzz.judge.pattern import Grid
 from fuzz.judge.profiles import profile_of
 from fuzz.judge.report import Report
 from fuzz.problem import Problem
@@ -74,7 +76,8 @@ def check_sources(
         first = next((line for line in error.text.splitlines() if "error:" in line), error.summary)
         return replace(report, problems=(Problem("build", f"{first}\n{error}"),), culprit=_given(data))
     limits, rounding = limits_of(report), how_evaluated(report)
-    problems: list[Problem] = []
+    grids = {node.from_tensor: grid_of(graph, report.layers, node.from_tensor) for node in graph.outputs}
+    folded = Folded(grids.__getitem__)
     verdicts: dict[DataSeed, tuple[Verdict, ...]] = {}
     culprit = None
     executed = True
@@ -82,15 +85,14 @@ def check_sources(
         seed = DataSeed(data_set.regime, data_set.seed)
         run = execute(executable, data_set.params, [data_set.inputs], checks if number == 0 else LIGHT)
         executed &= run.status in (Status.OK, Status.VIOLATION) and bool(run.outputs)
-        before = len(problems)
-        problems.extend(Problem(str(violation.kind), violation.detail, seed) for violation in run.violations)
+        folded.add_violations(run.violations, seed)
         expected = reference.run(graph, data_set.params, data_set.inputs, rounding=rounding)
         outputs = run.outputs[0] if run.outputs else {}
-        verdicts[seed] = _judge(graph, data_set, outputs, expected, limits, rounding)
-        problems.extend(Problem("values", str(verdict), seed) for verdict in verdicts[seed] if not verdict.ok)
-        if culprit is None and len(problems) > before:
+        verdicts[seed] = _judge(graph, data_set, outputs, expected, limits, rounding, grids)
+        folded.add_verdicts(verdicts[seed], seed)
+        if culprit is None and folded.problems:
             culprit = data_set, expected
-    return replace(report, problems=tuple(problems), verdicts=verdicts, executed=executed, culprit=culprit)
+    return replace(report, problems=folded.problems, verdicts=verdicts, executed=executed, culprit=culprit)
 
 
 def _given(data: Sequence[DataSet]) -> tuple[DataSet, Mapping[str, reference.Result]] | None:
@@ -131,6 +133,7 @@ def _judge(
     expected: Mapping[str, reference.Result],
     limits: Mapping[str, Limit],
     rounding: Mapping[str, reference.Rounding],
+    grids: Mapping[str, Grid],
 ) -> tuple[Verdict, ...]:
     """Verdicts on the outputs there are (a run that crashed has none)."""
     steps = min(limit.exact_steps for limit in limits.values())
@@ -141,7 +144,10 @@ def _judge(
     if data.regime in ALIKE_REGIMES:  # one error in many elements is no rms: each may be as large as the largest
         applied = {name: replace(limit, rms=limit.maximum) for name, limit in limits.items()}
     return tuple(
-        judge(name, outputs[name], result.value, result.variance, result.unspecified, exact[name], applied[name])
+        judge(
+            *(name, outputs[name], result.value, result.variance, result.unspecified),
+            *(exact[name], applied[name], grids[name]),
+        )
         for name, result in expected.items()
         if name in outputs
     )

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fuzz.judge.limits import Limit
+from fuzz.judge.pattern import Grid, Pattern, pattern_of
+from fuzz.judge.window import window_around
 
 
 class Outcome(enum.Enum):
@@ -32,7 +34,10 @@ class Outcome(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What comparing one output showed. Errors are in units of sigma; `worst` is the index c, y, x of the largest."""
+    """What comparing one output showed. Errors are in units of sigma; `worst` is the index c, y, x of the largest.
+
+    Of what is wrong, `pattern` says what it has in common, and `window` shows what is around the worst element.
+    """
 
     output: str
     outcome: Outcome
@@ -42,6 +47,8 @@ class Verdict:
     rms_sigma: float
     worst: tuple[int, ...] | None
     detail: str
+    pattern: Pattern | None = None
+    window: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -56,7 +63,9 @@ class Verdict:
         spread = f"max error {self.max_sigma:.3g} sigma, rms {self.rms_sigma:.3g}, {self.compared} elements"
         if self.outcome is Outcome.WITHIN:
             return f"{self.output}: within limits: {spread}"
-        return f"{self.output}: WRONG: {self.detail}; {self.wrong} of {self.compared} elements wrong; {spread}"
+        if self.pattern is None:
+            return f"{self.output}: WRONG: {self.detail}; {spread}"
+        return f"{self.output}: WRONG: {self.pattern}; {self.detail}; {spread}"
 
 
 def judge(
@@ -67,8 +76,12 @@ def judge(
     unspecified: NDArray[np.bool_],
     exact: NDArray[np.bool_],
     limit: Limit,
+    grid: Grid | None = None,
 ) -> Verdict:
-    """The verdict on output `got`, all arrays CxHxW; elements marked `exact` must be equal, whatever their variance."""
+    """The verdict on output `got`, all arrays CxHxW; elements marked `exact` must be equal, whatever their variance.
+
+    `grid` says how the layer divides its work that computes the output: patterns refer to it.
+    """
     if got.shape != value.shape:
         raise ValueError(f"{output}: got shape {got.shape}, the reference has {value.shape}")
     finite = np.isfinite(value)
@@ -82,16 +95,14 @@ def judge(
     in_sigma = np.where(compared, in_sigma, 0.0)
     count = int(compared.sum())
     bad = in_sigma > limit.maximum
-    # Of infinitely wrong elements the farthest off is the worst.
     maximum = float(in_sigma.max(initial=0.0))
-    order = in_sigma if np.isfinite(maximum) else np.where(np.isinf(in_sigma), 1.0 + ~np.isfinite(error), 0.0)
-    flat = in_sigma.size - 1 - int(order.ravel()[::-1].argmax())
-    worst = tuple(int(i) for i in np.unravel_index(flat, value.shape)) if count else None
+    worst = _worst(in_sigma, error) if count else None
     with np.errstate(all="ignore"):
         rms = float(np.sqrt(np.square(in_sigma).sum() / max(count, 1)))
     if bad.any() and worst is not None:
-        detail = _describe(worst, got, value, sigma, limit)
-        return Verdict(output, Outcome.WRONG, count, int(bad.sum()), maximum, rms, worst, detail)
+        detail = _describe(worst, got, value, sigma, in_sigma, limit)
+        pattern, window = pattern_of(bad, compared, grid), window_around(worst, got, value, bad)
+        return Verdict(output, Outcome.WRONG, count, int(bad.sum()), maximum, rms, worst, detail, pattern, window)
     # Equal elements were computed from equal terms, and err alike: many of them are a single one.
     if rms > limit.rms and len(np.unique(value[compared])) >= limit.rms_from:
         detail = f"rms error of {rms:.3g} sigma is above the limit of {limit.rms:g}"
@@ -104,16 +115,28 @@ def judge(
     return Verdict(output, outcome, count, 0, maximum, rms, worst, "")
 
 
+def _worst(in_sigma: NDArray[np.float64], error: NDArray[np.float64]) -> tuple[int, ...]:
+    """The first of the elements that err most; of those that are infinitely wrong, the one that is farthest off."""
+    order = in_sigma
+    if np.isinf(in_sigma).any():
+        order = np.where(np.isinf(in_sigma), np.where(np.isfinite(error), error, np.inf), -1.0)
+    return tuple(int(index) for index in np.unravel_index(int(order.argmax()), order.shape))
+
+
 def _describe(
     worst: tuple[int, ...],
     got: NDArray[np.float32],
     value: NDArray[np.float64],
     sigma: NDArray[np.float64],
+    in_sigma: NDArray[np.float64],
     limit: Limit,
 ) -> str:
     where = ", ".join(f"{axis}={index}" for axis, index in zip("cyx", worst, strict=True))
-    want = f"{value[worst]:.9g}" + (f" +- {limit.maximum:g} x {sigma[worst]:.3g}" if sigma[worst] > 0 else " exactly")
-    return f"at {where} got {got[worst]:.9g}, expected {want}"
+    want = f"{value[worst]:.9g}"
+    if not sigma[worst] > 0:
+        return f"at {where} got {got[worst]:.9g}, expected {want} exactly"
+    far = f", {in_sigma[worst]:.3g} sigma away" if np.isfinite(in_sigma[worst]) else ""
+    return f"at {where} got {got[worst]:.9g}{far}, expected {want} +- {limit.maximum:g} x {sigma[worst]:.3g}"
 
 
 def worst_sigma(verdicts: Iterable[Verdict]) -> float:

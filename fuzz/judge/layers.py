@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from nn512.graph import Graph, tensors_read
+from fuzz.judge.pattern import Grid
+from nn512.graph import Conv, Graph, tensors_read
 from nn512.plan.plan import Plan, PlannedLayer
 
 
@@ -47,3 +48,13 @@ def behind(graph: Graph, layers: Sequence[PlannedLayer], outputs: Collection[str
             found.append(layer)
             needed.update(layer.reads)
     return tuple(reversed(found))
+
+
+def grid_of(graph: Graph, layers: Sequence[PlannedLayer], tensor: str) -> Grid:
+    """How a tensor is divided by the layer that computes it, as far as the graph and the plan say."""
+    conv = next((node for node in graph.layers if node.to_tensor == tensor and isinstance(node, Conv)), None)
+    tiles = next((layer.tiles for layer in layers if tensor in layer.covers and layer.tiles is not None), None)
+    return Grid(
+        groups=1 if conv is None else conv.groups,
+        tile=(1, 1) if tiles is None else (tiles.rows.outputs, tiles.columns.outputs),
+    )

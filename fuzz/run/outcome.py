@@ -7,14 +7,14 @@ import re
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from fuzz.run import protocol
-from fuzz.run.interface import Interface
+from fuzz.run.interface import Argument, Interface
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -56,11 +56,16 @@ class Status(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Something wrong besides values; `detail` is a sentence for people."""
+    """Something wrong besides values; `detail` is a sentence for people.
+
+    `tensor` is the output it is about and `elements` which of its elements (CxHxW), where it is about some.
+    """
 
     kind: Kind
     detail: str
     data_set: int
+    tensor: str = ""
+    elements: npt.NDArray[np.bool_] | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}"
@@ -126,6 +131,8 @@ def read_report(
             case protocol.RECORD_VIOLATION:
                 kind, _, detail = bytes(record.payload).decode("utf-8", "replace").partition("\0")
                 violations.append(Violation(Kind(kind), detail, record.data_set))
+            case protocol.RECORD_MARKS:
+                violations[-1] = _with_elements(violations[-1], interface.arguments[record.argument], record.payload)
             case protocol.RECORD_TIME:
                 times.append(int.from_bytes(record.payload, "little"))
             case protocol.RECORD_DONE:
@@ -140,6 +147,11 @@ def read_report(
     seconds = time.perf_counter() - start
     status = _status(violations, done=done, returncode=returncode)
     return RunReport(status, complete, tuple(violations), tuple(times), seconds, log)
+
+
+def _with_elements(violation: Violation, argument: Argument, marks: memoryview) -> Violation:
+    bits = np.unpackbits(np.frombuffer(marks, np.uint8), count=argument.elements, bitorder="little")
+    return replace(violation, tensor=argument.tensor, elements=bits.reshape(argument.shape).astype(np.bool_))
 
 
 def _status(violations: Sequence[Violation], *, done: bool, returncode: int) -> Status:

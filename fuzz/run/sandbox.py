@@ -141,7 +141,7 @@ def _write_job(
         # Twice the heap: released memory keeps its addresses for a while.
         address_space=2 * checks.heap_bytes + own if runner.limits_memory else 0,
         cpu_seconds=_processor_limit(executable, checks, len(data_sets)),
-        file_bytes=output_bytes + (16 << 20),
+        file_bytes=2 * output_bytes + (16 << 20),  # and which elements of outputs were wrong
         data_sets=len(data_sets),
         configurations=[(c.threads, int(c.placement), c.repeats) for c in checks.configurations],
         parameter_bytes=parameter_bytes,

@@ -9,11 +9,15 @@ each answered with a line of JSON on standard output:
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
 from time import perf_counter_ns
 from typing import Any, TypeAlias
 
@@ -78,7 +82,46 @@ def openvino(model: str, inputs: dict[str, Any], cpus: list[int]) -> Peer:
     return vino.__version__.split("-")[0], request.infer, outputs
 
 
-PEERS: dict[str, Callable[[str, dict[str, Any], list[int]], Peer]] = {"onnxruntime": onnxruntime, "openvino": openvino}
+def emx_onnx_cgen(model: str, inputs: dict[str, Any], cpus: list[int]) -> Peer:
+    """The C of emx-onnx-cgen, which knows one thread, built for this processor and with leave to reorder sums."""
+    if len(cpus) > 1:
+        raise RuntimeError("the C of emx-onnx-cgen computes on one thread")
+    folder = Path(model).parent
+    generate = [sys.executable, "-m", "emx_onnx_cgen", "compile", model, "emx.c", "--model-name", "emx"]
+    _finish([*generate, "--emit-data-file"], folder)
+    flags = ["-O3", "-march=native", "-ffast-math", "-shared", "-fPIC"]
+    _finish([os.environ.get("CC", "cc"), *flags, "emx.c", "emx_data.c", "-o", "emx.so", "-lm"], folder)
+    library = ctypes.CDLL(str(folder / "emx.so"))
+    if (folder / "emx.bin").exists():  # weights that it does not write as C
+        library.emx_load.restype = ctypes.c_bool
+        if not library.emx_load(str(folder / "emx.bin").encode()):
+            raise RuntimeError("the C of emx-onnx-cgen does not load its weights")
+    graph = importlib.import_module("onnx").load(model, load_external_data=False).graph
+    results = {
+        value.name: np.zeros([axis.dim_value for axis in value.type.tensor_type.shape.dim], np.float32)
+        for value in graph.output
+    }
+    arrays = [*(np.ascontiguousarray(inputs[value.name][None]) for value in graph.input), *results.values()]
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]
+
+    def infer() -> None:
+        library.emx(*pointers)
+
+    return version("emx-onnx-cgen"), infer, lambda: {name: array[0] for name, array in results.items()}
+
+
+def _finish(command: list[str], folder: Path) -> None:
+    """Run a program that prepares what is measured."""
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[:4])} failed: {(done.stderr or done.stdout).strip()[-500:]}")
+
+
+PEERS: dict[str, Callable[[str, dict[str, Any], list[int]], Peer]] = {
+    "onnxruntime": onnxruntime,
+    "openvino": openvino,
+    "emx_onnx_cgen": emx_onnx_cgen,
+}
 
 
 def main() -> None:
@@ -96,11 +139,11 @@ def main() -> None:
     with np.load(inputs_path) as archive:
         inputs = dict(archive)
     try:
-        version, infer, outputs = PEERS[system](model, inputs, cpus)
+        told, infer, outputs = PEERS[system](model, inputs, cpus)
     except Exception as error:  # noqa: BLE001 - whatever it is, the one who measures tells the user
         answer(error=f"{type(error).__name__}: {error}")
         return
-    answer(ready=True, version=version)
+    answer(ready=True, version=told)
     for line in sys.stdin:
         command, *arguments = line.rstrip("\n").split(" ", 1 if line.startswith("answer") else -1)
         if command == "run":

@@ -25,9 +25,9 @@ def run(args: argparse.Namespace) -> int:
     """Replay one finding."""
     from fuzz.campaign.findings import load
     from fuzz.judge.checker import check_case
+    from fuzz.judge.telling import told
     from fuzz.run.runners import runner_for
     from fuzz.targets import OURS, Folder, Target
-    from nn512.cli.verify import print_report
     from nn512.errors import UsageError
     from nn512.graph import parse
 
@@ -42,5 +42,5 @@ def run(args: argparse.Namespace) -> int:
             raise UsageError(f"{args.finding}: there is no C beside it")
         target = Folder(stored.folder, stored.profile)
     report = check_case(stored.case, data, runner, target=target)
-    print_report(report)
+    print(*told(report), sep="\n")
     return 0 if report.verified and not report.problems else 1

@@ -23,7 +23,6 @@ from nn512.graph import Graph, multiply_accumulates
 
 if TYPE_CHECKING:
     from fuzz.draw.regimes import DataSet
-    from fuzz.judge.report import Report
     from nn512.options import Options
 
 _SMALL_MAC = 30e6
@@ -103,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
     from fuzz.case import Case, DataSeed
     from fuzz.judge.checker import check_case
     from fuzz.judge.profiles import profile_of
+    from fuzz.judge.telling import told
     from fuzz.run.checks import checks_for
     from fuzz.run.runners import runner_for
     from fuzz.targets import OURS, Folder, Target
@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
     case = Case(graph.source.text, options.to_dict(), "-O2", seeds)
     checks = checks_for(graph, args.threads)
     report = check_case(case, data, runner, checks, target)
-    print_report(report)
+    print(*told(report), sep="\n")
     if not report.problems:
         return 0 if report.verified else 1
     print(f"kept in {save(report, args.out).path}")
@@ -171,22 +171,3 @@ def _data_sets(args: argparse.Namespace, graph: Graph) -> list[DataSet]:
         DataSet(GIVEN, number, d.params if params is None else params, {**d.inputs, **inputs})
         for number, d in enumerate(drawn)
     ]
-
-
-def print_report(report: Report) -> None:
-    """A line per output and data set, the problems besides values, and the conclusion."""
-    for seed, verdicts in report.verdicts.items():
-        for verdict in verdicts:
-            print(f"{seed!s:<14}{verdict}")
-    for problem in report.problems:
-        if problem.kind != "values":
-            print(problem)
-    outputs = [output.from_tensor for output in report.graph.outputs]
-    if report.problems:
-        print(f"NOT verified: {len(report.problems)} problem{'s' if len(report.problems) > 1 else ''}")
-    elif report.verified:
-        worst = max((v.max_sigma for verdicts in report.verdicts.values() for v in verdicts), default=0.0)
-        print(f"verified: {', '.join(outputs)}; error at most {worst:.2f} sigma")
-    else:
-        missing = ", ".join(name for name in outputs if name not in report.confirmed)
-        print(f"NOT verified: nothing was shown about {missing}; other data may help (--seed, --data)")

@@ -11,33 +11,46 @@ from nn512.cgen.writer import Writer
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 
+JOIN_PIECES = """
+/* One block out of pieces, which are blocks of other tensors: lane i of every pixel is lane at[i] % 16 of the piece
+ * at[i] / 16, or 0 where at[i] is -1. One or two pieces, the usual case, are a single permutation. */
+static INLINE void join_pieces(const float *const *piece, ptrdiff_t pieces, const int *at, ptrdiff_t pixels,
+                               float (*out)[16]) {
+    const float *first = piece[0], *second = piece[pieces > 1];
+    const __m512i index = _mm512_loadu_si512(at); /* permutations read its low bits only */
+    __mmask16 mask[16] = {0};
+    for (int lane = 0; lane < 16; lane++)
+        if (at[lane] >= 0) mask[at[lane] / 16] = (__mmask16)(mask[at[lane] / 16] | 1u << lane);
+    const __mmask16 both = (__mmask16)(mask[0] | mask[1]);
+    for (ptrdiff_t p = 0; p < pixels; p++) {
+        const __m512 a = _mm512_loadu_ps(first + p * 16), b = _mm512_loadu_ps(second + p * 16);
+        __m512 v = _mm512_maskz_mov_ps(both, _mm512_permutex2var_ps(a, index, b));
+        for (ptrdiff_t i = 2; i < pieces; i++)
+            v = _mm512_mask_permutexvar_ps(v, mask[i], index, _mm512_loadu_ps(piece[i] + p * 16));
+        _mm512_storeu_ps(out[p], v);
+    }
+}
+"""
+
 GATHER = """
 /* One block of a tensor that has its channels in other lanes than x. A span is a number of channels that stand together
  * in both, and where the first of them stands in x and in the result, block * 16 + lane. */
 static INLINE void gather_block(const float *x, ptrdiff_t pixels, const ptrdiff_t (*spans)[3], ptrdiff_t count,
                                 ptrdiff_t block, float (*out)[16]) {
-    const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    const float *from[16] = {x}; /* what makes up the block: at most sixteen pieces of a lane; at least one */
-    __m512i index[16] = {lanes};
-    __mmask16 mask[16] = {0};
+    const float *piece[16] = {x}; /* what makes up the block: at most sixteen pieces of a lane; at least one */
+    int at[16] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
     ptrdiff_t pieces = 0;
     for (ptrdiff_t s = 0; s < count; s++) {
         const ptrdiff_t start = spans[s][2], end = start + spans[s][0], low = block * 16, high = low + 16;
         const ptrdiff_t stop = end < high ? end : high;
-        for (ptrdiff_t to = start > low ? start : low, size; to < stop; to += size) {
+        for (ptrdiff_t to = start > low ? start : low, size; to < stop; to += size, pieces++) {
             const ptrdiff_t source = spans[s][1] + to - start, lane = source % 16;
             size = stop - to < 16 - lane ? stop - to : 16 - lane;
-            from[pieces] = x + source / 16 * pixels * 16;
-            index[pieces] = _mm512_add_epi32(lanes, _mm512_set1_epi32((int)(lane - to % 16)));
-            mask[pieces++] = (__mmask16)(((1u << size) - 1) << to % 16);
+            piece[pieces] = x + source / 16 * pixels * 16;
+            for (ptrdiff_t i = 0; i < size; i++) at[to % 16 + i] = (int)(pieces * 16 + lane + i);
         }
     }
-    for (ptrdiff_t p = 0; p < pixels; p++) {
-        __m512 v = _mm512_setzero_ps();
-        for (ptrdiff_t i = 0; i < pieces; i++)
-            v = _mm512_mask_permutexvar_ps(v, mask[i], index[i], _mm512_loadu_ps(from[i] + p * 16));
-        _mm512_storeu_ps(out[p], v);
-    }
+    join_pieces(piece, pieces, at, pixels, out);
 }
 """
 
@@ -52,6 +65,7 @@ def gathered(
     edge_classes: tuple[str, ...],
 ) -> LayerCode:
     """The layer, by runs of channels that stand together: how many, and the places of the first, there and here."""
+    context.library.add("join_pieces", lambda _: JOIN_PIECES)
     context.library.add("gather_block", lambda _: GATHER)
     writer = Writer()
     with writer.block(step_signature(context.prefix, result.name)):

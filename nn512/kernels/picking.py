@@ -9,7 +9,7 @@ from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import Expression, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import CropOp, Pick, PickOp
-from nn512.kernels.gathering import gathered
+from nn512.kernels.gathering import JOIN_PIECES, gathered
 from nn512.kernels.interface import Context, Kernel, Place
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work
@@ -20,12 +20,12 @@ PICK_LANES = """
  * those before each source are counted; for every lane there is a block * 16 + lane, or -1 where it stays empty. */
 static INLINE void pick_lanes(const float *const *sources, const ptrdiff_t *before, ptrdiff_t pixels,
                               const int *lanes, float (*out)[16]) {
-    const float *from[16]; /* what makes up the block: a piece for every block of a source that has a part of it */
+    const float *piece[16]; /* what makes up the block: a piece for every block of a source that has a part of it */
     ptrdiff_t whose[16];
-    int index[16][16];
-    __mmask16 mask[16];
+    int at[16];
     ptrdiff_t pieces = 0;
     for (int to = 0; to < 16; to++) {
+        at[to] = -1;
         if (lanes[to] < 0) continue;
         const ptrdiff_t block = lanes[to] / 16;
         ptrdiff_t i = 0, source = 0;
@@ -33,20 +33,12 @@ static INLINE void pick_lanes(const float *const *sources, const ptrdiff_t *befo
         if (i == pieces) {
             while (block >= before[source + 1]) source++;
             whose[i] = block;
-            from[i] = sources[source] + (block - before[source]) * pixels * 16;
-            mask[i] = 0;
-            memset(index[i], 0, sizeof index[i]);
+            piece[i] = sources[source] + (block - before[source]) * pixels * 16;
             pieces++;
         }
-        index[i][to] = lanes[to] % 16;
-        mask[i] = (__mmask16)(mask[i] | 1u << to);
+        at[to] = (int)i * 16 + lanes[to] % 16;
     }
-    for (ptrdiff_t p = 0; p < pixels; p++) {
-        __m512 v = _mm512_setzero_ps();
-        for (ptrdiff_t i = 0; i < pieces; i++)
-            v = _mm512_mask_permutexvar_ps(v, mask[i], _mm512_loadu_si512(index[i]), _mm512_loadu_ps(from[i] + p * 16));
-        _mm512_storeu_ps(out[p], v);
-    }
+    join_pieces(piece, pieces, at, pixels, out);
 }
 """
 
@@ -74,6 +66,7 @@ def emit_pick(op: PickOp, context: Context) -> LayerCode:
     before = [0]
     for place in sources:
         before.append(before[-1] + place.layout.block_count)
+    context.library.add("join_pieces", lambda _: JOIN_PIECES)
     context.library.add("pick_lanes", lambda _: PICK_LANES)
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):

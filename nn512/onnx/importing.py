@@ -98,36 +98,39 @@ class _Import:
 
     def _make_input(self, declared: Declared, last: Collection[str]) -> list[str]:
         """Make an input; or the extents that are missing."""
-        name = declared.name
-        if declared.type not in _FLOATS:
-            self._refuse_input(name, f"it is {declared.type}", "float32")
-            return []
-        if declared.dims is None:
+        name, of_floats = declared.name, declared.type in _FLOATS
+        if declared.dims is None and of_floats:
             raise UsageError(
                 f"input {name!r} has no shape: an operator before it must be read, or --from must be later"
             )
         shape, missing = [], []
-        for axis, extent in enumerate(declared.dims):
+        for axis, extent in enumerate(declared.dims or ()):
             found = self._pin(name, axis, extent)
             if found is None:
                 missing.append(f"{name}.{axis}" + (f", called {extent}" if isinstance(extent, str) else ""))
             else:
                 shape.append(found)
+        is_sound = min(shape, default=1) >= 1 and prod(shape) <= MOST_ELEMENTS
+        if not of_floats:
+            is_known = declared.dims is not None and is_sound and not missing
+            self._refuse_input(name, f"it is {declared.type}", "float32", shape if is_known else None)
+            return []
         if missing:
-            text = "x".join("?" if extent is None else str(extent) for extent in declared.dims)
+            text = "x".join("?" if extent is None else str(extent) for extent in declared.dims or ())
             return [f"--dim {visible(each)} (input {visible(name)} is {visible(text)})" for each in missing]
-        if min(shape, default=1) < 1 or prod(shape) > MOST_ELEMENTS:
-            self._refuse_input(name, f"it is {show_shape(tuple(shape))}", f"1 to {MOST_ELEMENTS:,} numbers")
+        if not is_sound:
+            self._refuse_input(name, f"it is {show_shape(tuple(shape))}", f"1 to {MOST_ELEMENTS:,} numbers", None)
             return []
         self.types[name] = declared.type
         self.work.values[name] = self.work.add_input(name, shape, last_channels=name in last)
         return []
 
-    def _refuse_input(self, name: str, what: str, accepted: str) -> None:
-        lost = self.work.add_input(name, (), last_channels=False).name
-        draft = self.work.drafts[lost]
-        self.work.drafts[lost] = replace(draft, refusal=Refusal("input", name, what, accepted))
-        self.work.values[name] = Lost(lost)
+    def _refuse_input(self, name: str, what: str, accepted: str, shape: Sequence[int] | None) -> None:
+        """Put a stand-in for an input; what asks for its shape is not to blame."""
+        tensor = self.work.add_input(name, shape or (), last_channels=False)
+        draft = self.work.drafts[tensor.name]
+        self.work.drafts[tensor.name] = replace(draft, refusal=Refusal("input", name, what, accepted))
+        self.work.values[name] = Lost(tensor.name) if shape is None else tensor
 
     def _pin(self, name: str, axis: int, extent: Extent) -> int | None:
         """The size of one axis, of what the user says first; a batch that the model leaves open is 1."""
@@ -229,6 +232,8 @@ class _Import:
         for name in filter(None, node.reads):
             value = self.work.values[name]
             if isinstance(value, Tensor) and value.moved and value.padding is None and value.name in self.work.shapes:
+                if self.work.is_guessed(value):
+                    continue
                 if scrambled and not view.scrambled(value.dims):
                     continue
                 self.work.values[name] = self.work.refuse_moves(name, value)

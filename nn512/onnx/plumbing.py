@@ -56,7 +56,7 @@ def _cast(work: Work, node: OnnxNode) -> Tensor:
 def _cast_like(work: Work, node: OnnxNode) -> Value:
     """To the type of another tensor; what depends on an input is float32."""
     value, like = work.value(node, 0), work.value(node, 1)
-    if isinstance(like, Lost):
+    if isinstance(like, Lost) or (isinstance(like, Tensor) and not work.is_computed(like)):
         raise RefusedError(f"{node.reads[1]!r} may be of any type", "float32, float16, float64", soft=True)
     kind = like.array.dtype if isinstance(like, Known) else np.dtype(np.float32)
     if isinstance(value, Known):

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from nn512.arrays import Array
-from nn512.graph import Activation, Input, Layer, Shape, ValueType, field_infos
+from nn512.graph import Activation, Binary, Input, Layer, Shape, ValueType, field_infos
 from nn512.onnx import view
 from nn512.onnx.model import OnnxNode, show
 from nn512.onnx.refusal import Refusal, RefusedError
@@ -363,14 +363,27 @@ class Work:
         return self.settled(found)
 
     def is_sound(self, node: OnnxNode) -> bool:
-        """Whether everything that a node reads was read."""
+        """Whether everything that a node reads was read, and is arranged as the model says."""
         values = [self.values[name] for name in node.reads if name]
-        return all(isinstance(v, Known) or (isinstance(v, Tensor) and self.is_computed(v)) for v in values)
+        return all(isinstance(v, Known) or (isinstance(v, Tensor) and not self.is_guessed(v)) for v in values)
 
     def is_computed(self, tensor: Tensor) -> bool:
         """Whether a tensor is an input or what a layer computes, and no stand-in."""
         draft = self.drafts[tensor.name]
         return draft.node is not None or (tensor.name in self.open and not draft.reads and draft.refusal is None)
+
+    def is_guessed(self, tensor: Tensor) -> bool:
+        """Whether its arrangement is that of a stand-in, which layers of single elements hand on."""
+        waiting, seen = [tensor.name], set[str]()
+        while waiting:
+            name = waiting.pop()
+            draft = self.drafts[name]
+            if draft.node is None and (draft.reads or draft.refusal is not None):
+                return True
+            if isinstance(draft.node, Activation | Binary) and name not in seen:
+                seen.add(name)
+                waiting += draft.reads
+        return False
 
     def _name(self) -> str:
         return f"t{len(self.drafts)}"

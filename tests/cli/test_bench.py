@@ -158,11 +158,12 @@ def test_processors_without_the_instructions(
 @pytest.mark.usefixtures("native")
 @pytest.mark.filterwarnings("ignore")  # what others warn about while they load is theirs
 def test_peers_take_turns(capsys: pytest.CaptureFixture[str]) -> None:
-    for module in ("onnx", "onnxruntime", "openvino"):
+    peers = ["onnxruntime", "openvino", "emx_onnx_cgen"]
+    for module in ("onnx", *peers):
         pytest.importorskip(module, reason=f"{module} is not installed: no peers measured")
-    assert main(["bench", "net.graph", "--against", "onnxruntime,openvino", "--json", "--runs", "3"]) == 0
+    assert main(["bench", "net.graph", "--against", ",".join(peers), "--json", "--runs", "3"]) == 0
     data: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert [system["name"] for system in data["systems"]] == ["nn512", "onnxruntime", "openvino"]
+    assert [system["name"] for system in data["systems"]] == ["nn512", *peers]
     assert all(error < 1e-5 for error in data["largest_errors"].values())
-    assert [system["ratio"] is None for system in data["systems"]] == [True, False, False]
+    assert [system["ratio"] is None for system in data["systems"]] == [True, False, False, False]
     assert all(system["version"][0].isdigit() for system in data["systems"])

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
 from fuzz.case import Case, DataSeed
-from fuzz.judge.checker import check_case, check_sources, draw
+from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
-from fuzz.run.runners import runner_for
-from fuzz.targets.base import Sources
 from nn512.compiler import compile as compile_graph
-from nn512.graph import parse
+
+Emit = Callable[..., Any]
+"""What emits a net, and gives what judges it (conftest.py)."""
 
 KINDS = ("Add", "Sub", "Mul", "Div", "Max", "Min")
 
@@ -205,18 +206,9 @@ BROKEN = (
 
 
 @pytest.mark.parametrize(("kind", "spread", "pattern", "replacement"), BROKEN)
-def test_planted_errors_are_found(kind: str, spread: int, pattern: str, replacement: str, runs_here: str) -> None:
-    assert runs_here
+def test_planted_errors_are_found(kind: str, spread: int, pattern: str, replacement: str, emit: Emit) -> None:
     text = net(*spreads(17, 2, 3, (kind,), (spread,)))
-    emitted = compile_graph(text)
-    case = Case(text, {}, "-O0", (DataSeed("exact", 1), DataSeed("nonfinite", 1), DataSeed("nonfinite", 2)))
-    graph = parse(text)
-
-    def verified(source: str) -> bool:
-        sources = Sources(emitted.prefix, emitted.header, source, profile="direct")
-        return check_sources(case, graph, sources, draw(case, graph), runner_for()).verified
-
-    assert verified(emitted.source)
-    wrong, count = re.subn(pattern, replacement, emitted.source)
+    source, judge = emit(text, "exact:1", "nonfinite:1", "nonfinite:2")
+    wrong, count = re.subn(pattern, replacement, source)
     assert count
-    assert not verified(wrong)
+    assert not judge(wrong).verified

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from fuzz.case import Case, DataSeed
-from fuzz.judge.checker import check_case, check_sources, draw
+from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
-from fuzz.run.runners import runner_for
-from fuzz.targets.base import Sources
-from nn512.compiler import compile as compile_graph
 from nn512.graph import parse
 from nn512.ir import LRNOp
 from nn512.kernels.lrn import ROOTS
 from nn512.passes.pipeline import optimize
+
+Emit = Callable[..., Any]
+"""What emits a net, and gives what judges it (conftest.py)."""
 
 REGIMES = ("exact", "gaussian", "wide", "nonfinite", "constant")
 
@@ -78,35 +81,31 @@ def test_neighbours_and_pieces(runs_here: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("beta", "before", "after"),
     [
-        ("i <= 2", "i <= 1"),
-        ("16 - i", "15 - i"),
-        ("(1u << lastLanes)", "(2u << lastLanes)"),
-        ("before = squares;", "before = behind;"),
-        ("squares = behind;", "squares = _mm512_mul_ps(behind, behind);"),
-        ("_mm512_set1_ps(bias)", "_mm512_setzero_ps()"),
-        ("0.961796694f", "0.97f"),
-        ("0.240226507f", "0.2405f"),
-        ("_CMP_NEQ_UQ", "_CMP_EQ_OQ"),
-        ("0x3f3504f3", "0x3e8004f3"),
+        (0.75, "_mm512_fmadd_ps(off, r, r)", "r"),
+        (0.75, "for (int i = 0; i < 2; i++)", "for (int i = 0; i < 1; i++)"),
+        (0.5, "0x5f3759df", "0x5f0059df"),
+        (0.25, "_CMP_NEQ_UQ", "_CMP_EQ_OQ"),
+        (0.6, "i <= 2", "i <= 1"),
+        (0.6, "16 - i", "15 - i"),
+        (0.6, "(1u << lastLanes)", "(2u << lastLanes)"),
+        (0.6, "before = squares;", "before = behind;"),
+        (0.6, "squares = behind;", "squares = _mm512_mul_ps(behind, behind);"),
+        (0.6, "_mm512_set1_ps(bias)", "_mm512_setzero_ps()"),
+        (0.6, "0.961796694f", "0.97f"),
+        (0.6, "0.240226507f", "0.2405f"),
+        (0.6, "_CMP_NEQ_UQ", "_CMP_EQ_OQ"),
+        (0.6, "0x3f3504f3", "0x3e8004f3"),
     ],
 )
-def test_planted_errors_are_found(before: str, after: str, runs_here: str) -> None:
-    assert runs_here
+def test_planted_errors_are_found(beta: float, before: str, after: str, emit: Emit) -> None:
     text = (
         "Config Prefix=Net\nInput ToTensor=x Channels=5 Height=2 Width=2\n"
         "Conv FromTensor=x ToTensor=c ToChannels=35 FilterH=1 FilterW=1\n"
         "Activation FromTensor=c ToTensor=d Kind=Clip Min=0.5 Max=9\n"  # which leaves no lane empty
-        "LRN FromTensor=d ToTensor=y Size=5 Alpha=2 Beta=0.6\nOutput FromTensor=y\n"
+        f"LRN FromTensor=d ToTensor=y Size=5 Alpha=2 Beta={beta}\nOutput FromTensor=y\n"
     )
-    emitted = compile_graph(text)
-    case, graph = Case(text, {}, "-O0", (DataSeed("gaussian", 1), DataSeed("nonfinite", 1))), parse(text)
-
-    def verified(source: str) -> bool:
-        sources = Sources(emitted.prefix, emitted.header, source, profile="direct")
-        return check_sources(case, graph, sources, draw(case, graph), runner_for()).verified
-
-    assert verified(emitted.source)
-    assert before in emitted.source
-    assert not verified(emitted.source.replace(before, after))
+    source, judge = emit(text, "gaussian:1", "nonfinite:1")
+    assert before in source
+    assert not judge(source.replace(before, after)).verified

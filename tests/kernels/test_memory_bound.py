@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from fuzz.case import Case, DataSeed
-from fuzz.judge.checker import check_case, check_sources, draw
+from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
-from fuzz.run.runners import runner_for
-from fuzz.targets.base import Sources
 from nn512.bench.families import CONSUMERS, Family, Lines, doubled, fibonacci
 from nn512.compiler import compile as compile_graph
-from nn512.graph import parse
 from nn512.ir.ops.pool import Along
 from nn512.kernels.pooling import WIDEST, Column, columns_of
+
+Emit = Callable[..., Any]
+"""What emits a net, and gives what judges it (conftest.py)."""
 
 REGIMES = ("exact", "gaussian", "nonfinite")
 
@@ -118,23 +120,18 @@ def test_windows_that_all_see_the_last_row(runs_here: str) -> None:
         ("Kind=Avg", (r"end < 6 \? end : 6", "end < 5 ? end : 5")),
     ],
 )
-def test_planted_mistakes_of_poolings_are_found(fields: str, planted: tuple[str, str], runs_here: str) -> None:
+def test_planted_mistakes_of_poolings_are_found(fields: str, planted: tuple[str, str], emit: Emit) -> None:
     """A wrong divisor at the right edge or anywhere, paddings or strides exchanged, a row too few at the bottom."""
-    assert runs_here
     stride = "StrideH=2" if "StrideW" in fields else "StrideH=2 StrideW=2"
     text = (
         "Config\nInput ToTensor=x Channels=19 Height=6 Width=9\n"
         f"Pooling FromTensor=x ToTensor=t WindowH=3 WindowW=3 {stride} PaddingH=1 PaddingW=1 {fields}\n"
         "Output FromTensor=t\n"
     )
-    emitted, graph = compile_graph(text), parse(text)
-    case = Case(text, {}, "-O0", (DataSeed("exact", 1), DataSeed("gaussian", 1)))
-    wrong, places = re.subn(*planted, emitted.source, count=1)
+    source, judge = emit(text, "exact:1", "gaussian:1")
+    wrong, places = re.subn(*planted, source, count=1)
     assert places == 1
-    for source in (emitted.source, wrong):
-        sources = Sources(emitted.prefix, emitted.header, source)
-        report = check_sources(case, graph, sources, draw(case, graph), runner_for())
-        assert report.verified == (source != wrong)
+    assert not judge(wrong).verified
 
 
 def test_the_text_of_a_pooling_does_not_grow_with_its_numbers() -> None:
@@ -308,21 +305,12 @@ def test_tensors_of_many_segments_are_copied_to_one(
         assert "relayout to one segment" in classes(report, "relayout")
 
 
-def test_planted_wrong_spans_are_found(runs_here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_planted_wrong_spans_are_found(emit: Emit, monkeypatch: pytest.MonkeyPatch) -> None:
     """A span of a channel too few, or one that comes from or goes to the lane before, whichever it is."""
-    assert runs_here
     monkeypatch.setattr("nn512.plan.layout.MOST_SEGMENTS", 3)
     text = crowded(3, fibonacci(), 3)
-    emitted = compile_graph(text)
-    case = Case(text, {}, "-O0", (DataSeed("exact", 1),))
-    graph = parse(text)
-
-    def verified(source: str) -> bool:
-        sources = Sources(emitted.prefix, emitted.header, source, profile="direct")
-        return check_sources(case, graph, sources, draw(case, graph), runner_for()).verified
-
-    assert verified(emitted.source)
-    table = re.search(r"spans\[\]\[3\] = .*", emitted.source)
+    source, judge = emit(text, "exact:1")
+    table = re.search(r"spans\[\]\[3\] = .*", source)
     assert table is not None
     numbers = [
         number for number in re.finditer(r"\d+", table[0]) if int(number[0]) and number.start() > len("spans[][3]")
@@ -330,5 +318,5 @@ def test_planted_wrong_spans_are_found(runs_here: str, monkeypatch: pytest.Monke
     assert len(numbers) >= 6
     for number in numbers:
         at = table.start() + number.start()
-        wrong = emitted.source[:at] + str(int(number[0]) - 1) + emitted.source[at + len(number[0]) :]
-        assert not verified(wrong), f"{number[0]} in {table[0]}"
+        wrong = source[:at] + str(int(number[0]) - 1) + source[at + len(number[0]) :]
+        assert not judge(wrong).verified, f"{number[0]} in {table[0]}"

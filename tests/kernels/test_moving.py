@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from fuzz.case import Case, DataSeed
-from fuzz.judge.checker import check_case, check_sources, draw
+from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
-from fuzz.run.runners import runner_for
-from fuzz.targets.base import Sources
-from nn512.compiler import compile as compile_graph
-from nn512.graph import parse
+
+Emit = Callable[..., Any]
+"""What emits a net, and gives what judges it (conftest.py)."""
 
 REGIMES = ("exact", "gaussian", "nonfinite")
 
@@ -195,24 +196,16 @@ def test_nobody_minds_what_stands_behind_the_last_channel(runs_here: str, kernel
         (sliced(20, (1, 3, 2), axis="Width"), r"x \* 2 \+ 1"),
     ],
 )
-def test_planted_errors_are_found(runs_here: str, lines: list[str], table: str) -> None:
+def test_planted_errors_are_found(emit: Emit, lines: list[str], table: str) -> None:
     """A number that is less by one, whichever it is; 1 in place of 0."""
-    assert runs_here
     text = "\n".join(("Config Prefix=Net", *lines)) + "\n"
-    emitted = compile_graph(text)
-    case, graph = Case(text, {}, "-O0", (DataSeed("exact", 1),)), parse(text)
-
-    def verified(source: str) -> bool:
-        sources = Sources(emitted.prefix, emitted.header, source, profile="direct")
-        return check_sources(case, graph, sources, draw(case, graph), runner_for()).verified
-
-    assert verified(emitted.source)
-    found = re.search(table, emitted.source)
+    source, judge = emit(text, "exact:1")
+    found = re.search(table, source)
     assert found is not None
     numbers = list(re.finditer(r"(?<!-)\b\d+\b", found[0]))
     assert numbers
     for number in numbers:
         at = found.start() + number.start()
         other = int(number[0]) - 1 if int(number[0]) else 1
-        wrong = f"{emitted.source[:at]}{other}{emitted.source[at + len(number[0]) :]}"
-        assert not verified(wrong), f"{number[0]} in {found[0]}"
+        wrong = f"{source[:at]}{other}{source[at + len(number[0]) :]}"
+        assert not judge(wrong).verified, f"{number[0]} in {found[0]}"

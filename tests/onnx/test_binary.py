@@ -68,14 +68,22 @@ def test_the_larger_operand_is_first(operator: str, shape: tuple[int, ...], impo
     np.testing.assert_array_equal(run(net, x=x, z=z), FUNCTIONS[operator](x.astype(float), z))
 
 
-@pytest.mark.parametrize("operator", sorted(set(FUNCTIONS) - {"Div"}))
+@pytest.mark.parametrize("operator", FUNCTIONS)
 @pytest.mark.parametrize("shape", SHAPES[1:])
 def test_the_larger_operand_is_second(operator: str, shape: tuple[int, ...], imported: Import) -> None:
-    """Operands change places; of a difference the larger one is negated first."""
+    """Operands change places; of a difference the larger one is negated first, of a quotient its reciprocal taken."""
     net = imported((operator, "z,x", "y"), inputs={"x": SHAPES[0], "z": shape})
-    assert kinds(net) == ("BatchNorm Add" if operator == "Sub" else operator)
+    assert kinds(net) == {"Sub": "BatchNorm Add", "Div": "Activation Mul"}.get(operator, operator)
     x, z = numbers(*SHAPES[0]), numbers(*shape)
-    np.testing.assert_array_equal(run(net, x=x, z=z), FUNCTIONS[operator](z.astype(float), x))
+    np.testing.assert_allclose(run(net, x=x, z=z), FUNCTIONS[operator](z.astype(float), x), rtol=1e-15)
+
+
+@pytest.mark.parametrize(("constant", "expected"), [(1.0, "Activation"), (-3.0, "Activation BatchNorm")])
+def test_a_constant_by_a_tensor(constant: float, expected: str, imported: Import) -> None:
+    net = imported(("Div", "c,x", "y"), constants={"c": constant}, x=SHAPES[0])
+    assert kinds(net) == expected
+    x = numbers(*SHAPES[0])
+    np.testing.assert_allclose(run(net, x=x), constant / x.astype(float), rtol=1e-15)
 
 
 def test_fewer_axes(imported: Import) -> None:
@@ -127,7 +135,7 @@ def test_channels_last(imported: Import) -> None:
 @pytest.mark.parametrize(
     ("operator", "first", "second", "told"),
     [
-        ("Div", (1, 4, 1, 1), (1, 4, 5, 6), "Div of 1x4x1x1 by 1x4x5x6"),
+        ("Div", (1, 4, 1, 1), (1, 1, 5, 6), "Div of 1x4x1x1 and 1x1x5x6"),
         ("Mul", (1, 4, 1, 1), (1, 1, 5, 6), "Mul of 1x4x1x1 and 1x1x5x6"),
         ("Max", (1, 4, 5, 1), (1, 4, 1, 6), "Max of 1x4x5x1 and 1x4x1x6"),
         ("Add", (1, 4, 5, 6), (1, 2, 5, 6), "Add of 1x4x5x6 and 1x2x5x6"),

@@ -135,6 +135,34 @@ def test_the_type_of_what_cannot_be_read_is_unknown() -> None:
         convert(model(OnnxNode("CastLike", ("x", "like"), ("y",)), inputs=(X, like)), Cut({}))
 
 
+def test_the_shape_of_an_input_that_is_refused_is_known() -> None:
+    """What asks for it is not to blame, and the input is told alone."""
+    numbers = Declared("x", "int32", (1, 4, 5, 6))
+    nodes = (
+        OnnxNode("Shape", ("x",), ("s",)),
+        OnnxNode("Cast", ("s",), ("i",), "", {"to": 6}),
+        OnnxNode("Cast", ("x",), ("f",), "", {"to": 1}),
+        OnnxNode("Reshape", ("f", "i"), ("y",)),
+    )
+    with pytest.raises(UnsupportedError) as caught:
+        convert(model(*nodes, inputs=(numbers,)), Cut({}))
+    assert [str(refusal) for refusal in caught.value.refusals] == ["input 'x': it is int32; accepted: float32"]
+
+
+def test_how_a_stand_in_is_arranged_is_nobodys_fault() -> None:
+    """The first reader of what cannot be read settles its axes; what turned it for another one is not told."""
+    nodes = (
+        OnnxNode("LSTM", ("x",), ("b",), "lstm"),
+        relu("b", "c"),
+        OnnxNode("Transpose", ("c",), ("t",), "turn", {"perm": (0, 2, 1, 3)}),
+        OnnxNode("GlobalAveragePool", ("b",), ("y",)),
+        OnnxNode("GlobalAveragePool", ("t",), ("z",)),
+    )
+    with pytest.raises(UnsupportedError) as caught:
+        convert(model(*nodes, outputs="y z", infer=lambda *_: (X.dims,)), Cut({}))
+    assert [refusal.operator for refusal in caught.value.refusals] == ["LSTM"]
+
+
 def test_a_node_that_has_not_the_form_of_its_operator_set() -> None:
     def complaint(node: OnnxNode) -> tuple[str, str] | None:
         return ("axis is missing", "all") if node.operator == "Relu" else None

@@ -79,7 +79,13 @@ def test_one_part_is_all(imported: Import) -> None:
     assert moved(imported, ("Split", "x", "a", {"axis": 1}), ("Relu", "a", "y"))[0] == "Activation"
 
 
-@pytest.mark.parametrize(("indices", "axis"), [([1, 2, 3], 1), ([-7, -4], 1), ([4], 2), (3, -1), ([0, 2, 4], 3)])
+@pytest.mark.parametrize(
+    ("indices", "axis"),
+    [
+        *(([1, 2, 3], 1), ([-7, -4], 1), ([4], 2), (3, -1), ([0, 2, 4], 3)),
+        *(([[0, 1, 2, 3], [4, 5, 6, 7]], 1), ([[[1]], [[4]]], 1), ([[2, 3, 4]], -1), ([[[3]]], 2)),
+    ],
+)
 def test_gathered_places(indices: Any, axis: int, imported: Import) -> None:
     _, results = moved(imported, ("Gather", "x,i", "y", {"axis": axis}), constants={"i": indices})
     np.testing.assert_array_equal(results["y"], np.take(X, indices, axis))

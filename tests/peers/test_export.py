@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import reference
 from fuzz import draw
 from fuzz.draw import regimes
-from nn512.graph import Conv, Graph, parse
+from nn512.graph import LRN, Activation, Conv, Graph, parse
 from nn512.onnx import export_onnx
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # what others warn about is theirs
@@ -67,7 +67,7 @@ Softmax FromTensor=other ToTensor=softPlane
 Activation FromTensor=other ToTensor=prelu Kind=PReLU
 LayerNorm FromTensor=other ToTensor=layerNorm Epsilon=0.01
 RMSNorm FromTensor=other ToTensor=rmsNorm Epsilon=0.01
-LRN FromTensor=other ToTensor=responses Size=4 Alpha=2 Beta=0.7 Bias=0.5
+LRN FromTensor=other ToTensor=responses Size=5 Alpha=2 Beta=0.7 Bias=2
 Output FromTensor=clipped
 Output FromTensor=swish
 Output FromTensor=p1
@@ -128,6 +128,20 @@ def crashes_openvino(graph: Graph) -> bool:
     return False
 
 
+def is_taken(peer: str, graph: Graph) -> bool:
+    """Whether a peer computes what ONNX says of every node: ONNX Runtime 1.32 and OpenVINO 2026.4.1 do not always.
+
+    LRN has odd windows in ONNX Runtime. In OpenVINO even ones become odd and its bias an integer, and a HardSigmoid
+    whose beta is 0 has the default.
+    """
+    norms = [node for node in graph.layers if isinstance(node, LRN)]
+    sigmoids = [node for node in graph.layers if isinstance(node, Activation) and node.kind == "HardSigmoid"]
+    if any(norm.size % 2 == 0 for norm in norms):
+        return False
+    altered = any(norm.bias % 1 for norm in norms) or any(sigmoid.beta == 0 for sigmoid in sigmoids)
+    return peer != "openvino" or not (altered or crashes_openvino(graph))
+
+
 def compare(peer: str, graph: Graph, regime: str, seed: int, model: Path) -> None:
     """Export a graph and hold what the peer makes of it to the reference."""
     data = regimes.draw(graph, regime, seed)
@@ -137,10 +151,11 @@ def compare(peer: str, graph: Graph, regime: str, seed: int, model: Path) -> Non
     for name, expected in reference.run(graph, data.params, data.inputs).items():
         (got,) = answers[name]
         assert got.shape == expected.value.shape, name
-        scale = np.abs(expected.value).max(initial=0.0)
+        scale = np.abs(expected.value[np.isfinite(expected.value)]).max(initial=0.0)
         tolerance = MOST_SIGMA * np.sqrt(expected.variance) + 1e-6 * scale
         with np.errstate(invalid="ignore"):
-            off = ~(np.abs(got - expected.value) <= tolerance) & ~expected.unspecified
+            same = (got == expected.value) | (np.isnan(got) & np.isnan(expected.value))
+            off = ~(same | (np.abs(got - expected.value) <= tolerance)) & ~expected.unspecified
         assert not off.any(), f"{name}: {got[off][0]} for {expected.value[off][0]} +- {tolerance[off][0]}"
 
 
@@ -195,7 +210,7 @@ def test_random_graphs(peer: str, tmp_path_factory: pytest.TempPathFactory) -> N
     @given(draw.graphs(max_layers=8), st.sampled_from(("gaussian", "exact")), st.integers(0, 999))
     def compare_one(graph: Graph, regime: str, seed: int) -> None:
         nonlocal compared
-        assume(peer != "openvino" or not crashes_openvino(graph))
+        assume(is_taken(peer, graph))
         compare(peer, graph, regime, seed, model)
         compared += 1
 

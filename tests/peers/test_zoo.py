@@ -14,6 +14,7 @@ import pytest
 
 import nn512
 import reference
+from nn512.onnx.pytorch import EXPORTERS
 from nn512.onnx.view import elements
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # what others warn about is theirs
@@ -23,11 +24,12 @@ torchvision.resnet18 torchvision.mobilenet_v3_small torchvision.efficientnet_b0 
 timm.efficientnet_lite0 timm.mobilenetv4_conv_small timm.lcnet_050 timm.legacy_seresnet18""".split()
 """Nets whose parameters are few."""
 
-OTHERS = """torchvision.densenet121 torchvision.googlenet torchvision.inception_v3 torchvision.resnet50
-torchvision.mobilenet_v3_large torchvision.regnet_y_400mf torchvision.resnext50_32x4d torchvision.shufflenet_v2_x1_0
-timm.cspresnet50 timm.darknet53 timm.dpn68 timm.inception_resnet_v2 timm.inception_v4 timm.mobileone_s0
-timm.nf_resnet26 timm.repvgg_a0 timm.res2net50_14w_8s timm.resnet26d timm.selecsls42b timm.seresnet50
-timm.xception41""".split()
+OTHERS = """torchvision.alexnet torchvision.convnext_tiny torchvision.densenet121 torchvision.efficientnet_v2_s
+torchvision.googlenet torchvision.inception_v3 torchvision.mobilenet_v3_large torchvision.regnet_y_400mf
+torchvision.resnet50 torchvision.resnext50_32x4d torchvision.shufflenet_v2_x1_0 torchvision.vgg16 torchvision.vgg16_bn
+timm.cspresnet50 timm.darknet53 timm.dpn68 timm.ese_vovnet19b_dw timm.ghostnet_100 timm.inception_resnet_v2
+timm.inception_v4 timm.mixnet_s timm.mobileone_s0 timm.nf_resnet26 timm.repvgg_a0 timm.res2net50_14w_8s timm.resnet26d
+timm.selecsls42b timm.seresnet50 timm.tf_efficientnet_b0 timm.tf_mobilenetv3_small_100 timm.xception41""".split()
 
 SIZES = {"torchvision.inception_v3": 96, "timm.inception_v4": 96, "timm.inception_resnet_v2": 96}
 """Rows and columns of those that 64 are too few for."""
@@ -45,29 +47,32 @@ def made(name: str) -> Any:
     return getattr(importlib.import_module("torchvision.models"), net)(weights=None, **options).eval()
 
 
-def check(name: str) -> None:
+def check(name: str, exporter: str) -> None:
     """Import a net and hold the reference of what comes of it to PyTorch."""
     module = made(name)
     torch = importlib.import_module("torch")
     size = SIZES.get(name, 64)
     image = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
-    net = nn512.from_torch(module, image, exporter="torchscript")
+    net = nn512.from_torch(module, image, exporter=exporter)
     with torch.no_grad():
         expected = module(image).numpy()
     (given,), (seen,) = net.inputs, net.outputs
-    result = reference.run(net.graph, net.params, {given.tensor: image[0].numpy()})[seen.tensor]
+    # One sample: nothing is asked of the variance.
+    result = reference.run(net.graph, net.params, {given.tensor: image[0].numpy()}, sampled=1)[seen.tensor]
     most = float(np.abs(expected).max())
     assert most > 0
     np.testing.assert_allclose(elements(seen.dims, result.value), expected, rtol=1e-3, atol=1e-3 * most)
 
 
+@pytest.mark.parametrize("exporter", EXPORTERS)
 @pytest.mark.parametrize("name", DOZEN)
-def test_small_nets(name: str) -> None:
-    check(name)
+def test_small_nets(name: str, exporter: str) -> None:
+    check(name, exporter)
 
 
+@pytest.mark.parametrize("exporter", EXPORTERS)
 @pytest.mark.parametrize("name", OTHERS)
-def test_all_nets(name: str) -> None:
+def test_all_nets(name: str, exporter: str) -> None:
     if "NN512_MODELS" not in os.environ:
         pytest.skip("NN512_MODELS is not set: large nets not imported")
-    check(name)
+    check(name, exporter)

@@ -22,6 +22,8 @@ _BOUNDS = (
 )
 
 
+_LEAST, _GREATEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
 _LINES = ((0.16666667, 0.5), (0.2, 0.5), (0.25, -1.0), (1.0, 0.0), (8.0, 100.0), (1e-39, 1e-38))
 """On integers, some of them are exact, at the bounds, too; one is 1 nearly everywhere, one subnormal."""
 
@@ -115,8 +117,10 @@ class ActivationKind(Kind[Activation]):
         rng: np.random.Generator,  # noqa: ARG002
         decade: float,
     ) -> float:
-        """What is bounded has the decade of the bounds; a slope is not followed."""
-        return decade if layer.kind in {"ReLU", "PReLU"} else math.log10(_largest(layer, 10.0**decade))
+        """What is bounded has the decade of the bounds; a slope is not followed; zeros have that of the least float."""
+        if layer.kind in {"ReLU", "PReLU"}:
+            return decade
+        return math.log10(min(max(_largest(layer, 10.0**decade), _LEAST), _GREATEST))
 
 
 def _wishes(functions: Sequence[Activation]) -> st.SearchStrategy[Wish]:

@@ -180,7 +180,17 @@ static uint64_t infer(void *engine, struct block *const *tensors) {
     return end - start;
 }
 
-static void scan(const struct block *block) {
+static unsigned char *marks_new(size_t elements) {
+    unsigned char *const marks = real_malloc((elements + 7) / 8);
+    memset(marks, 0, (elements + 7) / 8);
+    return marks;
+}
+
+static void mark(unsigned char *marks, size_t element) {
+    marks[element / 8] |= (unsigned char)(1u << element % 8);
+}
+
+static void scan(const struct block *block, size_t argument) {
     static const struct {
         uint32_t pattern;
         const char *kind, *text;
@@ -196,26 +206,38 @@ static void scan(const struct block *block) {
         for (size_t p = 0; p < 3; p++)
             if (word == poisons[p].pattern && !counts[p]++) firsts[p] = i;
     }
-    for (size_t p = 0; p < 3; p++)
-        if (counts[p])
-            report_violation(poisons[p].kind, "%s: %zu of %zu elements %s, the first is element %zu", block->name, counts[p],
-                             elements, poisons[p].text, firsts[p]);
+    for (size_t p = 0; p < 3; p++) {
+        if (!counts[p]) continue;
+        unsigned char *const marks = marks_new(elements);
+        for (size_t i = firsts[p]; i < elements; i++)
+            if ((words[i] & 0x7fffffff) == poisons[p].pattern) mark(marks, i);
+        report_marked(poisons[p].kind, argument, marks, elements, "%s: %zu of %zu elements %s, the first is element %zu",
+                      block->name, counts[p], elements, poisons[p].text, firsts[p]);
+        real_free(marks);
+    }
 }
 
 static int is_nan(uint32_t word) {
     return (word & 0x7fffffff) > 0x7f800000;
 }
 
-static void compare(const struct block *block, const float *with, const char *kind, const char *what) {
+static void compare(const struct block *block, size_t argument, const float *with, const char *kind, const char *what) {
     if (!memcmp(block->base, with, block->bytes)) return;
     const uint32_t *const got = (const uint32_t *)block->base, *const want = (const uint32_t *)with;
+    const size_t elements = block->bytes / sizeof *got;
+    unsigned char *const marks = marks_new(elements);
     size_t count = 0, first = 0;
-    for (size_t i = 0; i < block->bytes / sizeof *got; i++)
-        if (got[i] != want[i] && !(is_nan(got[i]) && is_nan(want[i])) && !count++) first = i;
+    for (size_t i = 0; i < elements; i++) {
+        if (got[i] == want[i] || (is_nan(got[i]) && is_nan(want[i]))) continue;
+        mark(marks, i);
+        if (!count++) first = i;
+    }
     if (count)
-        report_violation(kind, "%s differs from %s in %zu of %zu elements; element %zu is %.9g (%08x), was %.9g (%08x)",
-                         block->name, what, count, block->bytes / sizeof *got, first,
-                         (double)((const float *)block->base)[first], got[first], (double)with[first], want[first]);
+        report_marked(kind, argument, marks, elements,
+                      "%s differs from %s in %zu of %zu elements; element %zu is %.9g (%08x), was %.9g (%08x)", block->name, what,
+                      count, elements, first, (double)((const float *)block->base)[first], got[first], (double)with[first],
+                      want[first]);
+    real_free(marks);
 }
 
 static void check_tensors(struct block *const *tensors, size_t data_set, const char *kind, const char *what) {
@@ -223,8 +245,8 @@ static void check_tensors(struct block *const *tensors, size_t data_set, const c
     ARGUMENTS(i) {
         block_check_slack(tensors[i]);
         if (tensors[i]->is_input) continue;
-        scan(tensors[i]);
-        if (what) compare(tensors[i], from, kind, what);
+        scan(tensors[i], i);
+        if (what) compare(tensors[i], i, from, kind, what);
         from += tensors[i]->bytes / sizeof(float);
     }
 }

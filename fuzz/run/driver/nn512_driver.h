@@ -107,6 +107,9 @@ void report_output(size_t data_set, size_t argument, const float *data, size_t e
 void report_time(size_t data_set, uint64_t nanoseconds);
 void report_done(void);
 void report_violation(const char *kind, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same about elements of a tensor: a bit of `marks` for each says which. */
+void report_marked(const char *kind, size_t argument, const unsigned char *marks, size_t elements, const char *format, ...)
+    __attribute__((format(printf, 5, 6)));
 void report_fatal(const char *kind, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
 
 #endif

@@ -11,7 +11,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, RECORD_OUTPUT = 1, RECORD_VIOLATION, RECORD_TIME, RECORD_DONE, MAX_PER_KIND = 3, MAX_KINDS = 32 };
+enum { PAGE = 4096, RECORD_OUTPUT = 1, RECORD_VIOLATION, RECORD_TIME, RECORD_DONE, RECORD_MARKS, MAX_PER_KIND = 3, MAX_KINDS = 32 };
 
 /* The tester reads these from the first page of the file. */
 struct progress {
@@ -98,6 +98,18 @@ void report_violation(const char *kind, const char *format, ...) {
     va_start(values, format);
     pthread_mutex_lock(&lock);
     if (worth_writing(kind)) violation(kind, format, values);
+    pthread_mutex_unlock(&lock);
+    va_end(values);
+}
+
+void report_marked(const char *kind, size_t argument, const unsigned char *marks, size_t elements, const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    pthread_mutex_lock(&lock);
+    if (worth_writing(kind)) {
+        violation(kind, format, values);
+        put_record(RECORD_MARKS, progress->data_set, argument, marks, (elements + 7) / 8);
+    }
     pthread_mutex_unlock(&lock);
     va_end(values);
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nn512.graph import Add, Binary, Div, Max, Min, Mul, Sub
+from nn512.graph import Activation, Add, Binary, Div, Max, Min, Mul, Sub
 from nn512.graph.binary import fits
 from nn512.onnx.affine import affine, constant_of
 from nn512.onnx.maker import Export, NodeMaker
@@ -56,8 +56,11 @@ def _read(work: Work, node: OnnxNode) -> Tensor:
             return affine(work, node, x, np.asarray(-1.0), constant)
         case "Div", False if (constant != 0).all():
             return affine(work, node, x, 1 / constant, None)
-        case "Div", _:
-            raise RefusedError("Div with such a constant", "x / constant, none of it 0")
+        case "Div", False:
+            raise RefusedError("Div by a constant with a 0 in it", "constants none of which is 0")
+        case "Div", True:
+            alone = bool((constant == 1).all())
+            return affine(work, node, _reciprocal(work, node, x, alone=alone), constant, None)
     raise RefusedError(
         f"{node.operator} of a constant alone is no activation", "as a part of a larger function, such as HardSwish"
     )
@@ -84,11 +87,16 @@ def _pair(work: Work, node: OnnxNode, first: Tensor, second: Tensor, writes: str
         raise _unfit(work, node, first, second)
     if kind is Sub:  # a - b is -b + a
         second, kind = affine(work, node, second, np.asarray(-1.0), None), Add
-    elif not kind.COMMUTES:
-        told = f"{node.operator} of {show_shape(first.shape)} by {show_shape(second.shape)}"
-        raise RefusedError(told, "what is divided has all extents of the result")
+    elif kind is Div:  # a / b is 1 / b * a
+        second, kind = _reciprocal(work, node, second, alone=False), Mul
     name = work.emit(node, lambda to: kind(second.name, first.name, to), writes=writes)
     return Tensor(name, second.dims)
+
+
+def _reciprocal(work: Work, node: OnnxNode, x: Tensor, *, alone: bool) -> Tensor:
+    """A layer that divides 1 by a tensor; `alone` if it is all that the node becomes."""
+    writes = None if alone else f"{node.writes[0]}.reciprocal"
+    return Tensor(work.emit(node, lambda to: Activation(x.name, to, "Reciprocal"), writes=writes), x.dims)
 
 
 def _unfit(work: Work, node: OnnxNode, first: Tensor, second: Tensor) -> RefusedError:
@@ -120,6 +128,13 @@ ADD_RULES = (
 )
 SUB_RULES = (Rule("Sub", _read, "Sub; of a number or one for every channel, BatchNorm", inputs=2),)
 MUL_RULES = (Rule("Mul", _read, "Mul; of a number or one for every channel, BatchNorm; part of HardSwish", inputs=2),)
-DIV_RULES = (Rule("Div", _read, "Div; by a number or one for every channel, BatchNorm; part of HardSwish", inputs=2),)
+DIV_RULES = (
+    Rule(
+        "Div",
+        _read,
+        "Div, or Mul by the reciprocal; by a number or one for every channel, BatchNorm; part of HardSwish",
+        inputs=2,
+    ),
+)
 MAX_RULES = (Rule("Max", _read, "Max, one for every two tensors" + _OR_PART.format("Max(x, a * x)"), inputs=MANY),)
 MIN_RULES = (Rule("Min", _read, "Min, one for every two tensors" + _OR_PART.format("Min(Max(x, a), b)"), inputs=MANY),)

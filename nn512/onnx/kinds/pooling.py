@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from nn512.graph import Pooling
+from nn512.graph import Concat, Pooling, Slice
+from nn512.graph.axes import extent_of
 from nn512.onnx import view
 from nn512.onnx.maker import Export, NodeMaker
 from nn512.onnx.model import OnnxNode, show
 from nn512.onnx.refusal import RefusedError
 from nn512.onnx.rules import ANY, IGNORED, LARGEST, Rule, axis_of, integer, integers, need, one_output, text
 from nn512.onnx.view import merged
-from nn512.onnx.windows import WINDOW_ATTRIBUTES, axes_of, no_other_padding
+from nn512.onnx.windows import WINDOW_ATTRIBUTES, Axis, axes_of, no_other_padding
 from nn512.onnx.work import Tensor, Work
 
 
@@ -52,35 +54,75 @@ def _read_window(work: Work, node: OnnxNode) -> Tensor:
     need("count_include_pad", counts, 0, 1)
     for axis in (rows, columns):
         need("dilations", axis.dilation, 1)
-    extra = rows.extra or columns.extra
     if x.padding is not None:
-        counts = _count_zeros(work, node, x, counts, extra=bool(extra))
-    elif counts and extra:  # cells behind the padding are not counted, and all others are
+        counts = _count_zeros(work, node, x, counts)
+    if counts and (rows.extra or columns.extra):  # cells behind the padding are not counted, and all others are
         if any((rows.before, rows.after, columns.before, columns.after)):
-            told = "ceil_mode=1 with count_include_pad=1 and padding"
-            raise RefusedError(told, "two of them, where ceil_mode adds a window")
+            return work.image_of(_averages_in_parts(work, node, x, rows, columns), len(x.dims))
         counts = 0
-
-    def make(to: str) -> Pooling:
-        return Pooling(
-            x.name,
-            to,
-            "Max" if is_max else "Avg",
-            window_h=rows.taps,
-            window_w=columns.taps,
-            stride_h=rows.stride,
-            stride_w=columns.stride,
-            padding_top=rows.before,
-            padding_bottom=rows.after + rows.extra,
-            padding_left=columns.before,
-            padding_right=columns.after + columns.extra,
-            count_padding=None if is_max else counts,  # type: ignore[arg-type]
-        )
-
-    return work.image_of(work.emit(node, make), len(x.dims))
+    kind = "Max" if is_max else "Avg"
+    name = work.emit(node, lambda to: _window(x.name, to, kind, rows, columns, None if is_max else counts))
+    return work.image_of(name, len(x.dims))
 
 
-def _count_zeros(work: Work, node: OnnxNode, x: Tensor, counts: int, *, extra: bool) -> int:
+def _window(read: str, to: str, kind: str, rows: Axis, columns: Axis, counts: int | None) -> Pooling:
+    """The layer; windows that ceil_mode adds lie over padding behind."""
+    return Pooling(
+        read,
+        to,
+        kind,
+        window_h=rows.taps,
+        window_w=columns.taps,
+        stride_h=rows.stride,
+        stride_w=columns.stride,
+        padding_top=rows.before,
+        padding_bottom=rows.after + rows.extra,
+        padding_left=columns.before,
+        padding_right=columns.after + columns.extra,
+        count_padding=counts,  # type: ignore[arg-type]
+    )
+
+
+def _averages_in_parts(work: Work, node: OnnxNode, x: Tensor, rows: Axis, columns: Axis) -> str:
+    """Averages that count padding: windows that ceil_mode adds count less of it, and so are layers of their own."""
+    bands = []
+    for band, height in _parts(work, node, x.name, "Height", rows):
+        strips = [
+            work.emit(node, partial(_averages, strip, height, width), writes=f"{node.writes[0]}.windows")
+            for strip, width in _parts(work, node, band, "Width", columns)
+        ]
+        bands.append(_joined(work, node, strips, "Width", writes=f"{node.writes[0]}.rows" if rows.extra else None))
+    return _joined(work, node, bands, "Height", writes=None)
+
+
+def _averages(read: str, rows: Axis, columns: Axis, to: str) -> Pooling:
+    return _window(read, to, "Avg", rows, columns, 1)
+
+
+def _parts(work: Work, node: OnnxNode, name: str, axis: str, window: Axis) -> Iterator[tuple[str, Axis]]:
+    """What all windows but the one that ceil_mode adds read of a tensor; and what that one does, which ends early."""
+    yield name, window._replace(extra=0)
+    if window.extra:
+        extent = extent_of(work.shapes[name], axis)
+        start = extent + window.after + window.extra - window.taps  # may lie in the padding in front
+        first = max(start, 0)
+        if first:
+            make = partial(_tail, name, axis, first, extent - first)
+            name = work.emit(node, make, writes=f"{node.writes[0]}.last")
+        yield name, Axis(window.taps - window.extra, 1, 1, max(-start, 0), window.after)
+
+
+def _tail(read: str, axis: str, first: int, count: int, to: str) -> Slice:
+    return Slice(read, to, first, count, axis=axis)
+
+
+def _joined(work: Work, node: OnnxNode, parts: Sequence[str], axis: str, writes: str | None) -> str:
+    if len(parts) == 1:
+        return parts[0]
+    return work.emit(node, lambda to: Concat(parts[0], parts[1], to, axis=axis), writes=writes)
+
+
+def _count_zeros(work: Work, node: OnnxNode, x: Tensor, counts: int) -> int:
     """CountPadding where zeros stand around what is pooled; what is pooled with other padding is refused."""
     assert x.padding is not None
     if node.operator == "MaxPool":
@@ -91,9 +133,8 @@ def _count_zeros(work: Work, node: OnnxNode, x: Tensor, counts: int, *, extra: b
         return 0
     no_other_padding(x.padding, 0.0)
     own = any(integers(node, "pads", ()) or ()) or text(node, "auto_pad", "NOTSET").startswith("SAME")
-    if extra or (own and not counts):
-        told = f"Pad {x.padding.node.label!r} in front of padding of its own"
-        raise RefusedError(told, "one padding, and no window that ceil_mode adds")
+    if own and not counts:
+        raise RefusedError(f"Pad {x.padding.node.label!r} in front of padding of its own", "one padding")
     return 1
 
 
@@ -149,7 +190,7 @@ POOLING_RULES = (
         "AveragePool",
         _read_window,
         "Pooling Kind=Avg; Pad of zeros in front of it is taken in",
-        _WINDOW | {"count_include_pad": "0, 1; not 1 with padding where ceil_mode adds a window"},
+        _WINDOW | {"count_include_pad": "0, 1"},
     ),
     Rule("GlobalMaxPool", _read_global, "Pooling Kind=MaxGlobal"),
     Rule("GlobalAveragePool", _read_global, "Pooling Kind=AvgGlobal"),

@@ -18,6 +18,7 @@ from nn512.onnx.refusal import RefusedError
 from nn512.onnx.rules import ANY, Rule, axis_of, integer
 from nn512.onnx.view import Dim, Dims, Factor
 from nn512.onnx.work import Tensor, Value, Work
+from nn512.params import show_shape
 
 
 def _nodes(maker: NodeMaker, layer: Slice) -> Iterator[Any]:
@@ -69,18 +70,20 @@ def _read_split(work: Work, node: OnnxNode) -> list[Value]:
 
 
 def _read_gather(work: Work, node: OnnxNode) -> Tensor:
-    """Places at equal distances."""
+    """Places at equal distances; indices of several axes split the one that they are of."""
     shape = _shape(work, node)
     axis = axis_of(integer(node, "axis", 0), len(shape))
     indices = work.constant(node, 1, "indices")
     places = indices.astype(np.int64).reshape(-1)
-    if indices.ndim > 1 or not places.size or places.min() < -shape[axis] or places.max() >= shape[axis]:
+    if not places.size or places.min() < -shape[axis] or places.max() >= shape[axis]:
         raise RefusedError(f"indices={show(tuple(places.tolist()))}", "a row of places at equal distances")
     whole = [np.arange(size) for size in shape]
     kept = _sliced(work, node, node.writes[0], [*whole[:axis], places % shape[axis], *whole[axis + 1 :]])
-    if indices.ndim:
-        return kept
-    return Tensor(kept.name, kept.dims[:axis] + kept.dims[axis + 1 :], kept.moved)
+    seen = view.reshaped(kept.dims[axis : axis + 1], indices.shape)
+    if seen is None:
+        raise RefusedError(f"indices of {show_shape(indices.shape)}", "a row of places, or axes split as a whole")
+    moved = (*kept.moved, node) if indices.ndim > 1 else kept.moved
+    return Tensor(kept.name, (*kept.dims[:axis], *seen, *kept.dims[axis + 1 :]), moved)
 
 
 def _shape(work: Work, node: OnnxNode) -> tuple[int, ...]:

@@ -7,10 +7,12 @@ import pytest
 
 import reference
 from fuzz.draw import regimes
+from fuzz.draw.kinds import kind_of
+from fuzz.draw.kinds.activation import FUNCTIONS
 from fuzz.judge import algorithms
 from nn512.algebra.cook_toom import cook_toom
 from nn512.errors import UsageError
-from nn512.graph import parse
+from nn512.graph import Activation, parse
 
 NET = """
 Config
@@ -112,6 +114,13 @@ def test_wide_data_span_many_decades_and_stay_finite() -> None:
             assert np.isfinite(result.value).all()
             assert not result.unspecified.any()
     assert max(scales) - min(scales) > 6
+
+
+@pytest.mark.parametrize("layer", [layer for sort in FUNCTIONS for layer in sort], ids=lambda layer: layer.kind)
+@pytest.mark.parametrize("decade", [-45.0, -38.0, -6.0, 0.0, 0.5, 6.0, 38.5])
+def test_every_function_of_data_of_any_decade_has_one(layer: Activation, decade: float) -> None:
+    result = kind_of(layer).scale_wide(layer, {}, np.random.default_rng(0), decade)
+    assert -45.0 <= result <= 38.6, "zero everywhere, and what overflows, counts as the ends of what a float holds"
 
 
 def test_nonfinite_data_hold_a_few_nonfinite_inputs() -> None:

@@ -1,0 +1,66 @@
+"""What a check showed, for people: a line for each output and kind of data, then each fault once, then the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fuzz.judge.compare import Outcome, Verdict
+from fuzz.judge.report import Report
+from fuzz.problem import Problem
+
+_WIDTH = 11
+
+
+def told(report: Report) -> Iterator[str]:
+    """The lines."""
+    for seed, verdicts in report.verdicts.items():
+        for verdict in verdicts:
+            yield f"{seed!s:<14}{_briefly(verdict)}"
+    for problem in report.problems:
+        yield from told_problem(problem, report)
+    yield _conclusion(report)
+
+
+def _briefly(verdict: Verdict) -> str:
+    if verdict.outcome is not Outcome.WRONG:
+        return str(verdict)
+    largest = "" if verdict.max_sigma == float("inf") else f", max error {verdict.max_sigma:.3g} sigma"
+    return f"{verdict.output}: WRONG: {verdict.wrong} of {verdict.compared} elements{largest}"
+
+
+def told_problem(problem: Problem, report: Report) -> Iterator[str]:
+    """A fault: which elements, the worst of them, what is around it, how often it was seen."""
+    verdict = _of(problem, report)
+    if verdict is None:
+        yield str(problem)
+        return
+    yield f"values on {problem.data}: {verdict.output} is wrong"
+    yield _row("worst", verdict.detail)
+    if verdict.pattern is not None:
+        yield _row("pattern", str(verdict.pattern))
+    for number, line in enumerate(verdict.window):
+        yield _row("" if number else "around", line)
+    if problem.again:
+        yield _row("", problem.again)
+
+
+def _of(problem: Problem, report: Report) -> Verdict | None:
+    """The verdict that a problem tells of."""
+    verdicts = report.verdicts.get(problem.data, ()) if problem.data is not None else ()
+    return next((v for v in verdicts if problem.kind == "values" and str(v) == problem.detail), None)
+
+
+def _row(title: str, text: str) -> str:
+    return f"  {title:<{_WIDTH}}{text}"
+
+
+def _conclusion(report: Report) -> str:
+    outputs = [output.from_tensor for output in report.graph.outputs]
+    if report.problems:
+        count = len(report.problems)
+        return f"NOT verified: {count} problem{'s' if count > 1 else ''}"
+    if report.verified:
+        worst = max((v.max_sigma for verdicts in report.verdicts.values() for v in verdicts), default=0.0)
+        return f"verified: {', '.join(outputs)}; error at most {worst:.2f} sigma"
+    missing = ", ".join(name for name in outputs if name not in report.confirmed)
+    return f"NOT verified: nothing was shown about {missing}; other data may help (--seed, --data)"
