@@ -3,7 +3,8 @@
     net.graph            the graph, as small as it got
     case.json            options, build, data seeds; what was found; on which machine and with which versions
     <Prefix>.c, .h       the emitted code, as far as there is any
-    params.npz, input.npz, expected.npz   the data set that showed it, and what the reference expects
+    params.npz, input.npz, expected.npz, got.npz   the data set that showed it, what the
+                         reference expects there, and what the C computed
     repro.sh             one line that replays it
     test_<name>.py       the same as a pytest file with the graph inline, for our compiler and data drawn from a seed
 
@@ -144,13 +145,15 @@ def _write(report: Report, folder: Path, key: str, summary: str) -> None:
     if report.sources is not None:
         report.sources.write(folder)
     if report.culprit is not None:
-        data_set, expected = report.culprit
-        save_arrays(folder / "params.npz", data_set.params)
-        save_arrays(folder / "input.npz", data_set.inputs)
-        if expected:
-            values = {name: result.value for name, result in expected.items()}
-            sigmas = {name + "Sigma": np.sqrt(result.variance) for name, result in expected.items()}
+        culprit = report.culprit
+        save_arrays(folder / "params.npz", culprit.data.params)
+        save_arrays(folder / "input.npz", culprit.data.inputs)
+        if culprit.expected:
+            values = {name: result.value for name, result in culprit.expected.items()}
+            sigmas = {name + "Sigma": np.sqrt(result.variance) for name, result in culprit.expected.items()}
             save_arrays(folder / "expected.npz", {**values, **sigmas})
+        if culprit.got:
+            save_arrays(folder / "got.npz", culprit.got)
 
 
 def _test(case: Case, key: str, summary: str) -> str:

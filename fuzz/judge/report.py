@@ -6,22 +6,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 import reference
 from fuzz.case import Case, DataSeed
 from fuzz.draw.regimes import DataSet
 from fuzz.judge.compare import Outcome, Verdict
 from fuzz.judge.layers import layers_of
+from fuzz.judge.place import Place
 from fuzz.problem import Problem
 from fuzz.targets import Sources
 from nn512.graph import Graph
 from nn512.plan.plan import PlannedLayer
 
 
+@dataclass(frozen=True, slots=True)
+class Culprit:
+    """The data set behind a problem, and by output what is expected, how far off it may be, and what the C computed."""
+
+    data: DataSet
+    expected: Mapping[str, reference.Result] = field(default_factory=dict)
+    allowed: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    got: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Report:
     """Problems, verdicts per data set, and what they are based on. Made by the checker; findings keep it.
 
-    `culprit` is the data set behind the first problem that has one, with what the reference expects there.
+    `culprit` is the data set behind the first problem that has one, with what the reference expects there; `place` is
+    the layer at fault, where somebody has looked for it (`fuzz.judge.localize`).
     """
 
     case: Case
@@ -31,7 +46,8 @@ class Report:
     problems: tuple[Problem, ...] = ()
     verdicts: Mapping[DataSeed, tuple[Verdict, ...]] = field(default_factory=dict)
     executed: bool = False
-    culprit: tuple[DataSet, Mapping[str, reference.Result]] | None = None
+    culprit: Culprit | None = None
+    place: Place | None = None
 
     @property
     def profile(self) -> str:

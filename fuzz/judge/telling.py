@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fuzz.judge.compare import Outcome, Verdict
+from fuzz.judge.place import Place
 from fuzz.judge.report import Report
 from fuzz.problem import Problem
 
@@ -18,6 +19,8 @@ def told(report: Report) -> Iterator[str]:
             yield f"{seed!s:<14}{_briefly(verdict)}"
     for problem in report.problems:
         yield from told_problem(problem, report)
+    if report.place is not None:
+        yield from _told_place(report.place)
     yield _conclusion(report)
 
 
@@ -35,13 +38,25 @@ def told_problem(problem: Problem, report: Report) -> Iterator[str]:
         yield str(problem)
         return
     yield f"values on {problem.data}: {verdict.output} is wrong"
+    yield from _told_wrong(verdict)
+    if problem.again:
+        yield _row("", problem.again)
+
+
+def _told_wrong(verdict: Verdict) -> Iterator[str]:
     yield _row("worst", verdict.detail)
     if verdict.pattern is not None:
         yield _row("pattern", str(verdict.pattern))
     for number, line in enumerate(verdict.window):
         yield _row("" if number else "around", line)
-    if problem.again:
-        yield _row("", problem.again)
+
+
+def _told_place(place: Place) -> Iterator[str]:
+    """The layer at fault, and what of its own tensor is wrong."""
+    yield f"layer {place}"
+    if place.verdict is not None:
+        yield from _told_wrong(place.verdict)
+    yield _row("classes", ", ".join(place.layer.edge_classes) or "none")
 
 
 def _of(problem: Problem, report: Report) -> Verdict | None:

@@ -64,7 +64,7 @@ def execute(
             _check_killed(_processor_seconds() - used_before, _processor_limit(executable, checks, len(data_sets)))
         records = memoryview(_read_all(result.fileno()))
         text = os.pread(log.fileno(), _LOG_LIMIT, 0).decode("utf-8", "replace")
-    return read_report(executable.interface, records, text, process.returncode, hang=hang, start=start)
+    return read_report(executable.interface, executable.taps, records, text, process.returncode, hang=hang, start=start)
 
 
 def _time_limit(executable: Executable, checks: Checks) -> float:
@@ -133,6 +133,7 @@ def _write_job(
         | protocol.CHECK_FAILURES * checks.failures
         | protocol.CATCH_SIGNALS * runner.catches_signals
     )
+    tap_bytes = len(data_sets) * 4 * sum(tap.elements for tap in executable.taps)
     # What the driver itself needs: the job, the expected outputs, and two sets of tensors.
     own = 2 * parameter_bytes + (len(data_sets) + 4) * (input_bytes + output_bytes) + (512 << 20)
     head = protocol.pack_job(
@@ -141,7 +142,7 @@ def _write_job(
         # Twice the heap: released memory keeps its addresses for a while.
         address_space=2 * checks.heap_bytes + own if runner.limits_memory else 0,
         cpu_seconds=_processor_limit(executable, checks, len(data_sets)),
-        file_bytes=2 * output_bytes + (16 << 20),  # and which elements of outputs were wrong
+        file_bytes=2 * output_bytes + tap_bytes + (16 << 20),  # and which elements of outputs were wrong
         data_sets=len(data_sets),
         configurations=[(c.threads, int(c.placement), c.repeats) for c in checks.configurations],
         parameter_bytes=parameter_bytes,
@@ -179,7 +180,7 @@ def _wait(process: subprocess.Popen[bytes], result: int, timeout: float) -> prot
     while not ended(process, timeout):
         progress = protocol.unpack_progress(os.pread(result, protocol.PAGE, 0))
         if progress is None:
-            return protocol.Progress(0, 0, 0, 0, 0, 0, "start")
+            return protocol.Progress(0, 0, 0, 0, 0, 0, 0, "start")
         if progress.steps == steps:
             return progress
         steps = progress.steps

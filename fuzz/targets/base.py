@@ -10,6 +10,7 @@ from fuzz.problem import Problem
 from nn512.graph import Graph
 from nn512.options import Options
 from nn512.plan.plan import Plan
+from nn512.plan.serial import plan_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class Sources:
     """C with the API (see the README): texts of `<prefix>.h` and `<prefix>.c`.
 
     What errors it may make follows from the algorithms in `plan`, which our compiler writes, or from those that
-    `profile` names (an entry of `fuzz.judge.profiles`).
+    `profile` names (an entry of `fuzz.judge.profiles`). `is_given`: it was there before, and no compiler of ours makes
+    it anew from the graph.
     """
 
     prefix: str
@@ -25,11 +27,14 @@ class Sources:
     source: str
     plan: Plan | None = None
     profile: str = ""
+    is_given: bool = False
 
     def write(self, folder: Path) -> None:
-        """Write `<prefix>.h` and `<prefix>.c`."""
+        """Write `<prefix>.h`, `<prefix>.c`, and `<prefix>.plan.json` where there is a plan."""
         (folder / f"{self.prefix}.h").write_text(self.header, encoding="utf-8")
         (folder / f"{self.prefix}.c").write_text(self.source, encoding="utf-8")
+        if self.plan is not None:
+            (folder / f"{self.prefix}.plan.json").write_text(plan_json(self.plan), encoding="utf-8")
 
 
 class Target(Protocol):

@@ -25,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Replay one finding."""
     from fuzz.campaign.findings import load
     from fuzz.judge.checker import check_case
+    from fuzz.judge.localize import localized
     from fuzz.judge.telling import told
     from fuzz.run.runners import runner_for
     from fuzz.targets import OURS, Folder, Target
@@ -41,6 +42,6 @@ def run(args: argparse.Namespace) -> int:
         if stored.folder is None:
             raise UsageError(f"{args.finding}: there is no C beside it")
         target = Folder(stored.folder, stored.profile)
-    report = check_case(stored.case, data, runner, target=target)
+    report = localized(check_case(stored.case, data, runner, target=target), runner)
     print(*told(report), sep="\n")
     return 0 if report.verified and not report.problems else 1

@@ -59,7 +59,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--profile",
         metavar="NAME",
         help="with --source: how that C computes, such as winograd-fp16 or nn512-original, and so what errors it may "
-        "make; `nn512 doc profiles` lists them (default: direct)",
+        "make; `nn512 doc profiles` lists them (default: what <Prefix>.plan.json in DIR says; without one, direct)",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where a finding goes (default: findings)"
@@ -101,16 +101,16 @@ def run(args: argparse.Namespace) -> int:
     from fuzz.campaign.findings import save
     from fuzz.case import Case, DataSeed
     from fuzz.judge.checker import check_case
+    from fuzz.judge.localize import localized
     from fuzz.judge.profiles import profile_of
     from fuzz.judge.telling import told
     from fuzz.run.checks import checks_for
     from fuzz.run.runners import runner_for
     from fuzz.targets import OURS, Folder, Target
 
-    profile = args.profile or ("direct" if args.source else "")
-    if profile:
-        profile_of(profile)  # a mistake shows before anything is run
-    target: Target = OURS if args.source is None else Folder(args.source, profile)
+    if args.profile:
+        profile_of(args.profile)  # a mistake shows before anything is run
+    target: Target = OURS if args.source is None else Folder(args.source, args.profile or "")
     data = _data_sets(args, graph)
     runner = runner_for()
     print(runner.line, flush=True)
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     seeds = tuple(DataSeed(d.regime, d.seed) for d in data)
     case = Case(graph.source.text, options.to_dict(), "-O2", seeds)
     checks = checks_for(graph, args.threads)
-    report = check_case(case, data, runner, checks, target)
+    report = localized(check_case(case, data, runner, checks, target), runner)
     print(*told(report), sep="\n")
     if not report.problems:
         return 0 if report.verified else 1

@@ -56,7 +56,8 @@ def test_a_finding_has_everything(finding: findings.Finding) -> None:
     names = {path.name for path in finding.path.iterdir()}
     test = f"test_finding_{CASE.key}.py"
     assert names == {
-        "net.graph", "case.json", "NN512.c", "NN512.h", "params.npz", "input.npz", "expected.npz", "repro.sh", test,
+        "net.graph", "case.json", "NN512.c", "NN512.h", "NN512.plan.json", "params.npz", "input.npz", "expected.npz",
+        "got.npz", "repro.sh", test,
     }  # fmt: skip
     assert (finding.path / "net.graph").read_text() == GRAPH
     details = json.loads((finding.path / "case.json").read_text())
