@@ -35,10 +35,6 @@ _PLAIN = (
 """Functions without fields."""
 
 
-_OF_POSITIVE = frozenset({"Log", "Sqrt"})
-"""Functions that are NaN below 0, and make NaN of what reads that."""
-
-
 def hard_sigmoid(alpha: float, beta: float) -> Activation:
     """A hard sigmoid of any tensor."""
     return Activation("", "", "HardSigmoid", alpha=alpha, beta=beta)
@@ -70,21 +66,13 @@ _SLOPES = (-1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
 
 @dataclass(frozen=True, slots=True)
 class ActivationWish(LayerWish):
-    """A function of every element, given as a node that names no tensors.
-
-    positive: of magnitudes, where the function is NaN below 0.
-    """
+    """A function of every element, given as a node that names no tensors."""
 
     function: Activation
-    positive: bool = True
 
     def grow(self, grower: Grower) -> None:
         """Always legal."""
         source = grower.pick(self.source)
-        if self.positive and self.function.kind in _OF_POSITIVE:
-            magnitudes, shape = Activation(source, grower.name(), "Abs"), grower.shapes[source]
-            grower.add_layer(magnitudes, shape, output=False)
-            source = magnitudes.to_tensor
         layer = self.function.with_tensors([source], grower.name())
         grower.add_layer(layer, grower.shapes[source], output=self.output)
 
@@ -96,7 +84,8 @@ class ActivationKind(Kind[Activation]):
 
     def strategies(self) -> tuple[st.SearchStrategy[Wish], ...]:
         """Each function is as likely; all of them are one form of layer, so that others do not get rare."""
-        return (st.sampled_from(FUNCTIONS).flatmap(_wishes),)
+        functions = st.sampled_from(FUNCTIONS).flatmap(st.sampled_from)
+        return (st.builds(ActivationWish, SOURCES, functions, output=OUTPUTS),)
 
     def make_exact(self, layer: Activation, params: Arrays, rng: np.random.Generator, shift: int) -> None:  # noqa: ARG002
         """Slopes that round nothing, of both signs, zero and one among them."""
@@ -121,12 +110,6 @@ class ActivationKind(Kind[Activation]):
         if layer.kind in {"ReLU", "PReLU"}:
             return decade
         return math.log10(min(max(_largest(layer, 10.0**decade), _LEAST), _GREATEST))
-
-
-def _wishes(functions: Sequence[Activation]) -> st.SearchStrategy[Wish]:
-    """For one of these, which are of one kind."""
-    positive = st.sampled_from((True, False) if functions[0].kind in _OF_POSITIVE else (True,))
-    return st.builds(ActivationWish, SOURCES, st.sampled_from(functions), positive, output=OUTPUTS)
 
 
 def _largest(layer: Activation, largest: float) -> float:
