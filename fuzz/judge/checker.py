@@ -11,6 +11,7 @@ from dataclasses import replace
 from fuzz.case import Case, DataSeed
 from fuzz.draw import regimes
 from fuzz.draw.regimes import DataSet
+from fuzz.judge.answers import check_answers
 from fuzz.judge.compare import Verdict
 from fuzz.judge.folding import Folded
 from fuzz.judge.layers import grid_of
@@ -23,6 +24,7 @@ from fuzz.run.outcome import Status
 from fuzz.run.runners import Runner, runner_for
 from fuzz.run.sandbox import execute
 from fuzz.targets import OURS, Sources, Target
+from fuzz.targets.base import Refused
 from nn512.graph import Graph, parse
 from nn512.options import Options
 from nn512.toolchain import machine_faults
@@ -43,11 +45,16 @@ def check_case(
     """
     graph = parse(case.graph, "net.graph")
     options = Options.from_dict(dict(case.options))
-    runner = runner or runner_for(case.compiler)
     prepared = target.prepare(graph, options)
+    if isinstance(prepared, Refused):
+        return Report(case, graph, target.name, refused=prepared.why)
+    runner = runner or runner_for(case.compiler)
     if isinstance(prepared, Problem):
         return Report(case, graph, runner_line(runner), problems=(prepared,), culprit=_given(data))
-    return check_sources(case, graph, prepared, data or draw(case, graph), runner, checks=checks, strict=target.strict)
+    given = data or [data_set for data_set in draw(case, graph) if data_set.regime not in target.skips]
+    if isinstance(prepared, Sources):
+        return check_sources(case, graph, prepared, given, runner, checks=checks, strict=target.strict)
+    return check_answers(case, graph, target.name, prepared, given)
 
 
 @machine_faults("this case cannot be checked")

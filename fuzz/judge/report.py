@@ -36,7 +36,8 @@ class Report:
     """Problems, verdicts per data set, and what they are based on. Made by the checker; findings keep it.
 
     `culprit` is the data set behind the first problem that has one, with what the reference expects there; `place` is
-    the layer at fault, where somebody has looked for it (`fuzz.judge.localize`).
+    the layer at fault, where somebody has looked for it (`fuzz.judge.localize`). `declared` is the profile of a system
+    that is no C, `refused` what a target says that does not take the graph.
     """
 
     case: Case
@@ -48,11 +49,13 @@ class Report:
     executed: bool = False
     culprit: Culprit | None = None
     place: Place | None = None
+    declared: str = ""
+    refused: str = ""
 
     @property
     def profile(self) -> str:
-        """What C was declared to do which came without a plan: an entry of `fuzz.judge.profiles`."""
-        return "" if self.sources is None else self.sources.profile
+        """What was declared of C that came without a plan, or of a system: an entry of `fuzz.judge.profiles`."""
+        return self.declared if self.sources is None else self.sources.profile
 
     @cached_property
     def layers(self) -> tuple[PlannedLayer, ...]:

@@ -71,6 +71,8 @@ def _row(title: str, text: str) -> str:
 
 def _conclusion(report: Report) -> str:
     outputs = [output.from_tensor for output in report.graph.outputs]
+    if report.refused:
+        return f"NOT verified: {report.runner} does not take this graph: {report.refused}"
     if report.problems:
         count = len(report.problems)
         return f"NOT verified: {count} problem{'s' if count > 1 else ''}"

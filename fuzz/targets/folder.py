@@ -26,6 +26,7 @@ class Folder:
     path: Path
     profile: str = ""
     strict: bool = False
+    skips: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
