@@ -50,7 +50,7 @@ def check_case(
         return Report(case, graph, target.name, refused=prepared.why)
     runner = runner or runner_for(case.compiler)
     if isinstance(prepared, Problem):
-        return Report(case, graph, runner_line(runner), problems=(prepared,), culprit=_given(data))
+        return Report(case, graph, runner_line(runner), problems=(prepared,), culprit=_given(data), ran=runner)
     given = data or [data_set for data_set in draw(case, graph) if data_set.regime not in target.skips]
     if isinstance(prepared, Sources):
         return check_sources(case, graph, prepared, given, runner, checks=checks, strict=target.strict)
@@ -69,7 +69,7 @@ def check_sources(
     strict: bool = True,
 ) -> Report:
     """Build `sources`, run them on `data`, compare; `strict` makes warnings of the C compiler errors."""
-    report = Report(case, graph, runner_line(runner), sources)
+    report = Report(case, graph, runner_line(runner), sources, ran=runner)
     try:
         executable = build_net(graph, sources.header, sources.source, runner, flags=(case.optimisation,), strict=strict)
     except BuildError as error:

@@ -20,7 +20,6 @@ from fuzz.run.build import BuildError, build_net
 from fuzz.run.checks import FULL, Checks
 from fuzz.run.interface import Tap
 from fuzz.run.outcome import RunReport
-from fuzz.run.runners import Runner
 from fuzz.run.sandbox import execute
 from nn512.errors import CannotRunError
 from nn512.graph import Graph
@@ -33,10 +32,17 @@ HOOK = "nn512tap"
 
 
 @machine_faults("the layer at fault cannot be found")
-def localized(report: Report, runner: Runner) -> Report:
+def localized(report: Report) -> Report:
     """The report with the layer at fault, where that can be found out: for C with a plan that shows its tensors."""
-    sources, culprit = report.sources, report.culprit
-    if not report.problems or sources is None or sources.plan is None or culprit is None or HOOK not in sources.source:
+    sources, culprit, runner = report.sources, report.culprit, report.ran
+    if (
+        not report.problems
+        or runner is None
+        or sources is None
+        or sources.plan is None
+        or culprit is None
+        or HOOK not in sources.source
+    ):
         return report
     plan = sources.plan
     taps = taps_of(report.graph, plan)

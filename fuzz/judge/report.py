@@ -13,9 +13,11 @@ import reference
 from fuzz.case import Case, DataSeed
 from fuzz.draw.regimes import DataSet
 from fuzz.judge.compare import Outcome, Verdict
-from fuzz.judge.layers import layers_of
+from fuzz.judge.layers import grid_of, layers_of
+from fuzz.judge.pattern import Pattern, pattern_of
 from fuzz.judge.place import Place
 from fuzz.problem import Problem
+from fuzz.run.runners import Runner
 from fuzz.targets import Sources
 from nn512.graph import Graph
 from nn512.plan.plan import PlannedLayer
@@ -36,8 +38,10 @@ class Report:
     """Problems, verdicts per data set, and what they are based on. Made by the checker; findings keep it.
 
     `culprit` is the data set behind the first problem that has one, with what the reference expects there; `place` is
-    the layer at fault, where somebody has looked for it (`fuzz.judge.localize`). `declared` is the profile of a system
-    that is no C, `refused` what a target says that does not take the graph.
+    the layer at fault, where somebody has looked for it (`fuzz.judge.localize`). `runner` is for people what `ran` is.
+    `id` names a drawn case or one of the corpus, so that `nn512 repro` finds it again. `pattern` and `classes` are what
+    all relatives of the case have in common that fail in the same way, where somebody has looked (`fuzz.campaign`).
+    `declared` is the profile of a system that is no C, `refused` what a target says that does not take the graph.
     """
 
     case: Case
@@ -49,6 +53,10 @@ class Report:
     executed: bool = False
     culprit: Culprit | None = None
     place: Place | None = None
+    ran: Runner | None = None
+    id: str = ""
+    pattern: str = ""
+    classes: tuple[str, ...] | None = None
     declared: str = ""
     refused: str = ""
 
@@ -68,6 +76,15 @@ class Report:
         verdicts = [verdict for data in self.verdicts.values() for verdict in data]
         right = {v.output for v in verdicts if v.outcome in (Outcome.EXACT, Outcome.WITHIN)}
         return frozenset(right - {v.output for v in verdicts if not v.ok})
+
+    def ever_wrong(self) -> Pattern | None:
+        """What all elements of the first wrong output have in common that are wrong on some data set."""
+        wrong = [v for verdicts in self.verdicts.values() for v in verdicts if v.elements is not None]
+        masks = [v.elements for v in wrong if v.elements is not None and v.output == wrong[0].output]
+        if not masks:
+            return None
+        union = np.logical_or.reduce(masks)
+        return pattern_of(union, grid=grid_of(self.graph, self.layers, wrong[0].output))
 
     @property
     def verified(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from fuzz.judge.compare import Outcome, Verdict
 from fuzz.judge.place import Place
@@ -20,7 +20,7 @@ def told(report: Report) -> Iterator[str]:
     for problem in report.problems:
         yield from told_problem(problem, report)
     if report.place is not None:
-        yield from _told_place(report.place)
+        yield from _told_place(report.place, {problem.detail for problem in report.problems})
     yield _conclusion(report)
 
 
@@ -51,10 +51,10 @@ def _told_wrong(verdict: Verdict) -> Iterator[str]:
         yield _row("" if number else "around", line)
 
 
-def _told_place(place: Place) -> Iterator[str]:
-    """The layer at fault, and what of its own tensor is wrong."""
+def _told_place(place: Place, known: Collection[str]) -> Iterator[str]:
+    """The layer at fault, and what of its own tensor is wrong, unless that is `known`."""
     yield f"layer {place}"
-    if place.verdict is not None:
+    if place.verdict is not None and str(place.verdict) not in known:
         yield from _told_wrong(place.verdict)
     yield _row("classes", ", ".join(place.layer.edge_classes) or "none")
 

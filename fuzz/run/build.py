@@ -164,13 +164,11 @@ def build_net(
     interface = Interface.of(graph) if isinstance(graph, Graph) else graph
     cache = fuzz_cache() if cache is None else cache
     own_header, source_name = f"{interface.prefix}.h", f"{interface.prefix}.c"
-    include = rf'^[ \t]*#[ \t]*include[ \t]*[<"]{re.escape(own_header)}[>"]'
-    includes_header = re.search(include, source, re.MULTILINE) is not None
     files = {
         own_header: header,
         source_name: source,
         "nn512_driver.h": _driver_texts()["nn512_driver.h"],
-        "nn512_unit.c": interface.shim(source_name, include_header=not includes_header, taps=taps),
+        "nn512_unit.c": interface.shim(source_name, include_header=not interface.is_included(source), taps=taps),
     }
     warnings: tuple[str, ...] = STRICT_FLAGS if strict else _WARNINGS
     if strict and "-Og" in flags and runner.compiler.kind is CompilerKind.GCC:

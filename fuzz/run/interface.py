@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
@@ -74,6 +75,11 @@ class Interface:
                 elements *= extent
             total += elements
         return total
+
+    def is_included(self, source: str) -> bool:
+        """Whether a source includes the net's header itself."""
+        include = rf'^[ \t]*#[ \t]*include[ \t]*[<"]{re.escape(self.prefix)}\.h[>"]'
+        return re.search(include, source, re.MULTILINE) is not None
 
     def shim(self, source_name: str, *, include_header: bool, taps: Sequence[Tap] = ()) -> str:
         """C text that includes the net's source and defines `nn512_driver_net` (nn512_driver.h) for it.

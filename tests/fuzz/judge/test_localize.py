@@ -51,9 +51,9 @@ def planted(layer: str, old: str, new: str) -> Sources:
 
 
 def check(sources: Sources) -> Report:
-    graph, runner = nn512.parse(NET), runner_for()
-    report = check_sources(CASE, graph, sources, draw(CASE, graph), runner, checks=LIGHT, strict=False)
-    return localized(report, runner)
+    graph = nn512.parse(NET)
+    report = check_sources(CASE, graph, sources, draw(CASE, graph), runner_for(), checks=LIGHT, strict=False)
+    return localized(report)
 
 
 @pytest.mark.parametrize("layer", LAYERS)
