@@ -47,7 +47,7 @@ class Answering:
         lines = (f"    {line}" for line in [*body.splitlines(), "print(json.dumps(answer), flush=True)"])
         self._program.write_text(HEAD + "    answer = {}\n" + "\n".join(lines) + "\n")
         data = regimes.draw(GRAPH, "gaussian", 0)
-        answers = Peer("played").prepare(GRAPH, Options())
+        answers = Peer("played", "played").prepare(GRAPH, Options())
         return answers.outputs(data.params, data.inputs)
 
 
@@ -101,7 +101,7 @@ def test_a_model_that_a_system_does_not_take(played: Answering) -> None:
 
 def test_a_system_that_is_not_installed() -> None:
     with pytest.raises(CannotRunError, match=r"not installed: no_such_package"):
-        Peer("no_such_package").prepare(GRAPH, Options())
+        Peer("none", "no_such_package").prepare(GRAPH, Options())
 
 
 def test_targets_by_name() -> None:
