@@ -72,7 +72,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--profile",
         metavar="NAME",
         help="with --source or --target: how that C computes, such as winograd-fp16 or nn512-original, and so what "
-        "errors it may make; `nn512 doc profiles` lists them (default: what <Prefix>.plan.json in DIR says; without one, direct)",
+        "errors it may make; `nn512 doc profiles` lists them (default: what <Prefix>.plan.json in DIR says; without "
+        "one, direct)",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where a finding goes (default: findings)"
