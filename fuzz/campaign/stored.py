@@ -65,7 +65,7 @@ class Stored:
         Raises UsageError where there is no such C, or where it is not that of an edited graph.
         """
         graph = parse(self.case.graph, "net.graph" if self.folder is None else str(self.folder / "net.graph"))
-        target: Target = OURS if self.target == OURS.name else target_of(self.target, self.profile)
+        target: Target = OURS
         if emitted or self.is_given:
             if self.folder is None:
                 raise UsageError("there is no C beside it")
@@ -75,6 +75,8 @@ class Stored:
                     + ("undo the edit" if self.is_given else "leave out --emitted to compile the new graph")
                 )
             target = Folder(self.folder, self.profile)
+        elif self.target != OURS.name:
+            target = target_of(self.target, self.profile)
         runner = runner or self.choose_runner()[0]
         return localized(check_case(self.case, self.data(graph), runner, target=target))
 

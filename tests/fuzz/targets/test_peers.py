@@ -15,6 +15,7 @@ from fuzz.targets import peers
 from fuzz.targets.base import Refused
 from fuzz.targets.peers import Peer
 from fuzz.targets.registry import target_names, target_of
+from nn512.cli import main
 from nn512.errors import CannotRunError, UsageError
 from nn512.graph import parse
 from nn512.options import Options
@@ -111,3 +112,21 @@ def test_targets_by_name() -> None:
         target_of("tvm")
     with pytest.raises(UsageError, match="its plan names the algorithms"):
         target_of("nn512", "direct")
+
+
+def test_a_finding_of_a_system_is_replayed_on_it(
+    played: Answering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played.says("np.savez(outputs, y=x)")  # as if there were no ReLU
+    monkeypatch.chdir(tmp_path)
+    Path("net.graph").write_text(GRAPH.source.text)
+    assert main(["verify", "net.graph", "--target", "onnxruntime", "--data", "exact"]) == 1
+    (finding,) = Path("findings").iterdir()
+    assert finding.name.startswith("onnxruntime-values")
+    assert main(["repro", str(finding)]) == 1
+    played.says("np.savez(outputs, y=np.maximum(x, 0))")
+    assert main(["repro", str(finding)]) == 0
+    capsys.readouterr()
+    assert main(["verify", "net.graph", "--target", "onnxruntime", "--source", "."]) == 2
+    assert main(["verify", "net.graph", "--target", "onnxruntime", "--force", "direct"]) == 2
+    assert "--force does not go with --target" in capsys.readouterr().err
