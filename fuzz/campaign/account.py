@@ -11,6 +11,7 @@ from fuzz.campaign.ledger import Shard
 from fuzz.campaign.state import State, states_in
 from fuzz.campaign.tally import Tally
 from fuzz.campaign.worker import Settings
+from fuzz.targets import OURS
 from nn512.errors import UsageError
 
 
@@ -52,6 +53,10 @@ def command_of(settings: Settings) -> str:
         words += ["--shard", str(settings.shard)]
     if settings.kernels:
         words += ["--kernels", ",".join(settings.kernels)]
+    if settings.target != OURS.name:
+        words += ["--target", settings.target]
+    if settings.profile:
+        words += ["--profile", settings.profile]
     if not settings.corpus:
         words.append("--no-corpus")
     return shlex.join(words)
@@ -102,7 +107,7 @@ def _kind(state: State) -> tuple[object, ...]:
     """What the shards of one campaign have in common."""
     s = state.settings
     corpus = tuple(file.name for file in s.corpus)
-    return (s.examples, s.chunk, s.kernels, s.regimes, corpus, s.shard.of)
+    return (s.examples, s.chunk, s.kernels, s.regimes, corpus, s.shard.of, s.target, s.profile)
 
 
 def found_in(account: Account) -> Iterable[Path]:

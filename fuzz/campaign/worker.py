@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -22,7 +23,10 @@ from fuzz.campaign.ledger import WHOLE, Shard
 from fuzz.campaign.stored import load
 from fuzz.campaign.tally import CaseSummary, FindingNote
 from fuzz.draw.regimes import REGIMES
+from fuzz.judge.checker import check_case
 from fuzz.run.runners import Runner
+from fuzz.targets import OURS
+from fuzz.targets.registry import target_of
 from nn512.errors import Nn512Error
 from nn512.signals import EndedError, ending_on_signals
 
@@ -36,7 +40,8 @@ class Settings:
 
     Of `kernels` every chunk forces another one in turn; without them options are drawn like everything else. A failure
     is shrunk for `shrink_seconds`, even if the time of the campaign is over. Faults in `baseline` are known already.
-    Only the chunks of `shard` are checked.
+    Only the chunks of `shard` are checked. `target` is the name of what is, and `profile` by which algorithms it
+    computes (see `fuzz.targets.registry`).
     """
 
     directory: Path
@@ -51,6 +56,8 @@ class Settings:
     shrink_seconds: float = SECONDS
     baseline: frozenset[str] = frozenset()
     shard: Shard = WHOLE
+    target: str = OURS.name
+    profile: str = ""
 
     @property
     def name(self) -> str:
@@ -172,6 +179,7 @@ def _do_chunks(
         shrink_seconds=settings.shrink_seconds,
         in_flight=in_flight,
         regimes=settings.regimes,
+        check=functools.partial(check_case, target=target_of(settings.target, settings.profile)),
     )
     with contextlib.suppress(BrokenPipeError, EOFError):  # the parent is gone
         while (chunk := connection.recv()) is not None:

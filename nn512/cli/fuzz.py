@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nn512.cli.arguments import Subparsers
+from nn512.cli.arguments import Subparsers, add_target_option
 from nn512.cli.outputs import check_directory, check_file
 from nn512.errors import Nn512Error, UsageError
 from nn512.signals import EndedError
@@ -21,9 +21,17 @@ if TYPE_CHECKING:
     from fuzz.campaign.account import Account
     from fuzz.campaign.state import State
     from fuzz.run.runners import Runner
+    from fuzz.targets import Target
 
 _DEFAULT_SECONDS = 60.0
 _SHRINK_SECONDS = 60.0
+
+_LEAST_GRAPH = """
+Config
+Input ToTensor=x Channels=1 Height=1 Width=1
+Activation FromTensor=x ToTensor=y Kind=ReLU
+Output FromTensor=y
+"""
 
 _OF_NEW_CAMPAIGNS = {
     "examples": None,
@@ -34,6 +42,8 @@ _OF_NEW_CAMPAIGNS = {
     "shrink-time": None,
     "baseline": None,
     "no-corpus": False,
+    "target": None,
+    "profile": None,
 }
 """Options that a campaign keeps when it is resumed, and what they are where nobody has given them."""
 
@@ -83,6 +93,12 @@ def add_parser(subparsers: Subparsers) -> None:
         default="",
         help="force these kernels in turn, each on 50 graphs and every layer that it can compute; `all` stands for "
         "every kernel that has rivals. Without this, options are drawn as well",
+    )
+    add_target_option(parser)
+    parser.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="with --target: how it computes, and so what errors it may make (`nn512 doc profiles`; default: direct)",
     )
     parser.add_argument(
         "--shrink-time",
@@ -207,18 +223,21 @@ def _begun(args: argparse.Namespace) -> State:
     if shard.of > 1 and args.seed is None:
         raise UsageError("--shard needs --seed: every shard takes its part of the same cases")
     check_directory(args.out, "--out")
+    target = _target(args)
     settings = Settings(
         directory=args.out,
         seed=_seed() if args.seed is None else args.seed,
         jobs=_jobs(args),
         seconds=_DEFAULT_SECONDS if args.time is None and args.examples is None else args.time,
         examples=args.examples,
-        regimes=regimes_for(_runner()),
+        regimes=tuple(regime for regime in regimes_for(_runner()) if regime not in target.skips),
         corpus=() if args.no_corpus else corpus(),
         kernels=_kernels(args.kernels),
         shrink_seconds=args.shrink_time or _SHRINK_SECONDS,
         baseline=frozenset() if args.baseline is None else known_faults(args.baseline),
         shard=shard,
+        target=target.name,
+        profile=args.profile or "",
     )
     state = State.begin(settings)
     count, size = state.ledger.count, state.settings.chunk
@@ -251,6 +270,28 @@ def _resumed(args: argparse.Namespace) -> State:
             now, then = (", ".join(f"{k} {v}" for k, v in both.items()) for both in (versions(), state.versions))
             print(f"begun with {then}, gone on with by {now}: other graphs may be drawn", file=sys.stderr)
     return state
+
+
+def _target(args: argparse.Namespace) -> Target:
+    """What is checked. Raises UsageError, and CannotRunError for a system that is not here."""
+    from fuzz.judge.profiles import profile_of
+    from fuzz.targets import OURS
+    from fuzz.targets.registry import target_of
+    from nn512.graph import parse
+    from nn512.options import Options
+
+    if args.target is None:
+        if args.profile:
+            raise UsageError("--profile goes with --target; our own plan names the algorithms")
+        return OURS
+    if args.kernels:
+        raise UsageError("--kernels does not go with --target; kernels are our compiler's")
+    if args.profile:
+        profile_of(args.profile)
+    target = target_of(args.target, args.profile or "")
+    target.prepare(parse(_LEAST_GRAPH), Options())  # whether it is here shows before anything is drawn
+    print(f"target: {target.name}", file=sys.stderr, flush=True)
+    return target
 
 
 def _runner() -> Runner:
