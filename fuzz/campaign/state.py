@@ -98,6 +98,8 @@ class State:
 
 def find_state(path: Path) -> Path:
     """The state file that a user names by itself or by its folder. Raises UsageError if there is none, or several."""
+    if not path.exists():
+        raise UsageError(f"--resume {path}: there is no such file or folder")
     if not path.is_dir():
         return path
     found = states_in(path)

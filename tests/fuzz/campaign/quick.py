@@ -1,24 +1,24 @@
 """`nn512 fuzz` with a check that compiles nothing: every case is right. For tests of what a campaign outlives.
 
 Workers import this file, too, as the main module of their parent. Words in $DOES say what happens: at `wrong` something
-is wrong with every net of more than two layers. The others happen at the case that is the $AT-th of all processes, by
-files in $NOTES: at `stop` it says so through the pipe $PIPE and waits until it is ended; at `killed` the worker ends as
-one for which there is no memory, at `crash` as one with a fault; if $ALWAYS is set, whenever this case is checked; if
-that is `all`, at every case.
+is wrong with every net of more than two layers; at `full` there is no room for the state. The others happen at the case
+that is the $AT-th of all processes, by files in $NOTES: at `stop` it says so through the pipe $PIPE and waits until it
+is ended; at `killed` the worker ends as one for which there is no memory, at `crash` as one with a fault; if $ALWAYS is
+set, whenever this case is checked; if that is `all`, at every case.
 """
 
 from __future__ import annotations
 
-import functools
 import os
+import resource
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
-from fuzz.campaign import campaign, worker
-from fuzz.campaign.explore import Explorer
+from fuzz.campaign import campaign, state, worker
+from fuzz.campaign.atomic import write_whole
 from fuzz.campaign.state import State
 from fuzz.case import Case
 from fuzz.judge.compare import Outcome, Verdict
@@ -68,7 +68,19 @@ def check(case: Case) -> Report:
     return report
 
 
-mock.patch.object(worker, "Explorer", functools.partial(Explorer, check=check)).start()
+def cut_off(file: Path, text: str) -> None:
+    """Write a file where there is no room for it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (256, before[1]))
+    try:
+        write_whole(file, text)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+if "full" in DOES:
+    mock.patch.object(state, "write_whole", cut_off).start()
+mock.patch.object(worker, "check_case", lambda case, target: check(case)).start()  # noqa: ARG005
 mock.patch.object(campaign, "_SAVING", 0.0).start()
 _begin = State.begin
 mock.patch.object(State, "begin", lambda settings: _begin(replace(settings, chunk=10))).start()

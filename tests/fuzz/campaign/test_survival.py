@@ -124,13 +124,15 @@ def test_a_campaign_that_was_ended_is_gone_on_with(
     if number == signal.SIGKILL:
         assert output == ""
     else:
-        assert state["tally"]["cases"] == 7
+        counted = state["tally"]["cases"]
+        assert 5 <= counted <= 7, "of the last cases the parent may not have heard yet"
         assert process.returncode == 128 + number
-        assert output.startswith("ended early: 7 graphs verified, 0 findings ")
+        assert output.startswith(f"ended early: {counted} graphs verified, 0 findings ")
         assert output.endswith("nn512 fuzz --resume findings/campaign.json goes on with it\n")
         assert list(scene.temporary.iterdir()) == []
     code, output, said = scene.run("--resume", "findings")
-    assert (code, output.splitlines()[0][:32]) == (0, "24 graphs verified, 0 findings   "), said
+    assert code == 0, said
+    assert output.startswith("24 graphs verified, 0 findings "), said
     assert scene.state()["tally"] == undisturbed
     assert scene.state()["complete"]
     assert list(scene.temporary.iterdir()) == []  # of the one that was killed, too
@@ -240,21 +242,12 @@ def test_an_unfinished_campaign_is_not_overwritten(scene: Scene) -> None:
 
 
 def test_a_state_that_cannot_be_kept_loses_nothing(scene: Scene) -> None:
-    """Where no file may be longer than the state of a few cases: the campaign goes on, and says what is missing."""
-    limit = f'ulimit -f 1; exec {sys.executable} "$@"'
-    done = subprocess.run(
-        ["/bin/sh", "-c", limit, "sh", str(PROGRAM), *CASES, "--jobs", "1"],
-        cwd=scene.folder,
-        env=scene.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "cannot keep findings/campaign.json: File too large; --resume will know nothing newer" in done.stderr
-    assert done.stdout.startswith("24 graphs verified, 0 findings ")
-    assert "findings/campaign.json is not up to date: File too large" in done.stdout
+    """Where there is no room for the state of a few cases: the campaign goes on, and says what is missing."""
+    code, output, said = scene.run(*CASES, "--jobs", "1", DOES="full")
+    assert code == 0, said
+    assert "cannot keep findings/campaign.json: File too large; --resume will know nothing newer" in said
+    assert output.startswith("24 graphs verified, 0 findings ")
+    assert "findings/campaign.json is not up to date: File too large" in output
     assert not list((scene.folder / "findings").glob(".campaign.json-*"))
 
 
