@@ -23,7 +23,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "with the reference. What is found is made small and kept in DIR, one folder per finding; nn512 repro replays "
         "it. Ends with 0 where all is well, 1 where something was found or nothing was verified, 3 where this machine "
         "cannot go on (a full disk, no memory; the case is printed). Ctrl-C ends it early, with the summary so far. "
-        "$NN512_RUNNER forces a way to execute AVX-512 code: native, sde or soft.",
+        "$NN512_RUNNER forces a way to execute AVX-512 code: native, sde, soft or bochs.",
     )
     parser.add_argument("--time", metavar="S", type=float, help=f"seconds to go on for (default: {_DEFAULT_SECONDS:g})")
     parser.add_argument("--examples", metavar="N", type=int, help="random graphs to check; same seed, same graphs")
