@@ -32,7 +32,8 @@ Activation FromTensor=swish6 ToTensor=swish7 Kind=Softplus
 Activation FromTensor=swish7 ToTensor=swish8 Kind=Mish
 Activation FromTensor=swish8 ToTensor=swish9 Kind=Exp
 Activation FromTensor=swish9 ToTensor=swish10 Kind=Sqrt
-Activation FromTensor=swish10 ToTensor=swish11 Kind=Reciprocal
+Activation FromTensor=swish10 ToTensor=swish10Log Kind=Log
+Activation FromTensor=swish10Log ToTensor=swish11 Kind=Reciprocal
 Activation FromTensor=swish11 ToTensor=swish12 Kind=Square
 Activation FromTensor=swish12 ToTensor=swish13 Kind=Neg
 Activation FromTensor=swish13 ToTensor=swish14 Kind=Abs

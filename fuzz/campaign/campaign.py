@@ -28,7 +28,7 @@ from fuzz.campaign.findings import save
 from fuzz.campaign.in_flight import InFlight
 from fuzz.campaign.progress import Progress
 from fuzz.campaign.tally import CaseSummary, FindingNote, Tally
-from fuzz.campaign.worker import Chunk, Done, Failure, Message, Settings, work
+from fuzz.campaign.worker import Chunk, Done, Failure, Message, Settings, Shrinking, work
 from fuzz.case import Case
 from fuzz.draw.regimes import REGIMES
 from fuzz.judge.report import Report
@@ -55,6 +55,7 @@ class _Worker:
     process: SpawnProcess
     connection: Connection
     chunk: Chunk | None = None
+    shrinking: Shrinking | None = None
 
 
 class Campaign:
@@ -72,7 +73,7 @@ class Campaign:
         self._names = 0
         self._scratch = Path()
         self._errors: list[Failure] = []
-        self.tally = Tally()
+        self.tally = Tally(baseline=settings.baseline)
         if skipped := sorted(set(REGIMES) - set(settings.regimes)):
             self.tally.skips.append(f"data regimes {', '.join(skipped)}: not drawn with this runner")
         self.interrupted = False
@@ -146,7 +147,8 @@ class Campaign:
                 pass
             if not self._workers:
                 return
-            self._progress.show(self.tally)
+            under_way = [worker.shrinking for worker in self._workers if worker.shrinking is not None]
+            self._progress.show(self.tally, [(one.done, one.of) for one in under_way])
             ready = wait([worker.connection for worker in self._workers], timeout=1.0)
             for worker in [worker for worker in self._workers if worker.connection in ready]:
                 try:
@@ -186,10 +188,19 @@ class Campaign:
         match event:
             case CaseSummary():
                 self.tally.add(event, corpus=worker.chunk is not None and worker.chunk.file is not None)
+            case Shrinking():
+                if worker.shrinking is None:
+                    limit = f"{self._settings.shrink_seconds:g} s"
+                    self._progress.say(f"a case failed: it is made small now, for {limit} at most (--shrink-time)")
+                worker.shrinking = event
             case FindingNote():
+                worker.shrinking = None
                 if self.tally.add_finding(event):
-                    self._progress.say(f"finding: {event.path}: {event.summary.splitlines()[0]}")
-                if len(self.tally.findings) >= MOST_FINDINGS:
+                    known = "known " if event.fault in self._settings.baseline else ""
+                    self._progress.say(f"{known}finding: {event.path}: {event.summary.splitlines()[0]}")
+                    if event.how:
+                        self._progress.say(f"  {event.how}")
+                if len(self.tally.new) >= MOST_FINDINGS:
                     self._stop.set()
             case Failure():
                 self._errors.append(event)
@@ -227,7 +238,7 @@ class Campaign:
             self.tally.lost.append(f"{detail}; which one is not known")
             return
         finding = save(_dead(case, detail), self._settings.directory)
-        self.tally.add_finding(FindingNote(finding.path, finding.signature, finding.summary))
+        self.tally.add_finding(FindingNote.of(finding))
 
     def _end_workers(self) -> None:
         for worker in self._workers:

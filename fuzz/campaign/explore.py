@@ -13,26 +13,28 @@ from pathlib import Path
 import hypothesis
 from hypothesis import HealthCheck, Phase, Verbosity
 
+import nn512
 from fuzz.campaign.constants import without_local_constants
 from fuzz.campaign.corpus import told
-from fuzz.campaign.findings import Finding, save, signature_of
+from fuzz.campaign.effort import DRAWING, SECONDS, Effort
+from fuzz.campaign.findings import Finding, save, save_unfinished
+from fuzz.campaign.identity import identity_of
 from fuzz.campaign.in_flight import InFlight
-from fuzz.campaign.reduce import reduce_graph, with_plain_names
-from fuzz.case import Case, DataSeed
+from fuzz.campaign.origin import Origin, parse_origin
+from fuzz.campaign.shrink import kinds, shrink
+from fuzz.case import Case
 from fuzz.draw import cases
 from fuzz.draw.regimes import REGIMES
 from fuzz.judge.checker import check_case
+from fuzz.judge.localize import localized
 from fuzz.judge.report import Report
 from fuzz.problem import Problem, failure_text
-from nn512.errors import CannotRunError, MachineError
-from nn512.graph import Graph, format_graph, parse
+from nn512.errors import CannotRunError, MachineError, UsageError
+from nn512.graph import parse
 from nn512.toolchain import machine_faults
 
-SHRINKING = 80
-"""Cases that are checked at most while Hypothesis shrinks a failure; then the smallest so far is taken."""
-
 ENOUGH = 2
-"""Failures that look alike and are shrunk and kept; more of them are only counted."""
+"""Failures that look alike and are shrunk; more of them are only counted."""
 
 Check = Callable[[Case], Report]
 
@@ -41,13 +43,19 @@ Check = Callable[[Case], Report]
 class Explorer:
     """What a chunk needs: where findings go, what hears of every case, and when to stop.
 
-    `stop` is asked before every case. `show` hears of each drawn case once, shrinking aside. Tests replace `check`.
+    `stop` is asked before every drawn case, `interrupted` while a failure is shrunk, which may take `shrink_seconds`.
+    `show` hears of each drawn case once, `tell` of the cases that are checked while shrinking, `note` of a finding once
+    it is kept. Tests replace `check`.
     Of `kernels` one is forced on every case. `known` are the reduced failures so far.
     """
 
     directory: Path
     show: Callable[[Report], None]
     stop: Callable[[], bool] = lambda: False
+    interrupted: Callable[[], bool] = lambda: False
+    tell: Callable[[int, int], None] = lambda done, of: None  # noqa: ARG005 - names say what is told
+    note: Callable[[Finding], None] = lambda finding: None  # noqa: ARG005 - likewise
+    shrink_seconds: float = SECONDS
     check: Check = check_case
     in_flight: InFlight | None = None
     regimes: tuple[str, ...] = tuple(REGIMES)
@@ -63,18 +71,24 @@ class Explorer:
             search = _Search(self, passed)
             search.run(seed * 1_000 + attempt, remaining)
             if search.failure is not None:
-                findings.append(self.settle(search.failure, saved=search.saved))
+                findings.append(self.settle(search.failure, search.effort, search.saved))
             elif search.drawn == 0:
                 break
             remaining -= search.drawn
             attempt += 1
         return findings
 
-    def replay(self, case: Case) -> list[Finding]:
-        """Check one given case, as those of the corpus; returns what was found."""
-        report = self.look(case)
+    def replay(self, case: Case, name: str = "") -> list[Finding]:
+        """Check one given case, as those of the corpus under their name; returns what was found."""
+        report = replace(self.look(case), id=name)
         self.show(report)
-        return [self.settle(report, saved=save(report, self.directory).path)] if report.problems else []
+        if not report.problems:
+            return []
+        return [self.settle(report, self.effort(), save_unfinished(report, self.directory))]
+
+    def effort(self) -> Effort:
+        """What may be spent on a failure."""
+        return Effort(seconds=self.shrink_seconds, stopped=self.interrupted, tell=self.tell)
 
     def look(self, case: Case) -> Report:
         """Check a case, kept on disk meanwhile. What the tester itself stumbles over is a problem of the report.
@@ -97,61 +111,78 @@ class Explorer:
             self.in_flight.clear()
         return report
 
-    def settle(self, report: Report, saved: Path) -> Finding:
+    def settle(self, report: Report, effort: Effort, saved: Path) -> Finding:
         """Reduce a failure further and save it in place of the folder `saved`."""
-        best = report
-
-        def fails(case: Case) -> bool:
-            nonlocal best
-            if self.stop():
-                return False
-            found = self.look(case)
-            if _kinds(found) & _kinds(report):
-                best = found
-                return True
-            return False
-
-        # The data set that showed it, alone; then plain options and build; then the graph.
-        culprits = [problem.data for problem in report.problems if problem.data is not None][:1]
-        if culprits and len(best.case.data) > 1:
-            fails(replace(best.case, data=tuple(culprits)))
-        plain = Case(best.case.graph, {}, data=best.case.data)
-        if plain != best.case:
-            fails(plain)
-        reduce_graph(best.graph, lambda graph: fails(_with_graph(best.case, graph)))
-        # Plain names last: findings of one fault then tend to be the same case, and so the same folder.
-        if (renamed := with_plain_names(best.graph)).source.text != best.case.graph:
-            fails(_with_graph(best.case, renamed))
-        if best.case.data and best.case.data[0].seed:
-            fails(replace(best.case, data=tuple(DataSeed(data.regime, 0) for data in best.case.data)))
+        best = shrink(report, self.look, localized, effort)
         self.known.append(best)
-        return save(best, self.directory, replaces=saved)
+        finding = save(replace(best, id=report.id), self.directory, replaces=saved, how=effort.told)
+        self.note(finding)
+        return finding
 
     def familiar(self, report: Report) -> bool:
-        """Whether a failure looks like one that was shrunk often enough: same message, or same kind in its kernels.
+        """Whether a failure looks like one that was shrunk often enough: same message, or same kind in its layer.
 
         Otherwise a campaign would spend its time shrinking the same fault again and again.
         """
-
-        def alike(known: Report) -> bool:
-            if signature_of(known) == signature_of(report):
-                return True
-            on_data = all(problem.data is not None for problem in (*known.problems, *report.problems))
-            return on_data and bool(_kinds(known) & _kinds(report)) and _kernels(known) <= _kernels(report)
-
-        return sum(map(alike, self.known)) >= ENOUGH
+        return sum(_alike(known, report) for known in self.known) >= ENOUGH
 
 
-def _with_graph(case: Case, graph: Graph) -> Case:
-    return replace(case, graph=format_graph(graph))
+def _alike(known: Report, report: Report) -> bool:
+    """Whether two failures may be one fault: of the layer at fault, or of all where it was not found."""
+    if identity_of(known) == identity_of(report):
+        return True
+    if any(problem.data is None for problem in (*known.problems, *report.problems)) or not kinds(known) & kinds(report):
+        return False
+    if known.place is not None and report.place is not None:
+        return known.place.layer.kernel == report.place.layer.kernel
+    return _kernels(known) <= _kernels(report)
 
 
 def _kernels(report: Report) -> set[str]:
     return {layer.kernel for layer in report.layers}
 
 
-def _kinds(report: Report) -> set[str]:
-    return {problem.kind for problem in report.problems}
+def regenerate(name: str) -> Case | None:
+    """The case that a campaign called so, drawn anew; None for what is no such name.
+
+    Raises UsageError where it is not drawn any more: by another version of this project or of Hypothesis.
+    """
+    origin = parse_origin(name)
+    if origin is None:
+        return None
+    found: list[Case] = []
+
+    def example(case: Case) -> None:
+        if case.key == origin.key:
+            found.append(case)
+            raise _StoppedError
+
+    with contextlib.suppress(_StoppedError):
+        _draw(origin, example)
+    if not found:
+        raise UsageError(
+            f"case {name} is not drawn here: names of cases hold for one version of nn512 and of Hypothesis, "
+            f"here {nn512.__version__} and {hypothesis.__version__}"
+        )
+    return found[0]
+
+
+def _draw(origin: Origin, example: Callable[[Case], None]) -> None:
+    """Give cases to `example` until it raises something, in an order that depends on `origin` alone."""
+    run = hypothesis.given(cases(origin.regimes, origin.kernels))(example)
+    run = hypothesis.settings(
+        max_examples=2 * origin.examples + 10,  # it counts repetitions, too
+        database=None,
+        deadline=None,
+        derandomize=False,
+        phases=(Phase.generate, Phase.shrink),
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        verbosity=Verbosity.quiet,
+        print_blob=False,
+    )(hypothesis.seed(origin.seed)(run))
+    with without_local_constants():
+        run()
 
 
 class _StoppedError(BaseException):
@@ -171,30 +202,18 @@ class _Search:
         self._passed = passed
         self._kinds: set[str] = set()
         self._regimes: set[str] = set()
-        self._shrinking = 0
         self._refusal: CannotRunError | None = None
-        self._wanted = 0
+        self._origin = Origin(0, 0, ())
+        self.effort = explorer.effort()
         self.drawn = 0
         self.failure: Report | None = None
         self.saved = Path()
 
     def run(self, seed: int, examples: int) -> None:
         """Draw and check cases; the failure, if any, is then in `failure` and already saved once in `saved`."""
-        self._wanted = examples
-        run = hypothesis.given(cases(self._explorer.regimes, self._explorer.kernels))(self._example)
-        run = hypothesis.settings(
-            max_examples=2 * examples + 10,  # it counts repetitions, too
-            database=None,
-            deadline=None,
-            derandomize=False,
-            phases=(Phase.generate, Phase.shrink),
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-            verbosity=Verbosity.quiet,
-            print_blob=False,
-        )(hypothesis.seed(seed)(run))
-        with contextlib.suppress(_FailedError, _StoppedError), without_local_constants():
-            run()
+        self._origin = Origin(seed, examples, self._explorer.regimes, self._explorer.kernels)
+        with contextlib.suppress(_FailedError, _StoppedError):
+            _draw(self._origin, self._example)
         if self._refusal is not None:
             raise self._refusal
 
@@ -210,35 +229,40 @@ class _Search:
     def _fails(self, case: Case) -> bool:
         if case.key in self._failed:
             return True  # from memory: Hypothesis replays its smallest failure, which may depend on timing
-        if self._explorer.stop():
-            raise _StoppedError
         if case.key in self._passed:
             return False  # Hypothesis likes to vary what changes nothing
         if self.failure is not None:
             return self._still_fails(case)
-        if self.drawn == self._wanted:
+        if self._explorer.stop() or self.drawn == self._origin.examples:
             raise _StoppedError
         self.drawn += 1
-        report = self._explorer.look(case)
+        report = replace(self._explorer.look(case), id=str(replace(self._origin, key=case.key)))
         self._explorer.show(report)
+        if report.problems:
+            report = localized(report)
         if not report.problems or self._explorer.familiar(report):
             self._passed.add(case.key)
             return False
-        self.failure, self._kinds = report, _kinds(report)
+        self.failure, self._kinds = report, kinds(report)
         self._regimes = {problem.data.regime for problem in report.problems if problem.data is not None}
         self._failed.add(case.key)
-        self.saved = save(report, self._explorer.directory).path  # shrinking may not come to an end
+        self.saved = save_unfinished(report, self._explorer.directory)  # shrinking may not come to an end
+        self.effort = self._explorer.effort()
+        if report.place is not None:
+            raise _StoppedError  # the layer alone is a better beginning than what Hypothesis would come to
         return True
 
     def _still_fails(self, case: Case) -> bool:
-        if self._shrinking == SHRINKING:
+        if self.effort.done >= DRAWING or not self.effort.spend():
+            if self.effort.cut:
+                raise _StoppedError
             return False
-        self._shrinking += 1
         # Only the kinds of data that failed are worth running again.
         data = tuple(seed for seed in case.data if seed.regime in self._regimes)
         report = self._explorer.look(replace(case, data=data or case.data))
-        if not _kinds(report) & self._kinds:
+        if not kinds(report) & self._kinds:
             return False
-        self.failure = report
+        assert self.failure is not None
+        self.failure = replace(report, id=self.failure.id)
         self._failed.add(case.key)
         return True

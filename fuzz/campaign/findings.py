@@ -1,24 +1,31 @@
-"""Findings on disk: one folder per failure, with everything needed to look at it, replay it and test for it.
+"""Findings on disk: one folder per fault, with everything needed to look at it, replay it and test for it.
 
     net.graph            the graph, as small as it got
-    case.json            options, build, data seeds; what was found; on which machine and with which versions
-    <Prefix>.c, .h       the emitted code, as far as there is any
-    params.npz, input.npz, expected.npz   the data set that showed it, and what the reference expects
-    repro.sh             one line that replays it
-    test_<name>.py       the same as a pytest file with the graph inline, for our compiler and data drawn from a seed
+    case.json            options, build, data seeds; what was found, by which runner and compiler, on which machine
+    <Prefix>.c, .h, .plan.json   the emitted code, as far as there is any, and its plan
+    params.npz, input.npz, expected.npz, got.npz   the data set that showed it, what the reference expects there, and
+                         what the C computed
+    report.txt           what people are told
+    repro.c, repro.bin   a program that shows it, for a C compiler and nothing else
+    repro.sh             replays it with nn512, wherever that is
+    test_<name>.py       the same as a pytest file
 
-A replay needs none of the arrays: `case.json` names their regime and seed.
+A folder has the name of the fault (`fuzz.campaign.identity`): the same fault found again is counted, and the smaller of
+the two cases is kept. A replay needs none of the arrays: `case.json` names their regime and seed. An edited `net.graph`
+is what is replayed; where the C beside it cannot follow, that is refused.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import fcntl
 import json
+import os
 import platform
-import re
 import shutil
+import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,14 +34,18 @@ import numpy as np
 import scipy
 
 import nn512
-from fuzz.campaign.corpus import load_corpus_case, told
+from fuzz.campaign.corpus import told
+from fuzz.campaign.identity import Identity, identity_of
+from fuzz.campaign.program import data_of, program_of
 from fuzz.case import Case, load_json
-from fuzz.draw.regimes import GIVEN, DataSet
+from fuzz.draw.regimes import GIVEN
 from fuzz.judge.report import Report
-from nn512.arrays import load_arrays, save_arrays
+from fuzz.judge.telling import told as told_report
+from nn512.arrays import save_arrays
 from nn512.errors import MachineError, UsageError
-from nn512.graph import Graph
-from nn512.params import check_arrays, load_params
+
+UNFINISHED = "unfinished-"
+"""Begins the names of folders of failures that are being shrunk."""
 
 _TEST = '''\
 """Replays a finding: {summary}"""
@@ -54,123 +65,211 @@ def test_{name}() -> None:
     assert not report.problems, "\\n".join(map(str, report.problems))
 '''
 
+_TEST_OF_FOLDER = '''\
+"""Replays a finding with the C and the data that stand beside this file: {summary}"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fuzz.campaign.stored import load
+
+
+def test_{name}() -> None:
+    report = load(Path(__file__).parent).check()
+    assert not report.problems, "\\n".join(map(str, report.problems))
+'''
+
 _REPRO = """\
 #!/bin/sh
-exec nn512 repro "$(dirname "$0")" "$@"
+# Replays this finding: with the nn512 on the path, or the one that found it, or any that python3 can import.
+here=$(cd "$(dirname "$0")" && pwd) || exit 3
+if command -v nn512 > /dev/null; then exec nn512 repro "$here" "$@"; fi
+PYTHONPATH="{root}${{PYTHONPATH:+:$PYTHONPATH}}"
+export PYTHONPATH
+for python in "{python}" python3 python; do
+    if "$python" -c "import nn512, fuzz" 2> /dev/null; then exec "$python" -m nn512 repro "$here" "$@"; fi
+done
+echo "nn512 is not here: install it, or build repro.c, which needs a C compiler only" >&2
+exit 3
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A failed case and where it is kept. `signature` says which findings are probably the same fault."""
+    """A failed case and where it is kept. Findings with the same `identity` are one fault, `seen` so many times.
+
+    `how` says how far it was shrunk.
+    """
 
     path: Path
     case: Case
-    signature: str
+    identity: Identity
     summary: str
+    seen: int = 1
+    how: str = ""
 
 
-def signature_of(report: Report) -> str:
-    """What findings that are probably one fault have in common.
-
-    The message where the compiler, the C compiler or the tester failed; else the kind of problem and the kernels.
-    """
-    problem = report.problems[0]
-    if problem.kind in {"emit", "build", "tester"}:
-        message, *_ = problem.detail.splitlines()
-        return f"{problem.kind}: {re.sub(r'[0-9]+', '#', message)[:120]}"
-    kernels = sorted({layer.kernel for layer in report.layers})
-    return f"{problem.kind} in {' '.join(kernels)}"
-
-
-def save(report: Report, directory: Path, *, replaces: Path | None = None) -> Finding:
+def save(report: Report, directory: Path, *, replaces: Path | None = None, how: str = "") -> Finding:
     """Write the folder of a failed check below `directory`, atomically; `replaces` is one to remove afterwards.
 
-    Saving the same case again gives the same folder; cases of C from elsewhere are the same if the C is, too.
-    Raises MachineError, with the case in the message, where it cannot be written.
+    It has the name of the fault. Where there is such a folder already, the fault is counted there, and the smaller
+    case kept. `how` says how far it was shrunk. Raises MachineError, with the case in the message, where it cannot be
+    written.
     """
-    case = report.case
-    key = _key(report)
-    name = f"finding-{key}"
+    identity = identity_of(report)
+    finding = _save(report, directory, identity.name, how)
+    if replaces is not None and replaces != finding.path:
+        shutil.rmtree(replaces, ignore_errors=True)
+    return finding
+
+
+def save_unfinished(report: Report, directory: Path) -> Path:
+    """Keep a failure that is still to be shrunk: should that not come to an end, it is not lost."""
+    return _save(report, directory, f"{UNFINISHED}{report.case.key}", "not shrunk").path
+
+
+def _save(report: Report, directory: Path, name: str, how: str) -> Finding:
     summary = str(report.problems[0])
     target, work = directory / name, None
     try:
         directory.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=directory))
-        _write(report, work, key, summary)
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(target)
-        work.chmod(0o755)
-        work.replace(target)
+        with _locked(directory):
+            known = _known(target)
+            seen = 1 if known is None else known[1] + 1
+            if known is not None and known[0] < _size(report.case):
+                _count(target, seen)
+                kept = known[2]
+            else:
+                _write(report, work, name, how, seen)
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(target)
+                work.chmod(0o755)
+                work.replace(target)
+                kept = report.case
     except (OSError, UsageError) as error:
         reason = error.strerror or error if isinstance(error, OSError) else error
-        lost = f"{summary.splitlines()[0]}\n{told(case)}"
+        lost = f"{summary.splitlines()[0]}\n{told(report.case)}"
         raise MachineError(f"cannot keep a finding in {str(directory)!r}: {reason}\n{lost}") from error
     finally:
         if work is not None:
-            shutil.rmtree(work, ignore_errors=True)  # it is there no more if all went well
-    if replaces is not None and replaces != target:
-        shutil.rmtree(replaces, ignore_errors=True)
-    return Finding(target, case, signature_of(report), summary)
+            shutil.rmtree(work, ignore_errors=True)  # it is there no more if it was kept
+    return Finding(target, kept, identity_of(report), summary, seen, how)
 
 
-def _key(report: Report) -> str:
-    """What names a finding: the case, with the C where that does not follow from it."""
-    if not report.profile or report.sources is None:
-        return report.case.key
-    parts = (report.case.dump(), report.sources.header, report.sources.source)
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Only one process at a time: workers may find the same fault at once."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
-def _write(report: Report, folder: Path, key: str, summary: str) -> None:
-    case = report.case
+def _size(case: Case) -> int:
+    """How large a case is: characters of its graph."""
+    return len(case.graph)
+
+
+def _known(folder: Path) -> tuple[int, int, Case] | None:
+    """How large the case is that a folder has, how often its fault was seen, and the case; None for no finding."""
+    try:
+        data = load_json(folder / "case.json")
+        if not isinstance(data, dict):
+            return None
+        case = Case.from_dict(data["case"], str(folder))
+        return _size(case), int(data["seen"]), case
+    except (UsageError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _count(folder: Path, seen: int) -> None:
+    """Write how often the fault of a folder was seen."""
+    file = folder / "case.json"
+    data = load_json(file)
+    assert isinstance(data, dict)
+    partial = file.with_suffix(".part")
+    partial.write_text(json.dumps({**data, "seen": seen}, indent=1) + "\n", encoding="utf-8")
+    partial.replace(file)
+
+
+def _write(report: Report, folder: Path, name: str, how: str, seen: int) -> None:
+    case, summary = report.case, str(report.problems[0])
     (folder / "net.graph").write_text(case.graph, encoding="utf-8", errors="surrogateescape")  # comments are bytes
+    is_given = report.sources is not None and report.sources.is_given
     details = {
         "case": case.to_dict(),
         "found": [
             {"kind": p.kind, "data": None if p.data is None else str(p.data), "detail": p.detail}
             for p in report.problems
         ],
-        "signature": signature_of(report),
+        "identity": str(identity_of(report)),
+        "place": None if report.place is None else str(report.place),
+        "id": report.id,
+        "shrunk": how,
+        "seen": seen,
         "profile": report.profile,
-        "environment": environment(report.runner),
+        "given": is_given,
+        "environment": environment(report),
     }
     (folder / "case.json").write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
+    (folder / "report.txt").write_text("\n".join(told_report(report)) + "\n", encoding="utf-8", errors="replace")
     repro = folder / "repro.sh"
-    repro.write_text(_REPRO, encoding="utf-8")
+    repro.write_text(_REPRO.format(root=_root(), python=sys.executable), encoding="utf-8")
     repro.chmod(0o755)
-    if not report.profile and all(data.regime != GIVEN for data in case.data):
-        (folder / f"test_finding_{key}.py").write_text(_test(case, key, summary), encoding="utf-8")
+    slug = name.replace("-", "_")
+    (folder / f"test_{slug}.py").write_text(_test(case, slug, summary, is_given=is_given), encoding="utf-8")
     if report.sources is not None:
         report.sources.write(folder)
+        (folder / "repro.c").write_text(program_of(report, summary.splitlines()[0][:200], nn512.__version__), "utf-8")
+        if data := data_of(report):
+            (folder / "repro.bin").write_bytes(data)
     if report.culprit is not None:
-        data_set, expected = report.culprit
-        save_arrays(folder / "params.npz", data_set.params)
-        save_arrays(folder / "input.npz", data_set.inputs)
-        if expected:
-            values = {name: result.value for name, result in expected.items()}
-            sigmas = {name + "Sigma": np.sqrt(result.variance) for name, result in expected.items()}
+        culprit = report.culprit
+        save_arrays(folder / "params.npz", culprit.data.params)
+        save_arrays(folder / "input.npz", culprit.data.inputs)
+        if culprit.expected:
+            values = {name: result.value for name, result in culprit.expected.items()}
+            sigmas = {name + "Sigma": np.sqrt(result.variance) for name, result in culprit.expected.items()}
             save_arrays(folder / "expected.npz", {**values, **sigmas})
+        if culprit.got:
+            save_arrays(folder / "got.npz", culprit.got)
 
 
-def _test(case: Case, key: str, summary: str) -> str:
+def _root() -> Path:
+    """Where the packages stand: on Python's path or not."""
+    return Path(nn512.__file__).parents[1]
+
+
+def _test(case: Case, slug: str, summary: str, *, is_given: bool) -> str:
     """The text of the pytest file of a finding."""
-    data = "".join(f"DataSeed({d.regime!r}, {d.seed}), " for d in case.data)
+    words = " ".join(summary.split())[:80].replace('"', "'").replace("\\", "/")
+    if is_given or any(data.regime == GIVEN for data in case.data):
+        return _TEST_OF_FOLDER.format(summary=words[:50], name=slug)
     return _TEST.format(
-        summary=" ".join(summary.split())[:90].replace('"', "'").replace("\\", "/"),
+        summary=words,
         graph=case.graph.replace("\\", "/").encode("utf-8", "replace").decode("utf-8"),
-        name=f"finding_{key}",
+        name=slug,
         options=dict(case.options),
         optimisation=case.optimisation,
-        data=data,
+        data="".join(f"DataSeed({d.regime!r}, {d.seed}), " for d in case.data),
         compiler=case.compiler,
     )
 
 
-def environment(runner: str) -> dict[str, str]:
-    """What a finding may depend on besides its case: runner and compiler, processor, versions."""
+def environment(report: Report) -> dict[str, str]:
+    """What a finding may depend on besides its case: runner and compiler as they were, processor, versions."""
+    ran = report.ran
     return {
-        "runner": runner,
+        "runner": report.runner,
+        "runner_name": "" if ran is None else ran.name,
+        "compiler": "" if ran is None else " ".join(ran.compiler.command),
+        "compiler_kind": "" if ran is None else ran.compiler.kind.value,
+        "compiler_version": "" if ran is None else ran.compiler.version,
+        "flags": "" if ran is None else " ".join((*ran.net_flags, report.case.optimisation)),
         "processor": processor(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
@@ -190,30 +289,10 @@ def processor() -> str:
     return platform.machine()
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """What a finding's folder holds for a replay. `profile` is not empty where the C did not come from our compiler."""
-
-    case: Case
-    profile: str = ""
-    folder: Path | None = None
-
-    def data(self, graph: Graph) -> tuple[DataSet, ...]:
-        """The data sets whose arrays cannot be drawn again, because a user gave them. Raises UsageError."""
-        if self.folder is None or all(seed.regime != GIVEN for seed in self.case.data):
-            return ()
-        params = load_params(self.folder / "params.npz", graph)
-        shapes = graph.input_shapes
-        inputs = check_arrays("input", shapes, load_arrays(self.folder / "input.npz", shapes))
-        return (DataSet(GIVEN, self.case.data[0].seed, params, inputs),)
-
-
-def load(path: Path) -> Stored:
-    """A finding (its folder or case.json) or a file of the corpus. Raises UsageError."""
-    if path.suffix == ".graph":
-        return Stored(load_corpus_case(path))
-    file = path / "case.json" if path.is_dir() else path
-    data = load_json(file)
-    if not (isinstance(data, dict) and "case" in data):
-        raise UsageError(f"{file}: no finding, there is no case in it")
-    return Stored(Case.from_dict(data["case"], str(file)), str(data.get("profile", "")), file.parent)
+def known_faults(directory: Path) -> frozenset[str]:
+    """Names of the faults that a folder of findings has. Raises UsageError where there is no such folder."""
+    try:
+        folders = [path for path in directory.iterdir() if not path.name.startswith((".", UNFINISHED))]
+    except OSError as error:
+        raise UsageError(f"{directory}: {error.strerror}") from error
+    return frozenset(path.name for path in folders if (path / "case.json").is_file())

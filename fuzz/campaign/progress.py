@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import TextIO
 
 from fuzz.campaign.tally import Tally
@@ -20,13 +21,13 @@ class Progress:
         self._period = 0.2 if self._terminal else 10.0
         self._next = started
 
-    def show(self, tally: Tally) -> None:
-        """Show the state of things, if it is time to."""
+    def show(self, tally: Tally, shrinking: Sequence[tuple[int, int]] = ()) -> None:
+        """Show the state of things, if it is time to; `shrinking` as for `Tally.progress`."""
         now = time.monotonic()
         if now < self._next:
             return
         self._next = now + self._period
-        line = f"{now - self._started:.0f}{self._limit} s: {tally.progress()}"
+        line = f"{now - self._started:.0f}{self._limit} s: {tally.progress(shrinking)}"
         self._write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
 
     def say(self, text: str) -> None:

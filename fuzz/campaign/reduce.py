@@ -1,13 +1,14 @@
 """Makes a failing graph smaller where Hypothesis stops: removes nodes, cuts the graph short, lowers numbers.
 
 Hypothesis shrinks what was drawn. This works on the nodes themselves, so on graphs from users and the corpus too. Every
-candidate is a legal graph; whatever the checker calls illegal is not tried. The search is greedy and bounded.
+candidate is a legal graph; whatever the checker calls illegal is not tried. The search is greedy, and ends when told.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -21,23 +22,22 @@ from nn512.graph import (
     Input,
     Node,
     Output,
+    Pooling,
     ValueType,
     build,
     field_infos,
     tensor_written,
     tensors_read,
 )
-
-EVALUATIONS = 80
-"""Candidates that are tried at most."""
+from nn512.graph.windows import NO_SIDES, padding_of
 
 
-def reduce_graph(graph: Graph, fails: Callable[[Graph], bool], evaluations: int = EVALUATIONS) -> Graph:
-    """The smallest graph found for which `fails` still holds; it holds for `graph`."""
+def reduce_graph(graph: Graph, fails: Callable[[Graph], bool], over: Callable[[], bool] = lambda: False) -> Graph:
+    """The smallest graph found for which `fails` still holds, when nothing smaller is left or it is `over`."""
     best = graph
     seen = {_nodes(graph)}
     progress = True
-    while progress:
+    while progress and not over():
         progress = False
         for nodes in _candidates(best):
             if nodes in seen:
@@ -47,13 +47,31 @@ def reduce_graph(graph: Graph, fails: Callable[[Graph], bool], evaluations: int 
                 candidate = build(nodes)
             except GraphError:
                 continue
-            if evaluations == 0:
-                return best
-            evaluations -= 1
             if fails(candidate):
                 best, progress = candidate, True
                 break
+            if over():
+                break
     return best
+
+
+def cut_out(graph: Graph, tensors: Collection[str]) -> Iterator[Graph]:
+    """The nodes alone that compute these tensors, what they read as inputs; then with the nodes right before them."""
+    wanted = {layer.to_tensor for layer in graph.layers if layer.to_tensor in tensors}
+    near = wanted | {name for layer in graph.layers if layer.to_tensor in wanted for name in tensors_read(layer)}
+    for kept in (wanted, near) if wanted else ():
+        layers = [layer for layer in graph.layers if layer.to_tensor in kept]
+        made = {layer.to_tensor for layer in layers}
+        read = dict.fromkeys(name for layer in layers for name in tensors_read(layer))
+        given = {node.to_tensor: node for node in graph.inputs}
+        inputs = [given.get(name, Input(name, *graph.shapes[name])) for name in read if name not in made]
+        ends = [Output(name) for name in made if name not in read]
+        try:
+            candidate = build([graph.config, *inputs, *layers, *ends])
+        except GraphError:
+            continue
+        if len(candidate.layers) < len(graph.layers) or len(ends) < len(graph.outputs):
+            yield candidate
 
 
 def with_plain_names(graph: Graph) -> Graph:
@@ -91,6 +109,7 @@ def _candidates(graph: Graph) -> Iterator[tuple[Node, ...]]:
     yield from _joined_ends(graph)
     if graph.config != Config():
         yield (Config(), *nodes[1:])
+    yield from (_nodes(candidate) for candidate in unpadded(graph))
     yield from _fewer_groups(graph)
     for index, node in enumerate(nodes):
         for smaller in _smaller(node):
@@ -112,6 +131,23 @@ def _joined_ends(graph: Graph) -> Iterator[tuple[Node, ...]]:
                 # The output of that name stays.
                 joined = (kind.join(first, second, other.to_tensor) for kind in KINDS)
                 yield from (_pruned([*kept, layer]) for layer in joined if layer is not None)
+
+
+def unpadded(graph: Graph) -> Iterator[Graph]:
+    """Windows at inputs see no padding, but an input that is so much larger: results are as many."""
+    nodes = _nodes(graph)
+    changed: dict[Node, Node] = {}
+    for layer in graph.layers:
+        if not isinstance(layer, Conv | Pooling):
+            continue
+        source = next((node for node in graph.inputs if node.to_tensor == layer.from_tensor), None)
+        sides = padding_of(layer)
+        if source is not None and sides != NO_SIDES:
+            changed[source] = replace(source, height=source.height + sides.rows, width=source.width + sides.columns)
+            changed[layer] = _changed(layer, {f.name: 0 for f in fields(layer) if f.name.startswith("padding_")})
+    if changed:
+        with contextlib.suppress(GraphError):
+            yield build([changed.get(node, node) for node in nodes])
 
 
 def _fewer_groups(graph: Graph) -> Iterator[tuple[Node, ...]]:
@@ -154,9 +190,14 @@ def _redirected(node: Node, old: str, new: str) -> Node:
 
 
 def _smaller(node: Node) -> Iterator[Node]:
-    """`node` with one number lowered, or with height and width lowered together; an input plane by plane."""
+    """`node` with one number lowered, or with height and width lowered together.
+
+    An input plane by plane, and windows with numbers that can be lowered, where the kind names them.
+    """
     if isinstance(node, Input) and node.interleaved:
         yield replace(node, order="CHW")
+    if isinstance(node, Pooling) and node.kind.endswith("Stride2"):
+        yield replace(node, kind=node.kind[:3])
     infos = {info.attribute: info for info in field_infos(type(node))}
     names = [f.name for f in fields(node) if f.name in infos]
     for name in names:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fuzz.campaign.findings import Finding
 from fuzz.judge.compare import Outcome, worst_sigma
 from fuzz.judge.coverage import Coverage
 from fuzz.judge.report import Report
 
 _WIDTH = 14
-_SHOWN_FINDINGS = 20
+_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class CaseSummary:
             data_sets=len(report.verdicts),
             outcomes=Counter(verdict.outcome for verdict in verdicts),
             worst=worst,
-            worst_where=f"{report.case.key}, {where}",
+            worst_where=f"{report.id or report.case.key}, {where}",
             runner=report.runner,
             coverage=coverage,
             kinds=Counter({type(layer).__name__ for layer in report.graph.layers}),
@@ -54,11 +55,19 @@ class CaseSummary:
 
 @dataclass(frozen=True, slots=True)
 class FindingNote:
-    """A finding as the campaign reports it; `repeats` counts cases that seem to show the same fault."""
+    """A finding as the campaign reports it. `fault` is its name, the same for the same fault."""
 
     path: Path
-    signature: str
+    fault: str
+    identity: str
     summary: str
+    how: str = ""
+
+    @classmethod
+    def of(cls, finding: Finding) -> FindingNote:
+        """The note about a finding."""
+        name, identity = finding.identity.name, str(finding.identity)
+        return cls(finding.path, name, identity, finding.summary, finding.how)
 
 
 @dataclass(slots=True)
@@ -79,6 +88,7 @@ class Tally:
     findings: dict[str, FindingNote] = field(default_factory=dict)
     repeats: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
+    baseline: frozenset[str] = frozenset()
     skips: list[str] = field(default_factory=list)
 
     def add(self, case: CaseSummary, *, corpus: bool = False) -> None:
@@ -96,21 +106,28 @@ class Tally:
         self.kinds.update(case.kinds)
 
     def add_finding(self, note: FindingNote) -> bool:
-        """Count a finding; whether it is the first of its signature."""
-        self.repeats[note.signature] += 1
-        if note.signature in self.findings:
+        """Count a finding; whether it is the first of its fault."""
+        self.repeats[note.fault] += 1
+        if note.fault in self.findings:
             return False
-        self.findings[note.signature] = note
+        self.findings[note.fault] = note
         return True
 
     @property
-    def good(self) -> bool:
-        """Whether something was verified and nothing was found or lost."""
-        return self.verified > 0 and not self.findings and not self.lost
+    def new(self) -> list[FindingNote]:
+        """Findings that are not in the baseline."""
+        return [note for note in self.findings.values() if note.fault not in self.baseline]
 
-    def progress(self) -> str:
-        """One line about the state of things."""
-        return f"{self.verified} graphs verified, {self.data_sets} data sets, {_count(len(self.findings), 'finding')}"
+    @property
+    def good(self) -> bool:
+        """Whether something was verified and nothing new was found, nothing lost."""
+        return self.verified > 0 and not self.new and not self.lost
+
+    def progress(self, shrinking: Sequence[tuple[int, int]] = ()) -> str:
+        """One line about the state of things. `shrinking`: failures that are made small, so many cases of so many."""
+        found = _count(len(self.findings) + len(shrinking), "finding")
+        ways = "".join(f", shrinking, {done} of {of}" for done, of in shrinking)
+        return f"{self.verified} graphs verified, {self.data_sets} data sets, {found}{ways}"
 
     def lines(self, seconds: float, seed: int, jobs: int, how: str = "") -> Iterator[str]:
         """The summary, line by line; `how` the campaign ended comes first, if not at its end."""
@@ -120,8 +137,10 @@ class Tally:
 
         rate = self.cases / seconds if seconds > 0 else 0.0
         unjudged = f", {_count(len(self.lost), 'case')} not judged" if self.lost else ""
+        count = len(self.findings) - len(self.new)
+        known = f", {count} of them known" if count else ""
         yield (
-            f"{how}{_count(self.verified, 'graph')} verified, {_count(len(self.findings), 'finding')}{unjudged}"
+            f"{how}{_count(self.verified, 'graph')} verified, {_count(len(self.findings), 'finding')}{known}{unjudged}"
             f"   (seed {seed}, {seconds:.1f} s, {_count(jobs, 'job')}, {rate:.1f} graphs/s)"
         )
         for runner, count in self.runners.most_common():
@@ -153,13 +172,15 @@ class Tally:
             yield row("SKIPPED", text)
         for text in self.lost:
             yield row("NOT JUDGED", text)
-        for note in list(self.findings.values())[:_SHOWN_FINDINGS]:
+        for note in [*self.new, *(note for note in self.findings.values() if note.fault in self.baseline)][:_SHOWN]:
             first, *_ = note.summary.splitlines() or [""]
-            yield row("FINDING", f"{first}")
-            repeats = self.repeats[note.signature]
-            yield row("", f"nn512 repro {note.path}" + (f"   (seen {repeats} times)" if repeats > 1 else ""))
-        if len(self.findings) > _SHOWN_FINDINGS:
-            yield row("FINDING", f"and {len(self.findings) - _SHOWN_FINDINGS} more")
+            yield row("known" if note.fault in self.baseline else "FINDING", note.identity)
+            yield row("", first)
+            repeats = self.repeats[note.fault]
+            remarks = [*([f"seen {repeats} times"] if repeats > 1 else []), *([note.how] if note.how else [])]
+            yield row("", f"nn512 repro {note.path}" + (f"   ({'; '.join(remarks)})" if remarks else ""))
+        if len(self.findings) > _SHOWN:
+            yield row("FINDING", f"and {len(self.findings) - _SHOWN} more")
         if self.cases == 0:
             yield row("FAILED", "no case was run, so nothing was shown")
         elif self.verified == 0:

@@ -15,9 +15,10 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TypeAlias
 
+from fuzz.campaign.effort import SECONDS
 from fuzz.campaign.explore import Explorer
-from fuzz.campaign.findings import load
 from fuzz.campaign.in_flight import InFlight
+from fuzz.campaign.stored import load
 from fuzz.campaign.tally import CaseSummary, FindingNote
 from fuzz.draw.regimes import REGIMES
 from fuzz.run.runners import Runner
@@ -32,7 +33,8 @@ CHUNK = 50
 class Settings:
     """What a campaign shall do. `seconds` and `examples` bound it; the files in `corpus` come first.
 
-    Of `kernels` every chunk forces another one in turn; without them options are drawn like everything else.
+    Of `kernels` every chunk forces another one in turn; without them options are drawn like everything else. A failure
+    is shrunk for `shrink_seconds`, even if the time of the campaign is over. Faults in `baseline` are known already.
     """
 
     directory: Path
@@ -44,6 +46,8 @@ class Settings:
     corpus: tuple[Path, ...] = ()
     chunk: int = CHUNK
     kernels: tuple[str, ...] = ()
+    shrink_seconds: float = SECONDS
+    baseline: frozenset[str] = frozenset()
 
 
 SOFT_REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
@@ -71,6 +75,14 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Shrinking:
+    """A worker makes a failure small: it checks case number `done` of at most `of`."""
+
+    done: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A worker could not go on: this machine cannot run cases, or the tester itself is at fault."""
 
@@ -78,7 +90,7 @@ class Failure:
     exit_code: int
 
 
-Message: TypeAlias = CaseSummary | FindingNote | Done | Failure
+Message: TypeAlias = CaseSummary | FindingNote | Shrinking | Done | Failure
 
 
 def work(connection: Connection, settings: Settings, in_flight: InFlight, stop: Event, deadline: float | None) -> None:
@@ -111,6 +123,10 @@ def _do_chunks(
         settings.directory,
         show=lambda report: connection.send(CaseSummary.of(report)),
         stop=stopping,
+        interrupted=stop.is_set,
+        tell=lambda done, of: connection.send(Shrinking(done, of)),
+        note=lambda finding: connection.send(FindingNote.of(finding)),
+        shrink_seconds=settings.shrink_seconds,
         in_flight=in_flight,
         regimes=settings.regimes,
     )
@@ -118,11 +134,9 @@ def _do_chunks(
         while (chunk := connection.recv()) is not None:
             try:
                 if chunk.file is not None:
-                    findings = explorer.replay(load(chunk.file).case)
+                    explorer.replay(load(chunk.file).case, chunk.file.stem)
                 else:
-                    findings = replace(explorer, kernels=chunk.kernels).chunk(chunk.seed, chunk.examples)
-                for finding in findings:
-                    connection.send(FindingNote(finding.path, finding.signature, finding.summary))
+                    replace(explorer, kernels=chunk.kernels).chunk(chunk.seed, chunk.examples)
                 connection.send(Done())
             except Nn512Error as error:
                 connection.send(Failure(str(error), error.exit_code))

@@ -17,12 +17,13 @@ from fuzz.draw.kinds.input import INTERLEAVED, InputWish
 from fuzz.draw.kinds.pooling import PoolingWish
 from fuzz.draw.kinds.softmax import SoftmaxWish
 from fuzz.draw.sizes import EDGE_SIZES, ITSELF, OUTPUTS, SOURCES, sizes
-from nn512.graph import POOLINGS, Div, Max, Min, Mul, Sub
+from nn512.graph import POOLINGS, Activation, Div, Max, Min, Mul, Sub
 
 # What the passes look for, as wishes to be granted one after the other; 0 reads the tensor before, 1 the one before it.
 _CONV, _POINTWISE = ConvWish(0, 0, 3, 3, padding_h=SAME, padding_w=SAME), ConvWish(0)
 _NORM, _RELU, _LEAKY = BatchNormWish(0, 0.00001), ActivationWish(0, relu(0.0)), ActivationWish(0, relu(-0.5))
 _CLIP = ActivationWish(0, clip(0.0, 1.0))
+_ABS, _LOG, _SQRT = (ActivationWish(0, Activation("", "", kind)) for kind in ("Abs", "Log", "Sqrt"))
 _SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
     (_CONV, _NORM, _RELU),
     (_CONV, _NORM, replace(_RELU, source=1)),  # the convolution has a second reader: nothing folds
@@ -52,6 +53,10 @@ _SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
     (_POINTWISE, _POINTWISE, _NORM, PoolingWish(0, "Avg2x2Stride2"), _LEAKY),  # before two
     (_POINTWISE, PoolingWish(0, "AvgGlobal"), replace(_POINTWISE, source=2), PoolingWish(0, "AvgGlobal")),  # shared
     (_POINTWISE, PoolingWish(0, "Avg2x2Stride2"), PoolingWish(1, "Max2x2Stride2")),  # two readers: stays
+    # Functions that are NaN below 0, and make NaN of all that follows.
+    (_CONV, _ABS, _LOG, _POINTWISE),
+    (_NORM, _ABS, _SQRT, BinaryWish(0, 0)),
+    (_CONV, _SQRT),
     # Functions of two tensors.
     (PoolingWish(0, "AvgGlobal"), _CLIP, replace(_CONV, source=2), BinaryWish(0, 0, "HW", node=Mul)),  # an epilogue
     (_CONV, _NORM, replace(_CONV, source=2), BinaryWish(0, 1, node=Sub), _RELU),

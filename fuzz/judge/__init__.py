@@ -1,8 +1,11 @@
 """Whether what a target made of a case is right.
 
 checker.py    one check of one case: prepare, build, run, compare
+localize.py   the layer at fault, from what layers leave in the net's memory
 telling.py    what a check showed, as lines for people
 report.py     the same as data
+standard.py   what tensors are held to
+place.py      a layer at fault
 folding.py    problems of one kind as one
 compare.py    the verdict on an output
 pattern.py    what wrong elements have in common

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,8 @@ class Outcome(enum.Enum):
 class Verdict:
     """What comparing one output showed. Errors are in units of sigma; `worst` is the index c, y, x of the largest.
 
-    Of what is wrong, `pattern` says what it has in common, and `window` shows what is around the worst element.
+    Of what is wrong, `pattern` says what it has in common, and `window` shows what is around the worst element. Wrong
+    ones are marked in `elements`.
     """
 
     output: str
@@ -49,6 +50,7 @@ class Verdict:
     detail: str
     pattern: Pattern | None = None
     window: tuple[str, ...] = ()
+    elements: NDArray[np.bool_] | None = field(default=None, compare=False, repr=False)
 
     @property
     def ok(self) -> bool:
@@ -102,7 +104,7 @@ def judge(
     if bad.any() and worst is not None:
         detail = _describe(worst, got, value, sigma, in_sigma, limit)
         pattern, window = pattern_of(bad, compared, grid), window_around(worst, got, value, bad)
-        return Verdict(output, Outcome.WRONG, count, int(bad.sum()), maximum, rms, worst, detail, pattern, window)
+        return Verdict(output, Outcome.WRONG, count, int(bad.sum()), maximum, rms, worst, detail, pattern, window, bad)
     # Equal elements were computed from equal terms, and err alike: many of them are a single one.
     if rms > limit.rms and len(np.unique(value[compared])) >= limit.rms_from:
         detail = f"rms error of {rms:.3g} sigma is above the limit of {limit.rms:g}"

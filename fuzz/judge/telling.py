@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from fuzz.judge.compare import Outcome, Verdict
+from fuzz.judge.place import Place
 from fuzz.judge.report import Report
 from fuzz.problem import Problem
 
@@ -18,6 +19,8 @@ def told(report: Report) -> Iterator[str]:
             yield f"{seed!s:<14}{_briefly(verdict)}"
     for problem in report.problems:
         yield from told_problem(problem, report)
+    if report.place is not None:
+        yield from _told_place(report.place, {problem.detail for problem in report.problems})
     yield _conclusion(report)
 
 
@@ -35,13 +38,25 @@ def told_problem(problem: Problem, report: Report) -> Iterator[str]:
         yield str(problem)
         return
     yield f"values on {problem.data}: {verdict.output} is wrong"
+    yield from _told_wrong(verdict)
+    if problem.again:
+        yield _row("", problem.again)
+
+
+def _told_wrong(verdict: Verdict) -> Iterator[str]:
     yield _row("worst", verdict.detail)
     if verdict.pattern is not None:
         yield _row("pattern", str(verdict.pattern))
     for number, line in enumerate(verdict.window):
         yield _row("" if number else "around", line)
-    if problem.again:
-        yield _row("", problem.again)
+
+
+def _told_place(place: Place, known: Collection[str]) -> Iterator[str]:
+    """The layer at fault, and what of its own tensor is wrong, unless that is `known`."""
+    yield f"layer {place}"
+    if place.verdict is not None and str(place.verdict) not in known:
+        yield from _told_wrong(place.verdict)
+    yield _row("classes", ", ".join(place.layer.edge_classes) or "none")
 
 
 def _of(problem: Problem, report: Report) -> Verdict | None:
@@ -56,6 +71,8 @@ def _row(title: str, text: str) -> str:
 
 def _conclusion(report: Report) -> str:
     outputs = [output.from_tensor for output in report.graph.outputs]
+    if report.refused:
+        return f"NOT verified: {report.runner} does not take this graph: {report.refused}"
     if report.problems:
         count = len(report.problems)
         return f"NOT verified: {count} problem{'s' if count > 1 else ''}"

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import assert_never
 
-from fuzz.run.interface import Interface
+from fuzz.run.interface import Interface, Tap
 from fuzz.run.runners.base import Runner
 from nn512.errors import CannotRunError
 from nn512.graph.graph import Graph
@@ -30,7 +30,7 @@ from nn512.toolchain import (
 
 __all__ = ["BuildError", "Executable", "build_net", "check_header", "fuzz_cache"]
 
-DRIVER_SOURCES = ("driver.c", "blocks.c", "heap.c", "workers.c", "report.c")
+DRIVER_SOURCES = ("driver.c", "blocks.c", "heap.c", "workers.c", "taps.c", "report.c")
 
 WRAPPED = (
     *("malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign", "free"),
@@ -59,7 +59,7 @@ _FEW_INTRINSICS = "#define _IMMINTRIN_H_INCLUDED\n" + "".join(
 
 @dataclass(frozen=True, slots=True)
 class Executable:
-    """A driver program for one net."""
+    """A driver program for one net, which shows `taps` of it."""
 
     path: Path
     interface: Interface
@@ -67,6 +67,7 @@ class Executable:
     flags: tuple[str, ...]
     warnings: str
     seconds: float
+    taps: tuple[Tap, ...] = ()
 
 
 def fuzz_cache() -> BuildCache:
@@ -151,9 +152,11 @@ def build_net(
     strict: bool = True,
     precompile: bool = True,
     cache: BuildCache | None = None,
+    taps: Sequence[Tap] = (),
 ) -> Executable:
     """The driver program for `<Prefix>.h` and `<Prefix>.c`, given as text.
 
+    `taps` are tensors of the net's own that runs shall show; only what our compiler emits can show them.
     `flags` choose the optimization and anything else to vary. `strict` makes warnings errors: for our own code.
     Raises BuildError ("does not build") with the compiler's text, CannotRunError where no compiler works.
     """
@@ -161,13 +164,11 @@ def build_net(
     interface = Interface.of(graph) if isinstance(graph, Graph) else graph
     cache = fuzz_cache() if cache is None else cache
     own_header, source_name = f"{interface.prefix}.h", f"{interface.prefix}.c"
-    include = rf'^[ \t]*#[ \t]*include[ \t]*[<"]{re.escape(own_header)}[>"]'
-    includes_header = re.search(include, source, re.MULTILINE) is not None
     files = {
         own_header: header,
         source_name: source,
         "nn512_driver.h": _driver_texts()["nn512_driver.h"],
-        "nn512_unit.c": interface.shim(source_name, include_header=not includes_header),
+        "nn512_unit.c": interface.shim(source_name, include_header=not interface.is_included(source), taps=taps),
     }
     warnings: tuple[str, ...] = STRICT_FLAGS if strict else _WARNINGS
     if strict and "-Og" in flags and runner.compiler.kind is CompilerKind.GCC:
@@ -197,7 +198,9 @@ def build_net(
             raise
         arguments = (*compile_flags, *rest)
         built = build(runner.compiler, files, arguments, "driver", cache=cache, depends=runner.depends)
-    return Executable(built.path, interface, runner, tuple(flags), built.warnings, time.perf_counter() - start)
+    return Executable(
+        built.path, interface, runner, tuple(flags), built.warnings, time.perf_counter() - start, tuple(taps)
+    )
 
 
 def check_header(graph: Graph | Interface, header: str, runner: Runner, cache: BuildCache | None = None) -> None:

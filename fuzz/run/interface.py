@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -23,6 +25,16 @@ class Argument:
     def elements(self) -> int:
         """Number of floats."""
         return prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A tensor in the memory of an engine, in floats; layer number `layer`, counted from 0, writes it."""
+
+    layer: int
+    tensor: str
+    offset: int
+    elements: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +76,17 @@ class Interface:
             total += elements
         return total
 
-    def shim(self, source_name: str, *, include_header: bool) -> str:
+    def is_included(self, source: str) -> bool:
+        """Whether a source includes the net's header itself."""
+        include = rf'^[ \t]*#[ \t]*include[ \t]*[<"]{re.escape(self.prefix)}\.h[>"]'
+        return re.search(include, source, re.MULTILINE) is not None
+
+    def shim(self, source_name: str, *, include_header: bool, taps: Sequence[Tap] = ()) -> str:
         """C text that includes the net's source and defines `nn512_driver_net` (nn512_driver.h) for it.
 
         The source is included rather than linked: one run of the compiler instead of two, and the arguments of every
-        call are checked against the header. `include_header`: for a source that does not include its own header.
+        call are checked against the header. `include_header`: for a source that does not include its own header. With
+        `taps` the net shows its own tensors to the driver, which only what our compiler emits can.
         """
         p = self.prefix
         table = ",\n".join(
@@ -76,11 +94,15 @@ class Interface:
         )
         call = "".join(f", shim_data[{i}]" for i in range(len(self.arguments)))
         header = f'#include "{p}.h"\n' if include_header else ""
-        return f"""#include "{source_name}"
+        tapping = "#define NN512_TAP\n" if taps else ""
+        tapped = ", ".join(f"{{{tap.layer}, (size_t){tap.offset}u, (size_t){tap.elements}u}}" for tap in taps)
+        return f"""{tapping}#include "{source_name}"
 {header}#include "nn512_driver.h"
 
 static const struct driver_argument nn512_shim_arguments[] = {{
 {table}}};
+
+static const struct driver_tap nn512_shim_taps[] = {{{tapped or "{-1, 0, 0}"}}};
 
 static char *nn512_shim_net_create(void **shim_net, void *shim_params, ptrdiff_t shim_threads) {{
     {p}Net *shim_made = ({p}Net *)*shim_net;
@@ -115,6 +137,7 @@ static void nn512_shim_engine_destroy(void *shim_engine) {{
 const struct driver_net nn512_driver_net = {{
     {json.dumps(p)}, (size_t){4 * self.parameter_elements}u, sizeof(struct {p}Params),
     sizeof nn512_shim_arguments / sizeof *nn512_shim_arguments, nn512_shim_arguments,
+    (size_t){len(taps)}u, nn512_shim_taps,
     nn512_shim_net_create, nn512_shim_net_destroy, nn512_shim_engine_create,
     nn512_shim_engine_pthread, nn512_shim_inference, nn512_shim_engine_destroy}};
 """

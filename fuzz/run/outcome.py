@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fuzz.run import protocol
-from fuzz.run.interface import Argument, Interface
+from fuzz.run.interface import Argument, Interface, Tap
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -58,12 +58,14 @@ class Status(enum.StrEnum):
 class Violation:
     """Something wrong besides values; `detail` is a sentence for people.
 
-    `tensor` is the output it is about and `elements` which of its elements (CxHxW), where it is about some.
+    `tensor` is the output it is about and `elements` which of its elements (CxHxW), where it is about some. `layer` is
+    the one that was under way, counted from 1, where the net tells; else 0.
     """
 
     kind: Kind
     detail: str
     data_set: int
+    layer: int = 0
     tensor: str = ""
     elements: npt.NDArray[np.bool_] | None = field(default=None, compare=False, repr=False)
 
@@ -76,7 +78,8 @@ class RunReport:
     """What a run showed.
 
     `outputs`: for each data set that was computed before the end, arrays by tensor name. `nanoseconds`: the faster of
-    the repeated inferences of each of them. `log`: what the net or a sanitizer wrote to standard output and error.
+    the repeated inferences of each of them. `taps`: for each data set the net's own tensors, as they lie in its memory,
+    where they were asked for. `log`: what the net or a sanitizer wrote to standard output and error.
     """
 
     status: Status
@@ -84,6 +87,7 @@ class RunReport:
     violations: tuple[Violation, ...]
     nanoseconds: tuple[int, ...]
     seconds: float
+    taps: Mapping[int, Mapping[Tap, FloatArray]]
     log: str = field(repr=False)
 
     @property
@@ -107,6 +111,7 @@ _DRIVER_PROBLEMS = {
 
 def read_report(
     interface: Interface,
+    taps: Sequence[Tap],
     result: memoryview,
     log: str,
     returncode: int,
@@ -114,11 +119,12 @@ def read_report(
     hang: protocol.Progress | None,
     start: float,
 ) -> RunReport:
-    """What a driver of `interface` wrote to its result file and to `log`, and how it ended.
+    """What a driver of `interface` with `taps` wrote to its result file and to `log`, and how it ended.
 
     `hang` is what it was doing when it made no progress any more, `start` the time when the run began.
     """
     outputs: dict[int, dict[str, FloatArray]] = {}
+    tapped: dict[int, dict[Tap, FloatArray]] = {}
     times: list[int] = []
     violations: list[Violation] = []
     done = False
@@ -130,9 +136,13 @@ def read_report(
                 outputs.setdefault(record.data_set, {})[argument.tensor] = array
             case protocol.RECORD_VIOLATION:
                 kind, _, detail = bytes(record.payload).decode("utf-8", "replace").partition("\0")
-                violations.append(Violation(Kind(kind), detail, record.data_set))
+                violations.append(Violation(Kind(kind), detail, record.data_set, record.argument))
             case protocol.RECORD_MARKS:
                 violations[-1] = _with_elements(violations[-1], interface.arguments[record.argument], record.payload)
+            case protocol.RECORD_TAP:
+                tapped.setdefault(record.data_set, {})[taps[record.argument]] = np.frombuffer(
+                    record.payload, np.float32
+                )
             case protocol.RECORD_TIME:
                 times.append(int.from_bytes(record.payload, "little"))
             case protocol.RECORD_DONE:
@@ -146,7 +156,7 @@ def read_report(
     )
     seconds = time.perf_counter() - start
     status = _status(violations, done=done, returncode=returncode)
-    return RunReport(status, complete, tuple(violations), tuple(times), seconds, log)
+    return RunReport(status, complete, tuple(violations), tuple(times), seconds, tapped, log)
 
 
 def _with_elements(violation: Violation, argument: Argument, marks: memoryview) -> Violation:
@@ -176,7 +186,7 @@ def _ending(
     data_set = progress.data_set if progress else 0
     sanitizer = _SANITIZER.search(log)
     if hang is not None:
-        return [Violation(Kind.HANG, f"no progress within the time limit  [{hang}]", hang.data_set)]
+        return [Violation(Kind.HANG, f"no progress within the time limit  [{hang}]", hang.data_set, hang.layer)]
     if sanitizer:
         return [Violation(Kind.SANITIZER, sanitizer.group().strip() + where, data_set)]
     if done and returncode == 0:

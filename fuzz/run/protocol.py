@@ -21,6 +21,7 @@ RECORD_VIOLATION = 2
 RECORD_TIME = 3
 RECORD_DONE = 4
 RECORD_MARKS = 5
+RECORD_TAP = 6
 
 _JOB = struct.Struct("=10Q")
 _CONFIGURATION = struct.Struct("=3Q")
@@ -38,7 +39,10 @@ class Record(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What the driver was doing when it last looked up. `steps` grows with every call it makes."""
+    """What the driver was doing when it last looked up. `steps` grows with every call it makes.
+
+    `layer` is the one under way, counted from 1, where the net tells; else 0.
+    """
 
     steps: int
     configuration: int
@@ -46,6 +50,7 @@ class Progress(NamedTuple):
     placement: int
     data_set: int
     repeat: int
+    layer: int
     call: str
 
     def __str__(self) -> str:
@@ -84,11 +89,11 @@ def unpack_progress(data: bytes) -> Progress | None:
     """The first page of a result file; None where the driver did not get so far."""
     if len(data) < _PROGRESS.size:
         return None
-    magic, steps, configuration, threads, placement, data_set, repeat, _, call = _PROGRESS.unpack_from(data)
+    magic, steps, configuration, threads, placement, data_set, repeat, layer, call = _PROGRESS.unpack_from(data)
     if magic != PROGRESS_MAGIC:
         return None
     text = call.split(b"\0")[0].decode("ascii", "replace")
-    return Progress(steps, configuration, threads, placement, data_set, repeat, text)
+    return Progress(steps, configuration, threads, placement, data_set, repeat, layer, text)
 
 
 def unpack_records(data: memoryview) -> Iterator[Record]:

@@ -32,7 +32,7 @@ MOST_ARGUMENTS = 5000
 
 _LOG_LIMIT = 64 << 10
 
-_NOT_BEGUN = protocol.Progress(0, 0, 0, 0, 0, 0, "start")
+_NOT_BEGUN = protocol.Progress(0, 0, 0, 0, 0, 0, 0, "start")
 """What a driver does that has not said anything yet."""
 
 
@@ -69,7 +69,8 @@ def execute(
         _check_killed(ended.used, _processor_limit(executable, checks, len(data_sets)))
     hang = (protocol.unpack_progress(ended.result[: protocol.PAGE]) or _NOT_BEGUN) if ended.hung else None
     text = ended.log.decode("utf-8", "replace")
-    return read_report(executable.interface, memoryview(ended.result), text, ended.returncode, hang=hang, start=start)
+    records = memoryview(ended.result)
+    return read_report(executable.interface, executable.taps, records, text, ended.returncode, hang=hang, start=start)
 
 
 def _run_here(executable: Executable, job: IO[bytes], limit: float) -> Ended:
@@ -152,6 +153,7 @@ def _write_job(
         | protocol.CHECK_FAILURES * checks.failures
         | protocol.CATCH_SIGNALS * runner.catches_signals
     )
+    tap_bytes = len(data_sets) * 4 * sum(tap.elements for tap in executable.taps)
     # What the driver itself needs: the job, the expected outputs, and two sets of tensors.
     own = 2 * parameter_bytes + (len(data_sets) + 4) * (input_bytes + output_bytes) + (512 << 20)
     head = protocol.pack_job(
@@ -160,7 +162,7 @@ def _write_job(
         # Twice the heap: released memory keeps its addresses for a while.
         address_space=2 * checks.heap_bytes + own if runner.limits_memory else 0,
         cpu_seconds=_processor_limit(executable, checks, len(data_sets)),
-        file_bytes=2 * output_bytes + (16 << 20),  # and which elements of outputs were wrong
+        file_bytes=2 * output_bytes + tap_bytes + (16 << 20),  # and which elements of outputs were wrong
         data_sets=len(data_sets),
         configurations=[(c.threads, int(c.placement), c.repeats) for c in checks.configurations],
         parameter_bytes=parameter_bytes,

@@ -1,8 +1,11 @@
-"""What can be put under test: anything that turns a graph into C with the API.
+"""What can be put under test: anything that turns a graph into C with the API, or that answers for it by itself.
 
-    base.py      the protocol: Target, and the Sources that it gives
+    base.py      the protocol: Target, and the Sources or Answers that it gives
     ours.py      our compiler
     folder.py    C that somebody has written or generated before, in a folder
+    command.py   a command that generates C
+    peers.py     other systems, each in a program of its own (systems.py)
+    registry.py  all of them by name, and those that other packages add
     mutants.py   sources with a planted bug, to see that it is found
 
 Another target is a class with a `name`, with `strict`, and with `prepare(graph, options)`, handed to

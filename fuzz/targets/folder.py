@@ -9,6 +9,8 @@ from fuzz.targets.base import Sources
 from nn512.errors import UsageError
 from nn512.graph import Graph
 from nn512.options import Options
+from nn512.plan.plan import Plan
+from nn512.plan.serial import parse_plan
 
 SOURCE_LIMIT = 1 << 30
 """Bytes of the largest source that is read."""
@@ -16,11 +18,15 @@ SOURCE_LIMIT = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """`<Prefix>.h` and `<Prefix>.c` in a folder. `profile` names the algorithms whose errors it may make."""
+    """`<Prefix>.h` and `<Prefix>.c` in a folder. `profile` names the algorithms whose errors it may make.
+
+    Without one these follow from `<Prefix>.plan.json` beside it, and where there is none, everything is direct.
+    """
 
     path: Path
     profile: str = ""
     strict: bool = False
+    skips: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -28,10 +34,23 @@ class Folder:
         return str(self.path)
 
     def prepare(self, graph: Graph, options: Options) -> Sources:  # noqa: ARG002 - part of the protocol
-        """What the files hold. Raises UsageError where they are missing, no text, or too long."""
+        """What the files hold. Raises UsageError where they are missing, no text, too long, or of another graph."""
         prefix = graph.config.prefix
         header, source = (_read_text(self.path / f"{prefix}{suffix}") for suffix in (".h", ".c"))
-        return Sources(prefix, header, source, profile=self.profile)
+        plan = None if self.profile else self._plan(graph)
+        return Sources(prefix, header, source, plan, self.profile or ("" if plan else "direct"), is_given=True)
+
+    def _plan(self, graph: Graph) -> Plan | None:
+        path = self.path / f"{graph.config.prefix}.plan.json"
+        if not path.exists():
+            return None
+        plan = parse_plan(_read_text(path), str(path))
+        strangers = {name for layer in plan.layers for name in layer.covers} - set(graph.shapes)
+        if strangers or plan.prefix != graph.config.prefix:
+            raise UsageError(
+                f"{path}: the plan of another graph: this one has no tensor {min(strangers, default='')!r}"
+            )
+        return plan
 
 
 def _read_text(path: Path) -> str:

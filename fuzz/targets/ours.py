@@ -17,6 +17,7 @@ class Ours:
 
     name: str = "nn512"
     strict: bool = True
+    skips: frozenset[str] = frozenset()
 
     def prepare(self, graph: Graph, options: Options) -> Sources | Problem:
         """The emitted C, with its plan."""

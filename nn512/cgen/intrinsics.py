@@ -45,6 +45,13 @@ CONSTANTS = {
     "_MM_FROUND_TO_ZERO": 3,
     "_MM_FROUND_CUR_DIRECTION": 4,
     "_MM_FROUND_NO_EXC": 8,
+    "_MM_MANT_NORM_1_2": 0,
+    "_MM_MANT_NORM_p5_2": 1,
+    "_MM_MANT_NORM_p5_1": 2,
+    "_MM_MANT_NORM_p75_1p5": 3,
+    "_MM_MANT_SIGN_src": 0,
+    "_MM_MANT_SIGN_zero": 1,
+    "_MM_MANT_SIGN_nan": 2,
     "_MM_HINT_NTA": 0,
     "_MM_HINT_T2": 1,
     "_MM_HINT_T1": 2,
@@ -207,6 +214,21 @@ def _scalef(a: Array, b: Array) -> Array:
     return result.astype(np.float32)
 
 
+def _getexp(a: Array) -> Array:
+    """The exponent of the magnitude in scientific notation; subnormal numbers have their own, too."""
+    return np.where(np.isfinite(a) & (a != 0), np.frexp(a)[1] - 1, np.log2(np.abs(a))).astype(np.float32)
+
+
+def _getmant(a: Array, norm: int, sign: int) -> Array:
+    """The magnitude without its exponent, in [1, 2), [1/2, 2), [1/2, 1) or [3/4, 3/2); that of 0 and infinity is 1."""
+    fraction, exponent = np.frexp(np.abs(a))  # from 1/2 to 1
+    halved = (exponent % 2 == 0, exponent % 2 == 0, np.ones(16, bool), fraction >= 0.75)[norm] & (norm > 0)
+    mantissa = np.where(np.isfinite(a) & (a != 0), np.where(halved, fraction, 2 * fraction), 1.0)
+    signed = mantissa if sign & 1 else np.copysign(mantissa, a)
+    refused = (sign & 2 > 0) & (a < 0) | np.isnan(a)
+    return np.where(refused, np.nan, signed).astype(np.float32)
+
+
 def _to_int(a: Array) -> Array:
     rounded = np.rint(a.astype(np.float64))
     fits = (rounded >= -(2.0**31)) & (rounded < 2.0**31)
@@ -326,6 +348,8 @@ _ROWS = (
     ),
     _row("__m512 _mm512_roundscale_ps(__m512 a, int imm)", _roundscale),
     _row("__m512 _mm512_scalef_ps(__m512 a, __m512 b)", _scalef),
+    _row("__m512 _mm512_getexp_ps(__m512 a)", _getexp),
+    _row("__m512 _mm512_getmant_ps(__m512 a, int norm, int sign)", _getmant),
     _row("__mmask16 _mm512_cmp_ps_mask(__m512 a, __m512 b, int predicate)", _compare),
     # Permutations
     _row("__m512 _mm512_permutexvar_ps(__m512i index, __m512 a)", lambda index, a: a[index & 15]),

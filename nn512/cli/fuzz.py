@@ -20,9 +20,10 @@ def add_parser(subparsers: Subparsers) -> None:
         "fuzz",
         help="check the compiler on random graphs",
         description="Draws random graphs, compiles them, runs the C in a sandbox on many kinds of data, and compares "
-        "with the reference. What is found is made small and kept in DIR, one folder per finding; nn512 repro replays "
-        "it. Ends with 0 where all is well, 1 where something was found or nothing was verified, 3 where this machine "
-        "cannot go on (a full disk, no memory; the case is printed). Ctrl-C ends it early, with the summary so far. "
+        "with the reference. What is found is made small and kept in DIR, one folder per fault, which has the same "
+        "name in every run; nn512 repro replays it. Ends with 0 where all is well, 1 where something was found or "
+        "nothing was verified, 3 where this machine cannot go on (a full disk, no memory; the case is printed). Ctrl-C "
+        "ends it early, with the summary so far. "
         "$NN512_RUNNER forces a way to execute AVX-512 code: native, sde, soft or bochs.",
     )
     parser.add_argument("--time", metavar="S", type=float, help=f"seconds to go on for (default: {_DEFAULT_SECONDS:g})")
@@ -39,13 +40,26 @@ def add_parser(subparsers: Subparsers) -> None:
         help="force these kernels in turn, each on 50 graphs and every layer that it can compute; `all` stands for "
         "every kernel that has rivals. Without this, options are drawn as well",
     )
+    parser.add_argument(
+        "--shrink-time",
+        metavar="S",
+        type=float,
+        default=60.0,
+        help="seconds for making a failure small, each; they may go beyond --time (default: 60)",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="DIR",
+        type=Path,
+        help="folder of findings that are known: the campaign fails only where it finds another fault",
+    )
     parser.add_argument("--no-corpus", action="store_true", help="leave out the known cases that otherwise come first")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run a campaign and print its summary."""
-    for name in ("time", "examples", "jobs"):
-        value = getattr(args, name)
+    for name in ("time", "examples", "jobs", "shrink-time"):
+        value = getattr(args, name.replace("-", "_"))
         if value is not None and not 0 < value < 1e9:
             raise UsageError(f"--{name} must be a positive number, not {value:g}")
     if not 0 <= args.seed < 1 << 32:
@@ -53,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
     check_directory(args.out, "--out")
     from fuzz.campaign.campaign import Campaign
     from fuzz.campaign.corpus import corpus
+    from fuzz.campaign.findings import known_faults
     from fuzz.campaign.worker import Settings, regimes_for
     from fuzz.run.runners import runner_for
 
@@ -68,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
             regimes=regimes_for(runner),
             corpus=() if args.no_corpus else corpus(),
             kernels=_kernels(args.kernels),
+            shrink_seconds=args.shrink_time,
+            baseline=frozenset() if args.baseline is None else known_faults(args.baseline),
         )
     )
     try:

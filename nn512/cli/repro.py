@@ -1,46 +1,65 @@
-"""`nn512 repro`: replays a finding."""
+"""`nn512 repro`: replays a finding, a case of the corpus, or a case that a campaign has named."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nn512.cli.arguments import Subparsers
+
+if TYPE_CHECKING:
+    from fuzz.campaign.stored import Stored
 
 
 def add_parser(subparsers: Subparsers) -> None:
     """Declare the arguments."""
     parser = subparsers.add_parser(
         "repro",
-        help="replay a finding",
-        description="Checks the case of a finding again, with today's compiler. Ends with 1 where it still fails.",
+        help="replay a finding or a case of a campaign",
+        description="Checks a case again, with today's compiler, on the runner and with the C compiler that found it "
+        "where they are here. An edited net.graph in the folder of a finding is what is checked. Ends with 1 where it "
+        "fails.",
     )
-    parser.add_argument("finding", metavar="FINDING", type=Path, help="folder of a finding, or a file of the corpus")
+    parser.add_argument(
+        "finding",
+        metavar="FINDING",
+        help="folder of a finding, a file of the corpus or its name, or the name of a case as a campaign prints it, "
+        "such as 1000.50-a237c31b0ae8, which is drawn again",
+    )
     parser.add_argument(
         "--emitted", action="store_true", help="check the C in the folder instead of compiling the graph again"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replay one finding."""
-    from fuzz.campaign.findings import load
-    from fuzz.judge.checker import check_case
+    """Replay one case."""
     from fuzz.judge.telling import told
-    from fuzz.run.runners import runner_for
-    from fuzz.targets import OURS, Folder, Target
-    from nn512.errors import UsageError
-    from nn512.graph import parse
 
-    stored = load(args.finding)
-    graph = parse(stored.case.graph, str(args.finding))
-    data = stored.data(graph)
-    runner = runner_for(stored.case.compiler)
+    stored = _stored(args.finding)
+    runner, remark = stored.choose_runner()
     print(runner.line, flush=True)
-    target: Target = OURS
-    if args.emitted or stored.profile:
-        if stored.folder is None:
-            raise UsageError(f"{args.finding}: there is no C beside it")
-        target = Folder(stored.folder, stored.profile)
-    report = check_case(stored.case, data, runner, target=target)
+    if remark:
+        print(f"nn512: {remark}", file=sys.stderr)
+    if stored.is_edited and not args.emitted and not stored.is_given:
+        print(
+            f"nn512: {stored.folder}/net.graph was edited since it was found; it is checked as it is now",
+            file=sys.stderr,
+        )
+    report = stored.check(runner, emitted=args.emitted)
     print(*told(report), sep="\n")
-    return 0 if report.verified and not report.problems else 1
+    return 0 if report.verified else 1
+
+
+def _stored(text: str) -> Stored:
+    from fuzz.campaign.explore import regenerate
+    from fuzz.campaign.stored import Stored, load, named_in_corpus
+
+    path = Path(text)
+    if not path.exists():
+        if (case := regenerate(text)) is not None:
+            return Stored(case)
+        if (known := named_in_corpus(text)) is not None:
+            return known
+    return load(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +24,17 @@ from nn512.errors import UsageError
 from nn512.graph import Graph, multiply_accumulates
 
 if TYPE_CHECKING:
+    from fuzz.campaign.effort import Effort
     from fuzz.draw.regimes import DataSet
+    from fuzz.judge.report import Report
+    from fuzz.run.runners import Runner
     from nn512.options import Options
 
 _SMALL_MAC = 30e6
 """Nets of fewer multiply-accumulates are run on every kind of data; the reference takes seconds for larger ones."""
+
+_SHOWN = 20
+"""Lines of a small net that are shown."""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -36,7 +44,8 @@ def add_parser(subparsers: Subparsers) -> None:
         help="check the C code of a graph against the reference",
         description="Compiles a graph, runs the C in a sandbox (guard pages, poisoned memory, 1 to 4 threads, "
         "bit-equal repetition) and compares every output with the reference: exactly where arithmetic is exact, "
-        "elsewhere in sigma, the standard deviation that float32 may have. Ends with 0 where all is well, else with 1.",
+        "elsewhere in sigma, the standard deviation that float32 may have. A failure is told with the layer at fault "
+        "and what its wrong elements have in common, made small, and kept. Ends with 0 where all is well, else with 1.",
     )
     add_graph_argument(parser)
     parser.add_argument("--params", metavar="P.npz", type=Path, help="parameters (.npz or .bin; default: random)")
@@ -59,7 +68,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--profile",
         metavar="NAME",
         help="with --source: how that C computes, such as winograd-fp16 or nn512-original, and so what errors it may "
-        "make; `nn512 doc profiles` lists them (default: direct)",
+        "make; `nn512 doc profiles` lists them (default: what <Prefix>.plan.json in DIR says; without one, direct)",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where a finding goes (default: findings)"
@@ -71,6 +80,14 @@ def add_parser(subparsers: Subparsers) -> None:
         help="compare with the model that the graph was imported from, too: emitted C, reference and ONNX Runtime "
         "(where installed) on the same numbers; --dim, --from and --to as in the import; parameters are the model's",
     )
+    parser.add_argument(
+        "--shrink-time",
+        metavar="S",
+        type=float,
+        default=60.0,
+        help="seconds for making the net of a failure small (default: 60)",
+    )
+    parser.add_argument("--no-shrink", action="store_true", help="keep a failure as it is")
     add_cut_arguments(parser)
     add_compiler_options(parser)
     add_threads_option(parser, "--for-threads")
@@ -83,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--threads must be in 1 to 64, not {args.threads}")
     if not 0 <= args.seed < 1 << 32:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
+    if not 0 < args.shrink_time < 1e9:
+        raise UsageError(f"--shrink-time must be a positive number, not {args.shrink_time:g}")
     if args.profile and not args.source:
         raise UsageError("--profile goes with --source; our own plan names the algorithms")
     words = [*compiler_words(args), *(["--for-threads"] if args.for_threads != 1 else [])]
@@ -98,19 +117,20 @@ def run(args: argparse.Namespace) -> int:
         from nn512.compiler import compile as compile_graph
 
         compile_graph(graph, options)  # a kernel or layer that does not exist is the user's mistake and no finding
-    from fuzz.campaign.findings import save
+    from fuzz.campaign.effort import Effort
+    from fuzz.campaign.findings import save, save_unfinished
     from fuzz.case import Case, DataSeed
     from fuzz.judge.checker import check_case
+    from fuzz.judge.localize import localized
     from fuzz.judge.profiles import profile_of
     from fuzz.judge.telling import told
     from fuzz.run.checks import checks_for
     from fuzz.run.runners import runner_for
     from fuzz.targets import OURS, Folder, Target
 
-    profile = args.profile or ("direct" if args.source else "")
-    if profile:
-        profile_of(profile)  # a mistake shows before anything is run
-    target: Target = OURS if args.source is None else Folder(args.source, profile)
+    if args.profile:
+        profile_of(args.profile)  # a mistake shows before anything is run
+    target: Target = OURS if args.source is None else Folder(args.source, args.profile or "")
     data = _data_sets(args, graph)
     runner = runner_for()
     print(runner.line, flush=True)
@@ -118,12 +138,50 @@ def run(args: argparse.Namespace) -> int:
     seeds = tuple(DataSeed(d.regime, d.seed) for d in data)
     case = Case(graph.source.text, options.to_dict(), "-O2", seeds)
     checks = checks_for(graph, args.threads)
-    report = check_case(case, data, runner, checks, target)
-    print(*told(report), sep="\n")
+    report = localized(check_case(case, data, runner, checks, target))
+    print(*told(report), sep="\n", flush=True)
     if not report.problems:
         return 0 if report.verified else 1
-    print(f"kept in {save(report, args.out).path}")
+    effort = Effort(seconds=args.shrink_time, tell=_show)
+    unfinished = None
+    if not args.no_shrink and args.source is None:
+        unfinished = save_unfinished(report, args.out)  # should shrinking not come to an end
+        report = _shrunk(report, runner, effort)
+    finding = save(report, args.out, replaces=unfinished, how=effort.told if effort.done else "not shrunk")
+    print(f"{finding.identity}\nkept in {finding.path}")
     return 1
+
+
+def _show(done: int, of: int) -> None:
+    """Say on standard error that a failure is being made small: on a terminal each case, elsewhere the first."""
+    if sys.stderr.isatty():
+        print(f"\r\x1b[Kshrinking, {done} of {of}", end="", file=sys.stderr, flush=True)
+    elif done == 1:
+        print(f"shrinking, with up to {of} cases (--no-shrink leaves it out)", file=sys.stderr, flush=True)
+
+
+def _shrunk(report: Report, runner: Runner, effort: Effort) -> Report:
+    """The failure made small; what a user gave is replaced by drawn data, if they show it as well."""
+    from fuzz.campaign.shrink import kinds, shrink
+    from fuzz.case import DataSeed
+    from fuzz.draw.regimes import GIVEN, REGIMES
+    from fuzz.judge.checker import check_case
+    from fuzz.judge.localize import localized
+
+    start = report
+    if any(seed.regime == GIVEN for seed in report.case.data):
+        drawn = replace(report.case, data=tuple(DataSeed(regime, 0) for regime in REGIMES))
+        start = check_case(drawn, runner=runner) if effort.spend() else report
+        if not kinds(start) & kinds(report):
+            print("not shrunk: random data do not show it, and the arrays given fit this graph only")
+            return report
+    small = shrink(start, lambda case: check_case(case, runner=runner), localized, effort)
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr)
+    print(f"{effort.told}, to {len(small.graph.layers)} of {len(report.graph.layers)} layers:")
+    lines = small.case.graph.splitlines()
+    print(*(f"  {line}" for line in (lines if len(lines) <= _SHOWN else [*lines[:_SHOWN], "..."])), sep="\n")
+    return small
 
 
 def _with_model(args: argparse.Namespace, graph: Graph, options: Options) -> int:

@@ -374,6 +374,40 @@ SOFT_CALL __m512 _mm512_scalef_ps(__m512 a, __m512 b) {
     return soft_put(x);
 }
 
+/* The exponent of |a| in scientific notation, as a float: -inf for 0. As a double every float is normal. */
+SOFT_CALL __m512 _mm512_getexp_ps(__m512 a) {
+    soft_floats x = soft_get(a);
+    SOFT_EACH {
+        const float magnitude = soft_float(soft_bits(x.at[i]) & 0x7fffffff);
+        const int exponent = (int)(soft_bits64(magnitude) >> 52) - 1023;
+        x.at[i] = !(magnitude < __builtin_inff()) ? magnitude : magnitude > 0.0f ? (float)exponent : -__builtin_inff();
+    }
+    return soft_put(x);
+}
+
+enum { _MM_MANT_NORM_1_2 = 0, _MM_MANT_NORM_p5_2 = 1, _MM_MANT_NORM_p5_1 = 2, _MM_MANT_NORM_p75_1p5 = 3 };
+enum { _MM_MANT_SIGN_src = 0, _MM_MANT_SIGN_zero = 1, _MM_MANT_SIGN_nan = 2 };
+
+/* The mantissa in [1, 2), [1/2, 2), [1/2, 1) or [3/4, 3/2); of 0 and infinity 1. With the sign, or without, or NaN for
+ * what is below 0. */
+SOFT_CALL __m512 _mm512_getmant_ps(__m512 a, int norm, int sign) {
+    soft_floats x = soft_get(a);
+    SOFT_EACH {
+        const float magnitude = soft_float(soft_bits(x.at[i]) & 0x7fffffff);
+        const uint64_t bits = soft_bits64(magnitude), fraction = bits & (((uint64_t)1 << 52) - 1);
+        const int odd = !(bits >> 52 & 1), large = (int)(fraction >> 51); /* 1023, of the exponent 0, is odd */
+        const int halved = norm == 1 ? odd : norm == 2 ? 1 : norm == 3 ? large : 0;
+        const double scaled = soft_double(((uint64_t)(1023 - halved) << 52) | fraction);
+        const float mantissa = magnitude > 0.0f && magnitude < __builtin_inff() ? (float)scaled : 1.0f;
+        if (magnitude != magnitude) continue;
+        if (x.at[i] < 0.0f && sign & 2)
+            x.at[i] = soft_float(0xffc00000);
+        else
+            x.at[i] = soft_bits(x.at[i]) >> 31 && !(sign & 1) ? -mantissa : mantissa;
+    }
+    return soft_put(x);
+}
+
 /* ---- Comparison ---- */
 
 enum {

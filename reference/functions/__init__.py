@@ -13,11 +13,11 @@ from reference.functions.function import Function
 from reference.functions.gates import Elu, Gelu, GeluTanh, Mish, Softplus
 from reference.functions.pieces import Clip, HardSigmoid, HardSwish, PRelu, Relu
 from reference.functions.single import Abs, Neg, Reciprocal, Sqrt, Square
-from reference.functions.smooth import Exp, Sigmoid, Silu, Tanh
+from reference.functions.smooth import Exp, Log, Sigmoid, Silu, Tanh
 
 FUNCTIONS: tuple[Function, ...] = (
     *(Relu(), PRelu(), Clip(), Sigmoid(), HardSigmoid(), Silu(), HardSwish(), Tanh(), Gelu(), GeluTanh(), Elu()),
-    *(Softplus(), Mish(), Exp(), Sqrt(), Square(), Abs(), Neg(), Reciprocal()),
+    *(Softplus(), Mish(), Exp(), Log(), Sqrt(), Square(), Abs(), Neg(), Reciprocal()),
 )
 """All functions; a test finds what is missing."""
 

@@ -165,3 +165,34 @@ class Exp(Smooth):
     def floor(self, x: Array) -> Array | float:
         """See `Smooth`."""
         return np.where(x < -80, SMALLEST_NORMAL, 0.0)
+
+
+class Log(Smooth):
+    """Log."""
+
+    kind = "Log"
+    ulps = 2.0
+    steepest = ()
+
+    def value(self, x: Array, node: Activation) -> Array:
+        """Log: the natural logarithm of x; shape unchanged.
+
+        Zeros of either sign give -inf, +inf stays. Of numbers below 0 it is NaN, and NaN stays NaN.
+        """
+        del node
+        return np.log(x)
+
+    def derivative(self, x: Array, node: Activation) -> Array:
+        """See `Smooth`. Beyond the pole it is infinite."""
+        del node
+        return np.asarray(1.0 / np.maximum(x, 0.0))
+
+    def exact(self, x: Array, y: Array, node: Activation) -> Mask:
+        """See `Function`. What is 0 at 1."""
+        del y, node
+        return np.asarray(x == 1)
+
+    def unsure(self, x: Array, reach: Array, node: Activation) -> Mask:
+        """See `Function`. An error may lead to the pole and below."""
+        del node
+        return np.asarray((reach > 0) & (np.abs(x) <= reach))

@@ -183,8 +183,9 @@ def test_builds_without_a_warning(kind: CompilerKind, optimisation: str, tmp_pat
     build_object(EVERYTHING, tmp_path, optimisation, compiler=found[0])
 
 
-def test_profile_builds_without_a_warning(tmp_path: Path) -> None:
-    build_object(EVERYTHING, tmp_path, "-O1", "-DNN512_PROFILE")
+@pytest.mark.parametrize("macro", ["NN512_PROFILE", "NN512_TAP"])
+def test_macros_build_without_a_warning(macro: str, tmp_path: Path) -> None:
+    build_object(EVERYTHING, tmp_path, "-O1", f"-D{macro}")
 
 
 def test_header_in_cpp(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,9 +22,10 @@ HEADER = toolchain.SOFT_INCLUDE / "immintrin.h"
 CASES = 400
 SLOT = 256  # bytes between the values of one parameter in consecutive cases, and between results
 
-IMMEDIATES = {
+IMMEDIATES: dict[str, Iterable[int | tuple[int, ...]]] = {
     "_mm512_cmp_ps_mask": range(32),
     "_mm512_cvtps_ph": range(9),
+    "_mm512_getmant_ps": tuple(itertools.product(range(4), range(3))),
     "_mm512_i32gather_ps": (4, 8),
     "_mm512_i32scatter_ps": (4, 8),
     "_mm512_permute_ps": (0x00, 0x55, 0xAA, 0xFF, 0x1B, 0xB1, 0x4E),
@@ -35,7 +36,8 @@ IMMEDIATES = {
     "_mm512_srli_epi32": (0, 1, 13, 23, 31, 32, 40),
     "_mm_prefetch": range(4),
 }
-IMMEDIATE_NAMES = {"imm", "mode", "scale", "predicate", "hint"}
+"""By name: of each that has one, or several, those that are tried."""
+IMMEDIATE_NAMES = {"imm", "mode", "scale", "predicate", "hint", "norm", "sign"}
 
 # These move bits: a NaN must arrive as it left. Elsewhere any NaN will do, since compilers choose the operand order.
 BIT_EXACT = re.compile(
@@ -43,29 +45,30 @@ BIT_EXACT = re.compile(
 )
 
 
-def calls() -> Iterator[tuple[Intrinsic, int | None]]:
+def calls() -> Iterator[tuple[Intrinsic, tuple[int, ...]]]:
+    """Every intrinsic, with the immediates that it is called with."""
     for row in INTRINSICS.values():
-        for immediate in IMMEDIATES.get(row.name, (None,)):
-            yield row, immediate
+        for given in IMMEDIATES.get(row.name, ((),)):
+            yield row, given if isinstance(given, tuple) else (given,)
 
 
 def is_immediate(parameter: Parameter) -> bool:
     return parameter.name in IMMEDIATE_NAMES and parameter.type in {"int", "unsigned"}
 
 
-def symbol(row: Intrinsic, immediate: int | None) -> str:
-    return f"call_{row.name}" if immediate is None else f"call_{row.name}_{immediate}"
+def symbol(row: Intrinsic, immediates: tuple[int, ...]) -> str:
+    return "_".join(["call", row.name, *map(str, immediates)])
 
 
-def wrapper(row: Intrinsic, immediate: int | None) -> str:
+def wrapper(row: Intrinsic, immediates: tuple[int, ...]) -> str:
     """C function applying one intrinsic to many cases: parameter i of case n stands at `in[i] + n * SLOT`."""
-    lines = [f"void {symbol(row, immediate)}(int cases, char *out, char *const *in) {{"]
+    lines = [f"void {symbol(row, immediates)}(int cases, char *out, char *const *in) {{"]
     lines += [f"    for (int n = 0; n < cases; n++, out += {SLOT}) {{"]
-    arguments = []
+    arguments, numbers = [], iter(immediates)
     for index, parameter in enumerate(row.parameters):
         at = f"in[{index}] + n * {SLOT}"
         if is_immediate(parameter):
-            arguments.append(f"(enum _mm_hint){immediate}" if parameter.name == "hint" else str(immediate))
+            arguments.append("(enum _mm_hint)" * (parameter.name == "hint") + str(next(numbers)))
         elif parameter.type.endswith("*"):
             arguments.append(f"({parameter.type})({at})")
         else:
@@ -192,12 +195,13 @@ def to_bytes(type_: str, result: object) -> Array:
     return np.ascontiguousarray(result).view(np.uint8)
 
 
-def expected(row: Intrinsic, immediate: int | None, slots: list[Array]) -> Array:
+def expected(row: Intrinsic, immediates: tuple[int, ...], slots: list[Array]) -> Array:
     """Bytes of every case's result, or of the memory behind the pointer where one is stored to, by the meaning."""
     rows = []
     for case in range(CASES):
+        numbers = iter(immediates)
         values = [
-            immediate if is_immediate(parameter) else value(parameter.type, slot[case])
+            next(numbers) if is_immediate(parameter) else value(parameter.type, slot[case])
             for parameter, slot in zip(row.parameters, slots, strict=True)
         ]
         with np.errstate(all="ignore"):
@@ -206,7 +210,7 @@ def expected(row: Intrinsic, immediate: int | None, slots: list[Array]) -> Array
     return np.stack(rows)
 
 
-def actual(library: ctypes.CDLL, row: Intrinsic, immediate: int | None, slots: list[Array]) -> Array:
+def actual(library: ctypes.CDLL, row: Intrinsic, immediates: tuple[int, ...], slots: list[Array]) -> Array:
     """What the compiled intrinsic makes of the same slots; inputs that it must not write are checked."""
     size = (len(slots) + 1) * CASES * SLOT
     memory = np.zeros(size + 64, np.uint8)
@@ -215,7 +219,7 @@ def actual(library: ctypes.CDLL, row: Intrinsic, immediate: int | None, slots: l
         block[:] = slot
     pointers = (ctypes.c_void_p * (len(slots) + 1))(*(block.ctypes.data for block in base))
     out: Array = base[-1]
-    getattr(library, symbol(row, immediate))(CASES, ctypes.c_void_p(out.ctypes.data), pointers)
+    getattr(library, symbol(row, immediates))(CASES, ctypes.c_void_p(out.ctypes.data), pointers)
     written = {i for i, p in enumerate(row.parameters) if row.result == "void" and p.type.endswith("*")}
     for index, slot in enumerate(slots):
         assert index in written or np.array_equal(base[index], slot), f"parameter {index} was overwritten"
@@ -233,24 +237,24 @@ def same(row: Intrinsic, left: Array, right: Array) -> Array:
     return np.asarray(equal.all(axis=1))
 
 
-def cases_of(row: Intrinsic, immediate: int | None) -> list[Array]:
-    seed = sum(row.name.encode()) * 64 + (immediate or 0)
+def cases_of(row: Intrinsic, immediates: tuple[int, ...]) -> list[Array]:
+    seed = sum(row.name.encode()) * 64 + sum(immediates)
     rng = np.random.default_rng(seed)
     return [draw(rng, row, parameter) for parameter in row.parameters]
 
 
 def assert_agrees(library: ctypes.CDLL) -> None:
     compared = 0
-    for row, immediate in calls():
-        slots = cases_of(row, immediate)
-        want = expected(row, immediate, slots)
-        got = actual(library, row, immediate, slots)[:, : want.shape[1]]
+    for row, immediates in calls():
+        slots = cases_of(row, immediates)
+        want = expected(row, immediates, slots)
+        got = actual(library, row, immediates, slots)[:, : want.shape[1]]
         wrong = np.flatnonzero(~same(row, want, got))
         if len(wrong):
             case = wrong[0]
             told = [value(p.type, s[case]) for p, s in zip(row.parameters, slots, strict=True) if not is_immediate(p)]
             pytest.fail(
-                f"{row.signature}, immediate {immediate}: {len(wrong)} of {CASES} cases differ; case {case}:\n"
+                f"{row.signature}, immediates {immediates}: {len(wrong)} of {CASES} cases differ; case {case}:\n"
                 f"arguments {told}\n"
                 f"meaning   {want[case].tobytes().hex(' ', 4)}\n"
                 f"C         {got[case].tobytes().hex(' ', 4)}"
@@ -358,8 +362,8 @@ def test_soft_fma_rounds_once(compiler: toolchain.Compiler) -> None:
         lanes = hard[rng.integers(len(hard), size=16)]
         for i in range(3):
             slots[i][case, :64] = np.ascontiguousarray(lanes[:, i]).view(np.uint8)
-    want = expected(row, None, slots)
-    assert np.array_equal(want, actual(library, row, None, slots)[:, :64])
+    want = expected(row, (), slots)
+    assert np.array_equal(want, actual(library, row, (), slots)[:, :64])
 
 
 @each_compiler

@@ -100,7 +100,7 @@ Output FromTensor=wide
 
 CALLED = "Config Prefix=Net\nInput ToTensor=x Channels=4 Height=3 Width=5\n" + "".join(
     f"Activation FromTensor=x ToTensor=t{kind} Kind={kind}\nOutput FromTensor=t{kind}\n"
-    for kind in ("Sigmoid", "SiLU", "Tanh", "GELU", "GELUTanh", "ELU", "Softplus", "Mish")
+    for kind in ("Sigmoid", "SiLU", "Tanh", "GELU", "GELUTanh", "ELU", "Softplus", "Mish", "Exp", "Log")
 )
 """Every function that is a routine."""
 

@@ -250,8 +250,8 @@ def _function(layer: Activation) -> str:
             return "-v"
         case "Reciprocal":
             return "1 / v"
-        case "Exp" | "Sqrt" | "Abs":
-            return {"Exp": "expf(v)", "Sqrt": "sqrtf(v)", "Abs": "fabsf(v)"}[layer.kind]
+        case "Exp" | "Log" | "Sqrt" | "Abs":
+            return {"Exp": "expf(v)", "Log": "logf(v)", "Sqrt": "sqrtf(v)", "Abs": "fabsf(v)"}[layer.kind]
         case "Tanh":
             return "tanhf(v)"
         case "HardSwish":

@@ -98,7 +98,7 @@ def test_moments_are_those_of_samples(kind: str, read: Moments) -> None:
     required = [name.lower() for name, default in FUNCTIONS[kind].fields.items() if default is REQUIRED]
     given: dict[str, Any] = {name: float(i) - 0.5 for i, name in enumerate(required)}
     given = {"alpha": 0.3, "beta": 0.4} if "alpha" in given else given
-    if kind in ("Exp", "Reciprocal", "Sqrt"):  # away from the pole and from what has no root, and of light tails
+    if kind in ("Exp", "Log", "Reciprocal", "Sqrt"):  # away from the pole and from what has no root, and of light tails
         read = Moments(abs(read.mean) + 3, read.variance / 16)
     node = Activation("x", "y", kind, **given)
     x = np.random.default_rng(0).normal(read.mean, np.sqrt(read.variance), 200_000)

@@ -309,7 +309,7 @@ def test_choices() -> None:
     layers(
         "Activation FromTensor=x ToTensor=y Kind=«relu»",
         "Kind must be one of ReLU, PReLU, Clip, Sigmoid, HardSigmoid, SiLU, HardSwish, Tanh, GELU, "
-        "GELUTanh, ELU, Softplus, Mish, Exp, Sqrt, Square, Abs, Neg, Reciprocal, not 'relu'; did you mean ReLU?",
+        "GELUTanh, ELU, Softplus, Mish, Exp, Log, Sqrt, Square, Abs, Neg, Reciprocal, not 'relu'; did you mean ReLU?",
     )
     layers(
         "Pooling FromTensor=x ToTensor=y Kind=«Max2x2Stride1»",

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import reference
 from fuzz import draw
 from fuzz.draw import regimes
-from nn512.graph import LRN, Activation, Conv, Graph, parse
+from nn512.graph import ACTIVATIONS, KINDS, LRN, Activation, Conv, Graph, parse
 from nn512.onnx import export_onnx
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # what others warn about is theirs
@@ -86,6 +86,29 @@ Output FromTensor=prelu
 Output FromTensor=rmsNorm
 Output FromTensor=responses
 Output FromTensor=a
+Activation FromTensor=a ToTensor=gelu Kind=GELU
+Activation FromTensor=a ToTensor=geluTanh Kind=GELUTanh
+Activation FromTensor=a ToTensor=elu Kind=ELU Param=0.5
+Activation FromTensor=a ToTensor=softplus Kind=Softplus
+Activation FromTensor=a ToTensor=mish Kind=Mish
+Activation FromTensor=a ToTensor=square Kind=Square
+Activation FromTensor=a ToTensor=neg Kind=Neg
+Activation FromTensor=a ToTensor=abs Kind=Abs
+Activation FromTensor=swish ToTensor=exp Kind=Exp
+Activation FromTensor=exp ToTensor=reciprocal Kind=Reciprocal
+Activation FromTensor=exp ToTensor=sqrt Kind=Sqrt
+Sub FromTensor1=gelu FromTensor2=geluTanh ToTensor=sub
+Max FromTensor1=elu FromTensor2=neg ToTensor=max
+Min FromTensor1=abs FromTensor2=softplus ToTensor=min
+Mul FromTensor1=mish FromTensor2=reciprocal ToTensor=mul
+Div FromTensor1=square FromTensor2=sqrt ToTensor=div
+Slice FromTensor=sub ToTensor=slice Axis=Height From=1 Count=2 Step=2
+Shuffle FromTensor=mul ToTensor=shuffle Groups=4
+Output FromTensor=slice
+Output FromTensor=max
+Output FromTensor=min
+Output FromTensor=shuffle
+Output FromTensor=div
 """
 
 
@@ -169,6 +192,9 @@ def need(*modules: str, cases: int) -> None:
 def test_every_kind_of_node(peer: str, inline: bool, tmp_path: Path) -> None:  # noqa: FBT001
     need("onnx", peer, cases=1)
     graph = parse(EVERY_KIND)
+    nodes = (graph.config, *graph.inputs, *graph.layers, *graph.outputs)
+    assert {type(node) for node in nodes} == set(KINDS)
+    assert {node.kind for node in graph.layers if isinstance(node, Activation)} == set(ACTIVATIONS)
     compare(peer, graph, "gaussian", 0, tmp_path / "net.onnx")
     if not inline:
         data = regimes.draw(graph, "gaussian", 1)

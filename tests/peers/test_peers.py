@@ -325,7 +325,7 @@ def torch_activation(functional: Any, x: Any, node: Activation) -> Any:
             return (alpha * x + beta).clamp(0, 1)
         case "SiLU":
             return functional.silu(x)
-        case "Tanh" | "Exp" | "Sqrt" | "Square" | "Abs" | "Neg" | "Reciprocal":
+        case "Tanh" | "Exp" | "Log" | "Sqrt" | "Square" | "Abs" | "Neg" | "Reciprocal":
             return getattr(x, node.kind.lower())()
         case "Softplus":
             return functional.softplus(x, threshold=800)

@@ -31,8 +31,11 @@ timm.cspresnet50 timm.darknet53 timm.dpn68 timm.ese_vovnet19b_dw timm.ghostnet_1
 timm.inception_v4 timm.mixnet_s timm.mobileone_s0 timm.nf_resnet26 timm.repvgg_a0 timm.res2net50_14w_8s timm.resnet26d
 timm.selecsls42b timm.seresnet50 timm.tf_efficientnet_b0 timm.tf_mobilenetv3_small_100 timm.xception41""".split()
 
-SIZES = {"torchvision.inception_v3": 96, "timm.inception_v4": 96, "timm.inception_resnet_v2": 96}
-"""Rows and columns of those that 64 are too few for."""
+SIZES = {
+    **dict.fromkeys(("torchvision.inception_v3", "timm.inception_v4", "timm.inception_resnet_v2"), 96),
+    **dict.fromkeys(("torchvision.alexnet", "torchvision.vgg16", "torchvision.vgg16_bn"), 224),
+}
+"""Rows and columns of those that 64 are too few for: the last of them have a pooling of a fixed size at the end."""
 
 
 def made(name: str) -> Any:

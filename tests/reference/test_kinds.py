@@ -286,6 +286,7 @@ def test_functions_of_one_operation() -> None:
     np.testing.assert_array_equal(y["Neg"], [nan, -inf, inf, 0, 0, -4, 0.5])
     np.testing.assert_array_equal(y["Square"], [nan, inf, inf, 0, 0, 16, 0.25])
     np.testing.assert_array_equal(y["Sqrt"], [nan, inf, nan, 0, 0, 2, nan])
+    np.testing.assert_array_equal(y["Log"], [nan, inf, nan, -inf, -inf, math.log(4), nan])
     np.testing.assert_array_equal(y["Reciprocal"], [nan, 0, 0, inf, -inf, 0.25, -2])
     np.testing.assert_array_equal(y["Exp"][:-2], [nan, inf, 0, 1, 1])
     np.testing.assert_allclose(y["Exp"][-2:], [math.e**4, math.e**-0.5], rtol=1e-14)
@@ -294,7 +295,8 @@ def test_functions_of_one_operation() -> None:
 def test_nothing_is_promised_beside_a_pole() -> None:
     """An error of what a Reciprocal reads may change the sign of the result; exact zeros have infinities."""
     x = np.array([0.0, 1e-9, 1.0])
-    for kind, near in (("Reciprocal", [True, True, False]), ("Sqrt", [True, True, False]), ("Abs", [False] * 3)):
+    poles = {kind: [True, True, False] for kind in ("Reciprocal", "Sqrt", "Log")}
+    for kind, near in (*poles.items(), ("Abs", [False] * 3)):
         node = Activation("x", "y", kind)
         unsure = function_of(node).unsure
         np.testing.assert_array_equal(unsure(x, np.full(3, 1e-8), node), near)
@@ -310,7 +312,7 @@ def test_hard_sigmoid() -> None:
     np.testing.assert_array_equal(kinds.activation.value(np.array([1.0]), third), [expected])
 
 
-PLAIN = ("Abs", "Exp", "Neg", "Reciprocal", "Sqrt", "Square")
+PLAIN = ("Abs", "Exp", "Log", "Neg", "Reciprocal", "Sqrt", "Square")
 
 STEEP = {
     "ReLU": Activation("x", "y", "ReLU", -0.5),
@@ -325,7 +327,7 @@ STEEP = {
 def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reach: float) -> None:
     """The steepest secant among a hundred within reach is no steeper than `slope` says, and nearly as steep."""
     node = STEEP[kind]
-    if kind in ("Reciprocal", "Sqrt"):  # away from the pole, and from what has no root
+    if kind in ("Log", "Reciprocal", "Sqrt"):  # away from the pole, and from what has no root
         x = abs(x) + reach + 0.5
     at = np.linspace(x - reach, x + reach, 101)
     y = kinds.activation.value(at, node)
@@ -340,6 +342,7 @@ def test_no_error_is_multiplied_by_more_than_the_slope(kind: str, x: float, reac
             "Clip",
             "HardSigmoid",
             "Abs",
+            "Log",
             "Reciprocal",
             "Sqrt",
         )

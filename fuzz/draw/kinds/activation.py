@@ -30,7 +30,7 @@ _LINES = ((0.16666667, 0.5), (0.2, 0.5), (0.25, -1.0), (1.0, 0.0), (8.0, 100.0),
 
 _PLAIN = (
     *("PReLU", "Sigmoid", "SiLU", "HardSwish", "Tanh", "GELU", "GELUTanh", "Softplus", "Mish"),
-    *("Exp", "Sqrt", "Square", "Abs", "Neg", "Reciprocal"),
+    *("Exp", "Log", "Sqrt", "Square", "Abs", "Neg", "Reciprocal"),
 )
 """Functions without fields."""
 

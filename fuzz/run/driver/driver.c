@@ -269,7 +269,9 @@ static void run_data_set(void *engine, struct block *const *tensors, size_t c, s
     tensors_fill(tensors, data_set);
     for (size_t repeat = 0; repeat < one->repeats; repeat++) {
         report_phase("EngineInference", c, one->threads, one->placement, data_set, repeat);
+        if (c == 0 && repeat == 0) taps_begin(data_set);
         const uint64_t time = infer(engine, tensors);
+        taps_end();
         if (time < best) best = time;
         if (c == 0 && repeat == 0) {
             check_tensors(tensors, data_set, "", NULL);

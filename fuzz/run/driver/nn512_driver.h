@@ -4,6 +4,7 @@
  *   blocks.c    the caller's memory: tensors and parameters between pages that nobody may touch
  *   heap.c      the net's memory: every allocation poisoned, guarded, counted, and made to fail on demand
  *   workers.c   the net's threads: counted, and made to fail on demand
+ *   taps.c      the net's own tensors, where the emitted code shows them
  *   report.c    what the tester gets to read, also when the net crashes in the middle
  *
  * Nothing here knows a particular net: the tester generates a small unit around the emitted source that defines `nn512_driver_net`.
@@ -21,6 +22,12 @@ struct driver_argument {
     int is_input;
 };
 
+/* A tensor in the net's memory, complete when the layer (counted from 0) has ended that writes it. */
+struct driver_tap {
+    int layer;
+    size_t offset, elements;
+};
+
 /* One net behind types that do not depend on its prefix; same order of parameters as in its header. */
 struct driver_net {
     const char *prefix;
@@ -28,6 +35,8 @@ struct driver_net {
     size_t struct_bytes;    /* as the header says */
     size_t argument_count;
     const struct driver_argument *arguments;
+    size_t tap_count;
+    const struct driver_tap *taps; /* in the order of their layers */
     char *(*net_create)(void **net, void *params, ptrdiff_t threads);
     void (*net_destroy)(void *net);
     char *(*engine_create)(void **engine, void *net, ptrdiff_t threads);
@@ -99,11 +108,18 @@ int workers_check_ended(const char *after); /* 0 when a thread is still there */
 int workers_start(pthread_t *thread, void *(*routine)(void *), void *argument);
 int workers_wait(pthread_t thread);
 
+/* taps.c */
+
+void taps_begin(size_t data_set); /* the inference that follows is shown to the tester */
+void taps_end(void);
+
 /* report.c */
 
 void report_open(int descriptor, int signals);
 void report_phase(const char *call, size_t config, size_t threads, size_t placement, size_t data_set, size_t repeat);
 void report_output(size_t data_set, size_t argument, const float *data, size_t elements);
+void report_tap(size_t data_set, size_t tap, const float *data, size_t elements);
+void report_layer(int layer); /* the one under way, counted from 1; 0 for none */
 void report_time(size_t data_set, uint64_t nanoseconds);
 void report_done(void);
 void report_violation(const char *kind, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -11,12 +11,12 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-enum { PAGE = 4096, RECORD_OUTPUT = 1, RECORD_VIOLATION, RECORD_TIME, RECORD_DONE, RECORD_MARKS, MAX_PER_KIND = 3, MAX_KINDS = 32 };
+enum { PAGE = 4096, RECORD_OUTPUT = 1, RECORD_VIOLATION, RECORD_TIME, RECORD_DONE, RECORD_MARKS, RECORD_TAP, MAX_PER_KIND = 3, MAX_KINDS = 32 };
 
 /* The tester reads these from the first page of the file. */
 struct progress {
     uint64_t magic, steps;
-    uint32_t config, threads, placement, data_set, repeat, reserved;
+    uint32_t config, threads, placement, data_set, repeat, layer;
     char call[64];
 };
 
@@ -55,12 +55,21 @@ void report_phase(const char *call, size_t config, size_t threads, size_t placem
     progress->placement = (uint32_t)placement;
     progress->data_set = (uint32_t)data_set;
     progress->repeat = (uint32_t)repeat;
+    progress->layer = 0;
     strncpy(progress->call, call, sizeof progress->call - 1);
     progress->steps++;
 }
 
 void report_output(size_t data_set, size_t argument, const float *data, size_t elements) {
     put_record(RECORD_OUTPUT, data_set, argument, data, elements * sizeof(float));
+}
+
+void report_tap(size_t data_set, size_t tap, const float *data, size_t elements) {
+    put_record(RECORD_TAP, data_set, tap, data, elements * sizeof(float));
+}
+
+void report_layer(int layer) {
+    progress->layer = (uint32_t)layer;
 }
 
 void report_time(size_t data_set, uint64_t nanoseconds) {
@@ -90,7 +99,7 @@ static void violation(const char *kind, const char *format, va_list values) {
     bytes += (size_t)snprintf(text + bytes, sizeof text - bytes, "  [%s; threads %u, run %u of data set %u, buffers %s of their pages]",
                               progress->call, progress->threads, progress->repeat, progress->data_set,
                               places[progress->placement % 3]);
-    put_record(RECORD_VIOLATION, progress->data_set, 0, text, bytes);
+    put_record(RECORD_VIOLATION, progress->data_set, progress->layer, text, bytes);
 }
 
 void report_violation(const char *kind, const char *format, ...) {

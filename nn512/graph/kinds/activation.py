@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import erfc, exp, expm1, log1p, pi, sqrt, tanh
+from math import erfc, exp, expm1, log, log1p, pi, sqrt, tanh
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -75,7 +75,7 @@ _BEYOND = 80.0
 """What is larger is near the end of float32 behind an exponential."""
 
 _NEAR = 1e-3
-"""Numbers nearer to 0 than this are taken to be rare before a Reciprocal."""
+"""Numbers nearer to 0 than this are taken to be rare before a Reciprocal and a Log."""
 
 FUNCTIONS: Mapping[str, Function] = MappingProxyType(
     {
@@ -119,20 +119,25 @@ FUNCTIONS: Mapping[str, Function] = MappingProxyType(
             ),
             Function(
                 "GELUTanh",
-                "`x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2`, within 3.5 ulp of "
+                "`x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2`, within 3.32 ulp of "
                 "the larger of that and x / 2.",
                 lambda _, x: x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * min(max(x, -100), 100) ** 3))) / 2,
             ),
             Function(
                 "ELU",
-                "`x` where x > 0, otherwise `Param * (exp(x) - 1)`, the difference within 1.1 ulp.",
+                "`x` where x > 0, otherwise `Param * (exp(x) - 1)`, the difference within 0.96 ulp.",
                 lambda node, x: x if x > 0 else node.param * expm1(x),
                 {"Param": 1.0},
                 lambda node: f"factor {node.param:g}" if node.param != 1 else "",
             ),
-            Function("Softplus", "`log(1 + exp(x))`, within 3.3 ulp.", lambda _, x: _softplus(x)),
-            Function("Mish", "`x * tanh(log(1 + exp(x)))`, within 5 ulp.", lambda _, x: x * tanh(_softplus(x))),
+            Function("Softplus", "`log(1 + exp(x))`, within 3.12 ulp.", lambda _, x: _softplus(x)),
+            Function("Mish", "`x * tanh(log(1 + exp(x)))`, within 4.69 ulp.", lambda _, x: x * tanh(_softplus(x))),
             Function("Exp", "`exp(x)`, within 1.08 ulp.", lambda _, x: exp(min(x, _BEYOND)), spread=_powers),
+            Function(
+                "Log",
+                "The natural logarithm of `x`, within 1.05 ulp; -inf where x = 0, NaN where x < 0.",
+                lambda _, x: log(max(x, _NEAR)),
+            ),
             Function("Sqrt", "The square root of `x`; NaN where x < 0.", lambda _, x: sqrt(max(x, 0.0))),
             Function("Square", "`x * x`.", lambda _, x: x * x, spread=_squares),
             Function("Abs", "`x` where x > 0, otherwise `-x`.", lambda _, x: abs(x)),

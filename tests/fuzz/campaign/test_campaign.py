@@ -17,7 +17,7 @@ from hypothesis.internal.conjecture import providers
 from fuzz.campaign.campaign import Campaign
 from fuzz.campaign.corpus import corpus
 from fuzz.campaign.explore import Explorer
-from fuzz.campaign.findings import load
+from fuzz.campaign.stored import load
 from fuzz.campaign.tally import CaseSummary, Tally
 from fuzz.campaign.worker import Settings, regimes_for
 from fuzz.case import Case, DataSeed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fuzz.campaign import findings
+from fuzz.campaign import findings, stored
 from fuzz.campaign.corpus import corpus, dump_corpus_case
 from fuzz.case import Case, DataSeed
 from fuzz.draw.regimes import GIVEN, DataSet
@@ -54,13 +55,19 @@ def finding(naive_emit: Emit, tmp_path_factory: pytest.TempPathFactory) -> findi
 
 def test_a_finding_has_everything(finding: findings.Finding) -> None:
     names = {path.name for path in finding.path.iterdir()}
-    test = f"test_finding_{CASE.key}.py"
+    test = f"test_{finding.path.name.replace('-', '_')}.py"
     assert names == {
-        "net.graph", "case.json", "NN512.c", "NN512.h", "params.npz", "input.npz", "expected.npz", "repro.sh", test,
-    }  # fmt: skip
+        *("net.graph", "case.json", "NN512.c", "NN512.h", "NN512.plan.json", "report.txt"),
+        *("params.npz", "input.npz", "expected.npz", "got.npz", "repro.sh", "repro.c", "repro.bin", test),
+    }
+    assert finding.path.name == finding.identity.name
     assert (finding.path / "net.graph").read_text() == GRAPH
     details = json.loads((finding.path / "case.json").read_text())
     assert {"runner", "processor", "nn512", "numpy"} <= set(details["environment"])
+    runner = runner_for()
+    assert details["environment"]["runner_name"] == runner.name
+    assert details["environment"]["compiler_version"] == runner.compiler.version
+    assert details["identity"] == str(finding.identity)
     assert details["found"][0]["data"] == "exact:1"
     assert "got" in details["found"][0]["detail"]
     compile((finding.path / test).read_text(), test, "exec")
@@ -68,11 +75,14 @@ def test_a_finding_has_everything(finding: findings.Finding) -> None:
         assert expected["y"].shape == expected["ySigma"].shape == (3, 2, 3)
     with np.load(finding.path / "input.npz") as inputs:
         assert inputs["x"].dtype == np.float32
+    with np.load(finding.path / "got.npz") as got, np.load(finding.path / "expected.npz") as expected:
+        assert got["y"].dtype == np.float32
+        assert not np.array_equal(got["y"], expected["y"])
 
 
 def test_a_finding_loads_as_it_was(finding: findings.Finding) -> None:
-    assert findings.load(finding.path).case == CASE
-    assert findings.load(finding.path / "case.json").case == CASE
+    assert stored.load(finding.path).case == CASE
+    assert stored.load(finding.path / "case.json").case == CASE
 
 
 def test_saving_twice_gives_one_folder(naive_emit: Emit, finding: findings.Finding) -> None:
@@ -80,6 +90,8 @@ def test_saving_twice_gives_one_folder(naive_emit: Emit, finding: findings.Findi
         check_broken(naive_emit, CASE, ("float sum = params->yBiases[k];", "float sum = 0;")), finding.path.parent
     )
     assert again.path == finding.path
+    assert again.seen == finding.seen + 1
+    assert json.loads((again.path / "case.json").read_text())["seen"] == again.seen
     assert [path.name for path in finding.path.parent.iterdir()] == [finding.path.name]
 
 
@@ -90,6 +102,72 @@ def test_repro_checks_the_emitted_code_or_the_compiler(
     assert "NOT verified" in capsys.readouterr().out
     assert main(["repro", str(finding.path)]) == 0  # our compiler does not have this bug
     assert "verified: y" in capsys.readouterr().out
+
+
+def test_the_c_program_needs_a_compiler_only(finding: findings.Finding, naive_emit: Emit, tmp_path: Path) -> None:
+    """It ends with 1 where the C is wrong, with 0 where it was put right."""
+    runner = runner_for()
+    for source, code in ((None, 1), (naive_emit(parse(GRAPH)).source, 0)):
+        folder = tmp_path / str(code)
+        shutil.copytree(finding.path, folder)
+        if source is not None:
+            (folder / "NN512.c").write_text(source)
+        command = [*runner.compiler.command, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-pthread", *runner.net_flags]
+        subprocess.run([*command, "repro.c", "-o", "repro", "-lm"], cwd=folder, check=True)
+        run = subprocess.run(["./repro"], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        assert run.returncode == code, run.stdout + run.stderr
+        assert ("y, 1 threads: " in run.stdout) == (code == 1)
+        assert run.stdout.endswith("WRONG\n" if code else "all results are right\n")
+        elsewhere = subprocess.run([str(folder / "repro")], cwd="/", capture_output=True, check=False)
+        assert elsewhere.returncode == 2  # there is no repro.bin
+
+
+def test_the_script_finds_an_interpreter(finding: findings.Finding, tmp_path: Path) -> None:
+    """With nothing but the usual path, from another directory."""
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    command = [str(finding.path / "repro.sh"), "--emitted"]
+    run = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 1, run.stderr
+    assert "NOT verified" in run.stdout
+
+
+def test_edits_of_the_graph_are_obeyed_or_refused(
+    finding: findings.Finding, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "edited"
+    shutil.copytree(finding.path, folder)
+    (folder / "net.graph").write_text(GRAPH.replace("=y", "=other"))
+    assert main(["repro", str(folder)]) == 0
+    told = capsys.readouterr()
+    assert "verified: other" in told.out
+    assert "was edited" in told.err
+    assert main(["repro", str(folder), "--emitted"]) == 2
+    assert "the C beside it is that of the graph as it was" in capsys.readouterr().err
+    (folder / "net.graph").write_text("Nonsense\n")
+    assert main(["repro", str(folder)]) == 2
+    assert "unknown node kind" in capsys.readouterr().err
+
+
+def test_the_smaller_of_two_cases_is_kept(naive_emit: Emit, tmp_path: Path) -> None:
+    """Larger nets with the same fault are counted, a smaller one takes the place."""
+    fault = ("float sum = params->yBiases[k];", "float sum = 0;")
+    wide = Case(GRAPH.replace("ToChannels=3 ", "ToChannels=13 "), data=CASE.data)
+    seen = [findings.save(check_broken(naive_emit, case, fault), tmp_path) for case in (wide, CASE, wide)]
+    assert len({finding.path for finding in seen}) == 1
+    assert [finding.seen for finding in seen] == [1, 2, 3]
+    assert stored.load(seen[0].path).case == CASE
+    assert findings.known_faults(tmp_path) == {seen[0].identity.name}
+
+
+def test_other_faults_have_other_names(naive_emit: Emit, tmp_path: Path) -> None:
+    for fault in ("float sum = 0;", "float sum = params->yBiases[k] + (k == 0);", "float sum = k == 2 ? 1 : 0;"):
+        findings.save(check_broken(naive_emit, CASE, ("float sum = params->yBiases[k];", fault)), tmp_path)
+    assert len(findings.known_faults(tmp_path)) >= 2
+
+
+def test_no_folder_of_known_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fuzz", "--baseline", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
 
 
 def test_the_pytest_file_runs(finding: findings.Finding) -> None:
@@ -105,13 +183,15 @@ def test_arrays_a_user_gave_are_replayed_from_the_folder(naive_emit: Emit, tmp_p
     case = Case(GRAPH, data=(DataSeed("given", 0),))
     given = [type(data)("given", 0, data.params, data.inputs)]
     sources = naive_emit(graph)
-    broken = Sources(sources.prefix, sources.header, sources.source.replace("+=", "-="), profile="direct")
+    broken = Sources(
+        sources.prefix, sources.header, sources.source.replace("+=", "-="), profile="direct", is_given=True
+    )
     report = check_sources(case, graph, broken, given, runner_for())
     saved = findings.save(report, tmp_path)
-    (replayed,) = findings.load(saved.path).data(graph)
+    (replayed,) = stored.load(saved.path).data(graph)
     assert np.array_equal(replayed.inputs["x"], data.inputs["x"])
     assert np.array_equal(replayed.params["yWeights"], data.params["yWeights"])
-    assert main(["repro", str(saved.path)]) == 1  # there is a profile, so it is the C in the folder that counts
+    assert main(["repro", str(saved.path)]) == 1  # the C was given, so it is that in the folder that counts
 
 
 @pytest.mark.parametrize(
@@ -131,7 +211,7 @@ def test_arrays_a_user_gave_are_replayed_from_the_folder(naive_emit: Emit, tmp_p
 def test_broken_cases_are_mistakes_of_the_user(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "case.json").write_text(text)
     with pytest.raises(UsageError, match=message):
-        findings.load(tmp_path)
+        stored.load(tmp_path)
 
 
 def test_a_missing_finding_is_a_mistake_of_the_user(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,7 +224,7 @@ def test_corpus_files_are_graphs_with_a_comment(tmp_path: Path) -> None:
     file.write_text(dump_corpus_case(CASE))
     assert file.read_text().startswith('# case {"')
     assert file.read_text().endswith(GRAPH)
-    assert findings.load(file).case.data == CASE.data
+    assert stored.load(file).case.data == CASE.data
     parse(file.read_text())
 
 
@@ -152,7 +232,7 @@ def test_the_corpus_loads() -> None:
     files = corpus()
     assert files
     for file in files:
-        case = findings.load(file).case
+        case = stored.load(file).case
         parse(case.graph)
         assert case.data
 
@@ -163,11 +243,13 @@ def test_c_from_elsewhere_has_findings_of_its_own(naive_emit: Emit, tmp_path: Pa
     good = naive_emit(graph)
     paths = []
     for fault in ("#error one", "#error two"):
-        source = Sources(good.prefix, good.header, f"{good.source}\n{fault}\n", profile="direct")
+        text = f"{good.source}\n{fault}\n"
+        source = Sources(good.prefix, good.header, text, profile="direct", is_given=True)
         report = check_sources(CASE, graph, source, draw(CASE, graph), runner_for())
         paths.append(findings.save(report, tmp_path).path)
         assert fault in (paths[-1] / "NN512.c").read_text()
-        assert not list(paths[-1].glob("test_*.py"))
+        (test,) = paths[-1].glob("test_*.py")
+        assert "check_case" not in test.read_text()  # it judges the C beside it
     assert len({*paths}) == 2
 
 
@@ -178,7 +260,8 @@ def test_given_data_are_kept_even_if_nothing_runs(
     good = naive_emit(graph)
     drawn = draw(CASE, graph)[0]
     given = DataSet(GIVEN, 0, drawn.params, drawn.inputs)
-    source = Sources(good.prefix, good.header, f"{good.source}\n#error broken\n", profile="direct")
+    text = f"{good.source}\n#error broken\n"
+    source = Sources(good.prefix, good.header, text, profile="direct", is_given=True)
     case = Case(GRAPH, data=(DataSeed(GIVEN, 0),))
     report = check_sources(case, graph, source, [given], runner_for())
     finding = findings.save(report, tmp_path)
@@ -207,7 +290,7 @@ def test_every_legal_graph_makes_a_finding_that_replays(tmp_path: Path) -> None:
     graph = parse(text.decode("utf-8", "surrogateescape"))
     case = Case(graph.source.text, data=(DataSeed("gaussian", 0),))
     saved = findings.save(Report(case, graph, "none", problems=(Problem("emit", "wrong"),)), tmp_path)
-    assert findings.load(saved.path).case == case
+    assert stored.load(saved.path).case == case
     assert (saved.path / "net.graph").read_bytes() == text
     (test,) = saved.path.glob("test_*.py")
     compile(test.read_bytes(), test.name, "exec")

@@ -111,6 +111,12 @@ def first_layers(graph: Graph) -> list[Conv]:
     return [c for c in layers(graph, Conv) if c.from_tensor in inputs and c.groups == 1]
 
 
+def magnitudes(graph: Graph, activation: Activation) -> bool:
+    """Whether an activation reads magnitudes."""
+    before = produced(graph).get(activation.from_tensor)
+    return isinstance(before, Activation) and before.kind == "Abs"
+
+
 def of_parts(graph: Graph, name: str) -> bool:
     """Whether a tensor is a concat after a norm and an activation, whose first part ends within a block."""
     made = produced(graph)
@@ -217,6 +223,12 @@ SITUATIONS: dict[str, Callable[[Graph], bool]] = {
     ),
     "an even window of channels": lambda g: any(n.size % 2 == 0 for n in layers(g, LRN)),
     "PReLU": lambda g: any(a.kind == "PReLU" for a in layers(g, Activation)),
+    **{
+        f"a logarithm or root of {name}": lambda g, known=known: any(
+            a.kind in {"Log", "Sqrt"} and magnitudes(g, a) == known for a in layers(g, Activation)
+        )  # type: ignore[misc]
+        for name, known in {"magnitudes": True, "anything": False}.items()
+    },
     "a power that is no root": lambda g: any(n.beta % 0.25 for n in layers(g, LRN)),
     "a chain behind a normalization": lambda g: any(
         isinstance(produced(g).get(a.from_tensor), LayerNorm) for a in layers(g, Activation)

@@ -70,7 +70,7 @@ def test_shares_of_threads_are_seen_where_results_vary_with_their_number() -> No
     for row in range(9, 12):  # the last of four shares of twelve rows
         elements[row // 4 * 16 : row // 4 * 16 + 16, row % 4] = True
     text = "y differs  [EngineInference; threads 4, run 0 of data set 0, buffers at the end of their pages]"
-    folded.add_violations([Violation(Kind.VARIES_WITH_THREADS, text, 0, "y", elements)], DATA[0])
+    folded.add_violations([Violation(Kind.VARIES_WITH_THREADS, text, 0, 0, "y", elements)], DATA[0])
     folded.add_violations([Violation(Kind.LEAK, "NetDestroy leaves 1 allocation", 0)] * 2, DATA[1])
     varies, leak = folded.problems
     assert "have thread = 3" in varies.detail

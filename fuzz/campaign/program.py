@@ -1,0 +1,181 @@
+"""A finding as a C program of its own: it needs a compiler and nothing else, and ends with 1 where results are wrong.
+
+`repro.c` includes the C of the finding. Parameters, inputs, expected results and how far off they may be stand in
+`repro.bin` beside it, as they lie in memory: floats, and doubles for what is expected and allowed.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from fuzz.judge.report import Report
+from fuzz.run.interface import Interface
+
+_HEAD = """\
+/* A finding of nn512 {version}: {what}
+ *
+ *     {command}
+ *     ./repro
+ *
+ * ends with 1 where a result is wrong, with 0 where all are right. {remark} */
+#define _GNU_SOURCE
+#include "{prefix}.c"
+{header}"""
+
+_PROGRAM = """
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum {{ MOST_THREADS = 4, ARGUMENTS = {count} }};
+
+static const struct {{
+    const char *name;
+    size_t elements;
+    int is_input;
+}} arguments[ARGUMENTS] = {{
+{table}}};
+
+/* Memory that ends where a page ends behind which nothing may be touched. */
+static void *block(size_t bytes) {{
+    const size_t page = 4096, whole = (bytes + page - 1) / page * page;
+    char *const memory = mmap(NULL, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED || mprotect(memory + whole, page, PROT_NONE)) {{
+        fprintf(stderr, "no memory\\n");
+        exit(2);
+    }}
+    return memory + whole - bytes;
+}}
+
+static void load(FILE *file, void *to, size_t bytes) {{
+    if (fread(to, 1, bytes, file) == bytes) return;
+    fprintf(stderr, "repro.bin ends too early\\n");
+    exit(2);
+}}
+
+static void check(char *error) {{
+    if (!error) return;
+    fprintf(stderr, "%s\\n", error);
+    exit(1);
+}}
+
+/* Not a number where it should be, an infinity that is none, or too far off. Where anything goes, `allowed` is NaN. */
+static int is_wrong(float got, double expected, double allowed) {{
+    if (isnan(allowed)) return 0;
+    if (isnan(expected)) return !isnan(got);
+    if (isinf(expected)) return (double)got != expected;
+    return !(fabs(got - expected) <= allowed);
+}}
+
+static size_t compare(const char *name, const float *got, const double *expected, const double *allowed,
+                      size_t elements, int threads) {{
+    size_t wrong = 0, first = 0;
+    for (size_t i = 0; i < elements; i++)
+        if (is_wrong(got[i], expected[i], allowed[i]) && !wrong++) first = i;
+    if (wrong)
+        printf("%s, %d threads: %zu of %zu elements are wrong; element %zu is %.9g, expected %.9g +- %.3g\\n", name,
+               threads, wrong, elements, first, got[first], expected[first], allowed[first]);
+    return wrong;
+}}
+
+int main(int count, char **words) {{
+    FILE *const file = fopen(count > 1 ? words[1] : "repro.bin", "rb");
+    if (!file) {{
+        perror(count > 1 ? words[1] : "repro.bin");
+        return 2;
+    }}
+    const size_t parameter_bytes = {parameter_bytes};
+    {p}Params *const params = block(parameter_bytes ? parameter_bytes : sizeof *params);
+    load(file, params, parameter_bytes);
+    float *data[ARGUMENTS];
+    double *expected[ARGUMENTS], *allowed[ARGUMENTS];
+    for (int i = 0; i < ARGUMENTS; i++) {{
+        data[i] = block(arguments[i].elements * sizeof(float));
+        if (arguments[i].is_input) load(file, data[i], arguments[i].elements * sizeof(float));
+    }}
+    for (int i = 0; i < ARGUMENTS; i++) {{
+        if (arguments[i].is_input) continue;
+        expected[i] = block(arguments[i].elements * sizeof(double));
+        allowed[i] = block(arguments[i].elements * sizeof(double));
+        load(file, expected[i], arguments[i].elements * sizeof(double));
+        load(file, allowed[i], arguments[i].elements * sizeof(double));
+    }}
+    fclose(file);
+
+    size_t wrong = 0;
+    for (int threads = 1; threads <= MOST_THREADS; threads++) {{
+        {p}Net *net;
+        {p}Engine *engine;
+        check({p}NetCreate(&net, params, threads));
+        check({p}EngineCreate(&engine, net, threads));
+        for (int i = 0; i < ARGUMENTS; i++) /* what is not written stays NaN */
+            if (!arguments[i].is_input) memset(data[i], 0xff, arguments[i].elements * sizeof(float));
+        {p}EngineInference(engine{call});
+        for (int i = 0; i < ARGUMENTS; i++)
+            if (!arguments[i].is_input)
+                wrong += compare(arguments[i].name, data[i], expected[i], allowed[i], arguments[i].elements, threads);
+        {p}EngineDestroy(engine);
+        {p}NetDestroy(net);
+    }}
+    puts(wrong ? "WRONG" : "all results are right");
+    return wrong > 0;
+}}
+"""
+
+_EMPTY = """
+int main(void) {
+    return 0;
+}
+"""
+
+
+def program_of(report: Report, what: str, version: str) -> str:
+    """The text of `repro.c`; where the C does not even build, the program has nothing to do but to show that."""
+    assert report.sources is not None
+    interface = Interface.of(report.graph)
+    flags = f"-std=gnu11 {report.case.optimisation} -mavx512f -pthread"
+    compiler = report.case.compiler or "cc"
+    has_data = report.culprit is not None and bool(report.culprit.expected)
+    remark = (
+        "Faults of memory and threads show best with\n * -fsanitize=address or -fsanitize=thread."
+        if has_data
+        else "The C does not build."
+    )
+    head = _HEAD.format(
+        version=version,
+        what=" ".join(what.replace("*/", "").split()),
+        command=f"{compiler} {flags} repro.c -o repro -lm",
+        remark=remark,
+        prefix=interface.prefix,
+        header="" if interface.is_included(report.sources.source) else f'#include "{interface.prefix}.h"\n',
+    )
+    if not has_data:
+        return head + _EMPTY
+    return head + _PROGRAM.format(
+        p=interface.prefix,
+        count=len(interface.arguments),
+        table="".join(
+            f"    {{{json.dumps(a.tensor)}, {a.elements}u, {int(a.is_input)}}},\n" for a in interface.arguments
+        ),
+        parameter_bytes=f"{4 * interface.parameter_elements}u",
+        call="".join(f", data[{number}]" for number in range(len(interface.arguments))),
+    )
+
+
+def data_of(report: Report) -> bytes:
+    """What `repro.bin` holds; nothing where nothing was run."""
+    culprit = report.culprit
+    if culprit is None or not culprit.expected:
+        return b""
+    interface = Interface.of(report.graph)
+    parts = [np.asarray(culprit.data.params[name], np.float32) for name, _ in interface.parameters]
+    parts += [np.asarray(culprit.data.inputs[argument.tensor], np.float32) for argument in interface.inputs]
+    raw = [part.tobytes() for part in parts]
+    for argument in interface.outputs:
+        raw.append(culprit.expected[argument.tensor].value.astype(np.float64).tobytes())
+        raw.append(culprit.allowed[argument.tensor].astype(np.float64).tobytes())
+    return b"".join(raw)

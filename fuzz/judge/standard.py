@@ -1,0 +1,70 @@
+"""What tensors of a net are held to on one data set: what the reference expects, and how far float32 may be from it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+import reference
+from fuzz.draw.regimes import ALIKE_REGIMES, EXACT_REGIMES, DataSet
+from fuzz.judge.algorithms import rounding_of
+from fuzz.judge.compare import Verdict, judge
+from fuzz.judge.layers import behind, grid_of
+from fuzz.judge.limits import Limit, limit_of
+from fuzz.judge.pattern import Grid
+from fuzz.judge.profiles import profile_of
+from fuzz.judge.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """By tensor: what is expected, which elements must be equal, the limits of error, and how layers divide it."""
+
+    expected: Mapping[str, reference.Result]
+    exact: Mapping[str, NDArray[np.bool_]]
+    limits: Mapping[str, Limit]
+    grids: Mapping[str, Grid]
+
+    def allowed(self, tensor: str) -> NDArray[np.float64]:
+        """How far each element may be from what is expected: 0 where it must be equal, NaN where it may be anything."""
+        result = self.expected[tensor]
+        with np.errstate(all="ignore"):
+            far = np.where(self.exact[tensor], 0.0, self.limits[tensor].maximum * np.sqrt(result.variance))
+        return np.where(result.unspecified, np.nan, far)
+
+    def judge(self, tensor: str, got: NDArray[np.float32]) -> Verdict:
+        """The verdict on a tensor."""
+        result = self.expected[tensor]
+        return judge(
+            *(tensor, got, result.value, result.variance, result.unspecified),
+            *(self.exact[tensor], self.limits[tensor], self.grids[tensor]),
+        )
+
+
+def standard_of(report: Report, data: DataSet, tensors: Collection[str]) -> Standard:
+    """The standard for these tensors of the graph of a report, as its C computes them by its plan or its profile."""
+    graph, rounding = report.graph, how_evaluated(report)
+    limits = {name: limit_for(report, name) for name in tensors}
+    expected = reference.run(graph, data.params, data.inputs, keep=tensors, rounding=rounding)
+    exact = {name: np.zeros(result.value.shape, np.bool_) for name, result in expected.items()}
+    steps = min((limit.exact_steps for limit in limits.values()), default=0.0)
+    if data.regime in EXACT_REGIMES and steps > 0:
+        exact = reference.exactness(graph, data.params, data.inputs, keep=tensors, limit=steps, rounding=rounding)
+    if data.regime in ALIKE_REGIMES:  # one error in many elements is no rms: each may be as large as the largest
+        limits = {name: replace(limit, rms=limit.maximum) for name, limit in limits.items()}
+    return Standard(expected, exact, limits, {name: grid_of(graph, report.layers, name) for name in tensors})
+
+
+def limit_for(report: Report, tensor: str) -> Limit:
+    """The error limit of a tensor, by the algorithms of all layers between it and the inputs."""
+    return limit_of({layer.arithmetic for layer in behind(report.graph, report.layers, {tensor})})
+
+
+def how_evaluated(report: Report) -> dict[str, reference.Rounding]:
+    """How long sums are evaluated: by the plan, or as the profile says where there is none."""
+    if report.layers or not report.profile:
+        return rounding_of(report.graph, report.layers)
+    return profile_of(report.profile).rounding(report.graph)

@@ -1,0 +1,57 @@
+"""Targets by name, ours, those that are known here, and those that other packages add."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from types import MappingProxyType
+
+from fuzz.targets.base import Target
+from fuzz.targets.command import Command
+from fuzz.targets.ours import OURS
+from fuzz.targets.peers import Peer
+from nn512.errors import UsageError
+
+GROUP = "nn512.targets"
+"""Entry points of other packages: each a function of a profile, or "" for its own, that gives a `Target`."""
+
+_COMMAND = "command:"
+
+
+def _ours(profile: str) -> Target:
+    if profile:
+        raise UsageError("a profile does not go with nn512: its plan names the algorithms")
+    return OURS
+
+
+def _peer(name: str) -> Callable[[str], Target]:
+    return lambda profile: Peer(name, profile or "direct")
+
+
+KNOWN: Mapping[str, Callable[[str], Target]] = MappingProxyType(
+    {
+        "nn512": _ours,
+        "onnxruntime": _peer("onnxruntime"),
+        "openvino": _peer("openvino"),
+        "emx-onnx-cgen": _peer("emx_onnx_cgen"),
+        "ncnn": _peer("ncnn"),
+    }
+)
+
+
+def target_names() -> tuple[str, ...]:
+    """What `target_of` takes, commands aside."""
+    return (*KNOWN, *sorted(entry.name for entry in entry_points(group=GROUP)))
+
+
+def target_of(name: str, profile: str = "") -> Target:
+    """The target of this name, or `command:` and a command line (see `Command`). Raises UsageError for any other."""
+    if name.startswith(_COMMAND):
+        return Command(name.removeprefix(_COMMAND), profile or "direct")
+    if name in KNOWN:
+        return KNOWN[name](profile)
+    for entry in entry_points(group=GROUP):
+        if entry.name == name:
+            target: Target = entry.load()(profile)
+            return target
+    raise UsageError(f"there is no target {name!r}; there are {', '.join(target_names())}, and command:'...'")

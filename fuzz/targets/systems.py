@@ -1,0 +1,164 @@
+"""Other systems that infer, at work in a program of its own: systems.py NAME.
+
+It imports nothing of the project, so that a system that crashes, hangs or corrupts its memory takes nothing along.
+A line on standard input is MODEL.onnx, INPUTS.npz and OUTPUTS.npz, divided by tabs: the system loads the model, infers
+once, and the outputs are written by name, without the batch axis. The answer is a line of JSON on standard output: {},
+or {"refused": "why"} where the system says that it does not take such a model, or {"failed": "how"} where it takes it
+and then fails. At the start it is {"version": "of the system"}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import importlib.metadata
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Arrays: TypeAlias = dict[str, Any]
+Infer: TypeAlias = Callable[[Path, Arrays], Arrays]
+
+
+class RefusedError(Exception):
+    """The system does not take this model."""
+
+
+@contextlib.contextmanager
+def _loading() -> Iterator[None]:
+    """Take an exception for a refusal: a system that says at once that it cannot has not failed."""
+    try:
+        yield
+    except Exception as error:
+        raise RefusedError(f"{type(error).__name__}: {error}") from error
+
+
+def onnxruntime(model: Path, inputs: Arrays) -> Arrays:
+    """ONNX Runtime on the CPU, all optimizations, one thread."""
+    runtime = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    with _loading():
+        session = runtime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    values = session.run(names, {name: array[None] for name, array in inputs.items()})
+    return {name: value[0] for name, value in zip(names, values, strict=True)}
+
+
+def openvino(model: Path, inputs: Arrays) -> Arrays:
+    """OpenVINO on the CPU in float32, which is not its own choice where there is bfloat16."""
+    vino = importlib.import_module("openvino")
+    settings = {"INFERENCE_NUM_THREADS": "1", "INFERENCE_PRECISION_HINT": "f32"}
+    with _loading():
+        compiled = vino.Core().compile_model(model, "CPU", settings)
+    results = compiled({name: array[None] for name, array in inputs.items()})
+    return {name: value[0] for port, value in results.items() for name in port.names}
+
+
+def emx_onnx_cgen(model: Path, inputs: Arrays) -> Arrays:
+    """The C of emx-onnx-cgen, built with -O1."""
+    with tempfile.TemporaryDirectory(prefix="nn512-emx-") as scratch:
+        folder = Path(scratch)
+        generate = ["compile", str(model), "net.c", "--model-name", "net", "--emit-data-file"]
+        done = _run([sys.executable, "-m", "emx_onnx_cgen", *generate], folder)
+        if done.returncode:
+            raise RefusedError(_last_words(done))
+        compiler = os.environ.get("CC") or shutil.which("cc") or "gcc"
+        sources = [name for name in ("net.c", "net_data.c") if (folder / name).exists()]
+        done = _run([compiler, "-O1", "-shared", "-fPIC", *sources, "-o", "net.so", "-lm"], folder)
+        if done.returncode:
+            raise RuntimeError(f"the C does not build: {_last_words(done)}")
+        library = ctypes.CDLL(str(folder / "net.so"))
+        weights = folder / "net.bin"
+        if weights.exists() and not library.net_load(os.fsencode(weights)):
+            raise RuntimeError("the C does not load its own weights")
+    graph = importlib.import_module("onnx").load(model, load_external_data=False).graph
+    results = {
+        value.name: np.full([axis.dim_value for axis in value.type.tensor_type.shape.dim], np.nan, np.float32)
+        for value in graph.output
+    }
+    arrays = [*(np.ascontiguousarray(inputs[value.name][None]) for value in graph.input), *results.values()]
+    library.net(*(array.ctypes.data_as(ctypes.c_void_p) for array in arrays))
+    return {name: value[0] for name, value in results.items()}
+
+
+def ncnn(model: Path, inputs: Arrays) -> Arrays:
+    """Ncnn in float32 and without Winograd's algorithm, from the model as pnnx converts it."""
+    package = importlib.import_module("ncnn")
+    done = _run([str(Path(sys.executable).with_name("pnnx")), str(model), "fp16=0"], model.parent)
+    param, weights = (model.with_name(f"{model.stem}.ncnn.{kind}") for kind in ("param", "bin"))
+    if done.returncode or not param.exists():
+        raise RuntimeError(f"pnnx ended with {done.returncode}: {_last_words(done)}")
+    graph = importlib.import_module("onnx").load(model, load_external_data=False).graph
+    found = {}
+    with package.Net() as net:
+        for choice in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "winograd_convolution"):
+            setattr(net.opt, f"use_{choice}", False)
+        net.opt.num_threads = 1
+        if net.load_param(str(param)):
+            raise RefusedError("ncnn has no layer for some node")
+        if net.load_model(str(weights)):
+            raise RuntimeError("ncnn does not load the weights")
+        with net.create_extractor() as extractor:
+            for number, value in enumerate(graph.input):
+                extractor.input(f"in{number}", package.Mat(np.ascontiguousarray(inputs[value.name])).clone())
+            for number, value in enumerate(graph.output):
+                status, result = extractor.extract(f"out{number}")
+                if status:
+                    raise RuntimeError(f"ncnn gives no output {value.name}: {status}")
+                shape = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+                found[value.name] = np.array(result).reshape(shape[1:])
+    return found
+
+
+SYSTEMS: dict[str, Infer] = {
+    "onnxruntime": onnxruntime,
+    "openvino": openvino,
+    "emx_onnx_cgen": emx_onnx_cgen,
+    "ncnn": ncnn,
+}
+"""By the name of the package that each of them needs."""
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+    return (done.stderr or done.stdout).strip()[-2000:]
+
+
+def main() -> None:
+    """Obey lines until there are no more."""
+    infer = SYSTEMS[sys.argv[1]]
+    # Standard output is for answers alone: what libraries print there goes to standard error.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    importlib.import_module(sys.argv[1])
+    print(json.dumps({"version": importlib.metadata.version(sys.argv[1])}), file=answers, flush=True)
+    for line in sys.stdin:
+        model, given, outputs = map(Path, line.rstrip("\n").split("\t"))
+        with np.load(given) as archive:
+            inputs = dict(archive)
+        answer = {}
+        try:
+            np.savez(outputs, **infer(model, inputs))
+        except RefusedError as error:
+            answer = {"refused": str(error)}
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

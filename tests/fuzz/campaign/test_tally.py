@@ -1,0 +1,61 @@
+"""What a campaign tells: shrinking is shown while it lasts, and known faults are told apart from new ones."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import cast
+
+from fuzz.campaign.campaign import Campaign, _Worker
+from fuzz.campaign.tally import FindingNote, Tally
+from fuzz.campaign.worker import Settings, Shrinking
+
+
+class _Nobody:
+    """A worker of which only what it does is known."""
+
+    shrinking: Shrinking | None = None
+    chunk = None
+
+
+def note(fault: str, how: str = "") -> FindingNote:
+    return FindingNote(Path("findings") / fault, fault, f"values in {fault}", f"{fault} is wrong", how)
+
+
+def test_known_faults_do_not_fail_a_campaign() -> None:
+    tally = Tally(verified=1, cases=2, baseline=frozenset({"old"}))
+    assert tally.add_finding(note("old"))
+    assert not tally.add_finding(note("old"))
+    assert [tally.good] == [True]
+    text = "\n".join(tally.lines(1.0, 0, 1))
+    assert "1 finding, 1 of them known" in text
+    assert "known         values in old" in text
+    assert "seen 2 times" in text
+    assert "FINDING" not in text
+    tally.add_finding(note("new", "shrinking was cut after 3 cases"))
+    assert [tally.good] == [False]
+    text = "\n".join(tally.lines(1.0, 0, 1))
+    assert "2 findings, 1 of them known" in text
+    assert text.index("FINDING       values in new") < text.index("known         values in old")
+    assert "nn512 repro findings/new   (shrinking was cut after 3 cases)" in text
+
+
+def test_progress_shows_shrinking() -> None:
+    tally = Tally(verified=7, data_sets=70)
+    assert tally.progress() == "7 graphs verified, 70 data sets, 0 findings"
+    assert tally.progress([(23, 80)]) == "7 graphs verified, 70 data sets, 1 finding, shrinking, 23 of 80"
+    tally.add_finding(note("a"))
+    assert tally.progress([(2, 80), (5, 80)]).endswith("3 findings, shrinking, 2 of 80, shrinking, 5 of 80")
+
+
+def test_shrinking_is_announced_once_and_ends_with_the_finding(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    campaign = Campaign(Settings(tmp_path, shrink_seconds=90, baseline=frozenset({"old"})), stream)
+    worker = cast("_Worker", _Nobody())
+    for step in (1, 2):
+        campaign._take_in(worker, Shrinking(step, 160))
+    assert [worker.shrinking] == [Shrinking(2, 160)]
+    assert stream.getvalue() == "a case failed: it is made small now, for 90 s at most (--shrink-time)\n"
+    campaign._take_in(worker, note("old", "shrunk with 2 cases"))
+    assert worker.shrinking is None
+    assert stream.getvalue().endswith("known finding: findings/old: old is wrong\n  shrunk with 2 cases\n")

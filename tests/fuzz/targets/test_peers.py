@@ -1,0 +1,113 @@
+"""Other systems as targets: whatever becomes of their programs is told. The systems themselves: tests/peers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fuzz.draw import regimes
+from fuzz.problem import Problem
+from fuzz.targets import peers
+from fuzz.targets.base import Refused
+from fuzz.targets.peers import Peer
+from fuzz.targets.registry import target_names, target_of
+from nn512.errors import CannotRunError, UsageError
+from nn512.graph import parse
+from nn512.options import Options
+
+GRAPH = parse(
+    "Config\nInput ToTensor=x Channels=2 Height=3 Width=3\nActivation FromTensor=x ToTensor=y Kind=ReLU\n"
+    "Output FromTensor=y\n"
+)
+HEAD = """
+import json, os, sys
+import numpy as np
+print(json.dumps({"version": "1"}), flush=True)
+for line in sys.stdin:
+    model, given, outputs = line.rstrip("\\n").split("\\t")
+    x = np.load(given)["x"]
+"""
+
+
+class Answering:
+    """A system played by a few lines of Python."""
+
+    def __init__(self, program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(peers, "PROGRAM", program)
+        monkeypatch.setattr("importlib.util.find_spec", lambda _: True)
+        monkeypatch.setattr(peers, "export_onnx", lambda *_: None)
+        self._program = program
+
+    def says(self, body: str) -> object:
+        peers.end_all()
+        lines = (f"    {line}" for line in [*body.splitlines(), "print(json.dumps(answer), flush=True)"])
+        self._program.write_text(HEAD + "    answer = {}\n" + "\n".join(lines) + "\n")
+        data = regimes.draw(GRAPH, "gaussian", 0)
+        answers = Peer("played").prepare(GRAPH, Options())
+        return answers.outputs(data.params, data.inputs)
+
+
+@pytest.fixture
+def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Answering]:
+    yield Answering(tmp_path / "played.py", monkeypatch)
+    peers.end_all()
+
+
+def test_outputs_are_handed_on(played: Answering) -> None:
+    found = played.says("np.savez(outputs, y=np.maximum(x, 0))")
+    assert isinstance(found, dict)
+    x = regimes.draw(GRAPH, "gaussian", 0).inputs["x"]
+    assert np.array_equal(found["y"], np.maximum(x, 0))
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "detail"),
+    [
+        ("os.abort()", "crash", "was ended by SIGABRT"),
+        ("sys.exit('out of ideas')", "crash", "ended with exit code 1\nout of ideas"),
+        ("answer = {'failed': 'KeyError: y'}", "failed", "KeyError: y"),
+        ("np.savez(outputs, y=x[:1])", "failed", "other names or shapes"),
+        ("np.savez(outputs, z=x)", "failed", "other names or shapes"),
+        ("print('nonsense', flush=True); os.abort()", "crash", "was ended by SIGABRT"),
+    ],
+)
+def test_what_goes_wrong_is_a_problem(played: Answering, body: str, kind: str, detail: str) -> None:
+    problem = played.says(body)
+    assert isinstance(problem, Problem)
+    assert problem.kind == kind
+    assert detail in problem.detail
+
+
+def test_a_system_that_hangs(played: Answering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "ANSWER_TIMEOUT", 1.0)
+    os.mkfifo(tmp_path / "pipe")  # which nobody writes to
+    problem = played.says(f"open({str(tmp_path / 'pipe')!r}).read()")
+    assert isinstance(problem, Problem)
+    assert problem.kind == "timeout"
+
+
+def test_a_system_that_died_is_started_again(played: Answering) -> None:
+    assert isinstance(played.says("os.abort()"), Problem)
+    assert isinstance(played.says("np.savez(outputs, y=x)"), dict)
+
+
+def test_a_model_that_a_system_does_not_take(played: Answering) -> None:
+    assert played.says("answer = {'refused': 'no Mish'}") == Refused("no Mish")
+
+
+def test_a_system_that_is_not_installed() -> None:
+    with pytest.raises(CannotRunError, match=r"not installed: no_such_package"):
+        Peer("no_such_package").prepare(GRAPH, Options())
+
+
+def test_targets_by_name() -> None:
+    assert {"nn512", "onnxruntime", "openvino", "emx-onnx-cgen"} <= set(target_names())
+    assert target_of("openvino").name == "openvino"
+    with pytest.raises(UsageError, match=r"no target 'tvm'; there are nn512, onnxruntime"):
+        target_of("tvm")
+    with pytest.raises(UsageError, match="its plan names the algorithms"):
+        target_of("nn512", "direct")
