@@ -17,5 +17,6 @@ corpus.py      cases as text, replayed first (../corpus)
 in_flight.py   the case under way, should its process die
 tally.py       what was counted, and the summary
 progress.py    a line about the state of things
+emulated.py    the same program on the processor and in the emulator (a program)
 measure.py     the table of error limits, measured anew (a program)
 """

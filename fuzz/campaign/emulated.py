@@ -55,6 +55,7 @@ def check_equal(case: Case, emulated: Runner, target: Target = OURS, elsewhere: 
         sources = one.prepare(graph, options)
         if isinstance(sources, Problem):
             return replace(report, problems=(sources,))
+        assert isinstance(sources, Sources), "what is no C of ours cannot be compared"
         report = report if programs else replace(report, sources=sources)
         try:
             programs.append(_build(case, sources, emulated))

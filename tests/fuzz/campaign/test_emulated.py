@@ -106,7 +106,7 @@ def emulated() -> Iterator[Runner]:
 
 def report(*arrays: list[float], status: Status = Status.OK, kinds: tuple[Kind, ...] = ()) -> RunReport:
     outputs = tuple(MappingProxyType({"y": np.array(array, np.float32)}) for array in arrays)
-    return RunReport(status, outputs, tuple(Violation(kind, "", 0) for kind in kinds), (), 0.0, "")
+    return RunReport(status, outputs, tuple(Violation(kind, "", 0) for kind in kinds), (), 0.0, {}, "")
 
 
 @pytest.mark.parametrize(
