@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -32,7 +33,12 @@ _SILENCE_LIMIT = 120.0
 """Seconds of processor time after which a boot, or a machine that says nothing any more, is given up."""
 
 _MOMENT = 0.01
+_BOOT_MOMENT = 0.1
+"""Seconds between two looks at a machine that runs a job, and at one that boots."""
 _ATTEMPTS = 3
+_KEPT = 4096
+_CONTROL = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()].|[=>78])|[\x00-\x08\x0e-\x1f]")
+"""What moves the cursor of a terminal."""
 
 
 def configuration(parts: Parts, disc: Path, mailbox: Path, console: Path, log: Path) -> str:
@@ -67,6 +73,7 @@ class Emulator:
         self.owner = os.getpid()
         self.seconds = 0.0
         """What the boot took."""
+        self._drawn = b""
         self._folder = Path(tempfile.mkdtemp(prefix="nn512-bochs-"))
         try:
             self._start(parts, disc)
@@ -122,7 +129,7 @@ class Emulator:
                 _tell(f"\r{told}")
             if self.used > _BOOT_LIMIT:
                 raise CannotRunError(f"the emulator does not boot in {_BOOT_LIMIT:g} s{self._last_words()}")
-            if not self._wait():
+            if not self._wait(_BOOT_MOMENT):
                 raise CannotRunError(f"the emulator ends while it boots{self._last_words()}")
         self.seconds = time.monotonic() - start
         took = f"{self.seconds:.0f} s, of which the processor worked {self.used:.0f} s"
@@ -175,14 +182,14 @@ class Emulator:
             if self.used - heard > _SILENCE_LIMIT:
                 end_group(self._process)
                 raise MachineError(f"the emulator says nothing in {_SILENCE_LIMIT:g} s{self._last_words()}")
-            if not self._wait():
+            if not self._wait(_MOMENT):
                 raise MachineError(f"the emulator has ended{self._last_words()}")
 
-    def _wait(self) -> bool:
+    def _wait(self, seconds: float) -> bool:
         """Whether the machine goes on after a moment. What it draws on its terminal is read, or it would block."""
-        if select.select([self._terminal], [], [], _MOMENT)[0]:
+        if select.select([self._terminal], [], [], seconds)[0]:
             with contextlib.suppress(OSError):  # it has ended
-                os.read(self._terminal, 1 << 16)
+                self._drawn = (self._drawn + os.read(self._terminal, 1 << 16))[-_KEPT:]
         return self.alive and b"Kernel panic" not in _last_of(self._console)
 
     def _pause(self) -> None:
@@ -191,9 +198,8 @@ class Emulator:
             os.kill(self._process.pid, signal.SIGSTOP)
 
     def _last_words(self) -> str:
-        files = self._console, self._log
-        said = (_last_of(file).decode("utf-8", "replace").splitlines()[-8:] for file in files)
-        lines = [line for part in said for line in part if line.strip()]
+        said = (_CONTROL.sub(b"", self._drawn), _last_of(self._console), _last_of(self._log))
+        lines = [line for text in said for line in text.decode("utf-8", "replace").splitlines()[-8:] if line.strip()]
         return ":\n" + "\n".join(lines) if lines else ""
 
 
@@ -208,4 +214,4 @@ def _open_new(path: Path) -> int:
 
 
 def _last_of(file: int) -> bytes:
-    return os.pread(file, 4096, max(0, os.fstat(file).st_size - 4096))
+    return os.pread(file, _KEPT, max(0, os.fstat(file).st_size - _KEPT))
