@@ -211,6 +211,7 @@ def _write(report: Report, folder: Path, name: str, how: str, seen: int) -> None
         "id": report.id,
         "shrunk": how,
         "seen": seen,
+        "target": report.target,
         "profile": report.profile,
         "given": is_given,
         "environment": environment(report),

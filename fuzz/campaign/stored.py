@@ -13,6 +13,7 @@ from fuzz.judge.localize import localized
 from fuzz.judge.report import Report
 from fuzz.run.runners import Runner, choose_runner, runner_for
 from fuzz.targets import OURS, Folder, Target
+from fuzz.targets.registry import target_of
 from nn512.arrays import load_arrays
 from nn512.errors import CannotRunError, UsageError
 from nn512.graph import Graph, parse
@@ -24,11 +25,13 @@ from nn512.toolchain import find_compiler
 class Stored:
     """What is replayed. `is_given`: the C did not come from our compiler, so that in the folder is judged again.
 
-    `runner` and `compiler` are what found it, `version` is what that compiler said of itself; empty where that is not
-    known. `is_edited`: the graph beside the case is another one by now.
+    `target` is the name of what was at fault, unless that is C that was given. `runner` and `compiler` are what found
+    it, `version` is what that compiler said of itself; empty where that is not known. `is_edited`: the graph beside the
+    case is another one by now.
     """
 
     case: Case
+    target: str = OURS.name
     profile: str = ""
     folder: Path | None = None
     is_given: bool = False
@@ -72,6 +75,8 @@ class Stored:
                     + ("undo the edit" if self.is_given else "leave out --emitted to compile the new graph")
                 )
             target = Folder(self.folder, self.profile)
+        elif self.target != OURS.name:
+            target = target_of(self.target, self.profile)
         runner = runner or self.choose_runner()[0]
         return localized(check_case(self.case, self.data(graph), runner, target=target))
 
@@ -90,6 +95,7 @@ def load(path: Path) -> Stored:
     edited = _edited(file.parent / "net.graph", case)
     return Stored(
         case if edited is None else edited,
+        target=str(data.get("target", OURS.name)),
         profile=str(data.get("profile", "")),
         folder=file.parent,
         is_given=data.get("given", bool(data.get("profile"))) is True,

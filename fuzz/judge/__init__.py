@@ -1,6 +1,7 @@
 """Whether what a target made of a case is right.
 
 checker.py    one check of one case: prepare, build, run, compare
+answers.py    the same of systems that answer by themselves
 localize.py   the layer at fault, from what layers leave in the net's memory
 telling.py    what a check showed, as lines for people
 report.py     the same as data

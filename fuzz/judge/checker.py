@@ -44,17 +44,23 @@ def check_case(
     else goes wrong is a problem of the report.
     """
     graph = parse(case.graph, "net.graph")
-    options = Options.from_dict(dict(case.options))
-    prepared = target.prepare(graph, options)
+    given = data or [data_set for data_set in draw(case, graph) if data_set.regime not in target.skips]
+    return replace(_judged(case, graph, target, given, runner, checks), target=target.name)
+
+
+def _judged(
+    case: Case, graph: Graph, target: Target, data: Sequence[DataSet], runner: Runner | None, checks: Checks | None
+) -> Report:
+    """What `target` makes of a graph, judged."""
+    prepared = target.prepare(graph, Options.from_dict(dict(case.options)))
     if isinstance(prepared, Refused):
         return Report(case, graph, target.name, refused=prepared.why)
+    if not isinstance(prepared, Sources | Problem):
+        return check_answers(case, graph, target.name, prepared, data)
     runner = runner or runner_for(case.compiler)
     if isinstance(prepared, Problem):
         return Report(case, graph, runner_line(runner), problems=(prepared,), culprit=_given(data), ran=runner)
-    given = data or [data_set for data_set in draw(case, graph) if data_set.regime not in target.skips]
-    if isinstance(prepared, Sources):
-        return check_sources(case, graph, prepared, given, runner, checks=checks, strict=target.strict)
-    return check_answers(case, graph, target.name, prepared, given)
+    return check_sources(case, graph, prepared, data, runner, checks=checks, strict=target.strict)
 
 
 @machine_faults("this case cannot be checked")

@@ -41,7 +41,8 @@ class Report:
     the layer at fault, where somebody has looked for it (`fuzz.judge.localize`). `runner` is for people what `ran` is.
     `id` names a drawn case or one of the corpus, so that `nn512 repro` finds it again. `pattern` and `classes` are what
     all relatives of the case have in common that fail in the same way, where somebody has looked (`fuzz.campaign`).
-    `declared` is the profile of a system that is no C, `refused` what a target says that does not take the graph.
+    `target` is the name of what was checked, `declared` the profile of a system that is no C, `refused` what a target
+    says that does not take the graph.
     """
 
     case: Case
@@ -57,6 +58,7 @@ class Report:
     id: str = ""
     pattern: str = ""
     classes: tuple[str, ...] | None = None
+    target: str = "nn512"
     declared: str = ""
     refused: str = ""
 

@@ -66,7 +66,7 @@ class Target(Protocol):
 
     @property
     def name(self) -> str:
-        """What reports call it."""
+        """What reports call it, and what `fuzz.targets.registry.target_of` knows it by."""
 
     @property
     def strict(self) -> bool:

@@ -29,26 +29,27 @@ PROGRAM = Path(__file__).with_name("systems.py")
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A system by the name of its package, and by which algorithms it computes."""
+    """A system, the Python package that it is, and by which algorithms it computes."""
 
     name: str
+    package: str
     profile: str = "direct"
     strict: bool = False
     skips: frozenset[str] = frozenset({"nonfinite"})  # ONNX does not say what becomes of NaN
 
     def prepare(self, graph: Graph, options: Options) -> Answers:  # noqa: ARG002 - part of the protocol
         """The system, which takes each data set with a model of its own. Raises CannotRunError where it is missing."""
-        missing = [name for name in (self.name, "onnx") if importlib.util.find_spec(name) is None]
+        missing = [name for name in (self.package, "onnx") if importlib.util.find_spec(name) is None]
         if missing:
             raise CannotRunError(f"not installed: {', '.join(missing)}; {INSTALL_PEERS}")
-        return _Model(self.name, self.profile, graph)
+        return _Model(self.package, self.profile, graph)
 
 
 @dataclass(frozen=True, slots=True)
 class _Model:
     """A graph in the hands of a system."""
 
-    name: str
+    package: str
     profile: str
     graph: Graph
 
@@ -59,9 +60,9 @@ class _Model:
             export_onnx(model, self.graph, params)
             save_arrays(given, inputs)
             try:
-                said = _at_work(self.name).worker.ask(f"{model}\t{given}\t{answers}").data
+                said = _at_work(self.package).worker.ask(f"{model}\t{given}\t{answers}").data
             except WorkerError as error:
-                _at_work(self.name).end()
+                _at_work(self.package).end()
                 return Problem("timeout" if "did not answer" in str(error) else "crash", str(error))
             if said:
                 return Refused(said["refused"]) if "refused" in said else Problem("failed", said["failed"])
@@ -76,8 +77,8 @@ class _Model:
 class _AtWork:
     """The program in which a system answers: started when it is first asked, and again after it died."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, package: str) -> None:
+        self._package = package
         self._stack = ExitStack()
         self._worker: Worker | None = None
 
@@ -86,8 +87,8 @@ class _AtWork:
         """The program, ready to be asked."""
         if self._worker is None:
             # -P: the folder of the script is no place to import from; its modules would hide others of the same name.
-            command = [sys.executable, "-P", str(PROGRAM), self._name]
-            self._worker = self._stack.enter_context(Worker(self._name, command, timeout=ANSWER_TIMEOUT))
+            command = [sys.executable, "-P", str(PROGRAM), self._package]
+            self._worker = self._stack.enter_context(Worker(self._package, command, timeout=ANSWER_TIMEOUT))
         return self._worker
 
     def end(self) -> None:
@@ -97,8 +98,8 @@ class _AtWork:
 
 
 @cache
-def _at_work(name: str) -> _AtWork:
-    system = _AtWork(name)
+def _at_work(package: str) -> _AtWork:
+    system = _AtWork(package)
     _STARTED.append(system)
     return system
 

@@ -24,17 +24,17 @@ def _ours(profile: str) -> Target:
     return OURS
 
 
-def _peer(name: str) -> Callable[[str], Target]:
-    return lambda profile: Peer(name, profile or "direct")
+def _peer(name: str, package: str) -> Callable[[str], Target]:
+    return lambda profile: Peer(name, package, profile or "direct")
 
 
 KNOWN: Mapping[str, Callable[[str], Target]] = MappingProxyType(
     {
         "nn512": _ours,
-        "onnxruntime": _peer("onnxruntime"),
-        "openvino": _peer("openvino"),
-        "emx-onnx-cgen": _peer("emx_onnx_cgen"),
-        "ncnn": _peer("ncnn"),
+        "onnxruntime": _peer("onnxruntime", "onnxruntime"),
+        "openvino": _peer("openvino", "openvino"),
+        "emx-onnx-cgen": _peer("emx-onnx-cgen", "emx_onnx_cgen"),
+        "ncnn": _peer("ncnn", "ncnn"),
     }
 )
 

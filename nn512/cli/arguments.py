@@ -54,6 +54,17 @@ def add_threads_option(parser: argparse.ArgumentParser, name: str = "--threads")
     )
 
 
+def add_target_option(parser: argparse.ArgumentParser) -> None:
+    """What is checked, if not our compiler."""
+    parser.add_argument(
+        "--target",
+        metavar="NAME",
+        help="check another system instead of nn512: onnxruntime, openvino, emx-onnx-cgen or ncnn, where installed; "
+        "command:'generate {graph} {dir}', any program that reads a graph file and writes <Prefix>.h and <Prefix>.c "
+        "with the same API; or one that a package adds as an entry point of the group nn512.targets",
+    )
+
+
 def compiler_options(args: argparse.Namespace, threads: int = 1) -> Options:
     """What `add_compiler_options` declared, for so many threads. Raises UsageError."""
     from nn512.options import Options

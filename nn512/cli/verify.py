@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ from nn512.cli.arguments import (
     Subparsers,
     add_compiler_options,
     add_graph_argument,
+    add_target_option,
     add_threads_option,
     compiler_options,
     compiler_words,
@@ -25,9 +28,9 @@ from nn512.graph import Graph, multiply_accumulates
 
 if TYPE_CHECKING:
     from fuzz.campaign.effort import Effort
+    from fuzz.case import Case
     from fuzz.draw.regimes import DataSet
     from fuzz.judge.report import Report
-    from fuzz.run.runners import Runner
     from nn512.options import Options
 
 _SMALL_MAC = 30e6
@@ -64,11 +67,13 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--source", metavar="DIR", type=Path, help="check <Prefix>.h and <Prefix>.c in DIR instead of compiling"
     )
+    add_target_option(parser)
     parser.add_argument(
         "--profile",
         metavar="NAME",
-        help="with --source: how that C computes, such as winograd-fp16 or nn512-original, and so what errors it may "
-        "make; `nn512 doc profiles` lists them (default: what <Prefix>.plan.json in DIR says; without one, direct)",
+        help="with --source or --target: how that C computes, such as winograd-fp16 or nn512-original, and so what "
+        "errors it may make; `nn512 doc profiles` lists them (default: what <Prefix>.plan.json in DIR says; without "
+        "one, direct)",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where a finding goes (default: findings)"
@@ -102,11 +107,15 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
     if not 0 < args.shrink_time < 1e9:
         raise UsageError(f"--shrink-time must be a positive number, not {args.shrink_time:g}")
-    if args.profile and not args.source:
-        raise UsageError("--profile goes with --source; our own plan names the algorithms")
+    if args.profile and not (args.source or args.target):
+        raise UsageError("--profile goes with --source or --target; our own plan names the algorithms")
+    if args.source and args.target:
+        raise UsageError("--source and --target both say what is checked")
     words = [*compiler_words(args), *(["--for-threads"] if args.for_threads != 1 else [])]
     if args.source and words:
         raise UsageError(f"{words[0]} does not go with --source, which is compiled already")
+    if args.target and words:
+        raise UsageError(f"{words[0]} does not go with --target; it is an option of our compiler")
     if args.onnx is None and (args.dim or args.starts or args.ends):
         raise UsageError("--dim, --from and --to go with --onnx")
     options = compiler_options(args, args.for_threads)
@@ -127,11 +136,14 @@ def run(args: argparse.Namespace) -> int:
     from fuzz.run.checks import checks_for
     from fuzz.run.runners import runner_for
     from fuzz.targets import OURS, Folder, Target
+    from fuzz.targets.registry import target_of
 
     if args.profile:
         profile_of(args.profile)  # a mistake shows before anything is run
     target: Target = OURS if args.source is None else Folder(args.source, args.profile or "")
-    data = _data_sets(args, graph)
+    if args.target:
+        target = target_of(args.target, args.profile or "")
+    data = [data_set for data_set in _data_sets(args, graph) if data_set.regime not in target.skips]
     runner = runner_for()
     print(runner.line, flush=True)
     # -O2 is what the documentation tells users to build with.
@@ -146,7 +158,7 @@ def run(args: argparse.Namespace) -> int:
     unfinished = None
     if not args.no_shrink and args.source is None:
         unfinished = save_unfinished(report, args.out)  # should shrinking not come to an end
-        report = _shrunk(report, runner, effort)
+        report = _shrunk(report, functools.partial(check_case, runner=runner, target=target), effort)
     finding = save(report, args.out, replaces=unfinished, how=effort.told if effort.done else "not shrunk")
     print(f"{finding.identity}\nkept in {finding.path}")
     return 1
@@ -160,22 +172,21 @@ def _show(done: int, of: int) -> None:
         print(f"shrinking, with up to {of} cases (--no-shrink leaves it out)", file=sys.stderr, flush=True)
 
 
-def _shrunk(report: Report, runner: Runner, effort: Effort) -> Report:
-    """The failure made small; what a user gave is replaced by drawn data, if they show it as well."""
+def _shrunk(report: Report, look: Callable[[Case], Report], effort: Effort) -> Report:
+    """The failure that `look` sees made small; what a user gave is replaced by drawn data, if they show it as well."""
     from fuzz.campaign.shrink import kinds, shrink
     from fuzz.case import DataSeed
     from fuzz.draw.regimes import GIVEN, REGIMES
-    from fuzz.judge.checker import check_case
     from fuzz.judge.localize import localized
 
     start = report
     if any(seed.regime == GIVEN for seed in report.case.data):
         drawn = replace(report.case, data=tuple(DataSeed(regime, 0) for regime in REGIMES))
-        start = check_case(drawn, runner=runner) if effort.spend() else report
+        start = look(drawn) if effort.spend() else report
         if not kinds(start) & kinds(report):
             print("not shrunk: random data do not show it, and the arrays given fit this graph only")
             return report
-    small = shrink(start, lambda case: check_case(case, runner=runner), localized, effort)
+    small = shrink(start, look, localized, effort)
     if sys.stderr.isatty():
         print("\r\x1b[K", end="", file=sys.stderr)
     print(f"{effort.told}, to {len(small.graph.layers)} of {len(report.graph.layers)} layers:")

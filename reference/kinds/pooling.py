@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from reference.evaluation import QUIET, Evaluation
 from reference.exchange import Linear, Role
 from reference.grid import CERTAIN, certain_error
 from reference.kinds.kind import Kind
+from reference.residues import repeats
 from reference.roundoff import ROUNDING, STEP, TINY
 from reference.stepping import Stepped, Stepping, step_of
 from reference.tensor import Tensor
@@ -46,6 +48,10 @@ class Pool:
             shape = (1, *self.window.result_size(x))
             return np.full(shape, float(self.window.height * self.window.width))
         return self.window.real_cells(x)
+
+    def most_cells(self, x: Array) -> int:
+        """The cells of a window that is whole."""
+        return math.prod(x.shape[-2:]) if self.whole else self.window.height * self.window.width
 
     def maximum(self, x: Array) -> Array:
         """The maximum of each window; cells of the padding take no part."""
@@ -126,14 +132,19 @@ def averaging(x: Array, y: Array, pool: Pool) -> Array:
     the product.
     """
     cells, sums = pool.cells(x), pool.total(np.square(x))
-    certain: Array | float = 0.0
-    if pool.whole:
-        certain = certain_error(x.reshape(len(x), -1)).reshape(-1, 1, 1) / cells
-    elif pool.window.height * pool.window.width > SHORT:
-        taps = pool.window.taps(x)
-        certain = certain_error(taps.reshape(*taps.shape[:3], -1)) / cells
     own = STEP * cells * (np.square(y) / 3 + sums / np.square(cells) / 2) + 2 * ROUNDING * np.square(y) + TINY**2
-    return np.asarray(own + np.square(certain / CERTAIN))
+    return np.asarray(own + np.square(_dependent(x, pool) / CERTAIN))
+
+
+def _dependent(x: Array, pool: Pool) -> Array:
+    """Bound on what averages of `x` err by from roundings that are not independent."""
+    cells = pool.cells(x)
+    if pool.whole:
+        return np.asarray(certain_error(x.reshape(len(x), -1)).reshape(-1, 1, 1) / cells)
+    if pool.most_cells(x) <= SHORT:
+        return np.zeros((1, 1, 1))
+    taps = pool.window.taps(x)
+    return np.asarray(certain_error(taps.reshape(*taps.shape[:3], -1)) / cells)
 
 
 def unspecified(x: Array, before: Mask, pool: Pool) -> Mask:
@@ -159,6 +170,9 @@ class PoolingKind(Kind[Pooling]):
         mask = unspecified(x.value, x.unspecified, pool)
         if pool.is_max:
             return at.finish(y, derived, (errors, np.zeros_like(derived)), mask)
+        if repeats(x.value, pool.most_cells(x.value)) is not None:
+            # Averages of the same few values are rounded to the same side, though they differ.
+            errors += at.sampler.common(np.broadcast_to(_dependent(x.value, pool) / CERTAIN, y.shape))
         # What pixels have in common was derived, not sampled: the samples are made up to it here.
         own = np.maximum(derived - samples.mean_square(errors), 0.0)
         if x.linear is None or not pool.sums_to_one:

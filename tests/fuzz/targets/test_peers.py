@@ -15,6 +15,7 @@ from fuzz.targets import peers
 from fuzz.targets.base import Refused
 from fuzz.targets.peers import Peer
 from fuzz.targets.registry import target_names, target_of
+from nn512.cli import main
 from nn512.errors import CannotRunError, UsageError
 from nn512.graph import parse
 from nn512.options import Options
@@ -47,7 +48,7 @@ class Answering:
         lines = (f"    {line}" for line in [*body.splitlines(), "print(json.dumps(answer), flush=True)"])
         self._program.write_text(HEAD + "    answer = {}\n" + "\n".join(lines) + "\n")
         data = regimes.draw(GRAPH, "gaussian", 0)
-        answers = Peer("played").prepare(GRAPH, Options())
+        answers = Peer("played", "played").prepare(GRAPH, Options())
         return answers.outputs(data.params, data.inputs)
 
 
@@ -101,7 +102,7 @@ def test_a_model_that_a_system_does_not_take(played: Answering) -> None:
 
 def test_a_system_that_is_not_installed() -> None:
     with pytest.raises(CannotRunError, match=r"not installed: no_such_package"):
-        Peer("no_such_package").prepare(GRAPH, Options())
+        Peer("none", "no_such_package").prepare(GRAPH, Options())
 
 
 def test_targets_by_name() -> None:
@@ -111,3 +112,21 @@ def test_targets_by_name() -> None:
         target_of("tvm")
     with pytest.raises(UsageError, match="its plan names the algorithms"):
         target_of("nn512", "direct")
+
+
+def test_a_finding_of_a_system_is_replayed_on_it(
+    played: Answering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played.says("np.savez(outputs, y=x)")  # as if there were no ReLU
+    monkeypatch.chdir(tmp_path)
+    Path("net.graph").write_text(GRAPH.source.text)
+    assert main(["verify", "net.graph", "--target", "onnxruntime", "--data", "exact"]) == 1
+    (finding,) = Path("findings").iterdir()
+    assert finding.name.startswith("onnxruntime-values")
+    assert main(["repro", str(finding)]) == 1
+    played.says("np.savez(outputs, y=np.maximum(x, 0))")
+    assert main(["repro", str(finding)]) == 0
+    capsys.readouterr()
+    assert main(["verify", "net.graph", "--target", "onnxruntime", "--source", "."]) == 2
+    assert main(["verify", "net.graph", "--target", "onnxruntime", "--force", "direct"]) == 2
+    assert "--force does not go with --target" in capsys.readouterr().err
