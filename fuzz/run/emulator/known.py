@@ -24,7 +24,8 @@ NAMES = (*_NAMES, "two threads", "a fault in a guard page")
 def known_inputs() -> npt.NDArray[np.float32]:
     """X, y and z as 3x16: full significands, so that x y + z is exact in float64 and rounded once to float32."""
     random = np.random.default_rng(512)
-    return (1 + random.integers(0, 1 << 23, (3, 16)) / (1 << 23)).astype(np.float32) * np.float32([[1], [-1], [1.5]])
+    significands = 1 + random.integers(0, 1 << 23, (3, 16)) / (1 << 23)
+    return np.asarray(significands * np.array([[1], [-1], [2]]), np.float32)
 
 
 def known_answers() -> npt.NDArray[np.float32]:

@@ -55,8 +55,15 @@ def find_parts() -> Parts:
     missing += [] if kernel else [_KERNEL_ADVICE]
     if kernel is None or packages:
         raise CannotRunError("the emulator needs: " + "; and ".join(missing))
-    programs = [shutil.which(name) or name for name in _PROGRAMS]
-    return Parts(*programs, *(Path(path) for path in _FILES.values()), kernel=kernel)
+    return Parts(
+        bochs=shutil.which("bochs") or "bochs",
+        xorriso=shutil.which("xorriso") or "xorriso",
+        bios=Path(_FILES["bochsbios"]),
+        vga_bios=Path(_FILES["vgabios"]),
+        isolinux=Path(_FILES["isolinux"]),
+        ldlinux=Path(_FILES["syslinux-common"]),
+        kernel=kernel,
+    )
 
 
 def kernel_directory() -> Path:
@@ -112,7 +119,7 @@ def _kernel_of_package(file: Path, data: bytes) -> tuple[str, bytes]:
                         assert stream is not None
                         return entry.name.rpartition("/")[2], stream.read(_LARGEST_KERNEL)
         except (tarfile.TarError, EOFError, OSError) as error:
-            raise UsageError(f"{file}: cannot read {member} in it ({error}); unpack it: dpkg -x FILE DIR") from error
+            raise UsageError(f"{file}: cannot read {member} in it; unpack it: dpkg -x FILE DIR") from error
     raise UsageError(f"{file}: this package has no /boot/vmlinuz-...; linux-image-VERSION-cloud-amd64 has")
 
 
