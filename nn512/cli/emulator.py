@@ -14,8 +14,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "emulator",
         help="make ready the emulator of AVX-512",
         description="Bochs, of Debian's packages, executes emitted machine code on processors without AVX-512, after "
-        "NN512_RUNNER=bochs has been set. It takes half a minute of a processor to boot, once for each process that "
-        "runs code, and is a hundred to a thousand times slower than a processor.",
+        "NN512_RUNNER=bochs has been set. It boots once for each process that runs code, which takes a processor half "
+        "a minute or more, and is very much slower than a processor.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     build = commands.add_parser(
