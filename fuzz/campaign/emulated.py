@@ -50,7 +50,7 @@ def check_equal(case: Case, emulated: Runner, target: Target = OURS, elsewhere: 
     graph, options = parse(case.graph, "net.graph"), Options.from_dict(dict(case.options))
     here = replace(emulated, machine=None, slowdown=1.0)
     report = Report(case, graph, runner_line(emulated))
-    programs = []
+    programs: list[Executable] = []
     for one in (target, elsewhere or target):
         sources = one.prepare(graph, options)
         if isinstance(sources, Problem):

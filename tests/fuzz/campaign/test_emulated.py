@@ -47,6 +47,7 @@ class Changed:
     after: str
     name: str = "changed"
     strict: bool = False
+    skips: frozenset[str] = frozenset()
 
     def prepare(self, graph: Graph, options: Options) -> Sources | Problem:
         sources = OURS.prepare(graph, options)
@@ -64,7 +65,7 @@ REPLACED = (
 
 def run_here(compiler: Compiler, program: Path, job: bytes, limit: float) -> Ended:
     """A machine that is this one."""
-    assert compiler
+    assert compiler.version
     assert limit > 0
     result, log = os.memfd_create("result"), os.memfd_create("log")
     try:

@@ -121,8 +121,8 @@ def test_jobs_arrive_and_results_come_back(booted: Emulator) -> None:
         assert (ended.returncode, ended.hung) == (7, False)
 
 
-def test_a_boot_is_told(booted: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
-    assert booted.alive
+def test_a_boot_is_told(make: Boot, capsys: pytest.CaptureFixture[str]) -> None:
+    make("exec $inside").boot()
     first, second = capsys.readouterr().err.splitlines()
     assert first == "bochs: booting"
     assert re.fullmatch(r"bochs: booted in \d+ s, of which the processor worked \d+ s", second)
