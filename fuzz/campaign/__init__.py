@@ -23,5 +23,6 @@ tally.py       what was counted, and the summary
 account.py     what reports tell; merged campaigns
 reports.py     the same for machines: JSON, JUnit, GitHub, Markdown
 progress.py    a line about the state of things
+emulated.py    the same program on the processor and in the emulator (a program)
 measure.py     the table of error limits, measured anew (a program)
 """
