@@ -256,8 +256,6 @@ def test_ctrl_c_ends_with_the_summary_so_far(tmp_path: Path) -> None:
         ["--shard", "1/2"],
         ["--shard", "1/9", "--seed", "1", "--examples", "100", "--no-corpus"],
         ["--resume", "nowhere"],
-        ["--target", "tvm"],
-        ["--target", "command:cc"],
         ["--profile", "direct"],
         ["--time", "nan"],
         ["--kernels", "winogrd-2x2"],
