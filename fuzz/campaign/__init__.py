@@ -14,8 +14,15 @@ findings.py    failures kept as folders
 program.py     a failure as a C program
 stored.py      what such a folder holds, replayed
 corpus.py      cases as text, replayed first (../corpus)
+ledger.py      which chunks are done, under way, still to come; shards
+state.py       how far a campaign got, in a file
+atomic.py      files written whole
+scratch.py     folders that do not outlive the next run
 in_flight.py   the case under way, should its process die
 tally.py       what was counted, and the summary
+account.py     what reports tell; merged campaigns
+reports.py     the same for machines: JSON, JUnit, GitHub, Markdown
 progress.py    a line about the state of things
+emulated.py    the same program on the processor and in the emulator (a program)
 measure.py     the table of error limits, measured anew (a program)
 """

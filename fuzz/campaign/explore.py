@@ -1,6 +1,7 @@
 """One chunk of a campaign: Hypothesis draws cases from a seed, every case is checked, a failure is shrunk and saved.
 
-A chunk depends on its seed and number of examples alone, not on time, other chunks or the number of processes.
+What a chunk draws depends on its seed and number of examples alone, not on time, other chunks, the number of processes
+or what is found: so it can be interrupted after any case and gone on with by somebody else.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ class Explorer:
     """What a chunk needs: where findings go, what hears of every case, and when to stop.
 
     `stop` is asked before every drawn case, `interrupted` while a failure is shrunk, which may take `shrink_seconds`.
-    `show` hears of each drawn case once, `tell` of the cases that are checked while shrinking, `note` of a finding once
-    it is kept. Tests replace `check`.
+    `show` hears of each drawn case once, `began` of the folder of one that failed and is shrunk now, `tell` of the
+    cases that are checked meanwhile, `note` of what it became, once that is kept. Tests replace `check`.
     Of `kernels` one is forced on every case. `known` are the reduced failures so far.
     """
 
@@ -54,6 +55,7 @@ class Explorer:
     stop: Callable[[], bool] = lambda: False
     interrupted: Callable[[], bool] = lambda: False
     tell: Callable[[int, int], None] = lambda done, of: None  # noqa: ARG005 - names say what is told
+    began: Callable[[Path], None] = lambda folder: None  # noqa: ARG005 - likewise
     note: Callable[[Finding], None] = lambda finding: None  # noqa: ARG005 - likewise
     shrink_seconds: float = SECONDS
     check: Check = check_case
@@ -62,29 +64,34 @@ class Explorer:
     kernels: tuple[str, ...] = ()
     known: list[Report] = field(default_factory=list)
 
-    def chunk(self, seed: int, examples: int) -> list[Finding]:
-        """Draw and check `examples` different cases; returns what was found. A finding is followed by a new seed."""
+    def chunk(self, seed: int, examples: int, position: int = 0) -> list[Finding]:
+        """Draw `examples` different cases and check them; returns what was found.
+
+        The first `position` cases are only drawn: somebody has checked them. After a finding all cases are drawn once
+        more, those before it from memory.
+        """
         findings = []
-        remaining, attempt = examples, 0
-        passed: set[str] = set()
-        while remaining > 0 and not self.stop():
-            search = _Search(self, passed)
-            search.run(seed * 1_000 + attempt, remaining)
-            if search.failure is not None:
-                findings.append(self.settle(search.failure, search.effort, search.saved))
-            elif search.drawn == 0:
+        seen: set[str] = set()
+        while not self.stop():
+            search = _Search(self, seen, position)
+            search.run(seed * 1_000, examples)
+            if search.failure is None:
                 break
-            remaining -= search.drawn
-            attempt += 1
+            findings.append(self.settle(search.failure, search.effort, search.saved))
         return findings
 
     def replay(self, case: Case, name: str = "") -> list[Finding]:
         """Check one given case, as those of the corpus under their name; returns what was found."""
         report = replace(self.look(case), id=name)
+        folder = self.keep(report) if report.problems else None
         self.show(report)
-        if not report.problems:
-            return []
-        return [self.settle(report, self.effort(), save_unfinished(report, self.directory))]
+        return [] if folder is None else [self.settle(report, self.effort(), folder)]
+
+    def keep(self, report: Report) -> Path:
+        """Save a failure before it is shrunk, which may not come to an end."""
+        folder = save_unfinished(report, self.directory)
+        self.began(folder)
+        return folder
 
     def effort(self) -> Effort:
         """What may be spent on a failure."""
@@ -196,16 +203,16 @@ class _FailedError(Exception):
 class _Search:
     """One run of Hypothesis up to its first failure, shrunk."""
 
-    def __init__(self, explorer: Explorer, passed: set[str]) -> None:
+    def __init__(self, explorer: Explorer, seen: set[str], position: int) -> None:
         self._explorer = explorer
         self._failed: set[str] = set()
-        self._passed = passed
+        self._seen = seen
+        self._position = position
         self._kinds: set[str] = set()
         self._regimes: set[str] = set()
         self._refusal: CannotRunError | None = None
         self._origin = Origin(0, 0, ())
         self.effort = explorer.effort()
-        self.drawn = 0
         self.failure: Report | None = None
         self.saved = Path()
 
@@ -229,24 +236,26 @@ class _Search:
     def _fails(self, case: Case) -> bool:
         if case.key in self._failed:
             return True  # from memory: Hypothesis replays its smallest failure, which may depend on timing
-        if case.key in self._passed:
+        if case.key in self._seen:
             return False  # Hypothesis likes to vary what changes nothing
         if self.failure is not None:
             return self._still_fails(case)
-        if self._explorer.stop() or self.drawn == self._origin.examples:
+        if self._explorer.stop() or len(self._seen) == self._origin.examples:
             raise _StoppedError
-        self.drawn += 1
+        self._seen.add(case.key)
+        if len(self._seen) <= self._position:
+            return False
         report = replace(self._explorer.look(case), id=str(replace(self._origin, key=case.key)))
-        self._explorer.show(report)
         if report.problems:
             report = localized(report)
         if not report.problems or self._explorer.familiar(report):
-            self._passed.add(case.key)
+            self._explorer.show(report)
             return False
         self.failure, self._kinds = report, kinds(report)
         self._regimes = {problem.data.regime for problem in report.problems if problem.data is not None}
         self._failed.add(case.key)
-        self.saved = save_unfinished(report, self._explorer.directory)  # shrinking may not come to an end
+        self.saved = self._explorer.keep(report)
+        self._explorer.show(report)  # what is counted and failed is on disk
         self.effort = self._explorer.effort()
         if report.place is not None:
             raise _StoppedError  # the layer alone is a better beginning than what Hypothesis would come to

@@ -11,6 +11,7 @@ from fuzz.campaign.findings import Finding
 from fuzz.judge.compare import Outcome, worst_sigma
 from fuzz.judge.coverage import Coverage
 from fuzz.judge.report import Report
+from nn512.errors import CannotRunError
 
 _WIDTH = 14
 _SHOWN = 20
@@ -72,7 +73,11 @@ class FindingNote:
 
 @dataclass(slots=True)
 class Tally:
-    """Everything counted so far."""
+    """Everything counted so far.
+
+    `unfinished` are folders of failures that were not shrunk to the end, `lost` says what was not judged, each with the
+    case, if it is known, in further lines.
+    """
 
     cases: int = 0
     corpus: int = 0
@@ -88,6 +93,7 @@ class Tally:
     findings: dict[str, FindingNote] = field(default_factory=dict)
     repeats: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
+    unfinished: set[Path] = field(default_factory=set)
     baseline: frozenset[str] = frozenset()
     skips: list[str] = field(default_factory=list)
 
@@ -99,11 +105,35 @@ class Tally:
         self.failed += case.failed
         self.data_sets += case.data_sets
         self.outcomes.update(case.outcomes)
-        if case.worst > self.worst:
-            self.worst, self.worst_where = case.worst, case.worst_where
+        self._see_worst(case.worst, case.worst_where)
         self.runners[case.runner] += 1
         self.coverage.update(case.coverage)
         self.kinds.update(case.kinds)
+
+    def merge(self, other: Tally) -> None:
+        """Count what another campaign has counted; the same fault found by both is one."""
+        for name in ("cases", "corpus", "verified", "failed", "data_sets"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self._see_worst(other.worst, other.worst_where)
+        for counts, others in (
+            (self.outcomes, other.outcomes),
+            (self.runners, other.runners),
+            (self.kinds, other.kinds),
+            (self.repeats, other.repeats),
+        ):
+            counts.update(others)  # type: ignore[arg-type]
+        self.coverage.update(other.coverage)
+        for fault, note in other.findings.items():
+            known = self.findings.setdefault(fault, note)
+            self.findings[fault] = min(known, note, key=lambda one: (len(one.summary), str(one.path)))
+        self.unfinished |= other.unfinished
+        self.baseline |= other.baseline
+        self.lost.extend(other.lost)
+        self.skips.extend(text for text in other.skips if text not in self.skips)
+
+    def _see_worst(self, worst: float, where: str) -> None:
+        # By name where errors are equal: in whatever order cases come in, the same one is told.
+        self.worst, self.worst_where = max((self.worst, self.worst_where), (worst, where))
 
     def add_finding(self, note: FindingNote) -> bool:
         """Count a finding; whether it is the first of its fault."""
@@ -121,29 +151,46 @@ class Tally:
     @property
     def good(self) -> bool:
         """Whether something was verified and nothing new was found, nothing lost."""
-        return self.verified > 0 and not self.new and not self.lost
+        return self.code == 0
+
+    @property
+    def code(self) -> int:
+        """The exit code: 1 if something new was found, 3 if some case was not judged, 1 if nothing was verified."""
+        if self.new or self.unfinished:
+            return 1
+        return CannotRunError.exit_code if self.lost else int(self.verified == 0)
+
+    @property
+    def headline(self) -> str:
+        """What matters most. That nothing was found is not said where something was not judged."""
+        return ", ".join([f"{_count(self.verified, 'graph')} verified", *self._found(len(self.unfinished))])
+
+    def _found(self, unfinished: int) -> list[str]:
+        parts = []
+        count, known = len(self.findings) + unfinished, len(self.findings) - len(self.new)
+        if count or not self.lost:
+            parts.append(_count(count, "finding"))
+        if known:
+            parts.append(f"{known} of them known")
+        if self.lost:
+            parts.append(f"{_count(len(self.lost), 'case')} NOT JUDGED")
+        return parts
 
     def progress(self, shrinking: Sequence[tuple[int, int]] = ()) -> str:
         """One line about the state of things. `shrinking`: failures that are made small, so many cases of so many."""
-        found = _count(len(self.findings) + len(shrinking), "finding")
+        found = ", ".join(self._found(max(len(self.unfinished), len(shrinking))))
         ways = "".join(f", shrinking, {done} of {of}" for done, of in shrinking)
-        return f"{self.verified} graphs verified, {self.data_sets} data sets, {found}{ways}"
+        return f"{_count(self.verified, 'graph')} verified, {_count(self.data_sets, 'data set')}, {found}{ways}"
 
-    def lines(self, seconds: float, seed: int, jobs: int, how: str = "") -> Iterator[str]:
-        """The summary, line by line; `how` the campaign ended comes first, if not at its end."""
+    def lines(self, seconds: float, made: str, how: str = "") -> Iterator[str]:
+        """The summary, line by line: `made` says of which seed, `how` the campaign ended comes first, if early."""
 
         def row(title: str, text: str) -> str:
             return f"  {title:<{_WIDTH}}{text}"
 
         rate = self.cases / seconds if seconds > 0 else 0.0
-        unjudged = f", {_count(len(self.lost), 'case')} not judged" if self.lost else ""
-        count = len(self.findings) - len(self.new)
-        known = f", {count} of them known" if count else ""
-        yield (
-            f"{how}{_count(self.verified, 'graph')} verified, {_count(len(self.findings), 'finding')}{known}{unjudged}"
-            f"   (seed {seed}, {seconds:.1f} s, {_count(jobs, 'job')}, {rate:.1f} graphs/s)"
-        )
-        for runner, count in self.runners.most_common():
+        yield f"{how}{self.headline}   ({made}, {seconds:.1f} s, {rate:.1f} graphs/s)"
+        for runner, count in sorted(self.runners.items(), key=lambda item: (-item[1], item[0])):
             yield row("runner", f"{runner}: {_count(count, 'graph')}")
         unverified = self.cases - self.verified - self.failed
         yield row(
@@ -171,7 +218,7 @@ class Tally:
         for text in self.skips:
             yield row("SKIPPED", text)
         for text in self.lost:
-            yield row("NOT JUDGED", text)
+            yield row("NOT JUDGED", text.partition("\n")[0])
         for note in [*self.new, *(note for note in self.findings.values() if note.fault in self.baseline)][:_SHOWN]:
             first, *_ = note.summary.splitlines() or [""]
             yield row("known" if note.fault in self.baseline else "FINDING", note.identity)
@@ -181,10 +228,16 @@ class Tally:
             yield row("", f"nn512 repro {note.path}" + (f"   ({'; '.join(remarks)})" if remarks else ""))
         if len(self.findings) > _SHOWN:
             yield row("FINDING", f"and {len(self.findings) - _SHOWN} more")
+        for path in sorted(self.unfinished):
+            yield row("FINDING", f"nn512 repro {path}   (not shrunk)")
         if self.cases == 0:
             yield row("FAILED", "no case was run, so nothing was shown")
         elif self.verified == 0:
             yield row("FAILED", "no graph was verified, so nothing was shown")
+        # What is in no folder stands here as a whole.
+        for text in self.lost:
+            if "\n" in text:
+                yield f"\n{text}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -18,10 +19,14 @@ from typing import TypeAlias
 from fuzz.campaign.effort import SECONDS
 from fuzz.campaign.explore import Explorer
 from fuzz.campaign.in_flight import InFlight
+from fuzz.campaign.ledger import WHOLE, Shard
 from fuzz.campaign.stored import load
 from fuzz.campaign.tally import CaseSummary, FindingNote
 from fuzz.draw.regimes import REGIMES
+from fuzz.judge.checker import check_case
 from fuzz.run.runners import Runner
+from fuzz.targets import OURS
+from fuzz.targets.registry import target_of
 from nn512.errors import Nn512Error
 from nn512.signals import EndedError, ending_on_signals
 
@@ -35,6 +40,8 @@ class Settings:
 
     Of `kernels` every chunk forces another one in turn; without them options are drawn like everything else. A failure
     is shrunk for `shrink_seconds`, even if the time of the campaign is over. Faults in `baseline` are known already.
+    Only the chunks of `shard` are checked. `target` is the name of what is, and `profile` by which algorithms it
+    computes (see `fuzz.targets.registry`).
     """
 
     directory: Path
@@ -48,6 +55,14 @@ class Settings:
     kernels: tuple[str, ...] = ()
     shrink_seconds: float = SECONDS
     baseline: frozenset[str] = frozenset()
+    shard: Shard = WHOLE
+    target: str = OURS.name
+    profile: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of which seed, and which part of it."""
+        return f"seed {self.seed}" + ("" if self.shard.of == 1 else f", shard {self.shard}")
 
 
 SOFT_REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
@@ -61,17 +76,51 @@ def regimes_for(runner: Runner) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Work for one process: a number of random cases, or one file of the corpus. Of `kernels` one is always forced."""
+    """Work for one process: a number of random cases, or one file. Of `kernels` one is always forced.
+
+    The first `position` cases are counted already. A case that is done `again` was counted, too, but not shrunk.
+    """
 
     seed: int = 0
     examples: int = 0
     file: Path | None = None
     kernels: tuple[str, ...] = ()
+    position: int = 0
+    again: bool = False
+
+
+def chunk_count(settings: Settings) -> int | None:
+    """Number of chunks of all shards of a campaign; None where only time ends it."""
+    if settings.examples is None:
+        return None
+    return len(settings.corpus) + -(-settings.examples // settings.chunk)
+
+
+def chunk_at(settings: Settings, number: int, position: int = 0) -> Chunk:
+    """Chunk `number` of a campaign: a file of the corpus, or random cases with a seed of their own."""
+    if number < len(settings.corpus):
+        return Chunk(file=settings.corpus[number])
+    number -= len(settings.corpus)
+    size = settings.chunk
+    if settings.examples is not None:
+        size = min(size, settings.examples - number * size)
+    turn = settings.kernels[number % max(1, len(settings.kernels)) :][:1]
+    # Chunk seeds of different campaigns must differ: a large stride instead of a sum.
+    return Chunk(settings.seed * 1_000_003 + number, size, kernels=turn, position=position)
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A worker has finished its chunk."""
+    """A worker has finished its chunk, or stopped in it; `complete` if all its cases were shown."""
+
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A case failed, and is kept in a folder while it is shrunk."""
+
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +139,7 @@ class Failure:
     exit_code: int
 
 
-Message: TypeAlias = CaseSummary | FindingNote | Shrinking | Done | Failure
+Message: TypeAlias = CaseSummary | Began | Shrinking | FindingNote | Done | Failure
 
 
 def work(connection: Connection, settings: Settings, in_flight: InFlight, stop: Event, deadline: float | None) -> None:
@@ -125,19 +174,27 @@ def _do_chunks(
         stop=stopping,
         interrupted=stop.is_set,
         tell=lambda done, of: connection.send(Shrinking(done, of)),
+        began=lambda folder: connection.send(Began(folder)),
         note=lambda finding: connection.send(FindingNote.of(finding)),
         shrink_seconds=settings.shrink_seconds,
         in_flight=in_flight,
         regimes=settings.regimes,
+        check=functools.partial(check_case, target=target_of(settings.target, settings.profile)),
     )
     with contextlib.suppress(BrokenPipeError, EOFError):  # the parent is gone
         while (chunk := connection.recv()) is not None:
             try:
-                if chunk.file is not None:
-                    explorer.replay(load(chunk.file).case, chunk.file.stem)
-                else:
-                    replace(explorer, kernels=chunk.kernels).chunk(chunk.seed, chunk.examples)
-                connection.send(Done())
+                _do(chunk, explorer)
+                connection.send(Done(complete=not stopping()))
             except Nn512Error as error:
                 connection.send(Failure(str(error), error.exit_code))
                 return
+
+
+def _do(chunk: Chunk, explorer: Explorer) -> None:
+    if chunk.file is None:
+        replace(explorer, kernels=chunk.kernels).chunk(chunk.seed, chunk.examples, chunk.position)
+    elif chunk.again:
+        replace(explorer, show=lambda _: None).replay(load(chunk.file).case)
+    else:
+        explorer.replay(load(chunk.file).case, chunk.file.stem)

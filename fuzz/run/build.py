@@ -184,6 +184,7 @@ def build_net(
         *_driver_objects(runner.compiler, sanitize, cache),
         *(f"-Wl,--wrap={name}" for name in WRAPPED),
         *(() if runner.sanitizers else _linker_flags(runner.compiler, cache)),
+        *runner.link_flags,
         "-lm",
     )
     started = _precompiled(runner, compile_flags, _feature_macros(source), cache) if precompile else ()

@@ -21,14 +21,19 @@ import numpy.typing as npt
 from fuzz.run import protocol
 from fuzz.run.build import Executable
 from fuzz.run.checks import Checks
+from fuzz.run.ended import Ended
 from fuzz.run.outcome import FloatArray, RunReport, read_report
 from nn512.errors import CannotRunError, MachineError, UsageError
-from nn512.toolchain import end_group, ended
+from nn512.toolchain import end_group
+from nn512.toolchain import ended as has_ended
 
 MOST_ARGUMENTS = 5000
 """Inputs and outputs of a net that can be run: each is memory with guard pages, of which a process has only so many."""
 
 _LOG_LIMIT = 64 << 10
+
+_NOT_BEGUN = protocol.Progress(0, 0, 0, 0, 0, 0, 0, "start")
+"""What a driver does that has not said anything yet."""
 
 
 def execute(
@@ -52,19 +57,34 @@ def execute(
             f"this net has {len(executable.interface.arguments):,}"
         )
     start = time.perf_counter()
-    used_before = _processor_seconds()
-    with _memory_file("job") as job, _memory_file("result") as result, _memory_file("log") as log:
+    limit = _time_limit(executable, checks)
+    with _memory_file("job") as job:
         _write_job(job, executable, params, data_sets, checks)
+        if executable.runner.machine is None:
+            ended = _run_here(executable, job, limit)
+        else:
+            data = _read_all(job.fileno())
+            ended = executable.runner.machine(executable.runner.compiler, executable.path, data, limit)
+    if ended.returncode == -signal.SIGKILL and not ended.hung:
+        _check_killed(ended.used, _processor_limit(executable, checks, len(data_sets)))
+    hang = (protocol.unpack_progress(ended.result[: protocol.PAGE]) or _NOT_BEGUN) if ended.hung else None
+    text = ended.log.decode("utf-8", "replace")
+    records = memoryview(ended.result)
+    return read_report(executable.interface, executable.taps, records, text, ended.returncode, hang=hang, start=start)
+
+
+def _run_here(executable: Executable, job: IO[bytes], limit: float) -> Ended:
+    """Run the driver in a process of this machine; `limit`: seconds without progress."""
+    used_before = _processor_seconds()
+    with _memory_file("result") as result, _memory_file("log") as log:
         process = _start(executable, job, result, log)
         try:
-            hang = _wait(process, result.fileno(), _time_limit(executable, checks))
+            hung = _wait(process, result.fileno(), limit)
         finally:
             end_group(process)
-        if process.returncode == -signal.SIGKILL and hang is None:
-            _check_killed(_processor_seconds() - used_before, _processor_limit(executable, checks, len(data_sets)))
-        records = memoryview(_read_all(result.fileno()))
-        text = os.pread(log.fileno(), _LOG_LIMIT, 0).decode("utf-8", "replace")
-    return read_report(executable.interface, executable.taps, records, text, process.returncode, hang=hang, start=start)
+        used = _processor_seconds() - used_before
+        written = _read_all(result.fileno())
+        return Ended(written, os.pread(log.fileno(), _LOG_LIMIT, 0), process.returncode, hung, used)
 
 
 def _time_limit(executable: Executable, checks: Checks) -> float:
@@ -174,17 +194,15 @@ def _start(executable: Executable, job: IO[bytes], result: IO[bytes], log: IO[by
         raise CannotRunError(f"cannot start {command[0]}: {error.strerror}") from error
 
 
-def _wait(process: subprocess.Popen[bytes], result: int, timeout: float) -> protocol.Progress | None:
-    """Wait for the end of the driver. What it was doing, if it made no progress for `timeout` seconds."""
+def _wait(process: subprocess.Popen[bytes], result: int, timeout: float) -> bool:
+    """Wait for the end of the driver. Whether it hangs: it made no progress for `timeout` seconds."""
     steps = -1
-    while not ended(process, timeout):
+    while not has_ended(process, timeout):
         progress = protocol.unpack_progress(os.pread(result, protocol.PAGE, 0))
-        if progress is None:
-            return protocol.Progress(0, 0, 0, 0, 0, 0, 0, "start")
-        if progress.steps == steps:
-            return progress
+        if progress is None or progress.steps == steps:
+            return True
         steps = progress.steps
-    return None
+    return False
 
 
 def _read_all(descriptor: int) -> bytes:

@@ -25,7 +25,7 @@ from nn512.signals import EndedError, ending_on_signals
 
 SUBCOMMANDS = (
     *("check", "doc", "example", "compile", "explain", "params", "run"),
-    *("verify", "fuzz", "repro", "mutate", "import", "export", "bench"),
+    *("verify", "fuzz", "repro", "mutate", "emulator", "import", "export", "bench"),
 )
 """Modules of this package, in the order in which help lists them."""
 

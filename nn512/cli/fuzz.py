@@ -3,15 +3,49 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import secrets
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nn512.cli.arguments import Subparsers
-from nn512.cli.outputs import check_directory
-from nn512.errors import UsageError
+from nn512.cli.arguments import Subparsers, add_target_option
+from nn512.cli.outputs import check_directory, check_file
+from nn512.errors import Nn512Error, UsageError
+from nn512.signals import EndedError
+
+if TYPE_CHECKING:
+    from fuzz.campaign.account import Account
+    from fuzz.campaign.state import State
+    from fuzz.run.runners import Runner
+    from fuzz.targets import Target
 
 _DEFAULT_SECONDS = 60.0
+_SHRINK_SECONDS = 60.0
+
+_LEAST_GRAPH = """
+Config
+Input ToTensor=x Channels=1 Height=1 Width=1
+Activation FromTensor=x ToTensor=y Kind=ReLU
+Output FromTensor=y
+"""
+
+_OF_NEW_CAMPAIGNS = {
+    "examples": None,
+    "seed": None,
+    "shard": "1/1",
+    "out": Path("findings"),
+    "kernels": "",
+    "shrink-time": None,
+    "baseline": None,
+    "no-corpus": False,
+    "target": None,
+    "profile": None,
+}
+"""Options that a campaign keeps when it is resumed, and what they are where nobody has given them."""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -22,14 +56,34 @@ def add_parser(subparsers: Subparsers) -> None:
         description="Draws random graphs, compiles them, runs the C in a sandbox on many kinds of data, and compares "
         "with the reference. What is found is made small and kept in DIR, one folder per fault, which has the same "
         "name in every run; nn512 repro replays it. Ends with 0 where all is well, 1 where something was found or "
-        "nothing was verified, 3 where this machine cannot go on (a full disk, no memory; the case is printed). Ctrl-C "
-        "ends it early, with the summary so far. "
-        "$NN512_RUNNER forces a way to execute AVX-512 code: native, sde or soft.",
+        "nothing was verified, 3 where this machine did not judge a case (a full disk, no memory; the case is "
+        "printed). How far it got is kept in DIR/campaign.json: whatever ends it, Ctrl-C, a signal or a reboot, "
+        "--resume DIR goes on with it. $NN512_RUNNER forces a way to execute AVX-512 code: native, sde, soft or bochs.",
     )
+    actions = parser.add_subparsers(title="several campaigns", metavar="merge", dest="action")
+    _add_merge_parser(actions)
     parser.add_argument("--time", metavar="S", type=float, help=f"seconds to go on for (default: {_DEFAULT_SECONDS:g})")
     parser.add_argument("--examples", metavar="N", type=int, help="random graphs to check; same seed, same graphs")
     parser.add_argument("--jobs", metavar="J", type=int, help="processes (default: one per processor)")
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="seed of graphs and data (default: 0)")
+    parser.add_argument(
+        "--seed",
+        metavar="N",
+        type=int,
+        help="seed of graphs and data (default: another one every time, which is printed; 0 where $CI is set)",
+    )
+    parser.add_argument(
+        "--shard",
+        metavar="K/N",
+        default="1/1",
+        help="check part K of N of the cases, such as 3/8; together the parts are what runs without this, if all have "
+        "the same seed and number of examples. nn512 fuzz merge joins their results",
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="DIR",
+        type=Path,
+        help="go on with the campaign in DIR, or that of a state file, where it was; --time gives it S seconds more",
+    )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where findings go (default: findings)"
     )
@@ -40,12 +94,17 @@ def add_parser(subparsers: Subparsers) -> None:
         help="force these kernels in turn, each on 50 graphs and every layer that it can compute; `all` stands for "
         "every kernel that has rivals. Without this, options are drawn as well",
     )
+    add_target_option(parser)
+    parser.add_argument(
+        "--profile",
+        metavar="NAME",
+        help="with --target: how it computes, and so what errors it may make (`nn512 doc profiles`; default: direct)",
+    )
     parser.add_argument(
         "--shrink-time",
         metavar="S",
         type=float,
-        default=60.0,
-        help="seconds for making a failure small, each; they may go beyond --time (default: 60)",
+        help=f"seconds for making a failure small, each; they may go beyond --time (default: {_SHRINK_SECONDS:g})",
     )
     parser.add_argument(
         "--baseline",
@@ -54,44 +113,202 @@ def add_parser(subparsers: Subparsers) -> None:
         help="folder of findings that are known: the campaign fails only where it finds another fault",
     )
     parser.add_argument("--no-corpus", action="store_true", help="leave out the known cases that otherwise come first")
+    _add_report_options(parser)
+
+
+def _add_merge_parser(actions: Subparsers) -> None:
+    parser = actions.add_parser(
+        "merge",
+        help="join the results of shards, or of several campaigns",
+        description="Adds up what the campaigns counted whose folders these are, and tells every fault once. A shard "
+        "that is missing or ended early was not judged. Ends as a campaign does.",
+    )
+    parser.add_argument("campaigns", metavar="DIR", nargs="+", type=Path, help="folder of a campaign, or a state file")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="copy the folders of what was found to DIR")
+    _add_report_options(parser)
+
+
+def _add_report_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write everything that was counted to FILE, as JSON")
+    parser.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit report to FILE, for CI systems")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run a campaign and print its summary."""
+    for path in (args.json, args.junit):
+        if path is not None:
+            check_file(path)
+    if args.action == "merge":
+        return _merge(args)
     for name in ("time", "examples", "jobs", "shrink-time"):
         value = getattr(args, name.replace("-", "_"))
         if value is not None and not 0 < value < 1e9:
             raise UsageError(f"--{name} must be a positive number, not {value:g}")
-    if not 0 <= args.seed < 1 << 32:
-        raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
-    check_directory(args.out, "--out")
+    state = _begun(args) if args.resume is None else _resumed(args)
+    from fuzz.campaign.account import Account, command_of
     from fuzz.campaign.campaign import Campaign
+
+    if args.resume is not None and state.complete:
+        command = command_of(state.settings)
+        account = Account(state.tally, state.settings.name, state.seconds, state.tally.code, command=command)
+        return _tell(account, args)
+    campaign = Campaign(state.settings, state=state)
+    code = 70
+    try:
+        code = campaign.run()
+    except (Nn512Error, EndedError) as error:
+        code = error.exit_code
+        raise
+    finally:
+        if campaign.begun:
+            _tell(campaign.account(code), args)
+    return code
+
+
+def _merge(args: argparse.Namespace) -> int:
+    """Join campaigns and print their summary."""
+    from fuzz.campaign.account import found_in, merged
+
+    account = merged(args.campaigns)
+    if args.out is not None:
+        check_directory(args.out, "--out")
+        for folder in found_in(account):
+            try:
+                shutil.copytree(folder, args.out / folder.name, dirs_exist_ok=True)
+            except (OSError, shutil.Error) as error:
+                raise UsageError(f"cannot copy {str(folder)!r}: {error}") from error
+    return _tell(account, args)
+
+
+def _tell(account: Account, args: argparse.Namespace) -> int:
+    """Print the summary and write what reports are wanted; returns the exit code.
+
+    Where standard output takes no more, the summary goes to standard error: it may have what is nowhere else.
+    """
+    from fuzz.campaign.reports import as_json, as_junit, as_markdown, marks
+    from nn512.toolchain import machine_faults
+
+    try:
+        with machine_faults("cannot write a report"):
+            if args.json is not None:
+                args.json.write_text(as_json(account), encoding="utf-8")
+            if args.junit is not None:
+                args.junit.write_text(as_junit(account), encoding="utf-8")
+            if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+                with Path(summary).open("a", encoding="utf-8") as file:
+                    file.write(as_markdown(account))
+    finally:
+        lines = [*account.lines(), *(marks(account) if os.environ.get("GITHUB_ACTIONS") == "true" else ())]
+        text = "\n".join(lines)
+        try:
+            print(text, flush=True)
+        except OSError:
+            with contextlib.suppress(OSError):
+                print(text, file=sys.stderr)
+            raise
+    return account.code
+
+
+def _begun(args: argparse.Namespace) -> State:
+    """A new campaign. Raises UsageError."""
     from fuzz.campaign.corpus import corpus
     from fuzz.campaign.findings import known_faults
+    from fuzz.campaign.ledger import Shard
+    from fuzz.campaign.state import State, set_aside
     from fuzz.campaign.worker import Settings, regimes_for
+
+    if args.seed is not None and not 0 <= args.seed < 1 << 32:
+        raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
+    shard = Shard.parse(args.shard)
+    if shard.of > 1 and args.seed is None:
+        raise UsageError("--shard needs --seed: every shard takes its part of the same cases")
+    check_directory(args.out, "--out")
+    target = _target(args)
+    settings = Settings(
+        directory=args.out,
+        seed=_seed() if args.seed is None else args.seed,
+        jobs=_jobs(args),
+        seconds=_DEFAULT_SECONDS if args.time is None and args.examples is None else args.time,
+        examples=args.examples,
+        regimes=tuple(regime for regime in regimes_for(_runner()) if regime not in target.skips),
+        corpus=() if args.no_corpus else corpus(),
+        kernels=_kernels(args.kernels),
+        shrink_seconds=args.shrink_time or _SHRINK_SECONDS,
+        baseline=frozenset() if args.baseline is None else known_faults(args.baseline),
+        shard=shard,
+        target=target.name,
+        profile=args.profile or "",
+    )
+    state = State.begin(settings)
+    count, size = state.ledger.count, state.settings.chunk
+    if count is not None and count < shard.of:
+        raise UsageError(
+            f"--shard {shard}: there are only {count} parts, because {size} cases are drawn at a time; "
+            f"--examples {size * shard.of} is enough for {shard.of}"
+        )
+    if (kept := set_aside(state.file)) is not None:
+        print(f"the campaign that ended early in {args.out} is kept: --resume {kept}", file=sys.stderr)
+    return state
+
+
+def _resumed(args: argparse.Namespace) -> State:
+    """The campaign that is gone on with. Raises UsageError."""
+    from fuzz.campaign.state import State, find_state, versions
+
+    for name, unset in _OF_NEW_CAMPAIGNS.items():
+        if getattr(args, name.replace("-", "_")) != unset:
+            raise UsageError(f"--{name} cannot be changed by --resume: the campaign has its own")
+    state = State.load(find_state(args.resume))
+    settings = replace(state.settings, jobs=_jobs(args))
+    if args.time is not None:
+        settings, state.complete = replace(settings, seconds=state.seconds + args.time), False
+    state.settings = settings
+    if not state.complete:
+        check_directory(settings.directory)
+        _runner()
+        if state.versions != versions():
+            now, then = (", ".join(f"{k} {v}" for k, v in both.items()) for both in (versions(), state.versions))
+            print(f"begun with {then}, gone on with by {now}: other graphs may be drawn", file=sys.stderr)
+    return state
+
+
+def _target(args: argparse.Namespace) -> Target:
+    """What is checked. Raises UsageError, and CannotRunError for a system that is not here."""
+    from fuzz.judge.profiles import profile_of
+    from fuzz.targets import OURS
+    from fuzz.targets.registry import target_of
+    from nn512.graph import parse
+    from nn512.options import Options
+
+    if args.target is None:
+        if args.profile:
+            raise UsageError("--profile goes with --target; our own plan names the algorithms")
+        return OURS
+    if args.kernels:
+        raise UsageError("--kernels does not go with --target; kernels are our compiler's")
+    if args.profile:
+        profile_of(args.profile)
+    target = target_of(args.target, args.profile or "")
+    target.prepare(parse(_LEAST_GRAPH), Options())  # whether it is here shows before anything is drawn
+    print(f"target: {target.name}", file=sys.stderr, flush=True)
+    return target
+
+
+def _runner() -> Runner:
     from fuzz.run.runners import runner_for
 
     runner = runner_for()
     print(runner.line, file=sys.stderr, flush=True)
-    campaign = Campaign(
-        Settings(
-            directory=args.out,
-            seed=args.seed,
-            jobs=args.jobs or len(os.sched_getaffinity(0)),
-            seconds=_DEFAULT_SECONDS if args.time is None and args.examples is None else args.time,
-            examples=args.examples,
-            regimes=regimes_for(runner),
-            corpus=() if args.no_corpus else corpus(),
-            kernels=_kernels(args.kernels),
-            shrink_seconds=args.shrink_time,
-            baseline=frozenset() if args.baseline is None else known_faults(args.baseline),
-        )
-    )
-    try:
-        return campaign.run()
-    finally:
-        if campaign.complete or campaign.tally.cases:
-            print(*campaign.summary(), sep="\n")
+    return runner
+
+
+def _jobs(args: argparse.Namespace) -> int:
+    return args.jobs or len(os.sched_getaffinity(0))
+
+
+def _seed() -> int:
+    """The seed of a campaign for which the user names none."""
+    return 0 if os.environ.get("CI", "") not in {"", "0", "false"} else secrets.randbelow(1 << 32)
 
 
 def _kernels(text: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from nn512.toolchain.emitted import (
     soft_flags,
 )
 from nn512.toolchain.machine import machine_faults
-from nn512.toolchain.processes import end_group, ended, run_bounded
+from nn512.toolchain.processes import end_group, ended, run_bounded, watched
 from nn512.toolchain.processor import has_avx512
 
 __all__ = [
@@ -52,4 +52,5 @@ __all__ = [
     "run_bounded",
     "soft_fingerprint",
     "soft_flags",
+    "watched",
 ]

@@ -35,11 +35,7 @@ def run_bounded(
     """
     descriptors: tuple[int, ...] = ()
     if memory_kib is not None:
-        script = f'ulimit -v {memory_kib}; ulimit -f 4194304; exec "$@"'
-        if _WATCHED:
-            descriptors = (_lifeline(),)
-            script = _WATCH.format(descriptors[0]) + script
-        command = ["/bin/sh", "-c", script, "sh", *command]
+        command, descriptors = watched(command, f"ulimit -v {memory_kib}; ulimit -f 4194304; ")
     with (stdin or Path(os.devnull)).open("rb") as source, _output() as output:
         process = subprocess.Popen(
             command,
@@ -58,6 +54,17 @@ def run_bounded(
         output.seek(0)
         text = output.read(_MESSAGE_LIMIT).decode("utf-8", "replace")
     return process.returncode, text, timed_out
+
+
+def watched(command: Sequence[str], before: str = "") -> tuple[list[str], tuple[int, ...]]:
+    """`command` in a shell that does `before` first, and the descriptors to be passed on.
+
+    Started with these in a process group of its own, it is ended soon after this process has, however that ends.
+    """
+    if not _WATCHED:
+        return ["/bin/sh", "-c", before + 'exec "$@"', "sh", *command], ()
+    lifeline = _lifeline()
+    return ["/bin/sh", "-c", _WATCH.format(lifeline) + before + 'exec "$@"', "sh", *command], (lifeline,)
 
 
 def _output() -> IO[bytes]:

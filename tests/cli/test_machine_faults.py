@@ -65,17 +65,17 @@ def with_disk(free: int, words: list[str], folder: Path, **variables: str) -> su
     return done
 
 
-FUZZ = ["fuzz", "--examples", "3", "--jobs", "1", "--no-corpus"]
+FUZZ = ["fuzz", "--examples", "3", "--jobs", "1", "--seed", "0", "--no-corpus"]
 
 
 def test_findings_on_a_disk_that_fills_up(tmp_path: Path) -> None:
     done = with_disk(8, [*FUZZ, "--out", "disk"], tmp_path, CC=compiler_that(REFUSES, tmp_path))
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
-    assert "\nnn512: cannot keep a finding in 'disk': No space left on device\nbuild: nn512_unit.c:1:1:" in done.stderr
-    assert told_case(done.stderr, tmp_path).startswith("Config")
-    assert done.stdout.startswith("ended early: 0 graphs verified, 0 findings, 1 case not judged")
-    assert "NOT JUDGED" in done.stdout
+    assert "\nnn512: cannot keep a finding in 'disk': No space left on device\n" in done.stderr
+    assert "\ncannot keep a finding in 'disk': No space left on device\nbuild: nn512_unit.c:1:1:" in done.stdout
+    assert told_case(done.stdout, tmp_path).startswith("Config")
+    assert done.stdout.startswith("ended early: 0 graphs verified, 1 case NOT JUDGED   (seed 0, 1 job, ")
 
 
 @pytest.mark.parametrize("subcommand", ["fuzz", "verify"])
@@ -122,7 +122,7 @@ def test_scratch_on_a_full_disk(subcommand: str, variable: str, tmp_path: Path) 
     last = next(line for line in done.stderr.splitlines() if line.startswith("nn512: "))
     assert str(tmp_path / "disk") in last
     assert "disk is full" in last or "No space left on device" in last
-    assert not (tmp_path / "findings").exists()
+    assert not list((tmp_path / "findings").glob("*-*"))
 
 
 @pytest.mark.parametrize(
@@ -140,8 +140,9 @@ def test_what_the_system_kills_is_no_finding(
     monkeypatch.setenv("CC", compiler_that(does, tmp_path))
     monkeypatch.chdir(tmp_path)
     assert main(FUZZ) == 3
-    said_all = capfd.readouterr().err
+    output, said_all = capfd.readouterr()
     assert said in said_all
     assert "Traceback" not in said_all
-    assert told_case(said_all, tmp_path).startswith("Config")
-    assert not Path("findings").exists()
+    assert told_case(output, tmp_path).startswith("Config")
+    assert "0 findings" not in output
+    assert {path.name for path in Path("findings").iterdir()} == {"campaign.json", ".campaign.json.lock"}

@@ -1,15 +1,16 @@
 """Ways to execute emitted C: on the processor, under an emulator, or with intrinsics in portable C.
 
-`choose_runner` takes the first that works, in the order native, sde, soft; $NN512_RUNNER forces one.
+`choose_runner` takes the first that works, in the order native, sde, soft, bochs; $NN512_RUNNER forces one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from fuzz.run.runners import native, sde, soft
+from fuzz.run.runners import bochs, native, sde, soft
 from fuzz.run.runners.base import Runner, Sanitizer, Unavailable
 from nn512.errors import CannotRunError, UsageError
 from nn512.toolchain import Compiler, find_compiler
@@ -20,6 +21,7 @@ RUNNERS: dict[str, Callable[[Compiler], Runner | Unavailable]] = {
     native.NAME: native.probe,
     sde.NAME: sde.probe,
     soft.NAME: soft.probe,
+    bochs.NAME: bochs.probe,
 }
 
 
@@ -42,9 +44,21 @@ def choose_runner(name: str | None = None, compiler: Compiler | None = None) -> 
     for candidate in RUNNERS if name is None else (name,):
         answer = RUNNERS[candidate](compiler)
         if isinstance(answer, Runner):
-            return answer
+            return replace(answer, others=_others(RUNNERS[other](compiler) for other in RUNNERS if other != candidate))
         refusals.append(f"{answer.name}: {answer.reason}")
     raise CannotRunError("emitted C cannot run here; " + "; ".join(refusals))
+
+
+def _others(answers: Iterable[Runner | Unavailable]) -> str:
+    """What else there is on this machine, and what it would show; what is not there by its name alone."""
+    have, lack = [], []
+    for answer in answers:
+        if isinstance(answer, Runner):
+            have.append(f"{answer.name} ({answer.shows})")
+        else:
+            lack.append(answer.name)
+    parts = [f"also here: {', '.join(have)}"] * bool(have) + [f"not here: {', '.join(lack)}"] * bool(lack)
+    return "; ".join(parts)
 
 
 def runner_for(compiler: str = "") -> Runner:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
+from typing import TypeAlias
 
+from fuzz.run.ended import Ended
 from nn512.toolchain import Compiler
+
+Machine: TypeAlias = Callable[[Compiler, Path, bytes, float], Ended]
+"""Runs a driver program somewhere else: the compiler, the program, its job, and the seconds without progress."""
 
 
 class Sanitizer(enum.Enum):
@@ -29,8 +35,10 @@ class Runner:
     """One way to execute emitted C on this machine.
 
     `reason` says why this one. `net_flags` are added when the net is compiled, `depends` changes with whatever they
-    refer to. `wrapper` comes before the program's name. `slowdown` scales time limits. `limits_memory`: whether the
-    address space can be limited (not under sanitizers and emulators, which reserve terabytes).
+    refer to. `wrapper` comes before the program's name; `machine` runs programs that are no processes here, for which
+    they are linked with `link_flags`. `slowdown` scales time limits. `shows` is what a run tells of, "the C" or "the
+    machine code"; `others` what else there is, for people. `limits_memory`: whether the address space can be limited
+    (not under sanitizers and emulators, which reserve terabytes).
     """
 
     name: str
@@ -38,10 +46,14 @@ class Runner:
     compiler: Compiler
     net_flags: tuple[str, ...]
     depends: tuple[str, ...] = ()
+    shows: str = "the machine code"
     wrapper: tuple[str, ...] = ()
+    machine: Machine | None = None
+    link_flags: tuple[str, ...] = ()
     sanitizers: tuple[Sanitizer, ...] = ()
     slowdown: float = 1.0
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    others: str = ""
 
     @property
     def limits_memory(self) -> bool:
@@ -55,8 +67,8 @@ class Runner:
 
     @property
     def line(self) -> str:
-        """One line for people: which runner and why."""
-        return f"runner: {self.name} ({self.reason})"
+        """One line for people: which runner, why, what it shows, and what else there is."""
+        return f"runner: {self.name} ({self.reason}), shows {self.shows}" + (f"; {self.others}" if self.others else "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ def probe(compiler: Compiler, sanitizers: Sequence[Sanitizer] = ()) -> Runner | 
         f"intrinsics in portable C, {names} sanitizer" if names else "intrinsics in portable C",
         compiler,
         (*flags, *extra),
+        shows="the C",
         depends=(soft_fingerprint(),),
         sanitizers=tuple(sanitizers),
         slowdown=100.0 if sanitizers else 20.0,

@@ -47,6 +47,11 @@ def explore(directory: Path, seed: int, examples: int, check: Check | None = Non
     return tally
 
 
+def folders(directory: Path) -> list[Path]:
+    """Folders of what was found."""
+    return [path for path in directory.iterdir() if path.is_dir()]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(CHUNKS))
 def test_random_graphs(chunk: int, tmp_path: Path) -> None:
@@ -197,7 +202,7 @@ def test_jobs_do_not_change_what_is_checked(tmp_path: Path) -> None:
         assert "6 graphs verified, 0 findings" in summary
         assert "edge classes" in summary
     assert kinds[0] == kinds[1]
-    assert list(tmp_path.iterdir()) == []
+    assert folders(tmp_path) == []
 
 
 def test_kernels_are_forced_in_turn(tmp_path: Path) -> None:
@@ -231,12 +236,13 @@ def test_ctrl_c_ends_with_the_summary_so_far(tmp_path: Path) -> None:
         assert process.stderr is not None
         assert process.stdout is not None
         assert process.stderr.readline().startswith("runner:")
+        assert process.stderr.readline().startswith("seed ")
         assert " s: " in process.stderr.readline()  # the first line of progress: the campaign is under way
         process.send_signal(signal.SIGINT)
         output = process.stdout.read()
         assert process.wait(timeout=120) == 130
     assert output.startswith("interrupted: ")
-    assert list(tmp_path.iterdir()) == []
+    assert folders(tmp_path) == []
 
 
 @pytest.mark.parametrize(
@@ -246,6 +252,11 @@ def test_ctrl_c_ends_with_the_summary_so_far(tmp_path: Path) -> None:
         ["--examples", "-3"],
         ["--jobs", "0"],
         ["--seed", "-1"],
+        ["--shard", "3/2", "--seed", "1"],
+        ["--shard", "1/2"],
+        ["--shard", "1/9", "--seed", "1", "--examples", "100", "--no-corpus"],
+        ["--resume", "nowhere"],
+        ["--profile", "direct"],
         ["--time", "nan"],
         ["--kernels", "winogrd-2x2"],
     ],

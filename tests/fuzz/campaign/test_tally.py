@@ -16,6 +16,7 @@ class _Nobody:
 
     shrinking: Shrinking | None = None
     chunk = None
+    unfinished = None
 
 
 def note(fault: str, how: str = "") -> FindingNote:
@@ -27,14 +28,14 @@ def test_known_faults_do_not_fail_a_campaign() -> None:
     assert tally.add_finding(note("old"))
     assert not tally.add_finding(note("old"))
     assert [tally.good] == [True]
-    text = "\n".join(tally.lines(1.0, 0, 1))
+    text = "\n".join(tally.lines(1.0, "seed 0, 1 job"))
     assert "1 finding, 1 of them known" in text
     assert "known         values in old" in text
     assert "seen 2 times" in text
     assert "FINDING" not in text
     tally.add_finding(note("new", "shrinking was cut after 3 cases"))
     assert [tally.good] == [False]
-    text = "\n".join(tally.lines(1.0, 0, 1))
+    text = "\n".join(tally.lines(1.0, "seed 0, 1 job"))
     assert "2 findings, 1 of them known" in text
     assert text.index("FINDING       values in new") < text.index("known         values in old")
     assert "nn512 repro findings/new   (shrinking was cut after 3 cases)" in text

@@ -89,5 +89,5 @@ def test_code_that_the_shape_does_not_reach() -> None:
 @pytest.mark.usefixtures("runs_here")
 def test_a_coefficient_is_judged_over_all_floats() -> None:
     """Off by a few millionths: data of nets do not show it."""
-    judgement = judge().judge(planted(r"(static INLINE __m512 tanh_of.*?)\b(0\.\d+)f", r"\1(1.00001f * \2f)"))
+    judgement = judge().judge(planted(r"(static INLINE __m512 tanh_of[\s\S]*?)\b(0\.\d+)f", r"\1(1.00001f * \2f)"))
     assert judgement.fate is Fate.KILLED

@@ -101,10 +101,14 @@ def check(runner: Runner) -> None:
 def test_the_first_that_works_is_taken(compiler: Compiler) -> None:
     runner = choose_runner(compiler=compiler)
     answers = probe_runners(compiler)
-    assert [answer.name for answer in answers] == ["native", "sde", "soft"]
+    assert [answer.name for answer in answers] == ["native", "sde", "soft", "bochs"]
     assert runner.name == next(answer.name for answer in answers if isinstance(answer, Runner))
     assert runner.line.startswith(f"runner: {runner.name} (")
     assert "\n" not in runner.line
+    for answer in answers:
+        here = isinstance(answer, Runner)
+        assert here == (f"{answer.name} (the " in runner.line) or answer.name == runner.name
+    assert "soft (the C)" in runner.line or "shows the C" in runner.line
     check(runner)
 
 
@@ -128,7 +132,9 @@ def test_the_environment_is_obeyed_after_the_first_call_too(monkeypatch: pytest.
 
 def test_a_name_that_is_none_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NN512_RUNNER", "hard")
-    with pytest.raises(UsageError, match=r"^NN512_RUNNER=hard: there is no such runner; there are native, sde, soft$"):
+    with pytest.raises(
+        UsageError, match=r"^NN512_RUNNER=hard: there is no such runner; there are native, sde, soft, bochs$"
+    ):
         choose_runner()
 
 

@@ -110,6 +110,9 @@ def test_targets_by_name() -> None:
     assert target_of("openvino").name == "openvino"
     with pytest.raises(UsageError, match=r"no target 'tvm'; there are nn512, onnxruntime"):
         target_of("tvm")
+    assert main(["fuzz", "--target", "tvm"]) == 2
+    assert main(["fuzz", "--target", "command:cc"]) == 2
+    assert main(["fuzz", "--target", "onnxruntime", "--kernels", "all"]) == 2
     with pytest.raises(UsageError, match="its plan names the algorithms"):
         target_of("nn512", "direct")
 

@@ -1,0 +1,115 @@
+"""A campaign, or several that were merged, as reports see it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fuzz.campaign.ledger import Shard
+from fuzz.campaign.state import State, states_in
+from fuzz.campaign.tally import Tally
+from fuzz.campaign.worker import Settings
+from fuzz.targets import OURS
+from nn512.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What was counted in `seconds`, how it ended (`how` is empty for a campaign that did what was asked for).
+
+    `name` says of which seed; `command` draws the same cases again, `code` is the exit code, `notes` end the summary.
+    """
+
+    tally: Tally
+    name: str
+    seconds: float
+    code: int
+    how: str = ""
+    command: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> str:
+        """The first line of all reports."""
+        return (f"{self.how}: " if self.how else "") + self.tally.headline
+
+    def lines(self) -> Iterator[str]:
+        """The summary for people."""
+        yield from self.tally.lines(self.seconds, self.name, f"{self.how}: " if self.how else "")
+        for note in self.notes:
+            yield f"\n{note}"
+
+
+def command_of(settings: Settings) -> str:
+    """A command that draws the cases of a campaign again."""
+    words = ["nn512", "fuzz", "--seed", str(settings.seed)]
+    if settings.examples is not None:
+        words += ["--examples", str(settings.examples)]
+    if settings.seconds is not None:
+        words += ["--time", f"{settings.seconds:g}"]
+    if settings.shard.of > 1:
+        words += ["--shard", str(settings.shard)]
+    if settings.kernels:
+        words += ["--kernels", ",".join(settings.kernels)]
+    if settings.target != OURS.name:
+        words += ["--target", settings.target]
+    if settings.profile:
+        words += ["--profile", settings.profile]
+    if not settings.corpus:
+        words.append("--no-corpus")
+    return shlex.join(words)
+
+
+def merged(places: Sequence[Path]) -> Account:
+    """The account of campaigns whose folders or state files these are: shards of one, or campaigns of several seeds.
+
+    A shard that is missing or ended early was not judged. Raises UsageError for cases that would be counted twice.
+    """
+    states: dict[Path, State] = {}
+    for place in places:
+        for file in states_in(place) if place.is_dir() else [place]:
+            states[file.resolve()] = State.load(file)
+    by_seed: dict[int, list[State]] = {}
+    for state in states.values():
+        by_seed.setdefault(state.settings.seed, []).append(state)
+    tally = Tally()
+    for seed, parts in sorted(by_seed.items()):
+        _add_parts(tally, seed, sorted(parts, key=lambda part: part.settings.shard.number))
+    seeds = ", ".join(map(str, sorted(by_seed)))
+    name = f"seed{'' if len(by_seed) == 1 else 's'} {seeds}, merged from {len(states)}"
+    return Account(tally, name, sum(state.seconds for state in states.values()), tally.code)
+
+
+def _add_parts(tally: Tally, seed: int, parts: Sequence[State]) -> None:
+    """Add the shards of one campaign."""
+    first = parts[0]
+    present: dict[Shard, State] = {}
+    for part in parts:
+        if _kind(part) != _kind(first):
+            raise UsageError(
+                f"{first.file} and {part.file} are not shards of one campaign, but have the same seed {seed}: "
+                "cases would be counted twice"
+            )
+        other = present.setdefault(part.settings.shard, part)
+        if other is not part:
+            raise UsageError(f"{other.file} and {part.file} are the same cases: {part.settings.name}")
+        tally.merge(part.tally)
+        if not part.complete:
+            tally.lost.append(f"the rest of {part.settings.name}, which ended early: nn512 fuzz --resume {part.file}")
+    of = first.settings.shard.of
+    missing = [Shard(number, of) for number in range(1, of + 1) if Shard(number, of) not in present]
+    tally.lost.extend(f"seed {seed}, shard {shard}, which is missing" for shard in missing)
+
+
+def _kind(state: State) -> tuple[object, ...]:
+    """What the shards of one campaign have in common."""
+    s = state.settings
+    corpus = tuple(file.name for file in s.corpus)
+    return (s.examples, s.chunk, s.kernels, s.regimes, corpus, s.shard.of, s.target, s.profile)
+
+
+def found_in(account: Account) -> Iterable[Path]:
+    """Folders of all that was found."""
+    return [*(note.path for note in account.tally.findings.values()), *sorted(account.tally.unfinished)]

@@ -1,0 +1,153 @@
+"""The account of a campaign for machines: JSON, JUnit's XML, GitHub's annotations, Markdown."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from xml.etree import ElementTree as ET
+
+from fuzz.campaign.account import Account
+from fuzz.campaign.state import tally_to_dict, versions
+from fuzz.campaign.tally import FindingNote
+
+FORMAT = 1
+"""Number of the JSON report's format."""
+
+_NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_MOST_MARKED = 40
+
+
+def as_json(account: Account) -> str:
+    """Everything that was counted, for programs."""
+    tally = account.tally
+    data = tally_to_dict(tally)
+    data["findings"] = [
+        {
+            **note,
+            "path": str(tally.findings[note["fault"]].path),
+            "known": note["fault"] in tally.baseline,
+            "seen": tally.repeats[note["fault"]],
+        }
+        for note in data["findings"]
+    ]
+    data["unfinished"] = [str(path) for path in sorted(tally.unfinished)]
+    report = {
+        "format": FORMAT,
+        "headline": account.headline,
+        "campaign": account.name,
+        "command": account.command,
+        "versions": versions(),
+        "seconds": round(account.seconds, 3),
+        "complete": not account.how,
+        "exit_code": account.code,
+        **data,
+    }
+    return json.dumps(report, indent=1) + "\n"
+
+
+def as_junit(account: Account) -> str:
+    """A test suite: one test for the campaign, one for every fault and every case that was not judged."""
+    suite = ET.Element("testsuite", name="nn512 fuzz", time=f"{account.seconds:.3f}")
+    for name, value in (("campaign", account.name), ("command", account.command), ("headline", account.headline)):
+        properties = suite.find("properties")
+        if properties is None:
+            properties = ET.SubElement(suite, "properties")
+        ET.SubElement(properties, "property", name=name, value=_xml(value))
+    whole = _test(suite, "campaign", time=account.seconds)
+    ET.SubElement(whole, "system-out").text = _xml("\n".join(account.lines()))
+    if account.tally.verified == 0:
+        ET.SubElement(whole, "error", message="no graph was verified, so nothing was shown")
+    elif account.how:
+        ET.SubElement(whole, "error", message=_xml(account.headline))
+    for note in account.tally.findings.values():
+        test = _test(suite, note.fault)
+        if note.fault in account.tally.baseline:
+            ET.SubElement(test, "skipped", message="known")
+        else:
+            failure = ET.SubElement(test, "failure", message=_xml(_first(note.summary)), type=_xml(note.identity))
+            failure.text = _xml(f"{note.summary}\n{_replay(note)}")
+    for path in sorted(account.tally.unfinished):
+        ET.SubElement(_test(suite, path.name), "failure", message="not shrunk").text = _xml(f"nn512 repro {path}")
+    for number, text in enumerate(account.tally.lost, 1):
+        ET.SubElement(_test(suite, f"not judged {number}"), "error", message=_xml(_first(text))).text = _xml(text)
+    suite.set("tests", str(len(suite.findall("testcase"))))
+    for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(attribute, str(len(suite.findall(f"testcase/{tag}"))))
+    suites = ET.Element("testsuites")
+    suites.append(suite)
+    ET.indent(suites)
+    return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _test(suite: ET.Element, name: str, time: float = 0.0) -> ET.Element:
+    return ET.SubElement(suite, "testcase", classname="nn512.fuzz", name=_xml(name), time=f"{time:.3f}")
+
+
+def _xml(text: str) -> str:
+    """Text without what XML cannot say."""
+    return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _first(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def _replay(note: FindingNote) -> str:
+    return f"nn512 repro {note.path}"
+
+
+def marks(account: Account) -> Iterator[str]:
+    """Commands that GitHub Actions shows at the run: errors, and notices of what is known."""
+    for note in account.tally.findings.values():
+        command = "notice" if note.fault in account.tally.baseline else "error"
+        yield _annotation(command, f"nn512 fuzz: {note.fault}", f"{note.summary}\n{_replay(note)}")
+    for path in sorted(account.tally.unfinished):
+        yield _annotation("error", "nn512 fuzz: a failure that was not shrunk", f"nn512 repro {path}")
+    for text in account.tally.lost:
+        yield _annotation("error", "nn512 fuzz: not judged", text)
+    if account.tally.verified == 0:
+        yield _annotation("error", "nn512 fuzz", "no graph was verified, so nothing was shown")
+
+
+def _annotation(command: str, title: str, text: str) -> str:
+    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    title = title.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A").replace(":", "%3A").replace(",", "%2C")
+    return f"::{command} title={title}::{escaped}"
+
+
+def as_markdown(account: Account) -> str:
+    """The summary of a step, as GitHub shows it."""
+    tally = account.tally
+    parts = [f"### nn512 fuzz: {account.headline}", ""]
+    rows = [("campaign", account.name), ("graphs", f"{tally.cases} checked, {tally.verified} verified")]
+    rows += [("runner", f"{runner}: {count}") for runner, count in sorted(tally.runners.items())]
+    emitted, verified = (
+        tally.coverage.edge_classes(counts) for counts in (tally.coverage.emitted, tally.coverage.verified)
+    )
+    rows += [
+        ("error", f"at most {tally.worst:.2f} sigma"),
+        ("edge classes", f"{len(emitted)} emitted, {len(verified)} verified"),
+        ("time", f"{account.seconds:.0f} s"),
+    ]
+    parts += ["| | |", "|---|---|", *(f"| {name} | {_cell(text)} |" for name, text in rows), ""]
+    if account.command:
+        parts += ["```sh", account.command, "```", ""]
+    found = list(tally.findings.values())
+    if found:
+        parts += ["| fault | what is wrong | seen |", "|---|---|---|"]
+        for note in found[:_MOST_MARKED]:
+            known = " (known)" if note.fault in tally.baseline else ""
+            parts.append(f"| `{note.fault}`{known} | {_cell(_first(note.summary))} | {tally.repeats[note.fault]} |")
+        parts += [f"and {len(found) - _MOST_MARKED} more"] if len(found) > _MOST_MARKED else []
+        parts.append("")
+    parts += [f"* not shrunk: `{path.name}`" for path in sorted(tally.unfinished)]
+    parts += [f"* **not judged**: {_cell(_first(text))}" for text in tally.lost]
+    missing = [f"{kernel}, {edge}" for kernel, edge in emitted if (kernel, edge) not in set(verified)]
+    parts += [f"* never verified: {_cell(text)}" for text in missing]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text that stays in its cell, and is no markup."""
+    return re.sub(r"([|\\`*_<>\[\]])", r"\\\1", text.replace("\n", " "))
