@@ -97,6 +97,7 @@ Activation FromTensor=a ToTensor=abs Kind=Abs
 Activation FromTensor=swish ToTensor=exp Kind=Exp
 Activation FromTensor=exp ToTensor=reciprocal Kind=Reciprocal
 Activation FromTensor=exp ToTensor=sqrt Kind=Sqrt
+Activation FromTensor=exp ToTensor=log Kind=Log
 Sub FromTensor1=gelu FromTensor2=geluTanh ToTensor=sub
 Max FromTensor1=elu FromTensor2=neg ToTensor=max
 Min FromTensor1=abs FromTensor2=softplus ToTensor=min
@@ -109,6 +110,7 @@ Output FromTensor=max
 Output FromTensor=min
 Output FromTensor=shuffle
 Output FromTensor=div
+Output FromTensor=log
 """
 
 

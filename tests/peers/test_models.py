@@ -38,7 +38,7 @@ LIGHT = [name for name in IMPORTED if name.startswith("light_")]
 """Those whose weights are constants."""
 
 MISSING = {
-    "nmp": "Equal Log Pad ReduceMax ReduceMin ReduceSum Where",
+    "nmp": "Equal Pad ReduceMax ReduceMin ReduceSum Where",
     "model": "Equal ReduceSum input",
     "ch_PP-OCRv4_det_infer": "ConvTranspose Resize",
     "ch_PP-OCRv4_rec_infer": "MatMul Softmax",
