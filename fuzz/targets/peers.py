@@ -54,15 +54,17 @@ class _Model:
     graph: Graph
 
     def outputs(self, params: Arrays, inputs: Arrays) -> Arrays | Refused | Problem:
-        """What the system computes, or what became of it."""
+        """What the system computes, or what became of it. Raises CannotRunError where it does not start."""
         with tempfile.TemporaryDirectory(prefix="nn512-target-") as scratch:
             model, given, answers = (Path(scratch) / name for name in ("net.onnx", "inputs.npz", "outputs.npz"))
             export_onnx(model, self.graph, params)
             save_arrays(given, inputs)
+            system = _at_work(self.package)
+            worker = system.worker  # a system that does not even start is missing, not wrong
             try:
-                said = _at_work(self.package).worker.ask(f"{model}\t{given}\t{answers}").data
+                said = worker.ask(f"{model}\t{given}\t{answers}").data
             except WorkerError as error:
-                _at_work(self.package).end()
+                system.end()
                 return Problem("timeout" if "did not answer" in str(error) else "crash", str(error))
             if said:
                 return Refused(said["refused"]) if "refused" in said else Problem("failed", said["failed"])

@@ -80,8 +80,10 @@ def emx_onnx_cgen(model: Path, inputs: Arrays) -> Arrays:
             raise RuntimeError(f"the C does not build: {_last_words(done)}")
         library = ctypes.CDLL(str(folder / "net.so"))
         weights = folder / "net.bin"
-        if weights.exists() and not library.net_load(os.fsencode(weights)):
-            raise RuntimeError("the C does not load its own weights")
+        if weights.exists():
+            library.net_load.restype = ctypes.c_bool
+            if not library.net_load(os.fsencode(weights)):
+                raise RuntimeError("the C does not load its own weights")
     graph = importlib.import_module("onnx").load(model, load_external_data=False).graph
     results = {
         value.name: np.full([axis.dim_value for axis in value.type.tensor_type.shape.dim], np.nan, np.float32)

@@ -84,8 +84,8 @@ def test_what_goes_wrong_is_a_problem(played: Answering, body: str, kind: str, d
 
 
 def test_a_system_that_hangs(played: Answering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "ANSWER_TIMEOUT", 1.0)
     os.mkfifo(tmp_path / "pipe")  # which nobody writes to
+    monkeypatch.setattr(peers, "ANSWER_TIMEOUT", 5.0)
     problem = played.says(f"open({str(tmp_path / 'pipe')!r}).read()")
     assert isinstance(problem, Problem)
     assert problem.kind == "timeout"
@@ -98,6 +98,15 @@ def test_a_system_that_died_is_started_again(played: Answering) -> None:
 
 def test_a_model_that_a_system_does_not_take(played: Answering) -> None:
     assert played.says("answer = {'refused': 'no Mish'}") == Refused("no Mish")
+
+
+def test_a_system_that_does_not_start_is_no_finding(played: Answering, tmp_path: Path) -> None:
+    played.says("np.savez(outputs, y=x)")
+    peers.end_all()
+    (tmp_path / "played.py").write_text("raise ImportError('libmissing.so')\n")
+    data = regimes.draw(GRAPH, "gaussian", 0)
+    with pytest.raises(CannotRunError, match="libmissing"):
+        Peer("played", "played").prepare(GRAPH, Options()).outputs(data.params, data.inputs)
 
 
 def test_a_system_that_is_not_installed() -> None:
