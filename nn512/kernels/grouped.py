@@ -10,7 +10,7 @@ from nn512.cgen.code import LayerCode
 from nn512.ir import ConvOp
 from nn512.kernels.conv_cost import prepared_source
 from nn512.kernels.interface import Context, Kernel, Setting
-from nn512.kernels.sliding import SlidingLayer, sliding_applies, sliding_work
+from nn512.kernels.sliding import EDGES, FAR, GROUP_INPUTS, SlidingLayer, sliding_applies, sliding_work
 
 
 def applies(op: ConvOp, setting: Setting) -> bool:
@@ -25,4 +25,4 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
     return SlidingLayer(op, context, "grouped").emit()
 
 
-KERNEL = Kernel("grouped", ConvOp, sliding_work, emit, applies, prepared_source)
+KERNEL = Kernel("grouped", ConvOp, sliding_work, emit, applies, prepared_source, edges=(*EDGES, FAR, GROUP_INPUTS))
