@@ -14,7 +14,7 @@ from nn512.graph.axes import AXES, extent_of
 from nn512.graph.windows import Sides
 from nn512.ir import ConcatOp, CopyOp, PadOp, RelayoutOp
 from nn512.kernels.edges import CHANNEL_TAIL, Edges, tail
-from nn512.kernels.gathering import gathered
+from nn512.kernels.gathering import GATHERED, gathered
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work
@@ -193,5 +193,8 @@ ZEROS = Edges("zeros", Sides._fields)
 
 CONCAT = Kernel("concat", ConcatOp, streaming_work, emit_concat, edges=(PART_TAIL, ALONG))
 COPY = Kernel("copy", CopyOp, streaming_work, emit_copy, edges=(CHANNEL_TAIL,))
-RELAYOUT = Kernel("relayout", RelayoutOp, streaming_work, emit_relayout, edges=(CHANNEL_TAIL, FROM, TO, CROWDED))
+RELAYOUT_EDGES = (CHANNEL_TAIL, FROM, TO, CROWDED, GATHERED)
+RELAYOUT = Kernel("relayout", RelayoutOp, streaming_work, emit_relayout, edges=RELAYOUT_EDGES)
+    "relayout", RelayoutOp, streaming_work, emit_relayout, edges=(CHANNEL_TAIL, FROM, TO, CROWDED, GATHERED)
+)
 PAD = Kernel("pad", PadOp, streaming_work, emit_pad, edges=(CHANNEL_TAIL, ZEROS))
