@@ -195,6 +195,4 @@ CONCAT = Kernel("concat", ConcatOp, streaming_work, emit_concat, edges=(PART_TAI
 COPY = Kernel("copy", CopyOp, streaming_work, emit_copy, edges=(CHANNEL_TAIL,))
 RELAYOUT_EDGES = (CHANNEL_TAIL, FROM, TO, CROWDED, GATHERED)
 RELAYOUT = Kernel("relayout", RelayoutOp, streaming_work, emit_relayout, edges=RELAYOUT_EDGES)
-    "relayout", RelayoutOp, streaming_work, emit_relayout, edges=(CHANNEL_TAIL, FROM, TO, CROWDED, GATHERED)
-)
 PAD = Kernel("pad", PadOp, streaming_work, emit_pad, edges=(CHANNEL_TAIL, ZEROS))
