@@ -24,13 +24,16 @@ from nn512.kernels.fourier_tile import FourierTile
 from nn512.kernels.fourier_transforms import InputRoutine, ResultRoutine
 from nn512.kernels.interface import Context
 from nn512.kernels.products import ProductRoutine
-from nn512.kernels.tile_cut import TileVariant
+from nn512.kernels.tile_cut import TileVariant, overhang
 from nn512.kernels.tile_layer import TileLayer
 from nn512.kernels.tile_parts import Call, Cell, Panel
 from nn512.plan.layout import LANES
 
 LONGEST_OF_TILES = 16
 """The longest transform in two dimensions: longer ones are for filters of one row or column."""
+
+MUCH = 5
+"""Rows or columns of overhang from which on their number makes no edge class of its own."""
 
 MOST_ROWS = 13
 """Rows of results of a tile at most: more may take a stack of over 16 KiB, and so short filters are others' work."""
@@ -74,6 +77,11 @@ class Variant(TileVariant):
             Edges("phases", (1, 2, *((4,) if both else ()))),
             Edges("pieces", ("one", "several")),
         )
+
+    @property
+    def overhangs(self) -> tuple[Edges, Edges]:
+        """See `TileVariant`: tiles have up to 63 results along an axis, and what overhangs by many is alike."""
+        return overhang("rows", (*range(MUCH), "more")), overhang("columns", (*range(MUCH), "more"))
 
     def filter_classes(self, node: Conv) -> tuple[str, ...]:
         """See `TileVariant`."""

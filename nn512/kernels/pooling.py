@@ -31,7 +31,6 @@ WIDEST = 8
 
 AXES = ("rows", "columns")
 POOLED = ("maximum", "average")
-SAMPLED = "sample"
 COUNTED = Edges("average with padding counted")
 
 _BLOCK, _VALUE = Name("block"), Name("v")
@@ -52,8 +51,8 @@ def _rows(what: str) -> Edges:
 
 
 def _windows(what: str, axis: str) -> Edges:
-    """How neighbouring windows lie; those of a sample are single cells."""
-    return Edges(f"{what} windows' {axis}", (*(() if what == SAMPLED else ("overlap",)), "side by side", "apart"))
+    """How neighbouring windows lie."""
+    return Edges(f"{what} windows' {axis}", ("overlap", "side by side", "apart"))
 
 
 MAXIMUM = """
@@ -115,13 +114,7 @@ POOLING = Kernel(
         *(_windows(what, axis) for what in POOLED for axis in AXES),
     ),
 )
-SAMPLING = Kernel(
-    "sampling",
-    SampleOp,
-    streaming_work,
-    emit,
-    edges=(CHANNEL_TAIL, *(_windows(SAMPLED, axis) for axis in AXES)),
-)
+SAMPLING = Kernel("sampling", SampleOp, streaming_work, emit, edges=(CHANNEL_TAIL,))
 
 
 class _PoolLayer:
@@ -161,12 +154,8 @@ class _PoolLayer:
 
     def _edge_classes(self) -> set[str]:
         """Cells that are seen at the edges and elsewhere; whether windows overlap; whatever numbers they are."""
-        what = SAMPLED if self.copies else "maximum" if self.is_max else "average"
+        what = "maximum" if self.is_max else "average"
         classes = {CHANNEL_TAIL(self.result.shape.channels % LANES)}
-        gaps = [along.stride - along.window for along in self.windows]
-        if not self.windows.is_whole:
-            words = ("overlap" if gap < 0 else "apart" if gap else "side by side" for gap in gaps)
-            classes |= {_windows(what, axis)(word) for axis, word in zip(AXES, words, strict=True)}
         if self.copies:
             return classes
         if self.windows.is_whole:
@@ -175,6 +164,9 @@ class _PoolLayer:
             return classes | {_pixels(what)(rest)}
         if self.divisor is not None:
             classes.add(COUNTED())
+        for axis, along in zip(AXES, self.windows, strict=True):
+            gap = along.stride - along.window
+            classes.add(_windows(what, axis)("overlap" if gap < 0 else "apart" if gap else "side by side"))
         seen = (column.columns for column in self.columns)
         classes |= {_columns(what)("cut" if n is None else min(n, WIDEST + 1)) for n in seen}
         return classes | {_rows(what)("clipped" if self.clipped else "whole")}

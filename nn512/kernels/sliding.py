@@ -55,7 +55,7 @@ SWEEPS, TAPS = Edges("columns", ("inside", "left", "right", "both")), Edges("tap
 GROUP_INPUTS = Edges("inputs of a group", (2, 4, 8))
 RATIO = Edges("outputs for an input", ("one", "several"))
 FAR, CLIPPED = Edges("source far"), Edges("rows clipped")
-EDGES = (SWEEP_TILE, TAP_TILE, SWEEPS, TAPS, RATIO, OUTPUT_TAIL, CLIPPED)
+EDGES = (SWEEP_TILE, TAP_TILE, SWEEPS, TAPS, RATIO, CLIPPED)
 
 _BLOCK = Name("block")
 

@@ -7,6 +7,7 @@ factors of all input channels meet transformed weights; sums of products are tra
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -30,12 +31,8 @@ PASS_CYCLES = 20
 """Cycles to begin and end a pass over the input channels, beside storing its sums."""
 
 
-MUCH = 5
-"""Rows or columns of overhang from which on their number makes no class of its own."""
-
 COMPUTED = Edges("tiles", ("in steps", "in blocks"))
 INSIDE, CLIPS, GROUPS = Edges("inside"), Edges("clipped"), Edges("groups")
-OVERHANGS = tuple(Edges(f"overhang of {axis}", (*range(MUCH), "more")) for axis in ("rows", "columns"))
 SEGMENTS = tail("inputs in segments, tail")
 
 
@@ -194,6 +191,11 @@ class TileVariant(ABC):
     def filters(self) -> tuple[Edges, ...]:
         """Edge classes by the size of the filter: families of them."""
 
+    @property
+    @abstractmethod
+    def overhangs(self) -> tuple[Edges, Edges]:
+        """Edge classes by how many rows, and columns, of results of the last tile are outside the picture."""
+
     @abstractmethod
     def filter_classes(self, node: Conv) -> tuple[str, ...]:
         """Those that a layer has."""
@@ -202,7 +204,7 @@ class TileVariant(ABC):
     def edges(self) -> tuple[Edges, ...]:
         """All families of edge classes."""
         summed = tuple(passes(self, blocks) for blocks in (1, 2))
-        common = (COMPUTED, INSIDE, CLIPS, *OVERHANGS, INPUT_TAIL, SEGMENTS, OUTPUT_TAIL, GROUPS)
+        common = (COMPUTED, INSIDE, CLIPS, *self.overhangs, INPUT_TAIL, SEGMENTS, OUTPUT_TAIL, GROUPS)
         return (*self.filters, *summed, *common)
 
     @abstractmethod
@@ -282,6 +284,11 @@ class TileVariant(ABC):
             arithmetic=self.arithmetic,
             edges=self.edges,
         )
+
+
+def overhang(axis: str, values: Iterable[int | str]) -> Edges:
+    """The edge classes by how much of the last tile is outside the picture."""
+    return Edges(f"overhang of {axis}", tuple(values))
 
 
 def passes(variant: TileVariant, blocks: int) -> Edges:

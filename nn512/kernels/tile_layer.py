@@ -19,7 +19,7 @@ from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.interface import Place
 from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of
-from nn512.kernels.tile_cut import CLIPS, COMPUTED, GROUPS, INSIDE, MUCH, OVERHANGS, SEGMENTS, passes
+from nn512.kernels.tile_cut import CLIPS, COMPUTED, GROUPS, INSIDE, SEGMENTS, passes
 from nn512.kernels.tile_parts import Cell, TileParts
 from nn512.plan.layout import LANES, blocks_of
 from nn512.plan.plan import PlannedTiles
@@ -94,9 +94,9 @@ class TileLayer(TileParts):
             classes |= {passes(self.variant, width)(size) for size in self.sizes(self.variant.most(width))}
         classes |= {INSIDE()} if grid.inside else set()
         classes |= {CLIPS()} if self.clips else set()
-        for family, axis in zip(OVERHANGS, (grid.rows, grid.columns), strict=True):
+        for family, axis in zip(self.variant.overhangs, (grid.rows, grid.columns), strict=True):
             if axis.outputs > 1:
-                classes.add(family(axis.overhang if axis.overhang < MUCH else "more"))
+                classes.add(family(axis.overhang if axis.overhang in family.values else "more"))
         classes.add((INPUT_TAIL if whole else SEGMENTS)(self.source.shape.channels % LANES))
         classes.add(OUTPUT_TAIL(self.node.to_channels % LANES))
         return classes | ({GROUPS()} if self.node.groups > 1 else set())

@@ -20,7 +20,7 @@ from nn512.kernels.bodies import StepFunction
 from nn512.kernels.edges import Edges
 from nn512.kernels.interface import Context
 from nn512.kernels.products import LONGEST_PASS, ProductRoutine
-from nn512.kernels.tile_cut import TileVariant
+from nn512.kernels.tile_cut import TileVariant, overhang
 from nn512.kernels.tile_layer import TileLayer
 from nn512.kernels.tile_parts import Call, Cell, Panel
 from nn512.kernels.winograd_transforms import InputRoutine, ResultRoutine, TileTransform
@@ -70,6 +70,11 @@ class Variant(TileVariant):
         return tuple(
             Edges(f"filter {word}", tuple(n for n in taps if n == 1 or is_known(outputs, n))) for word, outputs in axes
         )
+
+    @property
+    def overhangs(self) -> tuple[Edges, Edges]:
+        """See `TileVariant`."""
+        return overhang("rows", range(self.rows)), overhang("columns", range(self.columns))
 
     def filter_classes(self, node: Conv) -> tuple[str, ...]:
         """See `TileVariant`."""

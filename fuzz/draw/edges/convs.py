@@ -84,7 +84,7 @@ def depthwise_nets() -> Iterator[EdgeNet]:
 def grouped_nets() -> Iterator[EdgeNet]:
     """Groups of a few channels that stand in one block."""
     for inputs in (2, 4, 8):
-        yield from _grouped(inputs, range(1, 9))
+        yield from _grouped(inputs, range(2, 17))
     yield net(picture(64, 9, 14), conv(64, (3, 3), "Groups=16", same=True), l2=_SMALL_CACHE)
 
 
@@ -92,17 +92,20 @@ def _grouped(inputs: int, groups: Iterable[int]) -> Iterator[EdgeNet]:
     """With so many inputs per group: loops over taps and over columns, one and several outputs for an input."""
     for number in groups:
         channels = number * inputs
-        yield net(picture(channels, 3, 1 + number % TILE_PIXELS), conv(channels, (1, 1), f"Groups={number}"))
+        yield net(picture(channels, 1, 1 + number % TILE_PIXELS), conv(channels, more=f"Groups={number}"))
+    channels = inputs * 3
     for columns in range(1, TILE_PIXELS + 1):
-        # Beside tiles that hang over the picture those of their size are rare: no padding.
-        yield net(picture(inputs * 3, 3, columns), conv(inputs * 6, (1, 1), "Groups=3"))
-        yield net(picture(inputs * 3, 3, columns + 1), conv(inputs * 3, (2, 2), "Groups=3"))
-        yield net(picture(inputs * 3, 3, columns + 2), conv(inputs * 3, (3, 3), "Groups=3"))
-    for taps in ((3, 3), (1, 13)):  # more taps than there are registers for weights: a loop over taps
-        for padding in (*_SIDES, "PaddingW=12"):
-            for width in (1, 5, 15, 40):
-                if width + ("W" in padding) + 11 * (taps == (1, 13)) >= taps[1] or "PaddingW=12" in padding:
-                    yield net(picture(inputs * 3, 4, width), conv(inputs * 3, taps, f"Groups=3 {padding}"))
+        yield net(picture(channels, 1, columns), conv(2 * channels, more="Groups=3"))
+        yield net(picture(channels, 3, columns + 1), conv(channels, (2, 2), "Groups=3"))
+        yield net(picture(channels, 3, columns + 2), conv(channels, (3, 3), "Groups=3"))
+    for padding in _SIDES:
+        for width in (5, 15, 40):
+            yield net(picture(channels, 4, width), conv(channels, (3, 3), f"Groups=3 {padding}"))
+            # More taps than there are registers for weights are a loop over taps.
+            yield net(picture(channels, 4, width + 10), conv(channels, (1, 13), f"Groups=3 {padding}"))
+    for padding in ("PaddingW=6", "PaddingW=12"):
+        for width in (1, 5):
+            yield net(picture(channels, 4, width), conv(channels, (1, 13), f"Groups=3 {padding}"))
 
 
 def winograd_nets(rows: int, columns: int) -> Iterator[EdgeNet]:
@@ -112,7 +115,7 @@ def winograd_nets(rows: int, columns: int) -> Iterator[EdgeNet]:
     filters = [(h, w) for h in down for w in across if h * w > 1 and (rows == columns or 1 not in (h, w))]
 
     def outputs_of(tiles: int, taps: int, outputs: int) -> int:
-        return tiles * outputs - tiles % outputs if taps > 1 else tiles
+        return tiles * outputs - (tiles - 1) % outputs if taps > 1 else tiles
 
     def sized(tiles: tuple[int, int], taps: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of a picture."""
@@ -130,7 +133,7 @@ def fourier_nets(size: int) -> Iterator[EdgeNet]:
 
     def outputs_of(tiles: int, taps: int) -> int:
         results = size + 1 - taps
-        return tiles * results - tiles % results if taps > 1 else tiles
+        return tiles * results - (tiles - 1) % results if taps > 1 else tiles
 
     def sized(tiles: tuple[int, int], taps: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of a picture."""
@@ -164,6 +167,10 @@ def _tiled(
             height, width = sized(tiles, taps)
             yield net(picture(16 + number, height, width), conv(17 + number, taps))
             yield net(picture(16 + number, height, width), conv(9, taps, same=True))
+    for taps in (filters[-1], filters[1]):
+        height, width = sized((2, 2), taps)
+        for n in range(6):
+            yield net(picture(5, max(height - n, taps[0]), max(width - n, taps[1])), conv(9, taps))
     taps = filters[-1]
     height, width = sized((2, 2), taps)
     for n in TAILS:
