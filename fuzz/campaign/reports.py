@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 from fuzz.campaign.account import Account
 from fuzz.campaign.state import tally_to_dict, versions
 from fuzz.campaign.tally import FindingNote
+from fuzz.judge.coverage import by_family
 
 FORMAT = 1
 """Number of the JSON report's format."""
@@ -31,6 +32,7 @@ def as_json(account: Account) -> str:
         }
         for note in data["findings"]
     ]
+    data["edge_classes"] = {"declared": len(tally.declared), "missing": [list(point) for point in tally.missing]}
     data["unfinished"] = [str(path) for path in sorted(tally.unfinished)]
     report = {
         "format": FORMAT,
@@ -58,7 +60,7 @@ def as_junit(account: Account) -> str:
     ET.SubElement(whole, "system-out").text = _xml("\n".join(account.lines()))
     if account.tally.verified == 0:
         ET.SubElement(whole, "error", message="no graph was verified, so nothing was shown")
-    elif account.how:
+    elif account.how or account.tally.missing:
         ET.SubElement(whole, "error", message=_xml(account.headline))
     for note in account.tally.findings.values():
         test = _test(suite, note.fault)
@@ -108,6 +110,8 @@ def marks(account: Account) -> Iterator[str]:
         yield _annotation("error", "nn512 fuzz: not judged", text)
     if account.tally.verified == 0:
         yield _annotation("error", "nn512 fuzz", "no graph was verified, so nothing was shown")
+    if account.tally.missing:
+        yield _annotation("error", "nn512 fuzz: never verified", "\n".join(by_family(account.tally.missing)))
 
 
 def _annotation(command: str, title: str, text: str) -> str:
@@ -143,8 +147,8 @@ def as_markdown(account: Account) -> str:
         parts.append("")
     parts += [f"* not shrunk: `{path.name}`" for path in sorted(tally.unfinished)]
     parts += [f"* **not judged**: {_cell(_first(text))}" for text in tally.lost]
-    missing = [f"{kernel}, {edge}" for kernel, edge in emitted if (kernel, edge) not in set(verified)]
-    parts += [f"* never verified: {_cell(text)}" for text in missing]
+    missing = {*tally.missing, *emitted}.difference(verified)
+    parts += [f"* never verified: {_cell(text)}" for text in by_family(missing)]
     return "\n".join(parts).rstrip() + "\n"
 
 

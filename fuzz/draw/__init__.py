@@ -10,6 +10,7 @@ away, and since a wish means the same wherever it stands, Hypothesis can delete 
     situations.py   several layers in a row: what the passes look for
     grower.py       a graph while it grows, within bounds; growth.py: wishes to nodes
     whole.py        whole graphs, options, cases
+    edges/          nets that have every edge class of every kernel, one by one
     regimes.py      which numbers a net is run on
 """
 

@@ -125,9 +125,13 @@ def relayout_nets() -> Iterator[EdgeNet]:
         *segments(17, 2, 3),
         conv(4, to="four"),
         conv(13, to="rest"),
-        "Concat FromTensor1=four FromTensor2=rest ToTensor=others",
-        "Add FromTensor1=pieces FromTensor2=others ToTensor=y",
+        "Concat FromTensor1=four FromTensor2=rest ToTensor=whole",
+        "Add FromTensor1=pieces FromTensor2=whole ToTensor=y",
     )
+    for first, second in (("pieces", "r"), ("r", "pieces")):
+        whole = (conv(17, to="w"), "Activation FromTensor=w ToTensor=r Kind=ReLU")
+        joined = f"Concat FromTensor1={first} FromTensor2={second} ToTensor=y Axis=Height"
+        yield net(*segments(17, 2, 3), *whole, joined)
     lines = [picture(3, 2, 2), conv(1, to="c0"), "Activation FromTensor=c0 ToTensor=d0 Kind=ReLU"]
     lines += [f"Concat FromTensor1=d{n} FromTensor2=d{n} ToTensor=d{n + 1}" for n in range(7)]
     yield net(*lines, "Softmax FromTensor=d7 ToTensor=y")
@@ -139,6 +143,12 @@ def pick_nets() -> Iterator[EdgeNet]:
         yield net(picture(33, 2, 3), f"Slice FromTensor=x ToTensor=y From={n} Count={n}")
         yield net(picture(33, 2, 3), f"Slice FromTensor=x ToTensor=y From=16 Count={n}", without=("view_slices",))
         yield net(picture(2 * n, 2, 3), f"Slice FromTensor=x ToTensor=y From=0 Count={n} Step=2")
+    yield net(
+        picture(33, 2, 3),
+        "Slice FromTensor=x ToTensor=a From=0 Count=5",
+        "Slice FromTensor=x ToTensor=b From=9 Count=6",
+        "Concat FromTensor1=a FromTensor2=b ToTensor=c",
+    )
     for pixels in _SLABS:
         yield net(picture(6, 1, pixels), "Slice FromTensor=x ToTensor=y From=1 Count=4")
         yield net(picture(6, 1, pixels), "Shuffle FromTensor=x ToTensor=y Groups=2")
@@ -162,4 +172,4 @@ def pad_nets() -> Iterator[EdgeNet]:
     """Padding that would take too many kinds of tiles: whole tiles of it."""
     for n in TAILS:
         sides = ("PaddingTop=1 PaddingLeft=33", "PaddingBottom=1 PaddingRight=33")[n % 2]
-        yield net(picture(n, 3, 40), conv(5, (2, 3), sides))
+        yield net(picture(n, 3, 40), _RELU, conv(5, (2, 3), sides, source="y", to="z"))
