@@ -7,8 +7,8 @@
     compiler.py     the same of the compiler: how many graphs it takes to find bugs planted in that
     compiler_bugs.py  which bugs these are
 
-A mutant that is neither found nor recognised as harmless is a hole, in the data or in the sandbox; a bug of the compiler
-that takes too many graphs is one in what is drawn.
+A mutant that is neither found nor recognised as harmless is a hole, in the data or in the sandbox; a bug of the
+compiler that takes too many graphs is one in what is drawn.
 """
 
 from __future__ import annotations
