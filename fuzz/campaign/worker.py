@@ -41,8 +41,9 @@ class Settings:
     Of `kernels` every chunk forces another one in turn; without them options are drawn like everything else. A failure
     is shrunk for `shrink_seconds`, even if the time of the campaign is over. Faults in `baseline` are known already.
     Only the chunks of `shard` are checked. `target` is the name of what is, and `profile` by which algorithms it
-    computes (see `fuzz.targets.registry`). With `edges` nothing is drawn: a chunk is the nets for all edge classes of
-    one of `kernels` (see `fuzz.campaign.edges`).
+    computes (see `fuzz.targets.registry`). `sanitize` names sanitizers with which the C is built: workers find them in
+    $NN512_RUNNER, which the command line has set. With `edges` nothing is drawn: a chunk is the nets for all edge
+    classes of one of `kernels` (see `fuzz.campaign.edges`).
     """
 
     directory: Path
@@ -59,6 +60,7 @@ class Settings:
     shard: Shard = WHOLE
     target: str = OURS.name
     profile: str = ""
+    sanitize: tuple[str, ...] = ()
     edges: bool = False
 
     @property

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nn512.cli.arguments import Subparsers, add_target_option
+from nn512.cli.arguments import Subparsers, add_sanitize_option, add_target_option, sanitize
 from nn512.cli.outputs import check_directory, check_file
 from nn512.errors import Nn512Error, UsageError
 from nn512.signals import EndedError
@@ -33,7 +33,7 @@ Activation FromTensor=x ToTensor=y Kind=ReLU
 Output FromTensor=y
 """
 
-_OF_NEW_CAMPAIGNS = {
+_OF_NEW_CAMPAIGNS: dict[str, object] = {
     "examples": None,
     "seed": None,
     "shard": "1/1",
@@ -45,6 +45,7 @@ _OF_NEW_CAMPAIGNS = {
     "no-corpus": False,
     "target": None,
     "profile": None,
+    "sanitize": [],
 }
 """Options that a campaign keeps when it is resumed, and what they are where nobody has given them."""
 
@@ -109,6 +110,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="NAME",
         help="with --target: how it computes, and so what errors it may make (`nn512 doc profiles`; default: direct)",
     )
+    add_sanitize_option(parser)
     parser.add_argument(
         "--shrink-time",
         metavar="S",
@@ -237,6 +239,7 @@ def _begun(args: argparse.Namespace) -> State:
         raise UsageError("--shard needs --seed: every shard takes its part of the same cases")
     check_directory(args.out, "--out")
     target = _target(args)
+    sanitize(args.sanitize)
     regimes = tuple(regime for regime in regimes_for(_runner()) if regime not in target.skips)
     if args.edges:
         regimes = tuple(regime for regime in EDGE_REGIMES if regime in regimes)
@@ -254,6 +257,7 @@ def _begun(args: argparse.Namespace) -> State:
         shard=shard,
         target=target.name,
         profile=args.profile or "",
+        sanitize=tuple(args.sanitize),
         edges=args.edges,
     )
     state = State.begin(settings)
@@ -284,6 +288,7 @@ def _resumed(args: argparse.Namespace) -> State:
     state.settings = settings
     if not state.complete:
         check_directory(settings.directory)
+        sanitize(settings.sanitize)
         _runner()
         if state.versions != versions():
             now, then = (", ".join(f"{k} {v}" for k, v in both.items()) for both in (versions(), state.versions))
