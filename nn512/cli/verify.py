@@ -25,6 +25,7 @@ from nn512.cli.arguments import (
 )
 from nn512.cli.onnx_arguments import add_cut_arguments, dims_of
 from nn512.cli.outputs import check_directory
+from nn512.cli.verify_edges import refuse_beside_edges, verify_edges
 from nn512.errors import UsageError
 from nn512.graph import Graph, multiply_accumulates
 
@@ -95,6 +96,13 @@ def add_parser(subparsers: Subparsers) -> None:
         help="seconds for making the net of a failure small (default: 60)",
     )
     parser.add_argument("--no-shrink", action="store_true", help="keep a failure as it is")
+    parser.add_argument(
+        "--edges",
+        action="store_true",
+        help="check every layer alone, by the kernel that it has in the net, on single numbers and small integers at "
+        "all borders of its tiles, rows, columns and blocks of channels; prints which edge classes of which layers "
+        "were verified so (+), or only with other layers (o). Ends with 1 as well where one was not (-)",
+    )
     add_sanitize_option(parser)
     add_cut_arguments(parser)
     add_compiler_options(parser)
@@ -121,6 +129,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{words[0]} does not go with --target; it is an option of our compiler")
     if args.onnx is None and (args.dim or args.starts or args.ends):
         raise UsageError("--dim, --from and --to go with --onnx")
+    if args.edges:
+        refuse_beside_edges(args)
     options = compiler_options(args, args.for_threads)
     if args.onnx is not None:
         return _with_model(args, graph, options)
@@ -129,8 +139,6 @@ def run(args: argparse.Namespace) -> int:
         from nn512.compiler import compile as compile_graph
 
         compile_graph(graph, options)  # a kernel or layer that does not exist is the user's mistake and no finding
-    from fuzz.campaign.effort import Effort
-    from fuzz.campaign.findings import save, save_unfinished
     from fuzz.case import Case, DataSeed
     from fuzz.judge.checker import check_case
     from fuzz.judge.localize import localized
@@ -147,9 +155,12 @@ def run(args: argparse.Namespace) -> int:
     target: Target = OURS if args.source is None else Folder(args.source, args.profile or "")
     if args.target:
         target = target_of(args.target, args.profile or "")
-    data = [data_set for data_set in _data_sets(args, graph) if data_set.regime not in target.skips]
     runner = runner_for()
     print(runner.line, flush=True)
+    keep = functools.partial(_keep, args, functools.partial(check_case, runner=runner, target=target))
+    if args.edges:
+        return verify_edges(args, graph, options, runner, keep)
+    data = [data_set for data_set in _data_sets(args, graph) if data_set.regime not in target.skips]
     # -O2 is what the documentation tells users to build with.
     seeds = tuple(DataSeed(d.regime, d.seed) for d in data)
     case = Case(graph.source.text, options.to_dict(), "-O2", seeds)
@@ -158,14 +169,22 @@ def run(args: argparse.Namespace) -> int:
     print(*told(report), sep="\n", flush=True)
     if not report.problems:
         return 0 if report.verified else 1
+    keep(report)
+    return 1
+
+
+def _keep(args: argparse.Namespace, look: Callable[[Case], Report], report: Report) -> None:
+    """Make a failure small, which `look` sees, and save it."""
+    from fuzz.campaign.effort import Effort
+    from fuzz.campaign.findings import save, save_unfinished
+
     effort = Effort(seconds=args.shrink_time, tell=_show)
     unfinished = None
     if not args.no_shrink and args.source is None:
         unfinished = save_unfinished(report, args.out)  # should shrinking not come to an end
-        report = _shrunk(report, functools.partial(check_case, runner=runner, target=target), effort)
+        report = _shrunk(report, look, effort)
     finding = save(report, args.out, replaces=unfinished, how=effort.told if effort.done else "not shrunk")
     print(f"{finding.identity}\nkept in {finding.path}")
-    return 1
 
 
 def _show(done: int, of: int) -> None:

@@ -143,12 +143,7 @@ def pick_nets() -> Iterator[EdgeNet]:
         yield net(picture(33, 2, 3), f"Slice FromTensor=x ToTensor=y From={n} Count={n}")
         yield net(picture(33, 2, 3), f"Slice FromTensor=x ToTensor=y From=16 Count={n}", without=("view_slices",))
         yield net(picture(2 * n, 2, 3), f"Slice FromTensor=x ToTensor=y From=0 Count={n} Step=2")
-    yield net(
-        picture(33, 2, 3),
-        "Slice FromTensor=x ToTensor=a From=0 Count=5",
-        "Slice FromTensor=x ToTensor=b From=9 Count=6",
-        "Concat FromTensor1=a FromTensor2=b ToTensor=c",
-    )
+    yield net(*segments(20, 2, 3), "Slice FromTensor=pieces ToTensor=y From=0 Count=9", without=("view_slices",))
     for pixels in _SLABS:
         yield net(picture(6, 1, pixels), "Slice FromTensor=x ToTensor=y From=1 Count=4")
         yield net(picture(6, 1, pixels), "Shuffle FromTensor=x ToTensor=y Groups=2")
