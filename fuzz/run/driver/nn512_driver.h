@@ -94,6 +94,7 @@ struct heap_state {
 };
 struct heap_state heap_now(void);
 void heap_limit(size_t bytes);
+void heap_aside(int aside); /* from now on this thread allocates for the C library, which is nobody's business */
 void heap_pattern(uint32_t pattern);
 void heap_fail_at(size_t nth); /* 1: the next allocation; 0: never */
 int heap_failed(void);         /* whether that allocation was asked for */
