@@ -8,6 +8,7 @@ checks.py         what a run checks, and its bounds
 driver/           the driver in C; it watches everything besides values
 protocol.py       the bytes that it and the tester exchange
 sandbox.py        a child process with bounds of time and memory
+statics.py        static data that a net can write, in the symbols of its program
 ended.py          how a driver ended, wherever it ran
 outcome.py        what a run showed
 """
