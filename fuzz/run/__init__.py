@@ -7,14 +7,10 @@ emulator/         the machine that bochs runs them in
 checks.py         what a run checks, and its bounds
 driver/           the driver in C; it watches everything besides values
 protocol.py       the bytes that it and the tester exchange
-<<<<<<< HEAD
-sandbox.py        a child process with bounds of time and memory
-statics.py        static data that a net can write, in the symbols of its program
-=======
 process.py        a program run to its end, wherever
 sandbox.py        what a driver is told, and its bounds of time and memory
+statics.py        static data that a net can write, in the symbols of its program
 standalone.py     a net inferred once by the driver that users get
->>>>>>> main
 ended.py          how a driver ended, wherever it ran
 outcome.py        what a run showed
 """
