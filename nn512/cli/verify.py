@@ -14,12 +14,14 @@ from nn512.cli.arguments import (
     Subparsers,
     add_compiler_options,
     add_graph_argument,
+    add_sanitize_option,
     add_target_option,
     add_threads_option,
     compiler_options,
     compiler_words,
     input_files,
     read_graph,
+    sanitize,
 )
 from nn512.cli.onnx_arguments import add_cut_arguments, dims_of
 from nn512.cli.outputs import check_directory
@@ -93,6 +95,7 @@ def add_parser(subparsers: Subparsers) -> None:
         help="seconds for making the net of a failure small (default: 60)",
     )
     parser.add_argument("--no-shrink", action="store_true", help="keep a failure as it is")
+    add_sanitize_option(parser)
     add_cut_arguments(parser)
     add_compiler_options(parser)
     add_threads_option(parser, "--for-threads")
@@ -140,6 +143,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.profile:
         profile_of(args.profile)  # a mistake shows before anything is run
+    sanitize(args.sanitize)
     target: Target = OURS if args.source is None else Folder(args.source, args.profile or "")
     if args.target:
         target = target_of(args.target, args.profile or "")

@@ -13,7 +13,7 @@
 #if defined(__x86_64__) || defined(__i386__)
 enum { MODE_BITS = 0xffc0 }; /* without the six flags of exceptions that happened */
 unsigned mode_get(void) {
-    unsigned word;
+    unsigned word = 0; /* the memory sanitizer does not see the instruction write it */
     __asm__ volatile("stmxcsr %0" : "=m"(word));
     return word & MODE_BITS;
 }
@@ -21,7 +21,7 @@ void mode_set(unsigned word) {
     __asm__ volatile("ldmxcsr %0" : : "m"(word));
 }
 static unsigned x87_get(void) {
-    unsigned short word;
+    unsigned short word = 0;
     __asm__ volatile("fnstcw %0" : "=m"(word));
     return word;
 }

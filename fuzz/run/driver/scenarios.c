@@ -147,7 +147,7 @@ static void refuse_each(void *net, int of_heap, size_t threads) {
 }
 
 void run_failures(void) {
-    const size_t threads = most_threads();
+    const size_t most = most_threads(), threads = most < 4 ? most : 4;
     refuse_each(NULL, 1, threads);
     refuse_each(NULL, 0, threads);
     const struct held before = held_now();
@@ -186,7 +186,7 @@ static void run_forked(void *net) {
     struct block **const tensors = tensors_new(AT_END);
     void *const engine = engine_new(net, 2);
     infer_again(engine, tensors, 0, kind);
-#if !defined(WITH_ASAN) && !defined(WITH_TSAN)
+#if !defined(WITH_ASAN) && !defined(WITH_TSAN) && !defined(WITH_MSAN)
     const pid_t child = fork();
     if (child == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
