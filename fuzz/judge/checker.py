@@ -119,8 +119,8 @@ def check_sources(
 
 
 def _due(checks: Checks, sources: Sources) -> Checks:
-    """What may be demanded: C without a plan is not ours, and promises less."""
-    return checks if sources.plan else replace(checks, promises=False)
+    """What may be demanded: C that does not show its memory is not ours, and promises less."""
+    return checks if HOOK in sources.source else replace(checks, promises=False)
 
 
 def _in_turn(inputs: Arrays, checks: Checks) -> list[Arrays]:
