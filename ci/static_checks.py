@@ -41,8 +41,8 @@ CHECKERS = {
 """Commands that take the name of a C file."""
 
 ACCEPTED = {
-    r"use of uninitialized value .\w+\[<unknown>\].": "small arrays of vectors are filled by loops with a fixed number of "
-    "rounds, which the analyzer leaves after the first; the memory sanitizer sees that all of it is written",
+    r"use of uninitialized value .\w+\[<unknown>\].": "small arrays of vectors are filled by loops with a fixed count "
+    "of rounds, which the analyzer leaves after the first; the memory sanitizer sees that all of it is written",
     r"Casting between const unsigned short \* and const float \*.*invalidPointerCast": "the address of weights kept as "
     "halves, for a prefetch: nothing is read through it",
 }
