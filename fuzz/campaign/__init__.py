@@ -25,6 +25,8 @@ tally.py       what was counted, and the summary
 account.py     what reports tell; merged campaigns
 reports.py     the same for machines: JSON, JUnit, GitHub, Markdown
 progress.py    a line about the state of things
+comparing.py   random cases of every kernel, done in several ways that must agree
+matrix.py      the same C from all compilers, at all levels, in all dialects (a program)
 emulated.py    the same program on the processor and in the emulator (a program)
 measure.py     the table of error limits, measured anew (a program)
 """

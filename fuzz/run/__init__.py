@@ -2,13 +2,14 @@
 
 interface.py      what a driver must know of a net
 build.py          driver programs out of a header and a source, whoever emitted them
-runners/          ways to execute them: native, sde, soft, bochs
+runners/          ways to execute them: native, sde, soft, bochs, aarch64
 emulator/         the machine that bochs runs them in
 checks.py         what a run checks, and its bounds
 driver/           the driver in C; it watches everything besides values
 protocol.py       the bytes that it and the tester exchange
 process.py        a program run to its end, wherever
 sandbox.py        what a driver is told, and its bounds of time and memory
+statics.py        static data that a net can write, in the symbols of its program
 standalone.py     a net inferred once by the driver that users get
 ended.py          how a driver ended, wherever it ran
 outcome.py        what a run showed
