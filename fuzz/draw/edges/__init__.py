@@ -2,7 +2,7 @@
 
 `nn512 fuzz --edges` compiles them in this order, a kernel forced, and runs those that have a class which none before
 had. A kernel that computes an operation which is known here needs nothing; a new class needs a net that has it, which
-`tests/fuzz/draw/test_edges.py` demands.
+a test demands.
 
 net.py     nets as text, and their parts
 convs.py   convolutions
