@@ -41,10 +41,13 @@ class Emitted:
         """Text of `<prefix>.plan.json`."""
         return plan_json(self.plan)
 
-    def write(self, directory: str | os.PathLike[str]) -> tuple[Path, ...]:
-        """Write the three files into a directory, which is made if it is missing. Gives their paths."""
+    def write(self, directory: str | os.PathLike[str], **beside: str) -> tuple[Path, ...]:
+        """Write the three files into a directory, which is made if it is missing. Gives their paths.
+
+        `beside` are texts of further files by their names.
+        """
         folder = Path(directory)
-        texts = dict(zip(file_names(self.prefix), (self.header, self.source, self.plan_json), strict=True))
+        texts = dict(zip(file_names(self.prefix), (self.header, self.source, self.plan_json), strict=True)) | beside
         partial = {folder / f"{name}.part": text for name, text in texts.items()}
         paths = tuple(folder / name for name in texts)
         try:

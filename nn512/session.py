@@ -22,6 +22,9 @@ from nn512.graph import Graph, Input, argument_tensor, parse
 from nn512.options import MOST_THREADS, Options
 from nn512.params import check_arrays, to_bytes
 
+IN_PROCESS = frozenset(("", "native", "soft"))
+"""Values of $NN512_RUNNER with which emitted code runs inside this process."""
+
 
 class Session:
     """One net with its parameters, threads and scratch memory, ready to infer.
@@ -99,7 +102,7 @@ class Session:
 def _load(emitted: Emitted) -> ctypes.CDLL:
     """The emitted code as a loaded shared object, for this processor or on portable intrinsics."""
     runner = os.environ.get("NN512_RUNNER", "")
-    if runner not in {"", "native", "soft"}:
+    if runner not in IN_PROCESS:
         raise CannotRunError(f"NN512_RUNNER={runner}: a session runs inside this process: native or soft")
     soft = runner == "soft"
     if not soft and not toolchain.has_avx512():

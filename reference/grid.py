@@ -15,9 +15,13 @@ BINADES = 4
 """Binades in which partial sums are rounded; the errors of lower ones are small beside those."""
 
 
+FINEST = -149
+"""Exponent of the distance of subnormal numbers, and so of zero and its neighbours."""
+
+
 def grid_of(largest: Array) -> Array:
     """The distance of float32 numbers as large as `largest`, which is positive."""
-    return np.asarray(np.exp2(np.floor(np.log2(largest)) - 23))
+    return np.asarray(np.exp2(np.maximum(np.floor(np.log2(largest)) - 23, FINEST)))
 
 
 def certain_error(terms: Array) -> Array:

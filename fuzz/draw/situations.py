@@ -32,7 +32,9 @@ _SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
     (_RELU, _NORM, _POINTWISE, replace(_POINTWISE, source=2)),  # of two alike only one has a norm before it
     (_POINTWISE, replace(_POINTWISE, source=1), _CONV, BinaryWish(2, 0)),  # a sum that comes after a merged pair
     (FullyConnectedWish(0, 9), _NORM, _LEAKY, BinaryWish(0, 7)),
-    (_NORM, _CONV),  # which padding forbids
+    (_NORM, _CONV),  # which padding forbids, of rows or of columns alone, too
+    (_NORM, replace(_CONV, padding_h=0)),
+    (_NORM, replace(_CONV, padding_w=0)),
     (_NORM, _RELU, _POINTWISE, _NORM, _RELU, _CONV, ConcatWish(6, 0, 1)),  # a layer of DenseNet
     (_NORM, _RELU, PoolingWish(0, "Avg3x3Stride2", 1, 1), _NORM),
     (_RELU, _LEAKY, _NORM, _LEAKY, _RELU, ActivationWish(0, relu(0.5)), ActivationWish(0, relu(2.0))),
@@ -118,6 +120,9 @@ def stage_ends() -> st.SearchStrategy[list[Wish]]:
     strided = (alike | alike | alike | st.lists(strides, min_size=2, max_size=2)).map(
         lambda drawn: [ConvWish(0, stride_h=rows, stride_w=columns) for rows, columns in drawn]
     )
+    # What reads more pixels than it seems to: all that a filter sees, and others where padding shifts it.
+    seeing = st.sampled_from((*[{}] * 8, {"filter_w": 2}, {"filter_h": 3}, {"padding_w": 1}, {"padding_h": 1}))
+    strided = st.builds(lambda convs, more: [*convs[:-1], replace(convs[-1], **more)], strided, seeing)
     inner = st.lists(st.sampled_from(_INNER), min_size=1, max_size=5)
     last = st.lists(st.sampled_from((_RELU, _NORM)), max_size=2)
     outputs = st.sampled_from((*[-1] * 9, *range(9)))
@@ -141,16 +146,28 @@ def gated_blocks() -> st.SearchStrategy[list[Wish]]:
 
 
 def averaged_convs() -> st.SearchStrategy[list[Wish]]:
-    """A 1x1 convolution, perhaps a norm, and an average with any padding: they may change places."""
+    """A 1x1 convolution, perhaps a norm, and an average with any padding: they may change places.
 
-    def place(source: int, to_channels: int, groups: int, norm: bool, pooling: Wish) -> list[Wish]:  # noqa: FBT001
-        conv = ConvWish(source, to_channels, groups=groups)
-        return [conv, _NORM, pooling] if norm else [conv, pooling]
+    They may not where the convolution is padded. A second convolution of the same tensor may want another average.
+    """
+
+    def place(
+        source: int,
+        conv: ConvWish,
+        norm: bool,  # noqa: FBT001
+        pooling: Wish,
+        other: Wish | None,
+    ) -> list[Wish]:
+        wishes = [replace(conv, source=source), *([_NORM] if norm else []), pooling]
+        return [*wishes, replace(_POINTWISE, source=len(wishes) + source), other] if other else wishes
 
     averages = st.sampled_from([kind for kind in POOLINGS if kind.startswith("Avg")])
-    pooling = st.builds(PoolingWish, st.just(0), averages, st.integers(0, 2), st.integers(0, 2), output=OUTPUTS)
-    groups = st.sampled_from((0, 0, -1, 1, 2))
-    return st.builds(place, SOURCES, st.just(0) | sizes(), groups, st.booleans(), pooling)
+    sides = st.integers(0, 2)
+    pooling = st.builds(PoolingWish, st.just(0), averages, sides, sides, output=OUTPUTS)
+    padding, groups = st.sampled_from((0, 0, 0, 1)), st.sampled_from((0, 0, -1, 1, 2))
+    conv = st.builds(ConvWish, st.just(0), st.just(0) | sizes(), padding_h=padding, padding_w=padding, groups=groups)
+    another = st.none() | st.builds(PoolingWish, st.just(0), st.just("Avg3x3Stride2"), sides, sides)
+    return st.builds(place, SOURCES, conv, st.booleans(), pooling, another)
 
 
 def first_layers() -> st.SearchStrategy[list[Wish]]:

@@ -20,7 +20,7 @@ from fuzz.draw.situations import (
     stage_ends,
 )
 from fuzz.draw.sizes import shapes
-from fuzz.draw.wishes import wishes
+from fuzz.draw.wishes import few_forms, wishes
 from nn512.graph import Graph, Node, build, format_graph
 from nn512.kernels.registry import competing_kernels
 from nn512.options import Options
@@ -28,7 +28,7 @@ from nn512.passes.pipeline import PASSES
 
 
 def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
-    """About `max_layers` layers at most: mostly single ones, now and then a situation or a first layer."""
+    """About `max_layers` layers at most: mostly single ones, now and then a situation, a first layer, or few forms."""
 
     def one() -> st.SearchStrategy[list[Wish]]:
         return wishes().map(lambda wish: [wish])
@@ -37,7 +37,7 @@ def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
     rows = (*[situations()] * 3, stage_ends(), averaged_convs(), gated_blocks(), *[first_layers()] * 2, alike)
     pieces = st.one_of(*[one()] * 6, *rows)
     mixed = st.lists(pieces, min_size=1, max_size=max_layers)
-    return st.one_of(*(lists.map(_joined) for lists in (*[mixed] * 5, _stage_lists())))
+    return st.one_of(*(lists.map(_joined) for lists in (*[mixed] * 5, _stage_lists())), few_forms(max_layers).map(list))
 
 
 def _stage_lists() -> st.SearchStrategy[list[list[Wish]]]:

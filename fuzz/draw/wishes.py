@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypothesis import strategies as st
 
 from fuzz.draw.kinds import KINDS, Wish
 from fuzz.draw.kinds.input import inputs
+
+PALETTE = 3
+"""Forms that the layers of a graph have which is drawn from a few of them."""
+
+
+def forms() -> tuple[st.SearchStrategy[Wish], ...]:
+    """Every form of every kind of layer, those drawn seldom as well."""
+    return tuple(strategy for kind in KINDS for strategy in kind.strategies())
 
 
 def wishes() -> st.SearchStrategy[Wish]:
@@ -13,3 +23,17 @@ def wishes() -> st.SearchStrategy[Wish]:
     usual = (strategy for kind in KINDS if not kind.seldom for strategy in kind.strategies())
     seldom = st.sampled_from([kind for kind in KINDS if kind.seldom])
     return st.one_of(*usual, seldom.flatmap(lambda kind: st.one_of(*kind.strategies())), inputs())
+
+
+def few_forms(max_layers: int) -> st.SearchStrategy[Sequence[Wish]]:
+    """Layers of one to three forms alone, which meet each other more often than among all forms.
+
+    Swarm testing: what is left out makes room for runs and mixtures of the rest (Groce et al., ISSTA 2012).
+    """
+    all_forms = forms()
+
+    def layers(numbers: Sequence[int]) -> st.SearchStrategy[Sequence[Wish]]:
+        return st.lists(st.one_of(*(all_forms[number] for number in numbers)), min_size=2, max_size=max_layers)
+
+    numbers = st.lists(st.integers(0, len(all_forms) - 1), min_size=1, max_size=PALETTE, unique=True)
+    return numbers.flatmap(layers)

@@ -7,7 +7,9 @@ emulator/         the machine that bochs runs them in
 checks.py         what a run checks, and its bounds
 driver/           the driver in C; it watches everything besides values
 protocol.py       the bytes that it and the tester exchange
-sandbox.py        a child process with bounds of time and memory
+process.py        a program run to its end, wherever
+sandbox.py        what a driver is told, and its bounds of time and memory
+standalone.py     a net inferred once by the driver that users get
 ended.py          how a driver ended, wherever it ran
 outcome.py        what a run showed
 """

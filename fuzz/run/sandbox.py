@@ -1,16 +1,12 @@
 """Running a driver program in a child process: nothing the net does there can hurt the tester.
 
-The driver checks everything but values (driver/); this module starts it, bounds its time and memory, and collects what
-it wrote.
+The driver checks everything but values (driver/); this module tells it what to do, bounds its time and memory, and
+reads what it wrote.
 """
 
 from __future__ import annotations
 
-import os
-import resource
 import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
@@ -21,16 +17,12 @@ import numpy.typing as npt
 from fuzz.run import protocol
 from fuzz.run.build import Executable
 from fuzz.run.checks import Checks
-from fuzz.run.ended import Ended
 from fuzz.run.outcome import FloatArray, RunReport, read_report
+from fuzz.run.process import fill, memory_file, run_program
 from nn512.errors import CannotRunError, MachineError, UsageError
-from nn512.toolchain import end_group
-from nn512.toolchain import ended as has_ended
 
 MOST_ARGUMENTS = 5000
 """Inputs and outputs of a net that can be run: each is memory with guard pages, of which a process has only so many."""
-
-_LOG_LIMIT = 64 << 10
 
 _NOT_BEGUN = protocol.Progress(0, 0, 0, 0, 0, 0, 0, "start")
 """What a driver does that has not said anything yet."""
@@ -58,33 +50,15 @@ def execute(
         )
     start = time.perf_counter()
     limit = _time_limit(executable, checks)
-    with _memory_file("job") as job:
+    with memory_file("job") as job:
         _write_job(job, executable, params, data_sets, checks)
-        if executable.runner.machine is None:
-            ended = _run_here(executable, job, limit)
-        else:
-            data = _read_all(job.fileno())
-            ended = executable.runner.machine(executable.runner.compiler, executable.path, data, limit)
+        ended = run_program(executable.runner, executable.path, job, limit)
     if ended.returncode == -signal.SIGKILL and not ended.hung:
         _check_killed(ended.used, _processor_limit(executable, checks, len(data_sets)))
     hang = (protocol.unpack_progress(ended.result[: protocol.PAGE]) or _NOT_BEGUN) if ended.hung else None
     text = ended.log.decode("utf-8", "replace")
     records = memoryview(ended.result)
     return read_report(executable.interface, executable.taps, records, text, ended.returncode, hang=hang, start=start)
-
-
-def _run_here(executable: Executable, job: IO[bytes], limit: float) -> Ended:
-    """Run the driver in a process of this machine; `limit`: seconds without progress."""
-    used_before = _processor_seconds()
-    with _memory_file("result") as result, _memory_file("log") as log:
-        process = _start(executable, job, result, log)
-        try:
-            hung = _wait(process, result.fileno(), limit)
-        finally:
-            end_group(process)
-        used = _processor_seconds() - used_before
-        written = _read_all(result.fileno())
-        return Ended(written, os.pread(log.fileno(), _LOG_LIMIT, 0), process.returncode, hung, used)
 
 
 def _time_limit(executable: Executable, checks: Checks) -> float:
@@ -99,23 +73,10 @@ def _processor_limit(executable: Executable, checks: Checks, data_sets: int) -> 
     return int(_time_limit(executable, checks) * (4 + data_sets)) + 1
 
 
-def _processor_seconds() -> float:
-    """Processor time of all children so far that have been collected."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def _check_killed(used: float, limit: int) -> None:
     """MachineError if a driver was killed that had processor time left."""
     if used < limit:
         raise MachineError("the system killed the program under test, most probably because memory ran out")
-
-
-def _memory_file(name: str) -> IO[bytes]:
-    """A file without a name, in memory where the system can; nothing is left of it, however the tester ends."""
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create(f"nn512-{name}"), "w+b", buffering=0)
-    return tempfile.TemporaryFile(buffering=0)
 
 
 def _checked(name: str, array: npt.ArrayLike, shape: Sequence[int]) -> FloatArray:
@@ -168,50 +129,4 @@ def _write_job(
         parameter_bytes=parameter_bytes,
         input_bytes=input_bytes,
     )
-    job.write(head)
-    for part in parts:
-        data = part.data.cast("B")
-        while data:
-            data = data[job.write(data) :]
-    os.lseek(job.fileno(), 0, os.SEEK_SET)
-
-
-def _start(executable: Executable, job: IO[bytes], result: IO[bytes], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    runner = executable.runner
-    command = [*runner.wrapper, str(executable.path), str(result.fileno())]
-    try:
-        return subprocess.Popen(
-            command,
-            stdin=job,
-            stdout=log,
-            stderr=log,
-            pass_fds=(result.fileno(),),
-            cwd="/",
-            env={**os.environ, **runner.environment} if runner.environment else None,
-            process_group=0,
-        )
-    except OSError as error:
-        raise CannotRunError(f"cannot start {command[0]}: {error.strerror}") from error
-
-
-def _wait(process: subprocess.Popen[bytes], result: int, timeout: float) -> bool:
-    """Wait for the end of the driver. Whether it hangs: it made no progress for `timeout` seconds."""
-    steps = -1
-    while not has_ended(process, timeout):
-        progress = protocol.unpack_progress(os.pread(result, protocol.PAGE, 0))
-        if progress is None or progress.steps == steps:
-            return True
-        steps = progress.steps
-    return False
-
-
-def _read_all(descriptor: int) -> bytes:
-    size = os.fstat(descriptor).st_size
-    chunks, at = [], 0
-    while at < size:
-        chunk = os.pread(descriptor, size - at, at)
-        if not chunk:
-            break
-        chunks.append(chunk)
-        at += len(chunk)
-    return b"".join(chunks)
+    fill(job, [head, *(part.data for part in parts)])

@@ -7,4 +7,5 @@ code.py       what kernels hand over: layers and the routines that they share
 comments.py   the comment above every layer
 header.py     the emitted header
 net.py        the emitted source; threads.py, its thread team
+driver.py     a program around it, with parameters and tensors in files
 """

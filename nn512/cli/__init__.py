@@ -24,7 +24,7 @@ from nn512.errors import Nn512Error
 from nn512.signals import EndedError, ending_on_signals
 
 SUBCOMMANDS = (
-    *("check", "doc", "example", "compile", "explain", "params", "run"),
+    *("check", "doc", "example", "compile", "driver", "explain", "params", "run"),
     *("verify", "fuzz", "repro", "mutate", "emulator", "import", "export", "bench"),
 )
 """Modules of this package, in the order in which help lists them."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +23,8 @@ def add_parser(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "run",
         help="run a net on arrays from files",
-        description="Runs a graph and writes its outputs, an array of channels x height x width per tensor name.",
+        description="Runs a graph and writes its outputs, an array of channels x height x width per tensor name. With "
+        "NN512_RUNNER=sde or bochs it is the program of nn512 driver that runs, in that emulator.",
     )
     add_graph_argument(parser)
     parser.add_argument(
@@ -67,10 +70,27 @@ def run(args: argparse.Namespace) -> int:
 def _c(
     graph: Graph, params: Mapping[str, Array], inputs: Mapping[str, Array], args: argparse.Namespace
 ) -> Mapping[str, Array]:
-    from nn512.session import Session
+    from nn512.session import IN_PROCESS, Session
 
+    if os.environ.get("NN512_RUNNER", "") not in IN_PROCESS:
+        return _elsewhere(graph, params, inputs, args)
     with Session(graph, params, 1 if args.threads is None else args.threads) as session:
         return session.run(inputs)
+
+
+def _elsewhere(
+    graph: Graph, params: Mapping[str, Array], inputs: Mapping[str, Array], args: argparse.Namespace
+) -> Mapping[str, Array]:
+    """Outputs of the driver program, where a runner is asked for that executes programs."""
+    from fuzz.run.runners import choose_runner
+    from fuzz.run.standalone import infer
+    from nn512.compiler import compile as compile_graph
+
+    if args.threads is not None:
+        raise UsageError("--threads is for code that runs inside this process; results do not depend on it")
+    runner = choose_runner()
+    print(runner.line, file=sys.stderr)
+    return infer(graph, compile_graph(graph), params, inputs, runner)
 
 
 def _reference(graph: Graph, params: Mapping[str, Array], inputs: Mapping[str, Array]) -> Mapping[str, Array]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from nn512.cgen import names
 from nn512.cgen.code import InferenceStep, LayerCode
-from nn512.cgen.expressions import Expression, extent
+from nn512.cgen.expressions import extent
 from nn512.cgen.writer import Writer
 from nn512.ir import CropOp, Pick, PickOp
-from nn512.kernels.gathering import JOIN_PIECES, gathered
+from nn512.kernels.gathering import JOIN_PIECES, Slabs, gathered
 from nn512.kernels.interface import Context, Kernel, Place
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work
@@ -17,9 +17,10 @@ from nn512.plan.layout import LANES, MOST_SEGMENTS, Layout, blocks_of
 
 PICK_LANES = """
 /* One block of a tensor whose channels are picked from others. Blocks of all sources are numbered one behind another,
- * those before each source are counted; for every lane there is a block * 16 + lane, or -1 where it stays empty. */
-static INLINE void pick_lanes(const float *const *sources, const ptrdiff_t *before, ptrdiff_t pixels,
-                              const int *lanes, float (*out)[16]) {
+ * those before each source are counted; for every lane there is a block * 16 + lane, or -1 where it stays empty. Blocks
+ * are `plane` pixels apart; `pixels` of them move, from the first one on. */
+static INLINE void pick_lanes(const float *const *sources, const ptrdiff_t *before, ptrdiff_t plane, const int *lanes,
+                              ptrdiff_t first, ptrdiff_t pixels, float (*out)[16]) {
     const float *piece[16]; /* what makes up the block: a piece for every block of a source that has a part of it */
     ptrdiff_t whose[16];
     int at[16];
@@ -33,12 +34,12 @@ static INLINE void pick_lanes(const float *const *sources, const ptrdiff_t *befo
         if (i == pieces) {
             while (block >= before[source + 1]) source++;
             whose[i] = block;
-            piece[i] = sources[source] + (block - before[source]) * pixels * 16;
+            piece[i] = sources[source] + ((block - before[source]) * plane + first) * 16;
             pieces++;
         }
         at[to] = (int)i * 16 + lanes[to] % 16;
     }
-    join_pieces(piece, pieces, at, pixels, out);
+    join_pieces(piece, pieces, at, pixels, out + first);
 }
 """
 
@@ -68,6 +69,7 @@ def emit_pick(op: PickOp, context: Context) -> LayerCode:
         before.append(before[-1] + place.layout.block_count)
     context.library.add("join_pieces", lambda _: JOIN_PIECES)
     context.library.add("pick_lanes", lambda _: PICK_LANES)
+    slabs = Slabs(result)
     writer = Writer()
     with writer.block(step_signature(context.prefix, op.writes)):
         begin_step(writer, context.prefix)
@@ -78,25 +80,17 @@ def emit_pick(op: PickOp, context: Context) -> LayerCode:
         writer.table("static const int lanes[][16]", _rows(_places(picks, sources, before)))
         writer.line(f"static const ptrdiff_t before[] = {{{', '.join(map(str, before))}}};")
         writer.table("const float *const sources[]", (f"{names.local(place.name)}[0][0]" for place in sources))
-        writer.line("for (ptrdiff_t block = share.first; block < share.last; block++)")
-        with writer.indented():
-            pixels = extent(result.shape.height, result.shape.width)
-            arguments: list[Expression | str] = [
-                "sources",
-                "before",
-                pixels,
-                "lanes[block]",
-                f"{names.local(result.name)}[block]",
-            ]
-            writer.statement("pick_lanes", arguments, ";")
+        plane = extent(result.shape.height, result.shape.width)
+        slabs.write(writer, "pick_lanes", ["sources", "before", plane, "lanes[block]"])
     return LayerCode(
         name=op.writes,
         algorithm="channels picked lane by lane",
-        steps=(InferenceStep(op.writes, result.layout.block_count),),
+        steps=(InferenceStep(op.writes, slabs.items),),
         text=writer.text(),
         edge_classes=(
             f"pick channel tail {result.shape.channels % LANES}",
             f"pick lanes of {'one tensor' if len(sources) == 1 else 'several tensors'}",
+            f"pick {slabs.edge_class}",
         ),
     )
 

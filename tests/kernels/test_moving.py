@@ -93,6 +93,23 @@ def test_shuffles(runs_here: str, channels: int) -> None:
     check(*lines)
 
 
+@pytest.mark.parametrize(
+    ("height", "width", "found"),
+    [(16, 16, "whole picture"), (1, 257, "slabs, the last one smaller"), (16, 32, "equal slabs")],
+)
+def test_large_pictures_move_in_slabs(runs_here: str, height: int, width: int, found: str) -> None:
+    """By lanes and by runs; three blocks, of which two have channels of one block of the source."""
+    assert runs_here
+    report = check(
+        f"Input ToTensor=x Channels=38 Height={height} Width={width}",
+        "Shuffle FromTensor=x ToTensor=y Groups=2",
+        "Slice FromTensor=x ToTensor=z From=3 Count=34",
+        "Output FromTensor=y",
+        "Output FromTensor=z",
+    )
+    assert {f"pick {found}", f"gather {found}"} <= classes(report, "pick")
+
+
 JOINED = (
     *(f"Input ToTensor=x{n} Channels={n} Height=3 Width=4" for n in (5, 16, 21)),
     *(f"Activation FromTensor=x{n} ToTensor=r{n} Kind=ReLU" for n in (5, 16, 21)),

@@ -32,7 +32,7 @@ class SumsOfProducts(Kind[S]):
         limit: float,
     ) -> float:
         """Weights of which as many are non-zero as the limit allows."""
-        parameters, below = layer_parameters(layer, shapes), max(read)
+        parameters, below = layer_parameters(layer, shapes), max(*read, 1.0)  # a function may be 0 everywhere
         rows, columns = layer.to_channels, parameters[0].elements // layer.to_channels
         limit = max(limit, below)
         largest = int(np.clip(limit / (below * columns), 1, 3))

@@ -402,7 +402,7 @@ def test_nothing_is_left_when_the_tester_is_interrupted(runner: Runner, monkeypa
         started.append(process)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fuzz.run.sandbox._wait", interrupted)
+    monkeypatch.setattr("fuzz.run.process._wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         execute(executable, PARAMS, data_sets())
     assert started[0].returncode == -signal.SIGKILL
