@@ -57,6 +57,7 @@ def command_of(settings: Settings) -> str:
         words += ["--target", settings.target]
     if settings.profile:
         words += ["--profile", settings.profile]
+    words += [word for name in settings.sanitize for word in ("--sanitize", name)]
     if not settings.corpus:
         words.append("--no-corpus")
     return shlex.join(words)

@@ -1,6 +1,7 @@
 """`python -m fuzz.campaign.emulated`: one program of every case, on the processor and in the emulator, bit for bit.
 
 What an emulator shows on another machine counts as much as what it shows here: where both can be had, they are equal.
+The instruction that Bochs is known to get wrong is left out on both sides.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from fuzz.judge.report import Report
 from fuzz.problem import Problem
 from fuzz.run.build import BuildError, Executable, build_net
 from fuzz.run.checks import LIGHT, QUICK, Checks
+from fuzz.run.emulator.mended import mended
 from fuzz.run.outcome import RunReport
 from fuzz.run.runners import Runner, choose_runner
 from fuzz.run.sandbox import execute
@@ -56,6 +58,7 @@ def check_equal(case: Case, emulated: Runner, target: Target = OURS, elsewhere: 
         if isinstance(sources, Problem):
             return replace(report, problems=(sources,))
         assert isinstance(sources, Sources), "what is no C of ours cannot be compared"
+        sources = replace(sources, source=mended(sources.source))
         report = report if programs else replace(report, sources=sources)
         try:
             programs.append(_build(case, sources, emulated))

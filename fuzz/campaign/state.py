@@ -133,6 +133,7 @@ def _settings_from_dict(data: Mapping[str, Any], directory: Path) -> Settings:
             **data,
             "regimes": tuple(data["regimes"]),
             "kernels": tuple(data["kernels"]),
+            "sanitize": tuple(data.get("sanitize", ())),
             "corpus": tuple(Path(file) for file in data["corpus"]),
             "shard": Shard.parse(data["shard"]),
             "baseline": frozenset(data["baseline"]),

@@ -37,7 +37,8 @@ class Settings:
     Of `kernels` every chunk forces another one in turn; without them options are drawn like everything else. A failure
     is shrunk for `shrink_seconds`, even if the time of the campaign is over. Faults in `baseline` are known already.
     Only the chunks of `shard` are checked. `target` is the name of what is, and `profile` by which algorithms it
-    computes (see `fuzz.targets.registry`).
+    computes (see `fuzz.targets.registry`). `sanitize` names sanitizers with which the C is built: workers find them in
+    $NN512_RUNNER, which the command line has set.
     """
 
     directory: Path
@@ -54,6 +55,7 @@ class Settings:
     shard: Shard = WHOLE
     target: str = OURS.name
     profile: str = ""
+    sanitize: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -96,7 +96,7 @@ class RunReport:
         return self.status is Status.OK
 
 
-_SANITIZER = re.compile(r"^.*(?:ERROR: \w+Sanitizer: |WARNING: ThreadSanitizer: |runtime error: ).*$", re.MULTILINE)
+_SANITIZER = re.compile(r"^.*(?:(?:ERROR|WARNING): \w+Sanitizer: |runtime error: ).*$", re.MULTILINE)
 
 _DRIVER_PROBLEMS = {
     2: "was started wrongly",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,26 @@ def add_target_option(parser: argparse.ArgumentParser) -> None:
         "command:'generate {graph} {dir}', any program that reads a graph file and writes <Prefix>.h and <Prefix>.c "
         "with the same API; or one that a package adds as an entry point of the group nn512.targets",
     )
+
+
+def add_sanitize_option(parser: argparse.ArgumentParser) -> None:
+    """Checks that the C compiler builds in; `sanitize` obeys it."""
+    parser.add_argument(
+        "--sanitize",
+        metavar="NAME",
+        action="append",
+        choices=("address", "undefined", "thread", "memory"),
+        default=[],
+        help="build the C with this sanitizer of the C compiler: address, undefined, thread, or (with clang) memory; "
+        "undefined goes with each of the others. Intrinsics are then portable C, where sanitizers see every lane; "
+        "NN512_RUNNER=native leaves them as they are",
+    )
+
+
+def sanitize(names: Sequence[str]) -> None:
+    """Let every runner from now on, in the processes that this one starts, too, have these sanitizers."""
+    if names:
+        os.environ["NN512_RUNNER"] = "+".join((os.environ.get("NN512_RUNNER") or "soft", *names))
 
 
 def compiler_options(args: argparse.Namespace, threads: int = 1) -> Options:

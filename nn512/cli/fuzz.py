@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nn512.cli.arguments import Subparsers, add_target_option
+from nn512.cli.arguments import Subparsers, add_sanitize_option, add_target_option, sanitize
 from nn512.cli.outputs import check_directory, check_file
 from nn512.errors import Nn512Error, UsageError
 from nn512.signals import EndedError
@@ -33,7 +33,7 @@ Activation FromTensor=x ToTensor=y Kind=ReLU
 Output FromTensor=y
 """
 
-_OF_NEW_CAMPAIGNS = {
+_OF_NEW_CAMPAIGNS: dict[str, object] = {
     "examples": None,
     "seed": None,
     "shard": "1/1",
@@ -44,6 +44,7 @@ _OF_NEW_CAMPAIGNS = {
     "no-corpus": False,
     "target": None,
     "profile": None,
+    "sanitize": [],
 }
 """Options that a campaign keeps when it is resumed, and what they are where nobody has given them."""
 
@@ -100,6 +101,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="NAME",
         help="with --target: how it computes, and so what errors it may make (`nn512 doc profiles`; default: direct)",
     )
+    add_sanitize_option(parser)
     parser.add_argument(
         "--shrink-time",
         metavar="S",
@@ -224,6 +226,7 @@ def _begun(args: argparse.Namespace) -> State:
         raise UsageError("--shard needs --seed: every shard takes its part of the same cases")
     check_directory(args.out, "--out")
     target = _target(args)
+    sanitize(args.sanitize)
     settings = Settings(
         directory=args.out,
         seed=_seed() if args.seed is None else args.seed,
@@ -238,6 +241,7 @@ def _begun(args: argparse.Namespace) -> State:
         shard=shard,
         target=target.name,
         profile=args.profile or "",
+        sanitize=tuple(args.sanitize),
     )
     state = State.begin(settings)
     count, size = state.ledger.count, state.settings.chunk
@@ -265,6 +269,7 @@ def _resumed(args: argparse.Namespace) -> State:
     state.settings = settings
     if not state.complete:
         check_directory(settings.directory)
+        sanitize(settings.sanitize)
         _runner()
         if state.versions != versions():
             now, then = (", ".join(f"{k} {v}" for k, v in both.items()) for both in (versions(), state.versions))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nn512.cli.arguments import Subparsers
+from nn512.cli.arguments import Subparsers, add_sanitize_option, sanitize
 
 if TYPE_CHECKING:
     from fuzz.campaign.stored import Stored
@@ -31,6 +32,7 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--emitted", action="store_true", help="check the C in the folder instead of compiling the graph again"
     )
+    add_sanitize_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,6 +40,9 @@ def run(args: argparse.Namespace) -> int:
     from fuzz.judge.telling import told
 
     stored = _stored(args.finding)
+    sanitize(args.sanitize)
+    if args.sanitize:
+        stored = replace(stored, runner="")
     runner, remark = stored.choose_runner()
     print(runner.line, flush=True)
     if remark:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from nn512.cli.arguments import (
     Subparsers,
     add_compiler_options,
+    add_sanitize_option,
     add_target_option,
     add_threads_option,
     compiler_options,
     compiler_words,
     input_files,
     read_graph,
+    sanitize,
 )
 from nn512.cli.nets import add_graphs_argument, add_report_options, check_report_options, is_single, report
 from nn512.cli.onnx_arguments import add_cut_arguments, dims_of
@@ -95,6 +97,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "--jobs", metavar="J", type=int, help="of several nets, check J at once (default: one per processor)"
     )
     add_report_options(parser)
+    add_sanitize_option(parser)
     add_cut_arguments(parser)
     add_compiler_options(parser)
     add_threads_option(parser, "--for-threads")
@@ -117,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
             if getattr(args, name):
                 raise UsageError(f"--{name} goes with a single graph")
         check_directory(args.out, "--out")
+        sanitize(args.sanitize)
         from nn512.cli.verify_many import verify_many
 
         return verify_many(args, lambda name: _wish_of(args, read_graph(name), options, name))
@@ -193,6 +197,7 @@ def _verify_one(args: argparse.Namespace, options: Options) -> int:
         check_directory(args.out, "--out")
         if args.profile:
             profile_of(args.profile)  # a mistake shows before anything is run
+        sanitize(args.sanitize)
         wish = _wish_of(args, graph, options, name)
         given = _given_data(args, graph)
         if given:

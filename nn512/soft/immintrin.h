@@ -6,7 +6,8 @@
  * depends on the compiler's choice of operand order).
  *
  * It is also a stricter checker than the hardware: masked and partial memory accesses touch only the selected lanes, one
- * float at a time, so the address and thread sanitizers see each of them; aligned accesses trap when they are not.
+ * float at a time, and whole vectors are plain accesses, so sanitizers see each of them; aligned accesses trap when they are
+ * not.
  *
  * gcc >= 9 and clang >= 14, -std=c99 (where neither compiler contracts a * b + c by itself across statements). */
 #ifndef NN512_SOFT_IMMINTRIN_H
@@ -62,19 +63,50 @@ SOFT_INLINE float soft_read(const char *from) { float r; __builtin_memcpy(&r, fr
 SOFT_INLINE void soft_write(char *to, float x) { __builtin_memcpy(to, &x, 4); }
 SOFT_INLINE void soft_aligned(const void *p) { if ((uintptr_t)p & 63) __builtin_trap(); }
 
+/* 16 bytes of it. A plain access, because gcc's thread sanitizer does not see what memcpy does. */
+typedef float soft_any4 __attribute__((vector_size(16), aligned(1), may_alias));
+SOFT_INLINE soft_f4 soft_read4(const void *p, int at) { return *(const soft_any4 *)((const char *)p + 16 * at); }
+SOFT_INLINE soft_i4 soft_readi4(const void *p, int at) { return (soft_i4)soft_read4(p, at); }
+SOFT_INLINE void soft_write4(void *p, int at, soft_f4 x) { *(soft_any4 *)((char *)p + 16 * at) = x; }
+SOFT_INLINE void soft_writei4(void *p, int at, soft_i4 x) { soft_write4(p, at, (soft_f4)x); }
+
 /* ---- Loads, stores, constants ---- */
 
-SOFT_INLINE __m512 _mm512_loadu_ps(const void *p) { __m512 r; __builtin_memcpy(&r, p, 64); return r; }
+SOFT_INLINE __m512 _mm512_loadu_ps(const void *p) {
+    const __m512 r = {{soft_read4(p, 0), soft_read4(p, 1), soft_read4(p, 2), soft_read4(p, 3)}};
+    return r;
+}
+
+SOFT_INLINE void _mm512_storeu_ps(void *p, __m512 a) {
+    soft_write4(p, 0, a.part[0]), soft_write4(p, 1, a.part[1]), soft_write4(p, 2, a.part[2]), soft_write4(p, 3, a.part[3]);
+}
+
+SOFT_INLINE __m512i _mm512_loadu_si512(const void *p) {
+    const __m512i r = {{soft_readi4(p, 0), soft_readi4(p, 1), soft_readi4(p, 2), soft_readi4(p, 3)}};
+    return r;
+}
+
+SOFT_INLINE void _mm512_storeu_si512(void *p, __m512i a) {
+    soft_writei4(p, 0, a.part[0]), soft_writei4(p, 1, a.part[1]);
+    soft_writei4(p, 2, a.part[2]), soft_writei4(p, 3, a.part[3]);
+}
+
+SOFT_INLINE __m128 _mm_loadu_ps(const float *p) {
+    const __m128 r = {{soft_read4(p, 0)}};
+    return r;
+}
+
+SOFT_INLINE __m256i _mm256_loadu_si256(const __m256i *p) {
+    const __m256i r = {{soft_readi4(p, 0), soft_readi4(p, 1)}};
+    return r;
+}
+
+SOFT_INLINE void _mm256_storeu_si256(__m256i *p, __m256i a) { soft_writei4(p, 0, a.part[0]), soft_writei4(p, 1, a.part[1]); }
+SOFT_INLINE void _mm256_storeu_ps(float *p, __m256 a) { soft_write4(p, 0, a.part[0]), soft_write4(p, 1, a.part[1]); }
+
 SOFT_INLINE __m512 _mm512_load_ps(const void *p) { soft_aligned(p); return _mm512_loadu_ps(p); }
-SOFT_INLINE void _mm512_storeu_ps(void *p, __m512 a) { __builtin_memcpy(p, &a, 64); }
 SOFT_INLINE void _mm512_store_ps(void *p, __m512 a) { soft_aligned(p); _mm512_storeu_ps(p, a); }
 SOFT_INLINE void _mm512_stream_ps(void *p, __m512 a) { soft_aligned(p); _mm512_storeu_ps(p, a); }
-SOFT_INLINE __m512i _mm512_loadu_si512(const void *p) { __m512i r; __builtin_memcpy(&r, p, 64); return r; }
-SOFT_INLINE void _mm512_storeu_si512(void *p, __m512i a) { __builtin_memcpy(p, &a, 64); }
-SOFT_INLINE __m128 _mm_loadu_ps(const float *p) { __m128 r; __builtin_memcpy(&r, p, 16); return r; }
-SOFT_INLINE __m256i _mm256_loadu_si256(const __m256i *p) { __m256i r; __builtin_memcpy(&r, p, 32); return r; }
-SOFT_INLINE void _mm256_storeu_si256(__m256i *p, __m256i a) { __builtin_memcpy(p, &a, 32); }
-SOFT_INLINE void _mm256_storeu_ps(float *p, __m256 a) { __builtin_memcpy(p, &a, 32); }
 
 SOFT_INLINE __m512 _mm512_set1_ps(float x) {
     const soft_f4 v = {x, x, x, x};

@@ -12,7 +12,7 @@ from reference import by_tiles, fast, residues, runs, samples, shares, tiled_exa
 from reference.accumulation import Affine
 from reference.evaluation import Evaluation
 from reference.exchange import Role
-from reference.kinds.weighted_sum import WeightedSum, Weights, ways_of
+from reference.kinds.weighted_sum import ErrorsOfSums, WeightedSum, Weights, ways_of
 from reference.residues import Dependent, Folded
 from reference.rounding import Rounding
 from reference.runs import Walk
@@ -102,11 +102,11 @@ class ConvKind(WeightedSum[Conv]):
         errors = at.sampler.stored_weights(factor, _wide(weights), window_of(at.layer), at.rounding)
         return errors, replace(at.rounding, weight_error=0.0)
 
-    def errors(self, at: Evaluation[Conv], y: Array, weights: Weights, biases: Array) -> tuple[Array, Array, Array]:
+    def errors(self, at: Evaluation[Conv], y: Array, weights: Weights, biases: Array) -> ErrorsOfSums:
         """See `WeightedSum`."""
         if at.rounding.tiles is None:
             return super().errors(at, y, weights, biases)
-        return by_tiles.errors(at, y, _wide(weights), ways_of(at, biases), window_of(at.layer))
+        return ErrorsOfSums(*by_tiles.errors(at, y, _wide(weights), ways_of(at, biases), window_of(at.layer)))
 
     def peak(self, at: Evaluation[Conv], weights: Weights, biases: Array) -> float:
         """See `WeightedSum`."""

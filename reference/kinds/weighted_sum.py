@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from reference.accumulation import (
     weight_floor,
 )
 from reference.evaluation import NOTHING, Evaluation, L
-from reference.grid import CERTAIN
+from reference.grid import CERTAIN, MIXED
 from reference.kinds.kind import Kind
 from reference.residues import Dependent, Folded
 from reference.rounding import DEFAULT, Rounding
@@ -72,6 +73,18 @@ def variance(
         return after
     start = start + apply(affine.shifts, np.positive)
     return np.fmax(after, evaluated(affine.product, start, excess.product) + ROUNDING * np.square(start))
+
+
+class ErrorsOfSums(NamedTuple):
+    """The variance of results, samples of what their errors have in common, and the variance of the rest.
+
+    Layers behind read samples with more, `behind`, if that is not None (see `reference.grid.MIXED`).
+    """
+
+    derived: Array
+    common: Array
+    own: Array
+    behind: Array | None = None
 
 
 class WeightedSum(Kind[L]):
@@ -128,19 +141,20 @@ class WeightedSum(Kind[L]):
         """See `Kind`."""
         (x,), layer, weights, biases = at.reads, at.layer, self.weights(at), at.parameter("Biases")
         y = self.apply(layer, x.value, weights) + biases[:, np.newaxis, np.newaxis]
-        derived, errors, own = self.errors(at, y, weights, biases)
+        derived, errors, own, behind = self.errors(at, y, weights, biases)
         peak = self.peak(at, weights, biases)
         unspecified = self.unspecified(at, weights, biases, peak)
         terms = weights[0].size
         origins = at.own_origin if terms >= MIXING else None
-        return at.finish(y, derived, (errors, own), unspecified, terms=terms, peak=peak, origins=origins)
+        done = at.finish(y, derived, (errors, own), unspecified, terms=terms, peak=peak, origins=origins)
+        return done if behind is None else replace(done, errors=done.errors + behind)
 
     def peak(self, at: Evaluation[L], weights: Weights, biases: Array) -> float:
         """Bound on every partial sum."""
         return domain.sum_peak(at.reads[0].value, weights, biases)
 
-    def errors(self, at: Evaluation[L], y: Array, weights: Weights, biases: Array) -> tuple[Array, Array, Array]:
-        """The variance of the result `y`, samples of what its errors have in common, and the variance of the rest."""
+    def errors(self, at: Evaluation[L], y: Array, weights: Weights, biases: Array) -> ErrorsOfSums:
+        """The errors of the result `y`."""
         (x,), layer = at.reads, at.layer
         affine = x.affine if self.folds_forward(layer) else None
         walk = self.walk(layer, x.value, weights)
@@ -172,12 +186,17 @@ class WeightedSum(Kind[L]):
         if samples.coarse(at.rounding):
             stored = self.stored(layer, x.value, weights, at.rounding, ways)
             certain.append(Dependent(stored, at.sampler.common(stored)))
-        derived = _with_certain(derived, errors, certain)
+        derived, dependent = _with_certain(derived, certain)
+        if dependent is not None:
+            errors += dependent / CERTAIN
         shares = self.shares(at, x.value, weights)
         if shares is not None:
             errors += shares * np.sqrt(np.where(np.isfinite(own), own, 0.0))[:, np.newaxis]
             own = np.where(shares.any(axis=1), 0.0, own)
-        return derived, errors, own
+        behind = None
+        if dependent is not None:
+            behind = np.where(np.isfinite(y)[:, np.newaxis], dependent * (1 / MIXED - 1 / CERTAIN), 0.0)
+        return ErrorsOfSums(derived, errors, own, behind)
 
     def unspecified(self, at: Evaluation[L], weights: Weights, biases: Array, bound: float) -> Mask:
         """Outputs that see an unspecified cell, may overflow (`bound`: peak) or have broken parameters."""
@@ -237,10 +256,12 @@ def _largest(ways: Sequence[Folded], *walks: Walk | None) -> Array:
     return np.asarray(climbs + np.abs(starts).max(axis=0)[:, np.newaxis, np.newaxis])
 
 
-def _with_certain(derived: Array, errors: Array, certain: Sequence[Dependent | None]) -> Array:
-    """The variance with errors that are certain to stay below bounds (see `residues`); samples of them are added."""
+def _with_certain(derived: Array, certain: Sequence[Dependent | None]) -> tuple[Array, Array | None]:
+    """The variance with errors that are certain to stay below bounds (see `residues`); samples of them, if any."""
+    together: Array | None = None
     for found in certain:
         if found is not None:
             derived = derived + np.square(np.where(np.isfinite(found.bound), found.bound / CERTAIN, 0.0))
-            errors += np.where(np.isfinite(found.errors), found.errors / CERTAIN, 0.0)
-    return derived
+            errors = np.where(np.isfinite(found.errors), found.errors, 0.0)
+            together = errors if together is None else together + errors
+    return derived, together

@@ -42,7 +42,7 @@ static size_t output_elements;
 #if defined(__x86_64__) || defined(__i386__)
 enum { MODE_BITS = 0xffc0 }; /* without the six flags of exceptions that happened */
 static unsigned mode_get(void) {
-    unsigned word;
+    unsigned word = 0; /* the memory sanitizer does not see the instruction write it */
     __asm__ volatile("stmxcsr %0" : "=m"(word));
     return word & MODE_BITS;
 }

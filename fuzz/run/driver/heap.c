@@ -13,7 +13,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#if defined(WITH_ASAN) || defined(WITH_TSAN)
+#if defined(WITH_MSAN)
+#include <sanitizer/msan_interface.h>
+#define UNINITIALIZED(from, bytes) __msan_poison(from, bytes) /* whatever is in it */
+#else
+#define UNINITIALIZED(from, bytes) ((void)(from), (void)(bytes))
+#endif
+
+#if defined(WITH_ASAN) || defined(WITH_TSAN) || defined(WITH_MSAN)
 #define GUARDED 0
 #else
 #define GUARDED 1
@@ -144,6 +151,7 @@ static void *allocate(size_t bytes, size_t alignment) {
             return NULL;
         }
         fill(made->pointer, bytes, made->pattern);
+        UNINITIALIZED(made->pointer, bytes);
     }
     struct allocation **const bucket = &buckets[bucket_of(made->pointer)];
     made->next = *bucket;

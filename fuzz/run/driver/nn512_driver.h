@@ -56,6 +56,8 @@ extern const struct driver_net nn512_driver_net;
 #define WITH_ASAN 1
 #elif __has_feature(thread_sanitizer)
 #define WITH_TSAN 1
+#elif __has_feature(memory_sanitizer)
+#define WITH_MSAN 1
 #endif
 #endif
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 
 from fuzz.run.emulator.image import boot_image, emulator_cache
 from fuzz.run.emulator.known import check_known_answers
@@ -24,7 +25,8 @@ def emulator(compiler: Compiler) -> Emulator:
     made = Emulator(parts, boot_image(parts, compiler))
     try:
         made.boot()
-        check_known_answers(made.run, compiler, emulator_cache())
+        for fault in check_known_answers(made.run, compiler, emulator_cache()):
+            sys.stderr.write(f"bochs: a known fault of this emulator: {fault}\n")
     except BaseException:
         made.close()
         raise

@@ -1,6 +1,7 @@
 """Ways to execute emitted C: on the processor, under an emulator, or with intrinsics in portable C.
 
-`choose_runner` takes the first that works, in the order native, sde, soft, bochs; $NN512_RUNNER forces one.
+`choose_runner` takes the first that works, in the order native, sde, soft, bochs; $NN512_RUNNER forces one. Sanitizers
+stand behind it, as in soft+address.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from fuzz.run.runners import bochs, native, sde, soft
-from fuzz.run.runners.base import Runner, Sanitizer, Unavailable
+from fuzz.run.runners.base import Runner, Unavailable
+from fuzz.run.runners.sanitizers import SEPARATOR, Sanitizer, sanitizers_of
 from nn512.errors import CannotRunError, UsageError
-from nn512.toolchain import Compiler, find_compiler
+from nn512.toolchain import Compiler, find_compiler, find_compilers
 
 __all__ = ["RUNNERS", "Runner", "Sanitizer", "Unavailable", "choose_runner", "probe_runners", "runner_for"]
 
@@ -25,6 +27,10 @@ RUNNERS: dict[str, Callable[[Compiler], Runner | Unavailable]] = {
 }
 
 
+SANITIZED = {native.NAME: native.probe, soft.NAME: soft.probe}
+"""Runners that take sanitizers: what they build is a program of this system."""
+
+
 def probe_runners(compiler: Compiler | None = None) -> tuple[Runner | Unavailable, ...]:
     """Every runner, with the reason why it works here or does not."""
     compiler = find_compiler() if compiler is None else compiler
@@ -34,9 +40,12 @@ def probe_runners(compiler: Compiler | None = None) -> tuple[Runner | Unavailabl
 def choose_runner(name: str | None = None, compiler: Compiler | None = None) -> Runner:
     """The runner `name`, or the one in $NN512_RUNNER, or the first that works. Show its `line` to the user.
 
-    Raises UsageError for a name that is none, CannotRunError where the runner asked for, or every one, does not work.
+    With sanitizers and no `compiler` it is built with the first compiler here that has them. Raises UsageError for a
+    name that is none, CannotRunError where the runner asked for, or every one, does not work.
     """
     name = name or os.environ.get("NN512_RUNNER") or None
+    if name is not None and SEPARATOR in name:
+        return _sanitized(name, compiler)
     if name is not None and name not in RUNNERS:
         raise UsageError(f"NN512_RUNNER={name}: there is no such runner; there are {', '.join(RUNNERS)}")
     compiler = find_compiler() if compiler is None else compiler
@@ -47,6 +56,27 @@ def choose_runner(name: str | None = None, compiler: Compiler | None = None) -> 
             return replace(answer, others=_others(RUNNERS[other](compiler) for other in RUNNERS if other != candidate))
         refusals.append(f"{answer.name}: {answer.reason}")
     raise CannotRunError("emitted C cannot run here; " + "; ".join(refusals))
+
+
+def _sanitized(name: str, compiler: Compiler | None) -> Runner:
+    """A runner with sanitizers. Raises UsageError and CannotRunError."""
+    base, *words = name.split(SEPARATOR)
+    sanitizers = sanitizers_of(words)
+    if base not in SANITIZED:
+        raise UsageError(f"NN512_RUNNER={name}: sanitizers are for {' and '.join(SANITIZED)}")
+    refusals = []
+    for candidate in _compilers() if compiler is None else (compiler,):
+        answer = SANITIZED[base](candidate, sanitizers)
+        if isinstance(answer, Runner):
+            return answer
+        refusals.append(answer.reason)
+    advice = "; clang has it: apt-get install clang" if Sanitizer.MEMORY in sanitizers else ""
+    raise CannotRunError(f"{name} cannot run here: {'; '.join(refusals)}{advice}")
+
+
+def _compilers() -> tuple[Compiler, ...]:
+    """That of $CC alone, or all there are."""
+    return (find_compiler(),) if os.environ.get("CC", "").strip() else find_compilers()
 
 
 def _others(answers: Iterable[Runner | Unavailable]) -> str:
@@ -69,4 +99,4 @@ def runner_for(compiler: str = "") -> Runner:
     if compiler:
         with contextlib.suppress(CannotRunError):
             return choose_runner(compiler=find_compiler(compiler))
-    return choose_runner(compiler=find_compiler())
+    return choose_runner()

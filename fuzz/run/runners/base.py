@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,35 +9,23 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from fuzz.run.ended import Ended
+from fuzz.run.runners.sanitizers import Sanitizer
 from nn512.toolchain import Compiler
 
 Machine: TypeAlias = Callable[[Compiler, Path, bytes, float], Ended]
 """Runs a driver program somewhere else: the compiler, the program, its job, and the seconds without progress."""
 
 
-class Sanitizer(enum.Enum):
-    """Checks the compiler adds to a build; the value is the option."""
-
-    ADDRESS = "address"
-    THREAD = "thread"
-    UNDEFINED = "undefined"
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """Compiler options, for compiling and linking alike."""
-        flags = (f"-fsanitize={self.value}", "-fno-omit-frame-pointer", "-g1")
-        return (*flags, "-fno-sanitize-recover=all") if self is Sanitizer.UNDEFINED else flags
-
-
 @dataclass(frozen=True, slots=True)
 class Runner:
     """One way to execute emitted C on this machine.
 
-    `reason` says why this one. `net_flags` are added when the net is compiled, `depends` changes with whatever they
-    refer to. `wrapper` comes before the program's name; `machine` runs programs that are no processes here, for which
-    they are linked with `link_flags`. `slowdown` scales time limits. `shows` is what a run tells of, "the C" or "the
-    machine code"; `others` what else there is, for people. `limits_memory`: whether the address space can be limited
-    (not under sanitizers and emulators, which reserve terabytes).
+    `name` has its sanitizers, too: soft+address. `reason` says why this one. `net_flags` are added when the net is
+    compiled, `depends` changes with whatever they refer to. `wrapper` comes before the program's name; `machine` runs
+    programs that are no processes here, for which they are linked with `link_flags`. `slowdown` scales time limits.
+    `shows` is what a run tells of, "the C" or "the machine code"; `others` what else there is, for people.
+    `limits_memory`: whether the address space can be limited (not under sanitizers and emulators, which reserve
+    terabytes).
     """
 
     name: str

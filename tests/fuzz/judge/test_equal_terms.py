@@ -11,6 +11,7 @@ import pytest
 
 import nn512
 import reference
+from fuzz.draw.regimes import draw
 from fuzz.judge.algorithms import rounding_of
 from fuzz.judge.compare import Verdict, judge
 from fuzz.judge.limits import LIMITS
@@ -148,3 +149,19 @@ def test_the_command_verifies_constant_arrays(weights: str, tmp_path: Path, caps
 def test_limits_leave_room_for_errors_that_are_certain() -> None:
     """All elements of an output may err by a bound that counts as CERTAIN sigma."""
     assert all(limit.rms >= CERTAIN for limit in LIMITS.values())
+
+
+def test_layers_behind_certain_errors_have_room(runs_here: str) -> None:
+    """What nine layers make of errors of few values is not bounded as these are; with CERTAIN alone the rms is 3.4."""
+    assert runs_here
+    window = "WindowH=2 WindowW=3 StrideH=1 StrideW=5 PaddingLeft=2 PaddingRight=2"
+    text = HEAD.format(48, 14, 14) + f"Pooling FromTensor=x ToTensor=t0 Kind=Max {window}\n"
+    for number, taps in enumerate((1, 1, 3, 3, 1, 3, 3, 1, 3, 3), 1):
+        groups = f" Groups={20 if taps == 3 else 1}\n"
+        target = "y" if number == 10 else f"t{number}"
+        text += CONV.format(f"t{number - 1}", target, 20, k=taps, p=taps // 2).strip() + groups
+    built = Built(text)
+    data = draw(built.graph, "repeated", 12)
+    verdict = built.verdict(data.params, data.inputs, data.params)
+    assert verdict.ok
+    assert 0.5 < verdict.rms_sigma < 2.5

@@ -1,5 +1,5 @@
 /* What a machine must get right before its answers count. Standard input has x, y and z, 16 floats each; the first argument is
- * the number of the open file that takes six vectors (fuzz/run/emulator/known.py says which). */
+ * the number of the open file that takes seven vectors (fuzz/run/emulator/known.py says which). */
 #define _GNU_SOURCE
 #include <immintrin.h>
 #include <pthread.h>
@@ -12,7 +12,7 @@
 
 enum { LANES = 16, PAGE = 4096, BESIDE = 5 };
 
-static float in[3][LANES], out[6][LANES];
+static float in[3][LANES], out[7][LANES];
 static sigjmp_buf before_fault;
 static char *volatile fault;
 
@@ -35,6 +35,11 @@ int main(int count, char **arguments) {
     const __m512i reversed = _mm512_set_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     _mm512_storeu_ps(out[1], _mm512_permutexvar_ps(reversed, x));
     _mm512_storeu_ps(out[2], _mm512_cvtph_ps(_mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT)));
+
+    /* Odd numbers of 12 bits, halfway between two of 11 bits. */
+    float ties[LANES];
+    for (int i = 0; i < LANES; i++) ties[i] = (float)(2049 + 2 * i);
+    _mm512_storeu_ps(out[6], _mm512_cvtph_ps(_mm512_cvtps_ph(_mm512_loadu_ps(ties), _MM_FROUND_TO_NEAREST_INT)));
 
     /* Some lanes fit before a page that nobody may touch: those alone are no fault, one more is. */
     char *const pages = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fuzz.run.emulator import known, machine, mailbox
@@ -232,7 +233,21 @@ def test_a_disk_that_spoils_what_it_keeps_is_told(booted: Emulator, monkeypatch:
 def test_the_known_answers_are_right_on_the_processor(booted: Emulator, runs_here: str) -> None:
     if runs_here != "native":
         pytest.skip("the stand-in runs programs on this processor, which has no AVX-512F")
-    known.check_known_answers(booted.run, find_compiler(), default_cache())
+    assert known.check_known_answers(booted.run, find_compiler(), default_cache()) == ()
+
+
+@pytest.mark.parametrize("vector", known.KNOWN_FAULTS)
+def test_a_known_fault_is_told_and_nothing_near_it_is_let_pass(vector: int) -> None:
+    answers = known.known_answers()
+    answers[vector], told = known.KNOWN_FAULTS[vector]
+
+    def run(*_: object) -> Ended:
+        return Ended(answers.tobytes(), b"", 0, hung=False, used=0.0)
+
+    assert known.check_known_answers(run, find_compiler(), default_cache()) == (told,)
+    answers[vector, 3] = np.float32(0)
+    with pytest.raises(CannotRunError, match=f"the emulator is broken: {known.NAMES[vector]}"):
+        known.check_known_answers(run, find_compiler(), default_cache())
 
 
 @pytest.mark.parametrize("vector", range(len(known.NAMES)))
