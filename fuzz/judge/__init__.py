@@ -16,5 +16,6 @@ limits.py     the table of error limits
 algorithms.py how each long sum is evaluated, by the plan
 profiles.py   the same for C that has no plan
 layers.py     what a plan says about layers, and which of them an output depends on
+memory.py     what layers may touch of their engine's memory, by the plan
 coverage.py   kernels and edge classes reached
 """

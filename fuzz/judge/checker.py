@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from fuzz.case import Case, DataSeed
 from fuzz.draw import regimes
 from fuzz.draw.regimes import DataSet
@@ -15,6 +17,7 @@ from fuzz.judge.answers import check_answers
 from fuzz.judge.compare import Verdict
 from fuzz.judge.folding import Folded
 from fuzz.judge.layers import grid_of
+from fuzz.judge.memory import HOOK, regions_of
 from fuzz.judge.report import Culprit, Report
 from fuzz.judge.standard import standard_of
 from fuzz.judge.steps import Steps, Tell, nobody
@@ -24,11 +27,15 @@ from fuzz.run.checks import LIGHT, Checks
 from fuzz.run.outcome import Status
 from fuzz.run.runners import Runner, runner_for
 from fuzz.run.sandbox import execute
+from fuzz.run.statics import static_data
 from fuzz.targets import OURS, Sources, Target
-from fuzz.targets.base import Refused
+from fuzz.targets.base import Arrays, Refused
 from nn512.graph import Graph, parse
 from nn512.options import Options
 from nn512.toolchain import machine_faults
+
+PLAIN = "-O3"
+"""Level at which C is built as users build it; elsewhere ours shows its memory between layers, which is a call each."""
 
 
 @machine_faults("this case cannot be checked")
@@ -89,8 +96,13 @@ def check_sources(
     report = Report(case, graph, runner_line(runner), sources, ran=runner)
     steps = Steps(tell, len(data), len(graph.layers))
     steps.building(case.optimisation)
+    checks = _due(checks or Checks(), sources)
+    regions = regions_of(sources.plan) if sources.plan and HOOK in sources.source and case.optimisation != PLAIN else ()
+    flags = (case.optimisation,)
     try:
-        executable = build_net(graph, sources.header, sources.source, runner, flags=(case.optimisation,), strict=strict)
+        executable = build_net(
+            graph, sources.header, sources.source, runner, flags=flags, strict=strict, regions=regions
+        )
     except BuildError as error:
         first = next((line for line in error.text.splitlines() if "error:" in line), error.summary)
         return replace(report, problems=(Problem("build", f"{first}\n{error}"),), culprit=_given(data))
@@ -99,10 +111,13 @@ def check_sources(
     verdicts: dict[DataSeed, tuple[Verdict, ...]] = {}
     culprit: Culprit | None = None
     executed = True
+    if checks.promises and data:
+        folded.add_violations(static_data(executable), DataSeed(data[0].regime, data[0].seed))
     for number, data_set in enumerate(data):
         seed = DataSeed(data_set.regime, data_set.seed)
         steps.running(number, seed)
-        run = execute(executable, data_set.params, [data_set.inputs], checks if number == 0 else LIGHT)
+        level = checks if number == 0 else replace(LIGHT, timeout=checks.timeout)
+        run = execute(executable, data_set.params, _in_turn(data_set.inputs, level), level)
         executed &= run.status in (Status.OK, Status.VIOLATION) and bool(run.outputs)
         folded.add_violations(run.violations, seed)
         standard = standard_of(report, data_set, outputs, steps.evaluating(number, seed))
@@ -112,7 +127,25 @@ def check_sources(
         if culprit is None and folded.problems:
             allowed = {name: standard.allowed(name) for name in outputs}
             culprit = Culprit(data_set, standard.expected, allowed, got)
+        if run.status is Status.HANG:  # on other data it would most probably do the same, for as long
+            break
     return replace(report, problems=folded.problems, verdicts=verdicts, executed=executed, culprit=culprit)
+
+
+def _due(checks: Checks, sources: Sources) -> Checks:
+    """What may be demanded: C that does not show its memory is not ours, and promises less."""
+    return checks if HOOK in sources.source else replace(checks, promises=False)
+
+
+def _in_turn(inputs: Arrays, checks: Checks) -> list[Arrays]:
+    """The inputs, and where that is checked two others that an engine gets after them: reversed, and all NaN.
+
+    What an engine keeps of them, it shows where it gets the first again.
+    """
+    if not checks.turns:
+        return [inputs]
+    reversed_ = {name: array.ravel()[::-1].reshape(array.shape) for name, array in inputs.items()}
+    return [inputs, reversed_, {name: np.full_like(array, np.nan) for name, array in inputs.items()}]
 
 
 def _given(data: Sequence[DataSet]) -> Culprit | None:

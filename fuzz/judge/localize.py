@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fuzz.draw.regimes import DataSet
 from fuzz.judge.layers import behind
+from fuzz.judge.memory import HOOK, regions_of
 from fuzz.judge.place import Place
 from fuzz.judge.report import Report
 from fuzz.judge.standard import standard_of
@@ -26,9 +27,6 @@ from nn512.graph import Graph
 from nn512.plan.layout import Layout
 from nn512.plan.plan import Plan, PlannedTensor
 from nn512.toolchain import machine_faults
-
-HOOK = "nn512tap"
-"""What emitted C calls where its tensors can be seen."""
 
 
 @machine_faults("the layer at fault cannot be found")
@@ -49,9 +47,12 @@ def localized(report: Report) -> Report:
     if not culprit.expected or not taps:
         return report
     try:
-        flags = (report.case.optimisation,)
         executable = build_net(
-            report.graph, sources.header, sources.source, runner, flags=flags, strict=False, taps=taps
+            *(report.graph, sources.header, sources.source, runner),
+            flags=(report.case.optimisation,),
+            strict=False,
+            taps=taps,
+            regions=regions_of(plan),
         )
         run = execute(executable, culprit.data.params, [culprit.data.inputs], _CHECKS)
     except (BuildError, CannotRunError):
@@ -60,7 +61,7 @@ def localized(report: Report) -> Report:
     return report if place is None else replace(report, place=place)
 
 
-_CHECKS = Checks(FULL, api=False, sharing=False, failures=False)
+_CHECKS = Checks(FULL, api=False, sharing=False, failures=False, turns=False, promises=False)
 """All ways to run it: a net that reads past its end does so where its buffers end at a page."""
 
 

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import assert_never
 
-from fuzz.run.interface import Interface, Tap
+from fuzz.run.interface import Interface, Region, Tap
 from fuzz.run.runners.base import Runner
 from nn512.errors import CannotRunError
 from nn512.graph.graph import Graph
@@ -30,13 +30,20 @@ from nn512.toolchain import (
 
 __all__ = ["BuildError", "Executable", "build_net", "check_header", "fuzz_cache"]
 
-DRIVER_SOURCES = ("driver.c", "blocks.c", "heap.c", "workers.c", "taps.c", "report.c")
+DRIVER_SOURCES = (
+    *("driver.c", "scenarios.c", "calls.c", "blocks.c", "heap.c", "workers.c", "process.c", "taps.c", "arena.c"),
+    "report.c",
+)
 
 WRAPPED = (
     *("malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign", "free"),
-    *("pthread_create", "pthread_join", "pthread_detach", "pthread_mutex_init", "pthread_cond_init"),
+    *("pthread_create", "pthread_join", "pthread_detach"),
+    *("pthread_mutex_init", "pthread_mutex_destroy", "pthread_cond_init", "pthread_cond_destroy"),
 )
 """Functions of the C library that the driver stands in front of."""
+
+UNIT = "nn512_unit.c"
+"""The file that includes the net's source."""
 
 _WARNINGS = ("-Wall", "-Wextra")
 
@@ -153,10 +160,12 @@ def build_net(
     precompile: bool = True,
     cache: BuildCache | None = None,
     taps: Sequence[Tap] = (),
+    regions: Sequence[Region] = (),
 ) -> Executable:
     """The driver program for `<Prefix>.h` and `<Prefix>.c`, given as text.
 
-    `taps` are tensors of the net's own that runs shall show; only what our compiler emits can show them.
+    `taps` are tensors of the net's own that runs shall show, `regions` what its layers may touch of its memory; only
+    what our compiler emits can show that.
     `flags` choose the optimization and anything else to vary. `strict` makes warnings errors: for our own code.
     Raises BuildError ("does not build") with the compiler's text, CannotRunError where no compiler works.
     """
@@ -168,7 +177,7 @@ def build_net(
         own_header: header,
         source_name: source,
         "nn512_driver.h": _driver_texts()["nn512_driver.h"],
-        "nn512_unit.c": interface.shim(source_name, include_header=not interface.is_included(source), taps=taps),
+        UNIT: interface.shim(source_name, include_header=not interface.is_included(source), taps=taps, regions=regions),
     }
     warnings: tuple[str, ...] = STRICT_FLAGS if strict else _WARNINGS
     if strict and "-Og" in flags and runner.compiler.kind is CompilerKind.GCC:
@@ -180,7 +189,7 @@ def build_net(
     rest = (
         # For a source that includes its header with <>. After the system's, as a prefix may be "math".
         *("-idirafter", "."),
-        *("-pipe", "nn512_unit.c"),
+        *("-pipe", UNIT),
         *_driver_objects(runner.compiler, sanitize, cache),
         *(f"-Wl,--wrap={name}" for name in WRAPPED),
         *(() if runner.sanitizers else _linker_flags(runner.compiler, cache)),

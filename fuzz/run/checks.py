@@ -30,6 +30,7 @@ FULL = (
     Configuration(2, Placement.AT_BEGIN),
     Configuration(3, Placement.UNALIGNED),
     Configuration(4, Placement.AT_END, repeats=1),
+    Configuration(7, Placement.AT_BEGIN, repeats=1),
     Configuration(1, Placement.AT_BEGIN, repeats=1),
 )
 """Every check of the sandbox."""
@@ -42,15 +43,20 @@ QUICK = (Configuration(1, Placement.AT_END), Configuration(2, Placement.AT_BEGIN
 class Checks:
     """What to check, and the bounds of a run.
 
-    `api`: EnginePthreadT, Destroy(NULL). `sharing`: two engines on one net at the same time. `failures`: every
-    allocation and thread refused in turn. `timeout`: seconds without progress, on the processor itself; slower runners
-    get their multiple, and large nets half a second more per megabyte. `heap_bytes`: what the net may allocate.
+    `api`: EnginePthreadT, Destroy(NULL), signals, files and all else that belongs to the program. `sharing`: several
+    engines on one net, at the same time and in other orders. `failures`: every allocation and thread refused in turn.
+    `turns`: other inputs before and after, on the same engine. `promises`: what our own C promises and others need not:
+    impossible numbers of threads are refused, a child of fork() may go on, engines only read their net. `timeout`:
+    seconds without progress, on the processor itself; slower runners get their multiple, and large nets half a second
+    more per megabyte. `heap_bytes`: what the net may allocate.
     """
 
     configurations: tuple[Configuration, ...] = FULL
     api: bool = True
     sharing: bool = True
     failures: bool = True
+    turns: bool = True
+    promises: bool = True
     timeout: float = 20.0
     heap_bytes: int = 4 << 30
 
@@ -58,7 +64,7 @@ class Checks:
 LARGE_MAC = 30e6
 """Multiply-accumulates from which a net is large: the sandbox then refuses no allocations, which repeats everything."""
 
-LIGHT = Checks(configurations=QUICK, api=False, sharing=False, failures=False)
+LIGHT = Checks(configurations=QUICK, api=False, sharing=False, failures=False, turns=False, promises=False)
 """What is checked on all data sets but the first, which gets everything."""
 
 
@@ -70,4 +76,4 @@ def checks_for(graph: Graph, threads: int) -> Checks:
         Configuration(count, placements[(count - 1) % len(placements)], repeats=2 if small or count == 1 else 1)
         for count in range(1, threads + 1)
     )
-    return Checks(configurations, failures=small)
+    return Checks(configurations, failures=small, turns=small)

@@ -38,6 +38,22 @@ class Tap:
 
 
 @dataclass(frozen=True, slots=True)
+class Region:
+    """Memory of an engine, in floats, while layer number `layer`, counted from 0, is computed.
+
+    `is_kept`: it has been written before, and holds something. `is_written`: the layer may write it. What no region
+    has is nothing to the layer.
+    """
+
+    name: str
+    layer: int
+    is_kept: bool
+    is_written: bool
+    offset: int
+    elements: int
+
+
+@dataclass(frozen=True, slots=True)
 class Interface:
     """The C API of one net. Arguments and parameters stand in the order of the C code, bytewise by name."""
 
@@ -81,12 +97,15 @@ class Interface:
         include = rf'^[ \t]*#[ \t]*include[ \t]*[<"]{re.escape(self.prefix)}\.h[>"]'
         return re.search(include, source, re.MULTILINE) is not None
 
-    def shim(self, source_name: str, *, include_header: bool, taps: Sequence[Tap] = ()) -> str:
+    def shim(
+        self, source_name: str, *, include_header: bool, taps: Sequence[Tap] = (), regions: Sequence[Region] = ()
+    ) -> str:
         """C text that includes the net's source and defines `nn512_driver_net` (nn512_driver.h) for it.
 
         The source is included rather than linked: one run of the compiler instead of two, and the arguments of every
         call are checked against the header. `include_header`: for a source that does not include its own header. With
-        `taps` the net shows its own tensors to the driver, which only what our compiler emits can.
+        `taps` the net shows its own tensors to the driver, with `regions` its memory between layers; only what our
+        compiler emits can.
         """
         p = self.prefix
         table = ",\n".join(
@@ -94,8 +113,14 @@ class Interface:
         )
         call = "".join(f", shim_data[{i}]" for i in range(len(self.arguments)))
         header = f'#include "{p}.h"\n' if include_header else ""
-        tapping = "#define NN512_TAP\n" if taps else ""
+        tapping = "#define NN512_TAP\n" if taps or regions else ""
         tapped = ", ".join(f"{{{tap.layer}, (size_t){tap.offset}u, (size_t){tap.elements}u}}" for tap in taps)
+        memory = ",\n".join(
+            f"    {{{json.dumps(r.name)}, {r.layer}, {int(r.is_kept)}, {int(r.is_written)}, (size_t){r.offset}u, "
+            f"(size_t){r.elements}u}}"
+            for r in regions
+        )
+        end = max((region.offset + region.elements for region in regions), default=0)
         return f"""{tapping}#include "{source_name}"
 {header}#include "nn512_driver.h"
 
@@ -103,6 +128,9 @@ static const struct driver_argument nn512_shim_arguments[] = {{
 {table}}};
 
 static const struct driver_tap nn512_shim_taps[] = {{{tapped or "{-1, 0, 0}"}}};
+
+static const struct driver_region nn512_shim_regions[] = {{
+{memory or '    {"", -1, 0, 0, 0, 0}'}}};
 
 static char *nn512_shim_net_create(void **shim_net, void *shim_params, ptrdiff_t shim_threads) {{
     {p}Net *shim_made = ({p}Net *)*shim_net;
@@ -137,7 +165,7 @@ static void nn512_shim_engine_destroy(void *shim_engine) {{
 const struct driver_net nn512_driver_net = {{
     {json.dumps(p)}, (size_t){4 * self.parameter_elements}u, sizeof(struct {p}Params),
     sizeof nn512_shim_arguments / sizeof *nn512_shim_arguments, nn512_shim_arguments,
-    (size_t){len(taps)}u, nn512_shim_taps,
+    (size_t){len(taps)}u, nn512_shim_taps, (size_t){len(regions)}u, nn512_shim_regions, (size_t){end}u,
     nn512_shim_net_create, nn512_shim_net_destroy, nn512_shim_engine_create,
     nn512_shim_engine_pthread, nn512_shim_inference, nn512_shim_engine_destroy}};
 """

@@ -34,6 +34,12 @@ class Kind(enum.StrEnum):
     VARIES = "varies"
     VARIES_WITH_THREADS = "varies-with-threads"
     VARIES_WITH_SHARING = "varies-with-sharing"
+    VARIES_WITH_HISTORY = "varies-with-history"
+    ARENA = "arena"
+    NET_MODIFIED = "net-modified"
+    FORK = "fork"
+    PROCESS = "process"
+    STATIC_DATA = "static-data"
     MXCSR = "mxcsr"
     API = "api"
     CREATE_FAILED = "create-failed"
@@ -94,6 +100,13 @@ class RunReport:
     def ok(self) -> bool:
         """Whether everything ran and nothing was wrong."""
         return self.status is Status.OK
+
+    def with_noise(self) -> RunReport:
+        """The report, in which text that a net has printed is a violation; a net that was at fault may say so."""
+        if not self.log or self.violations:
+            return self
+        said = Violation(Kind.PROCESS, f"the net prints {self.log[:80]!r}", 0)
+        return replace(self, status=Status.VIOLATION, violations=(said,))
 
 
 _SANITIZER = re.compile(r"^.*(?:(?:ERROR|WARNING): \w+Sanitizer: |runtime error: ).*$", re.MULTILINE)

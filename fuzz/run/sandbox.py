@@ -58,7 +58,8 @@ def execute(
     hang = (protocol.unpack_progress(ended.result[: protocol.PAGE]) or _NOT_BEGUN) if ended.hung else None
     text = ended.log.decode("utf-8", "replace")
     records = memoryview(ended.result)
-    return read_report(executable.interface, executable.taps, records, text, ended.returncode, hang=hang, start=start)
+    report = read_report(executable.interface, executable.taps, records, text, ended.returncode, hang=hang, start=start)
+    return report.with_noise() if executable.runner.is_quiet else report
 
 
 def _time_limit(executable: Executable, checks: Checks) -> float:
@@ -113,6 +114,7 @@ def _write_job(
         | protocol.CHECK_SHARING * checks.sharing
         | protocol.CHECK_FAILURES * checks.failures
         | protocol.CATCH_SIGNALS * runner.catches_signals
+        | protocol.CHECK_PROMISES * checks.promises
     )
     tap_bytes = len(data_sets) * 4 * sum(tap.elements for tap in executable.taps)
     # What the driver itself needs: the job, the expected outputs, and two sets of tensors.

@@ -120,5 +120,5 @@ size_t describe_address(const char *address, int is_write, char *text, size_t li
                                 (size_t)(address - block->base) / sizeof(float));
     }
     *kind = "heap";
-    return heap_describe(address, text, limit);
+    return heap_describe(address, text, limit, kind);
 }

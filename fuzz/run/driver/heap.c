@@ -1,7 +1,7 @@
 /* The net's memory. The linker sends every malloc, posix_memalign, free ... of the net here (--wrap).
  *
- * An allocation gets a mapping of its own that ends at a page that faults, is filled with a pattern, and is checked on
- * release; released addresses stay unusable for a while. Under a sanitizer, and when there are very many allocations,
+ * An allocation gets a mapping of its own that ends, or begins, at a page that faults, is filled with a pattern, and is
+ * checked on release; released addresses stay unusable for a while. Under a sanitizer, and when there are very many allocations,
  * the C library's allocator serves instead, and allocations are still poisoned and counted.
  */
 #define _GNU_SOURCE
@@ -34,6 +34,7 @@ struct allocation {
     char *map, *low, *high; /* NULL where the C library allocated */
     size_t bytes, map_bytes, serial;
     uint32_t pattern;
+    int is_frozen;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -43,7 +44,7 @@ static size_t release_slot, serial, live_guarded, fail_countdown;
 static struct heap_state now;
 static size_t limit_bytes = SIZE_MAX;
 static uint32_t fill_pattern = POISON_HEAP;
-static int failed;
+static int failed, at_begin;
 
 void *__real_malloc(size_t);
 void *__real_aligned_alloc(size_t, size_t);
@@ -72,6 +73,28 @@ void heap_limit(size_t bytes) {
 
 void heap_pattern(uint32_t pattern) {
     fill_pattern = pattern;
+}
+
+void heap_place(enum placement placement) {
+    at_begin = placement == AT_BEGIN;
+}
+
+size_t heap_serial(void) {
+    pthread_mutex_lock(&lock);
+    const size_t last = serial;
+    pthread_mutex_unlock(&lock);
+    return last;
+}
+
+void heap_freeze(size_t first, size_t last, int frozen) {
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (struct allocation *one = buckets[i]; one; one = one->next) {
+            if (!one->map || one->serial < first || one->serial > last || one->is_frozen == frozen) continue;
+            one->is_frozen = frozen;
+            mprotect(one->low, (size_t)(one->high - one->low), frozen ? PROT_READ : PROT_READ | PROT_WRITE);
+        }
+    pthread_mutex_unlock(&lock);
 }
 
 void heap_fail_at(size_t nth) {
@@ -116,7 +139,7 @@ static int map_guarded(struct allocation *made, size_t bytes, size_t alignment) 
         munmap(made->map, made->map_bytes);
         return 0;
     }
-    made->pointer = made->high - rounded;
+    made->pointer = at_begin ? made->low : made->high - rounded;
     fill(made->low, accessible, made->pattern);
     return 1;
 }
@@ -218,12 +241,17 @@ static void release(void *pointer) {
     __real_free(pointer); /* what the C library allocated, a message of strdup for example */
 }
 
-static struct allocation *find_live(const char *pointer) {
+static struct allocation *find_live(const void *pointer) {
     pthread_mutex_lock(&lock);
     struct allocation *found = buckets[bucket_of(pointer)];
     while (found && found->pointer != pointer) found = found->next;
     pthread_mutex_unlock(&lock);
     return found;
+}
+
+size_t heap_bytes_of(const void *pointer) {
+    const struct allocation *const found = find_live(pointer);
+    return found ? found->bytes : 0;
 }
 
 void *__wrap_malloc(size_t bytes) {
@@ -276,11 +304,14 @@ static size_t describe(const struct allocation *one, const char *address, const 
 }
 
 /* Called after a fault, so without the lock: the faulting thread may hold it. */
-size_t heap_describe(const char *address, char *text, size_t limit) {
+size_t heap_describe(const char *address, char *text, size_t limit, const char **kind) {
     for (size_t i = 0; i < BUCKETS; i++)
         for (const struct allocation *one = buckets[i]; one; one = one->next)
-            if (one->map && address >= one->map && address < one->map + one->map_bytes)
+            if (one->map && address >= one->map && address < one->map + one->map_bytes) {
+                const int inside = address >= one->low && address < one->high;
+                if (one->is_frozen && inside) *kind = "net-modified";
                 return describe(one, address, "an allocation of the net", text, limit);
+            }
     for (size_t i = 0; i < QUARANTINE; i++)
         if (released[i] && address >= released[i]->map && address < released[i]->map + released[i]->map_bytes)
             return describe(released[i], address, "an allocation the net has freed", text, limit);

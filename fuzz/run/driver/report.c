@@ -18,6 +18,7 @@ struct progress {
     uint64_t magic, steps;
     uint32_t config, threads, placement, data_set, repeat, layer;
     char call[64];
+    int64_t end; /* of the records: a child of fork() writes some, too */
 };
 
 struct record {
@@ -26,7 +27,6 @@ struct record {
 };
 
 static int file = -1;
-static off_t offset = PAGE;
 static struct progress *progress;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
@@ -37,9 +37,9 @@ static struct {
 static void put(const void *data, size_t bytes) {
     const char *from = data;
     while (bytes) {
-        const ssize_t wrote = pwrite(file, from, bytes, offset);
+        const ssize_t wrote = pwrite(file, from, bytes, progress->end);
         if (wrote <= 0) _exit(98);
-        from += wrote, offset += wrote, bytes -= (size_t)wrote;
+        from += wrote, progress->end += wrote, bytes -= (size_t)wrote;
     }
 }
 
@@ -55,7 +55,7 @@ void report_phase(const char *call, size_t config, size_t threads, size_t placem
     progress->placement = (uint32_t)placement;
     progress->data_set = (uint32_t)data_set;
     progress->repeat = (uint32_t)repeat;
-    progress->layer = 0;
+    report_layer(0);
     strncpy(progress->call, call, sizeof progress->call - 1);
     progress->steps++;
 }
@@ -69,7 +69,7 @@ void report_tap(size_t data_set, size_t tap, const float *data, size_t elements)
 }
 
 void report_layer(int layer) {
-    progress->layer = (uint32_t)layer;
+    __atomic_store_n(&progress->layer, (uint32_t)layer, __ATOMIC_RELAXED); /* engines run beside each other */
 }
 
 void report_time(size_t data_set, uint64_t nanoseconds) {
@@ -99,7 +99,7 @@ static void violation(const char *kind, const char *format, va_list values) {
     bytes += (size_t)snprintf(text + bytes, sizeof text - bytes, "  [%s; threads %u, run %u of data set %u, buffers %s of their pages]",
                               progress->call, progress->threads, progress->repeat, progress->data_set,
                               places[progress->placement % 3]);
-    put_record(RECORD_VIOLATION, progress->data_set, progress->layer, text, bytes);
+    put_record(RECORD_VIOLATION, progress->data_set, __atomic_load_n(&progress->layer, __ATOMIC_RELAXED), text, bytes);
 }
 
 void report_violation(const char *kind, const char *format, ...) {
@@ -175,6 +175,7 @@ void report_open(int descriptor, int signals) {
     progress = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (progress == MAP_FAILED) _exit(93);
     progress->magic = 0x3231354e4e4e4f43u;
+    progress->end = PAGE;
     report_phase("start", 0, 0, 0, 0, 0);
     if (!signals) return;
     static char stack[64 << 10]; /* a handler of its own stack reports a stack overflow of the main thread, too */

@@ -5,11 +5,16 @@
 
 void nn512tap(const float *arena, int layer);
 
-static const float *memory;
-static int under_way = -1, is_shown;
-static size_t shown_set;
+/* Of the calling thread, as engines run beside each other. */
+static __thread const float *memory;
+static __thread int under_way = -1, is_shown, is_watched;
+static __thread size_t shown_set;
+static __thread uint32_t nothing;
 
-static void show(void) {
+static void layer_ended(void) {
+    if (under_way < 0) return;
+    if (is_watched) arena_end();
+    if (!is_shown) return;
     for (size_t i = 0; i < nn512_driver_net.tap_count; i++) {
         const struct driver_tap *const tap = &nn512_driver_net.taps[i];
         if (tap->layer == under_way) report_tap(shown_set, i, memory + tap->offset, tap->elements);
@@ -17,21 +22,27 @@ static void show(void) {
 }
 
 void nn512tap(const float *arena, int layer) {
+    if (layer == under_way) return;
+    layer_ended();
     report_layer(layer + 1);
-    if (!is_shown) return;
-    if (layer != under_way && under_way >= 0) show();
     memory = arena;
     under_way = layer;
+    if (is_watched) arena_begin((float *)arena, layer, nothing);
 }
 
 void taps_begin(size_t data_set) {
     shown_set = data_set;
-    under_way = -1;
     is_shown = 1;
 }
 
+void taps_watch(uint32_t pattern) {
+    nothing = pattern;
+    is_watched = nn512_driver_net.region_count != 0;
+}
+
 void taps_end(void) {
+    layer_ended();
     report_layer(0);
-    if (is_shown && under_way >= 0) show();
-    is_shown = 0;
+    under_way = -1;
+    is_shown = is_watched = 0;
 }

@@ -1,8 +1,9 @@
-/* The net's threads. The linker sends the net's pthread_create, pthread_join ... here (--wrap). */
+/* The net's threads, and what they wait for. The linker sends the net's pthread_create, pthread_join ... here (--wrap). */
 #define _GNU_SOURCE
 #include "nn512_driver.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 enum { MAX_WORKERS = 1024 };
@@ -18,13 +19,16 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct worker workers[MAX_WORKERS];
 static struct worker *top = workers; /* one past the last entry ever used */
 static size_t fail_countdown;
-static int failed;
+static long mutexes, conditions; /* initialized and not destroyed */
+static int failed, keep_signals;
 
 int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 int __real_pthread_join(pthread_t, void **);
 int __real_pthread_detach(pthread_t);
 int __real_pthread_mutex_init(pthread_mutex_t *, const pthread_mutexattr_t *);
+int __real_pthread_mutex_destroy(pthread_mutex_t *);
 int __real_pthread_cond_init(pthread_cond_t *, const pthread_condattr_t *);
+int __real_pthread_cond_destroy(pthread_cond_t *);
 
 void workers_fail_at(size_t nth) {
     pthread_mutex_lock(&lock);
@@ -51,12 +55,35 @@ static void ended(void *worker) {
     pthread_mutex_unlock(&lock);
 }
 
+void workers_keep_signals(void) {
+    keep_signals = 1;
+}
+
+/* A signal to the program shall not end up in a thread that the program does not know, faults of the thread's own must. */
+static void check_signals(void) {
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    sigset_t wanted, mask;
+    sigfillset(&wanted);
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) sigdelset(&wanted, own[i]);
+    pthread_sigmask(SIG_SETMASK, NULL, &mask);
+    for (int number = 1; number < NSIG; number++) {
+        const int blocked = sigismember(&mask, number) == 1;
+        if (number == SIGKILL || number == SIGSTOP || blocked == (sigismember(&wanted, number) == 1)) continue;
+        report_violation("threads", blocked ? "a thread of the net blocks signal %d, a fault of its own"
+                                            : "a thread of the net does not leave signal %d to the program", number);
+        return;
+    }
+}
+
 static void *run(void *argument) {
     struct worker *const worker = argument;
     void *result;
+    if (keep_signals) check_signals();
+    const unsigned mode = mode_get();
     pthread_cleanup_push(ended, worker); /* runs on pthread_exit and cancellation, too */
     result = worker->routine(worker->argument);
     pthread_cleanup_pop(1);
+    if (mode_get() != mode) report_violation("mxcsr", "a thread of the net changes MXCSR from %#x to %#x", mode, mode_get());
     return result;
 }
 
@@ -117,12 +144,37 @@ int __wrap_pthread_detach(pthread_t thread) {
     return __real_pthread_detach(thread);
 }
 
+/* Counts by `change` what succeeded, and hands its status on. */
+static int counted(int status, long *count, long change) {
+    if (status == 0) __atomic_add_fetch(count, change, __ATOMIC_RELAXED);
+    return status;
+}
+
 int __wrap_pthread_mutex_init(pthread_mutex_t *mutex, const pthread_mutexattr_t *attributes) {
-    return fails_now() ? EAGAIN : __real_pthread_mutex_init(mutex, attributes);
+    return fails_now() ? EAGAIN : counted(__real_pthread_mutex_init(mutex, attributes), &mutexes, 1);
+}
+
+int __wrap_pthread_mutex_destroy(pthread_mutex_t *mutex) {
+    return counted(__real_pthread_mutex_destroy(mutex), &mutexes, -1);
 }
 
 int __wrap_pthread_cond_init(pthread_cond_t *condition, const pthread_condattr_t *attributes) {
-    return fails_now() ? EAGAIN : __real_pthread_cond_init(condition, attributes);
+    return fails_now() ? EAGAIN : counted(__real_pthread_cond_init(condition, attributes), &conditions, 1);
+}
+
+int __wrap_pthread_cond_destroy(pthread_cond_t *condition) {
+    return counted(__real_pthread_cond_destroy(condition), &conditions, -1);
+}
+
+struct workers_state workers_now(void) {
+    return (struct workers_state){__atomic_load_n(&mutexes, __ATOMIC_RELAXED), __atomic_load_n(&conditions, __ATOMIC_RELAXED)};
+}
+
+void workers_check_leak(struct workers_state before, const char *after) {
+    const struct workers_state now = workers_now();
+    if (now.mutexes > before.mutexes) report_violation("leak", "%s leaves %ld mutexes", after, now.mutexes - before.mutexes);
+    if (now.conditions > before.conditions)
+        report_violation("leak", "%s leaves %ld condition variables", after, now.conditions - before.conditions);
 }
 
 int workers_check_ended(const char *after) {

@@ -53,6 +53,11 @@ class Runner:
         return not self.wrapper
 
     @property
+    def is_quiet(self) -> bool:
+        """Whether what a program prints is the program's own."""
+        return not self.wrapper and self.machine is None and not self.sanitizers
+
+    @property
     def line(self) -> str:
         """One line for people: which runner, why, what it shows, and what else there is."""
         return f"runner: {self.name} ({self.reason}), shows {self.shows}" + (f"; {self.others}" if self.others else "")

@@ -68,7 +68,7 @@ void {p}EngineInference({p}Engine *engine, float *xData, float *yData) {{
 void {p}EngineDestroy({p}Engine *engine) {{ free(engine); }}
 """
 
-CHECKS = Checks(QUICK, api=False, sharing=False, timeout=60)
+CHECKS = Checks(QUICK, api=False, sharing=False, promises=False, timeout=60)
 
 
 def interface(prefix: str = "Tiny") -> Interface:

@@ -67,7 +67,7 @@ void NetEngineInference(NetEngine *engine, float *xData, float *yData) {
 void NetEngineDestroy(NetEngine *engine) { free(engine); }
 """
 
-CHECKS = Checks(api=False, failures=False, timeout=60)
+CHECKS = Checks(api=False, failures=False, promises=False, timeout=60)
 
 
 @pytest.fixture(scope="module")

@@ -53,18 +53,30 @@ void TinyEngineDestroy(TinyEngine *);
 
 # Marks such as /*inference*/ are where a test puts something wrong.
 SOURCE = """
+#define _POSIX_C_SOURCE 200809L
 #include "Tiny.h"
 #include <math.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 enum { channels = 2, pixels = 15 };
 struct TinyNet { TinyParams params; float *table; TinyParams *theirs; };
-struct TinyEngine { TinyNet *net; float *scratch; pthread_t self, workers[8]; ptrdiff_t threads; int calls; };
+struct TinyEngine {
+    TinyNet *net;
+    float *scratch;
+    pthread_t self, workers[8];
+    ptrdiff_t threads;
+    int calls;
+    pid_t process;
+};
 static char *message(const char *text) {
     char *copy = malloc(strlen(text) + 1);
     return copy ? strcpy(copy, text) : NULL;
 }
 char *TinyNetCreate(TinyNet **to, TinyParams *params, ptrdiff_t threads) {
+    if (threads < 1 || threads > 8) return message("1 to 8 threads"); /*threads of net*/
     /*net create*/
     TinyNet *net = malloc(sizeof *net);
     if (!net) return message("no memory");
@@ -89,19 +101,34 @@ static void *work(void *argument) {
     /*work*/
     return argument;
 }
+static int create(pthread_t *thread, TinyEngine *engine) {
+    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (int i = 0; i < 4; i++) sigdelset(&blocked, own[i]); /*own*/
+    pthread_sigmask(SIG_SETMASK, &blocked, &before); /*block*/
+    const int error = pthread_create(thread, NULL, work, engine);
+    pthread_sigmask(SIG_SETMASK, &before, NULL); /*unblock*/
+    return error;
+}
+static void check(TinyEngine *engine) {
+    if (engine->process != getpid()) engine->threads = 1; /*forked*/
+}
 char *TinyEngineCreate(TinyEngine **to, TinyNet *net, ptrdiff_t threads) {
+    if (threads < 1 || threads > 8) return message("1 to 8 threads"); /*threads of engine*/
     TinyEngine *engine = calloc(1, sizeof *engine);
     if (!engine) return message("no memory");
     engine->scratch = malloc(channels * pixels * sizeof(float));
-    if (!engine->scratch) {
+    if (!engine->scratch) { /*scratch refused*/
         free(engine);
         return message("no memory");
     }
     engine->net = net;
     engine->self = pthread_self();
     engine->threads = threads;
+    engine->process = getpid();
     for (ptrdiff_t i = 1; i < threads; i++)
-        if (pthread_create(&engine->workers[i], NULL, work, engine)) {
+        if (create(&engine->workers[i], engine)) {
             while (--i > 0) pthread_join(engine->workers[i], NULL); /*unwind*/
             free(engine->scratch);
             free(engine);
@@ -111,12 +138,14 @@ char *TinyEngineCreate(TinyEngine **to, TinyNet *net, ptrdiff_t threads) {
     return NULL;
 }
 char *TinyEnginePthreadT(TinyEngine *engine, ptrdiff_t index, pthread_t *to) {
+    check(engine);
     if (index < 0 || index >= engine->threads) return message("no such thread"); /*range*/
     *to = index ? engine->workers[index] : engine->self;
     return NULL;
 }
 void TinyEngineInference(TinyEngine *engine, float *imageData, float *normData, float *reluData) {
     const TinyParams *p = &engine->net->params;
+    check(engine);
     /*inference*/
     for (int c = 0; c < channels; c++)
         for (int i = c * pixels; i < (c + 1) * pixels; i++) {
@@ -129,6 +158,7 @@ void TinyEngineInference(TinyEngine *engine, float *imageData, float *normData, 
 }
 void TinyEngineDestroy(TinyEngine *engine) {
     if (!engine) return;
+    check(engine);
     for (ptrdiff_t i = 1; i < engine->threads; i++) pthread_join(engine->workers[i], NULL); /*join*/
     free(engine->scratch); /*scratch*/
     free(engine); /*engine*/
@@ -248,6 +278,40 @@ def test_quick_checks_pass_a_correct_net(runner: Runner) -> None:
         ({"inferred": "reluData[7] = (float)engine->calls;"}, Kind.NOT_REPEATABLE, "element 7 is 2"),
         ({"inferred": "reluData[7] = (float)engine->threads;"}, Kind.VARIES_WITH_THREADS, "element 7"),
         ({"inferred": "reluData[7] = (float)((size_t)reluData / 4 % 16);"}, Kind.VARIES, "element 7"),
+        ({"inferred": "reluData[7] = (float)(engine->threads > 4);"}, Kind.VARIES_WITH_THREADS, "element 7 is 1"),
+        ({"inferred": "if (engine->calls == 3) reluData[7] += 1;"}, Kind.NOT_REPEATABLE, "element 7"),
+        (
+            {"inferred": "if (engine->calls > 3) reluData[7] = engine->scratch[7] = 5;"},
+            Kind.VARIES_WITH_HISTORY,
+            "element 7 is 5",
+        ),
+        (
+            {
+                "inference": "static float first[30]; if (!engine->calls) memcpy(first, imageData, sizeof first);"
+                "imageData = first;"
+            },
+            Kind.VARIES_WITH_THREADS,
+            "normData differs from the first configuration in 30 of 30 elements",
+        ),
+        (
+            {"net_created": "net->table[0] = 0;", "inferred": "reluData[7] += engine->net->table[0]++;"},
+            Kind.NET_MODIFIED,
+            "byte 0 of an allocation of the net",
+        ),
+        # Reads in front of memory, whose guard page is there for every second configuration
+        ({"inferred": "engine->calls += engine->scratch[-1] > 0;"}, Kind.HEAP, "byte -4 of an allocation"),
+        # What belongs to the whole program
+        ({"instead_unblock": ""}, Kind.PROCESS, "EngineCreate leaves signal 1 blocked"),
+        (
+            {"inferred": "signal(SIGPIPE, SIG_IGN);"},
+            Kind.PROCESS,
+            "EngineInference changes what is done about signal 13",
+        ),
+        ({"net_created": "net->table[0] = (float)dup(0);"}, Kind.PROCESS, "NetCreate leaves open file descriptor"),
+        ({"inferred": "close(0);"}, Kind.PROCESS, "EngineInference closes file descriptor 0"),
+        ({"inferred": 'if (chdir("/tmp")) engine->calls++;'}, Kind.PROCESS, "changes the working directory"),
+        ({"net_created": 'setenv("OMP_NUM_THREADS", "1", 1);'}, Kind.PROCESS, "NetCreate changes the environment"),
+        ({"inferred": 'puts("layer 1 done");'}, Kind.PROCESS, "the net prints 'layer 1 done"),
         # The processor's mode
         (
             {"inferred": "__builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040);"},
@@ -259,11 +323,39 @@ def test_quick_checks_pass_a_correct_net(runner: Runner) -> None:
             Kind.MXCSR,
             "NetCreate changes MXCSR",
         ),
+        (
+            {"work": "__builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040);"},
+            Kind.MXCSR,
+            "a thread of the net changes MXCSR",
+        ),
         # The API
         ({"instead_range": ""}, Kind.API, "is no error"),
         ({"net_create": 'return message("not today");'}, Kind.CREATE_FAILED, "not today"),
         ({"net_create": "return NULL;"}, Kind.API, "sets no net"),
+        ({"instead_threads_of_net": ""}, Kind.API, "NetCreate with 0 threads is no error"),
+        ({"instead_threads_of_engine": ""}, Kind.API, "EngineCreate with 0 threads is no error"),
+        # Threads that the program does not know
+        ({"instead_block": "before = blocked;"}, Kind.THREADS, "does not leave signal 1 to the program"),
+        ({"instead_own": "(void)own;"}, Kind.THREADS, "blocks signal 4, a fault of its own"),
+        ({"instead_forked": ""}, Kind.FORK, "gives a thread that a child of fork() does not have"),
+        ({"forked": "if (engine->process != getpid()) abort();"}, Kind.FORK, "does not come to its end"),
+        # Locks
+        (
+            {"net_created": "static pthread_mutex_t kept; pthread_mutex_init(&kept, NULL);"},
+            Kind.LEAK,
+            "NetDestroy leaves 1 mutexes",
+        ),
+        (
+            {"inferred": "if (engine->calls == 1) { static pthread_cond_t kept; pthread_cond_init(&kept, NULL); }"},
+            Kind.LEAK,
+            "EngineDestroy leaves 1 condition variables",
+        ),
         # Refused allocations and threads
+        (
+            {"instead_scratch_refused": "if (!engine->scratch) engine->scratch = malloc(4); if (!engine->scratch) {"},
+            Kind.HEAP,
+            "byte 16 of an allocation of the net",
+        ),
         ({"instead_table_refused": ""}, Kind.LEAK, "NetCreate leaves 1 allocations"),
         ({"table_refused": "*to = NULL;"}, Kind.FAILURE, "sets its result"),
         ({"instead_unwind": ""}, Kind.THREADS, "EngineCreate leaves"),
