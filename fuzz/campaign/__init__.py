@@ -26,6 +26,8 @@ account.py     what reports tell; merged campaigns
 reports.py     the same for machines: JSON, JUnit, GitHub, Markdown
 progress.py    how far it is
 display.py     the same on terminals, and elsewhere
+comparing.py   random cases of every kernel, done in several ways that must agree
+matrix.py      the same C from all compilers, at all levels, in all dialects (a program)
 emulated.py    the same program on the processor and in the emulator (a program)
 measure.py     the table of error limits, measured anew (a program)
 """
