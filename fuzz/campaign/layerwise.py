@@ -84,6 +84,16 @@ class Layerwise:
                 marks = (self.mark(n, edge) if edge in self.layers[n - 1].edge_classes else "." for n in numbers)
                 yield f"  {edge:<{width}}" + "".join(f"{mark:>4}" for mark in marks)
 
+    def summary(self) -> Iterator[str]:
+        """Lines: what was not verified, then how much was."""
+        missing = self.missing
+        for number, edge in missing:
+            layer = self.layers[number - 1]
+            yield f"never verified: layer {number}, {layer.name} ({layer.kernel}), {edge}"
+        total = sum(len(layer.edge_classes) for layer in self.layers)
+        wrong = f", {len(self.failed)} checks failed" if self.failed else ""
+        yield f"{total - len(missing)} of {total} edge classes of {len(self.layers)} layers verified{wrong}"
+
 
 def check_layers(graph: Graph, options: Options, layers: Sequence[PlannedLayer], look: Look) -> Iterator[Checked]:
     """Check the net, then each layer alone, those that are alike once. `look` checks a case."""

@@ -4,54 +4,65 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nn512.errors import UsageError
 from nn512.graph import Graph
 
 if TYPE_CHECKING:
-    from fuzz.judge.report import Report
-    from fuzz.run.runners import Runner
+    from fuzz.campaign.verifying import Wish
     from nn512.options import Options
 
 
 def refuse_beside_edges(args: argparse.Namespace) -> None:
-    """Raises UsageError for options that say what else to check, or on what."""
-    for name in ("source", "target", "onnx", "params", "input", "data"):
+    """Raises UsageError for options that say what else to check, or on what, and for other reports."""
+    for name in ("source", "target", "onnx", "params", "input", "data", "json", "junit"):
         if getattr(args, name):
             raise UsageError(f"--{name} does not go with --edges, which takes layers and data from the graph alone")
 
 
-def verify_edges(
-    args: argparse.Namespace, graph: Graph, options: Options, runner: Runner, keep: Callable[[Report], None]
-) -> int:
-    """Check every layer and print the matrix; `keep` makes a failure small and saves it. Returns the exit code."""
+def verify_edges(graph: Graph, options: Options, wish: Wish) -> int:
+    """Check every layer and print the matrix; what fails is kept as `wish` says. Returns the exit code."""
+    from fuzz.campaign.display import display_on
     from fuzz.campaign.layerwise import Layerwise, check_layers
+    from fuzz.campaign.verifying import kept
     from fuzz.judge.checker import check_case
     from fuzz.judge.localize import localized
     from fuzz.judge.telling import told
     from fuzz.run.checks import checks_for
+    from fuzz.run.runners import runner_for
+    from nn512.cli.verify_many import PATIENCE
     from nn512.compiler import compile as compile_graph
 
+    display = display_on(sys.stderr, patience=PATIENCE)
+
+    class Listener:
+        def step(self, says: str, share: float) -> None:
+            display.show("", says, share)
+
+        def say(self, lines: Sequence[str]) -> None:
+            display.clear()
+            print(*lines, sep="\n", flush=True)
+
+    listener, runner = Listener(), runner_for()
+    listener.say([runner.line])
     layers = compile_graph(graph, options).plan.layers
     found = Layerwise(layers)
-    look = functools.partial(check_case, runner=runner, checks=checks_for(graph, args.threads))
-    for checked in check_layers(graph, options, layers, look):
-        found.add(checked)
-        numbers = ", ".join(map(str, checked.numbers))
-        what = f"layer {numbers}: {checked.layer}, alone" if checked.layer else "the whole net"
-        sets = f"{len(checked.report.verdicts)} data sets"
-        print(f"{what}: {sets}, {'WRONG' if checked.report.problems else 'right'}", flush=True)
-        if checked.report.problems:
-            report = localized(checked.report)
-            print(*told(report), sep="\n", flush=True)
-            keep(report)
-    print("", *found.matrix(), "", sep="\n")
-    total = sum(len(layer.edge_classes) for layer in layers)
-    missing = found.missing
-    for number, edge in missing:
-        print(f"never verified: layer {number}, {layers[number - 1].name} ({layers[number - 1].kernel}), {edge}")
-    verdict = f"{total - len(missing)} of {total} edge classes of {len(layers)} layers verified"
-    print(f"{verdict}, {len(found.failed)} layers wrong" if found.failed else verdict)
-    return 1 if missing or found.failed else 0
+    look = functools.partial(check_case, runner=runner, checks=checks_for(graph, wish.threads), tell=listener.step)
+    try:
+        for checked in check_layers(graph, options, layers, look):
+            found.add(checked)
+            numbers = ", ".join(map(str, checked.numbers))
+            what = f"layer {numbers}: {checked.layer}, alone" if checked.layer else "the whole net"
+            verdict = "WRONG" if checked.report.problems else "right"
+            listener.say([f"{what}: {len(checked.report.verdicts)} data sets, {verdict}"])
+            if checked.report.problems:
+                report = localized(checked.report)
+                listener.say(list(told(report)))
+                kept(report, wish, functools.partial(check_case, runner=runner), listener, listener.say)
+    finally:
+        display.clear()
+    listener.say(["", *found.matrix(), "", *found.summary()])
+    return 1 if found.missing or found.failed else 0
