@@ -22,7 +22,7 @@ from nn512.graph import Graph, parse
 from nn512.kernels.elementary import FUNCTIONS
 from nn512.options import Options
 
-CHEAP = ("exact", "gaussian", "nonfinite", "impulse", "tiles", "taps", "wide")
+CHEAP = ("exact", "gaussian", "nonfinite", "impulse", "tiles", "taps", "wide", "nan")
 """Data regimes in the order in which they find most per second; the others follow."""
 
 TIMEOUT = 5.0

@@ -130,6 +130,28 @@ def test_nonfinite_data_hold_a_few_nonfinite_inputs() -> None:
         assert 1 <= np.count_nonzero(~np.isfinite(x)) <= 3
 
 
+def test_exact_data_at_both_ends_of_what_floats_hold() -> None:
+    graph = parse(NET)
+    least, most = (
+        {name: np.abs(result.value) for name, result in reference.run(graph, data.params, data.inputs).items()}
+        for data in (regimes.draw(graph, regime, 1) for regime in ("subnormal", "huge"))
+    )
+    assert all(((values > 0) & (values < 2.0**-126)).any() for values in least.values())
+    assert all((values > 1e30).any() and np.isfinite(values).all() for values in most.values())
+
+
+@pytest.mark.parametrize(("regime", "kinds"), [("nan", 1), ("infinite", 2)])
+def test_many_values_of_one_kind_that_is_not_finite(regime: str, kinds: int) -> None:
+    graph, seen = parse(NET), set()
+    for seed in range(20):
+        x = regimes.draw(graph, regime, seed).inputs["x"]
+        found = x[~np.isfinite(x)]
+        assert 1 <= found.size <= x.size // 4
+        assert len({str(value) for value in found}) == 1
+        seen.add(str(found[0]))
+    assert len(seen) == kinds
+
+
 def test_an_unknown_regime_is_a_mistake_of_the_user() -> None:
     with pytest.raises(UsageError, match="gaussian"):
         regimes.draw(parse(NET), "uniform", 0)
