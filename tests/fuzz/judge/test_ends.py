@@ -25,8 +25,8 @@ Output FromTensor=p
 Output FromTensor=y
 """
 STORE = "_mm512_mask_storeu_ps("
-CHANGED = "static void changed_store(float *to, __mmask16 mask, __m512 x) {{ {} }}\n"
-STORED = f"{STORE}to, mask, x);"
+CHANGED = f"static void changed_store(float *to, __mmask16 mask, __m512 x) {{ CODE {STORE}to, mask, x); }}\n"
+LARGE = "_mm512_cmp_ps_mask(_mm512_abs_ps(x), _mm512_set1_ps(1.2e-38f), _CMP_GE_OQ)"
 
 
 @functools.cache
@@ -45,24 +45,18 @@ def storing(code: str) -> Sources:
     """The emitted C, whose masked stores do something before."""
     head, section, rest = emitted().source.partition("/* ---- Shared routines")
     assert STORE in rest
-    return replace(emitted(), source=head + CHANGED.format(code) + section + rest.replace(STORE, "changed_store("))
+    return replace(
+        emitted(), source=head + CHANGED.replace("CODE", code) + section + rest.replace(STORE, "changed_store(")
+    )
 
 
 @pytest.mark.usefixtures("runs_here")
 @pytest.mark.parametrize(
     ("regime", "code"),
     [
-        (
-            "subnormal",
-            "const __m512 least = _mm512_set1_ps(1.2e-38f); x = _mm512_maskz_mov_ps("
-            f"_mm512_cmp_ps_mask(_mm512_abs_ps(x), least, _CMP_GE_OQ), x); {STORED}",
-        ),
-        ("huge", f"x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-1e30f)), _mm512_set1_ps(1e30f)); {STORED}"),
-        (
-            "nan",
-            "x = _mm512_mask_mov_ps(x, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) & 1u << 2, _mm512_setzero_ps()); "
-            f"{STORED}",
-        ),
+        ("subnormal", f"x = _mm512_maskz_mov_ps({LARGE}, x);"),
+        ("huge", "x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-1e30f)), _mm512_set1_ps(1e30f));"),
+        ("nan", "x = _mm512_mask_mov_ps(x, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) & 1u << 2, _mm512_setzero_ps());"),
     ],
     ids=["flushed", "capped", "NaN dropped in one lane"],
 )
