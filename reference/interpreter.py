@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,7 @@ def run(
     keep: Collection[str] | None = None,
     rounding: Mapping[str, Rounding] | None = None,
     sampled: int | None = None,
+    tell: Callable[[int], None] = lambda number: None,  # noqa: ARG005 - the name says what is told
 ) -> dict[str, Result]:
     """Evaluate `graph` and return the tensors named by `keep` (default: those of the Output nodes).
 
@@ -38,8 +39,8 @@ def run(
     width. `rounding` says, by the name of the tensor a Conv or FullyConnected produces, how that layer
     is evaluated. `sampled` is the number of samples behind the variance, by default what the size of the graph allows;
     more of them change the variance a little and cost an evaluation each. Tensors are freed after their last use.
-    Equal calls return equal results. Raises UsageError for missing, unknown or ill-shaped arrays,
-    other dtypes and unknown names.
+    `tell` hears the number of every layer before it is evaluated. Equal calls return equal results. Raises UsageError
+    for missing, unknown or ill-shaped arrays, other dtypes and unknown names.
     """
     wanted = tuple(node.from_tensor for node in graph.outputs) if keep is None else tuple(keep)
     algorithms = {} if rounding is None else dict(rounding)
@@ -53,7 +54,8 @@ def run(
     averaged = before_averages(graph)
     with np.errstate(all="ignore"):
         norms = norms_behind(graph, checked_params)
-        for layer, dead in schedule(graph):
+        for number, (layer, dead) in enumerate(schedule(graph)):
+            tell(number)
             name = layer.to_tensor
             reads = [live[read] for read in tensors_read(layer)]
             behind = norms.get(name, ())

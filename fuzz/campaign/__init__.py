@@ -1,6 +1,8 @@
 """Many cases: drawn, checked in processes, shrunk where they fail, kept and counted.
 
-campaign.py    the parent: hands out work, ends everything
+verifying.py   nets that somebody names
+campaign.py    the parent: hands out work, counts, keeps
+crew.py        workers that do it, and may die
 worker.py      a process that checks chunk after chunk
 explore.py     a chunk: Hypothesis draws cases from a seed and shrinks a failure
 constants.py   the same cases from a seed, wherever the project stands
@@ -22,7 +24,10 @@ in_flight.py   the case under way, should its process die
 tally.py       what was counted, and the summary
 account.py     what reports tell; merged campaigns
 reports.py     the same for machines: JSON, JUnit, GitHub, Markdown
-progress.py    a line about the state of things
+progress.py    how far it is
+display.py     the same on terminals, and elsewhere
+comparing.py   random cases of every kernel, done in several ways that must agree
+matrix.py      the same C from all compilers, at all levels, in all dialects (a program)
 emulated.py    the same program on the processor and in the emulator (a program)
 measure.py     the table of error limits, measured anew (a program)
 """

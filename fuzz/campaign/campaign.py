@@ -11,22 +11,17 @@ worker dies as well, the case is left out. What killed itself is a finding; what
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from fuzz.campaign.account import Account, command_of
 from fuzz.campaign.corpus import told
+from fuzz.campaign.crew import Crew, Death, Done, Processes, environment_of_children
 from fuzz.campaign.findings import save
 from fuzz.campaign.in_flight import InFlight
 from fuzz.campaign.ledger import Piece
@@ -34,7 +29,7 @@ from fuzz.campaign.progress import Progress
 from fuzz.campaign.scratch import owned, scratch_folder
 from fuzz.campaign.state import State
 from fuzz.campaign.tally import CaseSummary, FindingNote, Tally
-from fuzz.campaign.worker import Began, Chunk, Done, Failure, Message, Settings, Shrinking, chunk_at, work
+from fuzz.campaign.worker import Began, Chunk, Common, Failure, Settings, Shrinking, cases_of, chunk_at, work
 from fuzz.case import Case
 from fuzz.draw.regimes import REGIMES
 from fuzz.judge.report import Report
@@ -42,12 +37,6 @@ from fuzz.problem import Problem
 from nn512.errors import CannotRunError, MachineError, UsageError
 from nn512.graph import parse
 from nn512.toolchain import machine_faults
-
-_KILLED = {-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM}
-"""Exit codes of workers that somebody else has ended."""
-
-_PATIENCE = 10.0
-"""Seconds that a worker has to clean up when it is told to end at once."""
 
 _SAVING = 1.0
 """Seconds between two times that the state is kept."""
@@ -57,15 +46,12 @@ MOST_FINDINGS = 10
 
 
 @dataclass(slots=True)
-class _Worker:
-    """The parent's end of a worker process: what it works on, and what it makes small at the moment.
+class Job:
+    """What a worker is at: a chunk, and a failure that it makes small at the moment.
 
     `piece` is None where it shrinks a failure of earlier.
     """
 
-    in_flight: InFlight
-    process: SpawnProcess
-    connection: Connection
     piece: Piece | None = None
     chunk: Chunk = field(default_factory=Chunk)
     unfinished: Path | None = None
@@ -77,18 +63,17 @@ class Campaign:
 
     def __init__(self, settings: Settings, stream: TextIO | None = None, state: State | None = None) -> None:
         self._settings = settings
-        self._context: SpawnContext = multiprocessing.get_context("spawn")
-        self._stop = self._context.Event()
         self._started = time.monotonic()
         self.state = State.begin(settings) if state is None else state
         self.tally: Tally = self.state.tally
         self._before = self.state.seconds
         left = None if settings.seconds is None else settings.seconds - self._before
         self._deadline = None if left is None else self._started + left
-        self._progress = Progress(stream or sys.stderr, self._started - self._before, settings.seconds)
-        self._workers: list[_Worker] = []
-        self._names = 0
-        self._scratch = Path()
+        self._progress = Progress(
+            stream or sys.stderr, self._started - self._before, settings.seconds, cases_of(settings)
+        )
+        self._jobs: list[Job] = []
+        self._stopping = False
         self._errors: list[Failure] = []
         self._unfinished = sorted(self.tally.unfinished)
         self._deaths = 0
@@ -134,10 +119,9 @@ class Campaign:
         self.begun = True
         self._progress.say(f"{self._made}: {self.state.file}")
         try:
-            with scratch_folder("nn512-fuzz-") as scratch, _environment_of_children(scratch):
-                self._scratch = scratch
+            with scratch_folder("nn512-fuzz-") as scratch, environment_of_children(scratch):
                 self._keep()
-                self._run_workers()
+                self._run_crew(Processes(work, Common(self._settings, self._deadline), self._settings.jobs, scratch))
             timed_out = self._deadline is not None and time.monotonic() > self._deadline
             enough = len(self.tally.new) >= MOST_FINDINGS
             self.state.complete = not (self.interrupted or self._errors) and (
@@ -160,112 +144,94 @@ class Campaign:
         else:
             self._unsaved = ""
 
-    def _run_workers(self) -> None:
+    def _run_crew(self, crew: Crew[Job]) -> None:
         try:
             while True:
                 try:
-                    self._loop()
+                    self._loop(crew)
                     break
                 except KeyboardInterrupt:
                     if self.interrupted:  # the second time: now
                         break
                     self.interrupted = True
-                    self._stop.set()
+                    self._stop(crew)
                     self._progress.say("stopping: every job finishes its case (Ctrl-C again to stop at once)")
         finally:
-            self._end_workers()
+            # What they have said by then counts, most of all what they have found.
+            for job, event in crew.close():
+                self._take_in(job, event)
             self._progress.clear()
 
-    def _loop(self) -> None:
+    def _loop(self, crew: Crew[Job]) -> None:
         """Hand out chunks and take in events until there is nothing left to do."""
         while True:
-            while len(self._workers) < self._settings.jobs and self._hand_out(None):
-                pass
-            if not self._workers:
+            while crew.has_room() and (job := self._next_job()) is not None:
+                self._jobs.append(job)
+                crew.begin(job, job.chunk)
+            if not crew.busy:
                 return
-            under_way = [worker.shrinking for worker in self._workers if worker.shrinking is not None]
+            under_way = [job.shrinking for job in self._jobs if job.shrinking is not None]
             self._progress.show(self.tally, [(one.done, one.of) for one in under_way])
-            ready = wait([worker.connection for worker in self._workers], timeout=1.0)
-            for worker in [worker for worker in self._workers if worker.connection in ready]:
-                try:
-                    self._take_in(worker, worker.connection.recv())
-                except (EOFError, OSError):  # it may have died in the middle of a message
-                    self._bury(worker)
+            for job, event in crew.events(1.0):
+                self._take_in(job, event)
+            if self._stopping:
+                crew.stop()
             if time.monotonic() >= self._saved + _SAVING:
                 self._keep()
 
+    def _stop(self, crew: Crew[Job]) -> None:
+        self._stopping = True
+        crew.stop()
+
     def _over(self) -> bool:
         timed_out = self._deadline is not None and time.monotonic() > self._deadline
-        return self._stop.is_set() or timed_out or bool(self._errors)
+        return self._stopping or timed_out or bool(self._errors)
 
-    def _hand_out(self, worker: _Worker | None) -> bool:
-        """Give the next chunk to `worker`, or to a new one; whether there was one to give."""
+    def _next_job(self) -> Job | None:
+        """What is to be done next, if there is anything."""
         if self._over():
-            return False
-        piece = None
+            return None
         if self._unfinished:
-            chunk = Chunk(file=self._unfinished.pop(0), again=True)
-        else:
-            piece = self.state.ledger.take()
-            if piece is None:
-                return False
-            chunk = chunk_at(self._settings, piece.number, piece.position)
-        if worker is None:
-            worker = self._start_worker()
-        worker.piece, worker.chunk = piece, chunk
-        with contextlib.suppress(BrokenPipeError):  # it died: the loop will see to that
-            worker.connection.send(chunk)
-        return True
+            return Job(None, Chunk(file=self._unfinished.pop(0), again=True))
+        piece = self.state.ledger.take()
+        return None if piece is None else Job(piece, chunk_at(self._settings, piece.number, piece.position))
 
-    def _start_worker(self) -> _Worker:
-        in_flight = InFlight(self._scratch / f"worker-{self._names}.json")
-        self._names += 1
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(
-            target=work, args=(theirs, self._settings, in_flight, self._stop, self._deadline), daemon=True
-        )
-        process.start()
-        theirs.close()
-        worker = _Worker(in_flight, process, ours)
-        self._workers.append(worker)
-        return worker
-
-    def _take_in(self, worker: _Worker, event: Message) -> None:
+    def _take_in(self, job: Job, event: Any) -> None:  # noqa: ANN401 - a `Message`, or how a job ended
         match event:
             case CaseSummary():
                 self._deaths = 0
-                self.tally.add(event, corpus=worker.chunk.file is not None)
-                if worker.piece is not None:
-                    worker.piece.position += 1
-                    worker.piece.deaths = 0
+                self.tally.add(event, corpus=job.chunk.file is not None)
+                if job.piece is not None:
+                    job.piece.position += 1
+                    job.piece.deaths = 0
             case Began():
-                worker.unfinished = event.folder
+                job.unfinished = event.folder
                 self.tally.unfinished.add(event.folder)
             case Shrinking():
-                if worker.shrinking is None:
+                if job.shrinking is None:
                     limit = f"{self._settings.shrink_seconds:g} s"
                     self._progress.say(f"a case failed: it is made small now, for {limit} at most (--shrink-time)")
-                worker.shrinking = event
+                job.shrinking = event
             case FindingNote():
-                self._end_shrinking(worker)
+                self._end_shrinking(job)
                 self._add_finding(event)
             case Failure():
                 self._errors.append(event)
-                self._stop.set()
-                self._give_back(worker)
-                self._retire(worker)
+                self._stopping = True
             case Done():
                 if event.complete:
-                    self._finish(worker)
+                    self._finish(job)
                 else:
-                    self._give_back(worker)
-                if not self._hand_out(worker):
-                    self._retire(worker)
+                    self._give_back(job)
+                self._jobs.remove(job)
+            case Death():
+                self._bury(job, event)
+                self._jobs.remove(job)
 
-    def _end_shrinking(self, worker: _Worker) -> None:
-        if worker.unfinished is not None:
-            self.tally.unfinished.discard(worker.unfinished)
-        worker.unfinished = worker.shrinking = None
+    def _end_shrinking(self, job: Job) -> None:
+        if job.unfinished is not None:
+            self.tally.unfinished.discard(job.unfinished)
+        job.unfinished = job.shrinking = None
 
     def _add_finding(self, note: FindingNote) -> None:
         if self.tally.add_finding(note):
@@ -274,77 +240,49 @@ class Campaign:
             if note.how:
                 self._progress.say(f"  {note.how}")
         if len(self.tally.new) >= MOST_FINDINGS:
-            self._stop.set()
+            self._stopping = True
 
-    def _finish(self, worker: _Worker) -> None:
-        if worker.piece is not None:
-            self.state.ledger.done(worker.piece)
-        worker.piece = None
+    def _finish(self, job: Job) -> None:
+        if job.piece is not None:
+            self.state.ledger.done(job.piece)
 
-    def _give_back(self, worker: _Worker) -> None:
-        """What `worker` has not done is left to others: the rest of its chunk, and a failure that it was shrinking."""
-        if worker.unfinished is not None and not worker.chunk.again:
-            self._unfinished.append(worker.unfinished)
-        worker.unfinished = worker.shrinking = None
-        if worker.piece is None:
+    def _give_back(self, job: Job) -> None:
+        """What was not done is left to others: the rest of a chunk, and a failure that was being shrunk."""
+        if job.unfinished is not None and not job.chunk.again:
+            self._unfinished.append(job.unfinished)
+        if job.piece is None:
             return
-        if worker.chunk.file is not None and worker.piece.position:
-            self._finish(worker)
+        if job.chunk.file is not None and job.piece.position:
+            self._finish(job)
         else:
-            self.state.ledger.give_back(worker.piece)
-        worker.piece = None
+            self.state.ledger.give_back(job.piece)
 
-    def _retire(self, worker: _Worker) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            worker.connection.send(None)
-        self._workers.remove(worker)
-        worker.process.join()
-        worker.connection.close()
-
-    def _bury(self, worker: _Worker) -> None:
+    def _bury(self, job: Job, death: Death) -> None:
         """A worker died: another one goes on from the case that it was at, unless they all die without judging any."""
-        self._workers.remove(worker)
-        worker.process.join()
-        worker.connection.close()
-        code, case = worker.process.exitcode, worker.in_flight.take()
-        killed = code in _KILLED
-        if killed:
+        case = InFlight(death.note).take()
+        if death.killed:
             detail = "a worker was killed, most probably because memory ran out; --jobs lowers what a campaign needs"
         else:
-            detail = f"a worker ended with exit code {code} while it checked a case"
+            detail = f"a worker ended with exit code {death.code} while it checked a case"
             if case is not None:
                 self._add_finding(FindingNote.of(save(_dead(case, detail), self._settings.directory)))
         text = detail if case is None else f"{detail}\n{told(case)}"
         self._deaths += 1
         if self._deaths > 2 + self._settings.jobs:
             self._errors.append(Failure(f"workers die one after the other: {text}", MachineError.exit_code))
-        piece = worker.piece
+        piece = job.piece
         again = "its case is tried once more"
-        if piece is not None and worker.unfinished is None:
+        if piece is not None and job.unfinished is None:
             piece.deaths += 1
             if piece.deaths == 2:
                 piece.position, piece.deaths = piece.position + 1, 0
                 again = "again, and its case is left out"
-                if killed or case is None:
+                if death.killed or case is None:
                     self.tally.lost.append(text)
-        elif worker.chunk.again:
+        elif job.chunk.again:
             again = "what it made small stays as it is"
         self._progress.say(f"{detail.partition(';')[0]}: {again}")
-        self._give_back(worker)
-
-    def _end_workers(self) -> None:
-        for worker in self._workers:
-            worker.process.terminate()
-        for worker in self._workers:
-            worker.process.join(_PATIENCE)
-            worker.process.kill()  # does nothing to one that has ended
-            worker.process.join()
-        # What they have said by then counts, most of all what they have found.
-        for worker in list(self._workers):
-            with contextlib.suppress(EOFError, OSError):
-                while worker.connection.poll():
-                    self._take_in(worker, worker.connection.recv())
-        self._workers.clear()
+        self._give_back(job)
 
     @property
     def _made(self) -> str:
@@ -371,20 +309,3 @@ def _dead(case: Case, detail: str) -> Report:
     return Report(
         case, parse(case.graph, "net.graph"), "unknown: the worker died", problems=(Problem("tester", detail),)
     )
-
-
-@contextlib.contextmanager
-def _environment_of_children(scratch: Path) -> Iterator[None]:
-    """Each worker process computes on one thread, and what Hypothesis keeps goes to a directory that is removed."""
-    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-    values = {**dict.fromkeys(names, "1"), "HYPOTHESIS_STORAGE_DIRECTORY": str(scratch)}
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sequence
 from typing import TextIO
 
+from fuzz.campaign.display import display_on
 from fuzz.campaign.tally import Tally
 
 
 class Progress:
-    """Progress on a stream: one line that changes on a terminal, a plain line every ten seconds elsewhere."""
+    """How far a campaign is that began at `started`, and is over after `seconds` or so many `cases`."""
 
-    def __init__(self, stream: TextIO, started: float, seconds: float | None) -> None:
-        self._stream = stream
-        self._terminal = stream.isatty()
+    def __init__(self, stream: TextIO, started: float, seconds: float | None, cases: int | None = None) -> None:
+        self._display = display_on(stream)
         self._started = started
-        self._limit = "" if seconds is None else f" of {seconds:g}"
-        self._period = 0.2 if self._terminal else 10.0
-        self._next = started
+        self._seconds = seconds
+        self._cases = cases
 
     def show(self, tally: Tally, shrinking: Sequence[tuple[int, int]] = ()) -> None:
         """Show the state of things, if it is time to; `shrinking` as for `Tally.progress`."""
-        now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + self._period
-        line = f"{now - self._started:.0f}{self._limit} s: {tally.progress(shrinking)}"
-        self._write(f"\r\x1b[K{line}" if self._terminal else f"{line}\n")
+        passed = time.monotonic() - self._started
+        limit = "" if self._seconds is None else f" of {self._seconds:g}"
+        shares = [passed / self._seconds] if self._seconds else []
+        shares += [tally.cases / self._cases] if self._cases else []
+        share = min(1.0, max(shares)) if shares else None
+        self._display.show("", f"{passed:.0f}{limit} s: {tally.progress(shrinking)}", share)
 
     def say(self, text: str) -> None:
         """A line that stays."""
-        self._write(f"\r\x1b[K{text}\n" if self._terminal else f"{text}\n")
+        self._display.say(text)
 
     def clear(self) -> None:
-        """Remove the changing line."""
-        if self._terminal:
-            self._write("\r\x1b[K")
-
-    def _write(self, text: str) -> None:
-        with contextlib.suppress(OSError):  # nobody listens any more
-            self._stream.write(text)
-            self._stream.flush()
+        """Remove what changes."""
+        self._display.clear()

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from xml.etree import ElementTree as ET
 
 from fuzz.campaign.account import Account
 from fuzz.campaign.state import tally_to_dict, versions
 from fuzz.campaign.tally import FindingNote
+from nn512.notices import Suite, add_to, annotation
 
 FORMAT = 1
 """Number of the JSON report's format."""
 
-_NO_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MOST_MARKED = 40
 
 
@@ -48,45 +47,25 @@ def as_json(account: Account) -> str:
 
 def as_junit(account: Account) -> str:
     """A test suite: one test for the campaign, one for every fault and every case that was not judged."""
-    suite = ET.Element("testsuite", name="nn512 fuzz", time=f"{account.seconds:.3f}")
-    for name, value in (("campaign", account.name), ("command", account.command), ("headline", account.headline)):
-        properties = suite.find("properties")
-        if properties is None:
-            properties = ET.SubElement(suite, "properties")
-        ET.SubElement(properties, "property", name=name, value=_xml(value))
-    whole = _test(suite, "campaign", time=account.seconds)
-    ET.SubElement(whole, "system-out").text = _xml("\n".join(account.lines()))
+    properties = {"campaign": account.name, "command": account.command, "headline": account.headline}
+    suite = Suite("nn512 fuzz", "nn512.fuzz", account.seconds, properties)
+    whole = suite.test("campaign", account.seconds)
+    add_to(whole, "system-out", "\n".join(account.lines()))
     if account.tally.verified == 0:
-        ET.SubElement(whole, "error", message="no graph was verified, so nothing was shown")
+        add_to(whole, "error", "", "no graph was verified, so nothing was shown")
     elif account.how:
-        ET.SubElement(whole, "error", message=_xml(account.headline))
+        add_to(whole, "error", "", account.headline)
     for note in account.tally.findings.values():
-        test = _test(suite, note.fault)
+        test = suite.test(note.fault)
         if note.fault in account.tally.baseline:
-            ET.SubElement(test, "skipped", message="known")
+            add_to(test, "skipped", "", "known")
         else:
-            failure = ET.SubElement(test, "failure", message=_xml(_first(note.summary)), type=_xml(note.identity))
-            failure.text = _xml(f"{note.summary}\n{_replay(note)}")
+            add_to(test, "failure", f"{note.summary}\n{_replay(note)}", _first(note.summary), type=note.identity)
     for path in sorted(account.tally.unfinished):
-        ET.SubElement(_test(suite, path.name), "failure", message="not shrunk").text = _xml(f"nn512 repro {path}")
+        add_to(suite.test(path.name), "failure", f"nn512 repro {path}", "not shrunk")
     for number, text in enumerate(account.tally.lost, 1):
-        ET.SubElement(_test(suite, f"not judged {number}"), "error", message=_xml(_first(text))).text = _xml(text)
-    suite.set("tests", str(len(suite.findall("testcase"))))
-    for attribute, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-        suite.set(attribute, str(len(suite.findall(f"testcase/{tag}"))))
-    suites = ET.Element("testsuites")
-    suites.append(suite)
-    ET.indent(suites)
-    return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _test(suite: ET.Element, name: str, time: float = 0.0) -> ET.Element:
-    return ET.SubElement(suite, "testcase", classname="nn512.fuzz", name=_xml(name), time=f"{time:.3f}")
-
-
-def _xml(text: str) -> str:
-    """Text without what XML cannot say."""
-    return _NO_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+        add_to(suite.test(f"not judged {number}"), "error", text, _first(text))
+    return suite.text()
 
 
 def _first(text: str) -> str:
@@ -101,19 +80,13 @@ def marks(account: Account) -> Iterator[str]:
     """Commands that GitHub Actions shows at the run: errors, and notices of what is known."""
     for note in account.tally.findings.values():
         command = "notice" if note.fault in account.tally.baseline else "error"
-        yield _annotation(command, f"nn512 fuzz: {note.fault}", f"{note.summary}\n{_replay(note)}")
+        yield annotation(command, f"nn512 fuzz: {note.fault}", f"{note.summary}\n{_replay(note)}")
     for path in sorted(account.tally.unfinished):
-        yield _annotation("error", "nn512 fuzz: a failure that was not shrunk", f"nn512 repro {path}")
+        yield annotation("error", "nn512 fuzz: a failure that was not shrunk", f"nn512 repro {path}")
     for text in account.tally.lost:
-        yield _annotation("error", "nn512 fuzz: not judged", text)
+        yield annotation("error", "nn512 fuzz: not judged", text)
     if account.tally.verified == 0:
-        yield _annotation("error", "nn512 fuzz", "no graph was verified, so nothing was shown")
-
-
-def _annotation(command: str, title: str, text: str) -> str:
-    escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    title = title.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A").replace(":", "%3A").replace(",", "%2C")
-    return f"::{command} title={title}::{escaped}"
+        yield annotation("error", "nn512 fuzz", "no graph was verified, so nothing was shown")
 
 
 def as_markdown(account: Account) -> str:

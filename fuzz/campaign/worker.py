@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import multiprocessing
-import os
-import signal
-import sys
-import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TypeAlias
 
+from fuzz.campaign.crew import Done, with_parent
 from fuzz.campaign.effort import SECONDS
 from fuzz.campaign.explore import Explorer
 from fuzz.campaign.in_flight import InFlight
@@ -28,7 +25,6 @@ from fuzz.run.runners import Runner
 from fuzz.targets import OURS
 from fuzz.targets.registry import target_of
 from nn512.errors import Nn512Error
-from nn512.signals import EndedError, ending_on_signals
 
 CHUNK = 50
 """Cases per chunk."""
@@ -98,6 +94,13 @@ def chunk_count(settings: Settings) -> int | None:
     return len(settings.corpus) + -(-settings.examples // settings.chunk)
 
 
+def cases_of(settings: Settings) -> int | None:
+    """Number of cases of a campaign, or of its shard, more or less; None where only time ends it."""
+    if settings.examples is None:
+        return None
+    return (len(settings.corpus) + settings.examples) // settings.shard.of
+
+
 def chunk_at(settings: Settings, number: int, position: int = 0) -> Chunk:
     """Chunk `number` of a campaign: a file of the corpus, or random cases with a seed of their own."""
     if number < len(settings.corpus):
@@ -109,13 +112,6 @@ def chunk_at(settings: Settings, number: int, position: int = 0) -> Chunk:
     turn = settings.kernels[number % max(1, len(settings.kernels)) :][:1]
     # Chunk seeds of different campaigns must differ: a large stride instead of a sum.
     return Chunk(settings.seed * 1_000_003 + number, size, kernels=turn, position=position)
-
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """A worker has finished its chunk, or stopped in it; `complete` if all its cases were shown."""
-
-    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,56 +137,58 @@ class Failure:
     exit_code: int
 
 
-Message: TypeAlias = CaseSummary | Began | Shrinking | FindingNote | Done | Failure
+Message: TypeAlias = CaseSummary | Began | Shrinking | FindingNote | Failure
+"""What is heard of a chunk; then it is `Done`, complete if all its cases were shown."""
 
 
-def work(connection: Connection, settings: Settings, in_flight: InFlight, stop: Event, deadline: float | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What all workers of a campaign are told; `deadline` on the clock of this machine."""
+
+    settings: Settings
+    deadline: float | None
+
+
+def work(connection: Connection, common: Common, note: Path, stop: Event) -> None:
     """The worker process: does chunks until it is handed None."""
-    # Ctrl-C goes to all processes of a terminal; the parent says when to stop. Compilers started here inherit this.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        with ending_on_signals():
-            _do_chunks(connection, settings, in_flight, stop, deadline)
-    except EndedError as ended:
-        sys.exit(ended.exit_code)
+    with with_parent():
+        _do_chunks(connection, common, InFlight(note), stop)
 
 
-def _end_with_parent() -> None:
-    """Wait until the parent has ended, even if it was killed, and end as on SIGTERM: with compilers and scratch."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _do_chunks(
-    connection: Connection, settings: Settings, in_flight: InFlight, stop: Event, deadline: float | None
-) -> None:
+def _do_chunks(connection: Connection, common: Common, in_flight: InFlight, stop: Event) -> None:
     def stopping() -> bool:
-        return stop.is_set() or (deadline is not None and time.monotonic() > deadline)
+        return stop.is_set() or (common.deadline is not None and time.monotonic() > common.deadline)
 
-    explorer = Explorer(
-        settings.directory,
-        show=lambda report: connection.send(CaseSummary.of(report)),
-        stop=stopping,
-        interrupted=stop.is_set,
-        tell=lambda done, of: connection.send(Shrinking(done, of)),
-        began=lambda folder: connection.send(Began(folder)),
-        note=lambda finding: connection.send(FindingNote.of(finding)),
-        shrink_seconds=settings.shrink_seconds,
-        in_flight=in_flight,
-        regimes=settings.regimes,
-        check=functools.partial(check_case, target=target_of(settings.target, settings.profile)),
+    explorer = replace(
+        explorer_for(common.settings, connection.send), stop=stopping, interrupted=stop.is_set, in_flight=in_flight
     )
     with contextlib.suppress(BrokenPipeError, EOFError):  # the parent is gone
         while (chunk := connection.recv()) is not None:
-            try:
-                _do(chunk, explorer)
-                connection.send(Done(complete=not stopping()))
-            except Nn512Error as error:
-                connection.send(Failure(str(error), error.exit_code))
-                return
+            connection.send(do_chunk(chunk, explorer, connection.send))
+
+
+def explorer_for(settings: Settings, tell: Callable[[Message], None]) -> Explorer:
+    """What explores the chunks of a campaign and tells what it sees."""
+    return Explorer(
+        settings.directory,
+        show=lambda report: tell(CaseSummary.of(report)),
+        tell=lambda done, of: tell(Shrinking(done, of)),
+        began=lambda folder: tell(Began(folder)),
+        note=lambda finding: tell(FindingNote.of(finding)),
+        shrink_seconds=settings.shrink_seconds,
+        regimes=settings.regimes,
+        check=functools.partial(check_case, target=target_of(settings.target, settings.profile)),
+    )
+
+
+def do_chunk(chunk: Chunk, explorer: Explorer, tell: Callable[[Message], None]) -> Done:
+    """Check a chunk; what this machine cannot do is told as a Failure."""
+    try:
+        _do(chunk, explorer)
+    except Nn512Error as error:
+        tell(Failure(str(error), error.exit_code))
+        return Done(complete=False)
+    return Done(complete=not explorer.stop())
 
 
 def _do(chunk: Chunk, explorer: Explorer) -> None:

@@ -6,6 +6,7 @@ localize.py   the layer at fault, from what layers leave in the net's memory
 telling.py    what a check showed, as lines for people
 report.py     the same as data
 standard.py   what tensors are held to
+steps.py      how far a check is
 place.py      a layer at fault
 folding.py    problems of one kind as one
 compare.py    the verdict on an output

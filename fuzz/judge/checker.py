@@ -20,6 +20,7 @@ from fuzz.judge.layers import grid_of
 from fuzz.judge.memory import HOOK, regions_of
 from fuzz.judge.report import Culprit, Report
 from fuzz.judge.standard import standard_of
+from fuzz.judge.steps import Steps, Tell, nobody
 from fuzz.problem import Problem
 from fuzz.run.build import BuildError, build_net
 from fuzz.run.checks import LIGHT, Checks
@@ -44,30 +45,39 @@ def check_case(
     runner: Runner | None = None,
     checks: Checks | None = None,
     target: Target = OURS,
+    tell: Tell = nobody,
 ) -> Report:
-    """Check what `target` makes of a case, on the data sets its seeds give or on `data`.
+    """Check what `target` makes of a case, on the data sets its seeds give or on `data`; `tell` hears how far it is.
 
     Raises GraphError or UsageError for a broken case and CannotRunError where nothing can be built or run here; what
     else goes wrong is a problem of the report.
     """
     graph = parse(case.graph, "net.graph")
     given = data or [data_set for data_set in draw(case, graph) if data_set.regime not in target.skips]
-    return replace(_judged(case, graph, target, given, runner, checks), target=target.name)
+    steps = Steps(tell, len(given), len(graph.layers))
+    return replace(_judged(case, graph, target, given, runner, checks, steps), target=target.name)
 
 
 def _judged(
-    case: Case, graph: Graph, target: Target, data: Sequence[DataSet], runner: Runner | None, checks: Checks | None
+    case: Case,
+    graph: Graph,
+    target: Target,
+    data: Sequence[DataSet],
+    runner: Runner | None,
+    checks: Checks | None,
+    steps: Steps,
 ) -> Report:
     """What `target` makes of a graph, judged."""
+    steps.emitting()
     prepared = target.prepare(graph, Options.from_dict(dict(case.options)))
     if isinstance(prepared, Refused):
         return Report(case, graph, target.name, refused=prepared.why)
     if not isinstance(prepared, Sources | Problem):
-        return check_answers(case, graph, target.name, prepared, data)
+        return check_answers(case, graph, target.name, prepared, data, steps)
     runner = runner or runner_for(case.compiler)
     if isinstance(prepared, Problem):
         return Report(case, graph, runner_line(runner), problems=(prepared,), culprit=_given(data), ran=runner)
-    return check_sources(case, graph, prepared, data, runner, checks=checks, strict=target.strict)
+    return check_sources(case, graph, prepared, data, runner, checks=checks, strict=target.strict, tell=steps.tell)
 
 
 @machine_faults("this case cannot be checked")
@@ -80,9 +90,12 @@ def check_sources(
     *,
     checks: Checks | None = None,
     strict: bool = True,
+    tell: Tell = nobody,
 ) -> Report:
     """Build `sources`, run them on `data`, compare; `strict` makes warnings of the C compiler errors."""
     report = Report(case, graph, runner_line(runner), sources, ran=runner)
+    steps = Steps(tell, len(data), len(graph.layers))
+    steps.building(case.optimisation)
     checks = _due(checks or Checks(), sources)
     regions = regions_of(sources.plan) if sources.plan and HOOK in sources.source and case.optimisation != PLAIN else ()
     flags = (case.optimisation,)
@@ -102,11 +115,12 @@ def check_sources(
         folded.add_violations(static_data(executable), DataSeed(data[0].regime, data[0].seed))
     for number, data_set in enumerate(data):
         seed = DataSeed(data_set.regime, data_set.seed)
+        steps.running(number, seed)
         level = checks if number == 0 else replace(LIGHT, timeout=checks.timeout)
         run = execute(executable, data_set.params, _in_turn(data_set.inputs, level), level)
         executed &= run.status in (Status.OK, Status.VIOLATION) and bool(run.outputs)
         folded.add_violations(run.violations, seed)
-        standard = standard_of(report, data_set, outputs)
+        standard = standard_of(report, data_set, outputs, steps.evaluating(number, seed))
         got = run.outputs[0] if run.outputs else {}  # a run that crashed has none
         verdicts[seed] = tuple(standard.judge(name, got[name]) for name in outputs if name in got)
         folded.add_verdicts(verdicts[seed], seed)

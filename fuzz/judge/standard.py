@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,11 +44,19 @@ class Standard:
         )
 
 
-def standard_of(report: Report, data: DataSet, tensors: Collection[str]) -> Standard:
-    """The standard for these tensors of the graph of a report, as its C computes them by its plan or its profile."""
+def standard_of(
+    report: Report,
+    data: DataSet,
+    tensors: Collection[str],
+    tell: Callable[[int], None] = lambda number: None,  # noqa: ARG005 - the name says what is told
+) -> Standard:
+    """The standard for these tensors of the graph of a report, as its C computes them by its plan or its profile.
+
+    `tell` hears the number of every layer before the reference evaluates it.
+    """
     graph, rounding = report.graph, how_evaluated(report)
     limits = {name: limit_for(report, name) for name in tensors}
-    expected = reference.run(graph, data.params, data.inputs, keep=tensors, rounding=rounding)
+    expected = reference.run(graph, data.params, data.inputs, keep=tensors, rounding=rounding, tell=tell)
     exact = {name: np.zeros(result.value.shape, np.bool_) for name, result in expected.items()}
     steps = min((limit.exact_steps for limit in limits.values()), default=0.0)
     if data.regime in EXACT_REGIMES and steps > 0:

@@ -21,7 +21,7 @@ def told(report: Report) -> Iterator[str]:
         yield from told_problem(problem, report)
     if report.place is not None:
         yield from _told_place(report.place, {problem.detail for problem in report.problems})
-    yield _conclusion(report)
+    yield conclusion(report)
 
 
 def _briefly(verdict: Verdict) -> str:
@@ -69,7 +69,8 @@ def _row(title: str, text: str) -> str:
     return f"  {title:<{_WIDTH}}{text}"
 
 
-def _conclusion(report: Report) -> str:
+def conclusion(report: Report) -> str:
+    """The verdict in a line."""
     outputs = [output.from_tensor for output in report.graph.outputs]
     if report.refused:
         return f"NOT verified: {report.runner} does not take this graph: {report.refused}"

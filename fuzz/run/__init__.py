@@ -2,7 +2,7 @@
 
 interface.py      what a driver must know of a net
 build.py          driver programs out of a header and a source, whoever emitted them
-runners/          ways to execute them: native, sde, soft, bochs
+runners/          ways to execute them: native, sde, soft, bochs, aarch64
 emulator/         the machine that bochs runs them in
 checks.py         what a run checks, and its bounds
 driver/           the driver in C; it watches everything besides values

@@ -59,7 +59,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "name in every run; nn512 repro replays it. Ends with 0 where all is well, 1 where something was found or "
         "nothing was verified, 3 where this machine did not judge a case (a full disk, no memory; the case is "
         "printed). How far it got is kept in DIR/campaign.json: whatever ends it, Ctrl-C, a signal or a reboot, "
-        "--resume DIR goes on with it. $NN512_RUNNER forces a way to execute AVX-512 code: native, sde, soft or bochs.",
+        "--resume DIR goes on with it. $NN512_RUNNER forces a way to execute AVX-512 code: native, sde, soft, bochs "
+        "or aarch64.",
     )
     actions = parser.add_subparsers(title="several campaigns", metavar="merge", dest="action")
     _add_merge_parser(actions)

@@ -24,7 +24,7 @@ def add_parser(subparsers: Subparsers) -> None:
         "run",
         help="run a net on arrays from files",
         description="Runs a graph and writes its outputs, an array of channels x height x width per tensor name. With "
-        "NN512_RUNNER=sde or bochs it is the program of nn512 driver that runs, in that emulator.",
+        "NN512_RUNNER=sde, bochs or aarch64 it is the program of nn512 driver that runs, in that emulator.",
     )
     add_graph_argument(parser)
     parser.add_argument(

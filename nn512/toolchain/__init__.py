@@ -13,7 +13,7 @@ Only what runs emitted code needs this folder; emitting C needs no compiler.
 
 from nn512.toolchain.building import BuildError, Compiler, CompilerKind, build
 from nn512.toolchain.cache import BuildCache, Built, default_cache, default_cache_directory
-from nn512.toolchain.compilers import find_compiler, find_compilers
+from nn512.toolchain.compilers import find_compiler, find_compilers, find_cross_compiler
 from nn512.toolchain.emitted import (
     LANGUAGE_FLAGS,
     NATIVE_FLAGS,
@@ -47,6 +47,7 @@ __all__ = [
     "ended",
     "find_compiler",
     "find_compilers",
+    "find_cross_compiler",
     "has_avx512",
     "machine_faults",
     "run_bounded",

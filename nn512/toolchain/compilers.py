@@ -31,6 +31,11 @@ def find_compiler(command: str | None = None) -> Compiler:
     raise CannotRunError("no C compiler: install gcc (at least 9) or clang (at least 14), or set CC")
 
 
+def find_cross_compiler(command: str, wrapper: tuple[str, ...]) -> Compiler:
+    """The compiler `command`, whose programs run behind the words of `wrapper`. Raises CannotRunError."""
+    return _ask_compiler(command, "the cross compiler", wrapper)
+
+
 def find_compilers() -> tuple[Compiler, ...]:
     """Every compiler at hand: that of $CC, then gcc and clang where they are other programs.
 
@@ -48,7 +53,7 @@ def find_compilers() -> tuple[Compiler, ...]:
 
 
 @functools.cache
-def _ask_compiler(command: str, what: str) -> Compiler:
+def _ask_compiler(command: str, what: str, wrapper: tuple[str, ...] = ()) -> Compiler:
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -66,15 +71,16 @@ def _ask_compiler(command: str, what: str) -> Compiler:
         raise CannotRunError(f"{what}, {command!r}, does not answer --version")
     kind = CompilerKind.CLANG if "clang" in text.lower() else CompilerKind.GCC
     compiler = Compiler(tuple(words), kind, text.splitlines()[0].strip())
-    _check_programs_run(compiler)
+    _check_programs_run(compiler, wrapper)
     return compiler
 
 
-def _check_programs_run(compiler: Compiler) -> None:
+def _check_programs_run(compiler: Compiler, wrapper: tuple[str, ...]) -> None:
     """CannotRunError if the compiler does not build the control program, or that does not run."""
-    program = build(compiler, {"control.c": CONTROL}, CONTROL_FLAGS, "control").path
+    flags = (*CONTROL_FLAGS, *(("-static",) if wrapper else ()))
+    program = build(compiler, {"control.c": CONTROL}, flags, "control").path
     try:
-        status, text, timed_out = run_bounded([str(program)], timeout=CONTROL_TIMEOUT)
+        status, text, timed_out = run_bounded([*wrapper, str(program)], timeout=CONTROL_TIMEOUT)
     except OSError as error:
         status, text, timed_out = -1, str(error.strerror), False
     if timed_out or status != 0 or text != "works\n":

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import fuzz.judge.checker
+from fuzz.campaign import verifying
+from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
 from nn512.cli import main
 
@@ -29,13 +30,13 @@ def tiny(tmp_path: Path) -> str:
 @pytest.mark.usefixtures("runs_here")
 def test_options_reach_the_compiler(tiny: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Report] = []
-    real = fuzz.judge.checker.check_case
+    real = check_case
 
     def check(*arguments: object) -> Report:
         seen.append(real(*arguments))  # type: ignore[arg-type]
         return seen[-1]
 
-    monkeypatch.setattr(fuzz.judge.checker, "check_case", check)
+    monkeypatch.setattr(verifying, "check_case", check)
     words = ["verify", tiny, "--data", "exact", "--threads", "1", "--out", str(tmp_path)]
     assert main(words) == 0
     assert main([*words, "--no-pass", "fuse_elementwise"]) == 0

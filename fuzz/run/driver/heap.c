@@ -45,6 +45,7 @@ static struct heap_state now;
 static size_t limit_bytes = SIZE_MAX;
 static uint32_t fill_pattern = POISON_HEAP;
 static int failed, at_begin;
+static _Thread_local int is_aside;
 
 void *__real_malloc(size_t);
 void *__real_aligned_alloc(size_t, size_t);
@@ -69,6 +70,10 @@ struct heap_state heap_now(void) {
 
 void heap_limit(size_t bytes) {
     limit_bytes = bytes;
+}
+
+void heap_aside(int aside) {
+    is_aside = aside;
 }
 
 void heap_pattern(uint32_t pattern) {
@@ -144,7 +149,12 @@ static int map_guarded(struct allocation *made, size_t bytes, size_t alignment) 
     return 1;
 }
 
+static void *from_library(size_t bytes, size_t alignment) {
+    return alignment > 16 ? __real_aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment) : __real_malloc(bytes);
+}
+
 static void *allocate(size_t bytes, size_t alignment) {
+    if (is_aside) return from_library(bytes, alignment);
     pthread_mutex_lock(&lock);
     if (fail_countdown && !--fail_countdown) {
         failed = 1;
@@ -166,8 +176,7 @@ static void *allocate(size_t bytes, size_t alignment) {
         live_guarded++;
     } else {
         made->map = NULL;
-        made->pointer = alignment > 16 ? __real_aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)
-                                       : __real_malloc(bytes);
+        made->pointer = from_library(bytes, alignment);
         if (!made->pointer) {
             pthread_mutex_unlock(&lock);
             __real_free(made);

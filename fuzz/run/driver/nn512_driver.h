@@ -124,6 +124,7 @@ struct heap_state {
 };
 struct heap_state heap_now(void);
 void heap_limit(size_t bytes);
+void heap_aside(int aside); /* from now on this thread allocates for the C library, which is nobody's business */
 void heap_pattern(uint32_t pattern);
 void heap_place(enum placement placement); /* AT_BEGIN: allocations lie against the page before them, else against the page after */
 size_t heap_serial(void);                  /* of the last allocation */

@@ -30,6 +30,15 @@ int __real_pthread_mutex_destroy(pthread_mutex_t *);
 int __real_pthread_cond_init(pthread_cond_t *, const pthread_condattr_t *);
 int __real_pthread_cond_destroy(pthread_cond_t *);
 
+/* In a program that is linked statically the C library's own allocations come to heap.c as well, and it keeps what it has
+ * allocated for a thread for the next one. */
+static int create(pthread_t *to, const pthread_attr_t *attributes, void *(*routine)(void *), void *argument) {
+    heap_aside(1);
+    const int status = __real_pthread_create(to, attributes, routine, argument);
+    heap_aside(0);
+    return status;
+}
+
 void workers_fail_at(size_t nth) {
     pthread_mutex_lock(&lock);
     fail_countdown = nth;
@@ -106,7 +115,7 @@ int __wrap_pthread_create(pthread_t *to, const pthread_attr_t *attributes, void 
     worker->used = worker->running = 1;
     worker->detached = detach == PTHREAD_CREATE_DETACHED;
     /* The lock is held so that nobody sees the entry without its thread. */
-    const int status = __real_pthread_create(&worker->thread, attributes, run, worker);
+    const int status = create(&worker->thread, attributes, run, worker);
     if (status)
         worker->used = 0;
     else
@@ -193,7 +202,7 @@ int workers_check_ended(const char *after) {
 }
 
 int workers_start(pthread_t *thread, void *(*routine)(void *), void *argument) {
-    return __real_pthread_create(thread, NULL, routine, argument);
+    return create(thread, NULL, routine, argument);
 }
 
 int workers_wait(pthread_t thread) {

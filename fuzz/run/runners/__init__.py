@@ -1,7 +1,7 @@
 """Ways to execute emitted C: on the processor, under an emulator, or with intrinsics in portable C.
 
-`choose_runner` takes the first that works, in the order native, sde, soft, bochs; $NN512_RUNNER forces one. Sanitizers
-stand behind it, as in soft+address.
+`choose_runner` takes the first that works, in the order native, sde, soft, bochs, aarch64; $NN512_RUNNER forces
+one. Sanitizers stand behind it, as in soft+address.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from fuzz.run.runners import bochs, native, sde, soft
+from fuzz.run.runners import aarch64, bochs, native, sde, soft
 from fuzz.run.runners.base import Runner, Unavailable
 from fuzz.run.runners.sanitizers import SEPARATOR, Sanitizer, sanitizers_of
 from nn512.errors import CannotRunError, UsageError
@@ -24,6 +24,7 @@ RUNNERS: dict[str, Callable[[Compiler], Runner | Unavailable]] = {
     sde.NAME: sde.probe,
     soft.NAME: soft.probe,
     bochs.NAME: bochs.probe,
+    aarch64.NAME: aarch64.probe,
 }
 
 

@@ -12,7 +12,8 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
-from fuzz.campaign.emulated import check_equal, differences
+from fuzz.campaign.comparing import differences
+from fuzz.campaign.emulated import check_equal
 from fuzz.case import Case, DataSeed
 from fuzz.problem import Problem
 from fuzz.run.emulator import service
@@ -117,13 +118,13 @@ def report(*arrays: list[float], status: Status = Status.OK, kinds: tuple[Kind, 
         (report([1, np.nan]), report([1, np.nan]), []),
         (report([0.0, 2]), report([-0.0, 2]), ["element 0 is 00000000 here and 80000000 there"]),
         (report([1, 2], [3, 4]), report([1, 2], [4, 4]), ["y, data set 1: 1 of 2 elements differ"]),
-        (report([1]), report(), ["1 data sets computed here, 0 in the emulator"]),
-        (report([1]), report([1], status=Status.CRASH, kinds=(Kind.CRASH,)), ["crash, ['crash'] in the emulator"]),
-        (report([1], kinds=(Kind.LEAK,)), report([1], kinds=(Kind.HEAP,)), ["['heap'] in the emulator"]),
+        (report([1]), report(), ["1 data sets computed here, 0 there"]),
+        (report([1]), report([1], status=Status.CRASH, kinds=(Kind.CRASH,)), ["crash, ['crash'] there"]),
+        (report([1], kinds=(Kind.LEAK,)), report([1], kinds=(Kind.HEAP,)), ["['heap'] there"]),
     ],
 )
 def test_what_differs_is_said(right: RunReport, other: RunReport, says: list[str]) -> None:
-    found = differences(right, other)
+    found = differences(right, other, "there")
     assert len(found) == len(says)
     assert all(part in text for part, text in zip(says, found, strict=True))
 

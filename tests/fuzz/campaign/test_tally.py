@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import cast
 
-from fuzz.campaign.campaign import Campaign, _Worker
+from fuzz.campaign.campaign import Campaign, Job
 from fuzz.campaign.tally import FindingNote, Tally
 from fuzz.campaign.worker import Settings, Shrinking
-
-
-class _Nobody:
-    """A worker of which only what it does is known."""
-
-    shrinking: Shrinking | None = None
-    chunk = None
-    unfinished = None
 
 
 def note(fault: str, how: str = "") -> FindingNote:
@@ -52,11 +43,11 @@ def test_progress_shows_shrinking() -> None:
 def test_shrinking_is_announced_once_and_ends_with_the_finding(tmp_path: Path) -> None:
     stream = io.StringIO()
     campaign = Campaign(Settings(tmp_path, shrink_seconds=90, baseline=frozenset({"old"})), stream)
-    worker = cast("_Worker", _Nobody())
+    job = Job()
     for step in (1, 2):
-        campaign._take_in(worker, Shrinking(step, 160))
-    assert [worker.shrinking] == [Shrinking(2, 160)]
+        campaign._take_in(job, Shrinking(step, 160))
+    assert [job.shrinking] == [Shrinking(2, 160)]
     assert stream.getvalue() == "a case failed: it is made small now, for 90 s at most (--shrink-time)\n"
-    campaign._take_in(worker, note("old", "shrunk with 2 cases"))
-    assert worker.shrinking is None
+    campaign._take_in(job, note("old", "shrunk with 2 cases"))
+    assert job.shrinking is None
     assert stream.getvalue().endswith("known finding: findings/old: old is wrong\n  shrunk with 2 cases\n")

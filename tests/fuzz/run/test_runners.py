@@ -101,7 +101,7 @@ def check(runner: Runner) -> None:
 def test_the_first_that_works_is_taken(compiler: Compiler) -> None:
     runner = choose_runner(compiler=compiler)
     answers = probe_runners(compiler)
-    assert [answer.name for answer in answers] == ["native", "sde", "soft", "bochs"]
+    assert [answer.name for answer in answers] == ["native", "sde", "soft", "bochs", "aarch64"]
     assert runner.name == next(answer.name for answer in answers if isinstance(answer, Runner))
     assert runner.line.startswith(f"runner: {runner.name} (")
     assert "\n" not in runner.line
@@ -133,7 +133,7 @@ def test_the_environment_is_obeyed_after_the_first_call_too(monkeypatch: pytest.
 def test_a_name_that_is_none_is_a_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NN512_RUNNER", "hard")
     with pytest.raises(
-        UsageError, match=r"^NN512_RUNNER=hard: there is no such runner; there are native, sde, soft, bochs$"
+        UsageError, match=r"^NN512_RUNNER=hard: there is no such runner; there are native, sde, soft, bochs, aarch64$"
     ):
         choose_runner()
 

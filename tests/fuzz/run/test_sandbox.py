@@ -506,6 +506,15 @@ def test_alignment_is_exactly_four_where_it_can_be(runner: Runner) -> None:
     assert run(runner, source, one).outputs[0]["relu"].ravel()[7] == 4
 
 
+def test_a_static_program_has_no_leaks_of_the_c_library(runner: Runner) -> None:
+    """What it allocates for threads comes to the driver's allocator then, and is kept for threads to come."""
+    static = dataclasses.replace(runner, link_flags=("-static",))
+    report = run(static, SOURCE)
+    assert report.ok, report
+    leaking = run(static, SOURCE.replace("free(net->table); /*table*/", ""))
+    assert Kind.LEAK in kinds(leaking)
+
+
 # --- sanitizers (soft builds) -----------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,88 @@
+"""Static checks of emitted C: static_checks.py [NET.graph ...] gives the C of nets to gcc's analyzer and to cppcheck.
+
+Without arguments it takes the small nets that have every kernel (fuzz/mutation/nets). What a checker says that is not
+listed in ACCEPTED, with the reason why it is no fault, is told, and ends the run with 1. A checker that is missing ends
+it with 3.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nn512
+from fuzz.campaign.corpus import load_corpus_case
+from nn512.options import Options
+
+NETS = Path(__file__).parents[1] / "fuzz" / "mutation" / "nets"
+
+CHECKERS = {
+    "gcc": (
+        *("gcc", "-std=c99", "-O2", "-mavx512f", "-pthread", "-Wall", "-Wextra", "-Wconversion", "-Wshadow"),
+        *(
+            "-pedantic",
+            "-fanalyzer",
+            "-fdiagnostics-format=text",
+            "-fno-diagnostics-show-caret",
+            "-c",
+            "-o",
+            "/dev/null",
+        ),
+    ),
+    "cppcheck": (
+        *("cppcheck", "--std=c99", "--quiet", "--enable=warning,performance,portability"),
+        *("--suppress=missingIncludeSystem", "--template={file}:{line}:{column}: warning: {message} [{id}]"),
+    ),
+}
+"""Commands that take the name of a C file."""
+
+ACCEPTED = {
+    r"use of uninitialized value .\w+\[<unknown>\].": "small arrays of vectors are filled by loops with a fixed count "
+    "of rounds, which the analyzer leaves after the first; the memory sanitizer sees that all of it is written",
+    r"Casting between const unsigned short \* and const float \*.*invalidPointerCast": "the address of weights kept as "
+    "halves, for a prefetch: nothing is read through it",
+}
+"""What a checker says (a regular expression), and why it is no fault."""
+
+_WARNING = re.compile(r"^[^:\n]+:\d+:\d+: (?:warning|error): .*$", re.MULTILINE)
+
+
+def warnings(graph: str, options: Options, checker: str) -> list[str]:
+    """What a checker says of the C of a graph, beyond what is accepted."""
+    with tempfile.TemporaryDirectory() as folder:
+        emitted = nn512.compile(graph, options)
+        emitted.write(folder)
+        command = [*CHECKERS[checker], f"{emitted.prefix}.c"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    said = _WARNING.findall(done.stdout + done.stderr)
+    if done.returncode and not said:
+        said = [f"{checker} ends with {done.returncode}: {done.stderr.strip()[-500:]}"]
+    return [line for line in said if not any(re.search(pattern, line) for pattern in ACCEPTED)]
+
+
+def main(arguments: list[str]) -> int:
+    """Check nets; 0 where no checker objects to any."""
+    missing = [name for name in CHECKERS if shutil.which(name) is None]
+    if missing:
+        print(f"not installed: {', '.join(missing)}", file=sys.stderr)
+        return 3
+    files = [Path(name) for name in arguments] or sorted(NETS.glob("*.graph"))
+    found = 0
+    for file in files:
+        case = load_corpus_case(file) if file.read_text("utf-8").startswith("# case") else None
+        graph = file.read_text("utf-8") if case is None else case.graph
+        options = Options() if case is None else Options.from_dict(dict(case.options))
+        for checker in CHECKERS:
+            for line in warnings(graph, options, checker):
+                print(f"{file.name}: {checker}: {line}")
+                found += 1
+    print(f"{len(files)} nets, {' and '.join(CHECKERS)}: {found} warnings")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,99 @@
+"""Random cases of every kernel, built or run in several ways that must agree bit for bit; what differs is a finding."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from fuzz.campaign.explore import Check, Explorer
+from fuzz.draw.regimes import REGIMES
+from fuzz.judge.report import Report
+from fuzz.run.outcome import RunReport
+from nn512.errors import Nn512Error
+from nn512.kernels.registry import competing_kernels
+from nn512.signals import ending_on_signals
+
+_TOLD = 25
+"""Cases after which there is a line about how far it is."""
+
+
+def differences(right: RunReport, other: RunReport, there: str) -> list[str]:
+    """What the run `there` shows otherwise than the first: how it ends, or bits of its outputs."""
+    if (right.status, _kinds(right)) != (other.status, _kinds(other)):
+        return [f"{right.status}, {_kinds(right)} here; {other.status}, {_kinds(other)} {there}"]
+    if len(right.outputs) != len(other.outputs):
+        return [f"{len(right.outputs)} data sets computed here, {len(other.outputs)} {there}"]
+    found = []
+    for number, (expected, outputs) in enumerate(zip(right.outputs, other.outputs, strict=True)):
+        for name, array in expected.items():
+            bits, wrong = array.view(np.uint32), outputs[name].view(np.uint32)
+            if count := int(np.count_nonzero(bits != wrong)):
+                first = int(np.flatnonzero(bits != wrong)[0])
+                at = f"element {first} is {bits.flat[first]:08x} here and {wrong.flat[first]:08x} {there}"
+                found.append(f"{name}, data set {number}: {count} of {bits.size} elements differ; {at}")
+    return found
+
+
+def _kinds(report: RunReport) -> list[str]:
+    return sorted({str(violation.kind) for violation in report.violations})
+
+
+def compare(check: Check, cases: int, seed: int, directory: Path, stream: TextIO) -> int:
+    """Check random cases of all kernels and tell; 1 where there is a finding. Raises CannotRunError."""
+    began, done = time.monotonic(), 0
+    kernels: Counter[str] = Counter()
+    data_sets = 0
+
+    def show(report: Report) -> None:
+        nonlocal done, data_sets
+        done, data_sets = done + 1, data_sets + len(report.case.data)
+        kernels.update({layer.kernel for layer in report.layers})
+        stream.writelines(f"{report.case.key}: {problem}\n" for problem in report.problems)
+        if done % _TOLD == 0:
+            stream.write(f"{done} cases, {time.monotonic() - began:.0f} s\n")
+            stream.flush()
+
+    findings = []
+    forced = ("", *competing_kernels())
+    for number, name in enumerate(forced):
+        # As many for each kernel, and the first of them have what is left over.
+        examples = (cases - number + len(forced) - 1) // len(forced)
+        kernel = (name,) if name else ()
+        explorer = Explorer(directory, show, check=check, regimes=tuple(REGIMES), kernels=kernel)
+        findings += explorer.chunk(seed * 1_000_000 + number, examples)
+    stream.write(
+        f"{done} cases on {data_sets} data sets in {time.monotonic() - began:.0f} s: "
+        f"{'all equal bit for bit' if not findings else f'{len(findings)} findings in {directory}'}\n"
+        f"kernels: {', '.join(f'{name} {count}' for name, count in sorted(kernels.items()))}\n"
+    )
+    return 1 if findings else 0
+
+
+def command(
+    arguments: Sequence[str] | None,
+    name: str,
+    description: str,
+    cases: int,
+    run: Callable[[argparse.Namespace], int],
+) -> int:
+    """Read a command line with the number of cases, their seed and a folder, and do it; returns an exit code."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {name}", description=description.partition(": ")[2].partition("\n")[0]
+    )
+    parser.add_argument("--cases", type=int, default=cases, help=f"random cases (default: {cases})")
+    parser.add_argument("--seed", type=int, default=0, help="seed of graphs and data (default: 0)")
+    parser.add_argument("--out", type=Path, default=Path("findings"), help="where findings go (default: findings)")
+    given = parser.parse_args(arguments)
+    try:
+        with ending_on_signals():
+            return run(given)
+    except Nn512Error as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code

@@ -1,0 +1,94 @@
+"""Cases built in several ways: equal bits and no warning; what differs or warns is found and told with its build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from fuzz.campaign.matrix import Variant, check_variants, variants
+from fuzz.case import Case, DataSeed
+from fuzz.problem import Problem
+from fuzz.run.runners import runner_for
+from fuzz.targets import OURS, Sources
+from nn512.graph import Graph
+from nn512.options import Options
+
+GRAPH = """\
+Config Prefix=Net
+Input ToTensor=x Channels=3 Height=2 Width=5
+Activation FromTensor=x ToTensor=y Kind=ReLU Param=0.3
+Output FromTensor=y
+"""
+CASE = Case(GRAPH, {}, "-O1", (DataSeed("gaussian", 1), DataSeed("nonfinite", 1), DataSeed("wide", 1)))
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Our C with one text replaced."""
+
+    before: str
+    after: str
+    name: str = "changed"
+    strict: bool = True
+    skips: frozenset[str] = frozenset()
+
+    def prepare(self, graph: Graph, options: Options) -> Sources | Problem:
+        sources = OURS.prepare(graph, options)
+        assert isinstance(sources, Sources)
+        assert self.before in sources.source
+        return replace(sources, source=sources.source.replace(self.before, self.after, 1))
+
+
+@pytest.fixture
+def ways() -> tuple[Variant, ...]:
+    runner = runner_for()
+    return (Variant(runner, ("-O1",)), Variant(runner, ("-O0", "-std=c11")))
+
+
+def test_two_builds_agree(ways: tuple[Variant, ...], runs_here: str) -> None:
+    assert runs_here
+    found = check_variants(CASE, ways)
+    assert found.executed
+    assert not found.problems, found.problems[0]
+
+
+def test_what_depends_on_the_level_is_found(ways: tuple[Variant, ...], runs_here: str) -> None:
+    assert runs_here
+    slope = "_mm512_set1_ps(0.300000012f)"
+    by_level = "_mm512_set1_ps(\n#ifdef __OPTIMIZE__\n0.3f\n#else\n0.3000001f\n#endif\n)"
+    found = check_variants(CASE, ways, Changed(slope, by_level))
+    assert {problem.kind for problem in found.problems} == {"matrix"}
+    assert "elements differ" in found.problems[0].detail
+    assert f"with {ways[1]}" in found.problems[0].detail
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("NetDestroy(NetNet *net) {", "NetDestroy(NetNet *net) {\n    int cut = 1.5;\n    (void)cut;", "conversion"),
+        ("NetDestroy(NetNet *net) {", "NetDestroy(NetNet *net) {\n    { int net = 1; (void)net; }", "shadow"),
+        ("#include <immintrin.h>\n", "#include <immintrin.h>\n;\n", "edantic"),
+    ],
+)
+def test_a_warning_is_found(before: str, after: str, says: str, ways: tuple[Variant, ...], runs_here: str) -> None:
+    assert runs_here
+    found = check_variants(CASE, ways[:1], Changed(before, after))
+    assert {problem.kind for problem in found.problems} == {"build"}
+    assert says in found.problems[0].detail
+
+
+def test_what_is_built_and_not_run_is_compared_with_nothing(ways: tuple[Variant, ...], runs_here: str) -> None:
+    assert runs_here
+    found = check_variants(CASE, (replace(ways[0], runs=False),))
+    assert not found.executed
+    assert not found.problems
+
+
+def test_every_compiler_has_every_level(runs_here: str) -> None:
+    assert runs_here
+    found = variants()
+    for compiler in {way.runner.compiler for way in found if "-static" not in way.flags}:
+        flags = {" ".join(way.flags) for way in found if way.runner.compiler == compiler}
+        assert {"-O0", "-O1", "-O2", "-O3", "-O1 -std=c11", "-O1 -std=c17"} <= flags
+    assert found[0].runs

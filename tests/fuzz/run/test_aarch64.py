@@ -1,0 +1,61 @@
+"""Emitted C on 64-bit Arm: the same bits as here, and a fault there is told as one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import nn512
+from fuzz.run.build import build_net
+from fuzz.run.checks import LIGHT
+from fuzz.run.outcome import Status
+from fuzz.run.runners import Runner, Unavailable, aarch64, choose_runner
+from fuzz.run.sandbox import execute
+from fuzz.run.standalone import infer
+from nn512.errors import CannotRunError
+from nn512.graph import parse
+from nn512.toolchain import find_compiler
+
+GRAPH = parse("""
+Config Prefix=Net
+Input ToTensor=x Channels=18 Height=3 Width=5
+Activation FromTensor=x ToTensor=a Kind=GELU
+Softmax FromTensor=a ToTensor=y
+Output FromTensor=y
+""")
+X = np.random.default_rng(0).standard_normal((18, 3, 5), np.float32)
+
+
+@pytest.fixture(scope="module")
+def arm() -> Runner:
+    try:
+        return choose_runner("aarch64")
+    except CannotRunError as error:
+        pytest.skip(str(error))
+
+
+def test_sandbox_and_driver_compute_what_the_portable_intrinsics_do_here(arm: Runner) -> None:
+    emitted = nn512.compile(GRAPH)
+    outputs = []
+    for runner in (arm, choose_runner("soft", find_compiler())):
+        executable = build_net(GRAPH, emitted.header, emitted.source, runner, flags=("-O0",))
+        report = execute(executable, {}, [{"x": X}], LIGHT)
+        assert report.ok, report
+        outputs.append(report.outputs[0]["y"].tobytes())
+    assert outputs[0] == outputs[1] == infer(GRAPH, emitted, {}, {"x": X}, arm)["y"].tobytes()
+
+
+def test_a_fault_on_arm_is_found(arm: Runner) -> None:
+    emitted = nn512.compile(GRAPH)
+    beyond = emitted.source.replace("load_block(engine->xData", "load_block(engine->xData - 1", 1)
+    assert beyond != emitted.source
+    report = execute(build_net(GRAPH, emitted.header, beyond, arm, flags=("-O0",)), {}, [{"x": X}], LIGHT)
+    assert report.status is Status.CRASH
+
+
+def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = find_compiler()
+    monkeypatch.setenv("PATH", "/nowhere")
+    answer = aarch64.probe(compiler)
+    assert isinstance(answer, Unavailable)
+    assert answer.reason == "apt-get install gcc-aarch64-linux-gnu qemu-user"
