@@ -21,6 +21,7 @@ from fuzz.campaign.stored import load
 from fuzz.campaign.tally import CaseSummary, FindingNote
 from fuzz.draw.regimes import REGIMES
 from fuzz.judge.checker import check_case
+from fuzz.run.checks import TIMEOUT, Checks
 from fuzz.run.runners import Runner
 from fuzz.targets import OURS
 from fuzz.targets.registry import target_of
@@ -38,7 +39,7 @@ class Settings:
     is shrunk for `shrink_seconds`, even if the time of the campaign is over. Faults in `baseline` are known already.
     Only the chunks of `shard` are checked. `target` is the name of what is, and `profile` by which algorithms it
     computes (see `fuzz.targets.registry`). `sanitize` names sanitizers with which the C is built: workers find them in
-    $NN512_RUNNER, which the command line has set.
+    $NN512_RUNNER, which the command line has set. C without progress for `timeout` seconds hangs.
     """
 
     directory: Path
@@ -56,6 +57,7 @@ class Settings:
     target: str = OURS.name
     profile: str = ""
     sanitize: tuple[str, ...] = ()
+    timeout: float = TIMEOUT
 
     @property
     def name(self) -> str:
@@ -177,7 +179,11 @@ def explorer_for(settings: Settings, tell: Callable[[Message], None]) -> Explore
         note=lambda finding: tell(FindingNote.of(finding)),
         shrink_seconds=settings.shrink_seconds,
         regimes=settings.regimes,
-        check=functools.partial(check_case, target=target_of(settings.target, settings.profile)),
+        check=functools.partial(
+            check_case,
+            target=target_of(settings.target, settings.profile),
+            checks=Checks(timeout=settings.timeout),
+        ),
     )
 
 
