@@ -110,7 +110,7 @@ def verify(wish: Wish, listener: Listener, data: Sequence[DataSet] = ()) -> Veri
     # By position: so it is called where tests put something in its place.
     report = localized(check_case(wish.case, data, runner, checks, target, listener.step))
     say(list(told(report)))
-    finding = _kept(report, wish, look, listener, say)
+    finding = kept(report, wish, look, listener, say)
     return Verified(
         wish.name,
         code=0 if report.verified else 1,
@@ -123,7 +123,7 @@ def verify(wish: Wish, listener: Listener, data: Sequence[DataSet] = ()) -> Veri
     )
 
 
-def _kept(
+def kept(
     report: Report,
     wish: Wish,
     look: Callable[[Case], Report],
