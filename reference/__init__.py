@@ -30,6 +30,7 @@
     tiled_exact.py  where such a convolution has no freedom
     domain.py       where nothing is promised: overflow, and whatever depends on it
     roundoff.py     errors of single roundings
+    bfloat16.py     numbers rounded to bfloat16 before they are multiplied, and what becomes of their errors
     rounding.py     what a particular implementation of a layer adds to the variance
 
 Nothing of the compiler but the graph itself is imported here: the specification must not share a bug with what it
@@ -38,12 +39,14 @@ judges.
 
 from reference.exact import exactness
 from reference.interpreter import run
-from reference.rounding import HALF_WEIGHTS, Rounding
+from reference.rounding import BFLOAT16, FOLDED_BFLOAT16, HALF_WEIGHTS, Rounding
 from reference.tensor import Result
 from reference.tiles import Axis, Fourier, Tiles, Winograd
 from reference.walk import long_sums
 
 __all__ = [
+    "BFLOAT16",
+    "FOLDED_BFLOAT16",
     "HALF_WEIGHTS",
     "Axis",
     "Fourier",

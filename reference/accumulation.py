@@ -36,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reference.rounding import Rounding
-from reference.roundoff import ROUNDING, STEP, TINY
+from reference.roundoff import ROUNDING, SMALLEST_NORMAL, STEP, TINY
 from reference.runs import Walk
 from reference.windows import Array
 
@@ -101,7 +101,8 @@ def weight_floor(weights: npt.NDArray[np.floating], rounding: Rounding) -> Array
 def accumulated(y: Array, start: Array, terms: int, rounding: Rounding) -> Array:
     """The part of an accumulation's variance that depends on where it starts and ends, and its last rounding."""
     drift = STEP * terms * rounding.accumulation * (np.square(y - start) / 3)
-    return drift + started(y, start, terms) + ROUNDING * np.square(y) + terms * TINY**2
+    smallest = SMALLEST_NORMAL if rounding.reads_bfloat16 else TINY  # sums below that are zeros
+    return drift + started(y, start, terms) + ROUNDING * np.square(y) + terms * smallest**2
 
 
 def started(y: Array, start: Array, terms: int) -> Array:

@@ -21,6 +21,10 @@ class Rounding:
         stored: 2^-28 for fp16 with the largest weight lifted to at least 2^14 (or as far as the smallest needs it).
     weight_limit: magnitude above which a weight, transformed where the algorithm does that, cannot be stored.
     accumulation: factor on the variance of the accumulation itself, 1 for a chain of fused multiply-adds.
+    reads_bfloat16: whether what is read is rounded to bfloat16 first (see `reference.bfloat16`); then subnormal sums
+        are zeros.
+    weights_bfloat16: whether weights, as they are given, are rounded so. Where a batch norm may be folded in before,
+        weight_error says how far they are off instead.
     tiles: the algorithm of a convolution that is computed tile by tile, whose tiles begin at the first row and column.
         Then a weight is a transformed one, and an output channel is one at a position of the transform.
     """
@@ -30,6 +34,8 @@ class Rounding:
     weight_span: float = 0.0
     weight_limit: float = math.inf
     accumulation: float = 1.0
+    reads_bfloat16: bool = False
+    weights_bfloat16: bool = False
     tiles: Tiles | None = None
 
     @property
@@ -43,3 +49,9 @@ DEFAULT = Rounding()
 
 HALF_WEIGHTS = Rounding(weight_error=2.0**-11, weight_span=2.0**-28)
 """Weights stored as fp16, each output channel times a power of two of its own."""
+
+BFLOAT16 = Rounding(reads_bfloat16=True, weights_bfloat16=True)
+"""What is read, and weights as they are given, rounded to bfloat16, once each."""
+
+FOLDED_BFLOAT16 = Rounding(reads_bfloat16=True, weight_error=2.0**-8)
+"""The same where a batch norm of the result is folded into the weights before these are rounded."""

@@ -18,6 +18,9 @@ from reference.windows import Array, Mask
 NONE = 1000
 """Exponent of the step of zeros, which are multiples of everything."""
 
+SMALLEST_NORMAL_STEP = -126
+"""Exponent of the smallest normal float32."""
+
 SMALLEST_STEP = -149
 """Exponent of the smallest subnormal float32."""
 

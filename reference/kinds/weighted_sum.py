@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from reference import domain, samples
+from reference import bfloat16, domain, samples
 from reference.accumulation import (
     Affine,
     Excess,
@@ -26,7 +26,7 @@ from reference.residues import Dependent, Folded
 from reference.rounding import DEFAULT, Rounding
 from reference.roundoff import ROUNDING
 from reference.runs import Walk
-from reference.stepping import Stepped, Stepping, step_of, storable
+from reference.stepping import SMALLEST_NORMAL_STEP, Stepped, Stepping, step_of, storable
 from reference.tensor import Tensor
 from reference.windows import Array, Mask
 
@@ -130,6 +130,11 @@ class WeightedSum(Kind[L]):
         """The weights; float64 where they are few."""
         return at.parameter("Weights")
 
+    def multiplied(self, at: Evaluation[L]) -> Weights:
+        """The weights that are multiplied, where it is known what they are rounded to."""
+        weights = self.weights(at)
+        return bfloat16.rounded(weights.astype(np.float64)) if at.rounding.weights_bfloat16 else weights
+
     def errors_of_weights(
         self, at: Evaluation[L], x: Array, affine: Affine | None, weights: Weights
     ) -> tuple[Array | None, Rounding]:
@@ -139,7 +144,9 @@ class WeightedSum(Kind[L]):
 
     def evaluate(self, at: Evaluation[L]) -> Tensor:
         """See `Kind`."""
-        (x,), layer, weights, biases = at.reads, at.layer, self.weights(at), at.parameter("Biases")
+        if at.rounding.reads_bfloat16:
+            at = replace(at, reads=[bfloat16.narrowed(x) for x in at.reads])
+        (x,), layer, weights, biases = at.reads, at.layer, self.multiplied(at), at.parameter("Biases")
         y = self.apply(layer, x.value, weights) + biases[:, np.newaxis, np.newaxis]
         derived, errors, own, behind = self.errors(at, y, weights, biases)
         peak = self.peak(at, weights, biases)
@@ -215,6 +222,10 @@ class WeightedSum(Kind[L]):
     def step(self, at: Stepping[L]) -> Stepped:
         """See `Kind`. Weights that the format in `rounding` cannot hold make nothing exact."""
         (x,), layer, weights = at.reads, at.layer, at.parameter("Weights")
+        if at.rounding.reads_bfloat16:
+            x = Stepped.leaf(bfloat16.rounded(x.value), x.exact)
+        if at.rounding.weights_bfloat16:
+            weights = bfloat16.rounded(weights)
         start = at.parameter("Biases")[:, np.newaxis, np.newaxis]
         sizes, of_operand = np.abs(x.value), step_of(x.value[x.exact])
         if x.apart is not None and self.folds_forward(layer):
@@ -223,6 +234,8 @@ class WeightedSum(Kind[L]):
         bound = self.apply(layer, sizes, weights, np.abs) + np.abs(start)
         exact = np.broadcast_to(~self.touched(layer, ~x.exact), value.shape)
         step = min(of_operand + step_of(weights), step_of(start))
+        if at.rounding.reads_bfloat16 and step < SMALLEST_NORMAL_STEP:  # subnormal sums are zeros
+            exact = np.zeros_like(exact)
         direct = Stepped.of_sum(value, exact, bound, step, at.limit)
         narrow = at.rounding.weight_bits < DEFAULT.weight_bits
         return replace(self.stepped(at, direct, sizes, of_operand), narrow=narrow)
@@ -240,7 +253,7 @@ class WeightedSum(Kind[L]):
 
     def response(self, at: Evaluation[L], errors: Array) -> Array:
         """See `Kind`."""
-        return self.apply(at.layer, errors, self.weights(at))
+        return self.apply(at.layer, errors, self.multiplied(at))
 
 
 def ways_of(at: Evaluation[L], start: Array) -> list[Folded]:
