@@ -75,6 +75,8 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     if isinstance(graph, str):
         graph = parse(graph)
     options = options or Options()
+    if options.platform:
+        graph = graph.on(options.platform)
     programs = list(stages(graph, options.without_passes))
     _, program = programs[-1]
     decided = decide(program, options)

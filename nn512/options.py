@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nn512.errors import UsageError
+from nn512.graph.kinds.config import PLATFORMS
 from nn512.passes.pipeline import PASSES
 
 WEIGHT_FORMATS = ("fp16", "fp32")
@@ -22,13 +23,15 @@ class Options:
     `without_passes` names passes that do not run, in alphabetical order. `force` has pairs of a tensor and
     the kernel of the layer that computes it; an empty name stands for every layer to which the kernel applies.
     `weights` is the narrowest format in which weights may be stored: "fp16" where that saves time, or "fp32".
-    `threads` is the number of threads for which kernels are chosen; the code runs on any number.
+    `threads` is the number of threads for which kernels are chosen; the code runs on any number. `platform` is the one
+    that the net is emitted for, "" for what its Config says.
     """
 
     without_passes: tuple[str, ...] = ()
     force: tuple[tuple[str, str], ...] = ()
     weights: str = "fp16"
     threads: int = 1
+    platform: str = ""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.without_passes) - set(PASSES))
@@ -38,6 +41,8 @@ class Options:
             raise UsageError(f"weights are stored as {' or '.join(WEIGHT_FORMATS)}, not as {self.weights!r}")
         if type(self.threads) is not int or not 1 <= self.threads <= MOST_THREADS:
             raise UsageError(f"kernels are chosen for 1 to {MOST_THREADS} threads, not for {self.threads!r}")
+        if self.platform not in {"", *PLATFORMS}:
+            raise UsageError(f"there is no platform {self.platform!r}; there are {', '.join(PLATFORMS)}")
         object.__setattr__(self, "without_passes", tuple(sorted(set(self.without_passes))))
 
     def to_dict(self) -> dict[str, Any]:

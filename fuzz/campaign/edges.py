@@ -26,7 +26,7 @@ def edge_cases(kernel: str, regimes: Iterable[str], seed: int) -> Iterator[Case]
     for one in edge_nets(chosen):
         if declared <= seen:
             return
-        options = Options(without_passes=one.without, force=(("", kernel),))
+        options = Options(without_passes=one.without, force=(("", kernel),), platform=chosen.platform)
         layers = compile_graph(one.text, options).plan.layers
         found = {name for layer in layers if layer.kernel == kernel for name in layer.edge_classes}
         if found - seen:

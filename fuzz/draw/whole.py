@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ from fuzz.draw.situations import (
 from fuzz.draw.sizes import shapes
 from fuzz.draw.wishes import few_forms, wishes
 from nn512.graph import Graph, Node, build, format_graph
-from nn512.kernels.registry import competing_kernels
+from nn512.kernels.registry import KERNELS, competing_kernels
 from nn512.options import Options
 from nn512.passes.pipeline import PASSES
 
@@ -81,14 +82,23 @@ def graphs(max_layers: int = 10) -> st.SearchStrategy[Graph]:
 def options(kernels: tuple[str, ...] = ()) -> st.SearchStrategy[Options]:
     """Compiler options: mostly the defaults, else passes switched off, a kernel forced on every layer, full weights.
 
-    Of `kernels` one is always forced. Some choose kernels for several threads.
+    Of `kernels` one is always forced. Some choose kernels for several threads, some are for the other platform, as are
+    all with a kernel that there is for that alone.
     """
     some = st.lists(st.sampled_from(tuple(PASSES)), min_size=1, max_size=len(PASSES), unique=True).map(tuple)
     without = st.one_of(st.just(()), st.just(()), some, st.just(tuple(PASSES)))
     some_kernels = [(("", kernel),) for kernel in kernels or competing_kernels()]
     forced = st.sampled_from(some_kernels if kernels else [(), (), *some_kernels])
     threads = st.sampled_from((1, 1, 1, 2, 8))
-    return st.builds(Options, without, forced, st.sampled_from(("fp16", "fp16", "fp32")), threads)
+    platforms = st.sampled_from(("", "", "", "", "", "AVX512BFloat16"))
+    drawn = st.builds(Options, without, forced, st.sampled_from(("fp16", "fp16", "fp32")), threads, platforms)
+    return drawn.map(_on_the_platform_of_its_kernels)
+
+
+def _on_the_platform_of_its_kernels(options: Options) -> Options:
+    wanted = {name for _, name in options.force}
+    needed = [kernel.platform for kernel in KERNELS if kernel.platform and kernel.name in wanted]
+    return replace(options, platform=needed[0]) if needed else options
 
 
 def _waiting(regimes: tuple[str, ...]) -> list[set[str]]:

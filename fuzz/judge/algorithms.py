@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import reference
 from nn512.algebra.cook_toom import Matrix, Transform, cook_toom
 from nn512.algebra.linear import is_dyadic, program_of
-from nn512.graph import Graph
+from nn512.graph import BatchNorm, Graph
 from nn512.plan.plan import PlannedAxis, PlannedLayer, PlannedTiles
 
 INFINITY = "inf"
@@ -26,14 +26,23 @@ def rounding_of(graph: Graph, layers: Sequence[PlannedLayer]) -> dict[str, refer
     sums = set(reference.long_sums(graph))
     for layer in layers:
         # Several layers may stand for a node, but one of them does its sums.
-        rounding = rounding_by(layer)
+        rounding = rounding_by(layer, folds=_folds(graph, layer))
         if rounding is not None:
             found.update(dict.fromkeys(sums.intersection(layer.covers), rounding))
     return found
 
 
-def rounding_by(layer: PlannedLayer) -> reference.Rounding | None:
-    """How a layer is evaluated; None where that is directly in float32."""
+def _folds(graph: Graph, layer: PlannedLayer) -> bool:
+    """Whether a batch norm may be folded into the weights of a layer: one of what the layer itself computes."""
+    inside = set(layer.covers)
+    norms = (node for node in graph.layers if isinstance(node, BatchNorm) and node.to_tensor in inside)
+    return any(norm.from_tensor in inside for norm in norms)
+
+
+def rounding_by(layer: PlannedLayer, *, folds: bool) -> reference.Rounding | None:
+    """How a layer is evaluated; None where that is directly in float32. `folds`: weights may hold a batch norm."""
+    if layer.weights == "bf16":
+        return reference.FOLDED_BFLOAT16 if folds else reference.BFLOAT16
     half, tiles = layer.weights == "fp16", None if layer.tiles is None else tiles_of(layer.arithmetic, layer.tiles)
     if tiles is None:
         return reference.HALF_WEIGHTS if half else None

@@ -25,13 +25,14 @@ from fuzz.problem import Problem
 from fuzz.run.build import BuildError, build_net
 from fuzz.run.checks import LIGHT, Checks
 from fuzz.run.outcome import Status
-from fuzz.run.runners import Runner, runner_for
+from fuzz.run.runners import Runner, runner_for, with_bfloat16
 from fuzz.run.sandbox import execute
 from fuzz.run.statics import static_data
 from fuzz.targets import OURS, Sources, Target
 from fuzz.targets.base import Arrays, Refused
 from nn512.graph import Graph, parse
 from nn512.options import Options
+from nn512.plan.plan import uses_bfloat16
 from nn512.toolchain import machine_faults
 
 PLAIN = "-O3"
@@ -93,6 +94,8 @@ def check_sources(
     tell: Tell = nobody,
 ) -> Report:
     """Build `sources`, run them on `data`, compare; `strict` makes warnings of the C compiler errors."""
+    if sources.plan is not None and uses_bfloat16(sources.plan):
+        runner = with_bfloat16(runner)
     report = Report(case, graph, runner_line(runner), sources, ran=runner)
     steps = Steps(tell, len(data), len(graph.layers))
     steps.building(case.optimisation)

@@ -56,7 +56,7 @@ OPERATORS: tuple[Operator, ...] = (
     _operator("nobody woken", r"\bpthread_cond_broadcast\([^;]*\);", r";"),
     _operator("relaxed order", r"\b__ATOMIC_(?:SEQ_CST|ACQUIRE|ACQ_REL|RELEASE)\b", r"__ATOMIC_RELAXED"),
     # Sums.
-    _operator("dropped tap", r"(\w[\w\[\].>-]*) = _mm512_fmadd_ps\([^;]*\);", r"\1 = \1;"),
+    _operator("dropped tap", r"(\w[\w\[\].>-]*) = _mm512_(?:fmadd|dpbf16)_ps\([^;]*\);", r"\1 = \1;"),
     _operator("wrong constant", r"(?<![\w.])(-?\d+\.\d+(?:e[+-]\d+)?)f(?!\w)", r"(1.0001f * \1f)"),
     # Masks and lanes.
     _operator("widened mask", r"\(1u << (\w+)\) - 1\b", r"(2u << \1) - 1"),

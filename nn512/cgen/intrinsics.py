@@ -6,6 +6,7 @@ A meaning takes one value per parameter of the signature and returns what the in
     __m128d                  float64 array of 2 lanes
     __m512i                  int32 array of 16 lanes
     __m256i                  float16 array of 16 lanes (its only use is as 16 half floats)
+    __m512bh, __m256bh       bfloat16 numbers, uint16 array of 32 and 16 lanes
     __mmask16                bool array of 16 lanes
     float, double, int       a number (unsigned too)
     a pointer                the memory it points to as an array of elements (float32; float16 behind `__m256i *`)
@@ -26,7 +27,7 @@ import numpy as np
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Meaning: TypeAlias = Callable[..., Any]
 
-TYPES = ("__m128", "__m128d", "__m256", "__m256i", "__m512", "__m512i", "__mmask16")
+TYPES = ("__m128", "__m128d", "__m256", "__m256bh", "__m256i", "__m512", "__m512bh", "__m512i", "__mmask16")
 
 CONSTANTS = {
     "_CMP_EQ_OQ": 0,
@@ -58,6 +59,9 @@ CONSTANTS = {
     "_MM_HINT_T0": 3,
 }
 
+EXTENSIONS = {"avx512bf16": "__AVX512BF16__"}
+"""Extensions beyond AVX-512F that rows of the table need, with the macro that says that a whole file may use them."""
+
 # Questions about the processor; the soft header answers yes.
 BUILTINS = ("__builtin_cpu_init", "__builtin_cpu_supports")
 
@@ -72,12 +76,13 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Intrinsic:
-    """One row of the table."""
+    """One row of the table. A function that uses it has its `extension` as the target attribute, if it has one."""
 
     name: str
     result: str
     parameters: tuple[Parameter, ...]
     meaning: Meaning
+    extension: str = ""
 
     @property
     def signature(self) -> str:
@@ -90,14 +95,14 @@ _DECLARATION = re.compile(r"(?P<result>\w+) (?P<name>\w+)\((?P<parameters>.*)\)"
 _PARAMETER = re.compile(r"(?P<type>.*?[ *])(?P<name>\w+)")
 
 
-def _row(declaration: str, meaning: Meaning) -> Intrinsic:
+def _row(declaration: str, meaning: Meaning, extension: str = "") -> Intrinsic:
     found = _DECLARATION.fullmatch(declaration)
     assert found is not None, declaration
     listed = [] if found["parameters"] == "void" else found["parameters"].split(", ")
     parameters = tuple(
         Parameter(p["type"].strip(), p["name"]) for text in listed if (p := _PARAMETER.fullmatch(text)) is not None
     )
-    return Intrinsic(found["name"], found["result"], parameters, meaning)
+    return Intrinsic(found["name"], found["result"], parameters, meaning, extension)
 
 
 LANES = np.arange(16)
@@ -247,6 +252,31 @@ def _to_half(a: Array, mode: int) -> Array:
     return np.copysign(directed, a.astype(np.float16))
 
 
+def _flushed(a: Array) -> Array:
+    """Subnormal numbers as zeros of their sign."""
+    return np.where(np.abs(a) < np.finfo(np.float32).tiny, np.copysign(np.float32(0), a), a)
+
+
+def _to_bfloat16(a: Array) -> Array:
+    """To the nearest bfloat16, ties to even; subnormal numbers become zeros, and a NaN keeps its upper bits."""
+    bits = _flushed(a).view(np.uint32)
+    nearest = bits + 0x7FFF + (bits >> 16 & 1)
+    return np.asarray(np.where(np.isnan(a), bits | 0x400000, nearest) >> 16, np.uint16)
+
+
+def _pair_products(src: Array, a: Array, b: Array) -> Array:
+    """`src + a1 * b1 + a0 * b0` for the numbers 0 and 1 of each lane: the upper ones first, each sum rounded once.
+
+    Numbers are rounded to nearest and subnormal ones are zeros, whatever the control register says: arguments, the
+    first sum and the result.
+    """
+    total = _flushed(src)
+    for number in (1, 0):
+        x, y = ((numbers[number::2].astype(np.uint32) << 16).view(np.float32) for numbers in (a, b))
+        total = _flushed(fma(_flushed(x), _flushed(y), total))
+    return total
+
+
 def _unpack(offset: int) -> Meaning:
     first = LANES // 4 * 4 + offset + LANES % 4 // 2
     return lambda a, b: np.where(LANES % 2, b[first], a[first])
@@ -279,6 +309,7 @@ _ROWS = (
     _row("__m512i _mm512_loadu_si512(const void *p)", lambda p: p[:16].view(np.int32)),
     _row("void _mm512_storeu_si512(void *p, __m512i a)", lambda p, a: _stored(p, a.view(np.float32))),
     _row("__m128 _mm_loadu_ps(const float *p)", lambda p: p[:4]),
+    _row("__m128 _mm_load_ss(const float *p)", lambda p: np.where(LANES[:4] == 0, p[:4], ZERO[:4])),
     _row("__m256i _mm256_loadu_si256(const __m256i *p)", lambda p: p[:16]),
     _row("void _mm256_storeu_si256(__m256i *p, __m256i a)", _stored),
     _row("void _mm256_storeu_ps(float *p, __m256 a)", _stored),
@@ -366,6 +397,7 @@ _ROWS = (
     _row("__m512 _mm512_unpacklo_ps(__m512 a, __m512 b)", _unpack(0)),
     _row("__m512 _mm512_unpackhi_ps(__m512 a, __m512 b)", _unpack(2)),
     _row("__m512 _mm512_shuffle_f32x4(__m512 a, __m512 b, int imm)", _quarters),
+    _row("__m512 _mm512_broadcastss_ps(__m128 a)", lambda a: np.tile(a[:1], 16)),
     _row("__m512 _mm512_broadcast_f32x4(__m128 a)", lambda a: np.tile(a, 4)),
     # Reductions: pairwise, halves first. The maximum is unspecified where a lane is NaN, since compilers differ.
     _row("float _mm512_reduce_add_ps(__m512 a)", _halves),
@@ -387,6 +419,9 @@ _ROWS = (
     _row("__m512i _mm512_cvtps_epi32(__m512 a)", _to_int),
     _row("__m512 _mm512_cvtph_ps(__m256i a)", lambda a: a.astype(np.float32)),
     _row("__m256i _mm512_cvtps_ph(__m512 a, int mode)", _to_half),
+    # Pairs of bfloat16 in a lane
+    _row("__m256bh _mm512_cvtneps_pbh(__m512 a)", _to_bfloat16, "avx512bf16"),
+    _row("__m512 _mm512_dpbf16_ps(__m512 src, __m512bh a, __m512bh b)", _pair_products, "avx512bf16"),
     # Hints
     _row("void _mm_prefetch(const void *address, int hint)", lambda address, _hint: address),
     _row("void _mm_pause(void)", lambda: None),

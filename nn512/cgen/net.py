@@ -15,7 +15,7 @@ from nn512.graph.graph import Graph, argument_name, argument_tensor
 from nn512.graph.nodes import Input
 from nn512.plan.layout import LANES
 from nn512.plan.placing import Placement
-from nn512.plan.plan import Plan
+from nn512.plan.plan import Plan, uses_bfloat16
 
 # Before the first header. <immintrin.h> happens to declare what we use, but not every version of it.
 POSIX = """\
@@ -67,7 +67,7 @@ static void *allocate(size_t bytes) {
 
 NET_CREATE = """
 if (!__builtin_cpu_supports("avx512f")) return message("{p}: this processor does not have AVX-512F");
-Team team;
+{bfloat16}Team team;
 char *error = team_create(&team, threads);
 if (error) return error;
 {p}Net *net = allocate(sizeof *net);
@@ -76,6 +76,11 @@ if (net == NULL) {
     return message("{p}: no memory for %zu bytes of packed parameters", sizeof *net);
 }
 memset(net, 0, sizeof *net); /* lanes without a channel stay 0 */
+"""
+
+NEEDS_BFLOAT16 = """\
+if (!__builtin_cpu_supports("avx512bf16"))
+    return message("{p}: this processor does not have AVX512_BF16; emit the net for the platform AVX512Float32");
 """
 
 RUN = """
@@ -172,7 +177,7 @@ def write_source(
     for routine in library:
         writer.line()
         writer.lines(routine.text)
-    _write_packing(writer, graph, layers, library)
+    _write_packing(writer, graph, plan, layers, library)
     for number, (layer, comment) in enumerate(zip(layers, comments, strict=True), 1):
         writer.line()
         writer.banner(f"Layer {number}: {comment.title}", comment.lines)
@@ -264,7 +269,7 @@ def _write_types(writer: Writer, placement: Placement, layers: Sequence[LayerCod
         writer.line("return engine->arena + at;")
 
 
-def _write_packing(writer: Writer, graph: Graph, layers: Sequence[LayerCode], library: Library) -> None:
+def _write_packing(writer: Writer, graph: Graph, plan: Plan, layers: Sequence[LayerCode], library: Library) -> None:
     prefix = graph.config.prefix
     calls = [call for layer in layers for call in layer.packs]
     _section(writer, "Packing of parameters: once, when a net is created")
@@ -278,7 +283,8 @@ def _write_packing(writer: Writer, graph: Graph, layers: Sequence[LayerCode], li
             writer.lines(routine.text)
     writer.line()
     with writer.block(f"char *{prefix}NetCreate({prefix}Net **to, {prefix}Params *params, ptrdiff_t threads)"):
-        writer.lines(NET_CREATE.replace("{p}", prefix))
+        needed = NEEDS_BFLOAT16 if uses_bfloat16(plan) else ""
+        writer.lines(NET_CREATE.replace("{bfloat16}", needed).replace("{p}", prefix))
         for call in calls:
             writer.statement(call.routine.name.upper(), [str(call.items), *call.arguments], ";")
         if not calls:

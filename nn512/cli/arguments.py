@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from nn512.errors import UsageError
 from nn512.graph import Graph, load, load_stream
+from nn512.graph.kinds.config import PLATFORMS
 
 if TYPE_CHECKING:
     from nn512.options import Options
@@ -45,6 +46,12 @@ def add_compiler_options(parser: argparse.ArgumentParser) -> None:
         choices=("fp16", "fp32"),
         default="fp16",
         help="narrowest format in which weights may be stored; fp16 only where that saves time (default: fp16)",
+    )
+    parser.add_argument(
+        "--platform",
+        choices=PLATFORMS,
+        default="",
+        help="instruction set and arithmetic of the emitted code, whatever the graph's Config says",
     )
 
 
@@ -114,14 +121,15 @@ def compiler_options(args: argparse.Namespace, threads: int = 1) -> Options:
         if layer in force:
             raise UsageError(f"--force names two kernels for {layer or 'all layers'}")
         force[layer] = kernel
-    return Options(tuple(args.no_pass), tuple(sorted(force.items())), args.weights, threads)
+    return Options(tuple(args.no_pass), tuple(sorted(force.items())), args.weights, threads, args.platform)
 
 
 def compiler_words(args: argparse.Namespace) -> list[str]:
     """The words on a command line that say what `compiler_options` reads."""
     words = [word for name in args.no_pass for word in ("--no-pass", name)]
     words += [word for text in args.force for word in ("--force", text)]
-    return words + ([] if args.weights == "fp16" else ["--weights", args.weights])
+    words += [] if args.weights == "fp16" else ["--weights", args.weights]
+    return words + (["--platform", args.platform] if args.platform else [])
 
 
 def read_graph(path: str) -> Graph:

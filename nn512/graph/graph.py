@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from nn512.graph.kinds import KINDS, AnyLayer, Config, Input, Output
@@ -41,6 +41,10 @@ class Graph:
     def arguments(self) -> tuple[Input | Output, ...]:
         """Inputs and outputs mixed, in the order of the arguments of the inference function."""
         return tuple(sorted((*self.inputs, *self.outputs), key=lambda n: argument_name(n).encode()))
+
+    def on(self, platform: str) -> Graph:
+        """The same graph for another platform, one of `kinds.config.PLATFORMS`."""
+        return replace(self, config=replace(self.config, platform=platform))
 
     def line_of(self, node: Layer | Input | Output) -> int | None:
         """Line of the source on which a node begins, if it came from a text."""

@@ -8,6 +8,7 @@ emitting.py          the layers of a net as C; sharing.py, bodies.py: the bodies
 layer.py             how step functions begin
 chain/               element-wise steps on values in registers; elementary.py: functions that these call, such as tanh
 convolution.py       direct convolution; pointwise.py, planar.py: two that differ from it in what is outermost or read
+bfloat16.py          the same on pairs of bfloat16; paired_weights.py, packing_pairs.py: its weights
 conv_blocking.py     how these are cut up; conv_tile.py, their inner loops; conv_cost.py, what they cost
 sliding.py           what depthwise.py and grouped.py have in common; sliding_tile.py, their inner loops
 winograd.py          Winograd convolution; winograd_transforms.py: its transforms in C

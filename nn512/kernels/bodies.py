@@ -41,7 +41,7 @@ class StepFunction:
     any. `flat` says that a picture is one row of pixels, `net` that a body of its own has a pointer to the parameters,
     `parametric` that a body can have the channels that it reads as a parameter. `buffer` declares a pointer to the
     thread's own working memory, if the body needs that. `arrays` are the packed arrays of each convolution that the
-    body reads, by the end of their names, with the type of their elements.
+    body reads, by the end of their names, with the type of their elements. `target` is that of `step_signature`.
     """
 
     context: Context
@@ -55,6 +55,7 @@ class StepFunction:
     parametric: bool = False
     buffer: str = ""
     arrays: tuple[tuple[str, str], ...] = (("Weights", "float"), ("Biases", "float"))
+    target: str = ""
 
     @property
     def name(self) -> str:
@@ -124,7 +125,7 @@ class StepFunction:
                 blocks = self.source.layout.block_count if self.parametric else 0
                 candidates.add(self.name, self._body(hint, description, write_body), blocks)
             return
-        with writer.block(step_signature(prefix, self.name)):
+        with writer.block(step_signature(prefix, self.name, self.target)):
             begin_step(writer, prefix)
             if self._names_net:
                 writer.line(f"const {prefix}Net *net = engine->net;")
@@ -150,7 +151,7 @@ class StepFunction:
         writer = Writer()
         writer.comment(description)
         parameters = (parameter for parameter, _ in self._operands())
-        writer.statement(f"static INLINE void {name}", parameters, " {")
+        writer.statement(f"static INLINE {self.target}void {name}", parameters, " {")
         with writer.indented():
             write_body(writer)
         writer.line("}")

@@ -11,12 +11,13 @@ from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.conv_cost import weights_are_less
+from nn512.kernels.conv_cost import weight_bytes
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.edges import OUTPUT_TAIL, Edges, tail
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.packing import ConvWeights
-from nn512.kernels.tiles import EDGE_WORDS
+from nn512.kernels.paired_weights import PairedWeights
+from nn512.kernels.tiles import BFLOAT16_TARGET, EDGE_WORDS
 from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, has_blind_outputs, pixel_tiles
 from nn512.plan.layout import LANES, Layout, blocks_of
 
@@ -72,7 +73,7 @@ class Branch:
     """One convolution of the layer: its result, its packed weights and what follows in registers."""
 
     result: Place
-    weights: ConvWeights
+    weights: ConvWeights | PairedWeights
     chain: ChainCode
     panels: tuple[Panels, ...]
 
@@ -80,13 +81,15 @@ class Branch:
 class ConvBlocking:
     """The numbers of one layer while it is written.
 
-    A prologue is a first step that fills scratch memory, unless a kernel has a better way (`input_in_scratch`). Steps
+    A prologue is a first step that fills scratch memory, unless a kernel has a better way (`input_in_scratch`). In
+    `pairs` what tiles read, and weights, are pairs of bfloat16, each counted as one channel of the `source`. Steps
     have a pointer to the parameters where there are batch norms, or always (`names_net`). Tensors are indexed by pixels
     where several rows count as one, or always (`only_pixels`).
     """
 
     kernel = "direct"
     input_in_scratch = True
+    pairs = False
     names_net = False
     only_pixels = False
 
@@ -97,7 +100,8 @@ class ConvBlocking:
         self.node = op.branches[0].node  # all branches agree in all but output channels
         self.shared = context.shares(self.name)
         self.prologue = ChainCode(op.prologue, shared=self.shared and not self.input_in_scratch)
-        self.source = context.places[f"{self.name}_input" if self.fills_scratch else op.source]
+        self.given = context.places[op.source]
+        self.source = context.places[self.scratch] if self.fills_scratch else self.given
         result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, result.shape, op.zeros)
         self.flat = self.only_pixels or result.shape.height > self.rows.out  # the picture as one row
@@ -124,6 +128,7 @@ class ConvBlocking:
             net=self.names_net or any(chain.has_parameters for chain in (before, *after)),
             parametric=self._parametric(),
             buffer=f"float (*restrict input)[{self.tiles[0].size}][16]" if before.steps else "",
+            target=BFLOAT16_TARGET if self.pairs else "",
         )
 
     def _parametric(self) -> bool:
@@ -141,7 +146,8 @@ class ConvBlocking:
         tiles = self.row_tiles if self.row_tiles > 1 else self.tile_count
         if tiles < FEWEST_TILES or (self.row_tiles == 1 and self.padded):  # tiles of several kinds
             return False
-        return weights_are_less(self.op, self.context.setting, self.source)
+        weights = weight_bytes(self.op, self.context.setting)
+        return (weights / 2 if self.pairs else weights) < self.source.bytes
 
     @property
     def far(self) -> bool:
@@ -179,6 +185,11 @@ class ConvBlocking:
             if len(groups) <= MOST_ROW_GROUPS and all(group.tile.runs for group in groups):
                 return groups
         return (Repeat(PixelTile(0, 1, ()), self.rows.out),)
+
+    @property
+    def scratch(self) -> str:
+        """Name of what the first step fills, where it is one of its own."""
+        return self.op.prepared
 
     @property
     def fills_scratch(self) -> bool:
@@ -221,18 +232,22 @@ class ConvBlocking:
 
     def _branch(self, branch: ConvBranch) -> Branch:
         panels = self._panels(branch)
-        weights = ConvWeights(
+        weights = self._weights(branch, panels[0].width)
+        first = 0 if self.input_in_scratch else len(self.prologue.steps)
+        chain = ChainCode(branch.epilogue, first, self.shared)
+        return Branch(self.context.places[branch.writes], weights, chain, panels)
+
+    def _weights(self, branch: ConvBranch, panel: int) -> ConvWeights | PairedWeights:
+        """The packed weights of a convolution, so many blocks of outputs together."""
+        return ConvWeights(
             node=branch.node,
             inputs=self.inputs,
             layout=self._layout_of_weights,
-            panel=panels[0].width,
+            panel=panel,
             shared=self.channels in MASKED,
             normalized=self.op.normalized,
             folded=branch.folded,
         )
-        first = 0 if self.input_in_scratch else len(self.prologue.steps)
-        chain = ChainCode(branch.epilogue, first, self.shared)
-        return Branch(self.context.places[branch.writes], weights, chain, panels)
 
     def _panels(self, branch: ConvBranch) -> tuple[Panels, ...]:
         node = branch.node
@@ -292,13 +307,14 @@ class ConvBlocking:
             far=self.far,
             chain=branch.chain.neutral,
             prologue=ChainCode(()) if self.input_in_scratch else self.prologue.neutral,
+            pairs=self.pairs,
         )
 
     def steps(self) -> tuple[InferenceStep, ...]:
         """The step functions and their items."""
         main = InferenceStep(self.name, self.items)
         if self.fills_scratch:
-            return (InferenceStep(self.source.name, self.source.layout.block_count), main)
+            return (InferenceStep(self.source.name, self.given.layout.block_count), main)
         return (main,)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nn512.ir import ConvOp
-from nn512.kernels.interface import Place, Setting
+from nn512.kernels.interface import Setting
 from nn512.plan.conv_geometry import axes, real_taps
 from nn512.plan.cost import EXPOSED, Work
 from nn512.plan.layout import blocks_of
@@ -36,11 +36,6 @@ def weight_bytes(op: ConvOp, setting: Setting) -> float:
     inputs = setting.places[op.source].shape.channels // node.groups
     outputs = sum(16 * blocks_of(branch.node.to_channels) for branch in op.branches)
     return 4.0 * outputs * inputs * node.filter_h * node.filter_w
-
-
-def weights_are_less(op: ConvOp, setting: Setting, source: Place) -> bool:
-    """Whether the weights take less memory than what the tiles read."""
-    return weight_bytes(op, setting) < source.bytes
 
 
 def tensor_bytes(op: ConvOp, setting: Setting) -> float:

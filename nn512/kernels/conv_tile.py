@@ -30,7 +30,7 @@ from typing import NamedTuple, assert_never
 from nn512.cgen.expressions import ZERO, Constant, Expression, Less, Name, extent, least
 from nn512.cgen.writer import Writer
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.tiles import Unrolled, edge_word, registers, size
+from nn512.kernels.tiles import BFLOAT16_TARGET, Unrolled, edge_word, registers, size
 from nn512.plan.conv_geometry import Run
 
 
@@ -79,6 +79,7 @@ class TileRoutine:
     far: bool  # the source comes from beyond the level 2 cache: the next tile's pixels are fetched
     chain: ChainCode
     prologue: ChainCode  # on the input, which is then a buffer of the tile's own
+    pairs: bool  # a float of the input and of the weights is a pair of bfloat16, a channel is two
 
     @property
     def first_row(self) -> int:
@@ -118,6 +119,7 @@ class TileRoutine:
         words = [f"conv{self.filter_h}x{self.filter_w}{stride}{dilation}", f"{self.blocks}x{pixels}"]
         words += filter(None, (self.edge, self.row_edge))
         words += [self._order] if self.channels is not Channels.WHOLE else []
+        words += ["pairs"] if self.pairs else []
         words += ["fetching"] if self.far else []
         words += [f"after{self.prologue.suffix}", "then"] if self.prologue.steps else []
         return "_".join(words).removesuffix("_then" if not self.chain.steps else "") + self.chain.suffix
@@ -180,7 +182,10 @@ class TileRoutine:
         writer = Writer()
         writer.comment(self._description())
         size_of_tile = ["const int pixels"] if self.rows == 1 else []
-        writer.statement(f"static INLINE void {name}", [*self.parameters(), "const Sizes *sizes", *size_of_tile], " {")
+        target = BFLOAT16_TARGET if self.pairs else ""
+        writer.statement(
+            f"static INLINE {target}void {name}", [*self.parameters(), "const Sizes *sizes", *size_of_tile], " {"
+        )
         with writer.indented():
             self._write_body(writer)
         writer.line("}")
@@ -191,6 +196,8 @@ class TileRoutine:
         where = f"{self.rows} rows of {self.pixels} pixels" if self.rows > 1 else one_row
         what = f"{self.blocks} block{'s' if self.blocks > 1 else ''} of 16 outputs at {where}"
         text = f"{what}: out[o][p] = bias[o] + sum over input channels and taps of w[o] * x[p]"
+        if self.pairs:
+            text += ", where each of x and of w is a pair of channels as bfloat16"
         if self.channels in MASKED:
             text += "; the lanes of a group (outputs k to k+15 belong to several) see only its input channels"
         if not self.whole or self.row_edge:
@@ -373,8 +380,9 @@ class TileRoutine:
         return writer.block(note=f"filter column {j}" if isinstance(i, Name) else f"filter row {i}, column {j}"), j
 
     def _write_multiply(self, writer: Writer, tap: _Tap) -> None:
+        kind, cast = ("__m512bh", "(__m512bh)") if self.pairs else ("__m512", "")
         for o in range(self.blocks):
-            writer.line(f"const __m512 w{o} = _mm512_loadu_ps({Name('tap') + 16 * o});")
+            writer.line(f"const {kind} w{o} = {cast}_mm512_loadu_ps({Name('tap') + 16 * o});")
         high = Name("pixels") - (self.pixels - tap.run.high) if self.rows == 1 else tap.run.high
         pixels, rows = Unrolled("p", tap.run.low, high), Unrolled("r", tap.row_run.low, tap.row_run.high)
         pixel = (pixels.index - tap.run.low) * (self.lanes * self.stride_w)
@@ -382,11 +390,16 @@ class TileRoutine:
         if self.rows > 1:
             pixel = (rows.index - tap.row_run.low) * self.stride_h * size("inputRow") + pixel
             element = rows.index * self.pixels + element
-        statements = [f"const __m512 xp = _mm512_set1_ps({Name('pixel').at(pixel)});"]
+        spread = f"_mm512_set1_ps({Name('pixel').at(pixel)})"
+        if self.pairs:  # clang 16 crashes on a set1_ps of which it sees that it becomes bfloat16
+            spread = f"_mm512_broadcastss_ps(_mm_load_ss({Name('pixel').offset(pixel)}))"
+        statements = [f"const {kind} xp = {cast}{spread};"]
         for o in range(self.blocks):
             acc = self._sum(Constant(o), element)
             if self.channels in MASKED:
                 statements.append(f"{acc} = _mm512_mask3_fmadd_ps(w{o}, xp, {acc}, mask);")
+            elif self.pairs:
+                statements.append(f"{acc} = _mm512_dpbf16_ps({acc}, w{o}, xp);")
             else:
                 statements.append(f"{acc} = _mm512_fmadd_ps(w{o}, xp, {acc});")
         writer.nest([*(rows.openings if self.rows > 1 else []), *pixels.openings], statements)

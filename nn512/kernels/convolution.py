@@ -21,7 +21,7 @@ from nn512.ir import ConvOp
 from nn512.kernels.conv_blocking import EDGES, Branch, ConvBlocking, Panels
 from nn512.kernels.conv_cost import direct_work, prepared_source
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
-from nn512.kernels.elementwise import write_chain_step
+from nn512.kernels.elementwise import Store, write_chain_step
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import write_segments
 from nn512.kernels.packing import ROUTINES
@@ -55,7 +55,7 @@ class ConvLayer(ConvBlocking):
         writer = Writer()
         self.write_steps(writer)
         chains = [(branch.chain, branch.result) for branch in self.branches]
-        chains += [(self.prologue, self.source)]
+        chains += [(self.prologue, self.given)]
         fields = [f for branch in self.branches for f in branch.weights.fields()]
         fields += [f for chain, place in chains for f in chain.fields(place.layout)]
         packs = [branch.weights.pack() for branch in self.branches]
@@ -73,10 +73,13 @@ class ConvLayer(ConvBlocking):
     def write_steps(self, writer: Writer) -> None:
         """Write the step functions."""
         if self.fills_scratch:
-            source = self.context.places[self.op.source]
-            writer.lines(write_chain_step(self.context, source, self.source, self.prologue))
+            writer.lines(write_chain_step(self.context, self.given, self.source, self.prologue, self.store()))
             writer.line()
         self.body.write(writer, self.body.hint("conv"), self.body.description(self._how()), self.write_body)
+
+    def store(self) -> Store | None:
+        """How the first step stores what it computes; None for floats as they are."""
+        return None
 
     def _how(self) -> str:
         """The algorithm, and what the items are, for the comment of a shared body."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import ZERO, Expression, Name
@@ -34,12 +35,34 @@ def emit(op: ElementwiseOp, context: Context) -> LayerCode:
 KERNEL = Kernel("elementwise", ElementwiseOp, streaming_work, emit, edges=(CHANNEL_TAIL,))
 
 
-def write_chain_step(context: Context, source: Place, result: Place, steps: ChainCode) -> str:
-    """Text of a step function that applies a chain to a whole tensor; its items are blocks."""
-    steps = dataclasses.replace(steps, holds=True)
+class Store:
+    """What a chain step does with a vector: it becomes a block of the result at a pixel."""
+
+    word = ""
+    """Part of the name of a shared body."""
+    target = ""
+    """See `step_signature`."""
+
+    def begin(self, writer: Writer) -> None:
+        """Write what stands before the loops."""
+
+    def write(self, writer: Writer, value: str, result: Name, block: Expression, pixel: Sequence[Expression]) -> None:
+        """Write the store of the variable `value`."""
+        del self
+        writer.line(f"_mm512_storeu_ps({result.at(block, *pixel)}, {value});")
+
+
+def write_chain_step(
+    context: Context, source: Place, result: Place, steps: ChainCode, store: Store | None = None
+) -> str:
+    """Text of a step function that applies a chain to a whole tensor; its items are blocks of the source."""
+    steps, store = dataclasses.replace(steps, holds=True), store or Store()
     flat = not steps.by_rows
     function = StepFunction(
-        context, source, (), (result,), ChainCode(()), (steps,), flat=flat, net=steps.has_parameters
+        *(context, source, (), (result,), ChainCode(()), (steps,)),
+        flat=flat,
+        net=steps.has_parameters,
+        target=store.target,
     )
 
     block = Name("block")
@@ -51,9 +74,10 @@ def write_chain_step(context: Context, source: Place, result: Place, steps: Chai
         with writer.block(f"for (ptrdiff_t {pixel[-1]} = 0; {pixel[-1]} < {count}; {pixel[-1]}++)"):
             writer.line(f"__m512 v = _mm512_loadu_ps({function.tensor(source).at(block, *pixel)});")
             steps.apply(writer, Name("v"), block if function.sharing else ZERO, pixel[-1] * 16)
-            writer.line(f"_mm512_storeu_ps({function.tensor(result).at(block, *pixel)}, v);")
+            store.write(writer, "v", function.tensor(result), block, pixel)
 
     def write_body(writer: Writer) -> None:
+        store.begin(writer)
         with writer.block("for (ptrdiff_t block = share.first; block < share.last; block++)"):
             if flat:
                 write_pixels(writer, result.shape.pixels, Name("p"))
@@ -63,6 +87,8 @@ def write_chain_step(context: Context, source: Place, result: Place, steps: Chai
 
     writer = Writer()
     picture = f"{result.shape.height}x{result.shape.width}"
-    description = sentence(f"{', '.join(steps.description)} of pictures of {picture}: a share of the blocks.")
-    function.write(writer, f"{steps.suffix}_{picture}".removeprefix("_"), description, write_body)
+    words = ", ".join(filter(None, (*steps.description, store.word)))
+    description = sentence(f"{words} of pictures of {picture}: a share of the blocks.")
+    word = f"_{store.word}" if store.word else ""
+    function.write(writer, f"{steps.suffix}{word}_{picture}".removeprefix("_"), description, write_body)
     return writer.text()

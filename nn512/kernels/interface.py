@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from nn512.cgen.code import LayerCode, Library
 from nn512.graph.graph import Graph, argument_name
 from nn512.graph.nodes import Shape
-from nn512.ir import ConvOp, Op
+from nn512.ir import ConvOp, Op, PoolOp
 from nn512.kernels.edges import Edges, classes_of
 from nn512.kernels.sharing import Candidates, Sharing
 from nn512.plan.cost import Machine, Work
@@ -49,7 +49,8 @@ class Setting:
 
     `places` are the tensors, working memory included; `shapes` those of the graph's tensors too that have no place.
     `weights` is the narrowest format in which weights may be stored. `planes` are the convolutions that may read a
-    caller's tensor as it is (see `plan.planes.planes_readers`), by the name of the first result.
+    caller's tensor as it is (see `plan.planes.planes_readers`), by the name of the first result. `averaged` are tensors
+    that the graph does not have: averages that moved before the convolutions that they read (`passes.pool_first`).
     """
 
     graph: Graph
@@ -58,6 +59,7 @@ class Setting:
     machine: Machine
     weights: str
     planes: Mapping[str, frozenset[str]]
+    averaged: frozenset[str]
 
     @classmethod
     def of(cls, laid: Laid, weights: str, threads: int = 1) -> Setting:
@@ -69,7 +71,8 @@ class Setting:
                 shape, caller = graph.shapes[op.caller.to_tensor], argument_name(op.caller)
                 places[op.source] = Place(op.source, shape, given_layout(op.caller), caller)
         machine = Machine.of(graph.config, threads)
-        return cls(graph, places, laid.program.shapes, machine, weights, planes_readers(laid.program))
+        averaged = frozenset(op.writes for op in laid.ops if isinstance(op, PoolOp) and op.ahead_of)
+        return cls(graph, places, laid.program.shapes, machine, weights, planes_readers(laid.program), averaged)
 
     @property
     def prefix(self) -> str:
@@ -128,7 +131,8 @@ class Kernel(Generic[O]):
 
     `planes` says that the source is the caller's, in the caller's order; all others read blocks of 16 channels.
     `weights` is the format in which it stores weights. `arithmetic` names what the tester must assume of its rounding
-    (an entry of the table of error limits, `fuzz.judge.limits`). `edges` are the cases that its code has.
+    (an entry of the table of error limits, `fuzz.judge.limits`). `edges` are the cases that its code has. `platform` is
+    the only one that it is for, if any.
     """
 
     name: str
@@ -141,11 +145,16 @@ class Kernel(Generic[O]):
     weights: str = "fp32"
     arithmetic: str = "direct"
     edges: tuple[Edges, ...] = ()
+    platform: str = ""
 
     @property
     def edge_classes(self) -> tuple[str, ...]:
         """All edge classes that it declares."""
         return classes_of(self.edges)
+
+    def takes(self, op: O, setting: Setting) -> bool:
+        """Whether it applies to an operation of a net for this platform."""
+        return self.platform in {"", setting.graph.config.platform} and self.applies(op, setting)
 
 
 @dataclass(frozen=True, slots=True)

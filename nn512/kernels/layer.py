@@ -42,6 +42,9 @@ def begin_step(writer: Writer, prefix: str) -> None:
     writer.line(f"const {prefix}Engine *engine = context;")
 
 
-def step_signature(prefix: str, name: str) -> str:
-    """Signature of a step function, which computes a thread's share of its work."""
-    return f"static NOINLINE void {names.static(prefix, name)}(const void *context, Share share)"
+def step_signature(prefix: str, name: str, target: str = "") -> str:
+    """Signature of a step function, which computes a thread's share of its work.
+
+    `target` is the macro of the instructions that it needs beyond AVX-512F, with a space behind it.
+    """
+    return f"static NOINLINE {target}void {names.static(prefix, name)}(const void *context, Share share)"

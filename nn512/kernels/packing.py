@@ -14,6 +14,7 @@ from nn512.kernels.packing_fourier import PACK_FOURIER
 from nn512.kernels.packing_full import PACK_FULL
 from nn512.kernels.packing_grouped import PACK_GROUPED
 from nn512.kernels.packing_halves import HALF_OF, HALVES
+from nn512.kernels.packing_pairs import BFLOAT16_OF, PACK_PAIRS
 from nn512.kernels.packing_winograd import PACK_WINOGRAD
 from nn512.plan.layout import LANES, Layout, blocks_of
 
@@ -132,6 +133,7 @@ _COMMON = Routine("compose", COMMON)
 _POSITION = Routine("position", POSITION)
 _HALVES = Routine("half_exponent", HALVES)
 _HALF_OF = Routine("half_of", HALF_OF)
+_BFLOAT16_OF = Routine("bfloat16_of", BFLOAT16_OF)
 ROUTINES: Mapping[str, Routine] = MappingProxyType(
     {
         routine.name: routine
@@ -142,6 +144,7 @@ ROUTINES: Mapping[str, Routine] = MappingProxyType(
             Routine("pack_full", PACK_FULL, (_COMMON, _POSITION, _HALVES)),
             Routine("pack_grouped", PACK_GROUPED, (_COMMON,)),
             Routine("pack_winograd", PACK_WINOGRAD, (_COMMON, _POSITION, _HALVES, _HALF_OF)),
+            Routine("pack_pairs", PACK_PAIRS, (_COMMON, _POSITION, _BFLOAT16_OF)),
             Routine("pack_fourier", PACK_FOURIER, (_COMMON, _POSITION, _HALVES, _HALF_OF)),
         )
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 from nn512.ir import Op
 from nn512.kernels import (
+    bfloat16,
     border,
     channel_norm,
     convolution,
@@ -36,6 +37,7 @@ KERNELS: tuple[Kernel[Any], ...] = (
     planar.KERNEL,
     *winograd.KERNELS,
     *fourier.KERNELS,
+    bfloat16.KERNEL,
     fully_connected.FLOATS,
     fully_connected.HALVES,
     pooling.POOLING,

@@ -75,7 +75,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _applicable(op: Op, setting: Setting) -> tuple[str, ...]:
-    return tuple(kernel.name for kernel in kernels_of(op) if kernel.applies(op, setting))
+    return tuple(kernel.name for kernel in kernels_of(op) if kernel.takes(op, setting))
 
 
 def choose(
@@ -101,7 +101,7 @@ def choose(
 
 def _choice(op: Op, setting: Setting, forced: Mapping[str, str]) -> Choice:
     """The cheapest kernel for an operation, or the one forced upon it where that applies."""
-    able = [kernel for kernel in kernels_of(op) if kernel.applies(op, setting)]
+    able = [kernel for kernel in kernels_of(op) if kernel.takes(op, setting)]
     priced = sorted((_price(op, kernel, setting, setting.machine), number) for number, kernel in enumerate(able))
     prices = tuple((able[number].name, price) for price, number in priced)
     wanted = forced.get(op.name, forced.get(""))
@@ -112,10 +112,10 @@ def _choice(op: Op, setting: Setting, forced: Mapping[str, str]) -> Choice:
 
 
 def _best(priced: Sequence[tuple[float, int]], able: Sequence[Kernel[Any]]) -> int:
-    """The number of the cheapest kernel; one in single precision, if half weights save little."""
+    """The number of the cheapest kernel; one without half weights, if these save little."""
     least, number = priced[0]
     for price, other in priced:
-        if able[other].weights == "fp32":
+        if able[other].weights != "fp16":
             return other if price <= least * PRICE_OF_HALVES else number
     return number
 

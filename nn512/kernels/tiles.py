@@ -40,6 +40,21 @@ static INLINE void prefetch_lines(const float *from, ptrdiff_t lines) {
 """,
 )
 
+BFLOAT16 = Routine(
+    "BFLOAT16",
+    """
+/* Stands before functions with instructions of AVX512_BF16: the file compiles with -mavx512f alone. */
+#ifdef __AVX512BF16__
+#define BFLOAT16
+#else
+#define BFLOAT16 __attribute__((target("avx512bf16")))
+#endif
+""",
+)
+
+BFLOAT16_TARGET = f"{BFLOAT16.name} "
+"""What stands before the type of such a function."""
+
 SIZES = Name("sizes")
 """The parameter of a tile routine, and the constant of a layer, that holds its sizes."""
 

@@ -81,7 +81,7 @@ class PlannedLayer:
     predicted_microseconds: float = field(metadata=_says("time on the threads of the plan, by the cost model"))
     prices: Mapping[str, float] = field(metadata=_says("the same for every kernel that applies, cheapest first"))
     forced: bool = field(metadata=_says("whether the user chose the kernel"))
-    weights: str = field(metadata=_says("format in which weights are stored: fp32 or fp16"))
+    weights: str = field(metadata=_says("format in which weights are stored: fp32, fp16 or bf16"))
     steps: tuple[PlannedStep, ...] = field(metadata=_says("its functions, in the order in which they run"))
     shared_by_threads: bool = field(metadata=_says("whether threads share the items; else the caller does all"))
     arithmetic: str = field(metadata=_says("how it rounds: an entry of the tester's table of error limits"))
@@ -132,3 +132,8 @@ class Plan:
     thread_bytes: int = field(metadata=_says("bytes that every thread has for itself behind the tensors"))
     passes: tuple[PassEffect, ...] = field(metadata=_says("what the passes did, in the order in which they ran"))
     dropped_nodes: tuple[PlannedNode, ...] = field(metadata=_says("nodes that no layer stands for, and why"))
+
+
+def uses_bfloat16(plan: Plan) -> bool:
+    """Whether the net needs AVX512_BF16."""
+    return any(layer.weights == "bf16" for layer in plan.layers)

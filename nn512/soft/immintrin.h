@@ -1,4 +1,4 @@
-/* The AVX-512F intrinsics that emitted code uses, in portable C, for any processor.
+/* The intrinsics of AVX-512F and AVX512_BF16 that emitted code uses, in portable C, for any processor.
  *
  * Put this folder first on the include path and leave out -mavx512f: `#include <immintrin.h>` finds this file. It defines
  * exactly the names in nn512/cgen/intrinsics.py; a test compares every one of them with its numpy meaning and with the
@@ -42,7 +42,11 @@ typedef struct { soft_f4 part[2]; } __m256;
 typedef struct { soft_i4 part[2]; } __m256i;
 typedef struct { soft_f4 part[1]; } __m128;
 typedef struct { double at[2]; } __m128d;
+typedef __m512 __m512bh; /* the same types, so that a register is reinterpreted by a cast as it is in hardware */
+typedef __m256i __m256bh;
 typedef uint16_t __mmask16;
+
+#define __AVX512BF16__ 1 /* no function needs an attribute for it */
 
 /* The same as arrays of lanes. */
 typedef struct { float at[16]; } soft_floats;
@@ -93,6 +97,11 @@ SOFT_INLINE void _mm512_storeu_si512(void *p, __m512i a) {
 
 SOFT_INLINE __m128 _mm_loadu_ps(const float *p) {
     const __m128 r = {{soft_read4(p, 0)}};
+    return r;
+}
+
+SOFT_INLINE __m128 _mm_load_ss(const float *p) {
+    const __m128 r = {{{soft_read((const char *)p), 0.0f, 0.0f, 0.0f}}};
     return r;
 }
 
@@ -521,6 +530,12 @@ SOFT_INLINE __m512 _mm512_shuffle_f32x4(__m512 a, __m512 b, int imm) {
     return r;
 }
 
+SOFT_CALL __m512 _mm512_broadcastss_ps(__m128 a) {
+    soft_floats r;
+    SOFT_EACH __builtin_memcpy(&r.at[i], &a, 4); /* as bits: they may be a pair of bfloat16 */
+    return soft_put(r);
+}
+
 SOFT_INLINE __m512 _mm512_broadcast_f32x4(__m128 a) {
     const __m512 r = {{a.part[0], a.part[0], a.part[0], a.part[0]}};
     return r;
@@ -653,6 +668,36 @@ enum {
     _MM_FROUND_CUR_DIRECTION = 4,
     _MM_FROUND_NO_EXC = 8
 };
+
+/* ---- Pairs of bfloat16 in a lane. Subnormal numbers are zeros, whatever the processor's modes are ---- */
+
+SOFT_INLINE uint32_t soft_flushed(uint32_t bits) { return bits & 0x7f800000 ? bits : bits & 0x80000000; }
+
+SOFT_CALL __m256bh _mm512_cvtneps_pbh(__m512 a) {
+    const soft_floats x = soft_get(a);
+    soft_halves h;
+    __m256bh r;
+    SOFT_EACH {
+        const uint32_t bits = soft_flushed(soft_bits(x.at[i]));
+        const int nan = (bits & 0x7fffffff) > 0x7f800000;
+        h.at[i] = (uint16_t)((nan ? bits | 0x400000 : bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    }
+    __builtin_memcpy(&r, &h, 32);
+    return r;
+}
+
+SOFT_CALL __m512 _mm512_dpbf16_ps(__m512 src, __m512bh a, __m512bh b) {
+    const soft_floats x = soft_get(a), y = soft_get(b);
+    soft_floats left, right, sum, before = soft_get(src);
+    SOFT_EACH before.at[i] = soft_float(soft_flushed(soft_bits(before.at[i])));
+    for (int number = 1; number >= 0; number--) { /* the upper products first */
+        SOFT_EACH left.at[i] = soft_float(soft_flushed(soft_bits(x.at[i]) << 16 * !number & 0xffff0000));
+        SOFT_EACH right.at[i] = soft_float(soft_flushed(soft_bits(y.at[i]) << 16 * !number & 0xffff0000));
+        soft_fma(sum.at, left.at, right.at, before.at);
+        SOFT_EACH before.at[i] = soft_float(soft_flushed(soft_bits(sum.at[i])));
+    }
+    return soft_put(before);
+}
 
 /* ---- Hints, and questions about the processor ---- */
 

@@ -26,7 +26,7 @@ from nn512.toolchain.emitted import (
 )
 from nn512.toolchain.machine import machine_faults
 from nn512.toolchain.processes import end_group, ended, run_bounded, watched
-from nn512.toolchain.processor import has_avx512
+from nn512.toolchain.processor import has_avx512, has_bfloat16
 
 __all__ = [
     "LANGUAGE_FLAGS",
@@ -49,6 +49,7 @@ __all__ = [
     "find_compilers",
     "find_cross_compiler",
     "has_avx512",
+    "has_bfloat16",
     "machine_faults",
     "run_bounded",
     "soft_fingerprint",

@@ -1,4 +1,4 @@
-"""Whether this processor, or an emulator, executes AVX-512F."""
+"""Whether this processor, or an emulator, executes AVX-512F, and what of its extensions."""
 
 from __future__ import annotations
 
@@ -29,11 +29,29 @@ int main(void) {
 """
 
 
-def _build_probe(compiler: Compiler) -> Path:
-    """A program that prints `yes` where AVX-512F works: it asks the processor and then executes an instruction."""
+_BFLOAT16_PROBE = r"""
+#include <immintrin.h>
+#include <stdio.h>
+__attribute__((target("avx512bf16"))) static int works(void) {
+    float out[16];
+    int i;
+    const __m512bh pairs = (__m512bh)_mm512_set1_epi32(0x40403f80); /* 1 and 3 */
+    _mm512_storeu_ps(out, _mm512_dpbf16_ps(_mm512_set1_ps(0.5f), pairs, pairs));
+    for (i = 0; i < 16; i += 1) if (out[i] != 10.5f) return 0;
+    return 1;
+}
+int main(void) {
+    puts(__builtin_cpu_supports("avx512bf16") && works() ? "yes" : "no");
+    return 0;
+}
+"""
+
+
+def _build_probe(compiler: Compiler, source: str) -> Path:
+    """A program that prints `yes` where instructions work: it asks the processor and then executes one."""
     # main must not be compiled with AVX-512 code before the question is asked; -O0 keeps the order of the source.
     arguments = ("-std=gnu99", "-O0", "-mavx512f", "probe.c")
-    return build(compiler, {"probe.c": _CPU_PROBE}, arguments, "probe").path
+    return build(compiler, {"probe.c": source}, arguments, "probe").path
 
 
 def has_avx512(compiler: Compiler | None = None, wrapper: Sequence[str] = ()) -> bool:
@@ -43,13 +61,19 @@ def has_avx512(compiler: Compiler | None = None, wrapper: Sequence[str] = ()) ->
     compiler does not know the instructions.
     """
     compiler = find_compiler() if compiler is None else compiler
-    return _probe(compiler, tuple(wrapper))
+    return _probe(compiler, tuple(wrapper), _CPU_PROBE)
+
+
+def has_bfloat16(compiler: Compiler | None = None, wrapper: Sequence[str] = ()) -> bool:
+    """The same of AVX512_BF16, which a net of the platform AVX512BFloat16 needs besides."""
+    compiler = find_compiler() if compiler is None else compiler
+    return has_avx512(compiler, wrapper) and _probe(compiler, tuple(wrapper), _BFLOAT16_PROBE)
 
 
 @functools.cache
-def _probe(compiler: Compiler, wrapper: tuple[str, ...]) -> bool:
+def _probe(compiler: Compiler, wrapper: tuple[str, ...], source: str) -> bool:
     try:
-        probe = _build_probe(compiler)
+        probe = _build_probe(compiler, source)
         status, text, timed_out = run_bounded([*wrapper, str(probe)], timeout=60)
     except (BuildError, OSError):
         return False

@@ -77,8 +77,8 @@ class Loop(NamedTuple):
 
     @property
     def sums(self) -> int:
-        """Multiply-accumulates of whole vectors."""
-        return sum("vfmadd" in line and "%zmm" in line for line in self.body)
+        """Multiply-accumulates of whole vectors, or of pairs."""
+        return sum(("vfmadd" in line or "vdpbf16" in line) and "%zmm" in line for line in self.body)
 
 
 def innermost_loops(assembly: str) -> list[Loop]:
@@ -101,18 +101,44 @@ def innermost_loops(assembly: str) -> list[Loop]:
     ]
 
 
-@pytest.mark.parametrize("kind", list(CompilerKind))
-def test_sums_stay_in_registers(kind: CompilerKind, tmp_path: Path) -> None:
+def loops_of(text: str, options: nn512.Options, kind: CompilerKind, folder: Path) -> list[Loop]:
+    """The innermost loops with sums that a compiler makes of the C of a net."""
     try:
         compiler = next((found for found in find_compilers() if found.kind is kind), None)
     except CannotRunError as error:
         pytest.skip(str(error))
     if compiler is None or platform.machine() not in {"x86_64", "AMD64"}:
         pytest.skip(f"no {kind.value} for x86-64 here")
-    nn512.compile(NET, nn512.Options(force=tuple(FORCED.items()))).write(tmp_path)
+    nn512.compile(text, options).write(folder)
     command = [*compiler.command, *LANGUAGE_FLAGS, "-O2", *NATIVE_FLAGS, "-S", "Net.c", "-o", "Net.s"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    loops = [loop for loop in innermost_loops((tmp_path / "Net.s").read_text()) if loop.sums]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return [loop for loop in innermost_loops((folder / "Net.s").read_text()) if loop.sums]
+
+
+PAIRED = """
+    Config Prefix=Net Platform=AVX512BFloat16
+    Input ToTensor=x Channels=64 Height=28 Width=28
+    Conv FromTensor=x ToTensor=pointwise ToChannels=64 FilterH=1 FilterW=1
+    Conv FromTensor=pointwise ToTensor=direct ToChannels=64 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+    Output FromTensor=direct
+"""
+
+
+@pytest.mark.parametrize("kind", list(CompilerKind))
+def test_sums_of_pairs_stay_in_registers(kind: CompilerKind, tmp_path: Path) -> None:
+    """With -mavx512f alone, one instruction that spreads a pair for two that multiply."""
+    loops = loops_of(PAIRED, nn512.Options(force=(("", "direct-bf16"),)), kind, tmp_path)
+    hot = [loop for loop in loops if loop.sums >= 24]
+    assert {loop.function for loop in hot} == {"Net_pointwise", "Net_direct"}
+    for loop in hot:
+        assert not [line for line in loop.body if "(%rsp" in line]
+        spread = sum("vbroadcastss" in line for line in loop.body)
+        assert loop.sums == 2 * spread
+
+
+@pytest.mark.parametrize("kind", list(CompilerKind))
+def test_sums_stay_in_registers(kind: CompilerKind, tmp_path: Path) -> None:
+    loops = loops_of(NET, nn512.Options(force=tuple(FORCED.items())), kind, tmp_path)
     for layer, passes in PASSES.items():
         assert {loop.sums for loop in loops if loop.function == f"Net_{layer}"} == passes
     hot = [loop for loop in loops if loop.sums >= 6 and not TRANSFORM.match(loop.function)]

@@ -41,13 +41,15 @@ IMMEDIATE_NAMES = {"imm", "mode", "scale", "predicate", "hint", "norm", "sign"}
 
 # These move bits: a NaN must arrive as it left. Elsewhere any NaN will do, since compilers choose the operand order.
 BIT_EXACT = re.compile(
-    r"load|store|stream|mov|blend|expand|compress|gather|scatter|min_ps|_max_ps|perm|shuffle|unpack|cast"
+    r"load|broadcastss|store|stream|mov|blend|expand|compress|gather|scatter|min_ps|_max_ps|perm|shuffle|unpack|cast"
 )
 
 
-def calls() -> Iterator[tuple[Intrinsic, tuple[int, ...]]]:
-    """Every intrinsic, with the immediates that it is called with."""
+def calls(*, extended: bool = True) -> Iterator[tuple[Intrinsic, tuple[int, ...]]]:
+    """Every intrinsic, with the immediates that it is called with; those of extensions if `extended`."""
     for row in INTRINSICS.values():
+        if row.extension and not extended:
+            continue
         for given in IMMEDIATES.get(row.name, ((),)):
             yield row, given if isinstance(given, tuple) else (given,)
 
@@ -62,7 +64,7 @@ def symbol(row: Intrinsic, immediates: tuple[int, ...]) -> str:
 
 def wrapper(row: Intrinsic, immediates: tuple[int, ...]) -> str:
     """C function applying one intrinsic to many cases: parameter i of case n stands at `in[i] + n * SLOT`."""
-    lines = [f"void {symbol(row, immediates)}(int cases, char *out, char *const *in) {{"]
+    lines = [f"{row.extension} void {symbol(row, immediates)}(int cases, char *out, char *const *in) {{"]
     lines += [f"    for (int n = 0; n < cases; n++, out += {SLOT}) {{"]
     arguments, numbers = [], iter(immediates)
     for index, parameter in enumerate(row.parameters):
@@ -82,15 +84,20 @@ def wrapper(row: Intrinsic, immediates: tuple[int, ...]) -> str:
     return "\n".join([*lines, "    }", "}", ""])
 
 
-def program() -> str:
-    text = "#include <immintrin.h>\n#include <string.h>\n" + "\n".join(wrapper(*call) for call in calls())
+def program(*, extended: bool) -> str:
+    """Extensions stand there as macros: empty where the file may use them anyway, as with the portable header."""
+    text = "#include <immintrin.h>\n#include <string.h>\n"
+    for extension, macro in intrinsics.EXTENSIONS.items():
+        attribute = f'__attribute__((target("{extension}")))'
+        text += f"#ifdef {macro}\n#define {extension}\n#else\n#define {extension} {attribute}\n#endif\n"
+    text += "\n".join(wrapper(*call) for call in calls(extended=extended))
     return text.replace("(enum _mm_hint)", "")
 
 
-def build(compiler: toolchain.Compiler, *, soft: bool, optimize: str = "-O1") -> ctypes.CDLL:
+def build(compiler: toolchain.Compiler, *, soft: bool, optimize: str = "-O1", extended: bool = True) -> ctypes.CDLL:
     path = toolchain.build(
         compiler,
-        {"calls.c": program()},
+        {"calls.c": program(extended=extended)},
         [
             *toolchain.LANGUAGE_FLAGS,
             *toolchain.STRICT_FLAGS,
@@ -138,6 +145,9 @@ def draw(rng: np.random.Generator, row: Intrinsic, parameter: Parameter) -> Arra
     if parameter.type == "__m256i" or parameter.type.endswith("__m256i *"):
         halves = rng.integers(1 << 16, size=(CASES, 16), dtype=np.uint16)
         values = np.where((halves & 0x7FFF) > 0x7C00, halves | 0x200, halves).astype(np.uint16)
+    elif parameter.type == "__m512bh":
+        upper = np.concatenate([random_floats(rng, CASES) for _ in range(2)], axis=1).view(np.uint32) >> 16
+        values = upper.astype(np.uint16)
     elif parameter.name == "index" and ("gather" in row.name or "scatter" in row.name):
         values = rng.integers(24, size=(CASES, 16), dtype=np.int32)
     elif parameter.type in {"__m512i", "int"}:
@@ -166,7 +176,9 @@ def draw(rng: np.random.Generator, row: Intrinsic, parameter: Parameter) -> Arra
 NUMPY = {
     "__m512": (np.float32, 16),
     "__m512i": (np.int32, 16),
+    "__m512bh": (np.uint16, 32),
     "__m256": (np.float32, 8),
+    "__m256bh": (np.uint16, 16),
     "__m256i": (np.float16, 16),
     "__m128": (np.float32, 4),
     "__m128d": (np.float64, 2),
@@ -243,9 +255,9 @@ def cases_of(row: Intrinsic, immediates: tuple[int, ...]) -> list[Array]:
     return [draw(rng, row, parameter) for parameter in row.parameters]
 
 
-def assert_agrees(library: ctypes.CDLL) -> None:
+def assert_agrees(library: ctypes.CDLL, *, extended: bool = True) -> None:
     compared = 0
-    for row, immediates in calls():
+    for row, immediates in calls(extended=extended):
         slots = cases_of(row, immediates)
         want = expected(row, immediates, slots)
         got = actual(library, row, immediates, slots)[:, : want.shape[1]]
@@ -284,7 +296,8 @@ def test_soft_header_is_the_meaning(compiler: toolchain.Compiler, optimize: str)
 def test_hardware_is_the_meaning(compiler: toolchain.Compiler) -> None:
     if not toolchain.has_avx512(compiler):
         pytest.skip("this processor has no AVX-512F")
-    assert_agrees(build(compiler, soft=False))
+    extended = toolchain.has_bfloat16(compiler)
+    assert_agrees(build(compiler, soft=False, extended=extended), extended=extended)
 
 
 def test_header_is_the_table() -> None:
@@ -296,6 +309,8 @@ def test_header_is_the_table() -> None:
     assert constants == intrinsics.CONSTANTS
     assert types == set(intrinsics.TYPES)
     assert set(re.findall(r"#define (__builtin\w+)", text)) == set(intrinsics.BUILTINS)
+    assert set(re.findall(r"#define (__AVX\w+) 1", text)) == set(intrinsics.EXTENSIONS.values())
+    assert {row.extension for row in INTRINSICS.values()} == {"", *intrinsics.EXTENSIONS}
 
 
 def test_unknown_names_are_found() -> None:
@@ -364,6 +379,38 @@ def test_soft_fma_rounds_once(compiler: toolchain.Compiler) -> None:
             slots[i][case, :64] = np.ascontiguousarray(lanes[:, i]).view(np.uint8)
     want = expected(row, (), slots)
     assert np.array_equal(want, actual(library, row, (), slots)[:, :64])
+
+
+PAIRS = (
+    # sum, upper factors, lower factors; the result
+    ((1.0, 3.0, 5.0, 7.0, 11.0), 93.0),
+    ((-(2.0**24), 2.0**12, 2.0**12, 1.0, 1.0), 1.0),  # upper products first: the other order loses the lower one
+    ((2.0**24, 1.0, 1.0, 1.0, 1.0), 2.0**24),  # each sum is rounded: 2^24 + 1 is a tie, twice
+    ((2.0**24, 2.0**-12, 2.0**-12, 1.0 + 2.0**-7, 1.0), 2.0**24 + 2.0),  # the first is lost, the second more than a tie
+    ((0.0, 2.0**-64, 2.0**-63, 0.0, 0.0), 0.0),  # a subnormal result is none
+    ((2.0**-126, 2.0**-64, 2.0**-63, 0.0, 0.0), 1.5 * 2.0**-126),  # but a normal one of subnormal parts is
+    ((2.0**-127, 0.0, 0.0, 1.0, 2.0**-126), 2.0**-126),  # subnormal arguments are zeros
+    ((1.0, 2.0**-127, 2.0**127, 0.0, 0.0), 1.0),
+)
+
+
+@each_compiler
+@pytest.mark.parametrize("soft", [True, pytest.param(False, marks=pytest.mark.native)])
+def test_sums_of_pairs_by_hand(compiler: toolchain.Compiler, soft: bool) -> None:  # noqa: FBT001
+    """The order, the two roundings and the flushes of `_mm512_dpbf16_ps`, against numbers worked out by hand."""
+    if not soft and not toolchain.has_bfloat16(compiler):
+        pytest.skip("this processor has no AVX512_BF16")
+    row = INTRINSICS["_mm512_dpbf16_ps"]
+    slots = [np.zeros((CASES, SLOT), np.uint8) for _ in range(3)]
+    for case, ((start, *factors), _) in enumerate(PAIRS):
+        upper, upper2, lower, lower2 = (np.array([f], np.float32).view(np.uint32) >> 16 for f in factors)
+        words = (np.array([start], np.float32), upper << 16 | lower, upper2 << 16 | lower2)
+        for slot, word in zip(slots, words, strict=True):
+            slot[case, :64] = np.repeat(word, 16).view(np.uint8)
+    got = actual(build(compiler, soft=soft), row, (), slots)[:, :64].copy().view(np.float32)
+    wanted = np.array([result for _, result in PAIRS], np.float32)
+    assert np.array_equal(got[: len(PAIRS)], np.repeat(wanted[:, np.newaxis], 16, axis=1))
+    assert np.array_equal(expected(row, (), slots)[: len(PAIRS)].view(np.float32), got[: len(PAIRS)])
 
 
 @each_compiler

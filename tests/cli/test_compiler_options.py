@@ -27,8 +27,9 @@ def test_defaults() -> None:
 
 def test_all_of_them() -> None:
     words = ["--no-pass", "dedup", "--force", "direct", "--force", "conv1=pointwise", "--weights", "fp32"]
+    words += ["--platform", "AVX512BFloat16"]
     args = parsed(*words)
-    expected = Options(("dedup",), (("", "direct"), ("conv1", "pointwise")), "fp32")
+    expected = Options(("dedup",), (("", "direct"), ("conv1", "pointwise")), "fp32", 1, "AVX512BFloat16")
     assert compiler_options(args) == expected
     assert compiler_options(args, 2) == dataclasses.replace(expected, threads=2)
     assert compiler_words(args) == words

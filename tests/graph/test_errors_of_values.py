@@ -146,5 +146,5 @@ def test_choices() -> None:
     )
     check(
         "Config Platform=«ARM»\n" + HEAD[7:] + "Softmax FromTensor=x ToTensor=y" + TAIL,
-        "Platform must be AVX512Float32, not 'ARM'",
+        "Platform must be one of AVX512Float32, AVX512BFloat16, not 'ARM'",
     )

@@ -56,7 +56,7 @@ def pointwise_nets() -> Iterator[EdgeNet]:
         yield net(*segments(n + 1, 2, 3), conv(9, source="pieces"))
     yield net(picture(20, 3, 5), conv(17, to="y"), conv(33, to="z"))
     yield net(picture(16, 20, 20), conv(16))
-    yield net(picture(64, 9, 14), conv(40), l2=_SMALL_CACHE)
+    yield net(picture(80, 9, 14), conv(40), l2=_SMALL_CACHE)
     yield net(picture(20, 3, 3), conv(17), "Pooling FromTensor=y ToTensor=z Kind=AvgGlobal")  # comes first
 
 

@@ -17,7 +17,16 @@ from fuzz.run.runners.sanitizers import SEPARATOR, Sanitizer, sanitizers_of
 from nn512.errors import CannotRunError, UsageError
 from nn512.toolchain import Compiler, find_compiler, find_compilers
 
-__all__ = ["RUNNERS", "Runner", "Sanitizer", "Unavailable", "choose_runner", "probe_runners", "runner_for"]
+__all__ = [
+    "RUNNERS",
+    "Runner",
+    "Sanitizer",
+    "Unavailable",
+    "choose_runner",
+    "probe_runners",
+    "runner_for",
+    "with_bfloat16",
+]
 
 RUNNERS: dict[str, Callable[[Compiler], Runner | Unavailable]] = {
     native.NAME: native.probe,
@@ -57,6 +66,19 @@ def choose_runner(name: str | None = None, compiler: Compiler | None = None) -> 
             return replace(answer, others=_others(RUNNERS[other](compiler) for other in RUNNERS if other != candidate))
         refusals.append(f"{answer.name}: {answer.reason}")
     raise CannotRunError("emitted C cannot run here; " + "; ".join(refusals))
+
+
+def with_bfloat16(runner: Runner) -> Runner:
+    """A runner that executes AVX512_BF16: this one, or portable intrinsics, whose reason says why it is not this one.
+
+    Raises CannotRunError where neither does.
+    """
+    if runner.bfloat16:
+        return runner
+    answer = soft.probe(runner.compiler, runner.sanitizers)
+    if isinstance(answer, Unavailable):
+        raise CannotRunError(f"{runner.name} does not execute AVX512_BF16; {answer.name}: {answer.reason}")
+    return replace(answer, reason=f"{answer.reason}, as {runner.name} does not execute AVX512_BF16")
 
 
 def _sanitized(name: str, compiler: Compiler | None) -> Runner:

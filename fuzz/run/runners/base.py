@@ -25,7 +25,7 @@ class Runner:
     programs that are no processes here, for which they are linked with `link_flags`. `slowdown` scales time limits.
     `shows` is what a run tells of, "the C" or "the machine code"; `others` what else there is, for people.
     `limits_memory`: whether the address space can be limited (not under sanitizers and emulators, which reserve
-    terabytes).
+    terabytes). `bfloat16`: whether it executes AVX512_BF16.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Runner:
     slowdown: float = 1.0
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     others: str = ""
+    bfloat16: bool = False
 
     @property
     def limits_memory(self) -> bool:

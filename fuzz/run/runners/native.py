@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fuzz.run.runners import sanitizers as kinds
 from fuzz.run.runners.base import Runner, Unavailable
 from fuzz.run.runners.sanitizers import SEPARATOR, Sanitizer
-from nn512.toolchain import NATIVE_FLAGS, Compiler, has_avx512
+from nn512.toolchain import NATIVE_FLAGS, Compiler, has_avx512, has_bfloat16
 
 NAME = "native"
 
@@ -29,4 +29,5 @@ def probe(compiler: Compiler, sanitizers: Sequence[Sanitizer] = ()) -> Runner | 
         sanitizers=tuple(sanitizers),
         slowdown=20.0 if sanitizers else 1.0,
         environment=kinds.environment_of(sanitizers),
+        bfloat16=has_bfloat16(compiler),
     )

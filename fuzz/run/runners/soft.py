@@ -34,4 +34,5 @@ def probe(compiler: Compiler, sanitizers: Sequence[Sanitizer] = ()) -> Runner | 
         sanitizers=tuple(sanitizers),
         slowdown=100.0 if sanitizers else 20.0,
         environment=kinds.environment_of(sanitizers),
+        bfloat16=True,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nn512.graph.fields import ValueType, cache_size, declare
 from nn512.graph.node import Node
 
-PLATFORMS = ("AVX512Float32",)
+PLATFORMS = ("AVX512Float32", "AVX512BFloat16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,9 @@ class Config(Node):
     platform: str = declare(
         "Platform",
         ValueType.CHOICE,
-        "Instruction set and arithmetic of the emitted code.",
+        "Instruction set and arithmetic of the emitted code. Tensors and sums are float32 on both platforms. With"
+        " AVX512BFloat16 convolutions without groups may round what they read, and their weights, to bfloat16, to"
+        " nearest even, where that takes less time; the processor then needs AVX512_BF16.",
         PLATFORMS[0],
         choices=PLATFORMS,
     )

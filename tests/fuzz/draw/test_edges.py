@@ -45,7 +45,7 @@ def test_every_declared_class_has_a_net(name: str) -> None:
     for one in edge_nets(kernel):
         if declared <= emitted:
             break
-        options = Options(force=(("", name),), without_passes=one.without)
+        options = Options(force=(("", name),), without_passes=one.without, platform=kernel.platform)
         layers = compile_graph(one.text, options).plan.layers
         emitted.update(edge for layer in layers if layer.kernel == name for edge in layer.edge_classes)
     assert emitted == declared

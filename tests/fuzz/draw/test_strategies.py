@@ -385,6 +385,17 @@ def test_every_pass_has_something_to_do(graphs: list[Graph]) -> None:
         assert notes[name, note] > 5, notes
 
 
+def test_cases_are_for_either_platform() -> None:
+    """A kernel that one alone has is never forced in vain."""
+    drawn = [Options.from_dict(dict(case.options)) for case in draw_all(draw.cases(), 100)]
+    drawn += [Options.from_dict(dict(case.options)) for case in draw_all(draw.cases(kernels=("direct-bf16",)), 20)]
+    assert {options.platform for options in drawn} == {"", "AVX512BFloat16"}
+    forced = [options for options in drawn if options.force == (("", "direct-bf16"),)]
+    assert len(forced) >= 20
+    assert all(options.platform == "AVX512BFloat16" for options in forced)
+    assert any(options.platform and options not in forced for options in drawn)
+
+
 def test_cases_leave_out_passes() -> None:
     drawn = [Options.from_dict(dict(case.options)) for case in draw_all(draw.cases(), 200)]
     assert {name for options in drawn for name in options.without_passes} == set(PASSES)

@@ -44,6 +44,21 @@ def test_fp16_is_that_of_long_sums_alone() -> None:
     assert rounding_of(GRAPH, (CONV, half, copy)) == {"f": reference.HALF_WEIGHTS}
 
 
+def test_bfloat16_is_known_exactly_but_for_weights_with_a_batch_norm() -> None:
+    """One of the result may be folded in before the weights are rounded; one of the input is not."""
+    start = "Config\nInput ToTensor=x Channels=32 Height=9 Width=9\nBatchNorm FromTensor=x ToTensor=n\n"
+    start += (
+        "Activation FromTensor=n ToTensor=r Kind=ReLU\nConv FromTensor=r ToTensor=c ToChannels=32 FilterH=3 FilterW=3\n"
+    )
+    options = nn512.Options(platform="AVX512BFloat16", force=(("", "direct-bf16"),))
+    for more, last, rounding in (
+        ("", "c", reference.BFLOAT16),
+        ("BatchNorm FromTensor=c ToTensor=b\n", "b", reference.FOLDED_BFLOAT16),
+    ):
+        graph = parse(f"{start}{more}Output FromTensor={last}")
+        assert rounding_of(graph, nn512.compile(graph, options).plan.layers) == {"c": rounding}
+
+
 def test_winograd_has_the_points_of_the_plan() -> None:
     layer = replace(CONV, arithmetic="winograd", tiles=PlannedTiles(FOUR, TWO, 3, 5), weights="fp16")
     (rounding,) = rounding_of(GRAPH, (layer, FULL)).values()

@@ -1,0 +1,65 @@
+"""The packed weights of a convolution on pairs of bfloat16 as Python sees them; `packing_pairs` has the C."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nn512.cgen.code import PackCall, PackedArray
+from nn512.cgen.expressions import Expression, extent
+from nn512.graph.nodes import BatchNorm, Conv
+from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of
+from nn512.plan.layout import LANES, Layout, blocks_of
+
+
+@dataclass(frozen=True, slots=True)
+class PairedWeights:
+    """The packed weights of one convolution of one group, in whole blocks of 16 `pairs` of input channels.
+
+    `layout` is that of the input before its channels became pairs, `panel` the output blocks computed together.
+    """
+
+    node: Conv
+    pairs: int
+    layout: Layout
+    panel: int
+    folded: tuple[BatchNorm, ...]
+
+    @property
+    def blocks(self) -> int:
+        """Output blocks."""
+        return blocks_of(self.node.to_channels)
+
+    @property
+    def block_extent(self) -> Expression:
+        """Pairs of one output block as it is written in C: input blocks * filter rows * columns * pairs * lanes."""
+        return extent(*self._block_extents)
+
+    @property
+    def extent(self) -> Expression:
+        """All pairs, likewise."""
+        return extent(self.blocks, *self._block_extents)
+
+    @property
+    def _block_extents(self) -> tuple[int, ...]:
+        return (blocks_of(self.pairs), self.node.filter_h, self.node.filter_w, LANES, LANES)
+
+    def fields(self) -> tuple[PackedArray, ...]:
+        """Arrays in the packed net; a pair takes the place of a float."""
+        name, lanes = self.node.to_tensor, self.blocks * LANES
+        pairs = lanes * blocks_of(self.pairs) * LANES * self.node.filter_h * self.node.filter_w
+        return (
+            PackedArray(f"{name}Biases", f"[{lanes}]", lanes),
+            PackedArray(f"{name}Weights", f"[{self.extent}]", pairs),
+        )
+
+    def pack(self) -> PackCall:
+        """The call that packs them."""
+        arguments = [
+            conv_arguments(self.node, self.layout.channels),
+            f".pairs = {blocks_of(self.pairs) * LANES}",
+            f".panel = {self.panel}",
+            *segments_of(self.layout),
+        ]
+        if self.folded:
+            arguments.append(f".after = {norms_of(self.folded)}")
+        return PackCall(ROUTINES["pack_pairs"], tuple(arguments), self.blocks)
