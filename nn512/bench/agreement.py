@@ -21,6 +21,9 @@ convolution in mid-net left out 0.09 to 0.5.
 HALF_WEIGHTS = 3e-3
 """The same where weights may be stored in half precision; measured: 7e-4."""
 
+BFLOAT16 = 3e-2
+"""The same where products are of bfloat16."""
+
 
 class DisagreementError(Nn512Error):
     """A system computes something else than the reference: its speed says nothing."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nn512 import toolchain
 from nn512.bench import native, systems
-from nn512.bench.agreement import HALF_WEIGHTS, SINGLE, Agreement, agree
+from nn512.bench.agreement import BFLOAT16, HALF_WEIGHTS, SINGLE, Agreement, agree
 from nn512.bench.layers import LayerTime, join, per_inference
 from nn512.bench.machine import choose_cpus, processor_name
 from nn512.bench.spread import Spread, ratio_by_round, spread
@@ -26,6 +26,7 @@ from nn512.errors import CannotRunError, UsageError
 from nn512.graph import Graph, multiply_accumulates
 from nn512.options import Options
 from nn512.params import Params
+from nn512.plan.plan import uses_bfloat16
 from nn512.toolchain import Compiler
 
 MOST_RUNS = 1_000_000
@@ -116,6 +117,8 @@ def measure(request: Request) -> Measurement:
     if not toolchain.has_avx512(compiler):
         raise CannotRunError("this processor has no AVX-512F: there is nothing to measure")
     emitted = compile_graph(request.graph, replace(request.options, threads=request.threads))
+    if uses_bfloat16(emitted.plan) and not toolchain.has_bfloat16(compiler):
+        raise CannotRunError("this processor has no AVX512_BF16: there is nothing to measure")
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nn512-bench-")))
         peak, flops = systems.start_peak(stack, compiler, cpus)
@@ -124,7 +127,9 @@ def measure(request: Request) -> Measurement:
         files = programs.files
         answers = {system.name: systems.outputs_of(system, files) for system in programs.all}
         ours = SINGLE if request.options.weights == "fp32" else HALF_WEIGHTS
-        bounds = {system.name: ours if system.version is None else SINGLE for system in programs.all}
+        ours = BFLOAT16 if uses_bfloat16(emitted.plan) else ours
+        theirs = {system.name: BFLOAT16 if system.is_narrow else SINGLE for system in programs.all}
+        bounds = {system.name: ours if system.version is None else theirs[system.name] for system in programs.all}
         agreement = agree(request.expected(), answers, bounds)
         times = _take_turns(request, peak, programs.all)
     peers = programs.all[1 : 1 + len(request.peers)]

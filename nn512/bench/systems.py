@@ -28,6 +28,8 @@ OURS = "nn512"
 PROFILED = "nn512 counting"
 PEAK = "FMA peak"
 PEER_NAMES = tuple(PEERS)
+NARROW = "_default"
+"""Ends the names of peers that choose their own precision, bfloat16 perhaps."""
 
 Outputs = Mapping[str, NDArray[np.float32]]
 Progress = Callable[[str], None]
@@ -41,6 +43,11 @@ class System:
     worker: Worker
     version: str | None
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it is a peer that may compute in bfloat16."""
+        return self.name.endswith(NARROW)
+
 
 def check_peers(names: Sequence[str]) -> None:
     """Raise UsageError for peers nobody knows or named twice, CannotRunError for those that are not installed."""
@@ -49,7 +56,8 @@ def check_peers(names: Sequence[str]) -> None:
             raise UsageError(f"there is no peer {name!r}; there are {', '.join(PEER_NAMES)}")
         if list(names).count(name) > 1:
             raise UsageError(f"peer {name!r} is named twice")
-    missing = [name for name in (*names, *(["onnx"] if names else [])) if importlib.util.find_spec(name) is None]
+    modules = dict.fromkeys(name.removesuffix(NARROW) for name in (*names, *(["onnx"] if names else [])))
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise CannotRunError(f"not installed: {', '.join(missing)}; {INSTALL_PEERS}")
 

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from nn512.arrays import Array
     from nn512.params import Params
 
+_PEERS = (
+    "peers to take turns with: onnxruntime, openvino, openvino_default (in the precision that it chooses, perhaps "
+    "bfloat16), emx_onnx_cgen"
+)
+
 
 def add_parser(subparsers: Subparsers) -> None:
     """Declare the arguments."""
@@ -46,9 +51,7 @@ def add_parser(subparsers: Subparsers) -> None:
         default=1,
         help="threads of every system, each on a processor; kernels are chosen for as many (default: 1)",
     )
-    parser.add_argument(
-        "--against", metavar="NAME,...", default="", help="peers to take turns with: onnxruntime, openvino"
-    )
+    parser.add_argument("--against", metavar="NAME,...", default="", help=_PEERS)
     parser.add_argument(
         "--per-layer", action="store_true", help="also the time of every layer, from a build that counts"
     )

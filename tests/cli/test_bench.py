@@ -133,7 +133,7 @@ def test_kernels_are_chosen_for_the_threads_that_are_measured(monkeypatch: pytes
 
 def test_missing_peers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    assert main(["bench", "net.graph", "--against", "openvino"]) == 3
+    assert main(["bench", "net.graph", "--against", "openvino,openvino_default"]) == 3
     assert "not installed: openvino, onnx; pip install '.[peers]' in a checkout of nn512" in capsys.readouterr().err
 
 
@@ -152,18 +152,28 @@ def test_processors_without_the_instructions(
     assert "nn512: " in capsys.readouterr().err
 
 
+def test_processors_without_bfloat16(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.delenv("NN512_RUNNER", raising=False)
+    monkeypatch.setattr("nn512.toolchain.has_avx512", lambda _: True)
+    monkeypatch.setattr("nn512.toolchain.has_bfloat16", lambda _: False)
+    words = ["--platform", "AVX512BFloat16", "--force", "direct-bf16"]
+    assert main(["bench", "net.graph", *words]) == 3
+    assert "this processor has no AVX512_BF16" in capsys.readouterr().err
+
+
 @pytest.mark.native
 @pytest.mark.peers
 @pytest.mark.slow
 @pytest.mark.usefixtures("native")
 @pytest.mark.filterwarnings("ignore")  # what others warn about while they load is theirs
 def test_peers_take_turns(capsys: pytest.CaptureFixture[str]) -> None:
-    peers = ["onnxruntime", "openvino", "emx_onnx_cgen"]
-    for module in ("onnx", *peers):
+    modules = ["onnxruntime", "openvino", "emx_onnx_cgen"]
+    peers = [*modules, "openvino_default"]
+    for module in ("onnx", *modules):
         pytest.importorskip(module, reason=f"{module} is not installed: no peers measured")
     assert main(["bench", "net.graph", "--against", ",".join(peers), "--json", "--runs", "3"]) == 0
     data: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert [system["name"] for system in data["systems"]] == ["nn512", *peers]
-    assert all(error < 1e-5 for error in data["largest_errors"].values())
-    assert [system["ratio"] is None for system in data["systems"]] == [True, False, False, False]
+    assert all(error < 1e-5 for name, error in data["largest_errors"].items() if name != "openvino_default")
+    assert [system["ratio"] is None for system in data["systems"]] == [True, *[False] * len(peers)]
     assert all(system["version"][0].isdigit() for system in data["systems"])
