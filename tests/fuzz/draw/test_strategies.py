@@ -387,11 +387,11 @@ def test_every_pass_has_something_to_do(graphs: list[Graph]) -> None:
 
 def test_cases_are_for_either_platform() -> None:
     """A kernel that one alone has is never forced in vain."""
-    drawn = [Options.from_dict(dict(case.options)) for case in draw_all(draw.cases(), 100)]
-    drawn += [Options.from_dict(dict(case.options)) for case in draw_all(draw.cases(kernels=("direct-bf16",)), 20)]
+    drawn = [Options.from_dict(dict(case.options)) for case in draw_all(draw.cases(), 200)]
+    drawn += [Options.from_dict(dict(case.options)) for case in draw_all(draw.cases(kernels=("direct-bf16",)), RUNS)]
     assert {options.platform for options in drawn} == {"", "AVX512BFloat16"}
     forced = [options for options in drawn if options.force == (("", "direct-bf16"),)]
-    assert len(forced) >= 20
+    assert len(forced) >= RUNS
     assert all(options.platform == "AVX512BFloat16" for options in forced)
     assert any(options.platform and options not in forced for options in drawn)
 
