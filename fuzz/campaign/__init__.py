@@ -5,6 +5,8 @@ campaign.py    the parent: hands out work, counts, keeps
 crew.py        workers that do it, and may die
 worker.py      a process that checks chunk after chunk
 explore.py     a chunk: Hypothesis draws cases from a seed and shrinks a failure
+edges.py       nets for all edge classes of a kernel instead of random ones
+layerwise.py   the edge classes of a net's layers, each layer alone on data aimed at them
 constants.py   the same cases from a seed, wherever the project stands
 origin.py      names of drawn cases, from which they are drawn again
 shrink.py      a failing case made small

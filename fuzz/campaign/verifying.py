@@ -22,7 +22,8 @@ from fuzz.judge.checker import check_case
 from fuzz.judge.localize import localized
 from fuzz.judge.report import Report
 from fuzz.judge.telling import conclusion, told
-from fuzz.run.checks import checks_for
+from fuzz.run.checks import TIMEOUT, Checks, checks_for
+from fuzz.run.demands import waive
 from fuzz.run.runners import runner_for
 from fuzz.targets import OURS, Folder, Target
 from fuzz.targets.registry import target_of
@@ -38,7 +39,8 @@ class Wish:
     """What shall be checked, and how: `case` is of the graph that goes by `name`.
 
     `source` is a folder whose C is checked instead of what `target` makes, `profile` what either computes. A failure
-    is kept below `out`, made small before for `shrink_seconds`; with 0 it is kept as it is.
+    is kept below `out`, made small before for `shrink_seconds`; with 0 it is kept as it is. C without progress for
+    `timeout` seconds hangs. Demands on C that `without` names are waived (see `fuzz.run.demands`).
     """
 
     name: str
@@ -49,6 +51,8 @@ class Wish:
     profile: str = ""
     source: Path | None = None
     shrink_seconds: float = SECONDS
+    timeout: float = TIMEOUT
+    without: tuple[str, ...] = ()
 
     def subject(self) -> Target:
         """What is checked. Raises UsageError, and CannotRunError for what is not here."""
@@ -103,11 +107,13 @@ def verify(wish: Wish, listener: Listener, data: Sequence[DataSet] = ()) -> Veri
         listener.say(lines)
 
     runner, target = runner_for(), wish.subject()
-    checks = checks_for(parse(wish.case.graph, wish.name), wish.threads)
+    checks = waive(checks_for(parse(wish.case.graph, wish.name), wish.threads, wish.timeout), wish.without)
     # By position: so it is called where tests put something in its place.
     report = localized(check_case(wish.case, data, runner, checks, target, listener.step))
     say(list(told(report)))
-    finding = _kept(report, wish, functools.partial(check_case, runner=runner, target=target), listener, say)
+    demands = waive(Checks(timeout=wish.timeout), wish.without)
+    look = functools.partial(check_case, runner=runner, target=target, checks=demands)
+    finding = kept(report, wish, look, listener, say)
     return Verified(
         wish.name,
         code=0 if report.verified else 1,
@@ -120,7 +126,7 @@ def verify(wish: Wish, listener: Listener, data: Sequence[DataSet] = ()) -> Veri
     )
 
 
-def _kept(
+def kept(
     report: Report,
     wish: Wish,
     look: Callable[[Case], Report],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from fuzz.run.outcome import Kind
 from nn512.graph import Graph, multiply_accumulates
 
 
@@ -39,36 +40,44 @@ QUICK = (Configuration(1, Placement.AT_END), Configuration(2, Placement.AT_BEGIN
 """Guard pages on both sides and two thread counts: for large nets and for reducing a finding."""
 
 
+TIMEOUT = 20.0
+"""Seconds without progress that are a hang."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checks:
     """What to check, and the bounds of a run.
 
-    `api`: EnginePthreadT, Destroy(NULL), signals, files and all else that belongs to the program. `sharing`: several
+    `api`: EnginePthreadT. `process`: signals, files and all else that belongs to the program. `sharing`: several
     engines on one net, at the same time and in other orders. `failures`: every allocation and thread refused in turn.
-    `turns`: other inputs before and after, on the same engine. `promises`: what our own C promises and others need not:
-    impossible numbers of threads are refused, a child of fork() may go on, engines only read their net. `timeout`:
+    `turns`: other inputs before and after, on the same engine. `promises`: what our own C promises and others need not
+    (see `fuzz.run.demands`). `waived`: violations that are let pass. `timeout`:
     seconds without progress, on the processor itself; slower runners get their multiple, and large nets half a second
     more per megabyte. `heap_bytes`: what the net may allocate.
     """
 
     configurations: tuple[Configuration, ...] = FULL
     api: bool = True
+    process: bool = True
     sharing: bool = True
     failures: bool = True
     turns: bool = True
     promises: bool = True
-    timeout: float = 20.0
+    waived: frozenset[Kind] = frozenset()
+    timeout: float = TIMEOUT
     heap_bytes: int = 4 << 30
 
 
 LARGE_MAC = 30e6
 """Multiply-accumulates from which a net is large: the sandbox then refuses no allocations, which repeats everything."""
 
-LIGHT = Checks(configurations=QUICK, api=False, sharing=False, failures=False, turns=False, promises=False)
+LIGHT = Checks(
+    configurations=QUICK, api=False, process=False, sharing=False, failures=False, turns=False, promises=False
+)
 """What is checked on all data sets but the first, which gets everything."""
 
 
-def checks_for(graph: Graph, threads: int) -> Checks:
+def checks_for(graph: Graph, threads: int, timeout: float = TIMEOUT) -> Checks:
     """What to check for a user: 1 to `threads` threads; large nets run less often and are refused nothing."""
     small = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers) < LARGE_MAC
     placements = tuple(Placement)
@@ -76,4 +85,4 @@ def checks_for(graph: Graph, threads: int) -> Checks:
         Configuration(count, placements[(count - 1) % len(placements)], repeats=2 if small or count == 1 else 1)
         for count in range(1, threads + 1)
     )
-    return Checks(configurations, failures=small, turns=small)
+    return Checks(configurations, failures=small, turns=small, timeout=timeout)

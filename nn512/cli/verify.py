@@ -16,6 +16,7 @@ from nn512.cli.arguments import (
     add_sanitize_option,
     add_target_option,
     add_threads_option,
+    add_timeout_option,
     compiler_options,
     compiler_words,
     input_files,
@@ -25,6 +26,7 @@ from nn512.cli.arguments import (
 from nn512.cli.nets import add_graphs_argument, add_report_options, check_report_options, is_single, report
 from nn512.cli.onnx_arguments import add_cut_arguments, dims_of
 from nn512.cli.outputs import check_directory
+from nn512.cli.verify_edges import refuse_beside_edges, verify_edges
 from nn512.errors import Nn512Error, UsageError
 from nn512.graph import Graph, multiply_accumulates
 
@@ -76,6 +78,14 @@ def add_parser(subparsers: Subparsers) -> None:
         "one, direct)",
     )
     parser.add_argument(
+        "--without",
+        metavar="DEMAND",
+        action="append",
+        default=[],
+        help="with --source or --target: let pass what it is at fault with beside values, by the name that `nn512 doc "
+        "contract` has for it, such as leaks; repeatable",
+    )
+    parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where a finding goes (default: findings)"
     )
     parser.add_argument(
@@ -92,7 +102,15 @@ def add_parser(subparsers: Subparsers) -> None:
         default=60.0,
         help="seconds for making the net of a failure small (default: 60)",
     )
+    add_timeout_option(parser)
     parser.add_argument("--no-shrink", action="store_true", help="keep a failure as it is")
+    parser.add_argument(
+        "--edges",
+        action="store_true",
+        help="check every layer alone, by the kernel that it has in the net, on single numbers and small integers at "
+        "all borders of its tiles, rows, columns and blocks of channels; prints which edge classes of which layers "
+        "were verified so (+), or only with other layers (o). Ends with 1 as well where one was not (-)",
+    )
     parser.add_argument(
         "--jobs", metavar="J", type=int, help="of several nets, check J at once (default: one per processor)"
     )
@@ -113,10 +131,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{words[0]} does not go with --target; it is an option of our compiler")
     if args.onnx is None and (args.dim or args.starts or args.ends):
         raise UsageError("--dim, --from and --to go with --onnx")
+    if args.edges:
+        refuse_beside_edges(args)
     check_report_options(args)
     options = compiler_options(args, args.for_threads)
     if not is_single(args.graphs):
-        for name in ("params", "input", "source", "onnx"):
+        for name in ("params", "input", "source", "onnx", "edges"):
             if getattr(args, name):
                 raise UsageError(f"--{name} goes with a single graph")
         check_directory(args.out, "--out")
@@ -126,7 +146,17 @@ def run(args: argparse.Namespace) -> int:
         return verify_many(args, lambda name: _wish_of(args, read_graph(name), options, name))
     if args.onnx is not None:
         return _with_model(args, read_graph(args.graphs[0]), options)
+    if args.edges:
+        return _verify_layers(args, options)
     return _verify_one(args, options)
+
+
+def _verify_layers(args: argparse.Namespace, options: Options) -> int:
+    """Verify the layers of a graph one by one."""
+    graph = read_graph(args.graphs[0])
+    check_directory(args.out, "--out")
+    sanitize(args.sanitize)
+    return verify_edges(graph, options, _wish_of(args, graph, options, args.graphs[0]))
 
 
 def _check_bounds(args: argparse.Namespace) -> None:
@@ -136,10 +166,14 @@ def _check_bounds(args: argparse.Namespace) -> None:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
     if not 0 < args.shrink_time < 1e9:
         raise UsageError(f"--shrink-time must be a positive number, not {args.shrink_time:g}")
+    if not 0 < args.timeout < 1e6:
+        raise UsageError(f"--timeout must be a positive number, not {args.timeout:g}")
     if args.jobs is not None and args.jobs < 1:
         raise UsageError(f"--jobs must be a positive number, not {args.jobs}")
     if args.profile and not (args.source or args.target):
         raise UsageError("--profile goes with --source or --target; our own plan names the algorithms")
+    if args.without and not (args.source or args.target):
+        raise UsageError("--without goes with --source or --target; our own C has to meet all demands")
     if args.source and args.target:
         raise UsageError("--source and --target both say what is checked")
 
@@ -148,6 +182,8 @@ def _wish_of(args: argparse.Namespace, graph: Graph, options: Options, name: str
     """What shall be checked of a graph. Raises UsageError for a kernel or layer that does not exist."""
     from fuzz.campaign.verifying import Wish
     from fuzz.case import Case, DataSeed
+    from fuzz.run.checks import Checks
+    from fuzz.run.demands import waive
     from fuzz.targets import OURS
 
     if options.force:
@@ -165,7 +201,10 @@ def _wish_of(args: argparse.Namespace, graph: Graph, options: Options, name: str
         args.profile or "",
         args.source,
         0.0 if args.no_shrink else args.shrink_time,
+        args.timeout,
+        tuple(args.without),
     )
+    waive(Checks(), wish.without)  # a name that none has is the user's mistake
     skips = wish.subject().skips
     seeds = tuple(DataSeed(regime, args.seed) for regime in _regimes(args, graph) if regime not in skips)
     return replace(wish, case=replace(case, data=seeds))
