@@ -45,16 +45,16 @@ ACCEPTED = {
     "of rounds, which the analyzer leaves after the first; the memory sanitizer sees that all of it is written",
     r"Casting between const unsigned short \* and const float \*.*invalidPointerCast": "the address of weights kept as "
     "halves, for a prefetch: nothing is read through it",
+    r"Uninitialized variable: whose \[uninitvar\]": "of pieces only as many are looked at as there are, none at first",
 }
 """What a checker says (a regular expression), and why it is no fault."""
 
 _WARNING = re.compile(r"^[^:\n]+:\d+:\d+: (?:warning|error): .*$", re.MULTILINE)
 
 
-def warnings(graph: str, options: Options, checker: str) -> list[str]:
-    """What a checker says of the C of a graph, beyond what is accepted."""
+def warnings(emitted: nn512.Emitted, checker: str) -> list[str]:
+    """What a checker says of emitted C, beyond what is accepted."""
     with tempfile.TemporaryDirectory() as folder:
-        emitted = nn512.compile(graph, options)
         emitted.write(folder)
         command = [*CHECKERS[checker], f"{emitted.prefix}.c"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
@@ -76,8 +76,9 @@ def main(arguments: list[str]) -> int:
         case = load_corpus_case(file) if file.read_text("utf-8").startswith("# case") else None
         graph = file.read_text("utf-8") if case is None else case.graph
         options = Options() if case is None else Options.from_dict(dict(case.options))
+        emitted = nn512.compile(graph, options)
         for checker in CHECKERS:
-            for line in warnings(graph, options, checker):
+            for line in warnings(emitted, checker):
                 print(f"{file.name}: {checker}: {line}")
                 found += 1
     print(f"{len(files)} nets, {' and '.join(CHECKERS)}: {found} warnings")

@@ -14,6 +14,7 @@ from fuzz.campaign.times import Times
 from fuzz.campaign.worker import Settings
 from fuzz.targets import OURS
 from nn512.errors import UsageError
+from nn512.kernels.registry import kernel_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +47,21 @@ class Account:
 
 def command_of(settings: Settings) -> str:
     """A command that draws the cases of a campaign again."""
-    words = ["nn512", "fuzz", "--seed", str(settings.seed)]
+    words = ["nn512", "fuzz", *(["--edges"] if settings.edges else []), "--seed", str(settings.seed)]
     if settings.examples is not None:
         words += ["--examples", str(settings.examples)]
     if settings.seconds is not None:
         words += ["--time", f"{settings.seconds:g}"]
     if settings.shard.of > 1:
         words += ["--shard", str(settings.shard)]
-    if settings.kernels:
+    if settings.kernels and not (settings.edges and settings.kernels == kernel_names()):
         words += ["--kernels", ",".join(settings.kernels)]
     if settings.target != OURS.name:
         words += ["--target", settings.target]
     if settings.profile:
         words += ["--profile", settings.profile]
     words += [word for name in settings.sanitize for word in ("--sanitize", name)]
-    if not settings.corpus:
+    if not (settings.corpus or settings.edges):
         words.append("--no-corpus")
     return shlex.join(words)
 
@@ -74,13 +75,13 @@ def merged(places: Sequence[Path]) -> Account:
     for place in places:
         for file in states_in(place) if place.is_dir() else [place]:
             states[file.resolve()] = State.load(file)
-    by_seed: dict[int, list[State]] = {}
+    by_seed: dict[tuple[int, bool], list[State]] = {}
     for state in states.values():
-        by_seed.setdefault(state.settings.seed, []).append(state)
+        by_seed.setdefault((state.settings.seed, state.settings.edges), []).append(state)
     tally = Tally()
-    for seed, parts in sorted(by_seed.items()):
+    for (seed, _), parts in sorted(by_seed.items()):
         _add_parts(tally, seed, sorted(parts, key=lambda part: part.settings.shard.number))
-    seeds = ", ".join(map(str, sorted(by_seed)))
+    seeds = ", ".join(map(str, sorted({seed for seed, _ in by_seed})))
     name = f"seed{'' if len(by_seed) == 1 else 's'} {seeds}, merged from {len(states)}"
     times = Times()
     for state in states.values():
@@ -113,7 +114,7 @@ def _kind(state: State) -> tuple[object, ...]:
     """What the shards of one campaign have in common."""
     s = state.settings
     corpus = tuple(file.name for file in s.corpus)
-    return (s.examples, s.chunk, s.kernels, s.regimes, corpus, s.shard.of, s.target, s.profile)
+    return (s.edges, s.examples, s.chunk, s.kernels, s.regimes, corpus, s.shard.of, s.target, s.profile)
 
 
 def found_in(account: Account) -> Iterable[Path]:

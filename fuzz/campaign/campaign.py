@@ -22,6 +22,7 @@ from typing import Any, TextIO
 from fuzz.campaign.account import Account, command_of
 from fuzz.campaign.corpus import told
 from fuzz.campaign.crew import Crew, Death, Done, Processes, environment_of_children
+from fuzz.campaign.edges import EDGE_REGIMES
 from fuzz.campaign.findings import save
 from fuzz.campaign.in_flight import InFlight
 from fuzz.campaign.ledger import Piece
@@ -91,7 +92,7 @@ class Campaign:
         self._deaths = 0
         self._saved = self._started
         self._unsaved = ""
-        if skipped := sorted(set(REGIMES) - set(settings.regimes)):
+        if skipped := sorted(set(EDGE_REGIMES if settings.edges else REGIMES) - set(settings.regimes)):
             text = f"data regimes {', '.join(skipped)}: not drawn with this runner"
             self.tally.skips[:] = [*(skip for skip in self.tally.skips if skip != text), text]
         self.interrupted = False

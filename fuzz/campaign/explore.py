@@ -7,6 +7,7 @@ or what is found: so it can be interrupted after any case and gone on with by so
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import HealthCheck, Phase, Verbosity
 import nn512
 from fuzz.campaign.constants import without_local_constants
 from fuzz.campaign.corpus import told
+from fuzz.campaign.edges import edge_cases
 from fuzz.campaign.effort import DRAWING, SECONDS, Effort
 from fuzz.campaign.findings import Finding, save, save_unfinished
 from fuzz.campaign.identity import identity_of
@@ -32,6 +34,7 @@ from fuzz.judge.report import Report
 from fuzz.problem import Problem, failure_text
 from nn512.errors import CannotRunError, MachineError, UsageError
 from nn512.graph import parse
+from nn512.kernels.registry import kernel_names
 from nn512.toolchain import machine_faults
 
 ENOUGH = 2
@@ -78,6 +81,27 @@ class Explorer:
             if search.failure is None:
                 break
             findings.append(self.settle(search.failure, search.effort, search.saved))
+        return findings
+
+    def edges(self, kernel: str, seed: int, position: int = 0) -> list[Finding]:
+        """Check the nets for the edge classes of a kernel, but the first `position` ones; returns what was found.
+
+        Data have the seed. Failures that look alike are only counted, as in a chunk.
+        """
+        origin = Origin(seed, 0, self.regimes, (kernel,))
+        findings = []
+        for case in itertools.islice(edge_cases(kernel, self.regimes, seed), position, None):
+            if self.stop():
+                break
+            report = replace(self.look(case), id=str(replace(origin, key=case.key)))
+            if report.problems:
+                report = localized(report)
+            if not report.problems or self.familiar(report):
+                self.show(report)
+                continue
+            folder = self.keep(report)
+            self.show(report)
+            findings.append(self.settle(report, self.effort(), folder))
         return findings
 
     def replay(self, case: Case, name: str = "") -> list[Finding]:
@@ -157,6 +181,22 @@ def regenerate(name: str) -> Case | None:
     origin = parse_origin(name)
     if origin is None:
         return None
+    found = _drawn(origin) if origin.examples else _of_edges(origin)
+    if found is None:
+        raise UsageError(
+            f"case {name} is not drawn here: names of cases hold for one version of nn512 and of Hypothesis, "
+            f"here {nn512.__version__} and {hypothesis.__version__}"
+        )
+    return found
+
+
+def _of_edges(origin: Origin) -> Case | None:
+    kernel = origin.kernels[0] if origin.kernels else ""
+    found = edge_cases(kernel, origin.regimes, origin.seed) if kernel in kernel_names() else ()
+    return next((case for case in found if case.key == origin.key), None)
+
+
+def _drawn(origin: Origin) -> Case | None:
     found: list[Case] = []
 
     def example(case: Case) -> None:
@@ -166,12 +206,7 @@ def regenerate(name: str) -> Case | None:
 
     with contextlib.suppress(_StoppedError):
         _draw(origin, example)
-    if not found:
-        raise UsageError(
-            f"case {name} is not drawn here: names of cases hold for one version of nn512 and of Hypothesis, "
-            f"here {nn512.__version__} and {hypothesis.__version__}"
-        )
-    return found[0]
+    return found[0] if found else None
 
 
 def _draw(origin: Origin, example: Callable[[Case], None]) -> None:

@@ -1,7 +1,8 @@
 """Names of drawn cases, such as `1000.50-a237c31b0ae8`, from which the case can be drawn again.
 
 Seed of Hypothesis and number of examples (together they decide what is drawn), then, where there are such, the regimes
-as bits and the kernel that was forced, then the key of the case.
+as bits and the kernel that was forced, then the key of the case. Without examples it is one of the nets for the edge
+classes of that kernel, and the seed that of its data.
 """
 
 from __future__ import annotations

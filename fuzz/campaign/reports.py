@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from fuzz.campaign.account import Account
 from fuzz.campaign.state import tally_to_dict, versions
 from fuzz.campaign.tally import FindingNote
+from fuzz.judge.coverage import by_family
 from nn512.notices import Suite, add_to, annotation
 
 FORMAT = 1
@@ -30,6 +31,7 @@ def as_json(account: Account) -> str:
         }
         for note in data["findings"]
     ]
+    data["edge_classes"] = {"declared": len(tally.declared), "missing": [list(point) for point in tally.missing]}
     data["unfinished"] = [str(path) for path in sorted(tally.unfinished)]
     report = {
         "format": FORMAT,
@@ -54,7 +56,7 @@ def as_junit(account: Account) -> str:
     add_to(whole, "system-out", "\n".join(account.lines()))
     if account.tally.verified == 0:
         add_to(whole, "error", "", "no graph was verified, so nothing was shown")
-    elif account.how:
+    elif account.how or account.tally.missing:
         add_to(whole, "error", "", account.headline)
     for note in account.tally.findings.values():
         test = suite.test(note.fault)
@@ -88,6 +90,8 @@ def marks(account: Account) -> Iterator[str]:
         yield annotation("error", "nn512 fuzz: not judged", text)
     if account.tally.verified == 0:
         yield annotation("error", "nn512 fuzz", "no graph was verified, so nothing was shown")
+    if account.tally.missing:
+        yield annotation("error", "nn512 fuzz: never verified", "\n".join(by_family(account.tally.missing)))
 
 
 def as_markdown(account: Account) -> str:
@@ -117,8 +121,8 @@ def as_markdown(account: Account) -> str:
         parts.append("")
     parts += [f"* not shrunk: `{path.name}`" for path in sorted(tally.unfinished)]
     parts += [f"* **not judged**: {_cell(_first(text))}" for text in tally.lost]
-    missing = [f"{kernel}, {edge}" for kernel, edge in emitted if (kernel, edge) not in set(verified)]
-    parts += [f"* never verified: {_cell(text)}" for text in missing]
+    missing = {*tally.missing, *emitted}.difference(verified)
+    parts += [f"* never verified: {_cell(text)}" for text in by_family(missing)]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -18,6 +18,7 @@ import hypothesis
 
 import nn512
 from fuzz.campaign.atomic import write_whole
+from fuzz.campaign.edges import declared_by
 from fuzz.campaign.ledger import WHOLE, Ledger, Piece, Shard
 from fuzz.campaign.tally import FindingNote, Tally
 from fuzz.campaign.times import Times
@@ -62,7 +63,8 @@ class State:
     def begin(cls, settings: Settings) -> State:
         """A campaign that has done nothing yet."""
         ledger = Ledger(chunk_count(settings), settings.shard)
-        return cls(state_file(settings.directory, settings.shard), settings, Tally(baseline=settings.baseline), ledger)
+        tally = Tally(baseline=settings.baseline, declared=_declared(settings))
+        return cls(state_file(settings.directory, settings.shard), settings, tally, ledger)
 
     def save(self) -> None:
         """Write the file. Raises OSError; what was there is still there then."""
@@ -90,7 +92,7 @@ class State:
             raise UsageError(f"{file}: no state of a campaign that this version of nn512 reads")
         try:
             settings = _settings_from_dict(data["settings"], file.parent)
-            tally = _tally_from_dict(data["tally"], file.parent, settings.baseline)
+            tally = _tally_from_dict(data["tally"], settings)
             begun = [Piece(**piece) for piece in data["begun"]]
             ledger = Ledger.resumed(chunk_count(settings), settings.shard, int(data["handed_out"]), begun)
             times = Times.from_dict(data["times"]) if "times" in data else Times()  # there were none once
@@ -170,7 +172,14 @@ def by_kernel(tally: Tally) -> dict[str, dict[int, int]]:
     return found
 
 
-def _tally_from_dict(data: Mapping[str, Any], directory: Path, baseline: frozenset[str]) -> Tally:
+def _declared(settings: Settings) -> frozenset[tuple[str, str]]:
+    """The edge classes that a campaign shall verify: of the kernels of its shard."""
+    shard = settings.shard
+    return declared_by(settings.kernels[shard.number - 1 :: shard.of] if settings.edges else ())
+
+
+def _tally_from_dict(data: Mapping[str, Any], settings: Settings) -> Tally:
+    directory = settings.directory
     notes = [FindingNote(**{**note, "path": directory / note["path"]}) for note in data["findings"]]
     return Tally(
         **{name: data[name] for name in _COUNTS},
@@ -190,7 +199,8 @@ def _tally_from_dict(data: Mapping[str, Any], directory: Path, baseline: frozens
         unfinished={directory / name for name in data["unfinished"]},
         lost=list(data["lost"]),
         skips=list(data["skips"]),
-        baseline=baseline,
+        baseline=settings.baseline,
+        declared=_declared(settings),
     )
 
 

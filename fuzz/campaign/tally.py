@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fuzz.campaign.findings import Finding
 from fuzz.judge.compare import Outcome, Verdict, worst_sigma
-from fuzz.judge.coverage import Coverage
+from fuzz.judge.coverage import Coverage, Point, by_family
 from fuzz.judge.layers import behind
 from fuzz.judge.report import Report
 from nn512.errors import CannotRunError
@@ -101,7 +101,7 @@ class Tally:
     """Everything counted so far. `errors` are outputs by kernel and by their error, as `SIGMA_BINS` says.
 
     `unfinished` are folders of failures that were not shrunk to the end, `lost` says what was not judged, each with the
-    case, if it is known, in further lines.
+    case, if it is known, in further lines. `declared` are edge classes that the campaign shall verify.
     """
 
     cases: int = 0
@@ -122,6 +122,7 @@ class Tally:
     unfinished: set[Path] = field(default_factory=set)
     baseline: frozenset[str] = frozenset()
     skips: list[str] = field(default_factory=list)
+    declared: frozenset[Point] = frozenset()
 
     def add(self, case: CaseSummary, *, corpus: bool = False) -> None:
         """Count one case."""
@@ -156,6 +157,7 @@ class Tally:
             self.findings[fault] = min(known, note, key=lambda one: (len(one.summary), str(one.path)))
         self.unfinished |= other.unfinished
         self.baseline |= other.baseline
+        self.declared |= other.declared
         self.lost.extend(other.lost)
         self.skips.extend(text for text in other.skips if text not in self.skips)
 
@@ -183,15 +185,23 @@ class Tally:
 
     @property
     def code(self) -> int:
-        """The exit code: 1 if something new was found, 3 if some case was not judged, 1 if nothing was verified."""
+        """The exit code: 1 if something new was found, 3 if some case was not judged, 1 if too little was verified."""
         if self.new or self.unfinished:
             return 1
-        return CannotRunError.exit_code if self.lost else int(self.verified == 0)
+        return CannotRunError.exit_code if self.lost else int(self.verified == 0 or bool(self.missing))
+
+    @property
+    def missing(self) -> list[Point]:
+        """Edge classes that should have been verified and never were."""
+        return sorted(point for point in self.declared if not self.coverage.verified[point])
 
     @property
     def headline(self) -> str:
         """What matters most. That nothing was found is not said where something was not judged."""
-        return ", ".join([f"{_count(self.verified, 'graph')} verified", *self._found(len(self.unfinished))])
+        parts = [f"{_count(self.verified, 'graph')} verified", *self._found(len(self.unfinished))]
+        if self.missing:
+            parts.append(f"{len(self.missing)} of {len(self.declared)} edge classes NEVER VERIFIED")
+        return ", ".join(parts)
 
     def _found(self, unfinished: int) -> list[str]:
         parts = []
@@ -208,7 +218,9 @@ class Tally:
         """One line about the state of things. `shrinking`: failures that are made small, so many cases of so many."""
         found = ", ".join(self._found(max(len(self.unfinished), len(shrinking))))
         ways = "".join(f", shrinking, {done} of {of}" for done, of in shrinking)
-        return f"{_count(self.verified, 'graph')} verified, {_count(self.data_sets, 'data set')}, {found}{ways}"
+        total = len(self.declared)
+        edges = f"{total - len(self.missing)} of {total} edge classes, " if total else ""
+        return f"{_count(self.verified, 'graph')} verified, {edges}{_count(self.data_sets, 'data set')}, {found}{ways}"
 
     def lines(self, seconds: float, made: str, how: str = "") -> Iterator[str]:
         """The summary, line by line: `made` says of which seed, `how` the campaign ended comes first, if early."""
@@ -240,9 +252,14 @@ class Tally:
             for counts in (self.coverage.emitted, self.coverage.executed, self.coverage.verified)
         )
         yield row("edge classes", f"{len(emitted)} emitted, {len(executed)} executed, {len(verified)} verified")
-        for kernel, edge in emitted:
-            if (kernel, edge) not in verified:
-                yield row("", f"never verified: {kernel}, {edge}")
+        if self.declared:
+            of = sorted({kernel for kernel, _ in self.declared})
+            yield row("of declared", ", ".join(f"{kernel} {self.coverage.share(kernel)}" for kernel in of))
+        unseen = {*self.missing, *emitted}.difference(verified)
+        for line in by_family(unseen):
+            yield row("", f"never verified: {line}")
+        for line in by_family(self.coverage.undeclared()):
+            yield row("", f"not declared: {line}")
         for text in self.skips:
             yield row("SKIPPED", text)
         for text in self.lost:

@@ -107,7 +107,7 @@ def verify(wish: Wish, listener: Listener, data: Sequence[DataSet] = ()) -> Veri
     # By position: so it is called where tests put something in its place.
     report = localized(check_case(wish.case, data, runner, checks, target, listener.step))
     say(list(told(report)))
-    finding = _kept(report, wish, functools.partial(check_case, runner=runner, target=target), listener, say)
+    finding = kept(report, wish, functools.partial(check_case, runner=runner, target=target), listener, say)
     return Verified(
         wish.name,
         code=0 if report.verified else 1,
@@ -120,7 +120,7 @@ def verify(wish: Wish, listener: Listener, data: Sequence[DataSet] = ()) -> Veri
     )
 
 
-def _kept(
+def kept(
     report: Report,
     wish: Wish,
     look: Callable[[Case], Report],

@@ -38,7 +38,8 @@ class Settings:
     is shrunk for `shrink_seconds`, even if the time of the campaign is over. Faults in `baseline` are known already.
     Only the chunks of `shard` are checked. `target` is the name of what is, and `profile` by which algorithms it
     computes (see `fuzz.targets.registry`). `sanitize` names sanitizers with which the C is built: workers find them in
-    $NN512_RUNNER, which the command line has set.
+    $NN512_RUNNER, which the command line has set. With `edges` nothing is drawn: a chunk is the nets for all edge
+    classes of one of `kernels` (see `fuzz.campaign.edges`).
     """
 
     directory: Path
@@ -56,11 +57,13 @@ class Settings:
     target: str = OURS.name
     profile: str = ""
     sanitize: tuple[str, ...] = ()
+    edges: bool = False
 
     @property
     def name(self) -> str:
         """Of which seed, and which part of it."""
-        return f"seed {self.seed}" + ("" if self.shard.of == 1 else f", shard {self.shard}")
+        part = "" if self.shard.of == 1 else f", shard {self.shard}"
+        return f"{'edge classes, ' if self.edges else ''}seed {self.seed}{part}"
 
 
 SOFT_REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
@@ -74,7 +77,9 @@ def regimes_for(runner: Runner) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Work for one process: a number of random cases, or one file. Of `kernels` one is always forced.
+    """Work for one process: a number of random cases, one file, or the edge classes of the one of `kernels`.
+
+    Of `kernels` one is always forced.
 
     The first `position` cases are counted already. A case that is done `again` was counted, too, but not shrunk.
     """
@@ -85,10 +90,13 @@ class Chunk:
     kernels: tuple[str, ...] = ()
     position: int = 0
     again: bool = False
+    edges: bool = False
 
 
 def chunk_count(settings: Settings) -> int | None:
     """Number of chunks of all shards of a campaign; None where only time ends it."""
+    if settings.edges:
+        return len(settings.kernels)
     if settings.examples is None:
         return None
     return len(settings.corpus) + -(-settings.examples // settings.chunk)
@@ -102,7 +110,9 @@ def cases_of(settings: Settings) -> int | None:
 
 
 def chunk_at(settings: Settings, number: int, position: int = 0) -> Chunk:
-    """Chunk `number` of a campaign: a file of the corpus, or random cases with a seed of their own."""
+    """Chunk `number` of a campaign: a kernel, a file of the corpus, or random cases with a seed of their own."""
+    if settings.edges:
+        return Chunk(settings.seed, kernels=(settings.kernels[number],), position=position, edges=True)
     if number < len(settings.corpus):
         return Chunk(file=settings.corpus[number])
     number -= len(settings.corpus)
@@ -192,7 +202,9 @@ def do_chunk(chunk: Chunk, explorer: Explorer, tell: Callable[[Message], None]) 
 
 
 def _do(chunk: Chunk, explorer: Explorer) -> None:
-    if chunk.file is None:
+    if chunk.edges:
+        explorer.edges(chunk.kernels[0], chunk.seed, chunk.position)
+    elif chunk.file is None:
         replace(explorer, kernels=chunk.kernels).chunk(chunk.seed, chunk.examples, chunk.position)
     elif chunk.again:
         replace(explorer, show=lambda _: None).replay(load(chunk.file).case)

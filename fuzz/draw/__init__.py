@@ -10,6 +10,8 @@ away, and since a wish means the same wherever it stands, Hypothesis can delete 
     situations.py   several layers in a row: what the passes look for
     grower.py       a graph while it grows, within bounds; growth.py: wishes to nodes
     whole.py        whole graphs, options, cases
+    edges/          nets that have every edge class of every kernel, one by one
+    aimed.py        numbers at the borders of tiles and blocks, and nowhere else
     regimes.py      which numbers a net is run on
 """
 

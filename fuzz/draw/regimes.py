@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from fuzz.draw.aimed import EDGES, aimed_input
 from fuzz.draw.kinds import kind_of
 from fuzz.draw.kinds.base import WIDE, Arrays, Floats, as_rows, integers
 from nn512.errors import UsageError
@@ -41,13 +42,17 @@ Draw: TypeAlias = Callable[[Graph, np.random.Generator], tuple[Arrays, Arrays]]
 
 
 def draw(graph: Graph, regime: str, seed: int) -> DataSet:
-    """The data set of a regime and a seed. Raises UsageError for an unknown regime."""
-    if regime not in REGIMES:
+    """The data set of a regime and a seed, or one aimed at edges. Raises UsageError for an unknown regime."""
+    if regime not in (*REGIMES, EDGES):
         raise UsageError(f"unknown data regime {regime!r}; there are {', '.join(REGIMES)}")
-    rng = np.random.default_rng([list(REGIMES).index(regime), seed])
+    rng = np.random.default_rng([0xED6E if regime == EDGES else list(REGIMES).index(regime), seed])
     # Wide data may leave the range of float32 on purpose of nobody: such values become infinities quietly.
     with np.errstate(over="ignore", under="ignore"):
-        params, inputs = REGIMES[regime](graph, rng)
+        if regime == EDGES:
+            inputs = {i.to_tensor: aimed_input(graph.shapes[i.to_tensor], seed, rng) for i in graph.inputs}
+            params = _distinct(graph, rng)
+        else:
+            params, inputs = REGIMES[regime](graph, rng)
     return DataSet(
         regime,
         seed,
@@ -117,6 +122,11 @@ def _impulse(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
         x = np.zeros(graph.shapes[node.to_tensor], np.float32)
         x[tuple(_corner(rng, extent) for extent in x.shape)] = rng.choice([-1.0, 1.0])
         inputs[node.to_tensor] = x
+    return _distinct(graph, rng), inputs
+
+
+def _distinct(graph: Graph, rng: np.random.Generator) -> Arrays:
+    """Weights that are integers, none of them 0: mostly another one at every tap."""
     params = _zeros(graph)
     for layer in graph.layers:
         kind = kind_of(layer)
@@ -124,7 +134,7 @@ def _impulse(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
         if weights is not None:
             weights[...] = rng.integers(1, 64, weights.shape) * rng.choice([-1, 1], weights.shape)
         kind.make_exact(layer, params, rng, shift=0)
-    return params, inputs
+    return params
 
 
 def _exact_params(graph: Graph, rng: np.random.Generator, bound: dict[str, float]) -> Arrays:
@@ -279,7 +289,7 @@ REGIMES: Mapping[str, Draw] = {
 ALIKE_REGIMES = ("constant", "repeated")
 """Data sets of which many elements may err by one and the same error."""
 
-EXACT_REGIMES = frozenset({"exact", "taps", "impulse", "tiles"})
+EXACT_REGIMES = frozenset({"exact", "taps", "impulse", "tiles", EDGES})
 """Regimes whose results may be exact; the reference is asked which elements are."""
 
 GIVEN = "given"

@@ -8,21 +8,26 @@ end on some data) and verified (an output that depends on the layer was compared
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from fuzz.judge.layers import behind, points_of
 from nn512.graph import Graph
+from nn512.kernels.registry import kernel_named, kernel_names
 from nn512.plan.plan import PlannedLayer
+
+Point: TypeAlias = tuple[str, str]
+"""A kernel and one of its edge classes; an empty one is the kernel as a whole."""
 
 
 @dataclass(slots=True)
 class Coverage:
-    """Counts of (kernel, edge class) pairs; one layer of one case counts once."""
+    """Counts of kernels and their edge classes; one layer of one case counts once."""
 
-    emitted: Counter[tuple[str, str]] = field(default_factory=Counter)
-    executed: Counter[tuple[str, str]] = field(default_factory=Counter)
-    verified: Counter[tuple[str, str]] = field(default_factory=Counter)
+    emitted: Counter[Point] = field(default_factory=Counter)
+    executed: Counter[Point] = field(default_factory=Counter)
+    verified: Counter[Point] = field(default_factory=Counter)
 
     def add_case(
         self, graph: Graph, layers: Sequence[PlannedLayer], *, executed: bool, verified: Collection[str]
@@ -45,6 +50,32 @@ class Coverage:
         """Number of layers verified by kernel; kernels emitted only have 0."""
         return {kernel: self.verified[kernel, ""] for kernel, edge in sorted(self.emitted) if not edge}
 
-    def edge_classes(self, counts: Counter[tuple[str, str]]) -> list[tuple[str, str]]:
+    def share(self, kernel: str) -> str:
+        """How many of the classes that a kernel declares were verified: "7 of 9"."""
+        declared = kernel_named(kernel).edge_classes
+        return f"{sum(self.verified[kernel, edge] > 0 for edge in declared)} of {len(declared)}"
+
+    def undeclared(self) -> set[Point]:
+        """Classes emitted by kernels of ours that do not declare them."""
+        known = kernel_names()
+        points = (point for point in self.emitted if point[1] and point[0] in known)
+        return {(kernel, edge) for kernel, edge in points if edge not in kernel_named(kernel).edge_classes}
+
+    def edge_classes(self, counts: Counter[Point]) -> list[Point]:
         """The distinct edge classes in `counts`, sorted."""
         return sorted(point for point in counts if point[1])
+
+
+def by_family(points: Iterable[Point]) -> Iterator[str]:
+    """Lines for people: kernel, family of edge classes and its values, such as `direct, output tail 3 5 7`."""
+    by_kernel: dict[str, set[str]] = {}
+    for kernel, edge in points:
+        by_kernel.setdefault(kernel, set()).add(edge)
+    for kernel, edges in sorted(by_kernel.items()):
+        families = kernel_named(kernel).edges if kernel in kernel_names() else ()
+        for family in families:
+            if found := edges.intersection(family.classes):
+                values = (str(value) for value in family.values if family(value) in found)
+                yield " ".join((f"{kernel}, {family.name}", *values))
+        known = {edge for family in families for edge in family.classes}
+        yield from (f"{kernel}, {edge}" for edge in sorted(edges - known))

@@ -34,10 +34,15 @@ def static_data(executable: Executable) -> list[Violation]:
 
 
 def writable_data(program: bytes, unit: str) -> list[str]:
-    """The names of a source file's writable variables in a program, and of those that every file sees."""
+    """The names of a source file's writable variables in a program, and of those that every file sees.
+
+    A program that is linked statically has the C library's among the latter, and nothing tells them apart: it shows the
+    file's own alone.
+    """
     if not program.startswith(_ELF_64_LITTLE):
         return []
     sections = list(_sections(program))
+    is_dynamic = any(section.type == _DYNAMIC_SYMBOLS for section in sections)
     shared = {symbol.name for symbol in _symbols(program, sections, _DYNAMIC_SYMBOLS)}  # the C library's
     found, file = [], ""
     for symbol in _symbols(program, sections, _SYMBOLS):
@@ -48,7 +53,7 @@ def writable_data(program: bytes, unit: str) -> list[str]:
         section = sections[symbol.section]
         if not section.flags & _CAN_BE_WRITTEN or section.name.startswith(_READ_ONLY_ONCE_LOADED):
             continue
-        if file == unit if symbol.is_local else symbol.name.partition("@")[0] not in shared:
+        if file == unit if symbol.is_local else is_dynamic and symbol.name.partition("@")[0] not in shared:
             found.append(symbol.name)
     return found
 

@@ -46,6 +46,7 @@ _OF_NEW_CAMPAIGNS: dict[str, object] = {
     "kernels": "",
     "shrink-time": None,
     "baseline": None,
+    "edges": False,
     "no-corpus": False,
     "target": None,
     "profile": None,
@@ -106,7 +107,15 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="NAME,...",
         default="",
         help="force these kernels in turn, each on 50 graphs and every layer that it can compute; `all` stands for "
-        "every kernel that has rivals. Without this, options are drawn as well",
+        "every kernel that has rivals. Without this, options are drawn as well. With --edges: the kernels that are "
+        "checked (default: all)",
+    )
+    parser.add_argument(
+        "--edges",
+        action="store_true",
+        help="instead of random graphs: for every kernel and each edge class that it declares (tails of channels, "
+        "sizes of tiles, sides of padding ...) a net that has it, run on integers, impulses and other data; --jobs and "
+        "--shard divide kernels. Ends with 1 as well where a declared class was never verified, and lists these",
     )
     add_target_option(parser)
     parser.add_argument(
@@ -246,6 +255,7 @@ def _tell(account: Account, args: argparse.Namespace) -> int:
 def _begun(args: argparse.Namespace) -> State:
     """A new campaign. Raises UsageError."""
     from fuzz.campaign.corpus import corpus
+    from fuzz.campaign.edges import EDGE_REGIMES
     from fuzz.campaign.findings import known_faults
     from fuzz.campaign.ledger import Shard
     from fuzz.campaign.state import State, set_aside
@@ -254,29 +264,38 @@ def _begun(args: argparse.Namespace) -> State:
     if args.seed is not None and not 0 <= args.seed < 1 << 32:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
     shard = Shard.parse(args.shard)
-    if shard.of > 1 and args.seed is None:
+    if args.edges and (args.examples is not None or args.target is not None):
+        name = "--examples" if args.target is None else "--target"
+        raise UsageError(f"{name} does not go with --edges: which nets there are depends on our kernels alone")
+    if shard.of > 1 and args.seed is None and not args.edges:
         raise UsageError("--shard needs --seed: every shard takes its part of the same cases")
     check_directory(args.out, "--out")
     target = _target(args)
     sanitize(args.sanitize)
+    regimes = tuple(regime for regime in regimes_for(_runner()) if regime not in target.skips)
+    if args.edges:
+        regimes = tuple(regime for regime in EDGE_REGIMES if regime in regimes)
     settings = Settings(
         directory=args.out,
-        seed=_seed() if args.seed is None else args.seed,
+        seed=(0 if args.edges else _seed()) if args.seed is None else args.seed,
         jobs=_jobs(args),
-        seconds=_DEFAULT_SECONDS if args.time is None and args.examples is None else args.time,
+        seconds=_DEFAULT_SECONDS if args.time is None and args.examples is None and not args.edges else args.time,
         examples=args.examples,
-        regimes=tuple(regime for regime in regimes_for(_runner()) if regime not in target.skips),
-        corpus=() if args.no_corpus else corpus(),
-        kernels=_kernels(args.kernels),
+        regimes=regimes,
+        corpus=() if args.no_corpus or args.edges else corpus(),
+        kernels=_kernels_of_edges(args.kernels) if args.edges else _kernels(args.kernels),
         shrink_seconds=args.shrink_time or _SHRINK_SECONDS,
         baseline=frozenset() if args.baseline is None else known_faults(args.baseline),
         shard=shard,
         target=target.name,
         profile=args.profile or "",
         sanitize=tuple(args.sanitize),
+        edges=args.edges,
     )
     state = State.begin(settings)
     count, size = state.ledger.count, state.settings.chunk
+    if args.edges and len(settings.kernels) < shard.of:
+        raise UsageError(f"--shard {shard}: a part has a kernel at least, and there are {len(settings.kernels)}")
     if count is not None and count < shard.of:
         raise UsageError(
             f"--shard {shard}: there are only {count} parts, because {size} cases are drawn at a time; "
@@ -368,17 +387,26 @@ def _seed() -> int:
 
 def _kernels(text: str) -> tuple[str, ...]:
     """The kernels that the user names. Raises UsageError for one that does not exist or has no rival."""
-    from nn512.graph.suggest import close_match, did_you_mean
     from nn512.kernels.registry import competing_kernels
 
     known = competing_kernels()
-    if text == "all":
-        return known
+    return known if text == "all" else _named(text, known, "to choose among others")
+
+
+def _kernels_of_edges(text: str) -> tuple[str, ...]:
+    """The kernels whose edge classes are checked, all where none is named. Raises UsageError."""
+    from nn512.kernels.registry import kernel_names
+
+    return kernel_names() if text in {"", "all"} else _named(text, kernel_names(), "of that name")
+
+
+def _named(text: str, known: tuple[str, ...], role: str) -> tuple[str, ...]:
+    """The kernels that a user lists. Raises UsageError for one that is not `known`."""
+    from nn512.graph.suggest import close_match, did_you_mean
+
     wanted = tuple(name.strip() for name in text.split(",") if name.strip())
     for name in wanted:
         if name not in known:
             guess = did_you_mean(close_match(name, known))
-            raise UsageError(
-                f"--kernels: no kernel {name!r} to choose among others; there are {', '.join(known)}{guess}"
-            )
+            raise UsageError(f"--kernels: no kernel {name!r} {role}; there are {', '.join(known)}{guess}")
     return wanted

@@ -25,6 +25,7 @@ from nn512.cli.arguments import (
 from nn512.cli.nets import add_graphs_argument, add_report_options, check_report_options, is_single, report
 from nn512.cli.onnx_arguments import add_cut_arguments, dims_of
 from nn512.cli.outputs import check_directory
+from nn512.cli.verify_edges import refuse_beside_edges, verify_edges
 from nn512.errors import Nn512Error, UsageError
 from nn512.graph import Graph, multiply_accumulates
 
@@ -94,6 +95,13 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--no-shrink", action="store_true", help="keep a failure as it is")
     parser.add_argument(
+        "--edges",
+        action="store_true",
+        help="check every layer alone, by the kernel that it has in the net, on single numbers and small integers at "
+        "all borders of its tiles, rows, columns and blocks of channels; prints which edge classes of which layers "
+        "were verified so (+), or only with other layers (o). Ends with 1 as well where one was not (-)",
+    )
+    parser.add_argument(
         "--jobs", metavar="J", type=int, help="of several nets, check J at once (default: one per processor)"
     )
     add_report_options(parser)
@@ -113,10 +121,12 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{words[0]} does not go with --target; it is an option of our compiler")
     if args.onnx is None and (args.dim or args.starts or args.ends):
         raise UsageError("--dim, --from and --to go with --onnx")
+    if args.edges:
+        refuse_beside_edges(args)
     check_report_options(args)
     options = compiler_options(args, args.for_threads)
     if not is_single(args.graphs):
-        for name in ("params", "input", "source", "onnx"):
+        for name in ("params", "input", "source", "onnx", "edges"):
             if getattr(args, name):
                 raise UsageError(f"--{name} goes with a single graph")
         check_directory(args.out, "--out")
@@ -126,7 +136,17 @@ def run(args: argparse.Namespace) -> int:
         return verify_many(args, lambda name: _wish_of(args, read_graph(name), options, name))
     if args.onnx is not None:
         return _with_model(args, read_graph(args.graphs[0]), options)
+    if args.edges:
+        return _verify_layers(args, options)
     return _verify_one(args, options)
+
+
+def _verify_layers(args: argparse.Namespace, options: Options) -> int:
+    """Verify the layers of a graph one by one."""
+    graph = read_graph(args.graphs[0])
+    check_directory(args.out, "--out")
+    sanitize(args.sanitize)
+    return verify_edges(graph, options, _wish_of(args, graph, options, args.graphs[0]))
 
 
 def _check_bounds(args: argparse.Namespace) -> None:

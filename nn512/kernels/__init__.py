@@ -1,6 +1,7 @@
 """One module per algorithm: each prices and emits the layers of a kind of operation, and packs their weights.
 
 interface.py         what a kernel answers, and what it is told
+edges.py             edge classes: the cases that a kernel's code has
 registry.py          all kernels
 selection.py         which kernel computes a layer
 emitting.py          the layers of a net as C; sharing.py, bodies.py: the bodies that they share

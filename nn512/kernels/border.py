@@ -6,6 +6,7 @@ Convolutions that read the caller's order need neither, but zeros beside every r
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 
 from nn512.cgen import names
 from nn512.cgen.code import InferenceStep, LayerCode
@@ -13,6 +14,7 @@ from nn512.cgen.expressions import Cast, Conditional, Constant, Expression, Less
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import argument_name
 from nn512.ir import LoadOp, StoreOp
+from nn512.kernels.edges import CHANNEL_TAIL, PIXEL_TAIL, Edges, tail
 from nn512.kernels.interface import Context, Kernel, Place
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature, write_segments
 from nn512.kernels.streaming import streaming_work
@@ -22,6 +24,11 @@ _BLOCK = Name("block")
 
 NARROW = 4
 """Channels up to which a block is put together from fours instead of sixteens: the store of zeros is all that costs."""
+
+PLANES, INTERLEAVED = tail("planes, channel tail"), tail("interleaved, channel tail")
+FEW_PLANES, FEW_PLANES_PIXELS = Edges("few planes", tuple(range(1, NARROW + 1))), tail("few planes, pixel tail")
+ROWS = Edges("rows", ("of planes", "of pixels"))
+SINGLE, TABLE = Edges("single pixel"), Edges("table of segments")
 
 TRANSPOSE = """
 /* Transpose 16 vectors of 16: v[i][j] becomes v[j][i]. */
@@ -155,7 +162,9 @@ def emit_load(op: LoadOp, context: Context) -> LayerCode:
             pixels = extent(result.shape.height, result.shape.width)
             caller = Name(f"engine->{argument_name(op.node)}") + _planes(first, result)
             writer.statement(routine, [caller, pixels, channels, Name(names.local(op.writes)).at(_BLOCK)], ";")
-    return _layer(f"{op.writes}_load", "load", result, writer, "transposition into blocks of 16 channels")
+    classes = {FEW_PLANES(result.shape.channels) if narrow else PLANES(result.shape.channels % LANES)}
+    classes.add((FEW_PLANES_PIXELS if narrow else PIXEL_TAIL)(result.shape.pixels % LANES))
+    return _layer(f"{op.writes}_load", classes, result, writer, "transposition into blocks of 16 channels")
 
 
 def _emit_pixels(op: LoadOp, context: Context) -> LayerCode:
@@ -172,7 +181,8 @@ def _emit_pixels(op: LoadOp, context: Context) -> LayerCode:
             caller = Name(f"engine->{argument_name(op.node)}") + first
             to = Name(names.local(op.writes)).at(_BLOCK)
             writer.statement("load_pixels", [caller, pixels, channels, str(step), to], ";")
-    return _layer(f"{op.writes}_load", "load", result, writer, "interleaved pixels spread to blocks of 16 channels")
+    classes = {INTERLEAVED(result.shape.channels % LANES)}
+    return _layer(f"{op.writes}_load", classes, result, writer, "interleaved pixels spread to blocks of 16 channels")
 
 
 def _emit_rows(op: LoadOp, context: Context, columns: tuple[int, int]) -> LayerCode:
@@ -199,7 +209,7 @@ def _emit_rows(op: LoadOp, context: Context, columns: tuple[int, int]) -> LayerC
         algorithm=f"copy of the {'pixels' if node.interleaved else 'planes'} with zeros beside every row",
         steps=(InferenceStep(f"{op.writes}_load", rows),),
         text=writer.text(),
-        edge_classes=("load rows of pixels" if node.interleaved else "load planes",),
+        edge_classes=(ROWS("of pixels" if node.interleaved else "of planes"),),
     )
 
 
@@ -232,7 +242,10 @@ def emit_store(op: StoreOp, context: Context) -> LayerCode:
                 context.library.add("store_block", lambda _: STORE_BLOCK)
                 pixels = extent(source.shape.height, source.shape.width)
                 writer.statement("store_block", [tensor, pixels, channels, caller], ";")
-    return _layer(f"{op.source}_store", "store", source, writer, "transposition out of blocks of 16 channels")
+    classes = {CHANNEL_TAIL(source.shape.channels % LANES)}
+    classes.add(SINGLE() if source.shape.pixels == 1 else PIXEL_TAIL(source.shape.pixels % LANES))
+    classes |= set() if source.layout.regular else {TABLE()}
+    return _layer(f"{op.source}_store", classes, source, writer, "transposition out of blocks of 16 channels")
 
 
 def _channels(place: Place) -> tuple[Expression, Expression]:
@@ -248,18 +261,21 @@ def _planes(channels: Expression, place: Place) -> Expression:
     return channels * place.shape.height * place.shape.width
 
 
-def _layer(name: str, kernel: str, place: Place, writer: Writer, algorithm: str) -> LayerCode:
+def _layer(name: str, edge_classes: Iterable[str], place: Place, writer: Writer, algorithm: str) -> LayerCode:
     return LayerCode(
         name=name,
         algorithm=algorithm,
         steps=(InferenceStep(name, place.layout.block_count),),
         text=writer.text(),
-        edge_classes=(
-            f"{kernel} channel tail {place.shape.channels % 16}",
-            f"{kernel} pixel tail {place.shape.pixels % 16}",
-        ),
+        edge_classes=tuple(sorted(edge_classes)),
     )
 
 
-LOAD = Kernel("load", LoadOp, streaming_work, emit_load)
-STORE = Kernel("store", StoreOp, streaming_work, emit_store)
+LOAD = Kernel(
+    "load",
+    LoadOp,
+    streaming_work,
+    emit_load,
+    edges=(PLANES, PIXEL_TAIL, FEW_PLANES, FEW_PLANES_PIXELS, INTERLEAVED, ROWS),
+)
+STORE = Kernel("store", StoreOp, streaming_work, emit_store, edges=(CHANNEL_TAIL, PIXEL_TAIL, SINGLE, TABLE))

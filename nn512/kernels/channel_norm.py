@@ -17,6 +17,7 @@ from nn512.cgen.literals import float_literal
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ChannelNormOp
 from nn512.kernels.chain import ChainCode
+from nn512.kernels.edges import tail
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature, write_segments
 from nn512.kernels.packing_lanes import lanes_array, pack_lanes
@@ -25,6 +26,9 @@ from nn512.plan.layout import LANES
 
 PIXELS = 16
 """Pixels side by side: as many as a vector has lanes."""
+
+WORDS = {True: "layer norm", False: "rms norm"}
+"""What is computed, by whether the mean is subtracted."""
 
 LANE_SUMS = """
 /* Lane i of the result is the sum of all lanes of v[i]. */
@@ -183,7 +187,7 @@ def emit(op: ChannelNormOp, context: Context) -> LayerCode:
                 writer.line("}")
             else:
                 call(writer, PIXELS if whole else rest, first)
-    word = "layer norm" if op.is_centred else "rms norm"
+    word = WORDS[op.is_centred]
     return LayerCode(
         name=op.writes,
         algorithm=f"{'mean and variance' if op.is_centred else 'mean squares'} of 16 pixels side by side",
@@ -192,10 +196,16 @@ def emit(op: ChannelNormOp, context: Context) -> LayerCode:
         arrays=(*(lanes_array(parameter, layout) for parameter in parameters), *steps.fields(layout)),
         packs=(*(pack_lanes(parameter, layout) for parameter in parameters), *steps.packs(layout)),
         edge_classes=(
-            f"{word} {'tail' if layout.regular else 'table'} {layout.channels % LANES}",
-            f"{word} pixel tail {rest}",
+            tail(f"{word} {'tail' if layout.regular else 'table'}")(layout.channels % LANES),
+            tail(f"{word} pixel tail")(rest),
         ),
     )
 
 
-KERNEL = Kernel("channel_norm", ChannelNormOp, streaming_work, emit)
+KERNEL = Kernel(
+    "channel_norm",
+    ChannelNormOp,
+    streaming_work,
+    emit,
+    edges=tuple(tail(f"{word} {what}") for word in WORDS.values() for what in ("tail", "table", "pixel tail")),
+)

@@ -13,8 +13,10 @@ from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.conv_cost import weights_are_less
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
+from nn512.kernels.edges import OUTPUT_TAIL, Edges, tail
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.packing import ConvWeights
+from nn512.kernels.tiles import EDGE_WORDS
 from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, has_blind_outputs, pixel_tiles
 from nn512.plan.layout import LANES, Layout, blocks_of
 
@@ -33,6 +35,27 @@ NEAR = 6
 
 # Tiles of pixels below which there may be too few for many threads.
 FEWEST_TILES = 7
+
+PANEL = Edges("panel", tuple(range(1, PANEL_BLOCKS + 1)))
+TILE = Edges(
+    "tile", tuple(f"{rows}x{n}" for rows in range(1, TILE_PIXELS + 1) for n in range(1, TILE_PIXELS // rows + 1))
+)
+ROW_TILE = Edges("tile", tuple(f"1x{pixels}" for pixels in range(1, TILE_PIXELS + 1)))
+COLUMNS, INSIDE = Edges("columns", (*EDGE_WORDS, "inside")), Edges("columns", ("inside",))
+ROWS = Edges("rows", ("clipped", "top", "bottom", "ends"))
+SHARES, FAR, MERGED = Edges("threads share", ("pixels", "panels")), Edges("source far"), Edges("merged")
+INPUTS = {
+    Channels.WHOLE: Edges("inputs in whole blocks", (0,)),
+    Channels.TAIL: Edges("inputs with a tail of", tuple(range(1, LANES))),
+    Channels.PLANAR: tail("inputs in planes, tail"),
+    Channels.TABLE: tail("inputs in segments, tail"),
+    Channels.GROUPS: tail("inputs in groups, tail"),
+    Channels.SCATTERED_GROUPS: tail("inputs in groups and segments, tail"),
+}
+"""By how routines walk over their inputs: what is left over beyond whole blocks of those that an output sees."""
+
+BLOCKED = tuple(family for channels, family in INPUTS.items() if channels is not Channels.PLANAR)
+EDGES = (PANEL, TILE, COLUMNS, ROWS, SHARES, FAR, *BLOCKED, OUTPUT_TAIL, MERGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,23 +316,16 @@ class ConvBlocking:
 
     def edge_classes(self) -> set[str]:
         """Names of the edge cases that this layer has."""
-        kernel = self.kernel
-        all_panels = [(branch, panels) for branch in self.branches for panels in branch.panels]
-        rows = sorted({group.tile.size for group in self.row_groups})
-        classes = {
-            f"{kernel} tile {p.width}x{f'{r}x' if r > 1 else ''}{t.size}"
-            for _, p in all_panels
-            for t in self.tiles
-            for r in rows
-        }
-        edges = (self.routine(*all_panels[0], tile, self.row_groups[0].tile).edge for tile in self.tiles)
-        classes |= {f"{kernel} columns {edge or 'inside'}" for edge in edges}
-        if self.rows.is_padded:
-            classes.add(f"{kernel} rows clipped")
-        classes.add(f"{kernel} threads share {'pixels' if self.by_pixels else 'panels'}")
-        classes |= {f"{kernel} source far"} if self.far else set()
-        classes.add(f"{kernel} input {self.channels.value} {self.inputs % 16}")
-        classes |= {f"{kernel} output tail {b.result.shape.channels % 16}" for b in self.branches}
-        if len(self.branches) > 1:
-            classes.add(f"{kernel} merged")
+        branch, row_tiles = self.branches[0], [group.tile for group in self.row_groups]
+        classes = {PANEL(panels.width) for branch in self.branches for panels in branch.panels}
+        classes |= {TILE(f"{rows.size}x{columns.size}") for rows in row_tiles for columns in self.tiles}
+        routines = [self.routine(branch, branch.panels[0], tile, rows) for tile in self.tiles for rows in row_tiles]
+        classes |= {COLUMNS(routine.edge or "inside") for routine in routines}
+        classes |= {ROWS(routine.row_edge) for routine in routines if routine.row_edge}
+        classes |= {ROWS("clipped")} if self.clipped else set()
+        classes.add(SHARES("pixels" if self.by_pixels else "panels"))
+        classes |= {FAR()} if self.far else set()
+        classes.add(INPUTS[self.channels](self.inputs % LANES))
+        classes |= {OUTPUT_TAIL(branch.result.shape.channels % LANES) for branch in self.branches}
+        classes |= {MERGED()} if len(self.branches) > 1 else set()
         return classes

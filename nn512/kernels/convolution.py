@@ -18,7 +18,7 @@ from nn512.cgen.code import LayerCode
 from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less, Name, Product, extent, least
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvOp
-from nn512.kernels.conv_blocking import Branch, ConvBlocking, Panels
+from nn512.kernels.conv_blocking import EDGES, Branch, ConvBlocking, Panels
 from nn512.kernels.conv_cost import direct_work, prepared_source
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.elementwise import write_chain_step
@@ -35,7 +35,7 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
     return ConvLayer(op, context).emit()
 
 
-KERNEL = Kernel("direct", ConvOp, direct_work, emit, workspace=prepared_source)
+KERNEL = Kernel("direct", ConvOp, direct_work, emit, workspace=prepared_source, edges=EDGES)
 
 
 class Choice(NamedTuple):

@@ -11,8 +11,10 @@ from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import Name
 from nn512.cgen.writer import Writer
 from nn512.graph.axes import AXES, extent_of
+from nn512.graph.windows import Sides
 from nn512.ir import ConcatOp, CopyOp, PadOp, RelayoutOp
-from nn512.kernels.gathering import gathered
+from nn512.kernels.edges import CHANNEL_TAIL, Edges, tail
+from nn512.kernels.gathering import GATHERED, gathered
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work
@@ -49,7 +51,7 @@ def _concat_of_channels(op: ConcatOp, context: Context) -> LayerCode:
         algorithm="copy of both halves" if len(parts) == 2 else "copy of all parts",
         steps=(InferenceStep(op.writes, result.layout.block_count),),
         text=writer.text(),
-        edge_classes=tuple(sorted({f"concat half tail {part.shape.channels % 16}" for part in parts})),
+        edge_classes=tuple(sorted({PART_TAIL(part.shape.channels % LANES) for part in parts})),
     )
 
 
@@ -78,7 +80,7 @@ def _concat_of_pictures(op: ConcatOp, context: Context) -> LayerCode:
         algorithm=f"copy of the {'rows' if below else 'columns'} of all parts",
         steps=(InferenceStep(op.writes, result.layout.block_count),),
         text=writer.text(),
-        edge_classes=(f"concat along {op.node.axis.lower()}",),
+        edge_classes=(ALONG(op.node.axis.lower()),),
     )
 
 
@@ -99,7 +101,7 @@ def emit_copy(op: CopyOp, context: Context) -> LayerCode:
         algorithm="copy to a second place",
         steps=(InferenceStep(op.writes, result.layout.block_count),),
         text=writer.text(),
-        edge_classes=(f"copy channel tail {source.shape.channels % 16}",),
+        edge_classes=(CHANNEL_TAIL(source.shape.channels % LANES),),
     )
 
 
@@ -142,8 +144,10 @@ def emit_relayout(op: RelayoutOp, context: Context) -> LayerCode:
         tuple(moved_spans(source.layout, result.layout)),
         algorithm="lanes moved from one layout to another",
         edge_classes=(
-            f"relayout {len(source.layout.segments)} to {len(result.layout.segments)} segments",
-            f"relayout to {'one segment' if op.crowded else 'other lanes'}",
+            CHANNEL_TAIL(source.shape.channels % LANES),
+            FROM("one" if len(source.layout.segments) == 1 else "several"),
+            TO("one" if len(result.layout.segments) == 1 else "several"),
+            *((CROWDED(),) if op.crowded else ()),
         ),
     )
 
@@ -173,11 +177,22 @@ def emit_pad(op: PadOp, context: Context) -> LayerCode:
         algorithm="copy with zeros around it",
         steps=(InferenceStep(op.writes, result.layout.block_count * rows),),
         text=writer.text(),
-        edge_classes=(f"pad channel tail {source.shape.channels % 16}",),
+        edge_classes=tuple(sorted({CHANNEL_TAIL(source.shape.channels % LANES), *_zeros(op.sides)})),
     )
 
 
-CONCAT = Kernel("concat", ConcatOp, streaming_work, emit_concat)
-COPY = Kernel("copy", CopyOp, streaming_work, emit_copy)
-RELAYOUT = Kernel("relayout", RelayoutOp, streaming_work, emit_relayout)
-PAD = Kernel("pad", PadOp, streaming_work, emit_pad)
+def _zeros(sides: Sides) -> Iterator[str]:
+    """Sides on which there are zeros."""
+    return (ZEROS(side) for side, count in zip(sides._fields, sides, strict=True) if count)
+
+
+PART_TAIL, ALONG = tail("part tail"), Edges("along", ("height", "width"))
+FROM, TO = (Edges(f"segments {where}", ("one", "several")) for where in ("before", "after"))
+CROWDED = Edges("crowded")
+ZEROS = Edges("zeros", Sides._fields)
+
+CONCAT = Kernel("concat", ConcatOp, streaming_work, emit_concat, edges=(PART_TAIL, ALONG))
+COPY = Kernel("copy", CopyOp, streaming_work, emit_copy, edges=(CHANNEL_TAIL,))
+RELAYOUT_EDGES = (CHANNEL_TAIL, FROM, TO, CROWDED, GATHERED)
+RELAYOUT = Kernel("relayout", RelayoutOp, streaming_work, emit_relayout, edges=RELAYOUT_EDGES)
+PAD = Kernel("pad", PadOp, streaming_work, emit_pad, edges=(CHANNEL_TAIL, ZEROS))

@@ -9,8 +9,9 @@ from __future__ import annotations
 from nn512.cgen.code import LayerCode
 from nn512.ir import ConvOp
 from nn512.kernels.conv_cost import prepared_source
+from nn512.kernels.edges import OUTPUT_TAIL
 from nn512.kernels.interface import Context, Kernel, Setting
-from nn512.kernels.sliding import SlidingLayer, sliding_applies, sliding_work
+from nn512.kernels.sliding import EDGES, SlidingLayer, sliding_applies, sliding_work
 
 
 def applies(op: ConvOp, setting: Setting) -> bool:
@@ -23,4 +24,4 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
     return SlidingLayer(op, context, "depthwise").emit()
 
 
-KERNEL = Kernel("depthwise", ConvOp, sliding_work, emit, applies, prepared_source)
+KERNEL = Kernel("depthwise", ConvOp, sliding_work, emit, applies, prepared_source, edges=(*EDGES, OUTPUT_TAIL))

@@ -10,8 +10,10 @@ from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ElementwiseOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
+from nn512.kernels.edges import CHANNEL_TAIL
 from nn512.kernels.interface import Context, Kernel, Place
 from nn512.kernels.streaming import streaming_work
+from nn512.plan.layout import LANES
 
 
 def emit(op: ElementwiseOp, context: Context) -> LayerCode:
@@ -25,11 +27,11 @@ def emit(op: ElementwiseOp, context: Context) -> LayerCode:
         text=write_chain_step(context, source, result, steps),
         arrays=steps.fields(result.layout),
         packs=steps.packs(result.layout),
-        edge_classes=(f"elementwise channel tail {result.shape.channels % 16}",),
+        edge_classes=(CHANNEL_TAIL(result.shape.channels % LANES),),
     )
 
 
-KERNEL = Kernel("elementwise", ElementwiseOp, streaming_work, emit)
+KERNEL = Kernel("elementwise", ElementwiseOp, streaming_work, emit, edges=(CHANNEL_TAIL,))
 
 
 def write_chain_step(context: Context, source: Place, result: Place, steps: ChainCode) -> str:

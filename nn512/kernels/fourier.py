@@ -8,6 +8,7 @@ transform are cut into pieces, each of which counts as a channel, too, and sees 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,17 +19,21 @@ from nn512.graph.nodes import Conv
 from nn512.ir import ConvOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.complex_products import ComplexProductRoutine
+from nn512.kernels.edges import Edges
 from nn512.kernels.fourier_tile import FourierTile
 from nn512.kernels.fourier_transforms import InputRoutine, ResultRoutine
 from nn512.kernels.interface import Context
 from nn512.kernels.products import ProductRoutine
-from nn512.kernels.tile_cut import TileVariant
+from nn512.kernels.tile_cut import TileVariant, overhang
 from nn512.kernels.tile_layer import TileLayer
 from nn512.kernels.tile_parts import Call, Cell, Panel
 from nn512.plan.layout import LANES
 
 LONGEST_OF_TILES = 16
 """The longest transform in two dimensions: longer ones are for filters of one row or column."""
+
+MUCH = 5
+"""Rows or columns of overhang from which on their number makes no edge class of its own."""
 
 MOST_ROWS = 13
 """Rows of results of a tile at most: more may take a stack of over 16 KiB, and so short filters are others' work."""
@@ -58,6 +63,33 @@ class Variant(TileVariant):
         enough = all(outputs > 1 or size == 1 for outputs, size in zip(tile.outputs, tile.sizes, strict=True))
         fits = 1 in tile.sizes or tile.outputs[0] <= MOST_ROWS
         return tile if enough and fits and max(tile.steps) <= 2 else None
+
+    def most(self, blocks: int) -> int:
+        """See `TileVariant`: pairs of numbers, of which nearly all are complex ones."""
+        return ComplexProductRoutine(blocks, self.halves).most
+
+    @property
+    def filters(self) -> tuple[Edges, ...]:
+        """See `TileVariant`: which axes are transformed, and into how many parts a tile is split."""
+        both = self.size <= LONGEST_OF_TILES
+        return (
+            Edges("transforms of", ("rows", "columns", *(("both",) if both else ()))),
+            Edges("phases", (1, 2, *((4,) if both else ()))),
+            Edges("pieces", ("one", "several")),
+        )
+
+    @property
+    def overhangs(self) -> tuple[Edges, Edges]:
+        """See `TileVariant`: tiles have up to 63 results along an axis, and what overhangs by many is alike."""
+        return overhang("rows", (*range(MUCH), "more")), overhang("columns", (*range(MUCH), "more"))
+
+    def filter_classes(self, node: Conv) -> tuple[str, ...]:
+        """See `TileVariant`."""
+        tile = self.tile(node)
+        assert tile is not None
+        axes, phases, pieces = self.filters
+        word = "both" if 1 not in tile.sizes else "rows" if tile.sizes[1] == 1 else "columns"
+        return axes(word), phases(math.prod(tile.steps)), pieces("one" if tile.pieces == 1 else "several")
 
     def emit(self, op: ConvOp, context: Context) -> LayerCode:
         """The code of a layer."""
@@ -98,11 +130,6 @@ class FourierLayer(TileLayer):
     def products(self) -> int:
         """Pairs of numbers of a spectrum: complex ones, and two real ones."""
         return self.tile.positions // 2
-
-    @property
-    def longest_pass(self) -> int:
-        """See `TileLayer`."""
-        return ComplexProductRoutine(self.panel_blocks, self.variant.halves).most
 
     @property
     def clips(self) -> bool:

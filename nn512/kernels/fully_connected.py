@@ -21,6 +21,7 @@ from nn512.cgen.writer import Writer
 from nn512.ir import FullyConnectedOp
 from nn512.kernels import packing
 from nn512.kernels.chain import ChainCode
+from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import defined_macs, parameter_bytes, tensor_bytes
@@ -30,6 +31,10 @@ from nn512.plan.layout import LANES, Layout, blocks_of
 
 WIDEST_PANEL = 4
 ACCUMULATORS = 8
+
+PANEL, SPANS = Edges("panel", tuple(range(1, WIDEST_PANEL + 1))), Edges("spans", ("one", "several"))
+ROW_INPUTS = Edges("inputs of a row", tuple(range(1, LANES + 1)))
+EDGES = (PANEL, OUTPUT_TAIL, ROW_INPUTS, SPANS)
 
 LOAD_HALVES = """
 /* Sixteen half floats as floats. */
@@ -168,6 +173,7 @@ FLOATS = Kernel(
     FullyConnectedOp,
     lambda op, setting: fully_connected_work(op, setting, 4),
     lambda op, context: _FullyConnectedLayer(op, context, halves=False).emit(),
+    edges=EDGES,
 )
 HALVES = Kernel(
     "fully_connected_fp16",
@@ -176,6 +182,7 @@ HALVES = Kernel(
     lambda op, context: _FullyConnectedLayer(op, context, halves=True).emit(),
     allows_halves,
     weights="fp16",
+    edges=EDGES,
 )
 
 
@@ -212,10 +219,10 @@ class _FullyConnectedLayer:
         )
 
     def _edge_classes(self) -> set[str]:
-        classes = {f"panel {routine.blocks}x{routine.sums}" for routine in self._routines()}
-        classes.add(f"output tail {self.result.shape.channels % 16}")
-        classes |= {f"inputs of a row {lanes}" for _, lanes in self.spans}
-        classes.add(f"spans {'one' if len(self.spans) == 1 else 'several'}")
+        classes = {PANEL(routine.blocks) for routine in self._routines()}
+        classes.add(OUTPUT_TAIL(self.result.shape.channels % LANES))
+        classes |= {ROW_INPUTS(lanes) for _, lanes in self.spans}
+        classes.add(SPANS("one" if len(self.spans) == 1 else "several"))
         return classes
 
     def _routine(self, blocks: int) -> PanelRoutine:

@@ -13,6 +13,7 @@ from nn512.cgen import names
 from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import Expression, extent
 from nn512.cgen.writer import Writer
+from nn512.kernels.edges import Edges
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 
@@ -61,6 +62,10 @@ static INLINE void gather_block(const float *x, ptrdiff_t plane, const ptrdiff_t
 """
 
 
+SLABS = ("one slab", "equal slabs", "slabs and a smaller one")
+GATHERED = Edges("gathered in", SLABS)
+
+
 @dataclass(frozen=True, slots=True)
 class Slabs:
     """The blocks of a result, which move one by one or, where they have many pixels, in slabs."""
@@ -77,12 +82,10 @@ class Slabs:
         return self.result.layout.block_count * -(-shape.pixels // self.PIXELS)
 
     @property
-    def edge_class(self) -> str:
-        """What becomes of the pixels."""
+    def kind(self) -> str:
+        """What becomes of the pixels: one of `SLABS`."""
         pixels = self.result.shape.pixels
-        if pixels <= self.PIXELS:
-            return "whole picture"
-        return "slabs, the last one smaller" if pixels % self.PIXELS else "equal slabs"
+        return SLABS[0 if pixels <= self.PIXELS else 2 if pixels % self.PIXELS else 1]
 
     def write(self, writer: Writer, routine: str, arguments: Sequence[Expression | str]) -> None:
         """Write the loop of calls: these arguments, the first pixel, how many pixels, and the block of the result."""
@@ -127,5 +130,5 @@ def gathered(
         algorithm=algorithm,
         steps=(InferenceStep(result.name, slabs.items),),
         text=writer.text(),
-        edge_classes=(*edge_classes, f"gather {slabs.edge_class}"),
+        edge_classes=(*edge_classes, GATHERED(slabs.kind)),
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 from nn512.cgen.code import LayerCode
 from nn512.ir import ConvOp
 from nn512.kernels.conv_cost import prepared_source
+from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.interface import Context, Kernel, Setting
-from nn512.kernels.sliding import SlidingLayer, sliding_applies, sliding_work
+from nn512.kernels.sliding import EDGES, FAR, GROUP_INPUTS, SlidingLayer, sliding_applies, sliding_work
 
 
 def applies(op: ConvOp, setting: Setting) -> bool:
@@ -25,4 +26,8 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
     return SlidingLayer(op, context, "grouped").emit()
 
 
-KERNEL = Kernel("grouped", ConvOp, sliding_work, emit, applies, prepared_source)
+EVEN_TAIL = Edges(OUTPUT_TAIL.name, OUTPUT_TAIL.values[::2])
+"""Outputs of a group are a multiple of its inputs, of which there are two or more."""
+
+ALL_EDGES = (*EDGES, FAR, GROUP_INPUTS, EVEN_TAIL)
+KERNEL = Kernel("grouped", ConvOp, sliding_work, emit, applies, prepared_source, edges=ALL_EDGES)

@@ -14,6 +14,7 @@ from nn512.cgen.code import LayerCode, Library
 from nn512.graph.graph import Graph, argument_name
 from nn512.graph.nodes import Shape
 from nn512.ir import ConvOp, Op
+from nn512.kernels.edges import Edges, classes_of
 from nn512.kernels.sharing import Candidates, Sharing
 from nn512.plan.cost import Machine, Work
 from nn512.plan.laying import Laid
@@ -127,7 +128,7 @@ class Kernel(Generic[O]):
 
     `planes` says that the source is the caller's, in the caller's order; all others read blocks of 16 channels.
     `weights` is the format in which it stores weights. `arithmetic` names what the tester must assume of its rounding
-    (an entry of the table of error limits, `fuzz.judge.limits`).
+    (an entry of the table of error limits, `fuzz.judge.limits`). `edges` are the cases that its code has.
     """
 
     name: str
@@ -139,6 +140,12 @@ class Kernel(Generic[O]):
     planes: bool = False
     weights: str = "fp32"
     arithmetic: str = "direct"
+    edges: tuple[Edges, ...] = ()
+
+    @property
+    def edge_classes(self) -> tuple[str, ...]:
+        """All edge classes that it declares."""
+        return classes_of(self.edges)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,18 @@ from nn512.graph.nodes import LRN
 from nn512.ir import LRNOp
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.chain.code import number_word
+from nn512.kernels.edges import CHANNEL_TAIL, Edges
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work
 from nn512.plan.layout import LANES
+
+MOST_BLOCKS = 3
+"""Blocks from which on there is one that has neighbours on both sides."""
+
+BLOCKS = Edges("blocks", tuple(range(1, MOST_BLOCKS + 1)))
+EXPONENT = Edges("exponent", ("by roots", "by logarithm"))
+WINDOW = Edges("window", ("even", "odd"))
 
 ROOTS: Mapping[float, str] = MappingProxyType(
     {
@@ -179,12 +187,12 @@ def emit(op: LRNOp, context: Context) -> LayerCode:
         arrays=steps.fields(result.layout),
         packs=steps.packs(result.layout),
         edge_classes=(
-            f"lrn channel tail {layout.channels % LANES}",
-            f"lrn {min(layout.block_count, 3)} blocks",
-            f"lrn {'roots' if routine.roots else 'power'}",
-            f"lrn {'even' if node.size % 2 == 0 else 'odd'} window",
+            CHANNEL_TAIL(layout.channels % LANES),
+            BLOCKS(min(layout.block_count, MOST_BLOCKS)),
+            EXPONENT("by roots" if routine.roots else "by logarithm"),
+            WINDOW("even" if node.size % 2 == 0 else "odd"),
         ),
     )
 
 
-KERNEL = Kernel("lrn", LRNOp, streaming_work, emit)
+KERNEL = Kernel("lrn", LRNOp, streaming_work, emit, edges=(CHANNEL_TAIL, BLOCKS, EXPONENT, WINDOW))

@@ -9,7 +9,8 @@ from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import extent
 from nn512.cgen.writer import Writer
 from nn512.ir import CropOp, Pick, PickOp
-from nn512.kernels.gathering import JOIN_PIECES, Slabs, gathered
+from nn512.kernels.edges import CHANNEL_TAIL, Edges, tail
+from nn512.kernels.gathering import GATHERED, JOIN_PIECES, SLABS, Slabs, gathered
 from nn512.kernels.interface import Context, Kernel, Place
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work
@@ -59,8 +60,8 @@ def emit_pick(op: PickOp, context: Context) -> LayerCode:
             spans,
             algorithm="channels moved to other lanes",
             edge_classes=(
-                f"pick channel tail {result.shape.channels % LANES}",
-                f"pick runs from lane {spans[0][1] % LANES}",
+                CHANNEL_TAIL(result.shape.channels % LANES),
+                RUNS(spans[0][1] % LANES),
             ),
         )
     sources = [context.places[name] for name in op.sources]
@@ -88,9 +89,9 @@ def emit_pick(op: PickOp, context: Context) -> LayerCode:
         steps=(InferenceStep(op.writes, slabs.items),),
         text=writer.text(),
         edge_classes=(
-            f"pick channel tail {result.shape.channels % LANES}",
-            f"pick lanes of {'one tensor' if len(sources) == 1 else 'several tensors'}",
-            f"pick {slabs.edge_class}",
+            CHANNEL_TAIL(result.shape.channels % LANES),
+            SINGLE("one tensor" if len(set(op.sources)) == 1 else "several tensors"),
+            PICKED(slabs.kind),
         ),
     )
 
@@ -157,7 +158,7 @@ def _copied(op: PickOp, context: Context, first: int) -> LayerCode:
         algorithm="copy of whole blocks",
         steps=(InferenceStep(op.writes, result.layout.block_count),),
         text=writer.text(),
-        edge_classes=(f"pick blocks, channel tail {result.shape.channels % LANES}",),
+        edge_classes=(BLOCKS(result.shape.channels % LANES),),
     )
 
 
@@ -183,12 +184,13 @@ def emit_crop(op: CropOp, context: Context) -> LayerCode:
                 with writer.indented():
                     column = _at(node.first, node.step, "x")
                     writer.line(f"_mm512_storeu_ps({to}[block][y][x], _mm512_loadu_ps({from_row}[{column}]));")
+    every = "every few " if node.step > 1 and node.count > 1 else ""
     return LayerCode(
         name=op.writes,
         algorithm=f"copy of some of the {'rows' if down else 'columns'}",
         steps=(InferenceStep(op.writes, result.layout.block_count * rows),),
         text=writer.text(),
-        edge_classes=(f"crop {node.axis.lower()}{', every few' if node.step > 1 and node.count > 1 else ''}",),
+        edge_classes=(OF(f"{every}{'rows' if down else 'columns'}"),),
     )
 
 
@@ -198,5 +200,9 @@ def _at(first: int, step: int, number: str) -> str:
     return f"{scaled} + {first}" if first else scaled
 
 
-PICK = Kernel("pick", PickOp, streaming_work, emit_pick)
-CROP = Kernel("crop", CropOp, streaming_work, emit_crop)
+BLOCKS, RUNS = tail("whole blocks, channel tail"), tail("runs from lane")
+SINGLE, PICKED = Edges("lanes of", ("one tensor", "several tensors")), Edges("picked in", SLABS)
+OF = Edges("some", ("rows", "every few rows", "columns", "every few columns"))
+
+PICK = Kernel("pick", PickOp, streaming_work, emit_pick, edges=(CHANNEL_TAIL, BLOCKS, RUNS, GATHERED, SINGLE, PICKED))
+CROP = Kernel("crop", CropOp, streaming_work, emit_crop, edges=(OF,))

@@ -12,8 +12,11 @@ from __future__ import annotations
 from nn512.cgen.code import LayerCode
 from nn512.graph.windows import padding_of
 from nn512.ir import ConvOp
+from nn512.kernels.conv_blocking import INPUTS, INSIDE, MERGED, PANEL, ROWS, SHARES, TILE
 from nn512.kernels.conv_cost import weight_bytes
+from nn512.kernels.conv_tile import Channels
 from nn512.kernels.convolution import ConvLayer
+from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.plan.conv_geometry import axes, real_taps
 from nn512.plan.cost import EXPOSED, Work
@@ -47,7 +50,17 @@ def _emit(op: ConvOp, context: Context) -> LayerCode:
     return _PlanarLayer(op, context).emit()
 
 
-KERNEL = Kernel("planar", ConvOp, _work, _emit, _applies, planes=True)
+SOURCE = Edges("source", ("given planes", "given interleaved pixels", "copied planes", "copied interleaved pixels"))
+
+KERNEL = Kernel(
+    "planar",
+    ConvOp,
+    _work,
+    _emit,
+    _applies,
+    planes=True,
+    edges=(PANEL, TILE, INSIDE, ROWS, SHARES, INPUTS[Channels.PLANAR], OUTPUT_TAIL, MERGED, SOURCE),
+)
 
 
 class _PlanarLayer(ConvLayer):
@@ -61,7 +74,7 @@ class _PlanarLayer(ConvLayer):
 
     def edge_classes(self) -> set[str]:
         given = "given" if self.op.caller is not None else "copied"
-        return super().edge_classes() | {f"{self.kernel} {given} {self._what}"}
+        return super().edge_classes() | {SOURCE(f"{given} {self._what}")}
 
     @property
     def _what(self) -> str:

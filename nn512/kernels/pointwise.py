@@ -13,9 +13,11 @@ from nn512.cgen.code import LayerCode
 from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.ir import ConvOp
-from nn512.kernels.conv_blocking import Branch, Panels
+from nn512.kernels.conv_blocking import FAR, INPUTS, INSIDE, MERGED, PANEL, ROW_TILE, Branch, Panels
 from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
+from nn512.kernels.conv_tile import Channels
 from nn512.kernels.convolution import Choice, ConvLayer
+from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.interface import Context, Kernel, Place, Setting
 from nn512.plan.conv_geometry import TILE_PIXELS
 from nn512.plan.cost import Work
@@ -52,7 +54,24 @@ def _emit(op: ConvOp, context: Context) -> LayerCode:
     return _PointwiseLayer(op, context).emit()
 
 
-KERNEL = Kernel("pointwise", ConvOp, _work, _emit, _applies, _workspace)
+KERNEL = Kernel(
+    "pointwise",
+    ConvOp,
+    _work,
+    _emit,
+    _applies,
+    _workspace,
+    edges=(
+        PANEL,
+        ROW_TILE,
+        INSIDE,
+        Edges("threads share", ("pixels",)),
+        FAR,
+        *(INPUTS[channels] for channels in (Channels.WHOLE, Channels.TAIL, Channels.TABLE)),
+        OUTPUT_TAIL,
+        MERGED,
+    ),
+)
 
 
 class _PointwiseLayer(ConvLayer):

@@ -18,16 +18,42 @@ from nn512.cgen.writer import Writer
 from nn512.ir import PoolOp, SampleOp
 from nn512.ir.ops.pool import Along
 from nn512.kernels.chain import ChainCode
+from nn512.kernels.edges import CHANNEL_TAIL, Edges
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work
 from nn512.kernels.tiles import Unrolled
+from nn512.plan.layout import LANES
 
 ACCUMULATORS = 4
 WIDEST = 8
 """Most columns of a window that have unrolled code of their own."""
 
+AXES = ("rows", "columns")
+POOLED = ("maximum", "average")
+COUNTED = Edges("average with padding counted")
+
 _BLOCK, _VALUE = Name("block"), Name("v")
+
+
+def _pixels(what: str) -> Edges:
+    """How many pixels a window has that is the picture; for as many as accumulators or more, those and the rest."""
+    return Edges(f"{what} pixels", tuple(range(1, 2 * ACCUMULATORS)))
+
+
+def _columns(what: str) -> Edges:
+    """How many columns of the picture a window sees: unrolled, a loop, or a loop that cuts each."""
+    return Edges(f"{what} columns", (*range(1, WIDEST + 2), "cut"))
+
+
+def _rows(what: str) -> Edges:
+    return Edges(f"{what} rows", ("whole", "clipped"))
+
+
+def _windows(what: str, axis: str) -> Edges:
+    """How neighbouring windows lie."""
+    return Edges(f"{what} windows' {axis}", ("overlap", "side by side", "apart"))
+
 
 MAXIMUM = """
 /* The larger of two vectors. NaN in either stays NaN; max alone returns its second operand if one is NaN. */
@@ -76,8 +102,19 @@ def emit(op: PoolOp | SampleOp, context: Context) -> LayerCode:
     return _PoolLayer(op, context).emit()
 
 
-POOLING = Kernel("pooling", PoolOp, streaming_work, emit)
-SAMPLING = Kernel("sampling", SampleOp, streaming_work, emit)
+POOLING = Kernel(
+    "pooling",
+    PoolOp,
+    streaming_work,
+    emit,
+    edges=(
+        CHANNEL_TAIL,
+        COUNTED,
+        *(family(what) for what in POOLED for family in (_pixels, _columns, _rows)),
+        *(_windows(what, axis) for what in POOLED for axis in AXES),
+    ),
+)
+SAMPLING = Kernel("sampling", SampleOp, streaming_work, emit, edges=(CHANNEL_TAIL,))
 
 
 class _PoolLayer:
@@ -117,18 +154,22 @@ class _PoolLayer:
 
     def _edge_classes(self) -> set[str]:
         """Cells that are seen at the edges and elsewhere; whether windows overlap; whatever numbers they are."""
-        what = "sample" if self.copies else "maximum" if self.is_max else "average"
-        classes = {f"channel tail {self.result.shape.channels % 16}"}
+        what = "maximum" if self.is_max else "average"
+        classes = {CHANNEL_TAIL(self.result.shape.channels % LANES)}
+        if self.copies:
+            return classes
         if self.windows.is_whole:
-            return classes | {f"{what} pixels {min(self.source.shape.pixels, ACCUMULATORS)}"}
+            pixels = self.source.shape.pixels
+            rest = pixels if pixels < ACCUMULATORS else ACCUMULATORS + pixels % ACCUMULATORS
+            return classes | {_pixels(what)(rest)}
         if self.divisor is not None:
-            classes.add("average with padding counted")
+            classes.add(COUNTED())
+        for axis, along in zip(AXES, self.windows, strict=True):
+            gap = along.stride - along.window
+            classes.add(_windows(what, axis)("overlap" if gap < 0 else "apart" if gap else "side by side"))
         seen = (column.columns for column in self.columns)
-        classes |= {f"{what} columns {'cut' if n is None else min(n, WIDEST + 1)}" for n in seen}
-        for axis, along in (("rows", self.windows.rows), ("columns", self.windows.columns)):
-            room = along.stride - along.window
-            classes.add(f"{what} {axis} {'overlap' if room < 0 else 'apart' if room else 'side by side'}")
-        return classes | {f"{what} rows {'clipped' if self.clipped else 'whole'}"}
+        classes |= {_columns(what)("cut" if n is None else min(n, WIDEST + 1)) for n in seen}
+        return classes | {_rows(what)("clipped" if self.clipped else "whole")}
 
     def _code(self) -> str:
         rows = self.result.shape.height

@@ -62,6 +62,7 @@ def _by_operation() -> Mapping[type[Op], tuple[Kernel[Any], ...]]:
 
 
 _KERNELS_OF = _by_operation()
+_KERNELS: Mapping[str, Kernel[Any]] = MappingProxyType({kernel.name: kernel for kernel in KERNELS})
 
 
 def kernels_of(op: Op) -> tuple[Kernel[Any], ...]:
@@ -72,6 +73,11 @@ def kernels_of(op: Op) -> tuple[Kernel[Any], ...]:
 def kernel_names() -> tuple[str, ...]:
     """Names of all kernels, which a user may force."""
     return tuple(kernel.name for kernel in KERNELS)
+
+
+def kernel_named(name: str) -> Kernel[Any]:
+    """The kernel of that name. Raises KeyError where there is none."""
+    return _KERNELS[name]
 
 
 def competing_kernels() -> tuple[str, ...]:

@@ -19,12 +19,14 @@ from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
+from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.interface import Context, Setting
 from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles
-from nn512.kernels.tiles import SIZES, add_operands, first_row, write_tap_bounds
+from nn512.kernels.tiles import EDGE_WORDS, SIZES, add_operands, first_row, write_tap_bounds
 from nn512.plan.conv_geometry import (
+    TILE_PIXELS,
     PixelTile,
     axes,
     has_blind_outputs,
@@ -46,6 +48,14 @@ FETCHING = 4
 
 # Vectors that are permuted or multiplied in the time of one at the peak rate: two ports multiply, one more permutes.
 PORTS = 1.5
+
+# A loop over columns sees every column once, that over taps those that a tap sees.
+SWEEP_TILE, TAP_TILE = (Edges(f"{loop} tile", tuple(range(1, TILE_PIXELS + 1))) for loop in ("columns", "taps"))
+SWEEPS, TAPS = Edges("columns", ("inside", "left", "right", "both")), Edges("taps", ("inside", *EDGE_WORDS))
+GROUP_INPUTS = Edges("inputs of a group", (2, 4, 8))
+RATIO = Edges("outputs for an input", ("one", "several"))
+FAR, CLIPPED = Edges("source far"), Edges("rows clipped")
+EDGES = (SWEEP_TILE, TAP_TILE, SWEEPS, TAPS, RATIO, CLIPPED)
 
 _BLOCK = Name("block")
 
@@ -241,16 +251,14 @@ class SlidingLayer:
         return f"{self.kernel}, 16 outputs x {sizes} pixels in registers, {how}"
 
     def _edge_classes(self) -> set[str]:
-        kernel = self.kernel
-        loop = "columns" if self.sweeps else "taps"
-        classes = {f"{kernel} {loop} tile {tile.size}" for tile in self.tiles}
-        classes |= {f"{kernel} {loop} {self.routine(tile).edge or 'inside'}" for tile in self.tiles}
-        classes |= {f"{kernel} source far"} if self._far else set()
-        classes.add(f"{kernel} {self.inputs} to {self.outputs} per group")
-        classes.add(f"{kernel} output tail {self.node.to_channels % 16}")
-        if self.rows.is_padded:
-            classes.add(f"{kernel} rows clipped")
-        return classes
+        size, place = (SWEEP_TILE, SWEEPS) if self.sweeps else (TAP_TILE, TAPS)
+        classes = {size(tile.size) for tile in self.tiles}
+        classes |= {place(self.routine(tile).edge or "inside") for tile in self.tiles}
+        classes |= {FAR()} if self._far else set()
+        classes |= {GROUP_INPUTS(self.inputs)} if self.inputs > 1 else set()
+        classes |= {RATIO("one" if self.ratio == 1 else "several")}
+        classes.add(OUTPUT_TAIL(self.node.to_channels % LANES))
+        return classes | ({CLIPPED()} if self.rows.is_padded else set())
 
     def _write_lanes(self, writer: Writer) -> None:
         """Write for each output block that reads the same input block where each lane finds its group's first input."""

@@ -7,11 +7,14 @@ from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import SoftmaxOp
+from nn512.kernels.edges import CHANNEL_TAIL, tail
 from nn512.kernels.elementary import EXP
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature, write_segments
 from nn512.kernels.streaming import streaming_work
-from nn512.plan.layout import Layout
+from nn512.plan.layout import LANES, Layout
+
+TABLE = tail("table of segments, tail")
 
 
 def _routine(name: str, *, table: bool) -> str:
@@ -91,8 +94,8 @@ def emit(op: SoftmaxOp, context: Context) -> LayerCode:
         algorithm="softmax, pixel by pixel",
         steps=(InferenceStep(op.writes, source.shape.pixels),),
         text=writer.text(),
-        edge_classes=(f"softmax {'table' if table else 'tail'} {source.shape.channels % 16}",),
+        edge_classes=((TABLE if table else CHANNEL_TAIL)(source.shape.channels % LANES),),
     )
 
 
-KERNEL = Kernel("softmax", SoftmaxOp, streaming_work, emit)
+KERNEL = Kernel("softmax", SoftmaxOp, streaming_work, emit, edges=(CHANNEL_TAIL, TABLE))

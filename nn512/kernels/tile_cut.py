@@ -7,6 +7,7 @@ factors of all input channels meet transformed weights; sums of products are tra
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -14,6 +15,7 @@ from nn512.cgen.code import LayerCode
 from nn512.graph.nodes import Conv, Shape
 from nn512.ir import ConvOp
 from nn512.kernels.conv_cost import prepared_source, tensor_bytes
+from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL, Edges, tail
 from nn512.kernels.interface import Context, Kernel, Place, Setting
 from nn512.plan.conv_geometry import axes
 from nn512.plan.cost import EXPOSED, Work
@@ -27,6 +29,11 @@ CLIPPED = 1.6
 
 PASS_CYCLES = 20
 """Cycles to begin and end a pass over the input channels, beside storing its sums."""
+
+
+COMPUTED = Edges("tiles", ("in steps", "in blocks"))
+INSIDE, CLIPS, GROUPS = Edges("inside"), Edges("clipped"), Edges("groups")
+SEGMENTS = tail("inputs in segments, tail")
 
 
 class TileAlgorithm(Protocol):
@@ -176,6 +183,31 @@ class TileVariant(ABC):
         """What is done to a tile; None where the variant cannot compute such a convolution."""
 
     @abstractmethod
+    def most(self, blocks: int) -> int:
+        """Tiles that are summed together at most, with so many blocks of outputs."""
+
+    @property
+    @abstractmethod
+    def filters(self) -> tuple[Edges, ...]:
+        """Edge classes by the size of the filter: families of them."""
+
+    @property
+    @abstractmethod
+    def overhangs(self) -> tuple[Edges, Edges]:
+        """Edge classes by how many rows, and columns, of results of the last tile are outside the picture."""
+
+    @abstractmethod
+    def filter_classes(self, node: Conv) -> tuple[str, ...]:
+        """Those that a layer has."""
+
+    @property
+    def edges(self) -> tuple[Edges, ...]:
+        """All families of edge classes."""
+        summed = tuple(passes(self, blocks) for blocks in (1, 2))
+        common = (COMPUTED, INSIDE, CLIPS, *self.overhangs, INPUT_TAIL, SEGMENTS, OUTPUT_TAIL, GROUPS)
+        return (*self.filters, *summed, *common)
+
+    @abstractmethod
     def emit(self, op: ConvOp, context: Context) -> LayerCode:
         """The code of a layer."""
 
@@ -250,4 +282,15 @@ class TileVariant(ABC):
             self.workspace,
             weights="fp16" if self.halves else "fp32",
             arithmetic=self.arithmetic,
+            edges=self.edges,
         )
+
+
+def overhang(axis: str, values: Iterable[int | str]) -> Edges:
+    """The edge classes by how much of the last tile is outside the picture."""
+    return Edges(f"overhang of {axis}", tuple(values))
+
+
+def passes(variant: TileVariant, blocks: int) -> Edges:
+    """The edge classes by how many tiles are summed together, with so many blocks of outputs."""
+    return Edges(f"pass of {blocks} x", tuple(range(1, variant.most(blocks) + 1)))

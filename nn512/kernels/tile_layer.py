@@ -15,9 +15,11 @@ from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less
 from nn512.cgen.writer import Writer, sentence
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
+from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.interface import Place
 from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of
+from nn512.kernels.tile_cut import CLIPS, COMPUTED, GROUPS, INSIDE, SEGMENTS, passes
 from nn512.kernels.tile_parts import Cell, TileParts
 from nn512.plan.layout import LANES, blocks_of
 from nn512.plan.plan import PlannedTiles
@@ -40,11 +42,6 @@ class TileLayer(TileParts):
     def pack_tables(self) -> tuple[Routine, ...]:
         """Tables that these arguments name."""
         return ()
-
-    @property
-    @abstractmethod
-    def longest_pass(self) -> int:
-        """Tiles that are summed together at most."""
 
     @property
     def _weight_arrays(self) -> tuple[tuple[str, str], ...]:
@@ -91,20 +88,18 @@ class TileLayer(TileParts):
         return f"{self.cut.tile.title}, {self.advantage()}, {self.grid.words}{halves}"
 
     def _edge_classes(self) -> set[str]:
-        kernel, grid = self.variant.name, self.grid
-        filter_ = f"{self.node.filter_h}x{self.node.filter_w}"
-        classes = {f"{kernel} filter {filter_}", f"{kernel} {'steps' if self.cut.in_steps else 'blocks of tiles'}"}
-        classes |= {f"{kernel} pass of {size}" for size in self.sizes(self.longest_pass)}
-        classes |= {f"{kernel} panel {width}" for width, _ in self.panels()}
-        classes |= {f"{kernel} {word}" for word, there in (("inside", grid.inside), ("clipped", self.clips)) if there}
-        for word, axis in (("rows", grid.rows), ("columns", grid.columns)):
+        grid, whole = self.grid, self.source.layout.regular
+        classes = {*self.variant.filter_classes(self.node), COMPUTED("in steps" if self.cut.in_steps else "in blocks")}
+        for width, _ in self.panels():
+            classes |= {passes(self.variant, width)(size) for size in self.sizes(self.variant.most(width))}
+        classes |= {INSIDE()} if grid.inside else set()
+        classes |= {CLIPS()} if self.clips else set()
+        for family, axis in zip(self.variant.overhangs, (grid.rows, grid.columns), strict=True):
             if axis.outputs > 1:
-                classes.add(f"{kernel} {word} overhang {axis.overhang}")
-        regular = "" if self.source.layout.regular else " in segments"
-        classes.add(f"{kernel} input tail {self.source.shape.channels % 16}{regular}")
-        classes.add(f"{kernel} output tail {self.node.to_channels % 16}")
-        classes |= {f"{kernel} groups"} if self.node.groups > 1 else set()
-        return classes
+                classes.add(family(axis.overhang if axis.overhang in family.values else "more"))
+        classes.add((INPUT_TAIL if whole else SEGMENTS)(self.source.shape.channels % LANES))
+        classes.add(OUTPUT_TAIL(self.node.to_channels % LANES))
+        return classes | ({GROUPS()} if self.node.groups > 1 else set())
 
     # ---- Memory and weights
 

@@ -86,6 +86,10 @@ def registers(sums: str, *others: str) -> str:
     return f"Of 32 registers: {', '.join((sums, *others))}"
 
 
+EDGE_WORDS = ("both", "left", "right", "part")
+"""Words for a tile that is not inside the picture as a whole."""
+
+
 def edge_word(*, left: bool, right: bool, whole: bool) -> str:
     """Which ends of a tile hang over the picture; `part` where only some taps see none of it, "" for a `whole` one."""
     return "both" if left and right else "left" if left else "right" if right else "" if whole else "part"

@@ -17,13 +17,17 @@ from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Conv
 from nn512.ir import ConvOp
 from nn512.kernels.bodies import StepFunction
+from nn512.kernels.edges import Edges
 from nn512.kernels.interface import Context
 from nn512.kernels.products import LONGEST_PASS, ProductRoutine
-from nn512.kernels.tile_cut import TileVariant
+from nn512.kernels.tile_cut import TileVariant, overhang
 from nn512.kernels.tile_layer import TileLayer
-from nn512.kernels.tile_parts import PANEL_BLOCKS, Call, Cell, Panel
+from nn512.kernels.tile_parts import Call, Cell, Panel
 from nn512.kernels.winograd_transforms import InputRoutine, ResultRoutine, TileTransform
 from nn512.plan.layout import LANES
+
+MOST_TAPS = 7
+"""Taps of an axis at most: for more there are no points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,28 @@ class Variant(TileVariant):
         if self.rows != self.columns and 1 in (rows, columns):
             return None
         return TileTransform(cook_toom(rows, node.filter_h), cook_toom(columns, node.filter_w))
+
+    def most(self, blocks: int) -> int:
+        """See `TileVariant`."""
+        return ProductRoutine(blocks, self.halves).most
+
+    @property
+    def filters(self) -> tuple[Edges, ...]:
+        """See `TileVariant`: the transforms along rows and along columns."""
+        axes = (("rows", self.rows), ("columns", self.columns))
+        taps = range(1 if self.rows == self.columns else 2, MOST_TAPS + 1)
+        return tuple(
+            Edges(f"filter {word}", tuple(n for n in taps if n == 1 or is_known(outputs, n))) for word, outputs in axes
+        )
+
+    @property
+    def overhangs(self) -> tuple[Edges, Edges]:
+        """See `TileVariant`."""
+        return overhang("rows", range(self.rows)), overhang("columns", range(self.columns))
+
+    def filter_classes(self, node: Conv) -> tuple[str, ...]:
+        """See `TileVariant`."""
+        return tuple(family(taps) for family, taps in zip(self.filters, (node.filter_h, node.filter_w), strict=True))
 
     def emit(self, op: ConvOp, context: Context) -> LayerCode:
         """The code of a layer."""
@@ -96,11 +122,6 @@ class WinogradLayer(TileLayer):
         tiles = self.cut.block_tiles
         narrow = LONGEST_PASS < tiles <= 2 * LONGEST_PASS and self.cut.in_steps
         return 1 if narrow else super().panel_blocks
-
-    @property
-    def longest_pass(self) -> int:
-        """See `TileLayer`."""
-        return LONGEST_PASS * (PANEL_BLOCKS if self.panel_blocks == 1 else 1)
 
     def input_calls(
         self, source: Name, index: tuple[Expression, Expression, Expression], place: list[Expression], lanes: Expression

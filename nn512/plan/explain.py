@@ -11,6 +11,9 @@ from nn512.plan.plan import Plan, PlannedLayer, PlannedNode, PlannedTensor
 
 _WIDTH = 110
 
+MANY_EDGES = 11
+"""Edge cases of a layer from which on they are told: a layer whose shapes fit has six to ten."""
+
 _TOGETHER = "\N{NO-BREAK SPACE}"
 """A space at which lines do not break."""
 
@@ -78,6 +81,9 @@ def _layer(layer: PlannedLayer, tensors: Mapping[str, PlannedTensor], cores: str
     )
     steps = ", then ".join(_count(step.items, "item") for step in layer.steps)
     yield from _wrapped("threads", f"{steps}, {'shared by all' if layer.shared_by_threads else 'done by the caller'}")
+    if len(layer.edge_classes) >= MANY_EDGES:
+        edges = ", ".join(layer.edge_classes)
+        yield from _wrapped("edges", f"{len(layer.edge_classes)} cases, which is many (verify --edges): {edges}")
 
 
 def _weights(layer: PlannedLayer) -> str:

@@ -55,7 +55,7 @@ def test_pixels_are_spread_to_blocks() -> None:
     text += "Activation FromTensor=x17 ToTensor=r Kind=ReLU Param=1\nOutput FromTensor=s\nOutput FromTensor=r\n"
     report = check(text, "direct")
     classes = {name for layer in report.layers for name in layer.edge_classes}
-    assert {f"load channel tail {tail}" for tail in (0, 1, 2, 3, 15)} <= classes
+    assert {f"interleaved, channel tail {tail}" for tail in (0, 1, 2, 3, 15)} <= classes
 
 
 @pytest.mark.usefixtures("runs_here")
@@ -74,7 +74,7 @@ def test_convolutions_read_pixels_in_place() -> None:
     report = check(text, "planar")
     assert {layer.kernel for layer in report.layers} == {"load", "planar", "store"}
     classes = {name for layer in report.layers for name in layer.edge_classes}
-    assert {"planar given interleaved pixels", "planar copied interleaved pixels", "load rows of pixels"} <= classes
+    assert {"source given interleaved pixels", "source copied interleaved pixels", "rows of pixels"} <= classes
 
 
 @pytest.mark.usefixtures("runs_here")

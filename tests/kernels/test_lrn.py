@@ -44,9 +44,9 @@ def test_windows_and_channels(runs_here: str) -> None:
             f"Output FromTensor=y{n}",
         ]
     assert classes(check(*lines)) == {
-        *(f"lrn channel tail {tail}" for tail in (1, 7, 0, 2)),
-        *(f"lrn {blocks} blocks" for blocks in (1, 2, 3)),
-        *("lrn roots", "lrn odd window", "lrn even window"),
+        *(f"channel tail {tail}" for tail in (1, 7, 0, 2)),
+        *(f"blocks {blocks}" for blocks in (1, 2, 3)),
+        *("exponent by roots", "window odd", "window even"),
     }
 
 
@@ -55,7 +55,7 @@ def test_exponents(runs_here: str) -> None:
     exponents = (*ROOTS, 0.1, 0.6, 1.25, 3, 8)
     lines = [f"LRN FromTensor=x ToTensor=y{n} Size=3 Alpha=1 Beta={beta:g}" for n, beta in enumerate(exponents)]
     lines += [f"Output FromTensor=y{n}" for n in range(len(exponents))]
-    assert "lrn power" in classes(check("Input ToTensor=x Channels=19 Height=2 Width=2", *lines))
+    assert "exponent by logarithm" in classes(check("Input ToTensor=x Channels=19 Height=2 Width=2", *lines))
 
 
 def test_neighbours_and_pieces(runs_here: str) -> None:

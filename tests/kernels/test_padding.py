@@ -109,7 +109,7 @@ def test_wide_padding_of_one_side_is_a_copy() -> None:
     (pad,) = (op for op in decide(optimize(parse(text)), Options()).placement.ops if isinstance(op, PadOp))
     assert pad.sides == (0, 1, 33, 0)
     report = check(text, "direct")
-    assert "pad channel tail 1" in {name for layer in report.layers for name in layer.edge_classes}
+    assert "channel tail 1" in {name for layer in report.layers for name in layer.edge_classes}
 
 
 def test_planes_get_zeros_where_they_need_some() -> None:
@@ -127,7 +127,7 @@ def test_edges_on_one_side_are_edge_classes() -> None:
         text = net((18, 9, 20), f"ToChannels=18 FilterH=3 FilterW=3 PaddingBottom=2 PaddingRight=2 {more}")
         layers = compile_graph(text, Options(force=(("", kernel),))).plan.layers
         (found,) = (set(layer.edge_classes) for layer in layers if layer.kernel == kernel)
-        assert f"{kernel} rows clipped" in found
+        assert "rows clipped" in found
         assert any(name.endswith("right") for name in found)
         assert not any(name.endswith(("left", "both")) for name in found)
 

@@ -65,7 +65,7 @@ def test_widths(width: int, runs_here: str) -> None:
     report = check(text)
     assert {layer.kernel for layer in report.layers} == {"load", "planar", "store"}
     classes = {name for layer in report.layers for name in layer.edge_classes}
-    assert {"planar given planes", "planar copied planes", "planar rows clipped", "planar input planar 3"} <= classes
+    assert {"source given planes", "source copied planes", "rows clipped", "inputs in planes, tail 3"} <= classes
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])

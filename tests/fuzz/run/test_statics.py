@@ -45,5 +45,13 @@ def test_writable_data(compiler: Compiler, code: str, found: list[str]) -> None:
     assert names == found
 
 
+def test_a_static_program_shows_what_is_of_the_net_alone(compiler: Compiler) -> None:
+    code = "int seen_by_all;\nstatic int *where(void) { static int calls; seen_by_all++; return &calls; }"
+    files = {"other.c": OTHER, UNIT: NET.replace("CODE", code)}
+    program = build(compiler, files, ["-O0", "-static", "other.c", UNIT], "program").path.read_bytes()
+    names = [name.removeprefix("where.").partition(".")[0] for name in writable_data(program, UNIT)]
+    assert names == ["calls"]
+
+
 def test_what_is_no_program_has_none() -> None:
     assert writable_data(b"#!/bin/sh\n", UNIT) == []
