@@ -5,6 +5,7 @@ build.py          driver programs out of a header and a source, whoever emitted 
 runners/          ways to execute them: native, sde, soft, bochs, aarch64
 emulator/         the machine that bochs runs them in
 checks.py         what a run checks, and its bounds
+demands.py        what is demanded of C beside values, by name, and how parts of it are waived
 driver/           the driver in C; it watches everything besides values
 protocol.py       the bytes that it and the tester exchange
 process.py        a program run to its end, wherever

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from fuzz.run.outcome import Kind
 from nn512.graph import Graph, multiply_accumulates
 
 
@@ -43,20 +44,22 @@ QUICK = (Configuration(1, Placement.AT_END), Configuration(2, Placement.AT_BEGIN
 class Checks:
     """What to check, and the bounds of a run.
 
-    `api`: EnginePthreadT, Destroy(NULL), signals, files and all else that belongs to the program. `sharing`: several
+    `api`: EnginePthreadT. `process`: signals, files and all else that belongs to the program. `sharing`: several
     engines on one net, at the same time and in other orders. `failures`: every allocation and thread refused in turn.
-    `turns`: other inputs before and after, on the same engine. `promises`: what our own C promises and others need not:
-    impossible numbers of threads are refused, a child of fork() may go on, engines only read their net. `timeout`:
+    `turns`: other inputs before and after, on the same engine. `promises`: what our own C promises and others need not
+    (see `fuzz.run.demands`). `waived`: violations that are let pass. `timeout`:
     seconds without progress, on the processor itself; slower runners get their multiple, and large nets half a second
     more per megabyte. `heap_bytes`: what the net may allocate.
     """
 
     configurations: tuple[Configuration, ...] = FULL
     api: bool = True
+    process: bool = True
     sharing: bool = True
     failures: bool = True
     turns: bool = True
     promises: bool = True
+    waived: frozenset[Kind] = frozenset()
     timeout: float = 20.0
     heap_bytes: int = 4 << 30
 
@@ -64,7 +67,9 @@ class Checks:
 LARGE_MAC = 30e6
 """Multiply-accumulates from which a net is large: the sandbox then refuses no allocations, which repeats everything."""
 
-LIGHT = Checks(configurations=QUICK, api=False, sharing=False, failures=False, turns=False, promises=False)
+LIGHT = Checks(
+    configurations=QUICK, api=False, process=False, sharing=False, failures=False, turns=False, promises=False
+)
 """What is checked on all data sets but the first, which gets everything."""
 
 

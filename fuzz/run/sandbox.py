@@ -111,6 +111,7 @@ def _write_job(
     output_bytes = len(data_sets) * 4 * sum(argument.elements for argument in interface.outputs)
     flags = (
         protocol.CHECK_API * checks.api
+        | protocol.CHECK_PROCESS * checks.process
         | protocol.CHECK_SHARING * checks.sharing
         | protocol.CHECK_FAILURES * checks.failures
         | protocol.CATCH_SIGNALS * runner.catches_signals

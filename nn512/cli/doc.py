@@ -15,11 +15,14 @@ def add_parser(subparsers: Subparsers) -> None:
         "doc",
         help="print the manual of the graph language",
         description="Prints the manual of the graph language, what it says about one kind of node, what the file "
-        "<Prefix>.plan.json holds, the profiles that `nn512 verify --source` takes, or which operators of ONNX are "
-        "read.",
+        "<Prefix>.plan.json holds, the profiles that `nn512 verify --source` takes and what it demands of C, or which "
+        "operators of ONNX are read.",
     )
     parser.add_argument(
-        "topic", metavar="TOPIC", nargs="?", help="a kind of node, such as Conv, or `plan`, `profiles` or `onnx`"
+        "topic",
+        metavar="TOPIC",
+        nargs="?",
+        help="a kind of node, such as Conv, or `plan`, `profiles`, `contract` or `onnx`",
     )
     parser.add_argument(
         "--spec",
@@ -38,6 +41,10 @@ def run(args: argparse.Namespace) -> int:
         from fuzz.judge.profiles import profile_manual
 
         text = profile_manual()
+    elif args.topic == "contract":
+        from fuzz.run.demands import contract
+
+        text = contract()
     elif args.topic == "onnx":
         from nn512.onnx.support import support_table
 

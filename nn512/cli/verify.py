@@ -77,6 +77,14 @@ def add_parser(subparsers: Subparsers) -> None:
         "one, direct)",
     )
     parser.add_argument(
+        "--without",
+        metavar="DEMAND",
+        action="append",
+        default=[],
+        help="with --source or --target: let pass what it is at fault with beside values, by the name that `nn512 doc "
+        "contract` has for it, such as leaks; repeatable",
+    )
+    parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where a finding goes (default: findings)"
     )
     parser.add_argument(
@@ -160,6 +168,8 @@ def _check_bounds(args: argparse.Namespace) -> None:
         raise UsageError(f"--jobs must be a positive number, not {args.jobs}")
     if args.profile and not (args.source or args.target):
         raise UsageError("--profile goes with --source or --target; our own plan names the algorithms")
+    if args.without and not (args.source or args.target):
+        raise UsageError("--without goes with --source or --target; our own C has to meet all demands")
     if args.source and args.target:
         raise UsageError("--source and --target both say what is checked")
 
@@ -168,6 +178,8 @@ def _wish_of(args: argparse.Namespace, graph: Graph, options: Options, name: str
     """What shall be checked of a graph. Raises UsageError for a kernel or layer that does not exist."""
     from fuzz.campaign.verifying import Wish
     from fuzz.case import Case, DataSeed
+    from fuzz.run.checks import Checks
+    from fuzz.run.demands import waive
     from fuzz.targets import OURS
 
     if options.force:
@@ -185,7 +197,9 @@ def _wish_of(args: argparse.Namespace, graph: Graph, options: Options, name: str
         args.profile or "",
         args.source,
         0.0 if args.no_shrink else args.shrink_time,
+        tuple(args.without),
     )
+    waive(Checks(), wish.without)  # a name that none has is the user's mistake
     skips = wish.subject().skips
     seeds = tuple(DataSeed(regime, args.seed) for regime in _regimes(args, graph) if regime not in skips)
     return replace(wish, case=replace(case, data=seeds))

@@ -60,14 +60,14 @@ static void run_configuration(size_t c) {
     const size_t first = heap_serial() + 1;
     void *const net = net_new(threads, block);
     const size_t last = heap_serial();
-    if (job()->flags & CHECK_API) process_check("NetCreate");
+    if (job()->flags & CHECK_PROCESS) process_check("NetCreate");
     if (job()->flags & CHECK_PROMISES) heap_freeze(first, last, 1);
 
     const struct held with_net = held_now();
     report_phase("EngineCreate", c, threads, placement, 0, 0);
     void *const engine = engine_new(net, threads);
+    if (job()->flags & CHECK_PROCESS) process_check("EngineCreate");
     if (job()->flags & CHECK_API) {
-        process_check("EngineCreate");
         report_phase("EnginePthreadT", c, threads, placement, 0, 0);
         check_pthreads(engine, threads);
     }
@@ -77,7 +77,7 @@ static void run_configuration(size_t c) {
         run_data_set(engine, tensors, c, c % 2 ? job()->data_sets - 1 - i : i, pattern);
     if (c == 0 && job()->data_sets > 1) run_backwards(engine, tensors, c);
     tensors_delete(tensors);
-    if (job()->flags & CHECK_API) process_check("EngineInference");
+    if (job()->flags & CHECK_PROCESS) process_check("EngineInference");
 
     report_phase("EngineDestroy", c, threads, placement, 0, 0);
     nn512_driver_net.engine_destroy(engine);
@@ -113,7 +113,7 @@ int main(int count, char **arguments) {
     if (nn512_driver_net.parameter_bytes && nn512_driver_net.parameter_bytes != nn512_driver_net.struct_bytes)
         report_fatal("api", "the Params struct has %zu bytes; the graph's parameters have %zu", nn512_driver_net.struct_bytes,
                      nn512_driver_net.parameter_bytes);
-    if (job()->flags & CHECK_API) {
+    if (job()->flags & CHECK_PROMISES) {
         report_phase("Destroy(NULL)", 0, 1, AT_END, 0, 0);
         nn512_driver_net.engine_destroy(NULL);
         nn512_driver_net.net_destroy(NULL);

@@ -79,7 +79,14 @@ extern const struct driver_net nn512_driver_net;
 
 /* --- the job, as the tester writes it -------------------------------------------------------------------------- */
 
-enum { CHECK_API = 1, CHECK_SHARING = 2, CHECK_FAILURES = 4, CATCH_SIGNALS = 8, CHECK_PROMISES = 16 };
+enum {
+    CHECK_API = 1,
+    CHECK_SHARING = 2,
+    CHECK_FAILURES = 4,
+    CATCH_SIGNALS = 8,
+    CHECK_PROMISES = 16,
+    CHECK_PROCESS = 32
+};
 
 struct job {
     uint64_t magic, flags, heap_bytes, address_space, cpu_seconds, file_bytes, data_sets, configurations, parameter_bytes,
