@@ -86,7 +86,8 @@ def errors_of(x: Array, before: Array, epsilon: float, *, centred: bool) -> tupl
     rest = np.maximum(all_channels - v * np.square(itself / count), 0.0)
     read = np.square(r) * (v * np.square(np.maximum(1 - itself / count, 0.0)) + rest)
 
-    of_mean = (summed(x) / count**2 + 2 * ROUNDING * np.square(mean)) if centred else np.zeros_like(mean)
+    rounded = 2 * (ROUNDING * np.square(mean) + TINY**2)
+    of_mean = summed(x) / count**2 + rounded if centred else np.zeros_like(mean)
     of_mean = np.square(r) * of_mean
     squares = summed(np.square(distance)) / count**2 + 8 * ROUNDING * np.square(power)
     squares = (squares + SMALLEST_NORMAL**2) / np.square(least) + ROUNDING

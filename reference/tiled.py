@@ -36,6 +36,7 @@ A dropped tap gives 10^2 to 10^7; 12 and more in fp16, where storing all the oth
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -203,7 +204,10 @@ class _Block:
         inputs = products.grouped(transformed)
         spread = None if self.before is None else tiles.inputs(self.before)
         there = _with_errors(transformed, spread)
-        noise = products.grouped(tiles.input_variance(_with_errors(self.cells, self.before), there))
+        # Below the smallest normal number a rounding errs as much however small the number is: once in every pass.
+        positions = len(products.weights) * products.parts
+        passes = positions * (1 + math.log2(positions)) * TINY**2
+        noise = products.grouped(tiles.input_variance(_with_errors(self.cells, self.before), there)) + passes
         sums, squares = products.weights @ inputs, products.squares @ np.square(products.grouped(there))
         errors_of_sums = squares - products.squares @ np.square(inputs)
         large = sums if spread is None else np.sqrt(np.square(sums) + errors_of_sums)
@@ -229,7 +233,8 @@ class _Block:
         results = tiles.results(products.ungrouped(sums))
         if spread is not None:
             results = np.sqrt(np.square(results) + tiles.result_variance(products.ungrouped(errors_of_sums)))
-        left = tiles.own_variance(products.ungrouped(large), results)
+        # On the way back sums may be as small as results already, so that their errors add up.
+        left = tiles.own_variance(products.ungrouped(large), results) + passes + positions * products.terms * TINY**2
         variance = tiles.result_variance(products.ungrouped(accumulated + common)) + left
         found = tiles.results(products.ungrouped(sampled))
         shape = len(results), -1, 1, sums.shape[3]

@@ -22,7 +22,7 @@ from fuzz.judge.checker import check_case
 from fuzz.judge.localize import localized
 from fuzz.judge.report import Report
 from fuzz.judge.telling import conclusion, told
-from fuzz.run.checks import Checks, checks_for
+from fuzz.run.checks import TIMEOUT, Checks, checks_for
 from fuzz.run.demands import waive
 from fuzz.run.runners import runner_for
 from fuzz.targets import OURS, Folder, Target
@@ -39,8 +39,8 @@ class Wish:
     """What shall be checked, and how: `case` is of the graph that goes by `name`.
 
     `source` is a folder whose C is checked instead of what `target` makes, `profile` what either computes. A failure
-    is kept below `out`, made small before for `shrink_seconds`; with 0 it is kept as it is. Demands on C that
-    `without` names are waived (see `fuzz.run.demands`).
+    is kept below `out`, made small before for `shrink_seconds`; with 0 it is kept as it is. C without progress for
+    `timeout` seconds hangs. Demands on C that `without` names are waived (see `fuzz.run.demands`).
     """
 
     name: str
@@ -51,6 +51,7 @@ class Wish:
     profile: str = ""
     source: Path | None = None
     shrink_seconds: float = SECONDS
+    timeout: float = TIMEOUT
     without: tuple[str, ...] = ()
 
     def subject(self) -> Target:
@@ -106,11 +107,12 @@ def verify(wish: Wish, listener: Listener, data: Sequence[DataSet] = ()) -> Veri
         listener.say(lines)
 
     runner, target = runner_for(), wish.subject()
-    checks = waive(checks_for(parse(wish.case.graph, wish.name), wish.threads), wish.without)
+    checks = waive(checks_for(parse(wish.case.graph, wish.name), wish.threads, wish.timeout), wish.without)
     # By position: so it is called where tests put something in its place.
     report = localized(check_case(wish.case, data, runner, checks, target, listener.step))
     say(list(told(report)))
-    look = functools.partial(check_case, runner=runner, target=target, checks=waive(Checks(), wish.without))
+    demands = waive(Checks(timeout=wish.timeout), wish.without)
+    look = functools.partial(check_case, runner=runner, target=target, checks=demands)
     finding = kept(report, wish, look, listener, say)
     return Verified(
         wish.name,

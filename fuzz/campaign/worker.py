@@ -21,6 +21,7 @@ from fuzz.campaign.stored import load
 from fuzz.campaign.tally import CaseSummary, FindingNote
 from fuzz.draw.regimes import REGIMES
 from fuzz.judge.checker import check_case
+from fuzz.run.checks import TIMEOUT, Checks
 from fuzz.run.runners import Runner
 from fuzz.targets import OURS
 from fuzz.targets.registry import target_of
@@ -38,8 +39,8 @@ class Settings:
     is shrunk for `shrink_seconds`, even if the time of the campaign is over. Faults in `baseline` are known already.
     Only the chunks of `shard` are checked. `target` is the name of what is, and `profile` by which algorithms it
     computes (see `fuzz.targets.registry`). `sanitize` names sanitizers with which the C is built: workers find them in
-    $NN512_RUNNER, which the command line has set. With `edges` nothing is drawn: a chunk is the nets for all edge
-    classes of one of `kernels` (see `fuzz.campaign.edges`).
+    $NN512_RUNNER, which the command line has set. C without progress for `timeout` seconds hangs. With `edges` nothing
+    is drawn: a chunk is the nets for all edge classes of one of `kernels` (see `fuzz.campaign.edges`).
     """
 
     directory: Path
@@ -57,6 +58,7 @@ class Settings:
     target: str = OURS.name
     profile: str = ""
     sanitize: tuple[str, ...] = ()
+    timeout: float = TIMEOUT
     edges: bool = False
 
     @property
@@ -187,7 +189,11 @@ def explorer_for(settings: Settings, tell: Callable[[Message], None]) -> Explore
         note=lambda finding: tell(FindingNote.of(finding)),
         shrink_seconds=settings.shrink_seconds,
         regimes=settings.regimes,
-        check=functools.partial(check_case, target=target_of(settings.target, settings.profile)),
+        check=functools.partial(
+            check_case,
+            target=target_of(settings.target, settings.profile),
+            checks=Checks(timeout=settings.timeout),
+        ),
     )
 
 

@@ -4,7 +4,8 @@ Each regime is good at one thing: `exact` and `impulse` are judged bit for bit (
 partial sum in any order is exact), `gaussian` is what real nets see, `positive` and `cancelling` are the two ends of
 what rounding can do, `wide` finds confusions of scale, and `nonfinite` finds lanes that leak into their neighbours.
 `constant` and `repeated` have equal terms, whose roundings are not independent. `tiles` is exact where Winograd's
-algorithms can be.
+algorithms can be. `subnormal` and `huge` are exact at both ends of what a float32 holds. `nan` and `infinite` are many
+of one of them, so that each lane sees some and one that is lost is not replaced by another.
 Whether a data set really was exact is decided afterwards from the data, by the reference; a regime only tries.
 """
 
@@ -157,6 +158,21 @@ def _zeros(graph: Graph) -> Arrays:
     return {parameter.name: np.zeros(parameter.shape, np.float32) for parameter in graph.parameters}
 
 
+def _scaled(exponent: int) -> Draw:
+    """Exact data times a power of two: inputs, and what is added on the way."""
+
+    def scaled(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+        params, inputs = _exact(graph, rng)
+        factors = dict.fromkeys(inputs, 2.0**exponent)
+        for layer in graph.layers:
+            # Operands of different scales: the larger one counts, beside which the other drowns.
+            factor = max(factors[name] for name in tensors_read(layer))
+            factors[layer.to_tensor] = kind_of(layer).rescale(layer, params, factor)
+        return params, {name: array * np.float32(2.0**exponent) for name, array in inputs.items()}
+
+    return scaled
+
+
 # ---------------------------------------------------------------------------------------------- real numbers
 
 
@@ -214,6 +230,19 @@ def _nonfinite(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
     for _ in range(rng.integers(1, 4)):
         x[tuple(_corner(rng, extent) for extent in x.shape)] = rng.choice([np.nan, np.inf, -np.inf])
     return params, inputs
+
+
+def _one_kind(*values: float) -> Draw:
+    """Gaussian data with one of these values in up to a quarter of all places of one of the inputs."""
+
+    def spoilt(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
+        params, inputs = _gaussian(graph, rng)
+        x = inputs[graph.inputs[rng.integers(len(graph.inputs))].to_tensor].ravel()
+        count = int(rng.integers(1, max(1, x.size // 4) + 1))
+        x[rng.choice(x.size, count, replace=False)] = rng.choice(values)
+        return params, inputs
+
+    return spoilt
 
 
 # ---------------------------------------------------------------------------------------------- equal terms
@@ -283,13 +312,20 @@ REGIMES: Mapping[str, Draw] = {
     "constant": _constant,
     "repeated": _repeated,
     "tiles": _tiles,
+    "subnormal": _scaled(-140),
+    "huge": _scaled(104),
+    "nan": _one_kind(math.nan),
+    "infinite": _one_kind(math.inf, -math.inf),
 }
 """All regimes by name. The order seeds the generators: append only."""
 
 ALIKE_REGIMES = ("constant", "repeated")
 """Data sets of which many elements may err by one and the same error."""
 
-EXACT_REGIMES = frozenset({"exact", "taps", "impulse", "tiles", EDGES})
+TURNS = (("wide", "subnormal", "huge"), ("nonfinite", "nan", "infinite"))
+"""Regimes that take turns in campaigns: of each group a case has one."""
+
+EXACT_REGIMES = frozenset({"exact", "taps", "impulse", "tiles", "subnormal", "huge", EDGES})
 """Regimes whose results may be exact; the reference is asked which elements are."""
 
 GIVEN = "given"

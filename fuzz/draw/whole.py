@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import strategies as st
 
 from fuzz.case import OPTIMISATIONS, SLOW, Case, DataSeed
 from fuzz.draw.grower import Style
 from fuzz.draw.growth import grow
 from fuzz.draw.kinds import Wish
-from fuzz.draw.regimes import REGIMES
+from fuzz.draw.regimes import REGIMES, TURNS
 from fuzz.draw.situations import (
     averaged_convs,
     dense_blocks,
@@ -89,14 +91,25 @@ def options(kernels: tuple[str, ...] = ()) -> st.SearchStrategy[Options]:
     return st.builds(Options, without, forced, st.sampled_from(("fp16", "fp16", "fp32")), threads)
 
 
+def _waiting(regimes: tuple[str, ...]) -> list[set[str]]:
+    """For each turn the regimes that have to wait."""
+    groups = [[regime for regime in group if regime in regimes] for group in TURNS]
+    turns = math.lcm(*(max(1, len(group)) for group in groups))
+    return [{r for group in groups for n, r in enumerate(group) if n != turn % len(group)} for turn in range(turns)]
+
+
 def cases(regimes: tuple[str, ...] = tuple(REGIMES), kernels: tuple[str, ...] = ()) -> st.SearchStrategy[Case]:
-    """Whole cases: a graph, options, an optimisation level and one data set of every regime; see `options`."""
+    """Whole cases: a graph, options, an optimisation level and data; see `options`.
+
+    There is one data set of every regime, and of those that take turns (`fuzz.draw.regimes.TURNS`) of one of them.
+    """
 
     def case(nodes: tuple[Node, ...], options: Options, optimisation: str, compiler: str, seed: int) -> Case:
-        data = tuple(DataSeed(regime, seed) for regime in regimes)
+        data = tuple(DataSeed(regime, seed) for regime in regimes if regime not in waiting[seed % len(waiting)])
         level = OPTIMISATIONS[0] if optimisation in SLOW and seed % 2 else optimisation
         return Case(format_graph(nodes), options.to_dict(), level, data, compiler)
 
+    waiting = _waiting(regimes)
     compilers = st.sampled_from(("", "", "", "gcc", "clang"))
     levels, seeds = st.sampled_from(OPTIMISATIONS), st.integers(0, 999)
     return st.builds(case, node_lists(), options(kernels), levels, compilers, seeds)

@@ -1,4 +1,10 @@
-"""Mutants that change nothing: recognised by what a compiler makes of them, and by traps that nothing reaches."""
+"""Mutants that change nothing: recognised by what a compiler makes of them, by traps that nothing reaches, and by bits.
+
+Which element is read, written or multiplied is decided by shapes alone in most of the code. Where a mutant changes
+just that, and results are bit for bit the same on numbers no two of which are alike, they are computed from the same
+elements, whatever the data: a stride between blocks of which there is one, a bound beyond the last turn, the number of
+a lane that has no channel.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +43,15 @@ _BY_SHAPE = re.compile(r"Shared routines|Packing|Layer \d+:")
 """Parts of the file whose branches depend on shapes alone, other than in `_BY_DATA`."""
 
 
+_ON_NUMBERS = re.compile(
+    r"wrong constant|sign\b|other (?:bound|operation)|power left out|equal taken|less alone|NaN|swapped operands"
+)
+"""Operators that change what is done to numbers, not with which."""
+
+_LOOKS_AT_DATA = re.compile(r"_cmp|\bis(?:nan|inf|finite)\b|fabs|[<>]=? -?\d+\.\d|_(?:max|min)_epi|signbit")
+"""In a function: what it does depends on numbers."""
+
+
 def same_code(mutant: Mutant, compiler: Compiler) -> str:
     """Why a mutant is no bug, by its text and object code; "" where they do not say so."""
     if _SPEED.search(mutant.before) and mutant.operator != "relaxed order":
@@ -53,6 +68,13 @@ def same_code(mutant: Mutant, compiler: Compiler) -> str:
 def decided_by_shape(mutant: Mutant) -> bool:
     """Whether the shapes of the net alone say if the changed statement is reached."""
     return _BY_SHAPE.match(mutant.section) is not None and mutant.function not in _BY_DATA
+
+
+def changes_places_alone(mutant: Mutant) -> bool:
+    """Whether a mutant can only change which elements are computed from which, and shapes alone say which those are."""
+    if not decided_by_shape(mutant) or _ON_NUMBERS.match(mutant.operator):
+        return False
+    return _LOOKS_AT_DATA.search(mutant.text.function_text(mutant.start)) is None
 
 
 def _objects_equal(mutant: Mutant, compiler: Compiler, start: str) -> bool:

@@ -11,10 +11,12 @@ from fuzz import floats
 from fuzz.case import Case, DataSeed
 from fuzz.draw.regimes import REGIMES, DataSet
 from fuzz.judge.checker import check_sources, draw
-from fuzz.mutation.equivalent import decided_by_shape, same_code
+from fuzz.mutation.equivalent import changes_places_alone, decided_by_shape, same_code
 from fuzz.problem import Problem
+from fuzz.run.build import build_net
 from fuzz.run.checks import LIGHT, Checks
 from fuzz.run.runners import Runner, Sanitizer, runner_for, soft
+from fuzz.run.sandbox import execute
 from fuzz.targets import OURS, Sources
 from fuzz.targets.mutants import Mutant
 from nn512.errors import UsageError
@@ -22,7 +24,7 @@ from nn512.graph import Graph, parse
 from nn512.kernels.elementary import FUNCTIONS
 from nn512.options import Options
 
-CHEAP = ("exact", "gaussian", "nonfinite", "impulse", "tiles", "taps", "wide")
+CHEAP = ("exact", "gaussian", "nonfinite", "impulse", "tiles", "taps", "wide", "nan")
 """Data regimes in the order in which they find most per second; the others follow."""
 
 TIMEOUT = 5.0
@@ -30,6 +32,15 @@ TIMEOUT = 5.0
 
 STRIDE = 4093
 """Of the floats every so many are tried in an elementary function."""
+
+DENSE = 127
+"""The same where none was found on which it errs too much."""
+
+COEFFICIENT = "wrong constant"
+"""The operator that changes coefficients of elementary functions."""
+
+GENERIC = tuple(DataSeed(regime, seed) for regime in ("gaussian", "positive", "nan") for seed in (0, 1))
+"""Data no two numbers of which are alike, and such with NaN, which goes through what is multiplied by zero."""
 
 
 class Fate(enum.Enum):
@@ -103,10 +114,15 @@ class Judge:
             return Judgement(Fate.EQUIVALENT, reason)
         if numeric and self._unreached(mutant):
             return Judgement(Fate.EQUIVALENT, "nothing reaches it in this shape")
-        if _errs(mutant):
-            return Judgement(Fate.KILLED, "fuzz.floats")
+        if mutant.function in FUNCTIONS:
+            if _errs(mutant, STRIDE) or _errs(mutant, DENSE):
+                return Judgement(Fate.KILLED, "fuzz.floats")
+            if mutant.operator == COEFFICIENT:
+                return Judgement(Fate.EQUIVALENT, "errs no more than the function declares")
         if found := self._sanitized(mutant):
             return Judgement(Fate.KILLED, found)
+        if changes_places_alone(mutant) and self._computes_the_same(mutant):
+            return Judgement(Fate.EQUIVALENT, "the same bits on numbers that are all different")
         return Judgement(Fate.SURVIVED, "")
 
     def _stages(self, *, sandbox_first: bool) -> Iterator[tuple[DataSet, Checks]]:
@@ -132,6 +148,20 @@ class Judge:
         trapped = mutant.trapped
         return trapped is not None and not self._check(trapped, self._data[:1], self.runner, Checks(timeout=TIMEOUT))
 
+    def _computes_the_same(self, mutant: Mutant) -> bool:
+        """Whether all outputs are those of the unbroken C bit for bit."""
+        return self._bits(mutant.sources) == self._bits(self.sources)
+
+    def _bits(self, sources: Sources) -> list[bytes]:
+        """The outputs on generic data."""
+        flags = (self._case.optimisation,)
+        executable = build_net(self.graph, sources.header, sources.source, self.runner, flags=flags, strict=False)
+        found = []
+        for data in draw(replace(self._case, data=GENERIC), self.graph):
+            run = execute(executable, data.params, [data.inputs], replace(LIGHT, timeout=TIMEOUT))
+            found += [array.tobytes() for outputs in run.outputs for _, array in sorted(outputs.items())]
+        return found
+
     def _sanitized(self, mutant: Mutant) -> str:
         """The sanitizer that objects, with intrinsics in portable C; "" for none: races in threads, else addresses."""
         sanitizers = (Sanitizer.ADDRESS, Sanitizer.UNDEFINED) if decided_by_shape(mutant) else (Sanitizer.THREAD,)
@@ -145,12 +175,10 @@ class Judge:
         return " and ".join(sanitizer.value for sanitizer in sanitizers) + " sanitizer"
 
 
-def _errs(mutant: Mutant) -> bool:
+def _errs(mutant: Mutant, stride: int) -> bool:
     """Whether an elementary function has been changed such that it errs more than it declares."""
-    function = FUNCTIONS.get(mutant.function)
-    if function is None:
-        return False
+    function = FUNCTIONS[mutant.function]
     source = mutant.sources.source
     start = source.index(f"static INLINE __m512 {function.name}(")
     broken = source[start : source.index("\n}", start) + 3].replace("$", "$$")
-    return floats.measure(replace(function, text=broken), STRIDE).ulps > function.ulps
+    return floats.measure(replace(function, text=broken), stride).ulps > function.ulps

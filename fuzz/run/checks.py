@@ -40,6 +40,10 @@ QUICK = (Configuration(1, Placement.AT_END), Configuration(2, Placement.AT_BEGIN
 """Guard pages on both sides and two thread counts: for large nets and for reducing a finding."""
 
 
+TIMEOUT = 20.0
+"""Seconds without progress that are a hang."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checks:
     """What to check, and the bounds of a run.
@@ -60,7 +64,7 @@ class Checks:
     turns: bool = True
     promises: bool = True
     waived: frozenset[Kind] = frozenset()
-    timeout: float = 20.0
+    timeout: float = TIMEOUT
     heap_bytes: int = 4 << 30
 
 
@@ -73,7 +77,7 @@ LIGHT = Checks(
 """What is checked on all data sets but the first, which gets everything."""
 
 
-def checks_for(graph: Graph, threads: int) -> Checks:
+def checks_for(graph: Graph, threads: int, timeout: float = TIMEOUT) -> Checks:
     """What to check for a user: 1 to `threads` threads; large nets run less often and are refused nothing."""
     small = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers) < LARGE_MAC
     placements = tuple(Placement)
@@ -81,4 +85,4 @@ def checks_for(graph: Graph, threads: int) -> Checks:
         Configuration(count, placements[(count - 1) % len(placements)], repeats=2 if small or count == 1 else 1)
         for count in range(1, threads + 1)
     )
-    return Checks(configurations, failures=small, turns=small)
+    return Checks(configurations, failures=small, turns=small, timeout=timeout)

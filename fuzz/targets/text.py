@@ -71,6 +71,10 @@ class Text:
         """The name of the function; "" outside of all."""
         return next((name for start, end, name in self._functions if start <= position < end), "")
 
+    def function_text(self, position: int) -> str:
+        """The code of the function; "" outside of all."""
+        return next((self.code[start:end] for start, end, _ in self._functions if start <= position < end), "")
+
     def statement_of(self, position: int) -> int | None:
         """Where the statement begins that has this position, the innermost one; None outside of functions."""
         body = next(

@@ -19,6 +19,10 @@ Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  #
 """What a subcommand's `add_parser` gets; argparse has no public name for it."""
 
 
+TIMEOUT = 20.0
+"""Seconds without progress that are a hang, where nobody has said otherwise."""
+
+
 def add_graph_argument(parser: argparse.ArgumentParser) -> None:
     """The positional argument GRAPH."""
     parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
@@ -64,6 +68,18 @@ def add_target_option(parser: argparse.ArgumentParser) -> None:
         "ncnn, where installed; "
         "command:'generate {graph} {dir}', any program that reads a graph file and writes <Prefix>.h and <Prefix>.c "
         "with the same API; or one that a package adds as an entry point of the group nn512.targets",
+    )
+
+
+def add_timeout_option(parser: argparse.ArgumentParser) -> None:
+    """Declare after which time C hangs."""
+    parser.add_argument(
+        "--timeout",
+        metavar="S",
+        type=float,
+        default=TIMEOUT,
+        help="seconds without progress after which C hangs, which ends its case; runners slower than this processor "
+        f"get their multiple (default: {TIMEOUT:g})",
     )
 
 

@@ -14,7 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nn512.cli.arguments import Subparsers, add_sanitize_option, add_target_option, sanitize
+from nn512.cli.arguments import (
+    TIMEOUT,
+    Subparsers,
+    add_sanitize_option,
+    add_target_option,
+    add_timeout_option,
+    sanitize,
+)
 from nn512.cli.outputs import check_directory, check_file
 from nn512.errors import CannotRunError, Nn512Error, UsageError, install
 from nn512.signals import EndedError
@@ -45,6 +52,7 @@ _OF_NEW_CAMPAIGNS: dict[str, object] = {
     "out": Path("findings"),
     "kernels": "",
     "shrink-time": None,
+    "timeout": None,
     "baseline": None,
     "edges": False,
     "no-corpus": False,
@@ -130,6 +138,8 @@ def add_parser(subparsers: Subparsers) -> None:
         type=float,
         help=f"seconds for making a failure small, each; they may go beyond --time (default: {_SHRINK_SECONDS:g})",
     )
+    add_timeout_option(parser)
+    parser.set_defaults(timeout=None)
     parser.add_argument(
         "--baseline",
         metavar="DIR",
@@ -176,7 +186,7 @@ def run(args: argparse.Namespace) -> int:
         check_extra()
     if args.action == "merge":
         return _merge(args)
-    for name in ("time", "examples", "jobs", "shrink-time"):
+    for name in ("time", "examples", "jobs", "shrink-time", "timeout"):
         value = getattr(args, name.replace("-", "_"))
         if value is not None and not 0 < value < 1e9:
             raise UsageError(f"--{name} must be a positive number, not {value:g}")
@@ -285,6 +295,7 @@ def _begun(args: argparse.Namespace) -> State:
         corpus=() if args.no_corpus or args.edges else corpus(),
         kernels=_kernels_of_edges(args.kernels) if args.edges else _kernels(args.kernels),
         shrink_seconds=args.shrink_time or _SHRINK_SECONDS,
+        timeout=args.timeout or TIMEOUT,
         baseline=frozenset() if args.baseline is None else known_faults(args.baseline),
         shard=shard,
         target=target.name,

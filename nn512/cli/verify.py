@@ -16,6 +16,7 @@ from nn512.cli.arguments import (
     add_sanitize_option,
     add_target_option,
     add_threads_option,
+    add_timeout_option,
     compiler_options,
     compiler_words,
     input_files,
@@ -101,6 +102,7 @@ def add_parser(subparsers: Subparsers) -> None:
         default=60.0,
         help="seconds for making the net of a failure small (default: 60)",
     )
+    add_timeout_option(parser)
     parser.add_argument("--no-shrink", action="store_true", help="keep a failure as it is")
     parser.add_argument(
         "--edges",
@@ -164,6 +166,8 @@ def _check_bounds(args: argparse.Namespace) -> None:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
     if not 0 < args.shrink_time < 1e9:
         raise UsageError(f"--shrink-time must be a positive number, not {args.shrink_time:g}")
+    if not 0 < args.timeout < 1e6:
+        raise UsageError(f"--timeout must be a positive number, not {args.timeout:g}")
     if args.jobs is not None and args.jobs < 1:
         raise UsageError(f"--jobs must be a positive number, not {args.jobs}")
     if args.profile and not (args.source or args.target):
@@ -197,6 +201,7 @@ def _wish_of(args: argparse.Namespace, graph: Graph, options: Options, name: str
         args.profile or "",
         args.source,
         0.0 if args.no_shrink else args.shrink_time,
+        args.timeout,
         tuple(args.without),
     )
     waive(Checks(), wish.without)  # a name that none has is the user's mistake

@@ -99,6 +99,10 @@ class ActivationKind(Kind[Activation]):
             return max(read) * max(_SLOPES)
         return _largest(layer, max(read))
 
+    def rescale(self, layer: Activation, params: Arrays, factor: float) -> float:  # noqa: ARG002
+        """Functions other than those with a slope on either side have a scale of their own."""
+        return factor if layer.kind in {"ReLU", "PReLU"} else 1.0
+
     def scale_wide(
         self,
         layer: Activation,

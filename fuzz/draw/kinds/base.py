@@ -98,6 +98,10 @@ class Kind(ABC, Generic[L]):
         """Scale parameters drawn for magnitudes near 1 to operands near 10^`decade`; returns the decade of results."""
         return decade
 
+    def rescale(self, layer: L, params: Arrays, factor: float) -> float:  # noqa: ARG002
+        """Scale what is added to operands that have been scaled by a factor; returns the factor of results, or 1."""
+        return factor
+
     def join(self, first: str, second: str, to: str) -> Layer | None:  # noqa: ARG002 - most kinds join nothing
         """A layer that depends on two tensors of one shape; the reducer connects parts of a graph with it."""
         return None

@@ -54,6 +54,12 @@ class BatchNormKind(Kind[BatchNorm]):
         shift = self.exact_shift(read)
         return 2 * (max(read) + shift) + shift
 
+    def rescale(self, layer: BatchNorm, params: Arrays, factor: float) -> float:
+        """Means and shifts are added."""
+        for suffix in ("Means", "Shifts"):
+            params[layer.to_tensor + suffix] *= np.float32(factor)
+        return factor
+
     def scale_wide(self, layer: BatchNorm, params: Arrays, rng: np.random.Generator, decade: float) -> float:  # noqa: ARG002
         """Mean and shift keep their size beside the operand."""
         for suffix in ("Means", "Shifts"):

@@ -54,6 +54,10 @@ class ChannelNormKind(Kind[N]):
         shift = max(self.exact_shift(read), 1)
         return (_FAR + 1) * shift
 
+    def rescale(self, layer: N, params: Arrays, factor: float) -> float:  # noqa: ARG002
+        """Near 1, or nothing."""
+        return 1.0
+
     def scale_wide(self, layer: N, params: Arrays, rng: np.random.Generator, decade: float) -> float:  # noqa: ARG002
         """Near 1, but for operands that are small beside the root of epsilon."""
         return min(decade - math.log10(layer.epsilon) / 2, 0.0) if layer.epsilon else 0.0

@@ -37,6 +37,10 @@ class SoftmaxKind(Kind[Softmax]):
         """At most 1."""
         return 1.0
 
+    def rescale(self, layer: Softmax, params: Arrays, factor: float) -> float:  # noqa: ARG002
+        """Near 1."""
+        return 1.0
+
     def scale_wide(self, layer: Softmax, params: Arrays, rng: np.random.Generator, decade: float) -> float:  # noqa: ARG002
         """Near 1."""
         return 0.0

@@ -45,6 +45,11 @@ class SumsOfProducts(Kind[S]):
         params[layer.to_tensor + "Biases"] = integers(rng, (rows,), largest)
         return taps * largest * below + largest
 
+    def rescale(self, layer: S, params: Arrays, factor: float) -> float:
+        """Biases are added."""
+        params[layer.to_tensor + "Biases"] *= np.float32(factor)
+        return factor
+
     def scale_wide(self, layer: S, params: Arrays, rng: np.random.Generator, decade: float) -> float:
         """A decade more or less from channel to channel, so that neighbouring lanes cannot be mistaken."""
         shift = float(np.clip(rng.uniform(-WIDE, WIDE), -12 - decade, 12 - decade))

@@ -7,6 +7,7 @@ import pytest
 
 import reference
 from fuzz.draw import regimes
+from fuzz.draw.aimed import EDGES
 from fuzz.draw.kinds import kind_of
 from fuzz.draw.kinds.activation import FUNCTIONS
 from fuzz.judge import algorithms
@@ -48,7 +49,7 @@ def test_same_seed_same_data_of_the_right_form(regime: str) -> None:
     assert any(not np.array_equal(first.params[name], other.params[name]) for name in first.params)
 
 
-@pytest.mark.parametrize("regime", sorted(regimes.EXACT_REGIMES - {"impulse"}))
+@pytest.mark.parametrize("regime", sorted(regimes.EXACT_REGIMES - {"impulse", EDGES}))
 @pytest.mark.parametrize("seed", range(5))
 def test_exact_regimes_are_exact_through_the_layers(regime: str, seed: int) -> None:
     graph = parse(NET)
@@ -128,6 +129,28 @@ def test_nonfinite_data_hold_a_few_nonfinite_inputs() -> None:
     for seed in range(10):
         x = regimes.draw(graph, "nonfinite", seed).inputs["x"]
         assert 1 <= np.count_nonzero(~np.isfinite(x)) <= 3
+
+
+def test_exact_data_at_both_ends_of_what_floats_hold() -> None:
+    graph = parse(NET)
+    least, most = (
+        {name: np.abs(result.value) for name, result in reference.run(graph, data.params, data.inputs).items()}
+        for data in (regimes.draw(graph, regime, 1) for regime in ("subnormal", "huge"))
+    )
+    assert all(((values > 0) & (values < 2.0**-126)).any() for values in least.values())
+    assert all((values > 1e30).any() and np.isfinite(values).all() for values in most.values())
+
+
+@pytest.mark.parametrize(("regime", "kinds"), [("nan", 1), ("infinite", 2)])
+def test_many_values_of_one_kind_that_is_not_finite(regime: str, kinds: int) -> None:
+    graph, seen = parse(NET), set()
+    for seed in range(20):
+        x = regimes.draw(graph, regime, seed).inputs["x"]
+        found = x[~np.isfinite(x)]
+        assert 1 <= found.size <= x.size // 4
+        assert len({str(value) for value in found}) == 1
+        seen.add(str(found[0]))
+    assert len(seen) == kinds
 
 
 def test_an_unknown_regime_is_a_mistake_of_the_user() -> None:
