@@ -83,9 +83,9 @@ def depthwise_nets() -> Iterator[EdgeNet]:
 
 def grouped_nets() -> Iterator[EdgeNet]:
     """Groups of a few channels that stand in one block."""
+    yield net(picture(64, 9, 14), conv(64, (3, 3), "Groups=16", same=True), l2=_SMALL_CACHE)
     for inputs in (2, 4, 8):
         yield from _grouped(inputs, range(2, 17))
-    yield net(picture(64, 9, 14), conv(64, (3, 3), "Groups=16", same=True), l2=_SMALL_CACHE)
 
 
 def _grouped(inputs: int, groups: Iterable[int]) -> Iterator[EdgeNet]:
