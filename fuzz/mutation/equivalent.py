@@ -49,6 +49,9 @@ _TELLS = re.compile(r"\breturn message\(\s*\"[^\"]*\",\s[^;]*$")
 _SHARED = re.compile(r"\brun_shared\(engine, \d")
 """A step of which threads have shares."""
 
+_SIZES_OF_MEMORY = "Parameters, tensors"
+"""Where sizes of arrays stand, and where tensors begin."""
+
 _ON_NUMBERS = re.compile(
     r"wrong constant|sign\b|other (?:bound|operation)|power left out|equal taken|less alone|NaN|swapped operands"
 )
@@ -82,7 +85,7 @@ def decided_by_shape(mutant: Mutant) -> bool:
 
 def changes_places_alone(mutant: Mutant) -> bool:
     """Whether a mutant can only change which elements are computed from which, and shapes alone say which those are."""
-    if not decided_by_shape(mutant) or _ON_NUMBERS.match(mutant.operator):
+    if not (decided_by_shape(mutant) or mutant.section == _SIZES_OF_MEMORY) or _ON_NUMBERS.match(mutant.operator):
         return False
     return _LOOKS_AT_DATA.search(mutant.text.function_text(mutant.start)) is None
 
