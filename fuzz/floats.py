@@ -29,6 +29,7 @@ import numpy as np
 
 from nn512 import toolchain
 from nn512.kernels.elementary import FUNCTIONS, Constant, Elementary
+from nn512.kernels.lrn import POWER
 
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -42,9 +43,26 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "softplus_of": "(x < 0 ? 0 : x) + log1p(exp(-fabs(x)))",
         "mish_of": "x < -800 ? 0 : x > 40 ? x : x / (1 + 2 / (exp(x) * (exp(x) + 2)))",
         "log_of": "log(x)",
+        "inverse_power_of": "pow(x, -(double)0.6f)",
     }
 )
 """Each function of a double x in C."""
+
+EXPONENT = 0.6
+"""One of those with which `inverse_power` is measured in place of all."""
+
+_WITH_EXPONENT = f"""
+static INLINE __m512 inverse_power_of(__m512 x) {{
+    return inverse_power(x, {EXPONENT}f);
+}}
+"""
+
+
+def with_exponent(text: str = POWER) -> Elementary:
+    """`inverse_power` of LRN, given as C, with the exponent that is measured, as a function of one number."""
+    plain = text.replace("UNROLL ", "")  # what the macro is stands at the top of emitted files
+    return Elementary("inverse_power_of", plain + _WITH_EXPONENT, {}, 2 + EXPONENT, least=2.0**-100)
+
 
 FLOATS = 1 << 32
 

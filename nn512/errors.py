@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-INSTALL_PEERS = "pip install '.[peers]' in a checkout of nn512"
-"""What makes the optional packages available; nn512 itself is in no package index."""
+
+def install(extra: str) -> str:
+    """What makes the packages of an extra available; nn512 itself is in no package index."""
+    return f"pip install '.[{extra}]' in a checkout of nn512"
+
+
+INSTALL_PEERS = install("peers")
 
 
 class Nn512Error(Exception):

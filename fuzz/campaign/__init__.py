@@ -3,6 +3,7 @@
 verifying.py   nets that somebody names
 campaign.py    the parent: hands out work, counts, keeps
 crew.py        workers that do it, and may die
+cluster.py     such workers on a Dask cluster
 worker.py      a process that checks chunk after chunk
 explore.py     a chunk: Hypothesis draws cases from a seed and shrinks a failure
 edges.py       nets for all edge classes of a kernel instead of random ones
@@ -24,8 +25,10 @@ atomic.py      files written whole
 scratch.py     folders that do not outlive the next run
 in_flight.py   the case under way, should its process die
 tally.py       what was counted, and the summary
+times.py       what took how long
 account.py     what reports tell; merged campaigns
 reports.py     the same for machines: JSON, JUnit, GitHub, Markdown
+html/          the same as a page
 progress.py    how far it is
 display.py     the same on terminals, and elsewhere
 comparing.py   random cases of every kernel, done in several ways that must agree

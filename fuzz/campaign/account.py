@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fuzz.campaign.ledger import Shard
 from fuzz.campaign.state import State, states_in
 from fuzz.campaign.tally import Tally
+from fuzz.campaign.times import Times
 from fuzz.campaign.worker import Settings
 from fuzz.targets import OURS
 from nn512.errors import UsageError
@@ -30,6 +31,7 @@ class Account:
     how: str = ""
     command: str = ""
     notes: tuple[str, ...] = ()
+    times: Times = field(default_factory=Times)
 
     @property
     def headline(self) -> str:
@@ -81,7 +83,10 @@ def merged(places: Sequence[Path]) -> Account:
         _add_parts(tally, seed, sorted(parts, key=lambda part: part.settings.shard.number))
     seeds = ", ".join(map(str, sorted({seed for seed, _ in by_seed})))
     name = f"seed{'' if len(by_seed) == 1 else 's'} {seeds}, merged from {len(states)}"
-    return Account(tally, name, sum(state.seconds for state in states.values()), tally.code)
+    times = Times()
+    for state in states.values():
+        times.merge(state.times)
+    return Account(tally, name, sum(state.seconds for state in states.values()), tally.code, times=times)
 
 
 def _add_parts(tally: Tally, seed: int, parts: Sequence[State]) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -59,11 +59,23 @@ class Job:
     shrinking: Shrinking | None = None
 
 
-class Campaign:
-    """A campaign under way: a new one, or one that is gone on with from its `state`."""
+def processes(common: Common, scratch: Path) -> Crew[Job]:
+    """Workers of this machine."""
+    return Processes[Job](work, common, common.settings.jobs, scratch)
 
-    def __init__(self, settings: Settings, stream: TextIO | None = None, state: State | None = None) -> None:
+
+class Campaign:
+    """A campaign under way: a new one, or one that is gone on with from its `state`; `recruit` gives who does it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stream: TextIO | None = None,
+        state: State | None = None,
+        recruit: Callable[[Common, Path], Crew[Job]] = processes,
+    ) -> None:
         self._settings = settings
+        self._recruit = recruit
         self._started = time.monotonic()
         self.state = State.begin(settings) if state is None else state
         self.tally: Tally = self.state.tally
@@ -122,7 +134,7 @@ class Campaign:
         try:
             with scratch_folder("nn512-fuzz-") as scratch, environment_of_children(scratch):
                 self._keep()
-                self._run_crew(Processes(work, Common(self._settings, self._deadline), self._settings.jobs, scratch))
+                self._run_crew(self._recruit(Common(self._settings, self._deadline), scratch))
             timed_out = self._deadline is not None and time.monotonic() > self._deadline
             enough = len(self.tally.new) >= MOST_FINDINGS
             self.state.complete = not (self.interrupted or self._errors) and (
@@ -202,6 +214,7 @@ class Campaign:
             case CaseSummary():
                 self._deaths = 0
                 self.tally.add(event, corpus=job.chunk.file is not None)
+                self.state.times.add(event, self.seconds)
                 if job.piece is not None:
                     job.piece.position += 1
                     job.piece.deaths = 0
@@ -299,7 +312,8 @@ class Campaign:
         elif how and self.state.file.exists():
             notes = f"nn512 fuzz --resume {shlex.quote(str(self.state.file))} goes on with it"
         command = command_of(self._settings)
-        return Account(self.tally, self._made, self.seconds, code, how, command, (notes,) if notes else ())
+        told = (notes,) if notes else ()
+        return Account(self.tally, self._made, self.seconds, code, how, command, told, self.state.times)
 
     def summary(self) -> Iterator[str]:
         """The summary, line by line."""

@@ -158,6 +158,32 @@ def _save(report: Report, directory: Path, name: str, how: str) -> Finding:
     return Finding(target, kept, identity_of(report), summary, seen, how)
 
 
+def adopt(folder: Path, directory: Path) -> Path:
+    """Take a finding that was kept elsewhere into `directory`: as `save`, it is counted where its fault is known.
+
+    The folder is gone then. Raises MachineError where it cannot be written, UsageError where it is no finding.
+    """
+    target, new = directory / folder.name, _known(folder)
+    if new is None:
+        raise UsageError(f"{folder}: no finding")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with _locked(directory):
+            known = _known(target)
+            seen = new[1] + (0 if known is None else known[1])
+            if known is not None and known[0] < new[0]:
+                _count(target, seen)
+                shutil.rmtree(folder)
+            else:
+                _count(folder, seen)
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(target)
+                shutil.move(folder, target)
+    except OSError as error:
+        raise MachineError(f"cannot keep a finding in {str(directory)!r}: {error.strerror or error}") from error
+    return target
+
+
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
     """Only one process at a time: workers may find the same fault at once."""
@@ -208,6 +234,7 @@ def _write(report: Report, folder: Path, name: str, how: str, seen: int) -> None
         ],
         "identity": str(identity_of(report)),
         "place": None if report.place is None else str(report.place),
+        "layer": [] if report.place is None else list(report.place.layer.covers),
         "id": report.id,
         "shrunk": how,
         "seen": seen,
@@ -235,7 +262,8 @@ def _write(report: Report, folder: Path, name: str, how: str, seen: int) -> None
         if culprit.expected:
             values = {name: result.value for name, result in culprit.expected.items()}
             sigmas = {name + "Sigma": np.sqrt(result.variance) for name, result in culprit.expected.items()}
-            save_arrays(folder / "expected.npz", {**values, **sigmas})
+            allowed = {name + "Allowed": array for name, array in culprit.allowed.items()}
+            save_arrays(folder / "expected.npz", {**values, **sigmas, **allowed})
         if culprit.got:
             save_arrays(folder / "got.npz", culprit.got)
 

@@ -42,6 +42,7 @@ def as_json(account: Account) -> str:
         "seconds": round(account.seconds, 3),
         "complete": not account.how,
         "exit_code": account.code,
+        "times": account.times.to_dict(),
         **data,
     }
     return json.dumps(report, indent=1) + "\n"

@@ -21,6 +21,7 @@ from fuzz.campaign.atomic import write_whole
 from fuzz.campaign.edges import declared_by
 from fuzz.campaign.ledger import WHOLE, Ledger, Piece, Shard
 from fuzz.campaign.tally import FindingNote, Tally
+from fuzz.campaign.times import Times
 from fuzz.campaign.worker import Settings, chunk_count
 from fuzz.case import load_json
 from fuzz.judge.compare import Outcome
@@ -53,6 +54,7 @@ class State:
     settings: Settings
     tally: Tally
     ledger: Ledger
+    times: Times = field(default_factory=Times)
     seconds: float = 0.0
     complete: bool = False
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -79,6 +81,7 @@ class State:
             "handed_out": self.ledger.handed_out,
             "begun": [asdict(piece) for piece in self.ledger.begun],
             "tally": tally_to_dict(self.tally),
+            "times": self.times.to_dict(),
         }
 
     @classmethod
@@ -92,10 +95,11 @@ class State:
             tally = _tally_from_dict(data["tally"], settings)
             begun = [Piece(**piece) for piece in data["begun"]]
             ledger = Ledger.resumed(chunk_count(settings), settings.shard, int(data["handed_out"]), begun)
+            times = Times.from_dict(data["times"]) if "times" in data else Times()  # there were none once
             seconds, complete, made_with = float(data["seconds"]), bool(data["complete"]), dict(data["versions"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UsageError(f"{file}: no state of a campaign: {error!r}") from error
-        return cls(file, settings, tally, ledger, seconds, complete, made_with)
+        return cls(file, settings, tally, ledger, times, seconds, complete, made_with)
 
 
 def find_state(path: Path) -> Path:
@@ -150,6 +154,7 @@ def tally_to_dict(tally: Tally) -> dict[str, Any]:
         "outcomes": {outcome.value: tally.outcomes[outcome] for outcome in Outcome},
         "runners": dict(sorted(tally.runners.items())),
         "kinds": dict(sorted(tally.kinds.items())),
+        "errors": {kernel: {str(n): count for n, count in bins.items()} for kernel, bins in by_kernel(tally).items()},
         "coverage": {name: _nested(getattr(tally.coverage, name)) for name in ("emitted", "executed", "verified")},
         "findings": [_note_to_dict(note) for note in tally.findings.values()],
         "repeats": dict(sorted(tally.repeats.items())),
@@ -157,6 +162,14 @@ def tally_to_dict(tally: Tally) -> dict[str, Any]:
         "lost": list(tally.lost),
         "skips": list(tally.skips),
     }
+
+
+def by_kernel(tally: Tally) -> dict[str, dict[int, int]]:
+    """Errors of outputs by kernel, and then by number of the interval."""
+    found: dict[str, dict[int, int]] = {}
+    for (kernel, number), count in sorted(tally.errors.items()):
+        found.setdefault(kernel, {})[number] = count
+    return found
 
 
 def _declared(settings: Settings) -> frozenset[tuple[str, str]]:
@@ -173,6 +186,13 @@ def _tally_from_dict(data: Mapping[str, Any], settings: Settings) -> Tally:
         outcomes=Counter({Outcome(name): count for name, count in data["outcomes"].items() if count}),
         runners=Counter(data["runners"]),
         kinds=Counter(data["kinds"]),
+        errors=Counter(
+            {
+                (kernel, int(number)): count
+                for kernel, bins in data.get("errors", {}).items()  # of the first states
+                for number, count in bins.items()
+            }
+        ),
         coverage=Coverage(**{name: _flat(counts) for name, counts in data["coverage"].items()}),
         findings={note.fault: note for note in notes},
         repeats=Counter(data["repeats"]),

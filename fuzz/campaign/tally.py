@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fuzz.campaign.findings import Finding
-from fuzz.judge.compare import Outcome, worst_sigma
+from fuzz.judge.compare import Outcome, Verdict, worst_sigma
 from fuzz.judge.coverage import Coverage, Point, by_family
+from fuzz.judge.layers import behind
 from fuzz.judge.report import Report
 from nn512.errors import CannotRunError
+
+SIGMA_BINS = 2
+"""Intervals per sigma in which errors are counted."""
 
 _WIDTH = 14
 _SHOWN = 20
@@ -30,6 +34,10 @@ class CaseSummary:
     runner: str
     coverage: Coverage
     kinds: Counter[str]
+    errors: Counter[tuple[str, int]]
+    name: str
+    built: str
+    build_seconds: float
 
     @classmethod
     def of(cls, report: Report) -> CaseSummary:
@@ -51,7 +59,24 @@ class CaseSummary:
             runner=report.runner,
             coverage=coverage,
             kinds=Counter({type(layer).__name__ for layer in report.graph.layers}),
+            errors=_errors(report, verdicts),
+            name=report.id or report.case.key,
+            built=f"{len(report.graph.layers)} layers, {report.case.optimisation}, {report.case.compiler or 'cc'}",
+            build_seconds=report.build_seconds,
         )
+
+
+def _errors(report: Report, verdicts: Sequence[Verdict]) -> Counter[tuple[str, int]]:
+    """The largest error of each output that is within limits, in parts of a sigma, by each kernel that is behind it.
+
+    Any of them may have made it. Errors of outputs are in units of what all layers behind may do.
+    """
+    found: Counter[tuple[str, int]] = Counter()
+    for output in dict.fromkeys(verdict.output for verdict in verdicts):
+        kernels = {layer.kernel for layer in behind(report.graph, report.layers, {output})}
+        bins = [int(v.max_sigma * SIGMA_BINS) for v in verdicts if v.output == output and v.outcome is Outcome.WITHIN]
+        found.update((kernel, number) for kernel in kernels for number in bins)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +98,7 @@ class FindingNote:
 
 @dataclass(slots=True)
 class Tally:
-    """Everything counted so far.
+    """Everything counted so far. `errors` are outputs by kernel and by their error, as `SIGMA_BINS` says.
 
     `unfinished` are folders of failures that were not shrunk to the end, `lost` says what was not judged, each with the
     case, if it is known, in further lines. `declared` are edge classes that the campaign shall verify.
@@ -90,6 +115,7 @@ class Tally:
     runners: Counter[str] = field(default_factory=Counter)
     coverage: Coverage = field(default_factory=Coverage)
     kinds: Counter[str] = field(default_factory=Counter)
+    errors: Counter[tuple[str, int]] = field(default_factory=Counter)
     findings: dict[str, FindingNote] = field(default_factory=dict)
     repeats: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
@@ -110,6 +136,7 @@ class Tally:
         self.runners[case.runner] += 1
         self.coverage.update(case.coverage)
         self.kinds.update(case.kinds)
+        self.errors.update(case.errors)
 
     def merge(self, other: Tally) -> None:
         """Count what another campaign has counted; the same fault found by both is one."""
@@ -120,6 +147,7 @@ class Tally:
             (self.outcomes, other.outcomes),
             (self.runners, other.runners),
             (self.kinds, other.kinds),
+            (self.errors, other.errors),
             (self.repeats, other.repeats),
         ):
             counts.update(others)  # type: ignore[arg-type]

@@ -159,10 +159,13 @@ def _zeros(graph: Graph) -> Arrays:
 
 
 def _scaled(exponent: int) -> Draw:
-    """Exact data times a power of two: inputs, and what is added on the way."""
+    """Exact data times a power of two: inputs, and what is added on the way; each pixel has one channel above all."""
 
     def scaled(graph: Graph, rng: np.random.Generator) -> tuple[Arrays, Arrays]:
         params, inputs = _exact(graph, rng)
+        for x in inputs.values():
+            np.clip(x, -2, 2, out=x)
+            _peaks(rng, x)
         factors = dict.fromkeys(inputs, 2.0**exponent)
         for layer in graph.layers:
             # Operands of different scales: the larger one counts, beside which the other drowns.
@@ -293,6 +296,13 @@ def _few(rng: np.random.Generator, array: Floats) -> Floats:
 
 
 # ---------------------------------------------------------------------------------------------- helpers
+
+
+def _peaks(rng: np.random.Generator, x: Floats) -> None:
+    """Set one channel of each pixel to 3, each channel as often as any other."""
+    pixels = x[0].size
+    rows = x.reshape(len(x), pixels)
+    rows[rng.permutation(np.arange(pixels) + rng.integers(len(x))) % len(x), np.arange(pixels)] = 3
 
 
 def _corner(rng: np.random.Generator, extent: int) -> int:

@@ -106,6 +106,7 @@ def check_sources(
     except BuildError as error:
         first = next((line for line in error.text.splitlines() if "error:" in line), error.summary)
         return replace(report, problems=(Problem("build", f"{first}\n{error}"),), culprit=_given(data))
+    report = replace(report, build_seconds=executable.seconds)
     outputs = [output.from_tensor for output in graph.outputs]
     folded = Folded(lambda output: grid_of(graph, report.layers, output))
     verdicts: dict[DataSeed, tuple[Verdict, ...]] = {}

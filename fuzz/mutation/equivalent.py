@@ -43,6 +43,15 @@ _BY_SHAPE = re.compile(r"Shared routines|Packing|Layer \d+:")
 """Parts of the file whose branches depend on shapes alone, other than in `_BY_DATA`."""
 
 
+_TELLS = re.compile(r"\breturn message\(\s*\"[^\"]*\",\s[^;]*$")
+"""From a statement up to a place: numbers that are told follow."""
+
+_SHARED = re.compile(r"\brun_shared\(engine, \d")
+"""A step of which threads have shares."""
+
+_SIZES_OF_MEMORY = "Parameters, tensors"
+"""Where sizes of arrays stand, and where tensors begin."""
+
 _ON_NUMBERS = re.compile(
     r"wrong constant|sign\b|other (?:bound|operation)|power left out|equal taken|less alone|NaN|swapped operands"
 )
@@ -56,6 +65,10 @@ def same_code(mutant: Mutant, compiler: Compiler) -> str:
     """Why a mutant is no bug, by its text and object code; "" where they do not say so."""
     if _SPEED.search(mutant.before) and mutant.operator != "relaxed order":
         return "changes speed alone"
+    if _TELLS.search(mutant.text.source[mutant.text.statement_of(mutant.start) or mutant.start : mutant.start]):
+        return "changes what a message says alone"
+    if "team_check(" in mutant.before and not _SHARED.search(mutant.text.source):
+        return "no step is shared by threads"
     if _PREFETCH_FIELD.search(mutant.before[: mutant.start - mutant.text.line_span(mutant.line)[0]]):
         return "prefetches other addresses"
     if _objects_equal(mutant, compiler, ""):
@@ -72,7 +85,7 @@ def decided_by_shape(mutant: Mutant) -> bool:
 
 def changes_places_alone(mutant: Mutant) -> bool:
     """Whether a mutant can only change which elements are computed from which, and shapes alone say which those are."""
-    if not decided_by_shape(mutant) or _ON_NUMBERS.match(mutant.operator):
+    if not (decided_by_shape(mutant) or mutant.section == _SIZES_OF_MEMORY) or _ON_NUMBERS.match(mutant.operator):
         return False
     return _LOOKS_AT_DATA.search(mutant.text.function_text(mutant.start)) is None
 

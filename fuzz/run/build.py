@@ -177,7 +177,13 @@ def build_net(
         own_header: header,
         source_name: source,
         "nn512_driver.h": _driver_texts()["nn512_driver.h"],
-        UNIT: interface.shim(source_name, include_header=not interface.is_included(source), taps=taps, regions=regions),
+        UNIT: interface.shim(
+            source_name,
+            include_header=not interface.is_included(source),
+            runs=f" *{interface.prefix}EngineRun(" in header,
+            taps=taps,
+            regions=regions,
+        ),
     }
     warnings: tuple[str, ...] = STRICT_FLAGS if strict else _WARNINGS
     if strict and "-Og" in flags and runner.compiler.kind is CompilerKind.GCC:

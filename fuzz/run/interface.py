@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from nn512.cgen.names import member
 from nn512.graph.graph import Graph, argument_name, argument_tensor
 from nn512.graph.nodes import Input
 
@@ -98,12 +99,19 @@ class Interface:
         return re.search(include, source, re.MULTILINE) is not None
 
     def shim(
-        self, source_name: str, *, include_header: bool, taps: Sequence[Tap] = (), regions: Sequence[Region] = ()
+        self,
+        source_name: str,
+        *,
+        include_header: bool,
+        runs: bool = False,
+        taps: Sequence[Tap] = (),
+        regions: Sequence[Region] = (),
     ) -> str:
         """C text that includes the net's source and defines `nn512_driver_net` (nn512_driver.h) for it.
 
         The source is included rather than linked: one run of the compiler instead of two, and the arguments of every
-        call are checked against the header. `include_header`: for a source that does not include its own header. With
+        call are checked against the header. `include_header`: for a source that does not include its own header.
+        `runs`: there is EngineRun, too. With
         `taps` the net shows its own tensors to the driver, with `regions` its memory between layers; only what our
         compiler emits can.
         """
@@ -158,6 +166,7 @@ static void nn512_shim_inference(void *shim_engine, float *const *shim_data) {{
     {p}EngineInference(({p}Engine *)shim_engine{call});
 }}
 
+{self._shim_run() if runs else ""}
 static void nn512_shim_engine_destroy(void *shim_engine) {{
     {p}EngineDestroy(({p}Engine *)shim_engine);
 }}
@@ -167,5 +176,17 @@ const struct driver_net nn512_driver_net = {{
     sizeof nn512_shim_arguments / sizeof *nn512_shim_arguments, nn512_shim_arguments,
     (size_t){len(taps)}u, nn512_shim_taps, (size_t){len(regions)}u, nn512_shim_regions, (size_t){end}u,
     nn512_shim_net_create, nn512_shim_net_destroy, nn512_shim_engine_create,
-    nn512_shim_engine_pthread, nn512_shim_inference, nn512_shim_engine_destroy}};
+    nn512_shim_engine_pthread, nn512_shim_inference, {"nn512_shim_run" if runs else "NULL"},
+    nn512_shim_engine_destroy}};
+"""
+
+    def _shim_run(self) -> str:
+        """C text that hands tensors over by name."""
+        p = self.prefix
+        members = ", ".join(f".{member(a.tensor)} = shim_data[{i}]" for i, a in enumerate(self.arguments))
+        return f"""
+static char *nn512_shim_run(void *shim_engine, float *const *shim_data) {{
+    const struct {p}Tensors shim_tensors = {{{members}}};
+    return {p}EngineRun(({p}Engine *)shim_engine, &shim_tensors);
+}}
 """

@@ -4,7 +4,7 @@
     ours.py      our compiler
     folder.py    C that somebody has written or generated before, in a folder
     command.py   a command that generates C
-    peers.py     other systems, each in a program of its own (systems.py)
+    peers.py     other systems, each in a program of its own (systems.py, and onnx_in_torch.py for PyTorch)
     registry.py  all of them by name, and those that other packages add
     mutants.py   sources with a planted bug, to see that it is found
     operators.py the bugs that are planted, each a pattern and what to put in its place

@@ -29,11 +29,15 @@ PROGRAM = Path(__file__).with_name("systems.py")
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A system, the Python package that it is, and by which algorithms it computes."""
+    """A system, the Python package that it is, and by which algorithms it computes.
+
+    One that builds what it runs may take `slowness` times as long as others.
+    """
 
     name: str
     package: str
     profile: str = "direct"
+    slowness: float = 1.0
     strict: bool = False
     skips: frozenset[str] = frozenset({"nonfinite"})  # ONNX does not say what becomes of NaN
 
@@ -42,14 +46,15 @@ class Peer:
         missing = [name for name in (self.package, "onnx") if importlib.util.find_spec(name) is None]
         if missing:
             raise CannotRunError(f"not installed: {', '.join(missing)}; {INSTALL_PEERS}")
-        return _Model(self.package, self.profile, graph)
+        return _Model(self.name, self.slowness, self.profile, graph)
 
 
 @dataclass(frozen=True, slots=True)
 class _Model:
     """A graph in the hands of a system."""
 
-    package: str
+    name: str
+    slowness: float
     profile: str
     graph: Graph
 
@@ -59,7 +64,7 @@ class _Model:
             model, given, answers = (Path(scratch) / name for name in ("net.onnx", "inputs.npz", "outputs.npz"))
             export_onnx(model, self.graph, params)
             save_arrays(given, inputs)
-            system = _at_work(self.package)
+            system = _at_work(self.name, self.slowness)
             worker = system.worker  # a system that does not even start is missing, not wrong
             try:
                 said = worker.ask(f"{model}\t{given}\t{answers}").data
@@ -79,8 +84,9 @@ class _Model:
 class _AtWork:
     """The program in which a system answers: started when it is first asked, and again after it died."""
 
-    def __init__(self, package: str) -> None:
-        self._package = package
+    def __init__(self, name: str, slowness: float) -> None:
+        self._name = name
+        self._slowness = slowness
         self._stack = ExitStack()
         self._worker: Worker | None = None
 
@@ -89,8 +95,9 @@ class _AtWork:
         """The program, ready to be asked."""
         if self._worker is None:
             # -P: the folder of the script is no place to import from; its modules would hide others of the same name.
-            command = [sys.executable, "-P", str(PROGRAM), self._package]
-            self._worker = self._stack.enter_context(Worker(self._package, command, timeout=ANSWER_TIMEOUT))
+            command = [sys.executable, "-P", str(PROGRAM), self._name]
+            worker = Worker(self._name, command, timeout=ANSWER_TIMEOUT * self._slowness)
+            self._worker = self._stack.enter_context(worker)
         return self._worker
 
     def end(self) -> None:
@@ -100,8 +107,8 @@ class _AtWork:
 
 
 @cache
-def _at_work(package: str) -> _AtWork:
-    system = _AtWork(package)
+def _at_work(name: str, slowness: float) -> _AtWork:
+    system = _AtWork(name, slowness)
     _STARTED.append(system)
     return system
 

@@ -24,8 +24,8 @@ def _ours(profile: str) -> Target:
     return OURS
 
 
-def _peer(name: str, package: str) -> Callable[[str], Target]:
-    return lambda profile: Peer(name, package, profile or "direct")
+def _peer(name: str, package: str, slowness: float = 1.0) -> Callable[[str], Target]:
+    return lambda profile: Peer(name, package, profile or "direct", slowness)
 
 
 KNOWN: Mapping[str, Callable[[str], Target]] = MappingProxyType(
@@ -35,6 +35,8 @@ KNOWN: Mapping[str, Callable[[str], Target]] = MappingProxyType(
         "openvino": _peer("openvino", "openvino"),
         "emx-onnx-cgen": _peer("emx-onnx-cgen", "emx_onnx_cgen"),
         "ncnn": _peer("ncnn", "ncnn"),
+        "torch": _peer("torch", "torch"),
+        "torch-compile": _peer("torch-compile", "torch", slowness=5.0),
     }
 )
 

@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import importlib
 import importlib.metadata
+import importlib.util
 import json
 import os
 import shutil
@@ -123,13 +124,53 @@ def ncnn(model: Path, inputs: Arrays) -> Arrays:
     return found
 
 
-SYSTEMS: dict[str, Infer] = {
-    "onnxruntime": onnxruntime,
-    "openvino": openvino,
-    "emx_onnx_cgen": emx_onnx_cgen,
-    "ncnn": ncnn,
+def torch(model: Path, inputs: Arrays) -> Arrays:
+    """PyTorch, operator by operator, on one thread."""
+    return _in_torch(model, inputs, compiled=False)
+
+
+def torch_compile(model: Path, inputs: Arrays) -> Arrays:
+    """PyTorch's compiler, which writes C++ for the model and builds it."""
+    return _in_torch(model, inputs, compiled=True)
+
+
+def _in_torch(model: Path, inputs: Arrays, *, compiled: bool) -> Arrays:
+    package = importlib.import_module("torch")
+    package.set_num_threads(1)
+    spec = importlib.util.spec_from_file_location("onnx_in_torch", Path(__file__).with_name("onnx_in_torch.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    reader = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reader)
+    with _loading():
+        infer = reader.module_of(importlib.import_module("onnx").load(model))
+    if compiled:
+        package._dynamo.reset()  # noqa: SLF001 - documented: forget the models before
+        infer = package.compile(infer, dynamic=False, fullgraph=True)
+    with package.inference_mode():
+        found = infer({name: package.from_numpy(array[None].copy()) for name, array in inputs.items()})
+    return {name: tensor[0].numpy() for name, tensor in found.items()}
+
+
+def _can_compile() -> None:
+    """Compile something that is no model: where that fails, a C++ compiler is missing, and nothing is at fault."""
+    package = importlib.import_module("torch")
+    package.compile(lambda x: x + 1)(package.ones(4))
+
+
+def _nothing() -> None:
+    """What must work before a system is asked, where the package is all that it needs."""
+
+
+SYSTEMS: dict[str, tuple[str, Callable[[], None], Infer]] = {
+    "onnxruntime": ("onnxruntime", _nothing, onnxruntime),
+    "openvino": ("openvino", _nothing, openvino),
+    "emx-onnx-cgen": ("emx_onnx_cgen", _nothing, emx_onnx_cgen),
+    "ncnn": ("ncnn", _nothing, ncnn),
+    "torch": ("torch", _nothing, torch),
+    "torch-compile": ("torch", _can_compile, torch_compile),
 }
-"""By the name of the package that each of them needs."""
+"""By name: the package that each of them needs, what must work, and what it does."""
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -142,12 +183,13 @@ def _last_words(done: subprocess.CompletedProcess[str]) -> str:
 
 def main() -> None:
     """Obey lines until there are no more."""
-    infer = SYSTEMS[sys.argv[1]]
+    package, attempt, infer = SYSTEMS[sys.argv[1]]
     # Standard output is for answers alone: what libraries print there goes to standard error.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    importlib.import_module(sys.argv[1])
-    print(json.dumps({"version": importlib.metadata.version(sys.argv[1])}), file=answers, flush=True)
+    importlib.import_module(package)
+    attempt()
+    print(json.dumps({"version": importlib.metadata.version(package)}), file=answers, flush=True)
     for line in sys.stdin:
         model, given, outputs = map(Path, line.rstrip("\n").split("\t"))
         with np.load(given) as archive:

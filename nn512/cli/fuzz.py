@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import os
 import secrets
 import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +23,15 @@ from nn512.cli.arguments import (
     sanitize,
 )
 from nn512.cli.outputs import check_directory, check_file
-from nn512.errors import Nn512Error, UsageError
+from nn512.errors import CannotRunError, Nn512Error, UsageError, install
 from nn512.signals import EndedError
 
 if TYPE_CHECKING:
     from fuzz.campaign.account import Account
+    from fuzz.campaign.campaign import Job
+    from fuzz.campaign.crew import Crew
     from fuzz.campaign.state import State
+    from fuzz.campaign.worker import Common
     from fuzz.run.runners import Runner
     from fuzz.targets import Target
 
@@ -76,6 +81,13 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument("--time", metavar="S", type=float, help=f"seconds to go on for (default: {_DEFAULT_SECONDS:g})")
     parser.add_argument("--examples", metavar="N", type=int, help="random graphs to check; same seed, same graphs")
     parser.add_argument("--jobs", metavar="J", type=int, help="processes (default: one per processor)")
+    parser.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="let the workers of a Dask cluster check the graphs, such as tcp://host:8786; each needs this version of "
+        "nn512, a C compiler, and the packages of the extra `cluster`. What a worker was at that is lost is done by "
+        "another one; --jobs bounds how many are used",
+    )
     parser.add_argument(
         "--seed",
         metavar="N",
@@ -153,13 +165,25 @@ def _add_merge_parser(actions: Subparsers) -> None:
 def _add_report_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", type=Path, help="write everything that was counted to FILE, as JSON")
     parser.add_argument("--junit", metavar="FILE", type=Path, help="write a JUnit report to FILE, for CI systems")
+    parser.add_argument(
+        "--html",
+        metavar="FILE",
+        type=Path,
+        help="write a page to FILE that needs nothing beside it: kernels and edge classes, errors, throughput, slowest "
+        "builds, findings with their nets drawn (extra `report`); `nn512 fuzz merge DIR` makes it of a campaign of "
+        "earlier",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run a campaign and print its summary."""
-    for path in (args.json, args.junit):
+    for path in (args.json, args.junit, args.html):
         if path is not None:
             check_file(path)
+    if args.html is not None:
+        from fuzz.campaign.html import check_extra
+
+        check_extra()
     if args.action == "merge":
         return _merge(args)
     for name in ("time", "examples", "jobs", "shrink-time", "timeout"):
@@ -172,9 +196,12 @@ def run(args: argparse.Namespace) -> int:
 
     if args.resume is not None and state.complete:
         command = command_of(state.settings)
-        account = Account(state.tally, state.settings.name, state.seconds, state.tally.code, command=command)
+        account = Account(
+            *(state.tally, state.settings.name, state.seconds, state.tally.code), command=command, times=state.times
+        )
         return _tell(account, args)
-    campaign = Campaign(state.settings, state=state)
+    recruit = _crew(args, state)
+    campaign = Campaign(state.settings, state=state, recruit=recruit)
     code = 70
     try:
         code = campaign.run()
@@ -216,6 +243,10 @@ def _tell(account: Account, args: argparse.Namespace) -> int:
                 args.json.write_text(as_json(account), encoding="utf-8")
             if args.junit is not None:
                 args.junit.write_text(as_junit(account), encoding="utf-8")
+            if args.html is not None:
+                from fuzz.campaign.html.page import as_html
+
+                args.html.write_text(as_html(account), encoding="utf-8")
             if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
                 with Path(summary).open("a", encoding="utf-8") as file:
                     file.write(as_markdown(account))
@@ -336,6 +367,24 @@ def _runner() -> Runner:
     runner = runner_for()
     print(runner.line, file=sys.stderr, flush=True)
     return runner
+
+
+def _crew(args: argparse.Namespace, state: State) -> Callable[[Common, Path], Crew[Job]]:
+    """Who does the work; the campaign then has so many jobs.
+
+    Raises UsageError, and CannotRunError where that is a cluster and there is none.
+    """
+    if args.scheduler is None:
+        from fuzz.campaign.campaign import processes
+
+        return processes
+    if importlib.util.find_spec("distributed") is None:
+        raise CannotRunError(f"--scheduler needs the package distributed; {install('cluster')}")
+    from fuzz.campaign.cluster import cluster_at
+
+    workers, recruit = cluster_at(args.scheduler, args.jobs)
+    state.settings = replace(state.settings, jobs=args.jobs or workers)
+    return recruit
 
 
 def _jobs(args: argparse.Namespace) -> int:

@@ -57,7 +57,7 @@ def test_module_is_a_program() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, f"nn512 {nn512.__version__}\n", "")
 
 
-@pytest.mark.parametrize("arguments", [[], ["chek"], ["check"], ["--frob"], ["compile", "a", "b"]])
+@pytest.mark.parametrize("arguments", [[], ["chek"], ["check"], ["--frob"], ["explain", "a", "b"]])
 def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

@@ -13,6 +13,7 @@ from fuzz.floats import FLOATS, measure
 from nn512 import toolchain
 from nn512.graph.kinds.activation import FUNCTIONS as ACTIVATION_FUNCTIONS
 from nn512.kernels.elementary import FUNCTIONS, Constant, Elementary
+from nn512.kernels.lrn import POWER
 
 SAMPLE = 4093
 """A prime: every so many floats of all magnitudes, a million."""
@@ -224,7 +225,7 @@ def test_interpolated_meanings_give_the_errors_of_computed_ones(name: str) -> No
 
 
 def test_all_meanings_are_listed() -> None:
-    assert set(floats.MEANINGS) == set(FUNCTIONS)
+    assert set(floats.MEANINGS) == {*FUNCTIONS, floats.with_exponent().name}
 
 
 def test_the_command_says_what_it_found() -> None:
@@ -232,3 +233,11 @@ def test_the_command_says_what_it_found() -> None:
     assert floats.main(["tanh_of", "--stride", "100003", "--threads", "1"], stream) == 0
     assert stream.getvalue().startswith("tanh_of")
     assert "EXCEEDED" not in stream.getvalue()
+
+
+def test_a_power_errs_no_more_than_it_says() -> None:
+    """That of LRN, which has an exponent besides: one of them stands for all."""
+    function = floats.with_exponent()
+    assert measure(function, 100003).ulps <= function.ulps
+    broken = floats.with_exponent(POWER.replace("0.961796694f", "0.96189287f"))
+    assert measure(broken, 100003).ulps > function.ulps

@@ -15,7 +15,12 @@ from hypothesis import strategies as st
 
 import reference
 from fuzz import draw
+from fuzz.case import Case, DataSeed
 from fuzz.draw import regimes
+from fuzz.judge.checker import check_case
+from fuzz.judge.telling import told
+from fuzz.targets.registry import target_of
+from nn512.errors import CannotRunError
 from nn512.graph import ACTIVATIONS, KINDS, LRN, Activation, Conv, Graph, parse
 from nn512.onnx import export_onnx
 
@@ -244,3 +249,15 @@ def test_random_graphs(peer: str, tmp_path_factory: pytest.TempPathFactory) -> N
 
     compare_one()
     assert compared >= GRAPHS / 2
+
+
+@pytest.mark.parametrize("name", ["torch", "torch-compile"])
+def test_every_kind_in_pytorch(name: str) -> None:
+    """As a target: what `fuzz/targets/onnx_in_torch.py` makes of every operator that models have."""
+    pytest.importorskip("torch", reason="PyTorch is not installed: it is not put under test")
+    case = Case(EVERY_KIND, data=(DataSeed("exact", 0), DataSeed("gaussian", 1)))
+    try:
+        report = check_case(case, target=target_of(name))
+    except CannotRunError as error:
+        pytest.skip(f"{name} does not start: {error}")
+    assert report.verified, list(told(report))

@@ -170,12 +170,16 @@ static uint64_t nanoseconds(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-uint64_t infer(void *engine, struct block *const *tensors) {
-    float *data[nn512_driver_net.argument_count ? nn512_driver_net.argument_count : 1];
+static void point_at(struct block *const *tensors, float **data) {
     ARGUMENTS(i) {
         data[i] = (float *)tensors[i]->base;
         if (!tensors[i]->is_input) block_poison(tensors[i], POISON_OUTPUT);
     }
+}
+
+uint64_t infer(void *engine, struct block *const *tensors) {
+    float *data[nn512_driver_net.argument_count ? nn512_driver_net.argument_count : 1];
+    point_at(tensors, data);
     const unsigned mode = mode_get();
     const uint64_t start = nanoseconds();
     nn512_driver_net.inference(engine, data);
@@ -183,6 +187,24 @@ uint64_t infer(void *engine, struct block *const *tensors) {
     mode_check(mode, "EngineInference");
     taps_end();
     return end - start;
+}
+
+/* The same by name, with all tensors and without each of them. */
+void run_by_name(void *engine, struct block *const *tensors) {
+    float *data[nn512_driver_net.argument_count ? nn512_driver_net.argument_count : 1];
+    point_at(tensors, data);
+    char *const failed = nn512_driver_net.run(engine, data);
+    if (failed) report_violation("api", "EngineRun answers: %.300s", failed);
+    forget_message(failed);
+    check_tensors(tensors, 0, "api", "EngineInference");
+    ARGUMENTS(i) {
+        float *const kept = data[i];
+        data[i] = NULL;
+        char *const message = nn512_driver_net.run(engine, data);
+        if (!message) report_violation("api", "EngineRun without %s is no error", nn512_driver_net.arguments[i].name);
+        forget_message(message);
+        data[i] = kept;
+    }
 }
 
 static unsigned char *marks_new(size_t elements) {

@@ -58,6 +58,7 @@ struct driver_net {
     char *(*engine_create)(void **engine, void *net, ptrdiff_t threads);
     char *(*engine_pthread)(void *engine, ptrdiff_t index, pthread_t *to);
     void (*inference)(void *engine, float *const *data);
+    char *(*run)(void *engine, float *const *data); /* an inference by EngineRun; NULL where there is none */
     void (*engine_destroy)(void *engine);
 };
 
@@ -186,6 +187,7 @@ struct block **tensors_new(enum placement placement);
 void tensors_delete(struct block **tensors);
 void tensors_fill(struct block *const *tensors, size_t data_set);
 uint64_t infer(void *engine, struct block *const *tensors);
+void run_by_name(void *engine, struct block *const *tensors);
 void tensors_keep(struct block *const *tensors, size_t data_set); /* as what is expected, and as results */
 void check_tensors(struct block *const *tensors, size_t data_set, const char *kind, const char *what);
 

@@ -5,14 +5,17 @@ is wrong with every net of more than two layers; at `full` there is no room for 
 that is the $AT-th of all processes, by files in $NOTES: at `stop` it says so through the pipe $PIPE and waits until it
 is ended; at `killed` the worker ends as one for which there is no memory, at `crash` as one with a fault; if $ALWAYS is
 set, whenever this case is checked; if that is `all`, at every case.
+A Dask cluster of $CLUSTER processes does it, if that is set.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -78,6 +81,20 @@ def cut_off(file: Path, text: str) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@contextlib.contextmanager
+def cluster() -> Iterator[list[str]]:
+    """Words that say where the cluster is, of $CLUSTER worker processes on this machine; none without."""
+    if not (size := int(os.environ.get("CLUSTER", "0"))):
+        yield []
+        return
+    from distributed import LocalCluster  # noqa: PLC0415 - of the extra `cluster`
+
+    with LocalCluster(
+        n_workers=size, threads_per_worker=1, dashboard_address=None, worker_dashboard_address=None
+    ) as made:
+        yield ["--scheduler", made.scheduler_address]
+
+
 if "full" in DOES:
     mock.patch.object(state, "write_whole", cut_off).start()
 mock.patch.object(worker, "check_case", lambda case, target: check(case)).start()  # noqa: ARG005
@@ -86,4 +103,6 @@ _begin = State.begin
 mock.patch.object(State, "begin", lambda settings: _begin(replace(settings, chunk=10))).start()
 
 if __name__ == "__main__":
-    sys.exit(main(["fuzz", *sys.argv[1:]]))
+    with cluster() as words:
+        code = main(["fuzz", *words, *sys.argv[1:]])
+    sys.exit(code)

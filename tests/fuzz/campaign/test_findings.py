@@ -294,3 +294,30 @@ def test_every_legal_graph_makes_a_finding_that_replays(tmp_path: Path) -> None:
     assert (saved.path / "net.graph").read_bytes() == text
     (test,) = saved.path.glob("test_*.py")
     compile(test.read_bytes(), test.name, "exec")
+
+
+def kept(folder: Path, graph: str, seen: int) -> Path:
+    """The folder of a finding, as far as it counts."""
+    folder.mkdir(parents=True)
+    case = Case(graph).to_dict()
+    (folder / "case.json").write_text(json.dumps({"case": case, "seen": seen}))
+    (folder / "net.graph").write_text(graph)
+    return folder
+
+
+def test_findings_of_elsewhere_are_counted_and_the_smaller_is_kept(tmp_path: Path) -> None:
+    directory = tmp_path / "findings"
+    large = GRAPH + "# as it was drawn\n"
+    for number, (graph, seen) in enumerate([(large, 2), (GRAPH, 1), (large, 4)]):
+        there = kept(tmp_path / str(number) / "a-fault", graph, seen)
+        assert findings.adopt(there, directory) == directory / "a-fault"
+        assert not there.exists()
+        assert (directory / "a-fault" / "net.graph").read_text() == (large if number == 0 else GRAPH)
+    assert json.loads((directory / "a-fault" / "case.json").read_text())["seen"] == 7
+    assert [path.name for path in directory.iterdir()] == ["a-fault"]
+
+
+def test_only_findings_are_taken_in(tmp_path: Path) -> None:
+    (tmp_path / "a-fault").mkdir()
+    with pytest.raises(UsageError, match="no finding"):
+        findings.adopt(tmp_path / "a-fault", tmp_path / "findings")

@@ -184,6 +184,39 @@ def test_workers_that_die_at_once_end_the_campaign(scene: Scene) -> None:
     assert "NOT JUDGED" in output.splitlines()[0]
 
 
+def test_a_cluster_that_loses_a_worker_counts_the_same(scene: Scene, undisturbed: dict[str, Any]) -> None:
+    pytest.importorskip("distributed", reason="distributed (extra `cluster`) is not installed: no cluster is tried")
+    code, output, said = scene.run(*CASES, CLUSTER="2", DOES="killed", AT="13")
+    assert (scene.notes / "special").exists(), "nobody was killed"
+    assert code == 0, said
+    assert output.startswith("24 graphs verified, 0 findings "), said
+    assert scene.state()["tally"] == undisturbed
+    assert scene.state()["complete"]
+
+
+def test_what_a_cluster_finds_comes_back(scene: Scene, tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="distributed (extra `cluster`) is not installed: no cluster is tried")
+    whole = Scene(tmp_path / "whole")
+    assert whole.run(*CASES, "--jobs", "1", DOES="wrong")[0] == 1
+    whole.close()
+    assert scene.run(*CASES, CLUSTER="1", DOES="wrong")[0] == 1
+    tally, expected = scene.state()["tally"], whole.state()["tally"]
+    assert {name: tally[name] for name in COUNTED} == {name: expected[name] for name in COUNTED}
+    faults = [sorted(note["fault"] for note in counted["findings"]) for counted in (tally, expected)]
+    assert faults[0] == faults[1] != []
+    for note in tally["findings"]:
+        folder = scene.folder / "findings" / note["path"]
+        assert (folder / "case.json").exists()
+        assert os.access(folder / "repro.sh", os.X_OK)
+
+
+def test_no_cluster_is_no_finding(scene: Scene) -> None:
+    pytest.importorskip("distributed", reason="distributed (extra `cluster`) is not installed: no cluster is tried")
+    code, output, said = scene.run(*CASES, "--scheduler", "nonsense://host:1")
+    assert (code, output) == (2, "")
+    assert "nn512: --scheduler nonsense://host:1: " in said
+
+
 def test_a_failure_that_was_being_shrunk_is_shrunk_later(scene: Scene, tmp_path: Path) -> None:
     """Killed while it shrinks: the failure is on disk, and the next run makes of it what would have become of it."""
     whole = Scene(tmp_path / "whole")

@@ -46,8 +46,11 @@ def test_the_unbroken_net_is_right() -> None:
         (r"(acc\[0\]\[p\]) = _mm512_fmadd_ps\([^;]*;", r"\1 = \1;", "values"),
         (r"if \(c < channels\) _mm512_mask_storeu", r"if (c < 0) _mm512_mask_storeu", "unwritten"),
         (r"free\(engine->arena\);", r";", "leak"),
+        (r"if \(tensors->x == NULL\)", r"if (tensors->x != NULL)", "api"),
+        (r"(EnginePthreadT\([^{]*\{\s+)team_check\([^;]*;", r"\1;", "fork"),
+        (r"if \(i < count\) (_mm512_storeu_ps\(out)", r"if (i <= count) \1", "arena"),
     ],
-    ids=["values", "unwritten", "leak"],
+    ids=["values", "unwritten", "leak", "by name", "fork", "arena"],
 )
 def test_bugs_are_found_by_what_they_do(pattern: str, put: str, by: str) -> None:
     judgement = judge().judge(planted(pattern, put))
@@ -68,8 +71,10 @@ def test_what_does_not_build_is_no_mutant() -> None:
         (r"(prefetch_lines\(tap \+ nextWeights), ", r"\1 + 16, ", "prefetches other addresses"),
         (r"(\.prefetchShares = \d+)", r"\1 + 1", "prefetches other addresses"),
         (r"(SpinsBeforeSleep = 4)000", r"\g<1>001", "changes speed alone"),
+        (r"index, engine->team\.threads - 1", r"index, engine->team.threads", "changes what a message says alone"),
+        (r"(PACK_CONV\(.*?\.panel = )2", r"\g<1>3", "the same bits on numbers that are all different"),
     ],
-    ids=["same code", "prefetch", "field of prefetches", "spins"],
+    ids=["same code", "prefetch", "field of prefetches", "spins", "message", "same bits"],
 )
 def test_what_changes_nothing_is_recognised(pattern: str, put: str, reason: str) -> None:
     judgement = judge().judge(planted(pattern, put))

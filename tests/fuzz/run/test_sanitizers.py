@@ -17,7 +17,7 @@ from fuzz.run.runners.sanitizers import flags_of, sanitizers_of, why_missing
 from fuzz.run.sandbox import execute
 from nn512.errors import CannotRunError, UsageError
 from nn512.graph import parse
-from nn512.toolchain import find_compiler
+from nn512.toolchain import CompilerKind, find_compiler, find_compilers, has_avx512
 
 # Two blocks of channels, the second one with a tail; large enough for threads to share the layers.
 GRAPH = parse("""
@@ -91,6 +91,21 @@ def test_a_planted_bug_is_seen(bug: str) -> None:
     assert emitted().source.count(before) >= 1
     report = run(runner, emitted().source.replace(before, after, 1))
     assert [violation.kind for violation in report.violations] == [Kind.SANITIZER], report
+    assert says in report.log
+
+
+@pytest.mark.parametrize("bug", ["", "masked-load", "masked-store"])
+def test_clang_sees_masked_accesses_in_native_code(bug: str) -> None:
+    clang = next((compiler for compiler in find_compilers() if compiler.kind is CompilerKind.CLANG), None)
+    if clang is None or not has_avx512(clang):
+        pytest.skip("no clang, or no AVX-512F here")
+    try:
+        runner = choose_runner("native+address", clang)
+    except CannotRunError as error:
+        pytest.skip(str(error))
+    _, before, after, says = PLANTED.get(bug, (Sanitizer.ADDRESS, "", "", ""))
+    report = run(runner, emitted().source.replace(before, after, 1))
+    assert [violation.kind for violation in report.violations] == ([Kind.SANITIZER] if bug else []), report
     assert says in report.log
 
 
