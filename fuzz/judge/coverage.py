@@ -75,7 +75,8 @@ def by_family(points: Iterable[Point]) -> Iterator[str]:
         families = kernel_named(kernel).edges if kernel in kernel_names() else ()
         for family in families:
             if found := edges.intersection(family.classes):
-                values = (str(value) for value in family.values if family(value) in found)
-                yield " ".join((f"{kernel}, {family.name}", *values))
+                values = [value for value in family.values if family(value) in found]
+                between = " " if all(isinstance(value, int) for value in values) else ", "
+                yield f"{kernel}, {family.name} {between.join(map(str, values))}".rstrip()
         known = {edge for family in families for edge in family.classes}
         yield from (f"{kernel}, {edge}" for edge in sorted(edges - known))

@@ -19,7 +19,7 @@ from fuzz.campaign.state import State
 from fuzz.campaign.tally import CaseSummary, Tally
 from fuzz.campaign.worker import Settings, chunk_at, chunk_count
 from fuzz.judge.checker import check_case
-from fuzz.judge.coverage import Coverage, Point
+from fuzz.judge.coverage import Coverage, Point, by_family
 from fuzz.judge.report import Report
 from fuzz.problem import Problem
 from fuzz.targets import Sources
@@ -101,6 +101,17 @@ def test_classes_that_no_kernel_declares_are_told() -> None:
     text = "\n".join(tally.lines(1.0, "seed 0"))
     assert "not declared: crop, some of all" in text
     assert "naive" not in text
+
+
+def test_classes_are_listed_by_families() -> None:
+    points = [("crop", "some rows"), ("crop", "some columns"), ("copy", "channel tail 11"), ("copy", "channel tail 2")]
+    points += [("direct", "merged"), ("naive", "any")]
+    assert list(by_family(points)) == [
+        "copy, channel tail 2 11",
+        "crop, some rows, columns",
+        "direct, merged",
+        "naive, any",
+    ]
 
 
 def settings(directory: Path, shard: Shard) -> Settings:
