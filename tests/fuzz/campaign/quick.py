@@ -97,7 +97,7 @@ def cluster() -> Iterator[list[str]]:
 
 if "full" in DOES:
     mock.patch.object(state, "write_whole", cut_off).start()
-mock.patch.object(worker, "check_case", lambda case, target: check(case)).start()  # noqa: ARG005
+mock.patch.object(worker, "check_case", lambda case, **_: check(case)).start()
 mock.patch.object(campaign, "_SAVING", 0.0).start()
 _begin = State.begin
 mock.patch.object(State, "begin", lambda settings: _begin(replace(settings, chunk=10))).start()
