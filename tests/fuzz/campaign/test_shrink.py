@@ -227,9 +227,9 @@ def test_verify_shrinks(tmp_path: Path, capsys: pytest.CaptureFixture[str], monk
     (tmp_path / "net.graph").write_text(OTHER)
     words = ["verify", str(tmp_path / "net.graph"), "--data", "gaussian", "--threads", "1", "--shrink-time", "1e6"]
     assert main([*words, "--out", str(tmp_path / "small")]) == 1
-    told = capsys.readouterr()
-    assert ", to 1 of 3 layers:" in told.out
-    assert "shrinking, with up to 160 cases" in told.err
+    told = capsys.readouterr().out  # what is shown meanwhile depends on the clock
+    assert "shrunk with " in told
+    assert ", to 1 of 3 layers:" in told
     (small,) = (tmp_path / "small").iterdir()
     assert len(parse((small / "net.graph").read_text()).layers) == 1
     assert main([*words, "--no-shrink", "--out", str(tmp_path / "whole")]) == 1
