@@ -208,6 +208,7 @@ def cluster_at(address: str, most: int | None = None) -> tuple[int, Callable[[Co
     draws other cases.
     """
     try:
+        distributed.comm.get_address_host(address)  # what is no address is not waited for
         client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)
         client.wait_for_workers(1, timeout=_PATIENCE)
     except ValueError as error:

@@ -65,7 +65,8 @@ def test_widths(width: int, runs_here: str) -> None:
     report = check(text)
     assert {layer.kernel for layer in report.layers} == {"load", "planar", "store"}
     classes = {name for layer in report.layers for name in layer.edge_classes}
-    assert {"source given planes", "source copied planes", "rows clipped", "inputs in planes, tail 3"} <= classes
+    assert {"source given planes", "source copied planes", "inputs in planes, tail 3"} <= classes
+    assert "rows clipped" in classes or classes & {"rows top", "rows ends"}  # of tiles of several rows
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 4])

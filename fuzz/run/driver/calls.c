@@ -192,6 +192,7 @@ uint64_t infer(void *engine, struct block *const *tensors) {
 /* The same by name, with all tensors and without each of them. */
 void run_by_name(void *engine, struct block *const *tensors) {
     float *data[nn512_driver_net.argument_count ? nn512_driver_net.argument_count : 1];
+    memset(data, 0, sizeof data); /* compilers do not see that all are set */
     point_at(tensors, data);
     char *const failed = nn512_driver_net.run(engine, data);
     if (failed) report_violation("api", "EngineRun answers: %.300s", failed);

@@ -123,7 +123,11 @@ def judge_conv(graph: Graph, data: regimes.DataSet, got: NDArray[np.float32]) ->
     return judge("y", got, result.value, result.variance, result.unspecified, exact, DIRECT)
 
 
-@pytest.mark.parametrize("regime", regimes.REGIMES)
+FINITE = sorted(set(regimes.REGIMES) - {"nan", "infinite"})
+"""Regimes after which there is anything to compare: the others spoil every output of a convolution."""
+
+
+@pytest.mark.parametrize("regime", FINITE)
 def test_float32_arithmetic_in_any_order_is_no_false_alarm(regime: str) -> None:
     outcomes = set()
     for seed in range(8):
@@ -136,7 +140,7 @@ def test_float32_arithmetic_in_any_order_is_no_false_alarm(regime: str) -> None:
     assert outcomes == {Outcome.EXACT if regime in regimes.EXACT_REGIMES else Outcome.WITHIN}
 
 
-@pytest.mark.parametrize("regime", sorted(set(regimes.REGIMES) - {"taps"}))
+@pytest.mark.parametrize("regime", sorted(set(FINITE) - {"taps"}))
 def test_a_dropped_tap_is_wrong(regime: str) -> None:
     data = regimes.draw(CONV, regime, 1)
     seen = 0
