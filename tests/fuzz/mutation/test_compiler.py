@@ -27,7 +27,7 @@ def test_a_line_that_is_not_there_is_told() -> None:
         pass
 
 
-@pytest.mark.parametrize("name", ["the left padding is the top one", "a difference from the other side in a chain"])
+@pytest.mark.parametrize("name", ["the left padding is the top one", "the shift of a norm scaled by the one behind"])
 def test_bugs_are_found(runs_here: str, name: str) -> None:
     assert runs_here
     stream = io.StringIO()
