@@ -23,7 +23,8 @@ packing.py           C that packs parameters; packing_full.py, packing_grouped.p
 grouped_weights.py   the packed weights that packing_grouped.py makes
 fully_connected.py   layers that use every weight once
 pooling.py           pooling, sampling; softmax.py, elementwise.py, copying.py, border.py: as they are called
-channel_norm.py      normalization over channels; packing_lanes.py: its parameters; lrn.py: over neighbours
+channel_norm.py      normalization over channels; packing_lanes.py: its parameters; lrn.py: over neighbours;
+                     powers.py: the powers that takes
 picking.py           slices and shuffles; gathering.py: a block out of lanes of others
 streaming.py         the price of operations that do little more than read and write
 """
