@@ -7,6 +7,7 @@ cluster.py     such workers on a Dask cluster
 worker.py      a process that checks chunk after chunk
 explore.py     a chunk: Hypothesis draws cases from a seed and shrinks a failure
 edges.py       nets for all edge classes of a kernel instead of random ones
+counted.py     a check that also counts lines of the C
 layerwise.py   the edge classes of a net's layers, each layer alone on data aimed at them
 constants.py   the same cases from a seed, wherever the project stands
 origin.py      names of drawn cases, from which they are drawn again
