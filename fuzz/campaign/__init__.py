@@ -34,6 +34,7 @@ progress.py    how far it is
 display.py     the same on terminals, and elsewhere
 comparing.py   random cases of every kernel, done in several ways that must agree
 matrix.py      the same C from all compilers, at all levels, in all dialects (a program)
+portable.py    the same C on the processor and with portable intrinsics (a program)
 emulated.py    the same program on the processor and in the emulator (a program)
 measure.py     the table of error limits, measured anew (a program)
 """
