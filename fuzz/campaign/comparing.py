@@ -45,8 +45,10 @@ def _kinds(report: RunReport) -> list[str]:
     return sorted({str(violation.kind) for violation in report.violations})
 
 
-def compare(check: Check, cases: int, seed: int, directory: Path, stream: TextIO) -> int:
-    """Check random cases of all kernels and tell; 1 where there is a finding. Raises CannotRunError."""
+def compare(
+    check: Check, cases: int, seed: int, directory: Path, stream: TextIO, regimes: Sequence[str] = tuple(REGIMES)
+) -> int:
+    """Check random cases of all kernels, on data of `regimes`, and tell; 1 for a finding. Raises CannotRunError."""
     began, done = time.monotonic(), 0
     kernels: Counter[str] = Counter()
     data_sets = 0
@@ -66,7 +68,7 @@ def compare(check: Check, cases: int, seed: int, directory: Path, stream: TextIO
         # As many for each kernel, and the first of them have what is left over.
         examples = (cases - number + len(forced) - 1) // len(forced)
         kernel = (name,) if name else ()
-        explorer = Explorer(directory, show, check=check, regimes=tuple(REGIMES), kernels=kernel)
+        explorer = Explorer(directory, show, check=check, regimes=tuple(regimes), kernels=kernel)
         findings += explorer.chunk(seed * 1_000_000 + number, examples)
     stream.write(
         f"{done} cases on {data_sets} data sets in {time.monotonic() - began:.0f} s: "
