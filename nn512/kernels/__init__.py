@@ -16,7 +16,7 @@ winograd.py          Winograd convolution; winograd_transforms.py: its transform
 fourier.py           convolution by Fourier transforms; fourier_tile.py: of a tile; fourier_transforms.py,
                      fourier_lines.py: in C, of a tile and of a line of it
 tile_cut.py          what both have in common: how a layer is cut into tiles; tile_layer.py, tile_parts.py: its text;
-                     products.py, complex_products.py: their inner loops
+                     products.py, complex_products.py: their inner loops; tile_results.py: how their results are stored
 tiles.py             what all tile routines have in common
 packing.py           C that packs parameters; packing_full.py, packing_grouped.py: that of other layouts;
                      packing_tiles.py, packing_winograd.py, packing_fourier.py: that of transformed weights;
