@@ -133,7 +133,10 @@ class WeightedSum(Kind[L]):
     def multiplied(self, at: Evaluation[L]) -> Weights:
         """The weights that are multiplied, where it is known what they are rounded to."""
         weights = self.weights(at)
-        return bfloat16.rounded(weights.astype(np.float64)) if at.rounding.weights_bfloat16 else weights
+        if not at.rounding.weights_bfloat16:
+            return weights
+        rows = (bfloat16.rounded(row.astype(np.float64)) for row in weights)  # of as many as there may be, one by one
+        return np.stack([row.astype(weights.dtype) for row in rows])
 
     def errors_of_weights(
         self, at: Evaluation[L], x: Array, affine: Affine | None, weights: Weights
