@@ -71,13 +71,14 @@ class Settings:
         return f"{'edge classes, ' if self.edges else ''}seed {self.seed}{part}"
 
 
-SOFT_REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
-"""Data regimes where the intrinsics are emulated, which takes ten times as long."""
+SLOW_REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
+"""Data regimes in emulators and under sanitizers, where a run takes long, and values are what the processor has."""
 
 
 def regimes_for(runner: Runner) -> tuple[str, ...]:
     """The data regimes of a campaign with this runner."""
-    return tuple(REGIMES) if runner.slowdown == 1.0 else SOFT_REGIMES
+    is_slow = runner.sanitizers or runner.wrapper or runner.machine is not None
+    return SLOW_REGIMES if is_slow else tuple(REGIMES)
 
 
 @dataclass(frozen=True, slots=True)

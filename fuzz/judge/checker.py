@@ -98,13 +98,13 @@ def check_sources(
         runner = with_bfloat16(runner)
     report = Report(case, graph, runner_line(runner), sources, ran=runner)
     steps = Steps(tell, len(data), len(graph.layers))
-    steps.building(case.optimisation)
+    optimisation = runner.level(case.optimisation)
+    steps.building(optimisation)
     checks = _due(checks or Checks(), sources)
     regions = regions_of(sources.plan) if sources.plan and HOOK in sources.source and case.optimisation != PLAIN else ()
-    flags = (case.optimisation,)
     try:
         executable = build_net(
-            graph, sources.header, sources.source, runner, flags=flags, strict=strict, regions=regions
+            graph, sources.header, sources.source, runner, flags=(optimisation,), strict=strict, regions=regions
         )
     except BuildError as error:
         first = next((line for line in error.text.splitlines() if "error:" in line), error.summary)
