@@ -20,7 +20,7 @@ from reference.accumulation import (
     weight_floor,
 )
 from reference.evaluation import NOTHING, Evaluation, L
-from reference.grid import CERTAIN, MIXED
+from reference.grid import CERTAIN
 from reference.kinds.kind import Kind
 from reference.residues import Dependent, Folded
 from reference.rounding import DEFAULT, Rounding
@@ -78,7 +78,7 @@ def variance(
 class ErrorsOfSums(NamedTuple):
     """The variance of results, samples of what their errors have in common, and the variance of the rest.
 
-    Layers behind read samples with more, `behind`, if that is not None (see `reference.grid.MIXED`).
+    Layers behind read samples with more, `behind`, if that is not None (see `reference.running`).
     """
 
     derived: Array
@@ -109,6 +109,10 @@ class WeightedSum(Kind[L]):
         self, at: Evaluation[L], x: Array, weights: Weights, climb: Array, ways: Sequence[Folded]
     ) -> Dependent | None:
         """What dependent roundings do, by `reference.residues`."""
+
+    @abstractmethod
+    def running(self, layer: L, x: Array, weights: Weights, ways: Sequence[Folded]) -> Array | None:
+        """What sums in one order err by, by `reference.running`."""
 
     @abstractmethod
     def crowd(self, layer: L, x: Array, weights: Weights, largest: Array) -> Array | None:
@@ -203,10 +207,12 @@ class WeightedSum(Kind[L]):
         if shares is not None:
             errors += shares * np.sqrt(np.where(np.isfinite(own), own, 0.0))[:, np.newaxis]
             own = np.where(shares.any(axis=1), 0.0, own)
-        behind = None
-        if dependent is not None:
-            behind = np.where(np.isfinite(y)[:, np.newaxis], dependent * (1 / MIXED - 1 / CERTAIN), 0.0)
-        return ErrorsOfSums(derived, errors, own, behind)
+        known = None
+        if dependent is not None and dependent.any():
+            known = self.running(layer, x.value, weights, ways)
+        if known is None:
+            return ErrorsOfSums(derived, errors, own)
+        return ErrorsOfSums(derived, errors, own, at.sampler.common(np.where(np.isfinite(y), known, 0.0)))
 
     def unspecified(self, at: Evaluation[L], weights: Weights, biases: Array, bound: float) -> Mask:
         """Outputs that see an unspecified cell, may overflow (`bound`: peak) or have broken parameters."""
