@@ -28,7 +28,7 @@ from nn512.kernels.conv_tile import Channels
 from nn512.kernels.convolution import ConvLayer
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.elementwise import Store
-from nn512.kernels.interface import Context, Kernel, Setting
+from nn512.kernels.interface import Context, Kernel, Setting, adding
 from nn512.kernels.paired_source import (
     PAIRS,
     PairStore,
@@ -41,6 +41,7 @@ from nn512.kernels.paired_source import (
 )
 from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.tiles import BFLOAT16
+from nn512.plan.accuracy import BFLOAT16_ERROR
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES, blocks_of, natural
 from nn512.plan.workspace import Workspace
@@ -89,6 +90,7 @@ KERNEL = Kernel(
         *(INPUTS[Channels.WHOLE], INPUTS[Channels.TAIL], OUTPUT_TAIL, MERGED, PAIRS, GROUPS),
     ),
     platform="AVX512BFloat16",
+    added_error=adding(BFLOAT16_ERROR),
 )
 
 

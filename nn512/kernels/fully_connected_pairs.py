@@ -19,7 +19,7 @@ from nn512.kernels.chain import ChainCode
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.full_panel import Stored
 from nn512.kernels.fully_connected import EDGES, FullyConnectedLayer, fully_connected_work
-from nn512.kernels.interface import Context, Kernel, Place, Setting
+from nn512.kernels.interface import Context, Kernel, Place, Setting, adding
 from nn512.kernels.paired_source import (
     PAIRS,
     PairStore,
@@ -32,6 +32,7 @@ from nn512.kernels.paired_source import (
 )
 from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.tiles import BFLOAT16
+from nn512.plan.accuracy import BFLOAT16_ERROR
 from nn512.plan.cost import Work
 from nn512.plan.workspace import Workspace
 
@@ -63,6 +64,7 @@ KERNEL = Kernel(
     arithmetic="bfloat16",
     edges=(*EDGES, PAIRS),
     platform="AVX512BFloat16",
+    added_error=adding(BFLOAT16_ERROR),
 )
 
 

@@ -17,11 +17,12 @@ from nn512.cgen.code import LayerCode
 from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.elementwise import Store
-from nn512.kernels.interface import Context, Kernel, Setting
+from nn512.kernels.interface import Context, Kernel, Setting, adding
 from nn512.kernels.paired_source import PairStore, may_round, paired_name, paired_source, rounding_bytes
 from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.sliding import EDGES, FAR, SlidingLayer, sliding_applies, sliding_work
 from nn512.kernels.tiles import BFLOAT16
+from nn512.plan.accuracy import BFLOAT16_ERROR
 from nn512.plan.cost import Work
 from nn512.plan.layout import natural
 from nn512.plan.workspace import Workspace
@@ -88,4 +89,5 @@ KERNEL = Kernel(
     arithmetic="bfloat16",
     edges=(*EDGES, FAR, GROUP_INPUTS, OUTPUT_TAIL),
     platform="AVX512BFloat16",
+    added_error=adding(BFLOAT16_ERROR),
 )
