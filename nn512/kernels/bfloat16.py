@@ -13,9 +13,8 @@ multiplication: `_mm512_dpbf16_ps`, which adds the product of the upper halves a
 On Zen 4 the instruction does twice the products of a fused multiply-add in the same time. Sapphire Rapids begins one
 every other cycle, but two fused multiply-adds in every cycle: half the products. There this platform is slower.
 
-Groups are taken that are whole blocks of pairs; `grouped_pairs` has smaller ones. Left out are batch norms that are
-folded in from before, since they would change what is rounded; and averages that moved before the convolution, since it
-would round them instead of what the graph has.
+Groups are taken that are whole blocks of pairs; `grouped_pairs` has smaller ones. Left out are averages
+that moved before the convolution, since it would round them instead of what the graph has.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ inputs per group (see `sliding`): of two inputs, which are one pair, a permutati
 permutation for every pair. Outputs per group are a multiple of its pairs. Groups of 32 and more are those of
 `bfloat16`.
 
-Batch norms that are folded in from before, and averages that moved before the convolution, are not taken: it would
-round what the graph does not have.
+Averages that moved before the convolution are not taken: it would round what the graph does not have.
 """
 
 from __future__ import annotations
