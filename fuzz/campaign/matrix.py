@@ -31,8 +31,8 @@ COMMON = ("-ffp-contract=off", "-Wshadow")
 """Options of every build, beside -Wall -Wextra -Werror."""
 
 PEDANTIC = "-pedantic"
-"""An option of all builds but those with portable intrinsics: their registers are structs, and a cast of one vector type
-to another is there one of a struct to its own type, which is GNU C."""
+"""An option of all builds but those with portable intrinsics: their registers are structs, and a cast of a vector to
+another type is there one of a struct to its own type, which is GNU C."""
 
 CONVERSIONS = "-Wconversion"
 """An option of all builds but gcc's at -O0: intrinsics with immediates are macros of its header there, and convert."""
