@@ -5,8 +5,8 @@ of the result is folded in. A pair takes the place of a float, so a layer on pai
 
 Weights that come from memory take the time of halves, which err less: those are then taken, if they are not forbidden.
 Four layers 4096 -> 4096 take 9.0 to 10.0 ms in turns with halves, at 8.3 to 8.9, and floats, at 17.7 to 20.4. From a
-level 2 cache 512 -> 512 takes 11.1 us, and 13.4 and 12.8, of which the call is 5.7. (One core of a busy Sapphire Rapids,
-the best of many calls; it begins a product of pairs every other cycle.)
+level 2 cache 512 -> 512 takes 11.1 us, and 13.4 and 12.8, of which the call is 5.7. (One core of a busy Sapphire
+Rapids, the best of many calls; it begins a product of pairs every other cycle.)
 """
 
 from __future__ import annotations
