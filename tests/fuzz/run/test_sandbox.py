@@ -586,6 +586,6 @@ def test_more_arguments_than_there_are_guard_pages(tmp_path: Path) -> None:
     """It is no finding about a legal net that this machine cannot run it."""
     argument = Argument("x", "x", Shape(1, 1, 1), is_input=True)
     interface = Interface("N", (argument,) * 5001, ())
-    executable = Executable(tmp_path / "none", interface, Runner("none", "", find_compiler(), ()), (), "", 0.0)
+    executable = Executable(tmp_path / "none", interface, Runner("none", "", find_compiler(), ()), (), "")
     with pytest.raises(CannotRunError, match="guard pages for 5,000 inputs and outputs; this net has 5,001"):
         execute(executable, {}, [{}])
