@@ -304,9 +304,7 @@ class _Search:
 
     def _still_fails(self, case: Case) -> bool:
         if self.effort.done >= DRAWING or not self.effort.spend():
-            if self.effort.cut:
-                raise _StoppedError
-            return False
+            raise _StoppedError  # nothing that Hypothesis draws from here on would be checked
         # Only the kinds of data that failed are worth running again.
         data = tuple(seed for seed in case.data if seed.regime in self._regimes)
         report = self._explorer.look(replace(case, data=data or case.data))
