@@ -7,6 +7,9 @@ scaled per input channel and the shifts go into the biases. Both happen when the
 once.
 
 Norms in a row in front of several layers are folded into each of them, but no more than MOST_REPEATED of them.
+
+For the platform AVX512BFloat16 nothing is folded from before: layers may round what they read there, and that is the
+norm's result. As a step on what is read, the norm costs nothing where that is rounded anyway.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ MOST_REPEATED = 8
 
 def fold_batchnorm(program: Program) -> Program:
     """The program with every batch norm folded that can be."""
-    return _fold_before(_fold_after(program))
+    folded = _fold_after(program)
+    return folded if program.graph.config.platform == "AVX512BFloat16" else _fold_before(folded)
 
 
 def _fold_after(program: Program) -> Program:
