@@ -184,8 +184,11 @@ class StepFunction:
     def _operands(self) -> Iterator[tuple[str, str]]:
         """Declarations of the body's parameters, and what the layer passes."""
         (result,) = self.results
-        yield tensor_pointer(self.source, "source", written=False, flat=self.flat), tensor_address(self.source)
-        yield tensor_pointer(result, "result", written=True, flat=self.flat), tensor_address(result)
+        yield (
+            tensor_pointer(self.source, "source", written=False, flat=self.flat),
+            tensor_address(self.source, flat=self.flat),
+        )
+        yield tensor_pointer(result, "result", written=True, flat=self.flat), tensor_address(result, flat=self.flat)
         for node in self.nodes:
             for array, element in self.arrays:
                 yield f"const {element} *restrict {array.lower()}", self._packed(node, array)
@@ -194,7 +197,7 @@ class StepFunction:
                 yield read.pointer(name), f"{self._net}->{read.field}"
             else:
                 place = self.context.places[read.tensor]
-                yield tensor_pointer(place, name, written=False, flat=self.flat), tensor_address(place)
+                yield tensor_pointer(place, name, written=False, flat=self.flat), tensor_address(place, flat=self.flat)
         if self.buffer:
             yield self.buffer, THREAD_MEMORY
         if self.varying:

@@ -14,21 +14,29 @@ THREAD_MEMORY = "tensor(engine, ArenaFloats + share.thread * ThreadFloats)"
 
 def tensor_pointer(place: Place, name: str, *, written: bool, flat: bool = False) -> str:
     """Declaration of a pointer to a tensor: blocks of [height][width][16] or [pixels][16], planes without the [16]."""
+    return f"{'' if written else 'const '}float (*restrict {name}){_extents(place, flat=flat)}"
+
+
+def tensor_address(place: Place, *, flat: bool = False) -> str:
+    """Where a tensor begins, in a step function.
+
+    A caller's is not const void: that is no pointer to an array of const for pedantic compilers.
+    """
+    if place.caller:
+        return f"(const float (*){_extents(place, flat=flat)})engine->{place.caller}"
+    return f"tensor(engine, {names.offset(place.name)})"
+
+
+def _extents(place: Place, *, flat: bool) -> str:
     shape = place.shape
     extents = f"[{extent(shape.height, shape.width)}]" if flat else f"[{shape.height}][{shape.width}]"
-    extents += f"[{place.layout.lanes}]" if place.layout.lanes > 1 else ""
-    return f"{'' if written else 'const '}float (*restrict {name}){extents}"
-
-
-def tensor_address(place: Place) -> str:
-    """Where a tensor begins, in a step function."""
-    return f"(const void *)engine->{place.caller}" if place.caller else f"tensor(engine, {names.offset(place.name)})"
+    return extents + (f"[{place.layout.lanes}]" if place.layout.lanes > 1 else "")
 
 
 def declare_tensor(writer: Writer, place: Place, *, written: bool, flat: bool = False) -> None:
     """Write the local pointer to a tensor."""
     pointer = tensor_pointer(place, names.local(place.name), written=written, flat=flat)
-    writer.assign(pointer, tensor_address(place))
+    writer.assign(pointer, tensor_address(place, flat=flat))
 
 
 def write_segments(writer: Writer, layout: Layout) -> None:

@@ -755,7 +755,7 @@ static NOINLINE void Edges_norm(const void *context, Share share) {
  *   direct 0.7, pointwise 0.71. */
 static NOINLINE void Edges_relu(const void *context, Share share) {
     const EdgesEngine *engine = context;
-    const float (*restrict image_data)[9 * 23] = (const void *)engine->imageData;
+    const float (*restrict image_data)[9 * 23] = (const float (*)[9 * 23])engine->imageData;
     const float (*restrict norm)[9 * 23][16] = tensor(engine, norm_at);
     float (*restrict relu)[9 * 23][16] = tensor(engine, relu_at);
     static const Sizes sizes = {.channels = 3, .inputPlane = 9 * 23, .outputPlane = 9 * 23 * 16};
