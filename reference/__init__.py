@@ -14,6 +14,7 @@
     lines.py        filters and windows cut into lines, as an accumulation goes through them
     runs.py         how far partial sums wander where the signs of products are not random
     residues.py     roundings that are not independent: equal terms, equal stored weights
+    running.py      what sums of such terms err by, by doing them in one order
     grid.py         the numbers of a binade, to which a sum rounds its terms
     folding.py      batch norms that may become part of the layer before them
     normalized.py   errors of a normalization over channels

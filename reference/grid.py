@@ -11,11 +11,6 @@ CERTAIN = 5.0
 that much, and samples of what this makes of later layers are off by a few per cent, so it stays below the limit on the
 rms of an output (see `fuzz.judge.limits`): with 6, one of 300 random nets had an rms of 6.07."""
 
-MIXED = 2.5
-"""The same in what layers behind are told: sums of such errors are not bounded any more. They are as large as normally
-distributed ones of the same mean square, which behind few values is (0.45 of the bound)^2. Counted as CERTAIN, the
-largest of a thousand elements behind nine direct layers was 10.9 sigma with an rms of 2.6, and so 6.2 with 1.5."""
-
 BINADES = 4
 """Binades in which partial sums are rounded; the errors of lower ones are small beside those."""
 

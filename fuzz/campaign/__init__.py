@@ -7,6 +7,7 @@ cluster.py     such workers on a Dask cluster
 worker.py      a process that checks chunk after chunk
 explore.py     a chunk: Hypothesis draws cases from a seed and shrinks a failure
 edges.py       nets for all edge classes of a kernel instead of random ones
+counted.py     a check that also counts lines of the C
 layerwise.py   the edge classes of a net's layers, each layer alone on data aimed at them
 constants.py   the same cases from a seed, wherever the project stands
 origin.py      names of drawn cases, from which they are drawn again
@@ -33,6 +34,7 @@ progress.py    how far it is
 display.py     the same on terminals, and elsewhere
 comparing.py   random cases of every kernel, done in several ways that must agree
 matrix.py      the same C from all compilers, at all levels, in all dialects (a program)
+portable.py    the same C on the processor and with portable intrinsics (a program)
 emulated.py    the same program on the processor and in the emulator (a program)
 measure.py     the table of error limits, measured anew (a program)
 """

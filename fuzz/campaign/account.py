@@ -61,6 +61,7 @@ def command_of(settings: Settings) -> str:
     if settings.profile:
         words += ["--profile", settings.profile]
     words += [word for name in settings.sanitize for word in ("--sanitize", name)]
+    words += ["--coverage"] if settings.coverage else []
     if not (settings.corpus or settings.edges):
         words.append("--no-corpus")
     return shlex.join(words)

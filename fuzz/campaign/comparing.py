@@ -24,8 +24,11 @@ _TOLD = 25
 """Cases after which there is a line about how far it is."""
 
 
-def differences(right: RunReport, other: RunReport, there: str) -> list[str]:
-    """What the run `there` shows otherwise than the first: how it ends, or bits of its outputs."""
+def differences(right: RunReport, other: RunReport, there: str, *, same_code: bool = False) -> list[str]:
+    """What the run `there` shows otherwise than the first: how it ends, or bits of its outputs.
+
+    The `same_code` has the same NaNs; in another build they come from whichever operand the compiler put first.
+    """
     if (right.status, _kinds(right)) != (other.status, _kinds(other)):
         return [f"{right.status}, {_kinds(right)} here; {other.status}, {_kinds(other)} {there}"]
     if len(right.outputs) != len(other.outputs):
@@ -33,10 +36,13 @@ def differences(right: RunReport, other: RunReport, there: str) -> list[str]:
     found = []
     for number, (expected, outputs) in enumerate(zip(right.outputs, other.outputs, strict=True)):
         for name, array in expected.items():
-            bits, wrong = array.view(np.uint32), outputs[name].view(np.uint32)
-            if count := int(np.count_nonzero(bits != wrong)):
-                first = int(np.flatnonzero(bits != wrong)[0])
-                at = f"element {first} is {bits.flat[first]:08x} here and {wrong.flat[first]:08x} {there}"
+            bits, others = array.view(np.uint32), outputs[name].view(np.uint32)
+            wrong = bits != others
+            if not same_code:
+                wrong &= ~(np.isnan(array) & np.isnan(outputs[name]))
+            if count := int(np.count_nonzero(wrong)):
+                first = int(np.flatnonzero(wrong)[0])
+                at = f"element {first} is {bits.flat[first]:08x} here and {others.flat[first]:08x} {there}"
                 found.append(f"{name}, data set {number}: {count} of {bits.size} elements differ; {at}")
     return found
 
@@ -45,8 +51,10 @@ def _kinds(report: RunReport) -> list[str]:
     return sorted({str(violation.kind) for violation in report.violations})
 
 
-def compare(check: Check, cases: int, seed: int, directory: Path, stream: TextIO) -> int:
-    """Check random cases of all kernels and tell; 1 where there is a finding. Raises CannotRunError."""
+def compare(
+    check: Check, cases: int, seed: int, directory: Path, stream: TextIO, regimes: Sequence[str] = tuple(REGIMES)
+) -> int:
+    """Check random cases of all kernels, on data of `regimes`, and tell; 1 for a finding. Raises CannotRunError."""
     began, done = time.monotonic(), 0
     kernels: Counter[str] = Counter()
     data_sets = 0
@@ -66,7 +74,7 @@ def compare(check: Check, cases: int, seed: int, directory: Path, stream: TextIO
         # As many for each kernel, and the first of them have what is left over.
         examples = (cases - number + len(forced) - 1) // len(forced)
         kernel = (name,) if name else ()
-        explorer = Explorer(directory, show, check=check, regimes=tuple(REGIMES), kernels=kernel)
+        explorer = Explorer(directory, show, check=check, regimes=tuple(regimes), kernels=kernel)
         findings += explorer.chunk(seed * 1_000_000 + number, examples)
     stream.write(
         f"{done} cases on {data_sets} data sets in {time.monotonic() - began:.0f} s: "

@@ -60,7 +60,9 @@ def check_equal(case: Case, emulated: Runner, target: Target = OURS, elsewhere: 
         right = execute(replace(programs[0], runner=here), data.params, [data.inputs], checks)
         other = execute(programs[1], data.params, [data.inputs], checks)
         seed = DataSeed(data.regime, data.seed)
-        problems += [Problem("emulated", text, seed) for text in differences(right, other, "in the emulator")]
+        problems += [
+            Problem("emulated", text, seed) for text in differences(right, other, "in the emulator", same_code=True)
+        ]
     return replace(report, problems=tuple(problems), executed=True)
 
 

@@ -298,7 +298,7 @@ def environment(report: Report) -> dict[str, str]:
         "compiler": "" if ran is None else " ".join(ran.compiler.command),
         "compiler_kind": "" if ran is None else ran.compiler.kind.value,
         "compiler_version": "" if ran is None else ran.compiler.version,
-        "flags": "" if ran is None else " ".join((*ran.net_flags, report.case.optimisation)),
+        "flags": "" if ran is None else " ".join((*ran.net_flags, ran.level(report.case.optimisation))),
         "processor": processor(),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),

@@ -40,8 +40,8 @@ PROCESSORS = tuple(("-O2", f"-march={name}") for name in ("skylake-avx512", "ice
 that lacks them cannot run it, so these are built, and run where this one is such."""
 
 _MUSL = "musl-gcc"
-_FIRST = 2
-"""Data sets of a case that are run: every variant runs them."""
+FEW = ("gaussian", "nonfinite")
+"""Data regimes of the cases: every variant runs them all."""
 
 _LIGHT = Checks(QUICK, api=False, sharing=False, failures=False)
 
@@ -115,7 +115,7 @@ def check_variants(case: Case, ways: Sequence[Variant], target: Target = OURS) -
         return replace(report, problems=(sources,))
     assert isinstance(sources, Sources), "what is no C cannot be built"
     report = replace(report, sources=sources)
-    data = draw(case, graph)[:_FIRST]
+    data = draw(case, graph)
     problems, first = [], None
     for way in ways:
         try:
@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None, stream: TextIO = sys.stdout) ->
         stream.write(f"{ways[0].runner.line}\n{len(ways)} ways to build, beside {' '.join(COMMON)} {CONVERSIONS}:\n")
         stream.writelines(f"  {way}{'' if way.runs else '   (built, not run)'}\n" for way in ways)
         stream.flush()
-        return compare(lambda case: check_variants(case, ways), given.cases, given.seed, given.out, stream)
+        return compare(lambda case: check_variants(case, ways), given.cases, given.seed, given.out, stream, FEW)
 
     return command(arguments, "fuzz.campaign.matrix", __doc__ or "", 20, run)
 

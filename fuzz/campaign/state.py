@@ -26,6 +26,7 @@ from fuzz.campaign.worker import Settings, chunk_count
 from fuzz.case import load_json
 from fuzz.judge.compare import Outcome
 from fuzz.judge.coverage import Coverage
+from fuzz.judge.lines import Lines
 from nn512.errors import UsageError
 
 FORMAT = 1
@@ -160,6 +161,7 @@ def tally_to_dict(tally: Tally) -> dict[str, Any]:
         "findings": [_note_to_dict(note) for note in tally.findings.values()],
         "repeats": dict(sorted(tally.repeats.items())),
         "unfinished": sorted(path.name for path in tally.unfinished),
+        "lines": _lines_to_dict(tally.c_lines),
         "lost": list(tally.lost),
         "skips": list(tally.skips),
     }
@@ -196,6 +198,7 @@ def _tally_from_dict(data: Mapping[str, Any], settings: Settings) -> Tally:
         ),
         coverage=_coverage_from_dict(data["coverage"]),
         passes=_coverage_from_dict(data.get("passes", {})),  # of the first states
+        c_lines=_lines_from_dict(data.get("lines", {})),
         findings={note.fault: note for note in notes},
         repeats=Counter(data["repeats"]),
         unfinished={directory / name for name in data["unfinished"]},
@@ -216,6 +219,23 @@ def _coverage_to_dict(coverage: Coverage) -> dict[str, Any]:
 
 def _coverage_from_dict(data: Mapping[str, Any]) -> Coverage:
     return Coverage(**{name: _flat(counts) for name, counts in data.items()})
+
+
+def _lines_to_dict(lines: Lines) -> dict[str, Any]:
+    """Counts of lines by kernel or function and text; nothing where they are not counted."""
+    if not lines.emitted:
+        return {}
+    missed: dict[str, dict[str, str]] = {}
+    for (where, text), name in sorted(lines.missed.items()):
+        missed.setdefault(where, {})[text] = name
+    return {"emitted": _nested(lines.emitted), "executed": _nested(lines.executed), "missed": missed}
+
+
+def _lines_from_dict(data: Mapping[str, Any]) -> Lines:
+    if not data:
+        return Lines()
+    missed = {(where, text): name for where, names in data["missed"].items() for text, name in names.items()}
+    return Lines(_flat(data["emitted"]), _flat(data["executed"]), missed)
 
 
 def _nested(counts: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:

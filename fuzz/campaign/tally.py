@@ -11,6 +11,7 @@ from fuzz.campaign.findings import Finding
 from fuzz.judge.compare import Outcome, Verdict, worst_sigma
 from fuzz.judge.coverage import Coverage, Point, by_family, declared_decisions
 from fuzz.judge.layers import behind
+from fuzz.judge.lines import Lines
 from fuzz.judge.report import Report
 from nn512.errors import CannotRunError
 
@@ -39,6 +40,7 @@ class CaseSummary:
     name: str
     built: str
     build_seconds: float
+    c_lines: Lines
 
     @classmethod
     def of(cls, report: Report) -> CaseSummary:
@@ -68,6 +70,7 @@ class CaseSummary:
             name=report.id or report.case.key,
             built=f"{len(report.graph.layers)} layers, {report.case.optimisation}, {report.case.compiler or 'cc'}",
             build_seconds=report.build_seconds,
+            c_lines=(report.c_lines or Lines()).of_net(report.id or report.case.key),
         )
 
 
@@ -107,7 +110,7 @@ class Tally:
 
     `unfinished` are folders of failures that were not shrunk to the end, `lost` says what was not judged, each with the
     case, if it is known, in further lines. `declared` are edge classes that the campaign shall verify, `passes` is what
-    passes decided.
+    passes decided, `c_lines` are those of the C, where they are counted.
     """
 
     cases: int = 0
@@ -130,6 +133,7 @@ class Tally:
     baseline: frozenset[str] = frozenset()
     skips: list[str] = field(default_factory=list)
     declared: frozenset[Point] = frozenset()
+    c_lines: Lines = field(default_factory=Lines)
 
     def add(self, case: CaseSummary, *, corpus: bool = False) -> None:
         """Count one case."""
@@ -145,6 +149,7 @@ class Tally:
         self.passes.update(case.passes)
         self.kinds.update(case.kinds)
         self.errors.update(case.errors)
+        self.c_lines.update(case.c_lines)
 
     def merge(self, other: Tally) -> None:
         """Count what another campaign has counted; the same fault found by both is one."""
@@ -161,6 +166,7 @@ class Tally:
             counts.update(others)  # type: ignore[arg-type]
         self.coverage.update(other.coverage)
         self.passes.update(other.passes)
+        self.c_lines.update(other.c_lines)
         for fault, note in other.findings.items():
             known = self.findings.setdefault(fault, note)
             self.findings[fault] = min(known, note, key=lambda one: (len(one.summary), str(one.path)))
@@ -279,6 +285,11 @@ class Tally:
             yield row("", f"never verified: {line}")
         for line in by_family(self.coverage.undeclared()):
             yield row("", f"not declared: {line}")
+        if self.c_lines.emitted:
+            ran, all_lines = len(self.c_lines.executed), len(self.c_lines.emitted)
+            yield row("lines of C", f"{ran} of {all_lines} executed; a line is one in all nets of the same kernel")
+        for line in self.c_lines.told():
+            yield row("", f"never executed: {line}")
         for text in self.skips:
             yield row("SKIPPED", text)
         for text in self.lost:

@@ -12,9 +12,10 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import TypeAlias
 
+from fuzz.campaign.counted import CountingLines
 from fuzz.campaign.crew import Done, with_parent
 from fuzz.campaign.effort import SECONDS
-from fuzz.campaign.explore import Explorer
+from fuzz.campaign.explore import Check, Explorer
 from fuzz.campaign.in_flight import InFlight
 from fuzz.campaign.ledger import WHOLE, Shard
 from fuzz.campaign.stored import load
@@ -40,7 +41,8 @@ class Settings:
     Only the chunks of `shard` are checked. `target` is the name of what is, and `profile` by which algorithms it
     computes (see `fuzz.targets.registry`). `sanitize` names sanitizers with which the C is built: workers find them in
     $NN512_RUNNER, which the command line has set. C without progress for `timeout` seconds hangs. With `edges` nothing
-    is drawn: a chunk is the nets for all edge classes of one of `kernels` (see `fuzz.campaign.edges`).
+    is drawn: a chunk is the nets for all edge classes of one of `kernels` (see `fuzz.campaign.edges`). With `coverage`
+    executed lines of C are counted.
     """
 
     directory: Path
@@ -60,6 +62,7 @@ class Settings:
     sanitize: tuple[str, ...] = ()
     timeout: float = TIMEOUT
     edges: bool = False
+    coverage: bool = False
 
     @property
     def name(self) -> str:
@@ -68,13 +71,14 @@ class Settings:
         return f"{'edge classes, ' if self.edges else ''}seed {self.seed}{part}"
 
 
-SOFT_REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
-"""Data regimes where the intrinsics are emulated, which takes ten times as long."""
+SLOW_REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
+"""Data regimes in emulators and under sanitizers, where a run takes long, and values are what the processor has."""
 
 
 def regimes_for(runner: Runner) -> tuple[str, ...]:
     """The data regimes of a campaign with this runner."""
-    return tuple(REGIMES) if runner.slowdown == 1.0 else SOFT_REGIMES
+    is_slow = runner.sanitizers or runner.wrapper or runner.machine is not None
+    return SLOW_REGIMES if is_slow else tuple(REGIMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +185,8 @@ def _do_chunks(connection: Connection, common: Common, in_flight: InFlight, stop
 
 def explorer_for(settings: Settings, tell: Callable[[Message], None]) -> Explorer:
     """What explores the chunks of a campaign and tells what it sees."""
+    checks = Checks(timeout=settings.timeout)
+    check: Check = functools.partial(check_case, target=target_of(settings.target, settings.profile), checks=checks)
     return Explorer(
         settings.directory,
         show=lambda report: tell(CaseSummary.of(report)),
@@ -189,11 +195,7 @@ def explorer_for(settings: Settings, tell: Callable[[Message], None]) -> Explore
         note=lambda finding: tell(FindingNote.of(finding)),
         shrink_seconds=settings.shrink_seconds,
         regimes=settings.regimes,
-        check=functools.partial(
-            check_case,
-            target=target_of(settings.target, settings.profile),
-            checks=Checks(timeout=settings.timeout),
-        ),
+        check=CountingLines(check, checks) if settings.coverage else check,
     )
 
 

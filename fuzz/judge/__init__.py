@@ -18,4 +18,5 @@ profiles.py   the same for C that has no plan
 layers.py     what a plan says about layers, and which of them an output depends on
 memory.py     what layers may touch of their engine's memory, by the plan
 coverage.py   kernels and edge classes reached
+lines.py      lines of emitted C executed, by what they have in common in all nets
 """

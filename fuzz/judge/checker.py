@@ -98,13 +98,13 @@ def check_sources(
         runner = with_bfloat16(runner)
     report = Report(case, graph, runner_line(runner), sources, ran=runner)
     steps = Steps(tell, len(data), len(graph.layers))
-    steps.building(case.optimisation)
+    optimisation = runner.level(case.optimisation)
+    steps.building(optimisation)
     checks = _due(checks or Checks(), sources)
     regions = regions_of(sources.plan) if sources.plan and HOOK in sources.source and case.optimisation != PLAIN else ()
-    flags = (case.optimisation,)
     try:
         executable = build_net(
-            graph, sources.header, sources.source, runner, flags=flags, strict=strict, regions=regions
+            graph, sources.header, sources.source, runner, flags=(optimisation,), strict=strict, regions=regions
         )
     except BuildError as error:
         first = next((line for line in error.text.splitlines() if "error:" in line), error.summary)
@@ -121,7 +121,7 @@ def check_sources(
         seed = DataSeed(data_set.regime, data_set.seed)
         steps.running(number, seed)
         level = checks if number == 0 else replace(LIGHT, timeout=checks.timeout, waived=checks.waived)
-        run = execute(executable, data_set.params, _in_turn(data_set.inputs, level), level)
+        run = execute(executable, data_set.params, in_turn(data_set.inputs, level), level)
         executed &= run.status in (Status.OK, Status.VIOLATION) and bool(run.outputs)
         folded.add_violations([one for one in run.violations if one.kind not in level.waived], seed)
         standard = standard_of(report, data_set, outputs, steps.evaluating(number, seed))
@@ -141,7 +141,7 @@ def _due(checks: Checks, sources: Sources) -> Checks:
     return checks if HOOK in sources.source else replace(checks, promises=False)
 
 
-def _in_turn(inputs: Arrays, checks: Checks) -> list[Arrays]:
+def in_turn(inputs: Arrays, checks: Checks) -> list[Arrays]:
     """The inputs, and where that is checked two others that an engine gets after them: reversed, and all NaN.
 
     What an engine keeps of them, it shows where it gets the first again.

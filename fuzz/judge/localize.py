@@ -49,7 +49,7 @@ def localized(report: Report) -> Report:
     try:
         executable = build_net(
             *(report.graph, sources.header, sources.source, runner),
-            flags=(report.case.optimisation,),
+            flags=(runner.level(report.case.optimisation),),
             strict=False,
             taps=taps,
             regions=regions_of(plan),

@@ -14,6 +14,7 @@ from fuzz.case import Case, DataSeed
 from fuzz.draw.regimes import DataSet
 from fuzz.judge.compare import Outcome, Verdict
 from fuzz.judge.layers import grid_of, layers_of
+from fuzz.judge.lines import Lines
 from fuzz.judge.pattern import Pattern, pattern_of
 from fuzz.judge.place import Place
 from fuzz.problem import Problem
@@ -42,7 +43,8 @@ class Report:
     `id` names a drawn case or one of the corpus, so that `nn512 repro` finds it again. `pattern` and `classes` are what
     all relatives of the case have in common that fail in the same way, where somebody has looked (`fuzz.campaign`).
     `target` is the name of what was checked, `declared` the profile of a system that is no C, `refused` what a target
-    says that does not take the graph, `build_seconds` what the C compiler took.
+    says that does not take the graph, `build_seconds` what the C compiler took. `c_lines` are those of its C, where
+    somebody counted them.
     """
 
     case: Case
@@ -62,6 +64,7 @@ class Report:
     declared: str = ""
     refused: str = ""
     build_seconds: float = 0.0
+    c_lines: Lines | None = None
 
     @property
     def profile(self) -> str:

@@ -10,6 +10,7 @@ driver/           the driver in C; it watches everything besides values
 protocol.py       the bytes that it and the tester exchange
 process.py        a program run to its end, wherever
 sandbox.py        what a driver is told, and its bounds of time and memory
+lines.py          which lines of the source a program executes, as gcov counts them
 statics.py        static data that a net can write, in the symbols of its program
 standalone.py     a net inferred once by the driver that users get
 ended.py          how a driver ended, wherever it ran

@@ -55,6 +55,7 @@ _OF_NEW_CAMPAIGNS: dict[str, object] = {
     "timeout": None,
     "baseline": None,
     "edges": False,
+    "coverage": False,
     "no-corpus": False,
     "target": None,
     "profile": None,
@@ -124,6 +125,12 @@ def add_parser(subparsers: Subparsers) -> None:
         help="instead of random graphs: for every kernel and each edge class that it declares (tails of channels, "
         "sizes of tiles, sides of padding ...) a net that has it, run on integers, impulses and other data; --jobs and "
         "--shard divide kernels. Ends with 1 as well where a declared class was never verified, and lists these",
+    )
+    parser.add_argument(
+        "--coverage",
+        action="store_true",
+        help="count which lines of the C are executed, in a second build of every net with gcc and its gcov, and list "
+        "those that no net executed",
     )
     add_target_option(parser)
     parser.add_argument(
@@ -282,7 +289,12 @@ def _begun(args: argparse.Namespace) -> State:
     check_directory(args.out, "--out")
     target = _target(args)
     sanitize(args.sanitize)
-    regimes = tuple(regime for regime in regimes_for(_runner()) if regime not in target.skips)
+    runner = _runner()
+    if args.coverage:
+        from fuzz.run.lines import counting, gcov_of
+
+        gcov_of(counting(runner))
+    regimes = tuple(regime for regime in regimes_for(runner) if regime not in target.skips)
     if args.edges:
         regimes = tuple(regime for regime in EDGE_REGIMES if regime in regimes)
     settings = Settings(
@@ -302,6 +314,7 @@ def _begun(args: argparse.Namespace) -> State:
         profile=args.profile or "",
         sanitize=tuple(args.sanitize),
         edges=args.edges,
+        coverage=args.coverage,
     )
     state = State.begin(settings)
     count, size = state.ledger.count, state.settings.chunk
@@ -351,6 +364,8 @@ def _target(args: argparse.Namespace) -> Target:
         if args.profile:
             raise UsageError("--profile goes with --target; our own plan names the algorithms")
         return OURS
+    if args.coverage:
+        raise UsageError("--coverage does not go with --target; it counts lines of our C")
     if args.kernels:
         raise UsageError("--kernels does not go with --target; kernels are our compiler's")
     if args.profile:

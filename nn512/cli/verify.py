@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -212,25 +210,16 @@ def _wish_of(args: argparse.Namespace, graph: Graph, options: Options, name: str
 
 def _verify_one(args: argparse.Namespace, options: Options) -> int:
     """Verify a graph, and tell everything on the way."""
-    from fuzz.campaign.display import display_on
     from fuzz.campaign.verifying import not_judged, verify
     from fuzz.case import DataSeed
     from fuzz.judge.profiles import profile_of
     from fuzz.run.runners import runner_for
-    from nn512.cli.verify_many import PATIENCE, result_of
+    from nn512.cli.verify_many import result_of
+    from nn512.cli.waiting import Waiting
 
     (name,) = args.graphs
     start = time.monotonic()
-    display = display_on(sys.stderr, patience=PATIENCE)
-
-    class Listener:
-        def step(self, says: str, share: float) -> None:
-            display.show("", says, share)
-
-        def say(self, lines: Sequence[str]) -> None:
-            display.clear()
-            print(*lines, sep="\n", flush=True)
-
+    waiting = Waiting()
     try:
         graph = read_graph(name)
         check_directory(args.out, "--out")
@@ -243,13 +232,13 @@ def _verify_one(args: argparse.Namespace, options: Options) -> int:
             seeds = tuple(DataSeed(data_set.regime, data_set.seed) for data_set in given)
             wish = replace(wish, case=replace(wish.case, data=seeds))
         print(runner_for().line, flush=True)
-        found = verify(wish, Listener(), given)
+        found = verify(wish, waiting, given)
     except Nn512Error as error:
         found = not_judged(name, error)
         report(args, "verify", found.headline, [result_of(found, error)], time.monotonic() - start)
         raise
     finally:
-        display.clear()
+        waiting.clear()
     report(args, "verify", found.headline, [result_of(found)], found.seconds)
     return found.code
 

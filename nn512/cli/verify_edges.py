@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nn512.errors import UsageError
@@ -25,7 +23,6 @@ def refuse_beside_edges(args: argparse.Namespace) -> None:
 
 def verify_edges(graph: Graph, options: Options, wish: Wish) -> int:
     """Check every layer and print the matrix; what fails is kept as `wish` says. Returns the exit code."""
-    from fuzz.campaign.display import display_on
     from fuzz.campaign.layerwise import Layerwise, check_layers
     from fuzz.campaign.verifying import kept
     from fuzz.judge.checker import check_case
@@ -33,36 +30,26 @@ def verify_edges(graph: Graph, options: Options, wish: Wish) -> int:
     from fuzz.judge.telling import told
     from fuzz.run.checks import checks_for
     from fuzz.run.runners import runner_for
-    from nn512.cli.verify_many import PATIENCE
+    from nn512.cli.waiting import Waiting
     from nn512.compiler import compile as compile_graph
 
-    display = display_on(sys.stderr, patience=PATIENCE)
-
-    class Listener:
-        def step(self, says: str, share: float) -> None:
-            display.show("", says, share)
-
-        def say(self, lines: Sequence[str]) -> None:
-            display.clear()
-            print(*lines, sep="\n", flush=True)
-
-    listener, runner = Listener(), runner_for()
-    listener.say([runner.line])
+    waiting, runner = Waiting(), runner_for()
+    waiting.say([runner.line])
     layers = compile_graph(graph, options).plan.layers
     found = Layerwise(layers)
-    look = functools.partial(check_case, runner=runner, checks=checks_for(graph, wish.threads), tell=listener.step)
+    look = functools.partial(check_case, runner=runner, checks=checks_for(graph, wish.threads), tell=waiting.step)
     try:
         for checked in check_layers(graph, options, layers, look):
             found.add(checked)
             numbers = ", ".join(map(str, checked.numbers))
             what = f"layer {numbers}: {checked.layer}, alone" if checked.layer else "the whole net"
             verdict = "WRONG" if checked.report.problems else "right"
-            listener.say([f"{what}: {len(checked.report.verdicts)} data sets, {verdict}"])
+            waiting.say([f"{what}: {len(checked.report.verdicts)} data sets, {verdict}"])
             if checked.report.problems:
                 report = localized(checked.report)
-                listener.say(list(told(report)))
-                kept(report, wish, functools.partial(check_case, runner=runner), listener, listener.say)
+                waiting.say(list(told(report)))
+                kept(report, wish, functools.partial(check_case, runner=runner), waiting, waiting.say)
     finally:
-        display.clear()
-    listener.say(["", *found.matrix(), "", *found.summary()])
+        waiting.clear()
+    waiting.say(["", *found.matrix(), "", *found.summary()])
     return 1 if found.missing or found.failed else 0

@@ -16,10 +16,8 @@ from fuzz.campaign.verifying import Step, Verified, Wish, headlines, not_judged,
 from fuzz.judge.profiles import profile_of
 from fuzz.run.runners import runner_for
 from nn512.cli.nets import Result, graph_files, report, worst
+from nn512.cli.waiting import PATIENCE
 from nn512.errors import MachineError, Nn512Error
-
-PATIENCE = 10.0
-"""Seconds before a plain line says how far a check is; on a terminal it is shown at once."""
 
 _SPACE = "    "
 

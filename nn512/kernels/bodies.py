@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from nn512.cgen import names
 from nn512.cgen.expressions import Name
 from nn512.cgen.writer import Writer, sentence
-from nn512.graph.nodes import Conv
+from nn512.graph.nodes import Conv, FullyConnected
 from nn512.kernels.chain import ChainCode, Operand, Parameters
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.layer import (
@@ -86,19 +86,19 @@ class StepFunction:
             return Name("source" if place is self.source else "result")
         return Name(names.local(place.name))
 
-    def weights_of(self, node: Conv) -> Name:
+    def weights_of(self, node: Conv | FullyConnected) -> Name:
         """The pointer to the packed weights of a convolution."""
         return self.array_of(node, "Weights")
 
-    def biases_of(self, node: Conv) -> Name:
+    def biases_of(self, node: Conv | FullyConnected) -> Name:
         """The pointer to its biases."""
         return self.array_of(node, "Biases")
 
-    def array_of(self, node: Conv, array: str) -> Name:
+    def array_of(self, node: Conv | FullyConnected, array: str) -> Name:
         """The pointer to a packed array of a convolution, by the end of its name."""
         return Name(array.lower() if self.sharing else self._packed(node, array))
 
-    def _packed(self, node: Conv, array: str) -> str:
+    def _packed(self, node: Conv | FullyConnected, array: str) -> str:
         return f"{self._net}->{node.to_tensor}{array}"
 
     @property

@@ -15,7 +15,7 @@ from nn512.graph.windows import Sides
 from nn512.ir import ConcatOp, CopyOp, PadOp, RelayoutOp
 from nn512.kernels.edges import CHANNEL_TAIL, Edges, tail
 from nn512.kernels.gathering import GATHERED, gathered
-from nn512.kernels.interface import Context, Kernel
+from nn512.kernels.interface import Context, Kernel, Place
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import streaming_work
 from nn512.plan.layout import LANES, Layout, blocks_of
@@ -87,21 +87,29 @@ def _concat_of_pictures(op: ConcatOp, context: Context) -> LayerCode:
 def emit_copy(op: CopyOp, context: Context) -> LayerCode:
     """Copy a tensor to its second place, block by block."""
     source, result = context.places[op.source], context.places[op.writes]
-    to = f"{names.local(op.writes)}[block]"
+    edge = CHANNEL_TAIL(source.shape.channels % LANES)
+    return copied_blocks(source, result, context, algorithm="copy to a second place", edge=edge)
+
+
+def copied_blocks(
+    source: Place, result: Place, context: Context, *, algorithm: str, edge: str, first: int = 0
+) -> LayerCode:
+    """The blocks of a source from `first` on, as many as the result has."""
+    to, number = names.local(result.name), f"block + {first}" if first else "block"
     writer = Writer()
-    with writer.block(step_signature(context.prefix, op.writes)):
+    with writer.block(step_signature(context.prefix, result.name)):
         begin_step(writer, context.prefix)
         declare_tensor(writer, source, written=False, flat=True)
         declare_tensor(writer, result, written=True, flat=True)
         writer.line("for (ptrdiff_t block = share.first; block < share.last; block++)")
         with writer.indented():
-            writer.line(f"memcpy({to}, {names.local(op.source)}[block], sizeof {to});")
+            writer.line(f"memcpy({to}[block], {names.local(source.name)}[{number}], sizeof {to}[block]);")
     return LayerCode(
-        name=op.writes,
-        algorithm="copy to a second place",
-        steps=(InferenceStep(op.writes, result.layout.block_count),),
+        name=result.name,
+        algorithm=algorithm,
+        steps=(InferenceStep(result.name, result.layout.block_count),),
         text=writer.text(),
-        edge_classes=(CHANNEL_TAIL(source.shape.channels % LANES),),
+        edge_classes=(edge,),
     )
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from nn512.cgen.code import Library
 from nn512.cgen.expressions import ZERO, Name
-from nn512.cgen.writer import Writer, sentence
+from nn512.cgen.writer import Writer
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.fourier_lines import LineRoutine
+from nn512.kernels.tile_results import begin_results, write_results
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,31 +217,14 @@ class ResultRoutine:
 
     def _write_row(self, writer: Writer, value: str) -> None:
         """Write what becomes of the results of row i."""
-        with writer.block(f"UNROLL for (int j = 0; j < {self.outputs[1]}; j++)"):
-            if self.ragged:
-                writer.line("if (j == columns) break;")
-            at = Name("i") * Name("row") + Name("j") * 16
-            writer.line(f"__m512 sum = _mm512_add_ps(b, {value});")
-            self.chain.apply(writer, Name("sum"), ZERO, at)
-            writer.line(f"_mm512_storeu_ps({Name('out') + at}, sum);")
+        write_results(writer, self.outputs[1], value, self.chain, ragged=self.ragged)
 
     def _text(self, name: str, body: str) -> str:
         writer = Writer()
         (height, width), (rows, columns) = self.sizes, self.outputs
         what = (
             f"One tile of 16 outputs: products of spectra, {height}x{width} numbers that are `position` floats apart, "
-            f"become {rows}x{columns} results, to which the bias is added"
+            f"become {rows}x{columns}"
         )
-        what += "; rows x columns of them are in the picture." if self.ragged else "."
-        writer.comment(sentence(what))
-        parameters = [
-            "const float *restrict m",
-            "ptrdiff_t position",
-            "const float *restrict bias",
-            "float *restrict out",
-            "ptrdiff_t row",
-            *(["ptrdiff_t rows", "ptrdiff_t columns"] if self.ragged else []),
-            *self.chain.parameters(),
-        ]
-        writer.statement(f"static NOINLINE void {name}", parameters, " {")
+        begin_results(writer, name, what, self.chain, ragged=self.ragged)
         return writer.text() + body

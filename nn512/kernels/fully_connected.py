@@ -5,14 +5,10 @@ take the same (one Zen 4 core, 20 to 26 GB/s from memory). Each output has a pow
 weights in the range of halves. Layers behind a folded batch norm stay in float: what is subtracted there would have to
 match rounded weights.
 
-A panel of up to four blocks of 16 outputs is accumulated in eight registers, enough to hide the latency of the
-multiply-adds: with fewer blocks, neighbouring inputs add to different sums.
+A panel of up to four blocks of 16 outputs is accumulated in eight registers (see `full_panel`).
 """
 
 from __future__ import annotations
-
-import contextlib
-from dataclasses import dataclass
 
 from nn512.cgen import names
 from nn512.cgen.code import InferenceStep, LayerCode, PackCall, PackedArray
@@ -22,10 +18,10 @@ from nn512.ir import FullyConnectedOp
 from nn512.kernels import packing
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
-from nn512.kernels.interface import Context, Kernel, Setting
+from nn512.kernels.full_panel import LOAD_HALVES, PanelRoutine, Stored
+from nn512.kernels.interface import Context, Kernel, Place, Setting
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import defined_macs, parameter_bytes, tensor_bytes
-from nn512.kernels.tiles import Unrolled
 from nn512.plan.cost import EXPOSED, Work
 from nn512.plan.layout import LANES, Layout, blocks_of
 
@@ -35,13 +31,6 @@ ACCUMULATORS = 8
 PANEL, SPANS = Edges("panel", tuple(range(1, WIDEST_PANEL + 1))), Edges("spans", ("one", "several"))
 ROW_INPUTS = Edges("inputs of a row", tuple(range(1, LANES + 1)))
 EDGES = (PANEL, OUTPUT_TAIL, ROW_INPUTS, SPANS)
-
-LOAD_HALVES = """
-/* Sixteen half floats as floats. */
-static INLINE __m512 load_halves(const uint16_t *halves) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)halves));
-}
-"""
 
 
 def panel_width(blocks: int) -> int:
@@ -74,130 +63,36 @@ def fully_connected_work(op: FullyConnectedOp, setting: Setting, bytes_per_weigh
     return Work(macs, 1.0, others + bytes_per_weight * weights, moved)
 
 
-@dataclass(frozen=True, slots=True)
-class PanelRoutine:
-    """What the text of a panel's routine depends on. `sums` inputs at a time add to different sums."""
-
-    blocks: int
-    sums: int
-    halves: bool
-    ragged: bool  # some rows have a number of inputs that `sums` does not divide
-    chain: ChainCode
-
-    @property
-    def hint(self) -> str:
-        """Name of the routine, unless another has it."""
-        words = [f"full_{self.blocks}x{self.sums}"]
-        words += ["ragged"] if self.ragged else []
-        words += ["half"] if self.halves else []
-        return "_".join(words) + self.chain.suffix
-
-    def write(self, name: str) -> str:
-        """Text of the routine."""
-        writer = Writer()
-        scale = "scale[o] * " if self.halves else ""
-        writer.comment(
-            f"{self.blocks} block{'s' if self.blocks > 1 else ''} of 16 outputs: out[o] = bias[o] + {scale}sum over "
-            "inputs of w[o] * x. A span is a number of rows of 16 floats of which the first few are inputs."
-        )
-        parameters = [
-            "const float *restrict x",
-            f"const {'uint16_t' if self.halves else 'float'} *restrict w",
-            *(["const float *restrict scale"] if self.halves else []),
-            "const float *restrict bias",
-            "float *restrict out",
-            *self.chain.parameters(),
-            "const ptrdiff_t (*span)[2]",
-            "ptrdiff_t spans",
-        ]
-        writer.statement(f"static INLINE void {name}", parameters, " {")
-        with writer.indented():
-            self._write_sums(writer)
-            self._write_result(writer)
-        writer.line("}")
-        return writer.text()
-
-    def _write_sums(self, writer: Writer) -> None:
-        blocks, sums = self.blocks, self.sums
-        writer.line(f"__m512 acc[{sums}][{blocks}];")
-        inputs = Unrolled("s", 0, sums)
-        acc = Name("acc").at(inputs.index, self._outputs.index)
-        writer.nest([*inputs.openings, *self._outputs.openings], [f"{acc} = _mm512_setzero_ps();"])
-        writer.line("for (const ptrdiff_t (*end)[2] = span + spans; span < end; span++)")
-        with (
-            writer.indented(),
-            writer.block("for (ptrdiff_t row = 0, lanes = (*span)[1]; row < (*span)[0]; row++, x += 16)"),
-        ):
-            step = f"lane += {sums}, w += {sums * blocks * 16}" if sums > 1 else f"lane++, w += {blocks * 16}"
-            bound = f"lane + {sums} <= lanes" if self.ragged else "lane < lanes"
-            start = "" if self.ragged else "ptrdiff_t lane = 0"
-            if self.ragged:
-                writer.line("ptrdiff_t lane = 0;")
-            several = writer.block(inputs.openings[0]) if inputs.openings else contextlib.nullcontext()
-            with writer.block(f"for ({start}; {bound}; {step})"), several:
-                self._write_step(writer, inputs.index)
-            if self.ragged:
-                with writer.block(f"for (; lane < lanes; lane++, w += {blocks * 16})"):
-                    self._write_step(writer, ZERO)
-
-    def _write_step(self, writer: Writer, number: Expression) -> None:
-        """Write what adds an input, of several the one with this number, to the sum with this number."""
-        load = "load_halves" if self.halves else "_mm512_loadu_ps"
-        block = self._outputs.index
-        weights, acc = Name("w") + (number * self.blocks + block) * LANES, Name("acc").at(number, block)
-        writer.line(f"const __m512 input = _mm512_set1_ps({Name('x').at(Name('lane') + number)});")
-        writer.nest(self._outputs.openings, [f"{acc} = _mm512_fmadd_ps({load}({weights}), input, {acc});"])
-
-    def _write_result(self, writer: Writer) -> None:
-        block, others = self._outputs.index, Unrolled("s", 1, self.sums)
-        place, acc = block * 16, Name("acc").at(0, block)
-        bias, scale = (f"_mm512_loadu_ps({Name(name) + place})" for name in ("bias", "scale"))
-        result = Writer()
-        if self.sums > 1:
-            other = Name("acc").at(others.index, block)
-            result.nest(others.openings, [f"{acc} = _mm512_add_ps({acc}, {other});"])
-        value = f"_mm512_fmadd_ps({acc}, {scale}, {bias})" if self.halves else f"_mm512_add_ps({acc}, {bias})"
-        result.line(f"__m512 v = {value};")
-        self.chain.apply(result, Name("v"), block, place)
-        result.line(f"_mm512_storeu_ps({Name('out') + place}, v);")
-        writer.nest(self._outputs.openings, result.text().splitlines())
-
-    @property
-    def _outputs(self) -> Unrolled:
-        """The loop over the blocks of outputs."""
-        return Unrolled("o", 0, self.blocks)
-
-
 FLOATS = Kernel(
     "fully_connected",
     FullyConnectedOp,
     lambda op, setting: fully_connected_work(op, setting, 4),
-    lambda op, context: _FullyConnectedLayer(op, context, halves=False).emit(),
+    lambda op, context: FullyConnectedLayer(op, context, Stored.FLOATS).emit(),
     edges=EDGES,
 )
 HALVES = Kernel(
     "fully_connected_fp16",
     FullyConnectedOp,
     lambda op, setting: fully_connected_work(op, setting, 2),
-    lambda op, context: _FullyConnectedLayer(op, context, halves=True).emit(),
+    lambda op, context: FullyConnectedLayer(op, context, Stored.HALVES).emit(),
     allows_halves,
     weights="fp16",
     edges=EDGES,
 )
 
 
-class _FullyConnectedLayer:
-    """The numbers of one layer while it is written."""
+class FullyConnectedLayer:
+    """The text of one layer: its weights are floats or halves, unless a kernel stores them otherwise."""
 
-    def __init__(self, op: FullyConnectedOp, context: Context, *, halves: bool) -> None:
+    def __init__(self, op: FullyConnectedOp, context: Context, stored: Stored) -> None:
         self.context = context
         self.op = op
         self.name = op.writes
         self.weights = f"{op.node.to_tensor}Weights"
         self.biases = f"{op.node.to_tensor}Biases"
         self.scales = f"{op.node.to_tensor}Scales"
-        self.source, self.result = context.places[op.source], context.places[op.writes]
-        self.halves = halves
+        self.source, self.result = self.read(), context.places[op.writes]
+        self.stored = stored
         self.chain = ChainCode(op.epilogue)
         self.inputs = self.source.shape.elements
         self.blocks = blocks_of(op.node.to_channels)
@@ -205,20 +100,34 @@ class _FullyConnectedLayer:
         self.panels = -(-self.blocks // self.width)
         self.spans = spans_of(self.source.layout, self.source.shape.pixels)
 
+    def read(self) -> Place:
+        """What the sums read."""
+        return self.context.places[self.op.source]
+
     def emit(self) -> LayerCode:
-        widths = sorted({routine.blocks for routine in self._routines()}, reverse=True)
+        """The layer: its step functions and its packing."""
         return LayerCode(
             name=self.name,
-            algorithm=f"fully connected, {' or '.join(str(16 * width) for width in widths)} outputs in registers, "
-            f"{'half' if self.halves else 'float'} weights",
-            steps=(InferenceStep(self.name, self.panels),),
-            text=self._code(),
-            arrays=(*self._fields(), *self.chain.fields(self.result.layout)),
-            packs=(self._pack(), *self.chain.packs(self.result.layout)),
-            edge_classes=tuple(sorted(self._edge_classes())),
+            algorithm=self.algorithm(),
+            steps=self.steps(),
+            text=self.text(),
+            arrays=(*self.fields(), *self.chain.fields(self.result.layout)),
+            packs=(self.pack(), *self.chain.packs(self.result.layout)),
+            edge_classes=tuple(sorted(self.edge_classes())),
         )
 
-    def _edge_classes(self) -> set[str]:
+    def algorithm(self) -> str:
+        """The algorithm in a few words."""
+        widths = sorted({routine.blocks for routine in self._routines()}, reverse=True)
+        outputs = " or ".join(str(16 * width) for width in widths)
+        return f"fully connected, {outputs} outputs in registers, {self.stored.word} weights"
+
+    def steps(self) -> tuple[InferenceStep, ...]:
+        """The step functions and their items."""
+        return (InferenceStep(self.name, self.panels),)
+
+    def edge_classes(self) -> set[str]:
+        """Names of the edge cases that this layer has."""
         classes = {PANEL(routine.blocks) for routine in self._routines()}
         classes.add(OUTPUT_TAIL(self.result.shape.channels % LANES))
         classes |= {ROW_INPUTS(lanes) for _, lanes in self.spans}
@@ -228,7 +137,7 @@ class _FullyConnectedLayer:
     def _routine(self, blocks: int) -> PanelRoutine:
         sums = 1 << (ACCUMULATORS // blocks).bit_length() - 1
         ragged = any(lanes % sums for _, lanes in self.spans)
-        return PanelRoutine(blocks, sums, self.halves, ragged, self.chain.neutral)
+        return PanelRoutine(blocks, sums, self.stored, ragged, self.chain.neutral)
 
     def _routines(self) -> tuple[PanelRoutine, ...]:
         """The routine of all panels, or of all but the last and of the last."""
@@ -236,14 +145,15 @@ class _FullyConnectedLayer:
         widths = dict.fromkeys((self.width, last) if self.panels > 1 else (last,))
         return tuple(self._routine(width) for width in widths)
 
-    def _code(self) -> str:
+    def text(self) -> str:
+        """The step functions."""
         prefix = self.context.prefix
         routines = self._routines()
-        if self.halves:
+        if self.stored is Stored.HALVES:
             self.context.library.add("load_halves", lambda _: LOAD_HALVES)
         names_of_routines = [self.context.library.add(routine.hint, routine.write) for routine in routines]
         writer = Writer()
-        with writer.block(step_signature(prefix, self.name)):
+        with writer.block(step_signature(prefix, self.name, self.stored.target)):
             begin_step(writer, prefix)
             writer.line(f"const {prefix}Net *net = engine->net;")
             for name in dict.fromkeys((self.source.name, *self.chain.operands)):
@@ -273,7 +183,7 @@ class _FullyConnectedLayer:
         return [
             Name(names.local(self.source.name)).at(0, 0),
             Name(f"net->{self.weights}") + block * self.inputs * LANES,
-            *([Name(f"net->{self.scales}") + block * LANES] if self.halves else []),
+            *([Name(f"net->{self.scales}") + block * LANES] if self.stored.scaled else []),
             Name(f"net->{self.biases}") + block * LANES,
             Name(names.local(self.result.name)).at(block, 0),
             *self.chain.arguments(block, ZERO),
@@ -281,24 +191,24 @@ class _FullyConnectedLayer:
             Constant(len(self.spans)),
         ]
 
-    def _fields(self) -> tuple[PackedArray, ...]:
+    def fields(self) -> tuple[PackedArray, ...]:
         """Packed arrays: biases, scales, weights; halves fill whole cache lines, so that what follows begins on one."""
         vectors = str(self.blocks * LANES)
-        floats = [self.biases, *([self.scales] if self.halves else [])]
+        floats = [self.biases, *([self.scales] if self.stored.scaled else [])]
         size, elements = extent(self.blocks, self.inputs, LANES), self.blocks * self.inputs * LANES
-        if self.halves and elements % (2 * LANES):
+        if self.stored is Stored.HALVES and elements % (2 * LANES):
             size, elements = size + LANES, elements + LANES
-        weights = PackedArray(self.weights, f"[{size}]", elements, "uint16_t" if self.halves else "float")
+        weights = PackedArray(self.weights, f"[{size}]", elements, self.stored.element)
         return (*(PackedArray(name, f"[{vectors}]", self.blocks * LANES) for name in floats), weights)
 
-    def _pack(self) -> PackCall:
+    def pack(self) -> PackCall:
         """The call that packs them."""
         arguments = [
             f".weights = params->{self.weights}",
             f".biases = params->{self.biases}",
             f".packed = net->{self.weights}",
             f".packedBiases = net->{self.biases}",
-            *([f".scales = net->{self.scales}"] if self.halves else []),
+            *([f".scales = net->{self.scales}"] if self.stored.scaled else []),
             f".outputs = {self.op.node.to_channels}",
             f".channels = {self.source.shape.channels}",
             f".pixels = {extent(self.source.shape.height, self.source.shape.width)}",

@@ -51,7 +51,7 @@ class GroupedWeights:
         """The call that packs them."""
         node = self.node
         arguments = [
-            conv_arguments(node, self.inputs),
+            conv_arguments(node, self.inputs, (node.filter_h, node.filter_w)),
             f".columns = {node.filter_w}",
         ]
         if self.normalized:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from nn512.cgen.code import PackCall, PackedArray, Routine
 from nn512.cgen.expressions import Expression, extent
-from nn512.graph.nodes import BatchNorm, Conv
+from nn512.graph.nodes import BatchNorm, Conv, FullyConnected
 from nn512.kernels.packing_fourier import PACK_FOURIER
 from nn512.kernels.packing_full import PACK_FULL
 from nn512.kernels.packing_grouped import PACK_GROUPED
@@ -213,7 +213,7 @@ class ConvWeights:
         """The call that packs them."""
         node = self.node
         arguments = [
-            conv_arguments(node, self.inputs),
+            conv_arguments(node, self.inputs, (node.filter_h, node.filter_w)),
             f".panel = {self.panel}",
             *([f".lanes = {self.lanes}"] if self.lanes != LANES else []),
             *segments_of(self.layout),
@@ -226,10 +226,9 @@ class ConvWeights:
         return PackCall(ROUTINES["pack_conv"], tuple(arguments), self.blocks)
 
 
-def conv_arguments(node: Conv, inputs: int) -> str:
-    """What every call that packs a convolution passes: arrays, outputs, inputs of one group, filter taps."""
-    taps = extent(node.filter_h, node.filter_w)
-    return f"CONV({node.to_tensor}, {node.to_channels}, {inputs}, {taps})"
+def conv_arguments(node: Conv | FullyConnected, inputs: int, taps: tuple[int, int]) -> str:
+    """What calls that pack a convolution pass: arrays, outputs, inputs of one group, filter taps (rows, columns)."""
+    return f"CONV({node.to_tensor}, {node.to_channels}, {inputs}, {extent(*taps)})"
 
 
 def norm_field(node: BatchNorm) -> str:

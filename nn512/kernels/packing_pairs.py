@@ -23,12 +23,13 @@ static uint16_t bfloat16_of(double x) {
 PACK_PAIRS = """
 /* Weights of a convolution, [output][input][tap], to [panel][block of 16 pairs][tap][pair][output block][output lane]
  * as pairs of bfloat16, one where others have a float: places 2i and 2i+1 of the input's channels are pair i, the even
- * one in the lower half. Batch norms of the result are folded in before they are rounded; biases stay floats. */
+ * one in the lower half. The last block may have fewer pairs. Batch norms of the result are folded in before they are
+ * rounded; biases stay floats. */
 typedef struct {
     const float *weights, *biases;
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, taps;
-    ptrdiff_t pairs;           /* of inputs, rounded up to whole blocks of 16 */
+    ptrdiff_t pairs;           /* of inputs; convolutions have whole blocks of 16 */
     ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
     const ptrdiff_t *segments; /* of the input channels */
     const Norm *after;         /* batch norms of the result */
@@ -43,11 +44,12 @@ static void pack_pairs(const void *context, Share share) {
         float *to = p->packed + start * size + (block - start) * 16 + k % 16;
         const Affine after = compose(p->after, k);
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
-            const ptrdiff_t place = position(p->segments, c), pair = place / 2;
+            const ptrdiff_t place = position(p->segments, c), pair = place / 2, first = pair / 16 * 16;
+            const ptrdiff_t count = p->pairs - first < 16 ? p->pairs - first : 16;
             for (ptrdiff_t t = 0; t < p->taps; t++) {
                 const double weight = p->weights[(k * p->inputs + c) * p->taps + t];
                 const uint16_t rounded = bfloat16_of(after.scale * weight);
-                float *both = to + ((pair / 16 * p->taps + t) * 16 + pair % 16) * width * 16;
+                float *both = to + (first * p->taps + t * count + pair - first) * width * 16;
                 memcpy((char *)both + place % 2 * 2, &rounded, sizeof rounded);
             }
         }

@@ -1,24 +1,28 @@
-"""The packed weights of a convolution on pairs of bfloat16 as Python sees them; `packing_pairs` has the C."""
+"""The packed weights of sums over pairs of bfloat16 as Python sees them; `packing_pairs` has the C."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nn512.cgen.code import PackCall, PackedArray
 from nn512.cgen.expressions import Expression, extent
-from nn512.graph.nodes import BatchNorm, Conv
+from nn512.graph.nodes import BatchNorm, Conv, FullyConnected
 from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 
 @dataclass(frozen=True, slots=True)
 class PairedWeights:
-    """The packed weights of one convolution of one group, in whole blocks of 16 `pairs` of input channels.
+    """The packed weights of one convolution of one group, or of a layer whose filter is the whole picture.
 
-    `layout` is that of the input before its channels became pairs, `panel` the output blocks computed together.
+    `taps` are the rows and columns of the filter, `pairs` those of input channels, which a convolution rounds up to
+    whole blocks of 16; `layout` is that of the input before its channels became pairs, `panel` the output blocks
+    computed together.
     """
 
-    node: Conv
+    node: Conv | FullyConnected
+    taps: tuple[int, int]
     pairs: int
     layout: Layout
     panel: int
@@ -31,7 +35,7 @@ class PairedWeights:
 
     @property
     def block_extent(self) -> Expression:
-        """Pairs of one output block as it is written in C: input blocks * filter rows * columns * pairs * lanes."""
+        """Pairs of one output block as it is written in C: pairs of inputs * filter rows * filter columns * lanes."""
         return extent(*self._block_extents)
 
     @property
@@ -41,12 +45,12 @@ class PairedWeights:
 
     @property
     def _block_extents(self) -> tuple[int, ...]:
-        return (blocks_of(self.pairs), self.node.filter_h, self.node.filter_w, LANES, LANES)
+        return (self.pairs, *self.taps, LANES)
 
     def fields(self) -> tuple[PackedArray, ...]:
         """Arrays in the packed net; a pair takes the place of a float."""
         name, lanes = self.node.to_tensor, self.blocks * LANES
-        pairs = lanes * blocks_of(self.pairs) * LANES * self.node.filter_h * self.node.filter_w
+        pairs = lanes * self.pairs * math.prod(self.taps)
         return (
             PackedArray(f"{name}Biases", f"[{lanes}]", lanes),
             PackedArray(f"{name}Weights", f"[{self.extent}]", pairs),
@@ -55,8 +59,8 @@ class PairedWeights:
     def pack(self) -> PackCall:
         """The call that packs them."""
         arguments = [
-            conv_arguments(self.node, self.layout.channels),
-            f".pairs = {blocks_of(self.pairs) * LANES}",
+            conv_arguments(self.node, self.layout.channels, self.taps),
+            f".pairs = {self.pairs}",
             f".panel = {self.panel}",
             *segments_of(self.layout),
         ]

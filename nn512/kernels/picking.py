@@ -9,6 +9,7 @@ from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import extent
 from nn512.cgen.writer import Writer
 from nn512.ir import CropOp, Pick, PickOp
+from nn512.kernels.copying import copied_blocks
 from nn512.kernels.edges import CHANNEL_TAIL, Edges, tail
 from nn512.kernels.gathering import GATHERED, JOIN_PIECES, SLABS, Slabs, gathered
 from nn512.kernels.interface import Context, Kernel, Place
@@ -144,22 +145,8 @@ def _rows(places: Sequence[int]) -> Iterator[str]:
 def _copied(op: PickOp, context: Context, first: int) -> LayerCode:
     """Whole blocks from one on."""
     source, result = context.places[op.sources[0]], context.places[op.writes]
-    to, number = names.local(op.writes), f"block + {first}" if first else "block"
-    writer = Writer()
-    with writer.block(step_signature(context.prefix, op.writes)):
-        begin_step(writer, context.prefix)
-        declare_tensor(writer, source, written=False, flat=True)
-        declare_tensor(writer, result, written=True, flat=True)
-        writer.line("for (ptrdiff_t block = share.first; block < share.last; block++)")
-        with writer.indented():
-            writer.line(f"memcpy({to}[block], {names.local(source.name)}[{number}], sizeof {to}[block]);")
-    return LayerCode(
-        name=op.writes,
-        algorithm="copy of whole blocks",
-        steps=(InferenceStep(op.writes, result.layout.block_count),),
-        text=writer.text(),
-        edge_classes=(BLOCKS(result.shape.channels % LANES),),
-    )
+    edge = BLOCKS(result.shape.channels % LANES)
+    return copied_blocks(source, result, context, algorithm="copy of whole blocks", edge=edge, first=first)
 
 
 def emit_crop(op: CropOp, context: Context) -> LayerCode:

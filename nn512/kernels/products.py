@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from nn512.cgen.code import Library
 from nn512.cgen.expressions import Name
 from nn512.cgen.writer import Writer
-from nn512.kernels.fully_connected import LOAD_HALVES
+from nn512.kernels.full_panel import LOAD_HALVES
 from nn512.kernels.tiles import PREFETCH, Unrolled, registers
 
 LONGEST_PASS = 14

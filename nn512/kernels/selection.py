@@ -112,11 +112,12 @@ def _choice(op: Op, setting: Setting, forced: Mapping[str, str]) -> Choice:
 
 
 def _best(priced: Sequence[tuple[float, int]], able: Sequence[Kernel[Any]]) -> int:
-    """The number of the cheapest kernel; one without half weights, if these save little."""
+    """The number of the cheapest kernel; one with floats instead of half weights, if these save little."""
     least, number = priced[0]
-    for price, other in priced:
-        if able[other].weights != "fp16":
-            return other if price <= least * PRICE_OF_HALVES else number
+    if able[number].weights == "fp16":
+        for price, other in priced:
+            if able[other].weights == "fp32":
+                return other if price <= least * PRICE_OF_HALVES else number
     return number
 
 

@@ -121,7 +121,7 @@ class TileLayer(TileParts):
         node = self.node
         inputs = self.source.shape.channels // node.groups
         arguments = [
-            conv_arguments(node, inputs),
+            conv_arguments(node, inputs, (node.filter_h, node.filter_w)),
             *([f".scales = net->{node.to_tensor}Scales"] if self.variant.halves else []),
             f".filterColumns = {node.filter_w}",
             f".groupOutputs = {node.to_channels // node.groups}",

@@ -16,11 +16,11 @@ from typing import ClassVar
 from nn512.algebra.cook_toom import Matrix, Transform
 from nn512.algebra.linear import Sum, Term, program_of
 from nn512.cgen.code import Library
-from nn512.cgen.expressions import ZERO, Name
 from nn512.cgen.literals import float_literal
-from nn512.cgen.writer import Writer, sentence
+from nn512.cgen.writer import Writer
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.products import LONGEST_PASS
+from nn512.kernels.tile_results import begin_results, write_results
 from nn512.plan.plan import PlannedAxis
 
 
@@ -319,13 +319,7 @@ class ResultRoutine:
                 if self.ragged:
                     writer.line("if (i == rows) return;")
                 self.tile.write_row(writer, library, "results")
-                with writer.block(f"UNROLL for (int j = 0; j < {width}; j++)"):
-                    if self.ragged:
-                        writer.line("if (j == columns) break;")
-                    at = Name("i") * Name("row") + Name("j") * 16
-                    writer.line("__m512 sum = _mm512_add_ps(b, d[i][j]);")
-                    self.chain.apply(writer, Name("sum"), ZERO, at)
-                    writer.line(f"_mm512_storeu_ps({Name('out') + at}, sum);")
+                write_results(writer, width, "d[i][j]", self.chain, ragged=self.ragged)
         writer.line("}")
         return writer.text()
 
@@ -334,18 +328,7 @@ class ResultRoutine:
         height, width = self.tile.rows.outputs, self.tile.columns.outputs
         what = (
             f"One tile for {self.tile.short_title}, 16 outputs: {self.tile.positions} products, `position` floats "
-            f"apart, become {height}x{width} results, to which the bias is added"
+            f"apart, become {height}x{width}"
         )
-        what += "; rows x columns of them are in the picture." if self.ragged else "."
-        writer.comment(sentence(what))
-        parameters = [
-            "const float *restrict m",
-            "ptrdiff_t position",
-            "const float *restrict bias",
-            "float *restrict out",
-            "ptrdiff_t row",
-            *(["ptrdiff_t rows", "ptrdiff_t columns"] if self.ragged else []),
-            *self.chain.parameters(),
-        ]
-        writer.statement(f"static NOINLINE void {name}", parameters, " {")
+        begin_results(writer, name, what, self.chain, ragged=self.ragged)
         return writer.text() + body

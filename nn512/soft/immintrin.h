@@ -269,7 +269,7 @@ SOFT_CALL float soft_fma_odd(float a, float b, float c) {
     const double back = sum - product;
     const double error = (product - (sum - back)) + (c - back);
     uint64_t bits = soft_bits64(sum);
-    if ((error < 0.0 || error > 0.0) && !(bits & 1)) bits += (error < 0.0) == (sum < 0.0) ? 1 : -1;
+    if ((error < 0.0 || error > 0.0) && !(bits & 1)) bits = (error < 0.0) == (sum < 0.0) ? bits + 1 : bits - 1;
     return (float)soft_double(bits);
 }
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from nn512.graph.nodes import Conv
-from reference import by_tiles, fast, residues, runs, samples, shares, tiled_exact
+from reference import by_tiles, fast, residues, running, runs, samples, shares, tiled_exact
 from reference.accumulation import Affine
 from reference.evaluation import Evaluation
 from reference.exchange import Role
@@ -72,6 +72,10 @@ class ConvKind(WeightedSum[Conv]):
     ) -> Dependent | None:
         """See `WeightedSum`."""
         return residues.conv(x, _wide(weights), window_of(at.layer), climb, ways, at.sampler)
+
+    def running(self, layer: Conv, x: Array, weights: Weights, ways: Sequence[Folded]) -> Array | None:
+        """See `WeightedSum`."""
+        return running.conv(x, _wide(weights), window_of(layer), ways)
 
     def crowd(self, layer: Conv, x: Array, weights: Weights, largest: Array) -> Array | None:
         """See `WeightedSum`."""

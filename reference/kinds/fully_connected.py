@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nn512.graph.nodes import FullyConnected
-from reference import fast, residues, runs, shares
+from reference import fast, residues, running, runs, shares
 from reference.evaluation import Evaluation
 from reference.kinds.weighted_sum import WeightedSum, Weights
 from reference.residues import Dependent, Folded
@@ -54,6 +54,11 @@ class FullyConnectedKind(WeightedSum[FullyConnected]):
     ) -> Dependent | None:
         """See `WeightedSum`."""
         return residues.fully_connected(x, weights, climb, ways, at.sampler)
+
+    def running(self, layer: FullyConnected, x: Array, weights: Weights, ways: Sequence[Folded]) -> Array | None:
+        """See `WeightedSum`."""
+        del layer
+        return running.fully_connected(x, weights, ways)
 
     def crowd(self, layer: FullyConnected, x: Array, weights: Weights, largest: Array) -> Array | None:
         """See `WeightedSum`."""

@@ -20,7 +20,7 @@ from reference.accumulation import (
     weight_floor,
 )
 from reference.evaluation import NOTHING, Evaluation, L
-from reference.grid import CERTAIN, MIXED
+from reference.grid import CERTAIN
 from reference.kinds.kind import Kind
 from reference.residues import Dependent, Folded
 from reference.rounding import DEFAULT, Rounding
@@ -78,7 +78,7 @@ def variance(
 class ErrorsOfSums(NamedTuple):
     """The variance of results, samples of what their errors have in common, and the variance of the rest.
 
-    Layers behind read samples with more, `behind`, if that is not None (see `reference.grid.MIXED`).
+    Layers behind read samples with more, `behind`, if that is not None (see `reference.running`).
     """
 
     derived: Array
@@ -111,6 +111,10 @@ class WeightedSum(Kind[L]):
         """What dependent roundings do, by `reference.residues`."""
 
     @abstractmethod
+    def running(self, layer: L, x: Array, weights: Weights, ways: Sequence[Folded]) -> Array | None:
+        """What sums in one order err by, by `reference.running`."""
+
+    @abstractmethod
     def crowd(self, layer: L, x: Array, weights: Weights, largest: Array) -> Array | None:
         """The variance of products of which many are equal, by `reference.residues`."""
 
@@ -133,7 +137,10 @@ class WeightedSum(Kind[L]):
     def multiplied(self, at: Evaluation[L]) -> Weights:
         """The weights that are multiplied, where it is known what they are rounded to."""
         weights = self.weights(at)
-        return bfloat16.rounded(weights.astype(np.float64)) if at.rounding.weights_bfloat16 else weights
+        if not at.rounding.weights_bfloat16:
+            return weights
+        rows = (bfloat16.rounded(row.astype(np.float64)) for row in weights)  # of as many as there may be, one by one
+        return np.stack([row.astype(weights.dtype) for row in rows])
 
     def errors_of_weights(
         self, at: Evaluation[L], x: Array, affine: Affine | None, weights: Weights
@@ -200,10 +207,12 @@ class WeightedSum(Kind[L]):
         if shares is not None:
             errors += shares * np.sqrt(np.where(np.isfinite(own), own, 0.0))[:, np.newaxis]
             own = np.where(shares.any(axis=1), 0.0, own)
-        behind = None
-        if dependent is not None:
-            behind = np.where(np.isfinite(y)[:, np.newaxis], dependent * (1 / MIXED - 1 / CERTAIN), 0.0)
-        return ErrorsOfSums(derived, errors, own, behind)
+        known = None
+        if dependent is not None and dependent.any():
+            known = self.running(layer, x.value, weights, ways)
+        if known is None:
+            return ErrorsOfSums(derived, errors, own)
+        return ErrorsOfSums(derived, errors, own, at.sampler.common(np.where(np.isfinite(y), known, 0.0)))
 
     def unspecified(self, at: Evaluation[L], weights: Weights, biases: Array, bound: float) -> Mask:
         """Outputs that see an unspecified cell, may overflow (`bound`: peak) or have broken parameters."""

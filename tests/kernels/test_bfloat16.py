@@ -1,4 +1,4 @@
-"""Convolutions on pairs of bfloat16: every pairing of channels, errors planted in the C, what takes their place."""
+"""Layers on pairs of bfloat16: every pairing of channels, errors planted in the C, what takes their place."""
 
 from __future__ import annotations
 
@@ -108,32 +108,51 @@ def test_with_everything_fused_around_it() -> None:
     assert sum(layer.kernel == KERNEL for layer in report.layers) == 3
 
 
+FULL_KERNEL = "fully_connected_bf16"
+ORDER = (r"place % 2 \* 2\b", "(2 - place % 2 * 2)")
+HALF = (r"block % 2 \* 8\b", "(1 - block % 2) * 8")
+TWICE = (r"pbh\(v\)", "pbh(_mm512_cvtph_ps(_mm512_cvtps_ph(v, 0)))")
+
+
 @pytest.mark.parametrize(
-    ("change", "regime", "what"),
+    ("kernel", "change", "regime", "what"),
     [
-        ((r"acc\[0\]\[p\] = _mm512_dpbf16_ps[^;]*;", ";"), "impulse", "a tap left out"),
-        ((r"place % 2 \* 2\b", "(2 - place % 2 * 2)"), "exact", "weights of a pair in the wrong order"),
-        ((r"block % 2 \* 8\b", "(1 - block % 2) * 8"), "exact", "the halves of a block of pairs swapped"),
-        ((r"v = _mm512_maskz_mov_ps\(lanes\[block\], v\);", ";"), "gaussian", "lanes without a channel multiplied"),
-        ((r"pbh\(v\)", "pbh(_mm512_cvtph_ps(_mm512_cvtps_ph(v, 0)))"), "gaussian", "what is read rounded twice"),
-        ((r"bits \+= .*", ""), "gaussian", "weights cut off instead of rounded"),
-        ((r"- 1\) \+ \(bits >> 45 & 1\)", "- 1) + 1"), "ties", "ties of weights away from zero"),
+        (KERNEL, (r"acc\[0\]\[p\] = _mm512_dpbf16_ps[^;]*;", ";"), "impulse", "a tap left out"),
+        (KERNEL, ORDER, "exact", "weights of a pair in the wrong order"),
+        (KERNEL, HALF, "exact", "the halves of a block of pairs swapped"),
+        (
+            KERNEL,
+            (r"v = _mm512_maskz_mov_ps\(lanes\[block\], v\);", ";"),
+            "gaussian",
+            "lanes without a channel multiplied",
+        ),
+        (KERNEL, TWICE, "gaussian", "what is read rounded twice"),
+        (KERNEL, (r"bits \+= .*", ""), "gaussian", "weights cut off instead of rounded"),
+        (KERNEL, (r"- 1\) \+ \(bits >> 45 & 1\)", "- 1) + 1"), "ties", "ties of weights away from zero"),
+        (FULL_KERNEL, (r"row < \(\*span\)\[0\];", "row < (*span)[0] - 1;"), "exact", "a pixel left out"),
+        (FULL_KERNEL, ORDER, "exact", "weights of a pair in the wrong order"),
+        (FULL_KERNEL, HALF, "exact", "the halves of a block of pairs swapped"),
+        (FULL_KERNEL, TWICE, "gaussian", "what is read rounded twice"),
     ],
-    ids=lambda value: value if isinstance(value, str) and " " in value else "",
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_planted_errors_are_found(change: tuple[str, str], regime: str, what: str) -> None:
+def test_planted_errors_are_found(kernel: str, change: tuple[str, str], regime: str, what: str) -> None:
     # Where no channel is, the inverse of 0 is infinite; elsewhere nothing may happen to integers.
     kind = "Reciprocal" if "lanes" in what else "Abs"
+    picture, sums = "Height=5 Width=16", f"Conv FromTensor=a ToTensor=y {conv(21, more=SAME)}"
+    if kernel == FULL_KERNEL:
+        picture, sums = "Height=2 Width=3", "FullyConnected FromTensor=a ToTensor=y ToChannels=21"
     text = f"""\
 Config Prefix=Net
-Input ToTensor=x Channels=19 Height=5 Width=16
+Input ToTensor=x Channels=19 {picture}
 Concat FromTensor1=x FromTensor2=x ToTensor=z
 Activation FromTensor=z ToTensor=a Kind={kind}
-Conv FromTensor=a ToTensor=y ToChannels=21 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+{sums}
 Output FromTensor=y
 """
-    graph, emitted = parse(text), compile_graph(text, PAIRED)
-    case = Case(text, PAIRED.to_dict(), "-O0", (DataSeed("gaussian" if regime == "ties" else regime, 1),))
+    options = replace(PAIRED, force=(("", kernel),))
+    graph, emitted = parse(text), compile_graph(text, options)
+    case = Case(text, options.to_dict(), "-O0", (DataSeed("gaussian" if regime == "ties" else regime, 1),))
     (data,) = draw(case, graph)
     if regime == "ties":  # 8 bits and a half
         weights = 1 + np.float32(2.0**-8) * np.arange(1, 257, 2, dtype=np.float32)
@@ -176,13 +195,17 @@ def test_weights_with_a_batch_norm_are_rounded_once() -> None:
 
 
 @pytest.mark.native
-def test_portable_intrinsics_give_the_same_bits() -> None:
+@pytest.mark.parametrize("kernel", [KERNEL, FULL_KERNEL])
+def test_portable_intrinsics_give_the_same_bits(kernel: str) -> None:
     """Numbers of all sizes, subnormal sums among them."""
     compiler = find_compiler()
     if not has_bfloat16(compiler):
         pytest.skip("this processor has no AVX512_BF16")
     text = net((35, 4, 5), conv(16, more=SAME))
-    graph, emitted = parse(text), compile_graph(text, PAIRED)
+    if kernel == FULL_KERNEL:
+        text = text.replace("Conv ", "FullyConnected ").replace(conv(16, more=SAME), "ToChannels=16")
+    graph, emitted = parse(text), compile_graph(text, replace(PAIRED, force=(("", kernel),)))
+    assert kernel in {layer.kernel for layer in emitted.plan.layers}
     portable = soft.probe(compiler)
     assert isinstance(portable, Runner)
     results = []

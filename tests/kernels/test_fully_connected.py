@@ -1,4 +1,4 @@
-"""Fully connected layers: weights as floats and as halves, all forms of panels and inputs, and what halves can hold."""
+"""Fully connected layers: weights as floats, halves and pairs of bfloat16, all forms of panels and inputs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from fuzz.judge.report import Report
 from nn512.errors import UsageError
 from nn512.graph import parse
 from nn512.kernels.fully_connected import panel_width, spans_of
+from nn512.kernels.registry import kernel_named
 from nn512.options import Options
 from nn512.plan.layout import Layout
 from nn512.plan.plan import PlannedLayer
 
-FLOATS, HALVES = "fully_connected", "fully_connected_fp16"
+FLOATS, HALVES, PAIRS = "fully_connected", "fully_connected_fp16", "fully_connected_bf16"
 
 
 def net(*lines: str) -> str:
@@ -30,11 +31,16 @@ def full(source: str, to: str, outputs: int) -> str:
     return f"FullyConnected FromTensor={source} ToTensor={to} ToChannels={outputs}"
 
 
+def forcing(kernel: str) -> Options:
+    """Options that force a kernel, on its platform."""
+    return Options(force=(("", kernel),), platform=kernel_named(kernel).platform)
+
+
 def check(
-    text: str, kernel: str, *data: DataSet, regimes: tuple[str, ...] = ("exact", "gaussian", "nonfinite")
+    text: str, kernel: str, *data: DataSet, regimes: tuple[str, ...] = ("exact", "impulse", "gaussian", "nonfinite")
 ) -> Report:
     """The report of a check with a kernel forced; nothing may be wrong with it."""
-    case = Case(text, Options(force=(("", kernel),)).to_dict(), data=tuple(DataSeed(name, 1) for name in regimes))
+    case = Case(text, forcing(kernel).to_dict(), data=tuple(DataSeed(name, 1) for name in regimes))
     report = check_case(case, data)
     assert not report.problems, "\n".join(map(str, report.problems))
     assert report.verified
@@ -44,7 +50,7 @@ def check(
 def layers(text: str, options: Options | None = None) -> Sequence[PlannedLayer]:
     """The fully connected layers of a plan."""
     plan: Sequence[PlannedLayer] = nn512.compile(text, options).plan.layers
-    return [layer for layer in plan if layer.kernel in (FLOATS, HALVES)]
+    return [layer for layer in plan if layer.kernel in (FLOATS, HALVES, PAIRS)]
 
 
 CHAIN = net(
@@ -76,19 +82,20 @@ NORMALIZED = net(
 )
 
 
-@pytest.mark.parametrize("kernel", [FLOATS, HALVES])
+@pytest.mark.parametrize("kernel", [FLOATS, HALVES, PAIRS])
 @pytest.mark.parametrize("text", [CHAIN, SEGMENTS], ids=["chain", "segments"])
 def test_every_form(text: str, kernel: str, runs_here: str) -> None:
     assert runs_here
     check(text, kernel)
-    assert {layer.kernel for layer in layers(text, Options(force=(("", kernel),)))} == {kernel}
+    assert {layer.kernel for layer in layers(text, forcing(kernel))} == {kernel}
 
 
-def test_behind_a_folded_norm_weights_stay_floats(runs_here: str) -> None:
+@pytest.mark.parametrize("kernel", [HALVES, PAIRS])
+def test_behind_a_folded_norm_weights_stay_floats(kernel: str, runs_here: str) -> None:
     """What the norm subtracts is in the bias, and would have to match rounded weights."""
     assert runs_here
-    report = check(NORMALIZED, HALVES, regimes=("gaussian", "cancelling"))
-    assert HALVES not in {layer.kernel for layer in report.layers}
+    report = check(NORMALIZED, kernel, regimes=("gaussian", "cancelling"))
+    assert kernel not in {layer.kernel for layer in report.layers}
 
 
 @pytest.mark.parametrize("decades", [(-30, -30), (30, 30), (-38, 0), (0, 34), (-12, 12), (0, 0)])
@@ -113,6 +120,18 @@ def test_large_layers_become_halves_unless_told_otherwise() -> None:
     assert layers(text)[0].weight_bytes < 0.6 * layers(text, Options(weights="fp32"))[0].weight_bytes
     with pytest.raises(UsageError, match="fp16 or fp32"):
         Options(weights="fp8")
+
+
+def test_halves_come_before_pairs_where_weights_come_from_memory() -> None:
+    """There they take the same time and err less; pairs are taken where halves are forbidden, or multiplying counts."""
+    text = net(
+        "Input ToTensor=x Channels=512 Height=1 Width=1", full("x", "y", 512), full("y", "z", 10), "Output FromTensor=z"
+    )
+    paired = layers(text, Options(platform="AVX512BFloat16"))
+    assert [layer.kernel for layer in paired] == [HALVES, PAIRS]
+    assert paired[0].prices[HALVES] == pytest.approx(paired[0].prices[PAIRS], rel=0.05)
+    without = layers(text, Options(platform="AVX512BFloat16", weights="fp32"))
+    assert [layer.kernel for layer in without] == [PAIRS, PAIRS]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ def full_nets() -> Iterator[EdgeNet]:
     """Fully connected: every remainder of inputs and outputs, every width of a panel."""
     for n in TAILS:
         yield net(picture(n, 2, 3), f"FullyConnected FromTensor=x ToTensor=y ToChannels={n}")
+    for n in TAILS:  # of pairs
+        yield net(picture(2 * n, 1, 2), "FullyConnected FromTensor=x ToTensor=y ToChannels=3")
     for outputs in (64, 128, 144):
         yield net(*segments(20, 1, 2), f"FullyConnected FromTensor=pieces ToTensor=y ToChannels={outputs}")
 

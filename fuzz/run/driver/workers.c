@@ -125,22 +125,24 @@ int __wrap_pthread_create(pthread_t *to, const pthread_attr_t *attributes, void 
     return status;
 }
 
+/* Numbers of threads that were joined, or detached and have ended, are given to new ones. */
 static struct worker *find(pthread_t thread) {
     for (struct worker *worker = workers; worker < top; worker++)
-        if (worker->used && !worker->joined && pthread_equal(worker->thread, thread)) return worker;
+        if (worker->used && !worker->joined && !worker->detached && pthread_equal(worker->thread, thread)) return worker;
     return NULL;
 }
 
 int __wrap_pthread_join(pthread_t thread, void **result) {
+    /* The entry is taken before: once a thread has been joined, a new one of another engine may have the same number. */
     pthread_mutex_lock(&lock);
     struct worker *const worker = find(thread);
+    if (worker) worker->joined = 1;
     pthread_mutex_unlock(&lock);
     if (!worker) report_fatal("threads", "pthread_join of a thread that was not created, or was joined before");
     const int status = __real_pthread_join(thread, result);
-    if (status == 0) {
+    if (status) {
         pthread_mutex_lock(&lock);
-        worker->joined = 1;
-        worker->running = 0;
+        worker->joined = 0;
         pthread_mutex_unlock(&lock);
     }
     return status;

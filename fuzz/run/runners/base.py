@@ -25,7 +25,8 @@ class Runner:
     programs that are no processes here, for which they are linked with `link_flags`. `slowdown` scales time limits.
     `shows` is what a run tells of, "the C" or "the machine code"; `others` what else there is, for people.
     `limits_memory`: whether the address space can be limited (not under sanitizers and emulators, which reserve
-    terabytes). `bfloat16`: whether it executes AVX512_BF16.
+    terabytes). `bfloat16`: whether it executes AVX512_BF16. `highest`: the level beyond which compilers do not
+    optimize, where they take too long for that.
     """
 
     name: str
@@ -42,6 +43,11 @@ class Runner:
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     others: str = ""
     bfloat16: bool = False
+    highest: str = ""
+
+    def level(self, wanted: str) -> str:
+        """The level of optimization at which code is built for which one is wanted."""
+        return self.highest if self.highest and wanted != "-O0" else wanted
 
     @property
     def limits_memory(self) -> bool:

@@ -35,4 +35,5 @@ def probe(compiler: Compiler, sanitizers: Sequence[Sanitizer] = ()) -> Runner | 
         slowdown=100.0 if sanitizers else 20.0,
         environment=kinds.environment_of(sanitizers),
         bfloat16=True,
+        highest="-Og",
     )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
+from fuzz.campaign import portable
 from fuzz.campaign.matrix import Variant, check_variants, variants
 from fuzz.case import Case, DataSeed
 from fuzz.problem import Problem
@@ -92,3 +96,11 @@ def test_every_compiler_has_every_level(runs_here: str) -> None:
         flags = {" ".join(way.flags) for way in found if way.runner.compiler == compiler}
         assert {"-O0", "-O1", "-O2", "-O3", "-O1 -std=c11", "-O1 -std=c17"} <= flags
     assert found[0].runs
+
+
+def test_portable_intrinsics_are_compared_with_the_processor(tmp_path: Path, runs_here: str) -> None:
+    if runs_here != "native":
+        pytest.skip("there is no AVX-512 to compare with")
+    stream = io.StringIO()
+    assert portable.main(["--cases", "2", "--out", str(tmp_path)], stream) == 0
+    assert re.search("2 cases on .*: all equal bit for bit", stream.getvalue())

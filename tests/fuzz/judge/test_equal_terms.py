@@ -11,8 +11,10 @@ import pytest
 
 import nn512
 import reference
+from fuzz.case import Case, DataSeed
 from fuzz.draw.regimes import draw
 from fuzz.judge.algorithms import rounding_of
+from fuzz.judge.checker import check_case
 from fuzz.judge.compare import Verdict, judge
 from fuzz.judge.limits import LIMITS
 from fuzz.run.build import build_net
@@ -152,7 +154,7 @@ def test_limits_leave_room_for_errors_that_are_certain() -> None:
 
 
 def test_layers_behind_certain_errors_have_room(runs_here: str) -> None:
-    """What nine layers make of errors of few values is not bounded as these are; with CERTAIN alone the rms is 3.4."""
+    """What nine layers make of errors of few values is not bounded as these are; with bounds alone the rms is 3.4."""
     assert runs_here
     window = "WindowH=2 WindowW=3 StrideH=1 StrideW=5 PaddingLeft=2 PaddingRight=2"
     text = HEAD.format(48, 14, 14) + f"Pooling FromTensor=x ToTensor=t0 Kind=Max {window}\n"
@@ -165,3 +167,26 @@ def test_layers_behind_certain_errors_have_room(runs_here: str) -> None:
     verdict = built.verdict(data.params, data.inputs, data.params)
     assert verdict.ok
     assert 0.5 < verdict.rms_sigma < 2.5
+
+
+ONE_SIDED = """
+Config
+Input ToTensor=int Channels=80 Height=15 Width=15
+Conv FromTensor=int ToTensor=x ToChannels=13 FilterH=3 FilterW=3 StrideH=2 StrideW=2 PaddingH=1 PaddingW=1
+Conv FromTensor=int ToTensor=net ToChannels=13 FilterH=3 FilterW=3 StrideH=2 StrideW=2 PaddingH=1 PaddingW=1
+Conv FromTensor=net ToTensor=NULL ToChannels=31 FilterH=3 FilterW=3 StrideH=2 StrideW=2 PaddingH=1 PaddingW=1
+Conv FromTensor=net ToTensor=malloc ToChannels=13 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Output FromTensor=x
+Output FromTensor=NULL
+Output FromTensor=malloc
+"""
+
+
+@pytest.mark.parametrize("kernel", ["direct", "winograd-3x3"])
+def test_errors_to_one_side_add_up(kernel: str, runs_here: str) -> None:
+    """The input is of one value, weights are of three: all outputs of a layer err alike, by what one order tells."""
+    assert runs_here
+    case = Case(ONE_SIDED, {"force": [["", kernel]], "weights": "fp32"}, data=(DataSeed("repeated", 0),))
+    ((_, verdicts),) = check_case(case).verdicts.items()
+    assert all(verdict.ok for verdict in verdicts)
+    assert max(verdict.max_sigma for verdict in verdicts) < 3

@@ -98,6 +98,13 @@ def check(runner: Runner) -> None:
     np.testing.assert_array_equal(report.outputs[0]["y"], np.maximum(x, 0))
 
 
+def test_portable_intrinsics_are_not_optimized_for_long() -> None:
+    runner = soft.probe(find_compiler())
+    assert isinstance(runner, Runner)
+    assert [runner.level(wanted) for wanted in ("-O0", "-Og", "-O2", "-O3")] == ["-O0", "-Og", "-Og", "-Og"]
+    assert dataclasses.replace(runner, highest="").level("-O3") == "-O3"
+
+
 def test_the_first_that_works_is_taken(compiler: Compiler) -> None:
     runner = choose_runner(compiler=compiler)
     answers = probe_runners(compiler)
