@@ -76,6 +76,18 @@ def _out(wish: W) -> W:
 
 Row = tuple[Wish, ...]
 
+# Averages of as many pixels that are not the same, as they are padded on other sides.
+_TWO_AVERAGES: Row = (
+    _POINTWISE,
+    WindowsWish(0, "Avg", 3, 3, 2, 2, 1, 0, 1, 0),
+    _of(_POINTWISE, 2),
+    WindowsWish(0, "Avg", 3, 3, 2, 2, 0, 1, 0, 1),
+    _ADD,
+)
+
+# A difference, and the same the other way round.
+_BOTH_SIDES: Row = (_RELU, _of(_LEAKY, 1), BinaryWish(0, 0, node=Sub), BinaryWish(2, 1, node=Sub), ConcatWish(0, 0, 3))
+
 ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
     {
         Sharing.SHARED: ((_RELU, _of(_RELU, 1), _ADD), (_CUT, _of(_CUT, 1), _ADD)),
@@ -111,7 +123,11 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
         Folding.AFTER_SHARED: ((_CONV, _NORM, _of(_RELU, 1)), (_POINTWISE, _NORM, _of(_NORM, 1), _ADD)),
         Folding.AFTER_OUTPUT: ((_out(_CONV), _NORM),),
         Folding.AFTER_OTHER: ((_RELU, _NORM),),
-        Folding.BEFORE_ONE: ((_RELU, _NORM, _POINTWISE), (_RELU, _NORM, _FULL), (_RELU, _NORM, ConvWish(0, 0, 3, 3))),
+        Folding.BEFORE_ONE: (
+            (_RELU, _NORM, _POINTWISE),
+            (_RELU, _NORM, _FULL),
+            (_RELU, _NORM, ConvWish(0, 0, 3, 2, groups=1)),
+        ),
         Folding.BEFORE_SEVERAL: ((_RELU, _NORM, _POINTWISE, _of(_FULL, 1)), (_RELU, _NORM, _POINTWISE, ConvWish(1, 9))),
         Folding.BEFORE_NORM: (
             (_RELU, _NORM, _NORM, _POINTWISE),
@@ -128,7 +144,12 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
         ),
         Folding.BEFORE_OTHER: ((_RELU, _NORM, _SOFTMAX), (_RELU, _NORM, _POINTWISE, _of(_LARGEST, 1))),
         Folding.BEFORE_MANY: ((_RELU, *[_NORM] * (MOST_REPEATED + 1), _POINTWISE, ConvWish(1, 5)),),
-        Exchange.MOVED: ((_POINTWISE, _AVERAGE), (_POINTWISE, _NORM, _PADDED_AVERAGE), (ConvWish(0, groups=1), _WHOLE)),
+        Exchange.MOVED: (
+            (_POINTWISE, _AVERAGE),
+            (_POINTWISE, _NORM, _PADDED_AVERAGE),
+            (ConvWish(0, groups=1), _WHOLE),
+            _TWO_AVERAGES,
+        ),
         Exchange.MOVED_FARTHER: ((_POINTWISE, _POINTWISE, _AVERAGE), (_POINTWISE, _NORM, _POINTWISE, _PADDED_AVERAGE)),
         Exchange.SHARED: (
             (_POINTWISE, _WHOLE, _of(_POINTWISE, 2), _WHOLE),
@@ -163,7 +184,11 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
             (_LEAKY, _CONV, BinaryWish(1, 0, node=Max), _NORM),
             (_CONV, _ABS, _of(_CONV, 1), BinaryWish(1, 0, node=Sub), BinaryWish(2, 0, node=Sub)),
         ),
-        Fusing.SHARED: ((_CONV, _RELU, _of(_LARGEST, 1)), (_CONV, _RELU, BinaryWish(0, 0, node=Sub), _of(_ABS, 1))),
+        Fusing.SHARED: (
+            (_CONV, _RELU, _of(_LARGEST, 1)),
+            (_CONV, _RELU, BinaryWish(0, 0, node=Sub), _of(_ABS, 1)),
+            _BOTH_SIDES,
+        ),
         Fusing.OUTPUT: ((_out(_CONV), _RELU),),
         Fusing.LATER: (
             (_POINTWISE, ConvWish(1, 9), _out(_of(_CONV, 2)), BinaryWish(2, 0)),
@@ -173,7 +198,11 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
         Fusing.SPREAD: ((_CONV, BinaryWish(0, ANOTHER, "H")), (_CONV, BinaryWish(0, ANOTHER, "CW", node=Sub))),
         Fusing.ON_POOLING: ((_JOINED, _RELU, _LARGEST), (_JOINED, _NORM, _PADDED_AVERAGE)),
         Fusing.ON_SAMPLE: ((_CONV, _of(_RELU, 1), _LARGEST, BinaryWish(2, 0), _STRIDED),),
-        Fusing.ON_CONV: ((_JOINED, _NORM, _CONV), (_JOINED, _LEAKY, replace(_CONV, padding_h=0))),
+        Fusing.ON_CONV: (
+            (_JOINED, _NORM, _CONV),
+            (_JOINED, _LEAKY, replace(_CONV, padding_h=0)),
+            (_JOINED, _NORM, replace(_CONV, padding_w=0)),
+        ),
         Fusing.ON_CHAIN: ((_JOINED, _RELU, _ABS, _of(_LEAKY, 1)),),
         Fusing.ON_TWO: ((_JOINED, _RELU, _LARGEST, _of(_AVERAGE, 1)),),
         Fusing.READ_OUTPUT: ((_JOINED, _out(_RELU), _CONV),),
