@@ -12,6 +12,7 @@ bfloat16.py          the same on pairs of bfloat16
 paired_source.py     what is read, as pairs of bfloat16; paired_weights.py, packing_pairs.py: weights as such
 conv_blocking.py     how these are cut up; conv_tile.py, their inner loops; conv_cost.py, what they cost
 sliding.py           what depthwise.py and grouped.py have in common; sliding_tile.py, their inner loops
+grouped_pairs.py     grouped convolution on pairs of bfloat16
 winograd.py          Winograd convolution; winograd_transforms.py: its transforms in C
 fourier.py           convolution by Fourier transforms; fourier_tile.py: of a tile; fourier_transforms.py,
                      fourier_lines.py: in C, of a tile and of a line of it

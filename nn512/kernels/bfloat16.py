@@ -13,8 +13,9 @@ multiplication: `_mm512_dpbf16_ps`, which adds the product of the upper halves a
 On Zen 4 the instruction does twice the products of a fused multiply-add in the same time. Sapphire Rapids begins one
 every other cycle, but two fused multiply-adds in every cycle: half the products. There this platform is slower.
 
-Left out are groups; batch norms that are folded in from before, since they would change what is rounded; and averages
-that moved before the convolution, since it would round them instead of what the graph has.
+Groups are taken that are whole blocks of pairs; `grouped_pairs` has smaller ones. Left out are batch norms that are
+folded in from before, since they would change what is rounded; and averages that moved before the convolution, since it
+would round them instead of what the graph has.
 """
 
 from __future__ import annotations
@@ -25,20 +26,37 @@ from nn512.kernels.conv_blocking import COLUMNS, FAR, INPUTS, MERGED, PANEL, ROW
 from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.conv_tile import Channels
 from nn512.kernels.convolution import ConvLayer
-from nn512.kernels.edges import OUTPUT_TAIL
+from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.elementwise import Store
 from nn512.kernels.interface import Context, Kernel, Setting
-from nn512.kernels.paired_source import PAIRS, PairStore, paired_name, paired_source, pairing, pairs_of, rounding_bytes
+from nn512.kernels.paired_source import (
+    PAIRS,
+    PairStore,
+    may_round,
+    paired_name,
+    paired_source,
+    pairing,
+    pairs_of,
+    rounding_bytes,
+)
 from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.tiles import BFLOAT16
 from nn512.plan.cost import Work
-from nn512.plan.layout import LANES, blocks_of
+from nn512.plan.layout import LANES, blocks_of, natural
 from nn512.plan.workspace import Workspace
+
+GROUPS = Edges("groups of whole blocks of pairs")
 
 
 def _applies(op: ConvOp, setting: Setting) -> bool:
-    moved = op.source in setting.averaged
-    return op.node.groups == 1 and op.caller is None and not op.normalized and not moved
+    return op.caller is None and may_round(op, setting) and _in_blocks(op, setting)
+
+
+def _in_blocks(op: ConvOp, setting: Setting) -> bool:
+    """Whether there is one group, or every group has whole blocks of pairs and of outputs."""
+    layout, node = setting.places[op.source].layout, op.node
+    whole = layout.channels // node.groups % (2 * LANES) == node.to_channels // node.groups % LANES == 0
+    return node.groups == 1 or (layout.regular and whole)
 
 
 def _workspace(op: ConvOp, setting: Setting) -> Workspace:
@@ -68,7 +86,7 @@ KERNEL = Kernel(
     arithmetic="bfloat16",
     edges=(
         *(PANEL, TILE, COLUMNS, ROWS, SHARES, FAR),
-        *(INPUTS[Channels.WHOLE], INPUTS[Channels.TAIL], OUTPUT_TAIL, MERGED, PAIRS),
+        *(INPUTS[Channels.WHOLE], INPUTS[Channels.TAIL], OUTPUT_TAIL, MERGED, PAIRS, GROUPS),
     ),
     platform="AVX512BFloat16",
 )
@@ -91,7 +109,8 @@ class _PairedLayer(ConvLayer):
     def _weights(self, branch: ConvBranch, panel: int) -> PairedWeights:
         pairs = blocks_of(self.inputs) * LANES
         taps = branch.node.filter_h, branch.node.filter_w
-        return PairedWeights(branch.node, taps, pairs, self.given.layout, panel, branch.folded)
+        layout = self.given.layout if self.node.groups == 1 else natural(2 * self.inputs)
+        return PairedWeights(branch.node, taps, pairs, layout, panel, branch.folded)
 
     def store(self) -> Store:
         return PairStore(self.given.layout)
@@ -100,4 +119,5 @@ class _PairedLayer(ConvLayer):
         return f"{super().algorithm()}, inputs and weights rounded to pairs of bfloat16"
 
     def edge_classes(self) -> set[str]:
-        return super().edge_classes() | {pairing(self.given.layout)}
+        groups = {GROUPS()} if self.node.groups > 1 else set()
+        return super().edge_classes() | {pairing(self.given.layout)} | groups

@@ -20,15 +20,20 @@ from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.full_panel import Stored
 from nn512.kernels.fully_connected import EDGES, FullyConnectedLayer, fully_connected_work
 from nn512.kernels.interface import Context, Kernel, Place, Setting
-from nn512.kernels.paired_source import PAIRS, PairStore, paired_name, paired_source, pairing, pairs_of, rounding_bytes
+from nn512.kernels.paired_source import (
+    PAIRS,
+    PairStore,
+    may_round,
+    paired_name,
+    paired_source,
+    pairing,
+    pairs_of,
+    rounding_bytes,
+)
 from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.tiles import BFLOAT16
 from nn512.plan.cost import Work
 from nn512.plan.workspace import Workspace
-
-
-def _applies(op: FullyConnectedOp, setting: Setting) -> bool:
-    return not op.normalized and op.source not in setting.averaged
 
 
 def _workspace(op: FullyConnectedOp, setting: Setting) -> Workspace:
@@ -52,7 +57,7 @@ KERNEL = Kernel(
     FullyConnectedOp,
     _work,
     _emit,
-    _applies,
+    may_round,
     _workspace,
     weights="bf16",
     arithmetic="bfloat16",

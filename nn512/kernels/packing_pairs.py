@@ -23,13 +23,15 @@ static uint16_t bfloat16_of(double x) {
 PACK_PAIRS = """
 /* Weights of a convolution, [output][input][tap], to [panel][block of 16 pairs][tap][pair][output block][output lane]
  * as pairs of bfloat16, one where others have a float: places 2i and 2i+1 of the input's channels are pair i, the even
- * one in the lower half. The last block may have fewer pairs. Batch norms of the result are folded in before they are
- * rounded; biases stay floats. */
+ * one in the lower half. The last block may have fewer pairs. Taps that are several columns stand behind each pair:
+ * [row][pair][column] instead of [tap][pair]. Batch norms of the result are folded in before they are rounded; biases
+ * stay floats. */
 typedef struct {
     const float *weights, *biases;
     float *packed, *packedBiases;
-    ptrdiff_t outputs, inputs, taps;
-    ptrdiff_t pairs;           /* of inputs; convolutions have whole blocks of 16 */
+    ptrdiff_t outputs, inputs, taps; /* inputs of one group */
+    ptrdiff_t pairs;           /* of these, perhaps rounded up to whole blocks of 16 */
+    ptrdiff_t columns;         /* taps that stand behind each pair */
     ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
     const ptrdiff_t *segments; /* of the input channels */
     const Norm *after;         /* batch norms of the result */
@@ -49,7 +51,8 @@ static void pack_pairs(const void *context, Share share) {
             for (ptrdiff_t t = 0; t < p->taps; t++) {
                 const double weight = p->weights[(k * p->inputs + c) * p->taps + t];
                 const uint16_t rounded = bfloat16_of(after.scale * weight);
-                float *both = to + (first * p->taps + t * count + pair - first) * width * 16;
+                const ptrdiff_t row = t / p->columns * count + pair - first;
+                float *both = to + (first * p->taps + row * p->columns + t % p->columns) * width * 16;
                 memcpy((char *)both + place % 2 * 2, &rounded, sizeof rounded);
             }
         }

@@ -12,15 +12,21 @@ from collections.abc import Sequence
 from nn512.cgen.expressions import Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Shape
+from nn512.ir import ConvOp, FullyConnectedOp
 from nn512.kernels.edges import Edges
 from nn512.kernels.elementwise import Store
-from nn512.kernels.interface import Place
+from nn512.kernels.interface import Place, Setting
 from nn512.kernels.tiles import BFLOAT16_TARGET
 from nn512.plan.cost import EXPOSED
 from nn512.plan.layout import LANES, Layout, natural
 from nn512.plan.workspace import Scratch, Workspace
 
 PAIRS = Edges("channels pair up", ("even", "odd", "in segments"))
+
+
+def may_round(op: ConvOp | FullyConnectedOp, setting: Setting) -> bool:
+    """Whether what a layer reads may be rounded: it is what the graph has, and no batch norm is folded in before."""
+    return not op.normalized and op.source not in setting.averaged
 
 
 def pairing(layout: Layout) -> str:

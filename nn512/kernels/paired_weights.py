@@ -14,11 +14,11 @@ from nn512.plan.layout import LANES, Layout, blocks_of
 
 @dataclass(frozen=True, slots=True)
 class PairedWeights:
-    """The packed weights of one convolution of one group, or of a layer whose filter is the whole picture.
+    """The packed weights of one convolution, or of a layer whose filter is the whole picture.
 
-    `taps` are the rows and columns of the filter, `pairs` those of input channels, which a convolution rounds up to
-    whole blocks of 16; `layout` is that of the input before its channels became pairs, `panel` the output blocks
-    computed together.
+    `taps` are the rows and columns of the filter, `pairs` those of the input channels of one group, which a convolution
+    may round up to whole blocks of 16; `layout` is that of these channels before they became pairs, `panel` the output
+    blocks computed together. `columns` of the filter follow each other before the next pair does.
     """
 
     node: Conv | FullyConnected
@@ -27,6 +27,7 @@ class PairedWeights:
     layout: Layout
     panel: int
     folded: tuple[BatchNorm, ...]
+    columns: int = 1
 
     @property
     def blocks(self) -> int:
@@ -61,6 +62,7 @@ class PairedWeights:
         arguments = [
             conv_arguments(self.node, self.layout.channels, self.taps),
             f".pairs = {self.pairs}",
+            f".columns = {self.columns}",
             f".panel = {self.panel}",
             *segments_of(self.layout),
         ]

@@ -16,15 +16,16 @@ from typing import assert_never
 from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less, Name, extent
 from nn512.cgen.writer import Writer, sentence
-from nn512.ir import ConvOp
+from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
-from nn512.kernels.elementwise import write_chain_step
+from nn512.kernels.elementwise import Store, write_chain_step
 from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.interface import Context, Setting
+from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles
-from nn512.kernels.tiles import EDGE_WORDS, SIZES, add_operands, first_row, write_tap_bounds
+from nn512.kernels.tiles import BFLOAT16_TARGET, EDGE_WORDS, SIZES, add_operands, first_row, write_tap_bounds
 from nn512.plan.conv_geometry import (
     TILE_PIXELS,
     PixelTile,
@@ -60,23 +61,33 @@ EDGES = (SWEEP_TILE, TAP_TILE, SWEEPS, TAPS, RATIO, CLIPPED)
 _BLOCK = Name("block")
 
 
-def sliding_applies(op: ConvOp, setting: Setting) -> bool:
-    """Whether there is one branch and channels stand and fall into groups as this kernel needs it."""
+def sliding_applies(op: ConvOp, setting: Setting, channels: int = 1) -> bool:
+    """Whether there is one branch and channels stand and fall into groups as this kernel needs it.
+
+    An input is so many `channels`: one, or a pair.
+    """
     source, node = setting.places[op.source], op.branches[0].node
     inputs, outputs = source.shape.channels // node.groups, node.to_channels // node.groups
+    if inputs % channels:
+        return False
+    inputs //= channels
     aligned = inputs < LANES and LANES % inputs == 0 and outputs % inputs == 0
     if aligned and lane_rows(inputs, outputs, node.to_channels) > MOST_LANE_ROWS:
         return False
     return len(op.branches) == 1 and source.layout.regular and aligned
 
 
-def sliding_work(op: ConvOp, setting: Setting) -> Work:
-    """What the layer costs: multiplications outside the padding, or else permutations where each serves few of them."""
+def sliding_work(op: ConvOp, setting: Setting, channels: int = 1) -> Work:
+    """What the layer costs: multiplications outside the padding, or else permutations where each serves few of them.
+
+    An input is so many `channels`: one, or a pair, whose products cost what one does, and which come from a step of
+    their own that steps before the convolution are part of.
+    """
     source, result = setting.places[op.source], setting.places[op.branches[0].writes]
     node = op.branches[0].node
     rows, columns = axes(node, source.shape, result.shape, op.zeros)
     tiles, sweeps = sliding_tiles(columns)
-    inputs, blocks = source.shape.channels // node.groups, blocks_of(node.to_channels)
+    inputs, blocks = source.shape.channels // node.groups // channels, blocks_of(node.to_channels)
     multiplied = real_taps(columns)
     permuted = (
         0
@@ -87,7 +98,7 @@ def sliding_work(op: ConvOp, setting: Setting) -> Work:
     products = blocks * inputs * real_taps(rows) * multiplied + calls * TILE_OVERHEAD
     efficiency = min(1.0, PORTS * multiplied / max(1, multiplied + permuted))
     moved = 64 * sum(p.layout.block_count * p.shape.pixels for p in (source, result))
-    prologue = 128 * source.layout.block_count * source.shape.pixels if op.prologue else 0
+    prologue = 128 * source.layout.block_count * source.shape.pixels if op.prologue and channels == 1 else 0
     weights = 4 * LANES * blocks * inputs * rows.taps * columns.taps
     return Work(LANES * products, efficiency or 1.0, weights, moved + prologue)
 
@@ -98,7 +109,9 @@ def lane_rows(inputs: int, outputs: int, to_channels: int) -> int:
 
 
 class SlidingLayer:
-    """The numbers of one layer while it is written."""
+    """The text of one layer. In `pairs` inputs and weights are pairs of bfloat16, each counted as one channel."""
+
+    pairs = False
 
     def __init__(self, op: ConvOp, context: Context, kernel: str) -> None:
         self.context = context
@@ -109,7 +122,8 @@ class SlidingLayer:
         self.node = branch.node
         self.prologue = ChainCode(op.prologue)
         self.chain = ChainCode(branch.epilogue, shared=context.shares(self.name))
-        self.source = context.places[f"{self.name}_input" if op.prologue else op.source]
+        self.given = context.places[op.source]
+        self.source = context.places[self.scratch] if self.fills_scratch else self.given
         self.result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape, op.zeros)
         self.flat = self.result.shape.height > self.rows.out  # the picture as one row
@@ -118,7 +132,7 @@ class SlidingLayer:
         self.tiles = tuple(tile for tile, _ in self.repeats)  # of neighbours that are alike the first
         self.inputs = self.source.shape.channels // self.node.groups
         self.outputs = self.node.to_channels // self.node.groups
-        self.weights = GroupedWeights(self.node, self.inputs, op.normalized, branch.folded)
+        self.weights = self.packed(branch)
         self.body = StepFunction(
             context,
             self.source,
@@ -128,7 +142,26 @@ class SlidingLayer:
             (self.chain,),
             flat=self.flat,
             net=self.chain.has_parameters,
+            target=BFLOAT16_TARGET if self.pairs else "",
         )
+
+    @property
+    def scratch(self) -> str:
+        """Name of what the first step fills, where it is one of its own."""
+        return self.op.prepared
+
+    @property
+    def fills_scratch(self) -> bool:
+        """Whether there is such a step."""
+        return bool(self.op.prologue)
+
+    def store(self) -> Store | None:
+        """How the first step stores what it computes; None for floats as they are."""
+        return None
+
+    def packed(self, branch: ConvBranch) -> GroupedWeights | PairedWeights:
+        """The packed weights."""
+        return GroupedWeights(self.node, self.inputs, self.op.normalized, branch.folded)
 
     @property
     def ratio(self) -> int:
@@ -177,6 +210,7 @@ class SlidingLayer:
             runs=() if self.sweeps else tile.runs,
             far=self._far,
             chain=self.chain.neutral,
+            pairs=self.pairs,
         )
 
     def emit(self) -> LayerCode:
@@ -184,29 +218,28 @@ class SlidingLayer:
         blocks = blocks_of(self.node.to_channels)
         writer = Writer()
         steps = [InferenceStep(self.name, blocks * self.rows.out)]
-        if self.prologue.steps:
-            steps.insert(0, InferenceStep(self.source.name, self.source.layout.block_count))
-            source = self.context.places[self.op.source]
-            writer.lines(write_chain_step(self.context, source, self.source, self.prologue))
+        if self.fills_scratch:
+            steps.insert(0, InferenceStep(self.source.name, self.given.layout.block_count))
+            writer.lines(write_chain_step(self.context, self.given, self.source, self.prologue, self.store()))
             writer.line()
-        how = f"a share of the {'rows of blocks' if self.rows.out > 1 else 'blocks'}. {sentence(self._algorithm())}"
+        how = f"a share of the {'rows of blocks' if self.rows.out > 1 else 'blocks'}. {sentence(self.algorithm())}"
         self.body.write(writer, self.body.hint(self.kernel), self.body.description(how), self._write_body)
         return LayerCode(
             name=self.name,
-            algorithm=self._algorithm(),
+            algorithm=self.algorithm(),
             steps=tuple(steps),
             text=writer.text(),
             arrays=(
                 *self.weights.fields(),
                 *self.chain.fields(self.result.layout),
-                *self.prologue.fields(self.source.layout),
+                *self.prologue.fields(self.given.layout),
             ),
             packs=(
                 self.weights.pack(),
                 *self.chain.packs(self.result.layout),
-                *self.prologue.packs(self.source.layout),
+                *self.prologue.packs(self.given.layout),
             ),
-            edge_classes=tuple(sorted(self._edge_classes())),
+            edge_classes=tuple(sorted(self.edge_classes())),
         )
 
     def _write_body(self, writer: Writer) -> None:
@@ -237,28 +270,34 @@ class SlidingLayer:
                 writer.line(f"const ptrdiff_t topRow = {row}; /* nothing is read if no filter row is inside */")
             self._write_calls(writer)
 
-    def _algorithm(self) -> str:
+    def algorithm(self) -> str:
+        """The algorithm in a few words."""
         sizes = " or ".join(str(size) for size in sorted({tile.size for tile in self.tiles}, reverse=True))
         match self.spread:
             case Spread.SAME:
                 how = "channels stay in their lanes"
             case Spread.COPIED:
-                how = f"each channel copied to {self.outputs} lanes"
+                how = f"each {'pair' if self.pairs else 'channel'} copied to {self.outputs} lanes"
             case Spread.PERMUTED:
-                how = f"{self.inputs} inputs per group permuted"
+                how = f"{self.inputs} {'pairs of ' if self.pairs else ''}inputs per group permuted"
             case _:
                 assert_never(self.spread)
         return f"{self.kernel}, 16 outputs x {sizes} pixels in registers, {how}"
 
-    def _edge_classes(self) -> set[str]:
+    def edge_classes(self) -> set[str]:
+        """Names of the edge cases that this layer has."""
         size, place = (SWEEP_TILE, SWEEPS) if self.sweeps else (TAP_TILE, TAPS)
         classes = {size(tile.size) for tile in self.tiles}
         classes |= {place(self.routine(tile).edge or "inside") for tile in self.tiles}
         classes |= {FAR()} if self._far else set()
-        classes |= {GROUP_INPUTS(self.inputs)} if self.inputs > 1 else set()
+        classes |= self.group_classes()
         classes |= {RATIO("one" if self.ratio == 1 else "several")}
         classes.add(OUTPUT_TAIL(self.node.to_channels % LANES))
         return classes | ({CLIPPED()} if self.rows.is_padded else set())
+
+    def group_classes(self) -> set[str]:
+        """The edge class of the inputs of a group."""
+        return {GROUP_INPUTS(self.inputs)} if self.inputs > 1 else set()
 
     def _write_lanes(self, writer: Writer) -> None:
         """Write for each output block that reads the same input block where each lane finds its group's first input."""

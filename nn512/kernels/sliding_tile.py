@@ -17,7 +17,7 @@ from typing import assert_never
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.tiles import Unrolled, edge_word, registers, size
+from nn512.kernels.tiles import BFLOAT16_TARGET, Unrolled, edge_word, registers, size
 from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, Repeat, Run, row_tiles, span_of
 
 UNROLLED = 32  # iterations that the macro UNROLL unrolls
@@ -68,6 +68,7 @@ class SlidingTile:
     runs: tuple[Run, ...]
     far: bool  # the source comes from beyond the level 2 cache: what the next row of outputs needs of it is fetched
     chain: ChainCode
+    pairs: bool  # a float of the input and of the weights is a pair of bfloat16, a channel is two
 
     @property
     def edge(self) -> str:
@@ -83,7 +84,7 @@ class SlidingTile:
         stride = f"s{self.stride_w}" if self.stride_w > 1 else ""
         dilation = f"d{self.dilation_w}" if self.dilation_w > 1 else ""
         words = [f"{self.spread.value}{self.filter_h}x{self.filter_w}{stride}{dilation}", str(self.pixels)]
-        words += filter(None, (self.edge, "fetching" if self.far else ""))
+        words += filter(None, (self.edge, "pairs" if self.pairs else "", "fetching" if self.far else ""))
         return "_".join(words) + self.chain.suffix
 
     @property
@@ -111,7 +112,8 @@ class SlidingTile:
         writer = Writer()
         writer.comment(self._description())
         sizes = ["const Sizes *sizes"] if self.sizes() else []
-        writer.statement(f"static INLINE void {name}", [*self.parameters(), *sizes], " {")
+        target = BFLOAT16_TARGET if self.pairs else ""
+        writer.statement(f"static INLINE {target}void {name}", [*self.parameters(), *sizes], " {")
         with writer.indented():
             self._write_body(writer)
         writer.line("}")
@@ -120,6 +122,8 @@ class SlidingTile:
     def _description(self) -> str:
         inputs = "the group's input channels and " if self.spread is Spread.PERMUTED else ""
         text = f"16 outputs at {self.pixels} neighbouring pixels: out[p] = bias + sum over {inputs}taps of w * x[p]"
+        if self.pairs:
+            text += ", where each of x and of w is a pair of channels as bfloat16"
         if self.permutes:
             text += "; lanes[l] is where lane l finds its group's first input"
         if self.sweeps:
@@ -211,6 +215,12 @@ class SlidingTile:
             case _:
                 assert_never(self.spread)
 
+    def _product(self, tap: str, acc: str | Expression) -> str:
+        """A sum with the product of a weight and the input `v`."""
+        if self.pairs:
+            return f"_mm512_dpbf16_ps({acc}, (__m512bh){tap}, (__m512bh)v)"
+        return f"_mm512_fmadd_ps({tap}, v, {acc})"
+
     def _write_sweep(self, writer: Writer) -> None:
         taps, stride, dilation = self.filter_w, self.stride_w, self.dilation_w
         columns = Unrolled("column", self.low, self.high)
@@ -224,11 +234,12 @@ class SlidingTile:
                 first = columns.index - Name("j") * dilation
                 if stride == 1:
                     writer.line(f"const int p = {first};")
-                    writer.line(f"if (p >= 0 && p < {self.pixels}) acc[p] = _mm512_fmadd_ps(tap[j], v, acc[p]);")
+                    product = self._product("tap[j]", "acc[p]")
+                    writer.line(f"if (p >= 0 && p < {self.pixels}) acc[p] = {product};")
                 else:
                     writer.line(f"const int start = {first}, p = {Name('start') // stride};")
                     with writer.loop(f"if (start >= 0 && start % {stride} == 0 && p < {self.pixels})"):
-                        writer.line("acc[p] = _mm512_fmadd_ps(tap[j], v, acc[p]);")
+                        writer.line(f"acc[p] = {self._product('tap[j]', 'acc[p]')};")
 
     def _write_taps(self, writer: Writer) -> None:
         for run in self.runs:
@@ -238,7 +249,7 @@ class SlidingTile:
                 writer.line(f"const __m512 tap = _mm512_loadu_ps({Name('weights') + j * 16});")
                 column = j * self.dilation_w + pixels.index * self.stride_w
                 acc = Name("acc").at(pixels.index)
-                statements = [f"const __m512 v = {self._input(column)};", f"{acc} = _mm512_fmadd_ps(tap, v, {acc});"]
+                statements = [f"const __m512 v = {self._input(column)};", f"{acc} = {self._product('tap', acc)};"]
                 writer.nest(pixels.openings, statements)
 
 

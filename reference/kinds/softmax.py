@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import special
 
 from nn512.graph.nodes import Softmax
 from reference import samples
 from reference.accumulation import REACH
 from reference.evaluation import NOTHING, Evaluation
+from reference.grid import CERTAIN
 from reference.kinds.kind import Kind
 from reference.roundoff import ROUNDING, SMALLEST_NORMAL, STEP, U
 from reference.stepping import Stepped, Stepping
@@ -34,8 +36,9 @@ def variance(x: Array, before: Array, y: Array) -> Array:
     With v_j the variance of x_j, of the rounded difference x_j - max and of the exponential (EXP_ERROR), all of them
     shifts of the exponent: V_i = y_i^2 ((1 - 2 y_i) v_i + sum over j of y_j^2 v_j), plus the accumulated sum and two
     roundings (reciprocal, product). Large errors do not act
-    linearly: v is replaced by the squared (exp(REACH sigma) - 1) / REACH. Results below 2^-126 may be flushed to
-    zero. V is at most 1, as is y.
+    linearly: v is replaced by the squared (exp(REACH sigma) - 1) / REACH. Where they are so large that another channel
+    may be the largest, y tells nothing (it may be 0 exactly): what y is at most or at least counts as CERTAIN sigma.
+    Results below 2^-126 may be flushed to zero. V is at most 1, as is y.
     """
     difference = x - x.max(axis=0)
     sigma = np.sqrt(before + ROUNDING * np.where(y > 0, np.square(difference), 0.0))
@@ -44,7 +47,27 @@ def variance(x: Array, before: Array, y: Array) -> Array:
     own = STEP * len(x) * _repeats(y, axis=0) * (1 / 3 + np.square(y).sum(axis=0) / 2) + 2 * ROUNDING
     others = np.maximum(total - np.square(y) * v, 0.0)
     after = np.square(y) * (np.square(1 - y) * v + others + own) + SMALLEST_NORMAL**2
+    if (REACH * sigma > 1).any():
+        after = np.maximum(after, np.square(_farthest(x, REACH * sigma, y) / CERTAIN))
     return np.asarray(np.minimum(after, 1.0))
+
+
+def _farthest(x: Array, errors: Array, y: Array) -> Array:
+    """How far a result can be from `y`, at positions where an error is above 1 in any channel; 0 elsewhere."""
+    large = (errors > 1).any(axis=0)
+    most, least = x[:, large] + errors[:, large], x[:, large] - errors[:, large]
+    highest, lowest = (special.expit(a - _others(b)) for a, b in ((most, least), (least, most)))
+    farthest = np.zeros(y.shape)
+    farthest[:, large] = np.maximum(highest - y[:, large], y[:, large] - lowest)
+    return farthest
+
+
+def _others(x: Array) -> Array:
+    """The logarithm of the sum of exp(x) over all channels but each one; x is C x N."""
+    nothing = np.full((1, *x.shape[1:]), -np.inf)
+    before = np.concatenate((nothing, np.logaddexp.accumulate(x, axis=0)[:-1]))
+    behind = np.concatenate((np.logaddexp.accumulate(x[::-1], axis=0)[-2::-1], nothing))
+    return np.asarray(np.logaddexp(before, behind))
 
 
 def _repeats(terms: Array, axis: int) -> Array:

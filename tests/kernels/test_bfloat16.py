@@ -29,6 +29,7 @@ from nn512.plan.plan import PlannedLayer, uses_bfloat16
 from nn512.toolchain import find_compiler, has_bfloat16
 
 KERNEL = "direct-bf16"
+FULL_KERNEL, GROUPED_KERNEL = "fully_connected_bf16", "grouped-bf16"
 PAIRED = Options(force=(("", KERNEL),), platform="AVX512BFloat16")
 REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
 
@@ -49,10 +50,15 @@ def conv(outputs: int, taps: str = "3x3", more: str = "") -> str:
     return f"ToChannels={outputs} FilterH={height} FilterW={width} {more}"
 
 
-def check(text: str, optimisation: str = "-O1", compiler: str = "") -> Report:
+def forcing(kernel: str) -> Options:
+    """A kernel forced wherever it applies."""
+    return replace(PAIRED, force=(("", kernel),))
+
+
+def check(text: str, optimisation: str = "-O1", compiler: str = "", kernel: str = KERNEL) -> Report:
     """The report of a check with the kernel forced wherever it applies; nothing may be wrong with it."""
     data = tuple(DataSeed(regime, 1) for regime in REGIMES)
-    report = check_case(Case(text, PAIRED.to_dict(), optimisation, data, compiler))
+    report = check_case(Case(text, forcing(kernel).to_dict(), optimisation, data, compiler))
     assert not report.problems, "\n".join(map(str, report.problems))
     assert report.verified
     return report
@@ -83,6 +89,29 @@ def test_compilers(optimisation: str, compiler: str) -> None:
     check(net((34, 7, 18), conv(17, "1x3", "PaddingW=1"), strided), optimisation, compiler)
 
 
+@pytest.mark.parametrize("inputs", [2, 4, 8, 16, 32])
+def test_groups(inputs: int) -> None:
+    """As many outputs as inputs per group, twice and half as many; whole blocks of pairs are the direct kernel's."""
+    kernel, channels = (KERNEL, 64) if inputs == 32 else (GROUPED_KERNEL, 48)
+    groups = channels // inputs
+    strided = conv(channels // 2, "2x3", f"Groups={groups} StrideH=2 PaddingW=1")
+    text = net((channels, 5, 9), *(conv(channels * n, more=f"Groups={groups} {SAME}") for n in (1, 2)), strided)
+    report = check(text, kernel=kernel)
+    assert {layer.kernel for layer in report.layers} == {"load", kernel, "store"}
+
+
+def test_groups_that_do_not_line_up() -> None:
+    """One and three inputs per group, 12 pairs, segments that end inside a block: other kernels take these."""
+    text = net((48, 3, 4), *(conv(48, more=f"Groups={groups}") for groups in (48, 16, 2)))
+    segments = "Concat FromTensor1=x FromTensor2=y0 ToTensor=j\nOutput FromTensor=j\n"
+    scattered = net((4, 3, 4), conv(8, "1x1")) + segments
+    scattered += "Conv FromTensor=j ToTensor=z ToChannels=12 FilterH=1 FilterW=1 Groups=6\nOutput FromTensor=z\n"
+    for kernel in (KERNEL, GROUPED_KERNEL):
+        for one in (text, scattered):
+            grouped = [layer for layer in layers(one, forcing(kernel)) if "y0" not in layer.covers or one == text]
+            assert not {KERNEL, GROUPED_KERNEL} & {layer.kernel for layer in grouped}
+
+
 FUSED = """
 Config Prefix=Net
 Input ToTensor=x Channels=19 Height=5 Width=16
@@ -108,7 +137,6 @@ def test_with_everything_fused_around_it() -> None:
     assert sum(layer.kernel == KERNEL for layer in report.layers) == 3
 
 
-FULL_KERNEL = "fully_connected_bf16"
 ORDER = (r"place % 2 \* 2\b", "(2 - place % 2 * 2)")
 HALF = (r"block % 2 \* 8\b", "(1 - block % 2) * 8")
 TWICE = (r"pbh\(v\)", "pbh(_mm512_cvtph_ps(_mm512_cvtps_ph(v, 0)))")
@@ -133,24 +161,32 @@ TWICE = (r"pbh\(v\)", "pbh(_mm512_cvtph_ps(_mm512_cvtps_ph(v, 0)))")
         (FULL_KERNEL, ORDER, "exact", "weights of a pair in the wrong order"),
         (FULL_KERNEL, HALF, "exact", "the halves of a block of pairs swapped"),
         (FULL_KERNEL, TWICE, "gaussian", "what is read rounded twice"),
+        (GROUPED_KERNEL, (r"acc\[p\] = _mm512_dpbf16_ps[^;]*;", ";"), "impulse", "a tap left out"),
+        (GROUPED_KERNEL, ORDER, "exact", "weights of a pair in the wrong order"),
+        (GROUPED_KERNEL, HALF, "exact", "the halves of a block of pairs swapped"),
+        (GROUPED_KERNEL, (r"_mm512_add_epi32\(from", "_mm512_sub_epi32(from"), "exact", "another pair multiplied"),
+        (GROUPED_KERNEL, TWICE, "gaussian", "what is read rounded twice"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_planted_errors_are_found(kernel: str, change: tuple[str, str], regime: str, what: str) -> None:
     # Where no channel is, the inverse of 0 is infinite; elsewhere nothing may happen to integers.
     kind = "Reciprocal" if "lanes" in what else "Abs"
-    picture, sums = "Height=5 Width=16", f"Conv FromTensor=a ToTensor=y {conv(21, more=SAME)}"
+    picture, sums = "Channels=19 Height=5 Width=16", f"Conv FromTensor=a ToTensor=y {conv(21, more=SAME)}"
     if kernel == FULL_KERNEL:
-        picture, sums = "Height=2 Width=3", "FullyConnected FromTensor=a ToTensor=y ToChannels=21"
+        picture, sums = "Channels=19 Height=2 Width=3", "FullyConnected FromTensor=a ToTensor=y ToChannels=21"
+    if kernel == GROUPED_KERNEL:
+        grouped = conv(64, more=f"{SAME} Groups=16")
+        picture, sums = "Channels=32 Height=3 Width=7", f"Conv FromTensor=a ToTensor=y {grouped}"
     text = f"""\
 Config Prefix=Net
-Input ToTensor=x Channels=19 {picture}
+Input ToTensor=x {picture}
 Concat FromTensor1=x FromTensor2=x ToTensor=z
 Activation FromTensor=z ToTensor=a Kind={kind}
 {sums}
 Output FromTensor=y
 """
-    options = replace(PAIRED, force=(("", kernel),))
+    options = forcing(kernel)
     graph, emitted = parse(text), compile_graph(text, options)
     case = Case(text, options.to_dict(), "-O0", (DataSeed("gaussian" if regime == "ties" else regime, 1),))
     (data,) = draw(case, graph)
@@ -195,7 +231,7 @@ def test_weights_with_a_batch_norm_are_rounded_once() -> None:
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("kernel", [KERNEL, FULL_KERNEL])
+@pytest.mark.parametrize("kernel", [KERNEL, FULL_KERNEL, GROUPED_KERNEL])
 def test_portable_intrinsics_give_the_same_bits(kernel: str) -> None:
     """Numbers of all sizes, subnormal sums among them."""
     compiler = find_compiler()
@@ -204,7 +240,9 @@ def test_portable_intrinsics_give_the_same_bits(kernel: str) -> None:
     text = net((35, 4, 5), conv(16, more=SAME))
     if kernel == FULL_KERNEL:
         text = text.replace("Conv ", "FullyConnected ").replace(conv(16, more=SAME), "ToChannels=16")
-    graph, emitted = parse(text), compile_graph(text, replace(PAIRED, force=(("", kernel),)))
+    if kernel == GROUPED_KERNEL:
+        text = net((32, 4, 5), conv(32, more=f"{SAME} Groups=4"))
+    graph, emitted = parse(text), compile_graph(text, forcing(kernel))
     assert kernel in {layer.kernel for layer in emitted.plan.layers}
     portable = soft.probe(compiler)
     assert isinstance(portable, Runner)
@@ -223,14 +261,13 @@ def test_portable_intrinsics_give_the_same_bits(kernel: str) -> None:
 
 
 def test_what_cannot_be_rounded_so_is_computed_otherwise() -> None:
-    """Groups; a batch norm before a convolution, folded into its weights; an average that moved before it."""
+    """A batch norm before a convolution, folded into its weights; an average that moved before it."""
     before = "Pooling FromTensor=x ToTensor=p Kind=Max2x2Stride2\nBatchNorm FromTensor=p ToTensor=n\n"
     after = "Pooling FromTensor=c ToTensor=y Kind=AvgGlobal\nOutput FromTensor=y\n"
     start = "Config\nInput ToTensor=x Channels=64 Height=8 Width=8\n"
-    grouped = f"{start}Conv FromTensor=x ToTensor=c {conv(64, more='Groups=2')}\n{after}"
     folded = f"{start}{before}Conv FromTensor=n ToTensor=c {conv(64, '1x1')}\nOutput FromTensor=c\n"
     moved = f"{start}Conv FromTensor=x ToTensor=c {conv(32, '1x1')}\n{after}"
-    for text in (grouped, folded, moved):
+    for text in (folded, moved):
         assert KERNEL not in {layer.kernel for layer in layers(text)}, text
     (layer,) = layers(moved, replace(PAIRED, without_passes=("pool_first",)))
     assert layer.kernel == KERNEL

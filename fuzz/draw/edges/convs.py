@@ -43,6 +43,7 @@ def dense_nets() -> Iterator[EdgeNet]:
         yield net(*segments(n + 1, 4, 5), conv(9, (3, 3), same=True, source="pieces"))
         yield net(picture(2 * n, 4, 5), conv(6, (3, 3), "Groups=2", same=True))
         yield net(*segments(2 * n, 4, 5), conv(6, (3, 3), "Groups=2", same=True, source="pieces"))
+    yield net(picture(96, 4, 5), conv(144, (3, 3), "Groups=3", same=True))
     yield _single(20)
 
 
@@ -86,6 +87,15 @@ def grouped_nets() -> Iterator[EdgeNet]:
     yield net(picture(64, 9, 14), conv(64, (3, 3), "Groups=16", same=True), l2=_SMALL_CACHE)
     for inputs in (2, 4, 8):
         yield from _grouped(inputs, range(2, 17))
+
+
+def paired_group_nets() -> Iterator[EdgeNet]:
+    """The same in pairs, of which a group may have one for each of its outputs."""
+    for n in TAILS:
+        yield net(picture(2 * n + 2, 1, 3), conv(n + 1, more=f"Groups={n + 1}"))
+    yield net(picture(128, 9, 14), conv(128, (3, 3), "Groups=16", same=True), l2=_SMALL_CACHE)
+    yield from grouped_nets()
+    yield from _grouped(16, range(2, 4))
 
 
 def _grouped(inputs: int, groups: Iterable[int]) -> Iterator[EdgeNet]:
@@ -188,6 +198,7 @@ _OF_KERNELS: Mapping[str, tuple[Callable[[], Iterator[EdgeNet]], ...]] = Mapping
         "planar": (planar_nets,),
         "depthwise": (depthwise_nets,),
         "grouped": (grouped_nets,),
+        "grouped-bf16": (paired_group_nets,),
     }
 )
 

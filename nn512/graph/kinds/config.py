@@ -24,8 +24,8 @@ class Config(Node):
         "Platform",
         ValueType.CHOICE,
         "Instruction set and arithmetic of the emitted code. Tensors and sums are float32 on both platforms. With"
-        " AVX512BFloat16 convolutions without groups and fully connected layers may round what they read, and their"
-        " weights, to bfloat16, to nearest even, where that takes less time; the processor then needs AVX512_BF16.",
+        " AVX512BFloat16 convolutions and fully connected layers may round what they read, and their weights, to"
+        " bfloat16, to nearest even, where that takes less time; the processor then needs AVX512_BF16.",
         PLATFORMS[0],
         choices=PLATFORMS,
     )

@@ -85,9 +85,13 @@ def spread_indices(spread: Spread, block: Expression, pixel: tuple[Expression, .
 
 
 def operand_pointer(spread: Spread, name: str) -> str:
-    """Declaration of a pointer to an operand: to blocks where it has only channels."""
+    """Declaration of a pointer to an operand: to blocks where it has only channels.
+
+    It is not restrict: the same tensor may be an operand twice, and gcc takes that for a mistake. Pointers to what is
+    written are.
+    """
     blocks = spread.is_pixel and not spread.channels
-    return f"const float (*restrict {name})[{LANES}]" if blocks else f"const float *restrict {name}"
+    return f"const float (*{name})[{LANES}]" if blocks else f"const float *{name}"
 
 
 def held(spread: Spread, argument: Expression) -> str:

@@ -512,8 +512,7 @@ static INLINE void conv3x3_1xN_right_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bot
 
 /* 2 blocks of 16 outputs at up to 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of
  * w[o] * x[p]. Of 32 registers: 28 sums, 2 of weights, 1 pixel. */
-static INLINE void conv1x1_2xN_planar_add_relu0p1(OPERANDS, const float *restrict add0, const Sizes *sizes,
-        const int pixels) {
+static INLINE void conv1x1_2xN_planar_add_relu0p1(OPERANDS, const float *add0, const Sizes *sizes, const int pixels) {
     __m512 acc[2][14];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < pixels; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
@@ -539,8 +538,7 @@ static INLINE void conv1x1_2xN_planar_add_relu0p1(OPERANDS, const float *restric
 
 /* 1 block of 16 outputs at up to 14 neighbouring pixels: out[o][p] = bias[o] + sum over input channels and taps of
  * w[o] * x[p]. Of 32 registers: 14 sums, 1 of weights, 1 pixel. */
-static INLINE void conv1x1_1xN_planar_add_relu0p1(OPERANDS, const float *restrict add0, const Sizes *sizes,
-        const int pixels) {
+static INLINE void conv1x1_1xN_planar_add_relu0p1(OPERANDS, const float *add0, const Sizes *sizes, const int pixels) {
     __m512 acc[14];
     UNROLL for (int p = 0; p < pixels; p++) acc[p] = _mm512_loadu_ps(bias);
     for (ptrdiff_t c = 0; c < sizes->channels; c++, x += sizes->inputPlane, w += 16) {

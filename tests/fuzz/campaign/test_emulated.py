@@ -12,6 +12,7 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
+import nn512
 from fuzz.campaign.comparing import differences
 from fuzz.campaign.emulated import check_equal
 from fuzz.case import Case, DataSeed
@@ -21,11 +22,13 @@ from fuzz.run.emulator.parts import find_parts
 from fuzz.run.ended import Ended
 from fuzz.run.outcome import Kind, RunReport, Status, Violation
 from fuzz.run.runners import Runner, bochs
+from fuzz.run.standalone import infer
 from fuzz.targets import OURS, Sources
 from nn512.errors import CannotRunError
-from nn512.graph import Graph
+from nn512.graph import Graph, parse
 from nn512.kernels.registry import competing_kernels
 from nn512.options import Options
+from nn512.params import random_params
 from nn512.toolchain import NATIVE_FLAGS, Compiler, find_compiler, has_avx512
 
 GRAPH = """\
@@ -164,6 +167,14 @@ def test_the_emulator_computes_what_the_processor_does(kernel: str, emulated: Ru
 def test_a_replaced_intrinsic_is_found_in_the_emulator(emulated: Runner) -> None:
     found = check_equal(CASE, emulated, elsewhere=REPLACED[0])
     assert {problem.kind for problem in found.problems} == {"emulated"}
+
+
+def test_the_driver_that_users_get_computes_the_same_there(emulated: Runner) -> None:
+    graph = parse(GRAPH)
+    params, inputs = random_params(graph, 0), {"x": np.random.default_rng(0).standard_normal((20, 9, 10), np.float32)}
+    here = replace(emulated, machine=None, slowdown=1.0)
+    there, right = (infer(graph, nn512.compile(graph), params, inputs, runner) for runner in (emulated, here))
+    assert {name: array.tobytes() for name, array in there.items()} == {n: a.tobytes() for n, a in right.items()}
 
 
 def test_another_build_may_have_another_nan() -> None:

@@ -1,0 +1,91 @@
+"""Grouped convolution on pairs of bfloat16, for the platform AVX512BFloat16: 2, 4, 8 or 16 inputs per group.
+
+A pair of channels takes the place of a float (see `paired_source`), so this is the grouped kernel on half as many
+inputs per group (see `sliding`): of two inputs, which are one pair, a permutation makes copies; of more there is a
+permutation for every pair. Outputs per group are a multiple of its pairs. Groups of 32 and more are those of
+`bfloat16`.
+
+Batch norms that are folded in from before, and averages that moved before the convolution, are not taken: it would
+round what the graph does not have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nn512.cgen.code import LayerCode
+from nn512.ir import ConvBranch, ConvOp
+from nn512.kernels.edges import OUTPUT_TAIL, Edges
+from nn512.kernels.elementwise import Store
+from nn512.kernels.interface import Context, Kernel, Setting
+from nn512.kernels.paired_source import PairStore, may_round, paired_name, paired_source, rounding_bytes
+from nn512.kernels.paired_weights import PairedWeights
+from nn512.kernels.sliding import EDGES, FAR, SlidingLayer, sliding_applies, sliding_work
+from nn512.kernels.tiles import BFLOAT16
+from nn512.plan.cost import Work
+from nn512.plan.layout import natural
+from nn512.plan.workspace import Workspace
+
+GROUP_INPUTS = Edges("pairs of inputs of a group", (1, 2, 4, 8))
+
+
+def _applies(op: ConvOp, setting: Setting) -> bool:
+    several = op.node.groups > 1 and op.caller is None
+    return several and may_round(op, setting) and sliding_applies(op, setting, channels=2)
+
+
+def _workspace(op: ConvOp, setting: Setting) -> Workspace:
+    return paired_source(op.name, setting.places[op.source])
+
+
+def _work(op: ConvOp, setting: Setting) -> Work:
+    """Products of pairs, and the pass that rounds the source."""
+    work = sliding_work(op, setting, channels=2)
+    return replace(work, tensor_bytes=work.tensor_bytes + rounding_bytes(setting.places[op.source]))
+
+
+def _emit(op: ConvOp, context: Context) -> LayerCode:
+    context.library.use(BFLOAT16)
+    return _PairedLayer(op, context, "grouped-bf16").emit()
+
+
+class _PairedLayer(SlidingLayer):
+    """A layer whose source is rounded to pairs first."""
+
+    pairs = True
+
+    @property
+    def scratch(self) -> str:
+        return paired_name(self.op.name)
+
+    @property
+    def fills_scratch(self) -> bool:
+        return True
+
+    def store(self) -> Store:
+        return PairStore(self.given.layout)
+
+    def packed(self, branch: ConvBranch) -> PairedWeights:
+        taps = self.rows.taps, self.columns.taps
+        layout = natural(2 * self.inputs)
+        return PairedWeights(self.node, taps, self.inputs, layout, 1, branch.folded, columns=self.columns.taps)
+
+    def algorithm(self) -> str:
+        return f"{super().algorithm()}, inputs and weights rounded to pairs of bfloat16"
+
+    def group_classes(self) -> set[str]:
+        return {GROUP_INPUTS(self.inputs)}
+
+
+KERNEL = Kernel(
+    "grouped-bf16",
+    ConvOp,
+    _work,
+    _emit,
+    _applies,
+    _workspace,
+    weights="bf16",
+    arithmetic="bfloat16",
+    edges=(*EDGES, FAR, GROUP_INPUTS, OUTPUT_TAIL),
+    platform="AVX512BFloat16",
+)

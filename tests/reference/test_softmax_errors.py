@@ -1,0 +1,40 @@
+"""The variance of softmax where the errors of what it reads are large."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reference.grid import CERTAIN
+from reference.kinds import softmax
+
+
+@given(st.integers(2, 9), st.integers(0, 2**32))
+def test_any_value_within_errors_is_within_limits(channels: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((channels, 1, 5)) * 30
+    sigma = np.exp(rng.uniform(-2, 4, x.shape))
+    y = softmax.value(x)
+    allowed = CERTAIN * np.sqrt(softmax.variance(x, np.square(sigma), y))
+    for _ in range(10):
+        other = softmax.value(x + sigma * rng.uniform(-8, 8, x.shape))
+        assert (np.abs(other - y) <= allowed * (1 + 1e-9)).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_what_no_float_tells_apart_may_be_either(channels: int) -> None:
+    x = 2e31 + 1e24 * np.arange(channels, dtype=np.float64).reshape(-1, 1, 1)
+    y = softmax.value(x)
+    variance = softmax.variance(x, np.full_like(x, 3e24**2), y)
+    assert set(y.ravel()) == {0.0, 1.0} or channels == 1
+    np.testing.assert_allclose(np.sqrt(variance.ravel()), 0.0 if channels == 1 else 1 / CERTAIN, atol=1e-6)
+
+
+def test_small_errors_act_linearly() -> None:
+    x = np.array([0.0, 1.0, 2.0]).reshape(-1, 1, 1)
+    y = softmax.value(x)
+    linear = softmax.variance(x, np.full_like(x, 1e-8), y) - softmax.variance(x, np.zeros_like(x), y)
+    jacobian = np.diag(y.ravel()) - np.outer(y.ravel(), y.ravel())
+    np.testing.assert_allclose(linear.ravel(), np.square(jacobian).sum(axis=1) * 1e-8, rtol=2e-3)
