@@ -46,7 +46,7 @@ def wish_lists(max_layers: int, turn: int | None = None) -> st.SearchStrategy[li
     others = stage_ends() | averaged_convs() | gated_blocks() | first_layers() | alike
     pieces = weighted((8, one()), (1, situations()), (1, varied()), (1, others))
     mixed = st.lists(pieces, min_size=1, max_size=max_layers).map(_joined)
-    more = st.lists(weighted((2, varied()), (1, one())), max_size=max(1, max_layers - 3))
+    more = st.lists(weighted((2, varied()), (1, one())), max_size=max_layers // 2)
     decisions = st.tuples(decided(turn), more).map(lambda drawn: _joined([drawn[0], *drawn[1]]))
     return weighted((3, mixed), (8, decisions), (1, _stage_lists().map(_joined)), (1, few_forms(max_layers)))
 
