@@ -29,7 +29,12 @@ import numpy as np
 
 from nn512 import toolchain
 from nn512.kernels.elementary import FUNCTIONS, Constant, Elementary
-from nn512.kernels.lrn import POWER
+from nn512.kernels.powers import LEAST, POWER, QUARTERS
+
+MEASURED: Mapping[str, Elementary] = MappingProxyType(
+    {**FUNCTIONS, **{function.name: function for function in QUARTERS.values()}}
+)
+"""All functions of one number, by the name of the routine: those of steps, and powers."""
 
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
@@ -43,6 +48,7 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         "softplus_of": "(x < 0 ? 0 : x) + log1p(exp(-fabs(x)))",
         "mish_of": "x < -800 ? 0 : x > 40 ? x : x / (1 + 2 / (exp(x) * (exp(x) + 2)))",
         "log_of": "log(x)",
+        **{function.name: f"pow(x, -{exponent})" for exponent, function in QUARTERS.items()},
         "inverse_power_of": "pow(x, -(double)0.6f)",
     }
 )
@@ -61,7 +67,7 @@ static INLINE __m512 inverse_power_of(__m512 x) {{
 def with_exponent(text: str = POWER) -> Elementary:
     """`inverse_power` of LRN, given as C, with the exponent that is measured, as a function of one number."""
     plain = text.replace("UNROLL ", "")  # what the macro is stands at the top of emitted files
-    return Elementary("inverse_power_of", plain + _WITH_EXPONENT, {}, 2 + EXPONENT, least=2.0**-100)
+    return Elementary("inverse_power_of", plain + _WITH_EXPONENT, {}, 2 + EXPONENT, least=LEAST)
 
 
 FLOATS = 1 << 32
@@ -165,14 +171,14 @@ def _pieces(ranges: Sequence[tuple[int, int]], stride: int) -> list[tuple[int, i
 def main(arguments: Sequence[str] | None = None, stream: TextIO = sys.stdout) -> int:
     """Measure over all floats and print a table. 1 where a function errs more than it declares."""
     parser = argparse.ArgumentParser(prog="python -m fuzz.floats", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(FUNCTIONS)}; all without")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURED)}; all without")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="processors taken")
     parser.add_argument("--stride", type=int, default=1, help="measure every so many floats; 1 is all of them")
     parser.add_argument("--soft", action="store_true", help="portable intrinsics, whatever the processor has")
     given: Any = parser.parse_args(arguments)
     exceeded = 0
-    for name in given.names or FUNCTIONS:
-        function, began, used = FUNCTIONS[name], time.monotonic(), time.process_time()
+    for name in given.names or MEASURED:
+        function, began, used = MEASURED[name], time.monotonic(), time.process_time()
         found = measure(function, given.stride, threads=given.threads, soft=given.soft)
         exceeded += found.ulps > function.ulps
         floor = f" beyond {function.floor:.3g}" if function.floor else ""

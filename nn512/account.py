@@ -95,6 +95,7 @@ def _layer(
         weight_bytes=code.weight_bytes,
         predicted_microseconds=round(predicted, 6),
         prices={name: round(price, 6) for name, price in choice.prices},
+        added_errors={name: float(f"{error:.6g}") for name, error in choice.errors},
         forced=choice.forced,
         weights=kernel.weights,
         steps=tuple(PlannedStep(step.name, step.items) for step in code.steps),

@@ -73,6 +73,18 @@ class Transform:
         return self.products == 1
 
     @property
+    def amplification(self) -> float:
+        """How much larger the relative rms error of results is than that of transformed weights, for random data.
+
+        Of weights and inputs with the variance 1 an element of (W w) has the sum of squares of its row as variance, one
+        of (I x) likewise, and a result without the rounding as many as there are taps. Of two dimensions it is the
+        product of both axes'.
+        """
+        sizes = [_squares(w) * _squares(i) for w, i in zip(self.weights, self.inputs, strict=True)]
+        errors = sum(factor**2 * size for row in self.results for factor, size in zip(row, sizes, strict=True))
+        return math.sqrt(errors / (self.outputs * self.taps))
+
+    @property
     def point_names(self) -> tuple[str, ...]:
         """The points in words, infinity last."""
         names = tuple(str(point) for point in self.points)
@@ -122,6 +134,10 @@ def _cook_toom(outputs: int, taps: int, points: tuple[Fraction, ...] | None) -> 
         weights.append([Fraction(power == taps - 1) for power in range(taps)])
         inputs.append(_with_roots(finite, products))
     return Transform(outputs, taps, finite, _frozen(results), _frozen(weights), _frozen(inputs))
+
+
+def _squares(row: Sequence[Fraction]) -> Fraction:
+    return sum((entry**2 for entry in row), start=Fraction(0))
 
 
 def _with_roots(roots: Sequence[Fraction], length: int) -> list[Fraction]:

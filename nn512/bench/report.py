@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nn512 import __version__
+from nn512.bench.agreement import BFLOAT16, Agreement
 from nn512.bench.layers import LayerTime, prediction_error
 from nn512.bench.measuring import Measurement, Timing
 from nn512.bench.spread import Spread
@@ -32,7 +33,7 @@ def as_text(measurement: Measurement, command: str) -> str:
         f"{graph.config.prefix}: {measurement.mmac / 1e3:,.3f} GMAC, {parameters}, {_count(len(cpus), 'thread')}",
         f"{measurement.processor}; {pinned}",
         measurement.compiler,
-        f"{versions}; float32 arithmetic",
+        f"{versions}; {_arithmetic(agreement)}",
         f"$ {command}",
         f"All agree with the reference; largest error relative to the largest output: {errors}",
     )
@@ -52,6 +53,12 @@ def as_text(measurement: Measurement, command: str) -> str:
         paragraphs.append(_layers_table(measurement))
         paragraphs.append(_layers_summary(measurement))
     return "\n\n".join(paragraphs)
+
+
+def _arithmetic(agreement: Agreement) -> str:
+    """In which precision the systems compute: float32, but for those whose products may be of bfloat16."""
+    narrow = [name for name, bound in agreement.bounds.items() if bound == BFLOAT16]
+    return "float32 arithmetic" + (f", products perhaps of bfloat16 in {' and '.join(narrow)}" if narrow else "")
 
 
 def _disturbed(measurement: Measurement) -> str:

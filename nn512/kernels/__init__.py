@@ -26,7 +26,8 @@ grouped_weights.py   the packed weights that packing_grouped.py makes
 fully_connected.py   layers that use every weight once; full_panel.py: their inner loops;
                      fully_connected_pairs.py: the same on pairs of bfloat16
 pooling.py           pooling, sampling; softmax.py, elementwise.py, copying.py, border.py: as they are called
-channel_norm.py      normalization over channels; packing_lanes.py: its parameters; lrn.py: over neighbours
+channel_norm.py      normalization over channels; packing_lanes.py: its parameters; lrn.py: over neighbours;
+                     powers.py: the powers that takes
 picking.py           slices and shuffles; gathering.py: a block out of lanes of others
 streaming.py         the price of operations that do little more than read and write
 """

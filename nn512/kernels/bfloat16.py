@@ -13,9 +13,8 @@ multiplication: `_mm512_dpbf16_ps`, which adds the product of the upper halves a
 On Zen 4 the instruction does twice the products of a fused multiply-add in the same time. Sapphire Rapids begins one
 every other cycle, but two fused multiply-adds in every cycle: half the products. There this platform is slower.
 
-Groups are taken that are whole blocks of pairs; `grouped_pairs` has smaller ones. Left out are batch norms that are
-folded in from before, since they would change what is rounded; and averages that moved before the convolution, since it
-would round them instead of what the graph has.
+Groups are taken that are whole blocks of pairs; `grouped_pairs` has smaller ones. Left out are averages
+that moved before the convolution, since it would round them instead of what the graph has.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from nn512.kernels.conv_tile import Channels
 from nn512.kernels.convolution import ConvLayer
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.elementwise import Store
-from nn512.kernels.interface import Context, Kernel, Setting
+from nn512.kernels.interface import Context, Kernel, Setting, adding
 from nn512.kernels.paired_source import (
     PAIRS,
     PairStore,
@@ -41,6 +40,7 @@ from nn512.kernels.paired_source import (
 )
 from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.tiles import BFLOAT16
+from nn512.plan.accuracy import BFLOAT16_ERROR
 from nn512.plan.cost import Work
 from nn512.plan.layout import LANES, blocks_of, natural
 from nn512.plan.workspace import Workspace
@@ -89,6 +89,7 @@ KERNEL = Kernel(
         *(INPUTS[Channels.WHOLE], INPUTS[Channels.TAIL], OUTPUT_TAIL, MERGED, PAIRS, GROUPS),
     ),
     platform="AVX512BFloat16",
+    added_error=adding(BFLOAT16_ERROR),
 )
 
 

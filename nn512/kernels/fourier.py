@@ -64,6 +64,11 @@ class Variant(TileVariant):
         fits = 1 in tile.sizes or tile.outputs[0] <= MOST_ROWS
         return tile if enough and fits and max(tile.steps) <= 2 else None
 
+    def amplification(self, node: Conv) -> float:
+        """See `TileVariant`. The transform is orthogonal, but for its scale."""
+        del node
+        return 1.0
+
     def most(self, blocks: int) -> int:
         """See `TileVariant`: pairs of numbers, of which nearly all are complex ones."""
         return ComplexProductRoutine(blocks, self.halves).most

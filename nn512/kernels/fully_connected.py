@@ -19,9 +19,10 @@ from nn512.kernels import packing
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.full_panel import LOAD_HALVES, PanelRoutine, Stored
-from nn512.kernels.interface import Context, Kernel, Place, Setting
+from nn512.kernels.interface import Context, Kernel, Place, Setting, adding
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
 from nn512.kernels.streaming import defined_macs, parameter_bytes, tensor_bytes
+from nn512.plan.accuracy import HALF_ERROR
 from nn512.plan.cost import EXPOSED, Work
 from nn512.plan.layout import LANES, Layout, blocks_of
 
@@ -78,6 +79,7 @@ HALVES = Kernel(
     allows_halves,
     weights="fp16",
     edges=EDGES,
+    added_error=adding(HALF_ERROR),
 )
 
 

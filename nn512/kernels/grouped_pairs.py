@@ -5,8 +5,7 @@ inputs per group (see `sliding`): of two inputs, which are one pair, a permutati
 permutation for every pair. Outputs per group are a multiple of its pairs. Groups of 32 and more are those of
 `bfloat16`.
 
-Batch norms that are folded in from before, and averages that moved before the convolution, are not taken: it would
-round what the graph does not have.
+Averages that moved before the convolution are not taken: it would round what the graph does not have.
 """
 
 from __future__ import annotations
@@ -17,11 +16,12 @@ from nn512.cgen.code import LayerCode
 from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.elementwise import Store
-from nn512.kernels.interface import Context, Kernel, Setting
+from nn512.kernels.interface import Context, Kernel, Setting, adding
 from nn512.kernels.paired_source import PairStore, may_round, paired_name, paired_source, rounding_bytes
 from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.sliding import EDGES, FAR, SlidingLayer, sliding_applies, sliding_work
 from nn512.kernels.tiles import BFLOAT16
+from nn512.plan.accuracy import BFLOAT16_ERROR
 from nn512.plan.cost import Work
 from nn512.plan.layout import natural
 from nn512.plan.workspace import Workspace
@@ -88,4 +88,5 @@ KERNEL = Kernel(
     arithmetic="bfloat16",
     edges=(*EDGES, FAR, GROUP_INPUTS, OUTPUT_TAIL),
     platform="AVX512BFloat16",
+    added_error=adding(BFLOAT16_ERROR),
 )

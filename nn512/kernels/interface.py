@@ -125,6 +125,20 @@ def nothing(op: Op, setting: Setting) -> Workspace:
     return NO_WORKSPACE
 
 
+def adding(error: float) -> Callable[[Op, Setting], float]:
+    """A kernel that adds the same error to every layer."""
+
+    def added(op: Op, setting: Setting) -> float:
+        del op, setting
+        return error
+
+    return added
+
+
+SINGLE = adding(0.0)
+"""Of kernels in single precision."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kernel(Generic[O]):
     """One way to compute the operations of class `computes`.
@@ -132,7 +146,8 @@ class Kernel(Generic[O]):
     `planes` says that the source is the caller's, in the caller's order; all others read blocks of 16 channels.
     `weights` is the format in which it stores weights. `arithmetic` names what the tester must assume of its rounding
     (an entry of the table of error limits, `fuzz.judge.limits`). `edges` are the cases that its code has. `platform` is
-    the only one that it is for, if any.
+    the only one that it is for, if any. `added_error` is what narrow formats add to the result's error, in rms and
+    relative to its rms, by `nn512.plan.accuracy`.
     """
 
     name: str
@@ -146,6 +161,7 @@ class Kernel(Generic[O]):
     arithmetic: str = "direct"
     edges: tuple[Edges, ...] = ()
     platform: str = ""
+    added_error: Callable[[O, Setting], float] = SINGLE
 
     @property
     def edge_classes(self) -> tuple[str, ...]:
@@ -161,10 +177,12 @@ class Kernel(Generic[O]):
 class Choice:
     """The kernel taken, and the price in microseconds of each that applies, cheapest first.
 
-    `alone` is the price of the one that was taken on a single thread: whether it is worth sharing.
+    `errors` are what those of these add that have narrow formats (see `Kernel`). `alone` is the price of the one that
+    was taken on a single thread: whether it is worth sharing.
     """
 
     kernel: Kernel[Any]
     prices: tuple[tuple[str, float], ...]
+    errors: tuple[tuple[str, float], ...]
     forced: bool
     alone: float

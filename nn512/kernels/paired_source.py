@@ -25,8 +25,11 @@ PAIRS = Edges("channels pair up", ("even", "odd", "in segments"))
 
 
 def may_round(op: ConvOp | FullyConnectedOp, setting: Setting) -> bool:
-    """Whether what a layer reads may be rounded: it is what the graph has, and no batch norm is folded in before."""
-    return not op.normalized and op.source not in setting.averaged
+    """Whether what a layer reads may be rounded: it is what the graph has, not an average that moved before the layer.
+
+    No batch norm is folded in from before on this platform (see `passes.fold_batchnorm`).
+    """
+    return op.source not in setting.averaged
 
 
 def pairing(layout: Layout) -> str:

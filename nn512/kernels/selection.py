@@ -108,7 +108,9 @@ def _choice(op: Op, setting: Setting, forced: Mapping[str, str]) -> Choice:
     insisted = next((kernel for kernel in able if kernel.name == wanted), None)
     kernel = insisted or able[_best(priced, able)]
     alone = _price(op, kernel, setting, dataclasses.replace(setting.machine, threads=1))
-    return Choice(kernel, prices, insisted is not None, alone)
+    errors = tuple((able[number].name, able[number].added_error(op, setting)) for _, number in priced)
+    narrow = tuple((name, error) for name, error in errors if error)
+    return Choice(kernel, prices, narrow, insisted is not None, alone)
 
 
 def _best(priced: Sequence[tuple[float, int]], able: Sequence[Kernel[Any]]) -> int:

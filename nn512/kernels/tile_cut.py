@@ -17,6 +17,7 @@ from nn512.ir import ConvOp
 from nn512.kernels.conv_cost import prepared_source, tensor_bytes
 from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL, Edges, tail
 from nn512.kernels.interface import Context, Kernel, Place, Setting
+from nn512.plan.accuracy import HALF_ERROR
 from nn512.plan.conv_geometry import axes
 from nn512.plan.cost import EXPOSED, Work
 from nn512.plan.layout import LANES, Layout, blocks_of
@@ -183,6 +184,10 @@ class TileVariant(ABC):
         """What is done to a tile; None where the variant cannot compute such a convolution."""
 
     @abstractmethod
+    def amplification(self, node: Conv) -> float:
+        """How much larger the relative error of results is than that of transformed weights."""
+
+    @abstractmethod
     def most(self, blocks: int) -> int:
         """Tiles that are summed together at most, with so many blocks of outputs."""
 
@@ -258,6 +263,11 @@ class TileVariant(ABC):
         items = 0 if cut.in_steps else cut.items
         return Work(float(products * tile.multiplications * tiles), efficiency, weights, moved, transforms, items)
 
+    def added_error(self, op: ConvOp, setting: Setting) -> float:
+        """See `Kernel`."""
+        del setting
+        return HALF_ERROR * self.amplification(op.node) if self.halves else 0.0
+
     def workspace(self, op: ConvOp, setting: Setting) -> Workspace:
         """The transformed tiles and their products, and the source after a prologue."""
         cut, prepared = self.cut(op, setting), prepared_source(op, setting)
@@ -283,6 +293,7 @@ class TileVariant(ABC):
             weights="fp16" if self.halves else "fp32",
             arithmetic=self.arithmetic,
             edges=self.edges,
+            added_error=self.added_error,
         )
 
 

@@ -58,6 +58,12 @@ class Variant(TileVariant):
             return None
         return TileTransform(cook_toom(rows, node.filter_h), cook_toom(columns, node.filter_w))
 
+    def amplification(self, node: Conv) -> float:
+        """See `TileVariant`."""
+        tile = self.tile(node)
+        assert tile is not None
+        return tile.rows.amplification * tile.columns.amplification
+
     def most(self, blocks: int) -> int:
         """See `TileVariant`."""
         return ProductRoutine(blocks, self.halves).most

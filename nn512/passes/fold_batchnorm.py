@@ -7,6 +7,9 @@ scaled per input channel and the shifts go into the biases. Both happen when the
 once.
 
 Norms in a row in front of several layers are folded into each of them, but no more than MOST_REPEATED of them.
+
+For the platform AVX512BFloat16 nothing is folded from before: layers may round what they read there, and that is the
+norm's result. As a step on what is read, the norm costs nothing where that is rounded anyway.
 """
 
 from __future__ import annotations
@@ -42,7 +45,8 @@ class Folding(Decision):
 
 def fold_batchnorm(program: Program, decided: Decided = unheard) -> Program:
     """The program with every batch norm folded that can be."""
-    return _fold_before(_fold_after(program, decided), decided)
+    folded = _fold_after(program, decided)
+    return folded if program.graph.config.platform == "AVX512BFloat16" else _fold_before(folded, decided)
 
 
 def _fold_after(program: Program, decided: Decided) -> Program:

@@ -70,6 +70,9 @@ def _layer(layer: PlannedLayer, tensors: Mapping[str, PlannedTensor], cores: str
     if len(layer.prices) > 1 or layer.forced:
         prices = ", ".join(f"{kernel}{_TOGETHER}{price:,.1f}{_TOGETHER}us" for kernel, price in layer.prices.items())
         yield from _wrapped("prices", f"{prices}{_remark(layer)}")
+    if layer.added_errors:
+        errors = ", ".join(f"{kernel}{_TOGETHER}{error:.1e}" for kernel, error in layer.added_errors.items())
+        yield from _wrapped("rounding", f"adds an error (rms, relative to that of random results): {errors}")
     for word, names in (("reads", layer.reads), ("writes", layer.writes)):
         for name in dict.fromkeys(names):
             yield from _wrapped(word, _tensor(tensors[name]))

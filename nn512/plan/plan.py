@@ -80,6 +80,12 @@ class PlannedLayer:
     weight_bytes: int = field(metadata=_says("bytes of packed parameters"))
     predicted_microseconds: float = field(metadata=_says("time on the threads of the plan, by the cost model"))
     prices: Mapping[str, float] = field(metadata=_says("the same for every kernel that applies, cheapest first"))
+    added_errors: Mapping[str, float] = field(
+        metadata=_says(
+            "of those with narrow formats: the rms error that these add to the result, relative to its rms, for data"
+            " with random signs"
+        )
+    )
     forced: bool = field(metadata=_says("whether the user chose the kernel"))
     weights: str = field(metadata=_says("format in which weights are stored: fp32, fp16 or bf16"))
     steps: tuple[PlannedStep, ...] = field(metadata=_says("its functions, in the order in which they run"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from nn512.algebra.cook_toom import MOST_PRODUCTS, POINTS, Matrix, cook_toom, is_known
@@ -78,3 +79,17 @@ def test_constants_are_numbers_of_float32(outputs: int, taps: int) -> None:
     for matrix in (transform.inputs, transform.results):
         program = program_of(matrix)
         assert all(is_dyadic(term.factor) for one in (*program.sums, *program.results) for term in one.terms)
+
+
+@pytest.mark.parametrize(("outputs", "taps"), [(1, 1), (2, 3), (4, 3), (2, 7)])
+def test_errors_of_weights_are_amplified(outputs: int, taps: int) -> None:
+    """Random data, and an error of a thousandth in each transformed weight."""
+    transform, rng = cook_toom(outputs, taps), np.random.default_rng(0)
+    results, weights, inputs = (
+        np.array(matrix, np.float64) for matrix in (transform.results, transform.weights, transform.inputs)
+    )
+    w, x, noise = (rng.standard_normal((size, 100_000)) for size in (taps, transform.products, transform.products))
+    errors = results @ (1e-3 * noise * (weights @ w) * (inputs @ x))
+    exact = results @ ((weights @ w) * (inputs @ x))
+    found = np.sqrt(np.mean(np.square(errors)) / np.mean(np.square(exact)))
+    assert transform.amplification == pytest.approx(1e3 * found, rel=0.02)

@@ -207,6 +207,7 @@ def _planned(node: Layer, graph: Graph) -> PlannedLayer:
         weight_bytes=0,
         predicted_microseconds=0.0,
         prices={},
+        added_errors={},
         forced=False,
         weights="fp32",
         steps=(),

@@ -12,7 +12,7 @@ from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
 from nn512.graph import parse
 from nn512.ir import LRNOp
-from nn512.kernels.lrn import ROOTS
+from nn512.kernels.powers import QUARTERS
 from nn512.passes.pipeline import optimize
 
 Emit = Callable[..., Any]
@@ -39,20 +39,21 @@ def test_windows_and_channels(runs_here: str) -> None:
     lines = []
     for n, (channels, size) in enumerate([(1, 1), (1, 33), (7, 5), (16, 2), (17, 32), (33, 33), (48, 3), (66, 6)]):
         lines += [
-            f"Input ToTensor=x{n} Channels={channels} Height=1 Width=3",
+            f"Input ToTensor=x{n} Channels={channels} Height=1 Width={1 + n % 5}",
             f"LRN FromTensor=x{n} ToTensor=y{n} Size={size} Alpha=2 Bias=0.5",
             f"Output FromTensor=y{n}",
         ]
     assert classes(check(*lines)) == {
         *(f"channel tail {tail}" for tail in (1, 7, 0, 2)),
         *(f"blocks {blocks}" for blocks in (1, 2, 3)),
-        *("exponent by roots", "window odd", "window even"),
+        *("exponent by quarters", "window odd", "window even"),
+        *("pixels single", "pixels pairs", "pixels pairs and a single one"),
     }
 
 
 def test_exponents(runs_here: str) -> None:
     assert runs_here
-    exponents = (*ROOTS, 0.1, 0.6, 1.25, 3, 8)
+    exponents = (*QUARTERS, 1, 0.1, 0.6, 1.25, 3, 8)
     lines = [f"LRN FromTensor=x ToTensor=y{n} Size=3 Alpha=1 Beta={beta:g}" for n, beta in enumerate(exponents)]
     lines += [f"Output FromTensor=y{n}" for n in range(len(exponents))]
     assert "exponent by logarithm" in classes(check("Input ToTensor=x Channels=19 Height=2 Width=2", *lines))
@@ -83,15 +84,16 @@ def test_neighbours_and_pieces(runs_here: str) -> None:
 @pytest.mark.parametrize(
     ("beta", "before", "after"),
     [
-        (0.75, "_mm512_fmadd_ps(off, r, r)", "r"),
-        (0.75, "for (int i = 0; i < 2; i++)", "for (int i = 0; i < 1; i++)"),
-        (0.5, "0x5f3759df", "0x5f0059df"),
-        (0.25, "_CMP_NEQ_UQ", "_CMP_EQ_OQ"),
-        (0.6, "i <= 2", "i <= 1"),
-        (0.6, "16 - i", "15 - i"),
+        (0.75, "_mm512_fmadd_ps(cube, p, cube)", "cube"),
+        (0.5, "0x4f4ff000", "0x4f60f000"),
+        (0.25, "-0.306990713f", "-0.3071f"),
+        (0.25, "if (item < 3)", "if (item < 2)"),
+        (0.25, "item * 2", "item"),
+        (0.6, "k <= 2", "k <= 1"),
+        (0.6, "16 - k", "15 - k"),
         (0.6, "(1u << lastLanes)", "(2u << lastLanes)"),
-        (0.6, "before = squares;", "before = behind;"),
-        (0.6, "squares = behind;", "squares = _mm512_mul_ps(behind, behind);"),
+        (0.6, "before[i] = squares[i];", "before[i] = behind;"),
+        (0.6, "squares[i] = behind;", "squares[i] = _mm512_mul_ps(behind, behind);"),
         (0.6, "_mm512_set1_ps(bias)", "_mm512_setzero_ps()"),
         (0.6, "0.961796694f", "0.97f"),
         (0.6, "0.240226507f", "0.2405f"),
@@ -101,7 +103,7 @@ def test_neighbours_and_pieces(runs_here: str) -> None:
 )
 def test_planted_errors_are_found(beta: float, before: str, after: str, emit: Emit) -> None:
     text = (
-        "Config Prefix=Net\nInput ToTensor=x Channels=5 Height=2 Width=2\n"
+        "Config Prefix=Net\nInput ToTensor=x Channels=5 Height=1 Width=7\n"
         "Conv FromTensor=x ToTensor=c ToChannels=35 FilterH=1 FilterW=1\n"
         "Activation FromTensor=c ToTensor=d Kind=Clip Min=0.5 Max=9\n"  # which leaves no lane empty
         f"LRN FromTensor=d ToTensor=y Size=5 Alpha=2 Beta={beta}\nOutput FromTensor=y\n"
@@ -109,3 +111,11 @@ def test_planted_errors_are_found(beta: float, before: str, after: str, emit: Em
     source, judge = emit(text, "gaussian:1", "nonfinite:1")
     assert before in source
     assert not judge(source.replace(before, after)).verified
+
+
+def test_an_infinite_neighbour_leaves_zeros(emit: Emit) -> None:
+    """A guess at the power of infinity is no number that could be mended."""
+    text = "Config Prefix=Net\nInput ToTensor=x Channels=35 Height=1 Width=7\n"
+    source, judge = emit(f"{text}LRN FromTensor=x ToTensor=y Size=5 Alpha=2\nOutput FromTensor=y\n", "nonfinite:1")
+    assert judge(source).verified
+    assert not judge(source.replace("_mm512_max_ps(_mm512_set1_ps(-1.0f), p)", "p")).verified

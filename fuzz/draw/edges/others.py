@@ -70,10 +70,10 @@ def channel_norm_nets() -> Iterator[EdgeNet]:
 
 
 def lrn_nets() -> Iterator[EdgeNet]:
-    """One block and several, windows of both kinds, exponents that are roots or not."""
+    """One block and several, windows of both kinds, exponents that are quarters or not; one pixel, two and three."""
     for n in TAILS:
         more = f"Size={2 + n % 2} Alpha=1 Beta={0.6 if n % 3 else 0.75}"
-        yield net(picture(n + 16 * (n % 4), 1, 2), f"LRN FromTensor=x ToTensor=y {more}")
+        yield net(picture(n + 16 * (n % 4), 1, 1 + n % 3), f"LRN FromTensor=x ToTensor=y {more}")
 
 
 def elementwise_nets() -> Iterator[EdgeNet]:
