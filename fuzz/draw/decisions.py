@@ -19,6 +19,7 @@ from fuzz.draw.kinds import LayerWish, Wish
 from fuzz.draw.kinds.activation import ActivationWish, relu
 from fuzz.draw.kinds.batch_norm import BatchNormWish
 from fuzz.draw.kinds.binary import BinaryWish
+from fuzz.draw.kinds.channel_norm import ChannelNormWish
 from fuzz.draw.kinds.concat import ConcatWish
 from fuzz.draw.kinds.conv import SAME, ConvWish
 from fuzz.draw.kinds.fully_connected import FullyConnectedWish
@@ -29,7 +30,7 @@ from fuzz.draw.kinds.slice import TO_THE_END, SliceWish
 from fuzz.draw.kinds.softmax import SoftmaxWish
 from fuzz.draw.sizes import ANOTHER, ITSELF, SOURCES, sizes
 from fuzz.draw.weights import weighted
-from nn512.graph import Activation, Div, Max, Sub
+from nn512.graph import Activation, Div, LayerNorm, Max, Sub
 from nn512.passes.collapse_relus import Collapsing
 from nn512.passes.dedup import Sharing
 from nn512.passes.drop_concat import Joining
@@ -53,7 +54,7 @@ _STRIDED, _FULL = ConvWish(0, stride_h=2, stride_w=2), FullyConnectedWish(0, 9)
 _NORM, _SOFTMAX = BatchNormWish(0, 0.001), SoftmaxWish(0)
 _RELU, _LEAKY, _NOTHING = (ActivationWish(0, relu(slope)) for slope in (0.0, -0.5, 1.0))
 _HALF, _DOUBLE = (ActivationWish(0, relu(slope)) for slope in (0.5, 2.0))
-_ABS = ActivationWish(0, Activation("", "", "Abs"))
+_ABS, _PRELU = (ActivationWish(0, Activation("", "", kind)) for kind in ("Abs", "PReLU"))
 _AVERAGE, _LARGEST, _WHOLE = (PoolingWish(0, kind) for kind in ("Avg2x2Stride2", "Max2x2Stride2", "AvgGlobal"))
 _PADDED_AVERAGE = PoolingWish(0, "Avg3x3Stride2", 1, 1)
 _JOINED = ConcatWish(0, ITSELF, 3)  # takes no steps, as its parts are written in place
@@ -174,10 +175,15 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
         Merging.TILES: ((_CONV, _of(_CONV, 1)),),
         Merging.NORMS: ((_RELU, _NORM, _POINTWISE, _of(_POINTWISE, 2)), (_RELU, _NORM, _POINTWISE, ConvWish(2, 9))),
         Merging.MEET: ((_POINTWISE, _of(_POINTWISE, 1), _ADD),),
-        Fusing.INTO_CONV: ((_CONV, _RELU), (_CONV, _ADD_INPUT), (_POINTWISE, BinaryWish(0, ANOTHER, "HW", node=Sub))),
+        Fusing.INTO_CONV: ((_CONV, _PRELU), (_CONV, _ADD_INPUT), (_POINTWISE, BinaryWish(0, ANOTHER, "HW", node=Sub))),
         Fusing.INTO_MERGED: ((_POINTWISE, ConvWish(1, 17), _RELU), (_POINTWISE, ConvWish(1, 9), _ADD_INPUT)),
         Fusing.INTO_CHAIN: ((_JOINED, _RELU, _ABS), (_JOINED, _ABS, _ADD_INPUT, _RELU)),
-        Fusing.INTO_OTHER: ((_LARGEST, _LEAKY), (_FULL, _ABS), (_PADDED_AVERAGE, _NORM)),
+        Fusing.INTO_OTHER: (
+            (ChannelNormWish(0, LayerNorm, 0.001), _RELU),
+            (_LARGEST, _LEAKY),
+            (_FULL, _ABS),
+            (_PADDED_AVERAGE, _NORM),
+        ),
         Fusing.INTO_SECOND: (
             (_RELU, _CONV, BinaryWish(1, 0, node=Sub)),
             (_RELU, _POINTWISE, BinaryWish(1, 0, node=Div), _ABS),

@@ -36,7 +36,7 @@ from nn512.passes.pipeline import PASSES
 def wish_lists(max_layers: int, turn: int | None = None) -> st.SearchStrategy[list[Wish]]:
     """About `max_layers` layers at most: single ones with situations among them, or few forms, or ends of stages.
 
-    Most are full of what decisions of passes are about, that whose turn it is first (see `fuzz.draw.decisions`).
+    Half are full of what decisions of passes are about, that whose turn it is first (see `fuzz.draw.decisions`).
     """
 
     def one() -> st.SearchStrategy[list[Wish]]:
@@ -46,9 +46,9 @@ def wish_lists(max_layers: int, turn: int | None = None) -> st.SearchStrategy[li
     others = stage_ends() | averaged_convs() | gated_blocks() | first_layers() | alike
     pieces = weighted((8, one()), (1, situations()), (1, varied()), (1, others))
     mixed = st.lists(pieces, min_size=1, max_size=max_layers).map(_joined)
-    more = st.lists(weighted((2, varied()), (1, one())), max_size=max_layers // 2)
+    more = st.lists(weighted((1, varied()), (1, one())), max_size=max_layers // 2 + 1)
     decisions = st.tuples(decided(turn), more).map(lambda drawn: _joined([drawn[0], *drawn[1]]))
-    return weighted((3, mixed), (8, decisions), (1, _stage_lists().map(_joined)), (1, few_forms(max_layers)))
+    return weighted((5, mixed), (7, decisions), (1, _stage_lists().map(_joined)), (1, few_forms(max_layers)))
 
 
 @cache
