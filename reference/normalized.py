@@ -5,6 +5,9 @@ With z the normalized value, r = 1 / sqrt(power + epsilon) and n channels, the e
 * Those of what is read, through the Jacobian dz_i/dx_j = r ((i = j) - 1/n - z_i z_j / n); without the 1/n where nothing
   is centred. Errors as large as the spread itself do not act linearly. They may take power from the square of its root
   to that of its root minus REACH times their own root mean square, and r, which only grows on that way, is taken there.
+  Their squares matter where the Jacobian is 0 (z of two channels is 1 and -1 whatever they are, or 0 twice). Where
+  nothing is left of power, and epsilon is less than what they may add, z may be anything: how far it can be away counts
+  as CERTAIN sigma.
 * That of the mean, in two passes: the sum of n terms, and two roundings. It moves all channels together, by r times
   itself, so a mean that is large beside the spread costs as many digits as it is larger. It adds its square to power.
 * That of r: half the relative error of power, which is a sum of squares, a division, an addition and what the mean
@@ -19,6 +22,7 @@ away.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +79,8 @@ def errors_of(x: Array, before: Array, epsilon: float, *, centred: bool) -> tupl
     z = distance / np.sqrt(power + epsilon)
     v = np.broadcast_to(before, x.shape)
 
-    nearest = np.maximum(np.sqrt(power) - REACH * np.sqrt(v.mean(axis=0, keepdims=True)), 0.0)
+    reach = REACH * np.sqrt(v.mean(axis=0, keepdims=True))
+    nearest = np.maximum(np.sqrt(power) - reach, 0.0)
     least = np.square(nearest) + epsilon
     r = 1 / np.sqrt(least)
 
@@ -85,6 +90,9 @@ def errors_of(x: Array, before: Array, epsilon: float, *, centred: bool) -> tupl
     all_channels = (part * sums[0] + 2 * part * z * sums[1] + np.square(z) * sums[2]) / count**2
     rest = np.maximum(all_channels - v * np.square(itself / count), 0.0)
     read = np.square(r) * (v * np.square(np.maximum(1 - itself / count, 0.0)) + rest)
+    read = read + np.square(REACH / 2 * np.square(r) * v.mean(axis=0, keepdims=True)) * (1 + np.square(z))
+    anything = np.square((math.sqrt(count) + np.abs(z)) / CERTAIN)
+    read = np.where((nearest == 0) & (np.square(reach) > epsilon), np.maximum(read, anything), read)
 
     rounded = 2 * (ROUNDING * np.square(mean) + TINY**2)
     of_mean = summed(x) / count**2 + rounded if centred else np.zeros_like(mean)

@@ -9,6 +9,7 @@
     spread.py       medians and quartiles; machine.py, the processor and its name
     report.py       the result as text and as JSON
     scaling.py      a program of its own: what compiling takes for the growing nets of families.py
+    copies.py       another: layers that do little more than move bytes, beside a copy
     counting.py     work of Python counted instead of timed, for tests of the same
 
 A stored time says nothing: what counts are ratios of systems measured in turns within one run.

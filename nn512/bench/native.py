@@ -28,8 +28,8 @@ def build_net(compiler: Compiler, graph: Graph, emitted: Emitted, *, profile: bo
     files = {
         f"{emitted.prefix}.h": emitted.header,
         "bench_emitted.c": emitted.source,
-        "bench_net.c": _program("bench_net.c"),
-        "bench_serve.h": _program("bench_serve.h"),
+        "bench_net.c": program("bench_net.c"),
+        "bench_serve.h": program("bench_serve.h"),
         "bench_adapter.h": adapter(graph, emitted.prefix),
     }
     flags = [*FLAGS, *([f"-D{PROFILE_MACRO}"] if profile else []), "bench_net.c", "bench_emitted.c"]
@@ -38,11 +38,12 @@ def build_net(compiler: Compiler, graph: Graph, emitted: Emitted, *, profile: bo
 
 def build_peak(compiler: Compiler) -> Path:
     """The program that measures the processor's FMA limit (see programs/bench_peak.c)."""
-    files = {name: _program(name) for name in ("bench_peak.c", "bench_serve.h")}
+    files = {name: program(name) for name in ("bench_peak.c", "bench_serve.h")}
     return toolchain.build(compiler, files, [*FLAGS, "bench_peak.c"], "bench_peak").path
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
+    """The text of a file of programs/."""
     return (PROGRAMS / name).read_text("utf-8")
 
 

@@ -223,7 +223,9 @@ class SlidingLayer:
             writer.lines(write_chain_step(self.context, self.given, self.source, self.prologue, self.store()))
             writer.line()
         how = f"a share of the {'rows of blocks' if self.rows.out > 1 else 'blocks'}. {sentence(self.algorithm())}"
-        self.body.write(writer, self.body.hint(self.kernel), self.body.description(how), self._write_body)
+        self.body.write(
+            writer, self.body.hint(self.kernel.replace("-", "_")), self.body.description(how), self._write_body
+        )
         return LayerCode(
             name=self.name,
             algorithm=self.algorithm(),

@@ -101,6 +101,15 @@ def test_groups(inputs: int) -> None:
     assert {layer.kernel for layer in report.layers} == {"load", kernel, "store"}
 
 
+@pytest.mark.parametrize("kernel", [KERNEL, GROUPED_KERNEL])
+def test_equal_layers_share_a_body(kernel: str) -> None:
+    """Its name is made of the kernel's."""
+    same = conv(32, more=f"{SAME} Groups=8" if kernel == GROUPED_KERNEL else SAME)
+    text = net((32, 4, 5), same).removesuffix("Output FromTensor=y0\n")
+    text += f"Conv FromTensor=y0 ToTensor=y1 {same}\nOutput FromTensor=y1\n"
+    assert sum(layer.kernel == kernel for layer in check(text, kernel=kernel).layers) == 2
+
+
 def test_groups_that_do_not_line_up() -> None:
     """One and three inputs per group, 12 pairs, segments that end inside a block: other kernels take these."""
     text = net((48, 3, 4), *(conv(48, more=f"Groups={groups}") for groups in (48, 16, 2)))

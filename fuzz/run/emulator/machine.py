@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tty
 from pathlib import Path
 
 from fuzz.run.emulator.mailbox import CYLINDERS, HEADS, TRACK, Answer, Mailbox, State
@@ -32,6 +33,9 @@ _BOOT_LIMIT = 300.0
 _SILENCE_LIMIT = 120.0
 """Seconds of processor time after which a boot, or a machine that says nothing any more, is given up."""
 
+_STILL_LIMIT = 300.0
+"""Seconds in which a machine that shall run has no processor time at all: it waits for something in vain."""
+
 _MOMENT = 0.01
 _BOOT_MOMENT = 0.1
 """Seconds between two looks at a machine that runs a job, and at one that boots."""
@@ -39,6 +43,8 @@ _ATTEMPTS = 3
 _KEPT = 4096
 _CONTROL = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()].|[=>78])|[\x00-\x08\x0e-\x1f]")
 """What moves the cursor of a terminal."""
+
+_SCREEN = re.compile(rb'Bochs connected to screen "([^"]+)"')
 
 
 def configuration(parts: Parts, disc: Path, mailbox: Path, console: Path, log: Path) -> str:
@@ -74,6 +80,8 @@ class Emulator:
         self.seconds = 0.0
         """What the boot took."""
         self._drawn = b""
+        self._screen: int | None = None
+        self._active = 0.0, time.monotonic()
         self._folder = Path(tempfile.mkdtemp(prefix="nn512-bochs-"))
         try:
             self._start(parts, disc)
@@ -112,8 +120,12 @@ class Emulator:
 
     @property
     def used(self) -> float:
-        """Processor time of the machine so far, in seconds; of a host that is busy with other things it has little."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+        """Processor time of the machine so far, in seconds; of a host that is busy with other things it has little.
+
+        Of the thread that is the processor: others ask for the time again and again.
+        """
+        thread = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/stat")
+        fields = thread.read_text("ascii", "replace").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def boot(self) -> None:
@@ -131,6 +143,7 @@ class Emulator:
                 raise CannotRunError(f"the emulator does not boot in {_BOOT_LIMIT:g} s{self._last_words()}")
             if not self._wait(_BOOT_MOMENT):
                 raise CannotRunError(f"the emulator ends while it boots{self._last_words()}")
+            self._check_active()
         self.seconds = time.monotonic() - start
         took = f"{self.seconds:.0f} s, of which the processor worked {self.used:.0f} s"
         _tell(("\r" if terminal else "") + f"bochs: booted in {took}\n")
@@ -145,6 +158,7 @@ class Emulator:
         for _ in range(_ATTEMPTS):
             serial = self._mailbox.send(program, job, limit)
             os.kill(self._process.pid, signal.SIGCONT)
+            self._active = 0.0, time.monotonic()
             try:
                 answer = self._await(serial)
             finally:
@@ -164,8 +178,9 @@ class Emulator:
     def close(self) -> None:
         """End the machine; nothing is left of it."""
         end_group(self._process)
-        for descriptor in (self._terminal, self._console, self._log):
-            os.close(descriptor)
+        for descriptor in (self._terminal, self._screen, self._console, self._log):
+            if descriptor is not None:
+                os.close(descriptor)
         self._mailbox.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -184,12 +199,29 @@ class Emulator:
                 raise MachineError(f"the emulator says nothing in {_SILENCE_LIMIT:g} s{self._last_words()}")
             if not self._wait(_MOMENT):
                 raise MachineError(f"the emulator has ended{self._last_words()}")
+            self._check_active()
+
+    def _check_active(self) -> None:
+        """Raise MachineError if the machine has stood still for too long; a busy host gives it some time at least."""
+        used, now = self.used, time.monotonic()
+        if used != self._active[0]:
+            self._active = used, now
+        elif now - self._active[1] > _STILL_LIMIT:
+            end_group(self._process)
+            raise MachineError(f"the emulator has stood still for {_STILL_LIMIT:g} s{self._last_words()}")
 
     def _wait(self, seconds: float) -> bool:
-        """Whether the machine goes on after a moment. What it draws on its terminal is read, or it would block."""
-        if select.select([self._terminal], [], [], seconds)[0]:
+        """Whether the machine goes on after a moment. What it draws is read, or it would block.
+
+        Bochs says on its terminal which other one it draws the screen of the machine on, and that fills up slowly.
+        """
+        drawn_on = [self._terminal] if self._screen is None else [self._terminal, self._screen]
+        for terminal in select.select(drawn_on, [], [], seconds)[0]:
             with contextlib.suppress(OSError):  # it has ended
-                self._drawn = (self._drawn + os.read(self._terminal, 1 << 16))[-_KEPT:]
+                self._drawn = (self._drawn + os.read(terminal, 1 << 16))[-_KEPT:]
+        if self._screen is None and (found := _SCREEN.search(self._drawn)):
+            self._screen = os.open(found[1], os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+            tty.setraw(self._screen)  # nothing of what is drawn is typed in again
         return self.alive and b"Kernel panic" not in _last_of(self._console)
 
     def _pause(self) -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -187,6 +188,43 @@ def test_a_machine_that_says_nothing_is_given_up(booted: Emulator, monkeypatch: 
     with pytest.raises(MachineError, match="says nothing"):
         booted.run(build("stuck.c", PROGRESS % (3, 1)), b"", 20)
     assert not booted.alive
+
+
+def test_a_machine_that_stands_still_is_given_up(booted: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_STILL_LIMIT", -1.0)
+    with pytest.raises(MachineError, match="has stood still"):
+        booted.run(build("stuck.c", PROGRESS % (3, 1)), b"", 20)
+    assert not booted.alive
+
+
+SCREEN = """
+import os, sys
+master, slave = os.openpty()
+print(f'Bochs connected to screen "{os.ttyname(slave)}"', flush=True)
+os.close(slave)
+drawn = 0
+while drawn < 1 << 16:  # more than anybody keeps who does not read
+    drawn += os.write(master, b"draws " * 100)
+os.set_blocking(master, False)
+typed = b""
+for again in (False, True):
+    try:
+        while some := os.read(master, 4096):
+            typed = some if again else b""
+    except BlockingIOError:
+        os.write(master, b"draws ")
+if not typed:
+    os.execv(sys.argv[1], sys.argv[1:])
+print("typed in:", typed)
+"""
+
+
+def test_what_is_drawn_on_the_screen_of_the_machine_is_read(make: Boot, tmp_path: Path) -> None:
+    """Or it would block some day. Of a terminal like any other it would be typed in again."""
+    (tmp_path / "screen.py").write_text(SCREEN)
+    emulator = make(f"exec {shlex.quote(sys.executable)} {shlex.quote(str(tmp_path / 'screen.py'))} $inside")
+    emulator.boot()
+    assert emulator.run(build("echo.c", ECHO), b"job", 20).result == b"job"
 
 
 def test_a_machine_that_ends_is_told(booted: Emulator) -> None:

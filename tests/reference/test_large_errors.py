@@ -1,4 +1,4 @@
-"""The variance of softmax where the errors of what it reads are large."""
+"""The variance of softmax and norms where the errors of what they read are large."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reference import normalized
 from reference.grid import CERTAIN
 from reference.kinds import softmax
 
@@ -38,3 +39,16 @@ def test_small_errors_act_linearly() -> None:
     linear = softmax.variance(x, np.full_like(x, 1e-8), y) - softmax.variance(x, np.zeros_like(x), y)
     jacobian = np.diag(y.ravel()) - np.outer(y.ravel(), y.ravel())
     np.testing.assert_allclose(linear.ravel(), np.square(jacobian).sum(axis=1) * 1e-8, rtol=2e-3)
+
+
+@given(st.integers(2, 6), st.sampled_from(("layer", "rms")), st.integers(0, 2**32))
+def test_a_norm_of_uncertain_channels_is_within_limits(channels: int, kind: str, seed: int) -> None:
+    """Softmax may hand on channels that nothing is known of: their norm may be anything, whatever the Jacobian says."""
+    rng = np.random.default_rng(seed)
+    x, epsilon, centred = rng.standard_normal((channels, 1, 5)), 1e-5, kind == "layer"
+    sigma = np.exp(rng.uniform(-9, 1, x.shape))
+    z, errors, _ = normalized.errors_of(x, np.square(sigma), epsilon, centred=centred)
+    allowed = 12 * np.sqrt(np.minimum(errors.read + errors.mean + np.square(z) * errors.factor, channels))
+    for _ in range(10):
+        other, *_ = normalized.errors_of(x + sigma * rng.uniform(-3, 3, x.shape), sigma, epsilon, centred=centred)
+        assert (np.abs(other - z) <= allowed).all()
