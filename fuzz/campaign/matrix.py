@@ -19,7 +19,7 @@ from fuzz.judge.report import Report
 from fuzz.problem import Problem
 from fuzz.run.build import BuildError, build_net
 from fuzz.run.checks import QUICK, Checks
-from fuzz.run.runners import Runner, choose_runner
+from fuzz.run.runners import Runner, choose_runner, soft
 from fuzz.run.sandbox import execute
 from fuzz.targets import OURS, Sources, Target
 from nn512.errors import CannotRunError
@@ -27,8 +27,12 @@ from nn512.graph import parse
 from nn512.options import Options
 from nn512.toolchain import Compiler, CompilerKind, build, find_compiler, find_compilers, run_bounded
 
-COMMON = ("-ffp-contract=off", "-Wshadow", "-pedantic")
+COMMON = ("-ffp-contract=off", "-Wshadow")
 """Options of every build, beside -Wall -Wextra -Werror."""
+
+PEDANTIC = "-pedantic"
+"""An option of all builds but those with portable intrinsics: their registers are structs, and a cast of a vector to
+another type is there one of a struct to its own type, which is GNU C."""
 
 CONVERSIONS = "-Wconversion"
 """An option of all builds but gcc's at -O0: intrinsics with immediates are macros of its header there, and convert."""
@@ -58,7 +62,8 @@ class Variant:
     def options(self) -> tuple[str, ...]:
         """All options for the compiler."""
         macros = self.runner.compiler.kind is CompilerKind.GCC and "-O0" in self.flags
-        return (*self.flags, *COMMON, *(() if macros else (CONVERSIONS,)))
+        some = [PEDANTIC] * (self.runner.name != soft.NAME) + [CONVERSIONS] * (not macros)
+        return (*self.flags, *COMMON, *some)
 
     def __str__(self) -> str:
         program = self.runner.compiler.path.rpartition("/")[2]
@@ -139,7 +144,9 @@ def main(arguments: Sequence[str] | None = None, stream: TextIO = sys.stdout) ->
 
     def run(given: argparse.Namespace) -> int:
         ways = variants()
-        stream.write(f"{ways[0].runner.line}\n{len(ways)} ways to build, beside {' '.join(COMMON)} {CONVERSIONS}:\n")
+        stream.write(
+            f"{ways[0].runner.line}\n{len(ways)} ways to build, beside {' '.join(COMMON)} {PEDANTIC} {CONVERSIONS}:\n"
+        )
         stream.writelines(f"  {way}{'' if way.runs else '   (built, not run)'}\n" for way in ways)
         stream.flush()
         return compare(lambda case: check_variants(case, ways), given.cases, given.seed, given.out, stream, FEW)

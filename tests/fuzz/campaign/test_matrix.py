@@ -76,7 +76,8 @@ def test_what_depends_on_the_level_is_found(ways: tuple[Variant, ...], runs_here
     ],
 )
 def test_a_warning_is_found(before: str, after: str, says: str, ways: tuple[Variant, ...], runs_here: str) -> None:
-    assert runs_here
+    if says == "edantic" and runs_here != "native":
+        pytest.skip("with portable intrinsics C is not pedantic")
     found = check_variants(CASE, ways[:1], Changed(before, after))
     assert {problem.kind for problem in found.problems} == {"build"}
     assert says in found.problems[0].detail
