@@ -137,8 +137,9 @@ class Products:
     def ungrouped(self, sums: Array) -> Array:
         """Sums, P x G x K/G x ..., as the way back wants them: P x parts x K x ..."""
         positions, groups = self.weights.shape[:2]
-        split = sums.reshape(positions, groups, self.parts, -1, *sums.shape[3:]).swapaxes(1, 2)
-        return split.reshape(positions, self.parts, -1, *sums.shape[3:])
+        filters = sums.shape[2] // self.parts  # there may be no samples, and then nothing to find it out from
+        split = sums.reshape(positions, groups, self.parts, filters, *sums.shape[3:]).swapaxes(1, 2)
+        return split.reshape(positions, self.parts, groups * filters, *sums.shape[3:])
 
 
 def own_errors(
@@ -239,7 +240,7 @@ class _Block:
         found = tiles.results(products.ungrouped(sampled))
         shape = len(results), -1, 1, sums.shape[3]
         variance, left = variance.reshape(shape), left.reshape(shape)
-        found = found.reshape(len(results), variance.shape[1], count, -1)
+        found = found.reshape(len(results), variance.shape[1], count, sums.shape[3])
         if certain.bound.any():
             variance = variance + self._certain(certain, found)
         return self._with_stored(inputs, variance, found), left, found

@@ -107,9 +107,10 @@ class Grid:
     def whole(self, parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
         """Results of tiles, rows of outputs x K x S x tiles for some rows of tiles each, as a K x S x OH x OW."""
         rows, columns = self.rows, self.columns
-        joined = np.concatenate([part.reshape(*part.shape[:-1], -1, columns.count) for part in parts], axis=-2)
-        split = joined.reshape(rows.outputs, columns.outputs, *joined.shape[1:])
-        moved = split.transpose(2, 3, 4, 0, 5, 1)
+        split = [part.reshape(*part.shape[:-1], part.shape[-1] // columns.count, columns.count) for part in parts]
+        joined = np.concatenate(split, axis=-2)
+        by_pixel = joined.reshape(rows.outputs, columns.outputs, *joined.shape[1:])
+        moved = by_pixel.transpose(2, 3, 4, 0, 5, 1)
         image = moved.reshape(*moved.shape[:2], rows.count * rows.outputs, columns.count * columns.outputs)
         return image[:, :, : rows.size, : columns.size]
 

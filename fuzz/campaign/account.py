@@ -40,7 +40,8 @@ class Account:
 
     def lines(self) -> Iterator[str]:
         """The summary for people."""
-        yield from self.tally.lines(self.seconds, self.name, f"{self.how}: " if self.how else "")
+        how = f"{self.how}: " if self.how else ""
+        yield from self.tally.lines(self.seconds, self.name, how, self.times.told(self.tally.data_sets))
         for note in self.notes:
             yield f"\n{note}"
 

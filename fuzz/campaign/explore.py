@@ -29,6 +29,7 @@ from fuzz.case import Case
 from fuzz.draw import cases
 from fuzz.draw.regimes import REGIMES
 from fuzz.judge.checker import check_case
+from fuzz.judge.clock import processor_seconds
 from fuzz.judge.localize import localized
 from fuzz.judge.report import Report
 from fuzz.problem import Problem, failure_text
@@ -250,6 +251,7 @@ class _Search:
         self._kinds: set[str] = set()
         self._regimes: set[str] = set()
         self._refusal: CannotRunError | None = None
+        self._since = processor_seconds()
         self._origin = Origin(0, 0, ())
         self.effort = explorer.effort()
         self.failure: Report | None = None
@@ -284,9 +286,13 @@ class _Search:
         self._seen.add(case.key)
         if len(self._seen) <= self._position:
             return False
-        report = replace(self._explorer.look(case), id=str(replace(self._origin, key=case.key)))
+        drawn = processor_seconds() - self._since
+        report = self._explorer.look(case)
+        seconds = {**report.seconds, "draw": report.seconds.get("draw", 0.0) + drawn}
+        report = replace(report, id=str(replace(self._origin, key=case.key)), seconds=seconds)
         if report.problems:
             report = localized(report)
+        self._since = processor_seconds()
         if not report.problems or self._explorer.familiar(report):
             self._explorer.show(report)
             return False
@@ -302,9 +308,7 @@ class _Search:
 
     def _still_fails(self, case: Case) -> bool:
         if self.effort.done >= DRAWING or not self.effort.spend():
-            if self.effort.cut:
-                raise _StoppedError
-            return False
+            raise _StoppedError  # nothing that Hypothesis draws from here on would be checked
         # Only the kinds of data that failed are worth running again.
         data = tuple(seed for seed in case.data if seed.regime in self._regimes)
         report = self._explorer.look(replace(case, data=data or case.data))

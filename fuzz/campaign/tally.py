@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +39,7 @@ class CaseSummary:
     errors: Counter[tuple[str, int]]
     name: str
     built: str
-    build_seconds: float
+    seconds: Mapping[str, float]
     c_lines: Lines
 
     @classmethod
@@ -69,7 +69,7 @@ class CaseSummary:
             errors=_errors(report, verdicts),
             name=report.id or report.case.key,
             built=f"{len(report.graph.layers)} layers, {report.case.optimisation}, {report.case.compiler or 'cc'}",
-            build_seconds=report.build_seconds,
+            seconds=report.seconds,
             c_lines=(report.c_lines or Lines()).of_net(report.id or report.case.key),
         )
 
@@ -242,8 +242,11 @@ class Tally:
         edges = f"{total - len(self.missing)} of {total} edge classes, " if total else ""
         return f"{_count(self.verified, 'graph')} verified, {edges}{_count(self.data_sets, 'data set')}, {found}{ways}"
 
-    def lines(self, seconds: float, made: str, how: str = "") -> Iterator[str]:
-        """The summary, line by line: `made` says of which seed, `how` the campaign ended comes first, if early."""
+    def lines(self, seconds: float, made: str, how: str = "", spent: str = "") -> Iterator[str]:
+        """The summary, line by line: `made` says of which seed, `how` the campaign ended comes first, if early.
+
+        `spent` says what the time went into.
+        """
 
         def row(title: str, text: str) -> str:
             return f"  {title:<{_WIDTH}}{text}"
@@ -280,6 +283,8 @@ class Tally:
         if self.declared:
             of = sorted({kernel for kernel, _ in self.declared})
             yield row("of declared", ", ".join(f"{kernel} {self.coverage.share(kernel)}" for kernel in of))
+        if spent:
+            yield row("time", spent)
         unseen = {*self.missing, *emitted}.difference(verified)
         for line in by_family(unseen):
             yield row("", f"never verified: {line}")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fuzz.campaign.tally import CaseSummary
+from fuzz.judge.clock import STAGES
 
 _INTERVALS = 120
 """Intervals of time that are kept apart at most; beyond that they are twice as long."""
@@ -18,7 +19,7 @@ _SLOWEST = 10
 
 @dataclass(frozen=True, slots=True, order=True)
 class Build:
-    """A build of the C of a case: seconds, the name of the case, and what was built."""
+    """A build of the C of a case: seconds of the processor, the name of the case, and what was built."""
 
     seconds: float
     case: str
@@ -27,19 +28,24 @@ class Build:
 
 @dataclass(slots=True)
 class Times:
-    """Cases by the number of the interval in which they were done, of `width` seconds each; and the slowest builds."""
+    """Cases by the number of the interval in which they were done, of `width` seconds each; and the slowest builds.
+
+    `spent` are seconds of the processor by stage (see `fuzz.judge.clock`).
+    """
 
     width: int = 1
     cases: Counter[int] = field(default_factory=Counter)
     builds: list[Build] = field(default_factory=list)
+    spent: dict[str, float] = field(default_factory=dict)
 
     def add(self, case: CaseSummary, at: float) -> None:
         """Count a case that was done after so many seconds."""
         self.cases[int(at) // self.width] += 1
         while max(self.cases) >= _INTERVALS:
             self._widen()
-        if case.build_seconds > 0:
-            self._keep([Build(round(case.build_seconds, 3), case.name, case.built)])
+        self._spend(case.seconds)
+        if built := case.seconds.get("compile", 0.0):
+            self._keep([Build(round(built, 3), case.name, case.built)])
 
     def merge(self, other: Times) -> None:
         """Add those of another campaign, as if both had begun at once."""
@@ -50,6 +56,20 @@ class Times:
             added._widen()
         self.cases.update(added.cases)
         self._keep(other.builds)
+        self._spend(other.spent)
+
+    def told(self, data_sets: int) -> str:
+        """What the processor did, and how fast one core of it does that; nothing where nothing is known."""
+        total = sum(self.spent.values())
+        if total <= 0:
+            return ""
+        shares = ", ".join(f"{stage} {self.spent.get(stage, 0.0) / total:.0%}" for stage in STAGES)
+        rates = f"{sum(self.cases.values()) / total:.1f} graphs and {data_sets / total:.0f} data sets"
+        return f"{total:.0f} s of the processor: {shares}; {rates} per second and core"
+
+    def _spend(self, seconds: Mapping[str, float]) -> None:
+        for stage, some in seconds.items():
+            self.spent[stage] = self.spent.get(stage, 0.0) + some
 
     def _widen(self) -> None:
         cases, self.cases = self.cases, Counter()
@@ -66,10 +86,12 @@ class Times:
             "width": self.width,
             "cases": {str(number): count for number, count in sorted(self.cases.items())},
             "builds": [asdict(build) for build in self.builds],
+            "spent": {stage: round(seconds, 3) for stage, seconds in self.spent.items()},
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Times:
         """What `to_dict` gave. Raises KeyError, TypeError or ValueError for anything else."""
         cases = Counter({int(number): int(count) for number, count in data["cases"].items()})
-        return cls(int(data["width"]), cases, [Build(**build) for build in data["builds"]])
+        spent = {str(stage): float(seconds) for stage, seconds in data.get("spent", {}).items()}  # there was none once
+        return cls(int(data["width"]), cases, [Build(**build) for build in data["builds"]], spent)

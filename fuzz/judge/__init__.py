@@ -7,6 +7,7 @@ telling.py    what a check showed, as lines for people
 report.py     the same as data
 standard.py   what tensors are held to
 steps.py      how far a check is
+clock.py      what its stages take
 place.py      a layer at fault
 folding.py    problems of one kind as one
 compare.py    the verdict on an output

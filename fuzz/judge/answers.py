@@ -11,7 +11,7 @@ from fuzz.judge.compare import Verdict
 from fuzz.judge.folding import Folded
 from fuzz.judge.layers import grid_of
 from fuzz.judge.report import Culprit, Report
-from fuzz.judge.standard import standard_of
+from fuzz.judge.standard import judged
 from fuzz.judge.steps import Steps
 from fuzz.problem import Problem
 from fuzz.targets.base import Answers, Refused
@@ -35,8 +35,7 @@ def check_answers(
             return replace(report, refused=got.why)
         if isinstance(got, Problem):
             return replace(report, problems=(replace(got, data=seed),), verdicts=verdicts, culprit=Culprit(data_set))
-        standard = standard_of(report, data_set, outputs, steps.evaluating(number, seed))
-        verdicts[seed] = tuple(standard.judge(output, got[output]) for output in outputs)
+        standard, verdicts[seed] = judged(report, data_set, got, outputs, steps, number)
         folded.add_verdicts(verdicts[seed], seed)
         if culprit is None and folded.problems:
             culprit = Culprit(data_set, standard.expected, {o: standard.allowed(o) for o in outputs}, got)

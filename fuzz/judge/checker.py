@@ -14,12 +14,13 @@ from fuzz.case import Case, DataSeed
 from fuzz.draw import regimes
 from fuzz.draw.regimes import DataSet
 from fuzz.judge.answers import check_answers
+from fuzz.judge.clock import Clock
 from fuzz.judge.compare import Verdict
 from fuzz.judge.folding import Folded
 from fuzz.judge.layers import grid_of
 from fuzz.judge.memory import HOOK, regions_of
 from fuzz.judge.report import Culprit, Report
-from fuzz.judge.standard import standard_of
+from fuzz.judge.standard import judged
 from fuzz.judge.steps import Steps, Tell, nobody
 from fuzz.problem import Problem
 from fuzz.run.build import BuildError, build_net
@@ -53,10 +54,12 @@ def check_case(
     Raises GraphError or UsageError for a broken case and CannotRunError where nothing can be built or run here; what
     else goes wrong is a problem of the report.
     """
+    clock = Clock("draw")
     graph = parse(case.graph, "net.graph")
     given = data or [data_set for data_set in draw(case, graph) if data_set.regime not in target.skips]
-    steps = Steps(tell, len(given), len(graph.layers))
-    return replace(_judged(case, graph, target, given, runner, checks, steps), target=target.name)
+    steps = Steps(tell, len(given), len(graph.layers), clock)
+    report = _judged(case, graph, target, given, runner, checks, steps)
+    return replace(report, target=target.name, seconds=clock.seconds)
 
 
 def _judged(
@@ -78,7 +81,7 @@ def _judged(
     runner = runner or runner_for(case.compiler)
     if isinstance(prepared, Problem):
         return Report(case, graph, runner_line(runner), problems=(prepared,), culprit=_given(data), ran=runner)
-    return check_sources(case, graph, prepared, data, runner, checks=checks, strict=target.strict, tell=steps.tell)
+    return _built_and_run(case, graph, prepared, data, runner, checks, steps, strict=target.strict)
 
 
 @machine_faults("this case cannot be checked")
@@ -94,10 +97,25 @@ def check_sources(
     tell: Tell = nobody,
 ) -> Report:
     """Build `sources`, run them on `data`, compare; `strict` makes warnings of the C compiler errors."""
+    steps = Steps(tell, len(data), len(graph.layers), Clock("compile"))
+    report = _built_and_run(case, graph, sources, data, runner, checks, steps, strict=strict)
+    return replace(report, seconds=steps.clock.seconds)
+
+
+def _built_and_run(
+    case: Case,
+    graph: Graph,
+    sources: Sources,
+    data: Sequence[DataSet],
+    runner: Runner,
+    checks: Checks | None,
+    steps: Steps,
+    *,
+    strict: bool,
+) -> Report:
     if sources.plan is not None and uses_bfloat16(sources.plan):
         runner = with_bfloat16(runner)
     report = Report(case, graph, runner_line(runner), sources, ran=runner)
-    steps = Steps(tell, len(data), len(graph.layers))
     optimisation = runner.level(case.optimisation)
     steps.building(optimisation)
     checks = _due(checks or Checks(), sources)
@@ -109,7 +127,6 @@ def check_sources(
     except BuildError as error:
         first = next((line for line in error.text.splitlines() if "error:" in line), error.summary)
         return replace(report, problems=(Problem("build", f"{first}\n{error}"),), culprit=_given(data))
-    report = replace(report, build_seconds=executable.seconds)
     outputs = [output.from_tensor for output in graph.outputs]
     folded = Folded(lambda output: grid_of(graph, report.layers, output))
     verdicts: dict[DataSeed, tuple[Verdict, ...]] = {}
@@ -124,9 +141,10 @@ def check_sources(
         run = execute(executable, data_set.params, in_turn(data_set.inputs, level), level)
         executed &= run.status in (Status.OK, Status.VIOLATION) and bool(run.outputs)
         folded.add_violations([one for one in run.violations if one.kind not in level.waived], seed)
-        standard = standard_of(report, data_set, outputs, steps.evaluating(number, seed))
         got = run.outputs[0] if run.outputs else {}  # a run that crashed has none
-        verdicts[seed] = tuple(standard.judge(name, got[name]) for name in outputs if name in got)
+        standard, verdicts[seed] = judged(
+            *(report, data_set, got, outputs, steps, number), is_culprit=culprit is None and bool(folded.problems)
+        )
         folded.add_verdicts(verdicts[seed], seed)
         if culprit is None and folded.problems:
             allowed = {name: standard.allowed(name) for name in outputs}

@@ -43,8 +43,8 @@ class Report:
     `id` names a drawn case or one of the corpus, so that `nn512 repro` finds it again. `pattern` and `classes` are what
     all relatives of the case have in common that fail in the same way, where somebody has looked (`fuzz.campaign`).
     `target` is the name of what was checked, `declared` the profile of a system that is no C, `refused` what a target
-    says that does not take the graph, `build_seconds` what the C compiler took. `c_lines` are those of its C, where
-    somebody counted them.
+    says that does not take the graph, `seconds` what each stage took (see `fuzz.judge.clock`). `c_lines` are those of
+    its C, where somebody counted them.
     """
 
     case: Case
@@ -63,7 +63,7 @@ class Report:
     target: str = "nn512"
     declared: str = ""
     refused: str = ""
-    build_seconds: float = 0.0
+    seconds: Mapping[str, float] = field(default_factory=dict)
     c_lines: Lines | None = None
 
     @property

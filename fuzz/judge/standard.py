@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 import reference
+from fuzz.case import DataSeed
 from fuzz.draw.regimes import ALIKE_REGIMES, EXACT_REGIMES, DataSet
 from fuzz.judge.algorithms import rounding_of
 from fuzz.judge.compare import Verdict, judge
@@ -17,6 +18,14 @@ from fuzz.judge.limits import Limit, limit_of
 from fuzz.judge.pattern import Grid
 from fuzz.judge.profiles import profile_of
 from fuzz.judge.report import Report
+from fuzz.judge.steps import Steps
+
+NEAR = 0.5
+"""Share of a limit beyond which an error is judged with samples of what errors have in common (`reference.samples`).
+
+Variances with samples are larger, but for layers behind others that Fourier transforms compute: there 0.7 of the
+variance was the least. What is below half a limit without them is below the limit with them.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +52,65 @@ class Standard:
             *(self.exact[tensor], self.limits[tensor], self.grids[tensor]),
         )
 
+    def far_below(self, verdicts: Iterable[Verdict]) -> bool:
+        """Whether nothing is wrong, and nothing near the limits."""
+        return all(
+            verdict.ok
+            and verdict.max_sigma <= NEAR * self.limits[verdict.output].maximum
+            and verdict.rms_sigma <= NEAR * self.limits[verdict.output].rms
+            for verdict in verdicts
+        )
+
+
+def judged(
+    report: Report,
+    data: DataSet,
+    got: Mapping[str, NDArray[np.float32]],
+    outputs: Sequence[str],
+    steps: Steps,
+    number: int,
+    *,
+    is_culprit: bool = False,
+) -> tuple[Standard, tuple[Verdict, ...]]:
+    """The verdicts on those of `outputs` that there are in `got`, and the standard for all of them.
+
+    `data` is number `number` of what is checked by `steps`.
+
+    First by the variance that is derived, which takes half the time: what is far below the limits so (see NEAR) is
+    within them with samples, and only the figures differ. Everything else is judged with samples, and so is a culprit,
+    whose standard is kept.
+    """
+
+    def by(sampled: int | None) -> tuple[Standard, tuple[Verdict, ...]]:
+        tell = steps.evaluating(number, DataSeed(data.regime, data.seed))
+        standard = standard_of(report, data, outputs, tell, sampled=sampled)
+        steps.comparing()
+        return standard, tuple(standard.judge(name, got[name]) for name in outputs if name in got)
+
+    if not is_culprit:
+        standard, verdicts = by(0)
+        if standard.far_below(verdicts):
+            return standard, verdicts
+    return by(None)
+
 
 def standard_of(
     report: Report,
     data: DataSet,
     tensors: Collection[str],
     tell: Callable[[int], None] = lambda number: None,  # noqa: ARG005 - the name says what is told
+    *,
+    sampled: int | None = None,
 ) -> Standard:
     """The standard for these tensors of the graph of a report, as its C computes them by its plan or its profile.
 
-    `tell` hears the number of every layer before the reference evaluates it.
+    `tell` hears the number of every layer before the reference evaluates it. `sampled`: see `reference.run`.
     """
     graph, rounding = report.graph, how_evaluated(report)
     limits = {name: limit_for(report, name) for name in tensors}
-    expected = reference.run(graph, data.params, data.inputs, keep=tensors, rounding=rounding, tell=tell)
+    expected = reference.run(
+        graph, data.params, data.inputs, keep=tensors, rounding=rounding, sampled=sampled, tell=tell
+    )
     exact = {name: np.zeros(result.value.shape, np.bool_) for name, result in expected.items()}
     steps = min((limit.exact_steps for limit in limits.values()), default=0.0)
     if data.regime in EXACT_REGIMES and steps > 0:

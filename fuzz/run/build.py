@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import re
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -76,7 +75,6 @@ class Executable:
     runner: Runner
     flags: tuple[str, ...]
     warnings: str
-    seconds: float
     taps: tuple[Tap, ...] = ()
 
 
@@ -172,7 +170,6 @@ def build_net(
     `flags` choose the optimization and anything else to vary. `strict` makes warnings errors: for our own code.
     Raises BuildError ("does not build") with the compiler's text, CannotRunError where no compiler works.
     """
-    start = time.perf_counter()
     interface = Interface.of(graph) if isinstance(graph, Graph) else graph
     cache = fuzz_cache() if cache is None else cache
     own_header, source_name = f"{interface.prefix}.h", f"{interface.prefix}.c"
@@ -216,9 +213,7 @@ def build_net(
             raise
         arguments = (*compile_flags, *rest)
         built = build(runner.compiler, files, arguments, "driver", cache=cache, depends=runner.depends)
-    return Executable(
-        built.path, interface, runner, tuple(flags), built.warnings, time.perf_counter() - start, tuple(taps)
-    )
+    return Executable(built.path, interface, runner, tuple(flags), built.warnings, tuple(taps))
 
 
 def check_header(graph: Graph | Interface, header: str, runner: Runner, cache: BuildCache | None = None) -> None:

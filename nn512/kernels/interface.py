@@ -50,7 +50,8 @@ class Setting:
     `places` are the tensors, working memory included; `shapes` those of the graph's tensors too that have no place.
     `weights` is the narrowest format in which weights may be stored. `planes` are the convolutions that may read a
     caller's tensor as it is (see `plan.planes.planes_readers`), by the name of the first result. `averaged` are tensors
-    that the graph does not have: averages that moved before the convolutions that they read (`passes.pool_first`).
+    that the graph does not have: averages that moved before the convolutions that they read (`passes.pool_first`), and
+    what all of several such convolutions but the last make of them.
     """
 
     graph: Graph
@@ -71,13 +72,25 @@ class Setting:
                 shape, caller = graph.shapes[op.caller.to_tensor], argument_name(op.caller)
                 places[op.source] = Place(op.source, shape, given_layout(op.caller), caller)
         machine = Machine.of(graph.config, threads)
-        averaged = frozenset(op.writes for op in laid.ops if isinstance(op, PoolOp) and op.ahead_of)
-        return cls(graph, places, laid.program.shapes, machine, weights, planes_readers(laid.program), averaged)
+        program = laid.program
+        return cls(graph, places, program.shapes, machine, weights, planes_readers(program), _averaged(laid))
 
     @property
     def prefix(self) -> str:
         """What every name of this net begins with."""
         return self.graph.config.prefix
+
+
+def _averaged(laid: Laid) -> frozenset[str]:
+    """Averages that moved before convolutions, and what all of these but the last make of them."""
+    found: set[str] = set()
+    for op in laid.ops:
+        if isinstance(op, PoolOp) and op.ahead_of:
+            found.add(op.writes)
+        elif isinstance(op, ConvOp) and op.source in found:
+            written = (branch.writes for branch in op.branches)
+            found.update(name for name in written if name not in laid.program.graph.shapes)
+    return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)

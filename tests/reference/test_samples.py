@@ -145,6 +145,24 @@ def test_sigma_of_one_sided_nets_is_no_pessimist(name: str) -> None:
     assert all(np.sqrt(np.square(np.concatenate(d)).mean()) > 0.25 for d in draws.values())
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "positive", "huge"])
+@pytest.mark.parametrize("name", NETS)
+def test_samples_only_widen(name: str, kind: str) -> None:
+    """What is within limits without them is so with them: the tester asks for them only where it is not."""
+    graph = NETS[name]
+    rng = np.random.default_rng(5)
+    params = one_sided(graph, rng, (-1, 1))
+    inputs = float32.random_inputs(graph, rng, "gaussian" if kind == "huge" else kind)
+    if kind == "huge":  # some of what is computed is out of range
+        inputs = {name: array * F(1e37) for name, array in inputs.items()}
+    tensors = [layer.to_tensor for layer in graph.layers]
+    derived, widened = (reference.run(graph, params, inputs, keep=tensors, sampled=count) for count in (0, None))
+    for tensor in tensors:
+        assert np.array_equal(derived[tensor].value, widened[tensor].value, equal_nan=True)
+        assert (derived[tensor].variance <= widened[tensor].variance).all()
+        assert not (derived[tensor].unspecified & ~widened[tensor].unspecified).any()
+
+
 def test_samples_are_what_makes_the_difference() -> None:
     graph = NETS["narrow"]
     ratios = []

@@ -105,7 +105,9 @@ def account(directory: Path) -> Account:
         baseline=frozenset({gone.fault}),
         lost=["a worker was killed\nThe case"],
     )
-    times = Times(2, Counter({0: 4, 1: 5}), [Build(1.25, "1.50-abc", "3 layers, -O3, cc")])
+    times = Times(
+        2, Counter({0: 4, 1: 5}), [Build(1.25, "1.50-abc", "3 layers, -O3, cc")], {"compile": 3.0, "run": 1.0}
+    )
     return Account(tally, "seed 5, 1 job", 4.0, 1, command="nn512 fuzz --seed 5", times=times)
 
 
@@ -181,6 +183,7 @@ def test_the_facts_of_a_page(made: tuple[Account, str]) -> None:
     assert [page.classes[state] for state in ("verified", "executed", "emitted")] == [3, 2, 2]
     assert "3 edge classes were emitted, 1 of them verified" in page.text()
     assert page.text("builds") == "seconds case what 1.25 1.50-abc 3 layers, -O3, cc"
+    assert page.text("spent").startswith("4 s of the processor: draw 0%, emit 0%, compile 75%, run 25%")
     assert page.classes["chart"] == 3  # histograms, throughput, a heat map
     (fault, _) = told.tally.findings
     found = page.text(fault)
@@ -320,7 +323,7 @@ def test_a_drawn_net_has_every_node_and_edge() -> None:
 
 
 def case(seconds: float = 0.0, name: str = "a") -> CaseSummary:
-    report = Report(Case(NET), parse(NET), "none", id=name, build_seconds=seconds)
+    report = Report(Case(NET), parse(NET), "none", id=name, seconds={"compile": seconds, "run": 0.25})
     return CaseSummary.of(report)
 
 
@@ -339,6 +342,21 @@ def test_time_is_kept_in_ever_longer_intervals() -> None:
     other.merge(times)
     assert (other.width, other.cases[1]) == (8, 2)
     assert Times.from_dict(times.to_dict()) == times
+
+
+def test_it_is_told_what_the_processor_did() -> None:
+    times = Times()
+    assert times.told(0) == ""
+    for seconds in (0.5, 1.0, 0.0):
+        times.add(case(seconds), 0.5)
+    merged = Times()
+    merged.merge(times)
+    for one in (times, merged, Times.from_dict(times.to_dict())):
+        assert one.spent == {"compile": 1.5, "run": 0.75}
+        assert one.told(90) == (
+            "2 s of the processor: draw 0%, emit 0%, compile 67%, run 33%, reference 0%, compare 0%; "
+            "1.3 graphs and 40 data sets per second and core"
+        )
 
 
 def test_the_slowest_builds_are_kept() -> None:

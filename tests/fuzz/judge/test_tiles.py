@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -14,6 +15,7 @@ import pytest
 import reference
 from fuzz.judge.compare import judge
 from fuzz.judge.limits import LIMITS
+from fuzz.judge.standard import NEAR
 from nn512.graph import Config, Conv, Input, Output, Pooling, build
 from reference import Result, Rounding
 
@@ -162,6 +164,30 @@ def test_equal_terms_raise_no_alarm(
     assert layer.sigmas(layer.computed()).max() < LIMIT
     # Of 64 x 25 equal weights each is less than what storing them in fp16 errs by.
     assert stored or layer.sigmas(layer.with_a_tap_dropped()).max() > 12
+
+
+@pytest.mark.parametrize("stored", [None, "OWN_RANGE"])
+@pytest.mark.parametrize(("data", "weights"), [(gaussian, gaussian), *ALIKE])
+@pytest.mark.parametrize("name", ["F(4x4, 3x3)", "F(2x1, 7x1)", "Fourier 8x8, 3x3"])
+def test_samples_hardly_narrow(emulation: ModuleType, name: str, data: Draw, weights: Draw, stored: str | None) -> None:
+    """What is far below the limits without samples is below them with samples, too; see `fuzz.judge.standard.NEAR`.
+
+    Direct sums have only more variance with them (`tests/reference/test_samples.py`). Here errors meet a second layer.
+    """
+    algorithm = emulation.Emulation(**ALGORITHMS[name], stored=stored and getattr(emulation, stored))
+    layer = Layer(algorithm, 8, data, weights)
+    again = replace(layer.node, from_tensor="y", to_tensor="z")
+    graph = build([Config(), Input("x", *layer.x.shape), layer.node, again, Output("z")])
+    params = {f"{y}{of}": array for y in "yz" for of, array in (("Weights", layer.weights), ("Biases", layer.biases))}
+    rounding = dict.fromkeys("yz", layer.rounding)
+    derived, widened = (
+        reference.run(graph, params, {"x": layer.x}, keep="yz", rounding=rounding, sampled=count) for count in (0, None)
+    )
+    for tensor in "yz":
+        assert np.array_equal(derived[tensor].value, widened[tensor].value)
+        ratio = derived[tensor].variance / widened[tensor].variance
+        assert ratio.max() < (2 if "Fourier" in name else 1 + 1e-12) < NEAR**-2
+        assert not (derived[tensor].unspecified & ~widened[tensor].unspecified).any()
 
 
 @pytest.mark.parametrize("name", ["F(4x4, 3x3)", "Fourier 16x16, 7x7"])

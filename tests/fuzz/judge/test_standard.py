@@ -1,0 +1,94 @@
+"""Samples of errors are asked for where a verdict depends on them, and nowhere else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import reference
+from fuzz.case import Case
+from fuzz.draw.regimes import DataSet, draw
+from fuzz.judge import standard
+from fuzz.judge.clock import Clock
+from fuzz.judge.compare import Outcome
+from fuzz.judge.report import Report
+from fuzz.judge.steps import Steps, nobody
+from nn512.graph import parse
+
+LAYERS = 8
+NET = (
+    "Config\nInput ToTensor=t0 Channels=4 Height=5 Width=5\n"
+    + "".join(f"Conv FromTensor=t{n} ToTensor=t{n + 1} ToChannels=4 FilterH=1 FilterW=1\n" for n in range(LAYERS))
+    + f"Output FromTensor=t{LAYERS}\n"
+)
+OUTPUT = f"t{LAYERS}"
+
+
+def report() -> Report:
+    return Report(Case(NET), parse(NET), "none")
+
+
+def one_sided() -> DataSet:
+    """Data of which the errors of all elements have much in common: samples widen their variance."""
+    found = draw(report().graph, "positive", 3)
+    params = {name: np.abs(array) for name, array in found.params.items()}
+    return DataSet(found.regime, found.seed, params, found.inputs)
+
+
+def off_by(sigmas: float) -> tuple[standard.Standard, Outcome, list[int | None]]:
+    """What is judged of results of which one is so many sigma off that are derived; and what was evaluated for it."""
+    data, asked, run = one_sided(), [], reference.run
+    result = run(report().graph, data.params, data.inputs, sampled=0)[OUTPUT]
+    got = result.value.astype(np.float32)
+    got[1, 2, 3] = result.value[1, 2, 3] + sigmas * np.sqrt(result.variance[1, 2, 3])
+
+    def told(*arguments: object, sampled: int | None, **named: object) -> dict[str, reference.Result]:
+        asked.append(sampled)
+        return run(*arguments, sampled=sampled, **named)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reference, "run", told)
+        steps = Steps(nobody, 1, LAYERS, Clock("run"))
+        kept, (verdict,) = standard.judged(report(), data, {OUTPUT: got}, [OUTPUT], steps, 0)
+    return kept, verdict.outcome, asked
+
+
+def test_what_is_far_below_the_limits_needs_no_samples() -> None:
+    _, outcome, asked = off_by(5.0)
+    assert (outcome, asked) == (Outcome.WITHIN, [0])
+
+
+def test_nothing_is_wrong_before_samples_say_so() -> None:
+    """Of the errors that are derived it is 14 sigma, beyond the limit of 12; of those with samples it is less."""
+    kept, outcome, asked = off_by(14.0)
+    assert (outcome, asked) == (Outcome.WITHIN, [0, None])
+    data = one_sided()
+    derived = reference.run(report().graph, data.params, data.inputs, sampled=0)[OUTPUT].variance
+    assert kept.expected[OUTPUT].variance[1, 2, 3] > (14 / 12) ** 2 * derived[1, 2, 3]
+
+
+def test_what_is_near_a_limit_is_told_with_samples() -> None:
+    assert off_by(7.0)[1:] == (Outcome.WITHIN, [0, None])
+
+
+def test_what_is_wrong_is_wrong_with_samples() -> None:
+    assert off_by(1e3)[1:] == (Outcome.WRONG, [0, None])
+
+
+def test_the_standard_of_a_culprit_has_samples() -> None:
+    """It is written into the finding, though nothing that was computed is wrong, or nothing was computed."""
+    steps = Steps(nobody, 1, LAYERS, Clock("run"))
+    data = one_sided()
+    kept, verdicts = standard.judged(report(), data, {}, [OUTPUT], steps, 0, is_culprit=True)
+    whole = reference.run(report().graph, data.params, data.inputs)[OUTPUT]
+    assert verdicts == ()
+    assert np.array_equal(kept.expected[OUTPUT].variance, whole.variance)
+    assert np.array_equal(kept.allowed(OUTPUT), 12.0 * np.sqrt(whole.variance))
+
+
+def test_stages_are_told_apart() -> None:
+    steps = Steps(nobody, 1, LAYERS, Clock("run"))
+    standard.judged(report(), one_sided(), {}, [OUTPUT], steps, 0)
+    seconds = steps.clock.seconds
+    assert set(seconds) == {"run", "reference", "compare"}
+    assert seconds["reference"] > 0
