@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from nn512.cgen.code import LayerCode
 from nn512.graph.describe import describe
@@ -11,7 +11,9 @@ from nn512.graph.nodes import Input, Output
 from nn512.ir import Op, Program
 from nn512.kernels.interface import Choice
 from nn512.passes.effects import effects
+from nn512.passes.pipeline import PASSES
 from nn512.passes.pixels import Pixels
+from nn512.passes.rewrite import Decision
 from nn512.passes.roles import Role, occurrences, roles_of, vanished
 from nn512.plan.cost import SMALLEST_SPLIT_MICROSECONDS
 from nn512.plan.placing import Placement
@@ -23,11 +25,13 @@ def account(
     choices: Mapping[str, Choice],
     layers: Sequence[LayerCode],
     programs: Sequence[tuple[str, Program]],
+    decisions: Collection[Decision],
     threads: int,
 ) -> Plan:
     """The plan of a net, made for so many threads.
 
-    `choices` and `layers` are those of its operations, `programs` those of `stages`.
+    `choices` and `layers` are those of its operations, `programs` those of `stages`, `decisions` all that
+    passes made.
     """
     program = placement.program
     graph = program.graph
@@ -56,9 +60,16 @@ def account(
         arena_bytes=placement.arena.size * 64,
         arena_lower_bound_bytes=placement.arena.lower_bound * 64,
         thread_bytes=placement.thread_vectors * 64,
-        passes=tuple(PassEffect(e.name, e.before, e.after, e.text) for e in effects(programs)),
+        passes=tuple(
+            PassEffect(e.name, e.before, e.after, e.text, _made_by(e.name, decisions)) for e in effects(programs)
+        ),
         dropped_nodes=tuple(_node(role, graph) for role in vanished(programs)),
     )
+
+
+def _made_by(name: str, decisions: Collection[Decision]) -> tuple[str, ...]:
+    """Those of the decisions that a pass makes, in the order in which it lists them."""
+    return tuple(str(decision) for decision in PASSES[name].decisions if decision in decisions)
 
 
 def _layer(

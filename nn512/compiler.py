@@ -21,6 +21,7 @@ from nn512.kernels.interface import Choice, Place, Setting
 from nn512.kernels.selection import choose, resolve_forced
 from nn512.options import Options
 from nn512.passes.pipeline import stages
+from nn512.passes.rewrite import Decision
 from nn512.plan.laying import lay_out
 from nn512.plan.placing import Placement, place_tensors
 from nn512.plan.plan import Plan, PlannedLayer
@@ -77,12 +78,13 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     options = options or Options()
     if options.platform:
         graph = graph.on(options.platform)
-    programs = list(stages(graph, options.without_passes))
+    decisions = set[Decision]()
+    programs = list(stages(graph, options.without_passes, decisions.add))
     _, program = programs[-1]
     decided = decide(program, options)
     places = decided.setting.places
     layers, library, bodies = emit_layers(decided.placement.ops, decided.setting, decided.choices)
-    plan = account(decided.placement, decided.choices, layers, programs, options.threads)
+    plan = account(decided.placement, decided.choices, layers, programs, decisions, options.threads)
     comments = [
         _comment(op, planned, places, shares_body=op.name in bodies)
         for op, planned in zip(decided.placement.ops, plan.layers, strict=True)

@@ -23,7 +23,7 @@ from fuzz.campaign.effort import DRAWING, SECONDS, Effort
 from fuzz.campaign.findings import Finding, save, save_unfinished
 from fuzz.campaign.identity import identity_of
 from fuzz.campaign.in_flight import InFlight
-from fuzz.campaign.origin import Origin, parse_origin
+from fuzz.campaign.origin import SEEDS, Origin, parse_origin
 from fuzz.campaign.shrink import kinds, shrink
 from fuzz.case import Case
 from fuzz.draw import cases
@@ -40,6 +40,9 @@ from nn512.toolchain import machine_faults
 
 ENOUGH = 2
 """Failures that look alike and are shrunk; more of them are only counted."""
+
+FEW = 2
+"""Examples of one run of Hypothesis: the simplest and a new one. Of more it would make most by varying that."""
 
 Check = Callable[[Case], Report]
 
@@ -78,7 +81,7 @@ class Explorer:
         seen: set[str] = set()
         while not self.stop():
             search = _Search(self, seen, position)
-            search.run(seed * 1_000, examples)
+            search.run(seed * SEEDS, examples)
             if search.failure is None:
                 break
             findings.append(self.settle(search.failure, search.effort, search.saved))
@@ -212,9 +215,8 @@ def _drawn(origin: Origin) -> Case | None:
 
 def _draw(origin: Origin, example: Callable[[Case], None]) -> None:
     """Give cases to `example` until it raises something, in an order that depends on `origin` alone."""
-    run = hypothesis.given(cases(origin.regimes, origin.kernels))(example)
-    run = hypothesis.settings(
-        max_examples=2 * origin.examples + 10,  # it counts repetitions, too
+    few = hypothesis.settings(
+        max_examples=FEW,
         database=None,
         deadline=None,
         derandomize=False,
@@ -223,9 +225,11 @@ def _draw(origin: Origin, example: Callable[[Case], None]) -> None:
         suppress_health_check=list(HealthCheck),
         verbosity=Verbosity.quiet,
         print_blob=False,
-    )(hypothesis.seed(origin.seed)(run))
+    )
     with without_local_constants():
-        run()
+        for number in range(min(SEEDS, 2 * origin.examples)):
+            drawn = cases(origin.regimes, origin.kernels, origin.turn(number))
+            few(hypothesis.seed(origin.seed + number)(hypothesis.given(drawn)(example)))()
 
 
 class _StoppedError(BaseException):

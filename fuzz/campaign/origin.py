@@ -15,15 +15,23 @@ from fuzz.draw.regimes import REGIMES
 _FORM = re.compile(r"(\d{1,30})\.(\d{1,9})(?:\.m([0-9a-f]{1,8}))?(?:\.([a-z][a-z0-9_-]*?))?-([0-9a-f]{12})")
 
 
+SEEDS = 1_000
+"""Seeds of Hypothesis for each seed of a chunk: one for each run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a run of Hypothesis drew from, and the key of one of its cases."""
+    """What a chunk was drawn from, and the key of one of its cases."""
 
     seed: int
     examples: int
     regimes: tuple[str, ...]
     kernels: tuple[str, ...] = ()
     key: str = ""
+
+    def turn(self, run: int) -> int:
+        """Whose turn it is among the decisions of passes in a run: of the next one after earlier runs and chunks."""
+        return self.seed // SEEDS * self.examples + run
 
     def __str__(self) -> str:
         every = tuple(REGIMES)

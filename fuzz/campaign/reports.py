@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from fuzz.campaign.account import Account
 from fuzz.campaign.state import tally_to_dict, versions
 from fuzz.campaign.tally import FindingNote
-from fuzz.judge.coverage import by_family
+from fuzz.judge.coverage import by_family, declared_decisions
 from nn512.notices import Suite, add_to, annotation
 
 FORMAT = 1
@@ -32,6 +32,8 @@ def as_json(account: Account) -> str:
         for note in data["findings"]
     ]
     data["edge_classes"] = {"declared": len(tally.declared), "missing": [list(point) for point in tally.missing]}
+    never = [list(point) for point in tally.never_decided]
+    data["decisions"] = {"declared": len(declared_decisions()), "missing": never}
     data["unfinished"] = [str(path) for path in sorted(tally.unfinished)]
     report = {
         "format": FORMAT,
@@ -106,6 +108,7 @@ def as_markdown(account: Account) -> str:
     rows += [
         ("error", f"at most {tally.worst:.2f} sigma"),
         ("edge classes", f"{len(emitted)} emitted, {len(verified)} verified"),
+        ("decisions of passes", f"{len(tally.passes.edge_classes(tally.passes.verified))} verified"),
         ("time", f"{account.seconds:.0f} s"),
     ]
     parts += ["| | |", "|---|---|", *(f"| {name} | {_cell(text)} |" for name, text in rows), ""]

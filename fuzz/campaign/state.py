@@ -149,14 +149,15 @@ def _settings_from_dict(data: Mapping[str, Any], directory: Path) -> Settings:
 
 
 def tally_to_dict(tally: Tally) -> dict[str, Any]:
-    """What was counted, as JSON-able data; coverage by kernel and edge class, "" for the kernel as a whole."""
+    """What was counted, as JSON-able data; coverage by kernel and edge class (pass, decision), "" for all of it."""
     return {
         **{name: getattr(tally, name) for name in _COUNTS},
         "outcomes": {outcome.value: tally.outcomes[outcome] for outcome in Outcome},
         "runners": dict(sorted(tally.runners.items())),
         "kinds": dict(sorted(tally.kinds.items())),
         "errors": {kernel: {str(n): count for n, count in bins.items()} for kernel, bins in by_kernel(tally).items()},
-        "coverage": {name: _nested(getattr(tally.coverage, name)) for name in ("emitted", "executed", "verified")},
+        "coverage": _coverage_to_dict(tally.coverage),
+        "passes": _coverage_to_dict(tally.passes),
         "findings": [_note_to_dict(note) for note in tally.findings.values()],
         "repeats": dict(sorted(tally.repeats.items())),
         "unfinished": sorted(path.name for path in tally.unfinished),
@@ -195,7 +196,8 @@ def _tally_from_dict(data: Mapping[str, Any], settings: Settings) -> Tally:
                 for number, count in bins.items()
             }
         ),
-        coverage=Coverage(**{name: _flat(counts) for name, counts in data["coverage"].items()}),
+        coverage=_coverage_from_dict(data["coverage"]),
+        passes=_coverage_from_dict(data.get("passes", {})),  # of the first states
         c_lines=_lines_from_dict(data.get("lines", {})),
         findings={note.fault: note for note in notes},
         repeats=Counter(data["repeats"]),
@@ -209,6 +211,14 @@ def _tally_from_dict(data: Mapping[str, Any], settings: Settings) -> Tally:
 
 def _note_to_dict(note: FindingNote) -> dict[str, Any]:
     return {**asdict(note), "path": note.path.name}
+
+
+def _coverage_to_dict(coverage: Coverage) -> dict[str, Any]:
+    return {name: _nested(getattr(coverage, name)) for name in ("emitted", "executed", "verified")}
+
+
+def _coverage_from_dict(data: Mapping[str, Any]) -> Coverage:
+    return Coverage(**{name: _flat(counts) for name, counts in data.items()})
 
 
 def _lines_to_dict(lines: Lines) -> dict[str, Any]:

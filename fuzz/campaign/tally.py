@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fuzz.campaign.findings import Finding
 from fuzz.judge.compare import Outcome, Verdict, worst_sigma
-from fuzz.judge.coverage import Coverage, Point, by_family
+from fuzz.judge.coverage import Coverage, Point, by_family, declared_decisions
 from fuzz.judge.layers import behind
 from fuzz.judge.lines import Lines
 from fuzz.judge.report import Report
@@ -34,6 +34,7 @@ class CaseSummary:
     worst_where: str
     runner: str
     coverage: Coverage
+    passes: Coverage
     kinds: Counter[str]
     errors: Counter[tuple[str, int]]
     name: str
@@ -48,6 +49,9 @@ class CaseSummary:
         coverage.add_case(
             report.graph, report.layers, executed=report.executed, verified=() if report.problems else report.confirmed
         )
+        passes = Coverage()
+        plan = None if report.sources is None else report.sources.plan
+        passes.add_plan(plan, executed=report.executed, verified=report.verified)
         verdicts = [verdict for data in report.verdicts.values() for verdict in data]
         by_data = {str(seed): worst_sigma(data) for seed, data in report.verdicts.items()}
         where, worst = max(by_data.items(), key=lambda item: item[1], default=("", 0.0))
@@ -60,6 +64,7 @@ class CaseSummary:
             worst_where=f"{report.id or report.case.key}, {where}",
             runner=report.runner,
             coverage=coverage,
+            passes=passes,
             kinds=Counter({type(layer).__name__ for layer in report.graph.layers}),
             errors=_errors(report, verdicts),
             name=report.id or report.case.key,
@@ -104,8 +109,8 @@ class Tally:
     """Everything counted so far. `errors` are outputs by kernel and by their error, as `SIGMA_BINS` says.
 
     `unfinished` are folders of failures that were not shrunk to the end, `lost` says what was not judged, each with the
-    case, if it is known, in further lines. `declared` are edge classes that the campaign shall verify,
-    `c_lines` those of the C, where they are counted.
+    case, if it is known, in further lines. `declared` are edge classes that the campaign shall verify, `passes` is what
+    passes decided, `c_lines` are those of the C, where they are counted.
     """
 
     cases: int = 0
@@ -118,6 +123,7 @@ class Tally:
     worst_where: str = ""
     runners: Counter[str] = field(default_factory=Counter)
     coverage: Coverage = field(default_factory=Coverage)
+    passes: Coverage = field(default_factory=Coverage)
     kinds: Counter[str] = field(default_factory=Counter)
     errors: Counter[tuple[str, int]] = field(default_factory=Counter)
     findings: dict[str, FindingNote] = field(default_factory=dict)
@@ -140,6 +146,7 @@ class Tally:
         self._see_worst(case.worst, case.worst_where)
         self.runners[case.runner] += 1
         self.coverage.update(case.coverage)
+        self.passes.update(case.passes)
         self.kinds.update(case.kinds)
         self.errors.update(case.errors)
         self.c_lines.update(case.c_lines)
@@ -158,6 +165,7 @@ class Tally:
         ):
             counts.update(others)  # type: ignore[arg-type]
         self.coverage.update(other.coverage)
+        self.passes.update(other.passes)
         self.c_lines.update(other.c_lines)
         for fault, note in other.findings.items():
             known = self.findings.setdefault(fault, note)
@@ -201,6 +209,11 @@ class Tally:
     def missing(self) -> list[Point]:
         """Edge classes that should have been verified and never were."""
         return sorted(point for point in self.declared if not self.coverage.verified[point])
+
+    @property
+    def never_decided(self) -> list[Point]:
+        """Decisions of passes that no verified case has; none where there is nothing of passes to count."""
+        return [point for point in declared_decisions() if self.passes.emitted and not self.passes.verified[point]]
 
     @property
     def headline(self) -> str:
@@ -262,6 +275,11 @@ class Tally:
             for counts in (self.coverage.emitted, self.coverage.executed, self.coverage.verified)
         )
         yield row("edge classes", f"{len(emitted)} emitted, {len(executed)} executed, {len(verified)} verified")
+        if self.passes.emitted:
+            seen, total = len(self.passes.edge_classes(self.passes.verified)), len(declared_decisions())
+            yield row("decisions", f"{seen} of {total} of passes verified")
+            for name, decision in self.never_decided if len(self.never_decided) <= _SHOWN else ():
+                yield row("", f"never verified: {name}, {decision}")
         if self.declared:
             of = sorted({kernel for kernel, _ in self.declared})
             yield row("of declared", ", ".join(f"{kernel} {self.coverage.share(kernel)}" for kernel in of))

@@ -1,8 +1,12 @@
-"""Several layers in a row, as wishes: those among which a pass or a kernel has something to do, or just has not."""
+"""Several layers in a row, as wishes: as nets have them, and what several passes or a kernel have something to do with.
+
+What single decisions of passes are about stands in `fuzz.draw.decisions`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 from hypothesis import strategies as st
 
@@ -17,29 +21,19 @@ from fuzz.draw.kinds.input import INTERLEAVED, InputWish
 from fuzz.draw.kinds.pooling import PoolingWish
 from fuzz.draw.kinds.softmax import SoftmaxWish
 from fuzz.draw.sizes import EDGE_SIZES, ITSELF, OUTPUTS, SOURCES, sizes
+from fuzz.draw.weights import weighted
 from nn512.graph import POOLINGS, Activation, Div, Max, Min, Mul, Sub
 
-# What the passes look for, as wishes to be granted one after the other; 0 reads the tensor before, 1 the one before it.
+# Wishes to be granted one after the other; 0 reads the tensor before, 1 the one before it.
 _CONV, _POINTWISE = ConvWish(0, 0, 3, 3, padding_h=SAME, padding_w=SAME), ConvWish(0)
 _NORM, _RELU, _LEAKY = BatchNormWish(0, 0.00001), ActivationWish(0, relu(0.0)), ActivationWish(0, relu(-0.5))
 _CLIP = ActivationWish(0, clip(0.0, 1.0))
 _ABS, _LOG, _SQRT = (ActivationWish(0, Activation("", "", kind)) for kind in ("Abs", "Log", "Sqrt"))
 _SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
-    (_CONV, _NORM, _RELU),
-    (_CONV, _NORM, replace(_RELU, source=1)),  # the convolution has a second reader: nothing folds
-    (_NORM, _POINTWISE),  # folds forward
-    (_NORM, _NORM, _POINTWISE, replace(_POINTWISE, source=1)),  # into both readers
-    (_RELU, _NORM, _POINTWISE, replace(_POINTWISE, source=2)),  # of two alike only one has a norm before it
-    (_POINTWISE, replace(_POINTWISE, source=1), _CONV, BinaryWish(2, 0)),  # a sum that comes after a merged pair
     (FullyConnectedWish(0, 9), _NORM, _LEAKY, BinaryWish(0, 7)),
-    (_NORM, _CONV),  # which padding forbids, of rows or of columns alone, too
-    (_NORM, replace(_CONV, padding_h=0)),
-    (_NORM, replace(_CONV, padding_w=0)),
     (_NORM, _RELU, _POINTWISE, _NORM, _RELU, _CONV, ConcatWish(6, 0, 1)),  # a layer of DenseNet
     (_NORM, _RELU, PoolingWish(0, "Avg3x3Stride2", 1, 1), _NORM),
     (_RELU, _LEAKY, _NORM, _LEAKY, _RELU, ActivationWish(0, relu(0.5)), ActivationWish(0, relu(2.0))),
-    (_RELU, PoolingWish(0, "Max2x2Stride2"), PoolingWish(1, "Avg2x2Stride2")),  # a ReLU computed twice
-    (_POINTWISE, replace(_POINTWISE, source=1, to_channels=17)),  # to be merged
     (_POINTWISE, _NORM, replace(_CONV, source=2), BinaryWish(0, 0), _RELU),
     (_CONV, _NORM, _RELU, _CONV, _NORM, BinaryWish(0, 4), _RELU),  # a residual block
     (_POINTWISE, replace(_POINTWISE, source=1), BinaryWish(0, 0), BinaryWish(0, 7)),
@@ -52,9 +46,6 @@ _SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
     (_NORM, _POINTWISE, PoolingWish(0, "Avg3x3Stride2", 1, 2), _NORM, BinaryWish(0, 0)),
     (replace(_POINTWISE, groups=-1), PoolingWish(0, "Avg2x2Stride2", 1, 1), PoolingWish(0, "Avg3x3Stride2")),
     (replace(_POINTWISE, groups=1), ActivationWish(0, relu(1.0)), PoolingWish(0, "Avg3x3Stride2"), _POINTWISE),
-    (_POINTWISE, _POINTWISE, _NORM, PoolingWish(0, "Avg2x2Stride2"), _LEAKY),  # before two
-    (_POINTWISE, PoolingWish(0, "AvgGlobal"), replace(_POINTWISE, source=2), PoolingWish(0, "AvgGlobal")),  # shared
-    (_POINTWISE, PoolingWish(0, "Avg2x2Stride2"), PoolingWish(1, "Max2x2Stride2")),  # two readers: stays
     # Functions that are NaN below 0, and make NaN of all that follows.
     (_CONV, _ABS, _LOG, _POINTWISE),
     (_NORM, _ABS, _SQRT, BinaryWish(0, 0)),
@@ -75,6 +66,7 @@ _SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
 )
 
 
+@cache
 def situations() -> st.SearchStrategy[list[Wish]]:
     """Layers among which some pass has something to do, or just has not, with outputs at any place."""
 
@@ -92,6 +84,7 @@ _INNER: tuple[LayerWish, ...] = (
 )  # fmt: skip
 
 
+@cache
 def stage_ends() -> st.SearchStrategy[list[Wish]]:
     """A block of layers, then strided 1x1 convolutions as at the beginning of the next stage of a net.
 
@@ -117,7 +110,7 @@ def stage_ends() -> st.SearchStrategy[list[Wish]]:
     entries = fresh | st.builds(ConvWish, SOURCES, channels).map(lambda wish: [wish])
     strides = st.sampled_from(((2, 2), (2, 2), (2, 2), (2, 2), (2, 2), (3, 3), (2, 1), (1, 3)))
     alike = st.tuples(strides, st.integers(1, 3)).map(lambda drawn: [drawn[0]] * drawn[1])
-    strided = (alike | alike | alike | st.lists(strides, min_size=2, max_size=2)).map(
+    strided = weighted((3, alike), (1, st.lists(strides, min_size=2, max_size=2))).map(
         lambda drawn: [ConvWish(0, stride_h=rows, stride_w=columns) for rows, columns in drawn]
     )
     # What reads more pixels than it seems to: all that a filter sees, and others where padding shifts it.
@@ -129,6 +122,7 @@ def stage_ends() -> st.SearchStrategy[list[Wish]]:
     return st.builds(end, entries, inner, st.sampled_from((1, 1, 0, 2)), last, strided, outputs)
 
 
+@cache
 def gated_blocks() -> st.SearchStrategy[list[Wish]]:
     """Squeeze and excitation: a number per channel is made of a tensor and meets all its pixels; others read that."""
 
@@ -145,6 +139,7 @@ def gated_blocks() -> st.SearchStrategy[list[Wish]]:
     return st.builds(block, picture, made, st.sampled_from(("AvgGlobal", "MaxGlobal")), excited, after)
 
 
+@cache
 def averaged_convs() -> st.SearchStrategy[list[Wish]]:
     """A 1x1 convolution, perhaps a norm, and an average with any padding: they may change places.
 
@@ -170,6 +165,7 @@ def averaged_convs() -> st.SearchStrategy[list[Wish]]:
     return st.builds(place, SOURCES, conv, st.booleans(), pooling, another)
 
 
+@cache
 def first_layers() -> st.SearchStrategy[list[Wish]]:
     """A picture of few channels and a convolution on it: any filter, stride, padding and dilation."""
     sides = st.sampled_from((*EDGE_SIZES[:12], 29, 31, 50, 65))
@@ -182,6 +178,7 @@ def first_layers() -> st.SearchStrategy[list[Wish]]:
     return st.builds(reading, picture, st.one_of(usual_convs(), dense_convs(), pointwise_convs()))
 
 
+@cache
 def dense_blocks() -> st.SearchStrategy[list[Wish]]:
     """Layers that each see all results before them, as in DenseNet, whether these fill blocks of 16 channels or not."""
 
@@ -193,6 +190,7 @@ def dense_blocks() -> st.SearchStrategy[list[Wish]]:
     return st.builds(block, SOURCES, channels, st.lists(channels, min_size=2, max_size=4))
 
 
+@cache
 def doublings() -> st.SearchStrategy[list[Wish]]:
     """A tensor joined with itself, that with itself, and so on, until there are too many segments to join in place."""
     picture = st.builds(InputWish, st.sampled_from((1, 3, 5, 17)), st.integers(1, 3), st.integers(1, 3))
@@ -205,6 +203,7 @@ def doublings() -> st.SearchStrategy[list[Wish]]:
     return st.builds(doubled, picture, st.sampled_from((2, 5, 6, 7, 7, 8)), consumers)
 
 
+@cache
 def repeated_layers() -> st.SearchStrategy[list[Wish]]:
     """The same few layers twice or three times: emitted functions may share their bodies."""
     channels = st.sampled_from((16, 20, 48))

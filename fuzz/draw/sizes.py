@@ -1,15 +1,19 @@
 """Sizes of tensors and choices that several kinds of layers share.
 
 Sizes come from around the multiples of 16, the width of a vector: a plain `integers(1, 64)` almost never hits an edge.
+Those in the middle of a vector are drawn now and then.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 from hypothesis import strategies as st
 
 from nn512.graph import Shape
 
 EDGE_SIZES = (1, 2, 3, 4, 5, 13, 14, 15, 16, 17, 18, 19, 29, 30, 31, 32, 33, 34, 35, 47, 48, 49, 50, 51)
+MIDDLE_SIZES = (6, 7, 8, 9, 10, 11, 12, 20, 21, 22, 23, 24, 25, 26, 27, 28)
 LONG_SIZES = (63, 64, 65, 79, 80, 81, 95, 96, 97, 127, 128, 129)
 
 SOURCES = st.sampled_from((0, 0, 0, 0, 1, 2, 3, 5))
@@ -24,12 +28,18 @@ PARTNERS = st.integers(0, 7)
 ITSELF = -2
 """The partner that is the source itself."""
 
+ANOTHER = -1
+"""The partner that is a new input."""
 
+
+@cache
 def sizes() -> st.SearchStrategy[int]:
-    """One extent of a tensor, at or next to an edge of the vector width."""
-    return st.sampled_from(EDGE_SIZES) | st.sampled_from((*EDGE_SIZES[:12], *LONG_SIZES))
+    """One extent of a tensor, mostly at or next to an edge of the vector width."""
+    usual = st.sampled_from((*EDGE_SIZES, *EDGE_SIZES, *MIDDLE_SIZES))
+    return usual | st.sampled_from((*EDGE_SIZES[:12], *LONG_SIZES))
 
 
+@cache
 def shapes() -> st.SearchStrategy[Shape]:
     """Shape of an input; images are mostly small so that many channels fit."""
     small = st.sampled_from(EDGE_SIZES[:12])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 
 from hypothesis import strategies as st
 
 from fuzz.case import OPTIMISATIONS, SLOW, Case, DataSeed
+from fuzz.draw.decisions import decided, varied
 from fuzz.draw.grower import Style
 from fuzz.draw.growth import grow
 from fuzz.draw.kinds import Wish
@@ -23,6 +25,7 @@ from fuzz.draw.situations import (
     stage_ends,
 )
 from fuzz.draw.sizes import shapes
+from fuzz.draw.weights import weighted
 from fuzz.draw.wishes import few_forms, wishes
 from nn512.graph import Graph, Node, build, format_graph
 from nn512.kernels.registry import KERNELS, competing_kernels
@@ -30,19 +33,25 @@ from nn512.options import Options
 from nn512.passes.pipeline import PASSES
 
 
-def wish_lists(max_layers: int) -> st.SearchStrategy[list[Wish]]:
-    """About `max_layers` layers at most: mostly single ones, now and then a situation, a first layer, or few forms."""
+def wish_lists(max_layers: int, turn: int | None = None) -> st.SearchStrategy[list[Wish]]:
+    """About `max_layers` layers at most: single ones with situations among them, or few forms, or ends of stages.
+
+    Half are full of what decisions of passes are about, that whose turn it is first (see `fuzz.draw.decisions`).
+    """
 
     def one() -> st.SearchStrategy[list[Wish]]:
         return wishes().map(lambda wish: [wish])
 
     alike = dense_blocks() | repeated_layers() | doublings()
-    rows = (*[situations()] * 3, stage_ends(), averaged_convs(), gated_blocks(), *[first_layers()] * 2, alike)
-    pieces = st.one_of(*[one()] * 6, *rows)
-    mixed = st.lists(pieces, min_size=1, max_size=max_layers)
-    return st.one_of(*(lists.map(_joined) for lists in (*[mixed] * 5, _stage_lists())), few_forms(max_layers).map(list))
+    others = stage_ends() | averaged_convs() | gated_blocks() | first_layers() | alike
+    pieces = weighted((8, one()), (1, situations()), (1, varied()), (1, others))
+    mixed = st.lists(pieces, min_size=1, max_size=max_layers).map(_joined)
+    more = st.lists(weighted((1, varied()), (1, one())), max_size=max_layers // 2 + 1)
+    decisions = st.tuples(decided(turn), more).map(lambda drawn: _joined([drawn[0], *drawn[1]]))
+    return weighted((5, mixed), (7, decisions), (1, _stage_lists().map(_joined)), (1, few_forms(max_layers)))
 
 
+@cache
 def _stage_lists() -> st.SearchStrategy[list[list[Wish]]]:
     """Ends of stages alone, so that nothing else reads the pixels that they need not compute."""
     return st.lists(stage_ends(), min_size=1, max_size=2)
@@ -52,6 +61,7 @@ def _joined(lists: list[list[Wish]]) -> list[Wish]:
     return [wish for wishes in lists for wish in wishes]
 
 
+@cache
 def styles() -> st.SearchStrategy[Style]:
     """Names, order and Config, mostly plain."""
     return st.builds(
@@ -64,9 +74,9 @@ def styles() -> st.SearchStrategy[Style]:
     )
 
 
-def node_lists(max_layers: int = 10) -> st.SearchStrategy[tuple[Node, ...]]:
+def node_lists(max_layers: int = 10, turn: int | None = None) -> st.SearchStrategy[tuple[Node, ...]]:
     """Nodes of legal graphs of up to about `max_layers` layers."""
-    return st.builds(grow, shapes(), wish_lists(max_layers), styles())
+    return st.builds(grow, shapes(), wish_lists(max_layers, turn), styles())
 
 
 def stages() -> st.SearchStrategy[tuple[Node, ...]]:
@@ -74,19 +84,20 @@ def stages() -> st.SearchStrategy[tuple[Node, ...]]:
     return st.builds(grow, shapes(), _stage_lists().map(_joined), styles())
 
 
-def graphs(max_layers: int = 10) -> st.SearchStrategy[Graph]:
+def graphs(max_layers: int = 10, turn: int | None = None) -> st.SearchStrategy[Graph]:
     """Legal, checked graphs."""
-    return node_lists(max_layers).map(build)
+    return node_lists(max_layers, turn).map(build)
 
 
+@cache
 def options(kernels: tuple[str, ...] = ()) -> st.SearchStrategy[Options]:
     """Compiler options: mostly the defaults, else passes switched off, a kernel forced on every layer, full weights.
 
     Of `kernels` one is always forced. Some choose kernels for several threads, some are for the other platform, as are
     all with a kernel that there is for that alone.
     """
-    some = st.lists(st.sampled_from(tuple(PASSES)), min_size=1, max_size=len(PASSES), unique=True).map(tuple)
-    without = st.one_of(st.just(()), st.just(()), some, st.just(tuple(PASSES)))
+    some = st.lists(st.sampled_from(tuple(PASSES)), min_size=1, max_size=3, unique=True).map(tuple)
+    without = weighted((6, st.just(())), (1, some), (1, st.just(tuple(PASSES))))
     some_kernels = [(("", kernel),) for kernel in kernels or competing_kernels()]
     forced = st.sampled_from(some_kernels if kernels else [(), (), *some_kernels])
     threads = st.sampled_from((1, 1, 1, 2, 8))
@@ -108,8 +119,10 @@ def _waiting(regimes: tuple[str, ...]) -> list[set[str]]:
     return [{r for group in groups for n, r in enumerate(group) if n != turn % len(group)} for turn in range(turns)]
 
 
-def cases(regimes: tuple[str, ...] = tuple(REGIMES), kernels: tuple[str, ...] = ()) -> st.SearchStrategy[Case]:
-    """Whole cases: a graph, options, an optimisation level and data; see `options`.
+def cases(
+    regimes: tuple[str, ...] = tuple(REGIMES), kernels: tuple[str, ...] = (), turn: int | None = None
+) -> st.SearchStrategy[Case]:
+    """Whole cases: a graph, options, an optimisation level and data; see `options` and `wish_lists`.
 
     There is one data set of every regime, and of those that take turns (`fuzz.draw.regimes.TURNS`) of one of them.
     """
@@ -122,4 +135,4 @@ def cases(regimes: tuple[str, ...] = tuple(REGIMES), kernels: tuple[str, ...] = 
     waiting = _waiting(regimes)
     compilers = st.sampled_from(("", "", "", "gcc", "clang"))
     levels, seeds = st.sampled_from(OPTIMISATIONS), st.integers(0, 999)
-    return st.builds(case, node_lists(), options(kernels), levels, compilers, seeds)
+    return st.builds(case, node_lists(turn=turn), options(kernels), levels, compilers, seeds)

@@ -2,7 +2,8 @@
 
 Every kernel declares its edge classes (a remainder of pixels, a tail of channels, padding at the top ...), and the plan
 lists those a layer emits. Here they are counted three times: emitted (the plan lists it), executed (the C ran to its
-end on some data) and verified (an output that depends on the layer was compared and found right).
+end on some data) and verified (an output that depends on the layer was compared and found right). Decisions of passes
+are counted in the same way, once for a case: it is verified where all of its outputs are.
 """
 
 from __future__ import annotations
@@ -12,18 +13,19 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from fuzz.judge.layers import behind, points_of
+from fuzz.judge.layers import behind, decisions_of, points_of
 from nn512.graph import Graph
 from nn512.kernels.registry import kernel_named, kernel_names
-from nn512.plan.plan import PlannedLayer
+from nn512.passes.pipeline import PASSES
+from nn512.plan.plan import Plan, PlannedLayer
 
 Point: TypeAlias = tuple[str, str]
-"""A kernel and one of its edge classes; an empty one is the kernel as a whole."""
+"""A kernel and one of its edge classes, or a pass and one of its decisions; an empty one is the kernel or the pass."""
 
 
 @dataclass(slots=True)
 class Coverage:
-    """Counts of kernels and their edge classes; one layer of one case counts once."""
+    """Counts of points: of kernels and edge classes one layer of one case counts once, of passes one case."""
 
     emitted: Counter[Point] = field(default_factory=Counter)
     executed: Counter[Point] = field(default_factory=Counter)
@@ -39,6 +41,12 @@ class Coverage:
                 self.executed.update(points_of(layer))
         for layer in behind(graph, layers, verified):
             self.verified.update(points_of(layer))
+
+    def add_plan(self, plan: Plan | None, *, executed: bool, verified: bool) -> None:
+        """Count what passes decided in one case."""
+        points = list(decisions_of(plan))
+        for counts, counted in ((self.emitted, True), (self.executed, executed), (self.verified, verified)):
+            counts.update(points if counted else ())
 
     def update(self, other: Coverage) -> None:
         """Add the counts of another coverage."""
@@ -62,8 +70,13 @@ class Coverage:
         return {(kernel, edge) for kernel, edge in points if edge not in kernel_named(kernel).edge_classes}
 
     def edge_classes(self, counts: Counter[Point]) -> list[Point]:
-        """The distinct edge classes in `counts`, sorted."""
+        """The distinct edge classes or decisions in `counts`, sorted."""
         return sorted(point for point in counts if point[1])
+
+
+def declared_decisions() -> list[Point]:
+    """All decisions that passes may make, in the order in which they run."""
+    return [(name, str(decision)) for name, one in PASSES.items() for decision in one.decisions]
 
 
 def by_family(points: Iterable[Point]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What the tester takes from a plan, and nothing else of the tester looks into one: its layers."""
+"""What the tester takes from a plan, and nothing else of the tester looks into one: layers, and what passes decided."""
 
 from __future__ import annotations
 
@@ -19,6 +19,14 @@ def points_of(layer: PlannedLayer) -> Iterator[tuple[str, str]]:
     yield layer.kernel, ""
     for edge_class in layer.edge_classes:
         yield layer.kernel, edge_class
+
+
+def decisions_of(plan: Plan | None) -> Iterator[tuple[str, str]]:
+    """Pass and decision pairs of a plan; the pass itself is the pair with an empty decision."""
+    for done in () if plan is None else plan.passes:
+        yield done.name, ""
+        for decision in done.decisions:
+            yield done.name, decision
 
 
 def upstream(graph: Graph, outputs: Collection[str]) -> frozenset[str]:

@@ -64,10 +64,10 @@ BUGS: tuple[Bug, ...] = (
         "number = first.setdefault((op.source, op.node.window_h, program.shapes[op.writes]), len(ops))",
     ),
     Bug(
-        "convolutions merged before an addend is there",
-        "passes/merge_convs.py",
-        "if any(made[operand] >= first for operand in operands):",
-        "if any(made[operand] >= number for operand in operands):",
+        "a sum taken by merged convolutions before its addend is there",
+        "passes/fuse_elementwise.py",
+        "if stays and any(self._now(self._writer[operand]) >= before for operand in operands):",
+        "if stays and any(self._now(self._writer[operand]) >= number for operand in operands):",
     ),
     Bug(
         "convolutions of which one reads a norm merged",

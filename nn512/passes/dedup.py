@@ -11,15 +11,24 @@ import dataclasses
 from collections.abc import Hashable, Mapping
 
 from nn512.ir import ElementwiseOp, Op, Program
-from nn512.passes.rewrite import Pass
+from nn512.passes.rewrite import Decided, Decision, Pass, unheard
 
 
-def dedup(program: Program) -> Program:
+class Sharing(Decision):
+    """What becomes of an operation without parameters."""
+
+    SHARED = "computed once for several nodes"
+    SHARED_OUTPUT = "computed again, as the result is an output"
+    IDENTITY = "an identity is gone"
+    IDENTITY_OUTPUT = "an identity stays, as the result is an output"
+
+
+def dedup(program: Program, decided: Decided = unheard) -> Program:
     """The program without repeated operations and identities."""
-    return _rewrite(program)[0]
+    return _rewrite(program, decided)[0]
 
 
-def _rewrite(program: Program) -> tuple[Program, Mapping[str, str]]:
+def _rewrite(program: Program, decided: Decided = unheard) -> tuple[Program, Mapping[str, str]]:
     names: dict[str, str] = {}
     seen: dict[Hashable, str] = {}
     ops: list[Op] = []
@@ -32,11 +41,15 @@ def _rewrite(program: Program) -> tuple[Program, Mapping[str, str]]:
         if key is None:
             ops.append(op)
             continue
-        if op.name not in outputs:
-            if isinstance(op, ElementwiseOp) and all(step.is_identity for step in op.chain):
+        needed = op.name in outputs
+        if isinstance(op, ElementwiseOp) and all(step.is_identity for step in op.chain):
+            decided(Sharing.IDENTITY_OUTPUT if needed else Sharing.IDENTITY)
+            if not needed:
                 names[op.name] = op.source
                 continue
-            if key in seen:
+        elif key in seen:
+            decided(Sharing.SHARED_OUTPUT if needed else Sharing.SHARED)
+            if not needed:
                 names[op.name] = seen[key]
                 continue
         seen.setdefault(key, op.name)
@@ -48,4 +61,4 @@ def _gone(program: Program) -> Mapping[str, str]:
     return {name: f"the same as {other}" for name, other in _rewrite(program)[1].items()}
 
 
-PASS = Pass("dedup", dedup, "what is equal is computed once", gone=_gone)
+PASS = Pass("dedup", dedup, "what is equal is computed once", Sharing, gone=_gone)

@@ -12,12 +12,21 @@ from collections.abc import Mapping
 
 from nn512.graph.axes import AXES
 from nn512.ir import ConcatOp, CopyOp, Joined, Op, Program, RelayoutOp
-from nn512.passes.rewrite import Pass
+from nn512.passes.rewrite import Decided, Decision, Pass, unheard
 from nn512.plan.layout import crowded
 from nn512.plan.layouts import Layouts
 
 
-def drop_concat(program: Program) -> Program:
+class Joining(Decision):
+    """What becomes of a part of a concatenation."""
+
+    IN_PLACE = "written into its place in the whole"
+    COPIED = "copied, as it has a place in another whole, or in this one already"
+    CROWDED = "copied to one segment, as the whole would have too many"
+    OTHER_AXIS = "joined by an operation, as rows or columns are joined"
+
+
+def drop_concat(program: Program, decided: Decided = unheard) -> Program:
     """The program with joined wholes for all concatenations of channels, and copies where they cannot be avoided."""
     shapes = dict(program.shapes)
     joined: list[Joined] = list(program.joined)
@@ -26,6 +35,8 @@ def drop_concat(program: Program) -> Program:
     ops: list[Op] = []
     for op in program.ops:
         if not isinstance(op, ConcatOp) or op.node.axis != AXES[0]:
+            if isinstance(op, ConcatOp):
+                decided(Joining.OTHER_AXIS)
             layouts.see(op)
             ops.append(op)
             continue
@@ -34,11 +45,14 @@ def drop_concat(program: Program) -> Program:
         for number, (source, many) in enumerate(zip(op.sources, too_many, strict=True), 1):
             part = source
             if many or source in placed:
+                decided(Joining.CROWDED if many else Joining.COPIED)
                 part = f"{op.writes}_part{number}"
                 shapes[part] = shapes[source]
                 copy = RelayoutOp(source, part, crowded=True) if many else CopyOp(source, part)
                 layouts.see(copy)
                 ops.append(copy)
+            else:
+                decided(Joining.IN_PLACE)
             placed.add(part)
             parts.append(part)
         joined.append(Joined(op.node, tuple(parts), op.writes))
@@ -51,4 +65,4 @@ def _gone(program: Program) -> Mapping[str, str]:
     return {op.node.to_tensor: why for op in program.ops if isinstance(op, ConcatOp) and op.node.axis == AXES[0]}
 
 
-PASS = Pass("drop_concat", drop_concat, "what is written in place need not be copied", gone=_gone)
+PASS = Pass("drop_concat", drop_concat, "what is written in place need not be copied", Joining, gone=_gone)

@@ -18,20 +18,38 @@ import dataclasses
 
 from nn512.graph.nodes import BatchNorm
 from nn512.ir import ConvOp, ElementwiseOp, FullyConnectedOp, NormStep, Op, Program
-from nn512.passes.rewrite import Pass
+from nn512.passes.rewrite import Decided, Decision, Pass, unheard
 from nn512.passes.rewriting import readers, writers
 
 MOST_REPEATED = 8
 """A layer's norms of its source, where others have them, too: many norms before many layers would be their product."""
 
 
-def fold_batchnorm(program: Program) -> Program:
+class Folding(Decision):
+    """What becomes of a batch norm behind a layer with weights, and of one before such layers."""
+
+    AFTER_CONV = "folded into the convolution before it"
+    AFTER_FULL = "folded into the fully connected layer before it"
+    AFTER_NORM = "folded behind another norm"
+    AFTER_SHARED = "not folded into what is before it: something else reads that"
+    AFTER_OUTPUT = "not folded into what is before it: that is an output"
+    AFTER_OTHER = "not folded into what is before it: that has no weights"
+    BEFORE_ONE = "folded into the layer behind it"
+    BEFORE_SEVERAL = "folded into several layers behind it"
+    BEFORE_NORM = "folded before another norm"
+    BEFORE_OUTPUT = "not folded into what is behind it: it is an output"
+    BEFORE_PADDING = "not folded into what is behind it: that is padded"
+    BEFORE_OTHER = "not folded into what is behind it: that has no weights"
+    BEFORE_MANY = "not folded into what is behind it: too many norms, of several layers"
+
+
+def fold_batchnorm(program: Program, decided: Decided = unheard) -> Program:
     """The program with every batch norm folded that can be."""
-    folded = _fold_after(program)
-    return folded if program.graph.config.platform == "AVX512BFloat16" else _fold_before(folded)
+    folded = _fold_after(program, decided)
+    return folded if program.graph.config.platform == "AVX512BFloat16" else _fold_before(folded, decided)
 
 
-def _fold_after(program: Program) -> Program:
+def _fold_after(program: Program, decided: Decided) -> Program:
     ops: list[Op | None] = list(program.ops)
     outputs = program.outputs
     uses, made = readers(program.ops), dict(writers(program.ops))
@@ -40,9 +58,10 @@ def _fold_after(program: Program) -> Program:
         if norm is None or not isinstance(op, ElementwiseOp):
             continue
         if len(uses[op.source]) != 1 or op.source in outputs:
+            decided(Folding.AFTER_OUTPUT if op.source in outputs else Folding.AFTER_SHARED)
             continue
         producer = made[op.source]
-        folded = _absorb(ops[producer], norm, op.writes)
+        folded = _absorb(ops[producer], norm, op.writes, decided)
         if folded is not None:
             ops[producer], ops[number] = folded, None
             made[op.writes] = producer
@@ -58,30 +77,39 @@ def _norm(op: Op) -> BatchNorm | None:
             return None
 
 
-def _absorb(producer: Op | None, norm: BatchNorm, writes: str) -> Op | None:
+def _absorb(producer: Op | None, norm: BatchNorm, writes: str, decided: Decided) -> Op | None:
     match producer:
         case ConvOp(branches=(branch,)) if not branch.epilogue:
+            decided(Folding.AFTER_NORM if branch.folded else Folding.AFTER_CONV)
             branch = dataclasses.replace(branch, folded=(*branch.folded, norm), writes=writes)
             return dataclasses.replace(producer, branches=(branch,))
         case FullyConnectedOp(epilogue=()):
+            decided(Folding.AFTER_NORM if producer.folded else Folding.AFTER_FULL)
             return dataclasses.replace(producer, folded=(*producer.folded, norm), writes=writes)
         case _:
+            decided(Folding.AFTER_OTHER)
             return None
 
 
-def _fold_before(program: Program) -> Program:
+def _fold_before(program: Program, decided: Decided) -> Program:
     ops: list[Op | None] = list(program.ops)
     outputs = program.outputs
     uses = {name: dict.fromkeys(numbers) for name, numbers in readers(program.ops).items()}
     for number in reversed(range(len(ops))):  # backwards, so that of two norms in a row both go
         op = ops[number]
         norm = None if op is None else _norm(op)
-        if norm is None or not isinstance(op, ElementwiseOp) or op.writes in outputs:
+        if norm is None or not isinstance(op, ElementwiseOp):
+            continue
+        if op.writes in outputs:
+            decided(Folding.BEFORE_OUTPUT)
             continue
         users = uses.get(op.writes, {})
-        replaced = [_normalize(ops[user], norm, op, alone=len(users) == 1) for user in users]
+        replaced = [_normalize(ops[user], norm, op, decided, alone=len(users) == 1) for user in users]
         if not users or any(r is None for r in replaced):
             continue
+        decided(Folding.BEFORE_ONE if len(users) == 1 else Folding.BEFORE_SEVERAL)
+        if any(isinstance(one, ConvOp | FullyConnectedOp) and len(one.normalized) > 1 for one in replaced):
+            decided(Folding.BEFORE_NORM)
         for user, changed in zip(users, replaced, strict=True):
             ops[user] = changed
         ops[number] = None
@@ -90,7 +118,7 @@ def _fold_before(program: Program) -> Program:
     return dataclasses.replace(program, ops=tuple(op for op in ops if op is not None))
 
 
-def _normalize(user: Op | None, norm: BatchNorm, op: ElementwiseOp, *, alone: bool) -> Op | None:
+def _normalize(user: Op | None, norm: BatchNorm, op: ElementwiseOp, decided: Decided, *, alone: bool) -> Op | None:
     """The user of a batch norm, reading what the batch norm reads; None where that is not possible."""
     match user:
         case ConvOp(prologue=()):
@@ -98,12 +126,17 @@ def _normalize(user: Op | None, norm: BatchNorm, op: ElementwiseOp, *, alone: bo
         case FullyConnectedOp():
             padded = False
         case _:
+            decided(Folding.BEFORE_OTHER)
             return None
-    if padded or user.source != op.writes or any(op.writes in step.operands for step in user.steps):
+    if user.source != op.writes or any(op.writes in step.operands for step in user.steps):
+        return None
+    if padded:
+        decided(Folding.BEFORE_PADDING)
         return None
     if not alone and len(user.normalized) >= MOST_REPEATED:
+        decided(Folding.BEFORE_MANY)
         return None
     return dataclasses.replace(user, source=op.source, normalized=(norm, *user.normalized))
 
 
-PASS = Pass("fold_batchnorm", fold_batchnorm, "batch norms cost nothing as part of weights")
+PASS = Pass("fold_batchnorm", fold_batchnorm, "batch norms cost nothing as part of weights", Folding)

@@ -16,13 +16,23 @@ from collections.abc import Hashable
 from nn512.algebra.cook_toom import is_known
 from nn512.graph.nodes import Conv
 from nn512.ir import ConvBranch, ConvOp, ElementwiseOp, Op, Program
-from nn512.passes.rewrite import Pass
+from nn512.passes.rewrite import Decided, Decision, Pass, unheard
 from nn512.passes.rewriting import readers, writers
 
 
-def merge_convs(program: Program) -> Program:
+class Merging(Decision):
+    """What becomes of a convolution that reads what one before it reads."""
+
+    MERGED = "merged with one before it"
+    TILES = "apart: a tile algorithm could compute it alone"
+    NORMS = "apart: one of both reads what is normalized"
+    MEET = "apart: they meet in one sum"
+
+
+def merge_convs(program: Program, decided: Decided = unheard) -> Program:
     """The program with similar convolutions merged into the first of them."""
     firsts: dict[Hashable, int] = {}
+    plain: set[Hashable] = set()
     branches: dict[int, list[ConvBranch]] = {}
     together: dict[int, set[int]] = {}
     ops: list[Op | None] = list(program.ops)
@@ -32,18 +42,25 @@ def merge_convs(program: Program) -> Program:
         if not isinstance(op, ConvOp) or len(op.branches) != 1 or op.node.groups != 1:
             continue
         if _fits_tiles(op.node):
+            decided(Merging.TILES)
             continue
         (branch,) = op.branches
         first = firsts.setdefault(_key(op), number)
         users = uses.get(branch.writes, ())
+        without_norms = _key(dataclasses.replace(op, normalized=()))
         if first == number:
+            if without_norms in plain:
+                decided(Merging.NORMS)
+            plain.add(without_norms)
             branches[first], together[first] = [branch], set(users)
             continue
         operands = [operand for step in branch.epilogue for operand in step.operands]
-        if any(made[operand] >= first for operand in operands):
+        if any(made[operand] >= first for operand in operands):  # of steps fused before: not in the usual order
             continue
         if any(user in together[first] and isinstance(ops[user], ElementwiseOp) for user in users):
+            decided(Merging.MEET)
             continue
+        decided(Merging.MERGED)
         branches[first].append(branch)
         together[first].update(users)
         ops[number] = None
@@ -66,4 +83,4 @@ def _fits_tiles(node: Conv) -> bool:
     return max(taps) > 1 and max(steps) == 1 and all(count == 1 or is_known(2, count) for count in taps)
 
 
-PASS = Pass("merge_convs", merge_convs, "a tensor is read once for several convolutions")
+PASS = Pass("merge_convs", merge_convs, "a tensor is read once for several convolutions", Merging)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from nn512.graph.axes import AXES
 from nn512.graph.nodes import Layer
 from nn512.ir import ConcatOp, Op, PickOp, Program
-from nn512.passes.rewrite import Pass
+from nn512.passes.rewrite import Decided, Decision, Pass, unheard
 from nn512.passes.rewriting import readers
 from nn512.plan.layouts import Layouts
 
@@ -23,7 +23,18 @@ MOST_SOURCES = 2
 """Tensors that one operation takes channels from: every one more is a load and a permutation more for a block."""
 
 
-def merge_picks(program: Program) -> Program:
+class Picking(Decision):
+    """What becomes of a slice, shuffle or concatenation of channels that others read."""
+
+    MERGED = "done by a reader that picks channels"
+    SHARED = "done by each of several readers that pick channels"
+    OUTPUT = "not done by its readers: it is an output"
+    OTHERS = "not done by its readers: one does more than pick channels"
+    SOURCES = "not done by its readers: one would have too many sources"
+    COSTLY = "not done by its readers: more channels would be moved"
+
+
+def merge_picks(program: Program, decided: Decided = unheard) -> Program:
     """The program with as few operations that only move channels as will do."""
     users = readers(program.ops)
     layouts = Layouts(program.shapes, program.joined, program.views)
@@ -32,14 +43,21 @@ def merge_picks(program: Program) -> Program:
     ops: list[Op | None] = list(program.ops)
     for number, op in reversed(list(enumerate(program.ops))):  # its readers are what they will be
         first = _as_pick(op)
-        if first is None or first.writes in program.outputs:
+        if first is None:
+            continue
+        if first.writes in program.outputs:
+            decided(Picking.OUTPUT)
             continue
         before = {n: reader for n in users[first.writes] if (reader := ops[n]) is not None}
-        merged = {n: one for n, reader in before.items() if (one := _merged(first, reader)) is not None}
+        merged = {n: one for n, reader in before.items() if (one := _merged(first, reader, decided)) is not None}
         if not merged or len(merged) < len(before):
+            decided(Picking.OTHERS)
             continue
         moved = 0 if isinstance(op, ConcatOp) else program.shapes[first.writes].channels
-        if _moved(merged.values(), layouts, program) <= moved + _moved(before.values(), layouts, program):
+        if _moved(merged.values(), layouts, program) > moved + _moved(before.values(), layouts, program):
+            decided(Picking.COSTLY)
+        else:
+            decided(Picking.MERGED if len(merged) == 1 else Picking.SHARED)
             ops[number] = None
             for n, one in merged.items():
                 ops[n] = one
@@ -55,7 +73,7 @@ def _as_pick(op: Op) -> PickOp | None:
     return op if isinstance(op, PickOp) else None
 
 
-def _merged(first: PickOp, second: Op) -> PickOp | None:
+def _merged(first: PickOp, second: Op, decided: Decided) -> PickOp | None:
     """Both in one, if that can be; the second reads the first, under the name that it has in the graph."""
     if not isinstance(second, PickOp) or first.layers[-1].to_tensor != first.writes:
         return None
@@ -71,6 +89,7 @@ def _merged(first: PickOp, second: Op) -> PickOp | None:
             rest.append(source)
     sources = (*first.sources, *rest)
     if len(set(sources)) > max(MOST_SOURCES, len(set(second.sources))):
+        decided(Picking.SOURCES)
         return None
     return PickOp(sources, (*first.layers, *behind), second.writes)
 
@@ -92,4 +111,4 @@ def _gone(program: Program) -> Mapping[str, str]:
     return {pick.writes: why for op in program.ops if (pick := _as_pick(op)) is not None}
 
 
-PASS = Pass("merge_picks", merge_picks, "each channel moves once", gone=_gone)
+PASS = Pass("merge_picks", merge_picks, "each channel moves once", Picking, gone=_gone)

@@ -21,7 +21,7 @@ from nn512.passes import (
     view_slices,
 )
 from nn512.passes.lower import lower
-from nn512.passes.rewrite import Pass
+from nn512.passes.rewrite import Decided, Pass, unheard
 
 PASSES: Mapping[str, Pass] = MappingProxyType(
     {
@@ -44,13 +44,13 @@ PASSES: Mapping[str, Pass] = MappingProxyType(
 """All passes by name, in the order in which they run."""
 
 
-def stages(graph: Graph, skip: Collection[str] = ()) -> Iterator[tuple[str, Program]]:
-    """The program after lowering and after every pass that is not skipped, by name."""
+def stages(graph: Graph, skip: Collection[str] = (), decided: Decided = unheard) -> Iterator[tuple[str, Program]]:
+    """The program after lowering and after every pass that is not skipped, by name; `decided` hears of decisions."""
     program = lower(graph)
     yield "lower", program
     for name, rewrite in PASSES.items():
         if name not in skip:
-            program = rewrite(program)
+            program = rewrite(program, decided)
             yield name, program
 
 

@@ -17,27 +17,42 @@ from typing import TypeGuard
 
 from nn512.graph.nodes import Shape
 from nn512.ir import ConvOp, Op, PoolOp, Program
-from nn512.passes.rewrite import Pass
+from nn512.passes.rewrite import Decided, Decision, Pass, unheard
 from nn512.passes.rewriting import readers, writers
 from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.layout import LANES, blocks_of
 
 
-def pool_first(program: Program) -> Program:
+class Exchange(Decision):
+    """What becomes of an average and the convolution that it reads."""
+
+    MOVED = "the average is taken before the convolution"
+    MOVED_FARTHER = "the average is taken before one more convolution"
+    SHARED = "two averages are one before their convolutions"
+    COUNTING = "not moved: the average counts its padding"
+    READ = "not moved: something else reads the convolution"
+    OUTPUT = "not moved: the convolution is an output"
+    WINDOW = "not moved: the convolution has a filter, a stride or padding"
+    AS_MANY = "not moved: no fewer pixels come out"
+    DEAR = "not moved: it would take longer"
+
+
+def pool_first(program: Program, decided: Decided = unheard) -> Program:
     """The program with every average before its convolution where that saves work."""
-    moves = _Moves(program)
+    moves = _Moves(program, decided)
     for number in range(len(program.ops)):
         place: int | None = number
         while place is not None:  # the convolution before that one may be another
             place = moves.move_up(place)
-    return _share(moves.program()) if moves.any else program
+    return _share(moves.program(), decided) if moves.any else program
 
 
 class _Moves:
     """The operations while averages and convolutions change places."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, decided: Decided) -> None:
         self.any = False
+        self._decided = decided
         self._program = program
         self._ops = list(program.ops)
         self._shapes = dict(program.shapes)
@@ -56,13 +71,18 @@ class _Moves:
         None where it stays.
         """
         pool = self._ops[number]
-        if not _is_average(pool):
+        if not isinstance(pool, PoolOp) or pool.is_max:
             return None
         place = self._writer[pool.source]
         conv = self._ops[place]
-        alone = self._readers[pool.source] == 1 and pool.source not in self._outputs
-        if not (alone and isinstance(conv, ConvOp) and _is_plain(conv) and self._pays(conv, pool)):
+        if not isinstance(conv, ConvOp):
             return None
+        decision = self._decision(conv, pool)
+        self._decided(decision)
+        if decision is not Exchange.MOVED:
+            return None
+        if pool.ahead_of:
+            self._decided(Exchange.MOVED_FARTHER)
         branch = conv.branches[0]
         averaged = self._name(conv.source, pool.writes)
         after = self._shapes[pool.writes]
@@ -77,6 +97,20 @@ class _Moves:
         self.any = True
         return place
 
+    def _decision(self, conv: ConvOp, pool: PoolOp) -> Exchange:
+        """Whether a pooling moves before the convolution that it reads, and if not, why."""
+        if not _is_average(pool):
+            return Exchange.COUNTING
+        if pool.source in self._outputs:
+            return Exchange.OUTPUT
+        if self._readers[pool.source] != 1:
+            return Exchange.READ
+        if not _is_plain(conv):
+            return Exchange.WINDOW
+        if self._shapes[pool.writes].pixels >= self._shapes[pool.source].pixels:
+            return Exchange.AS_MANY
+        return Exchange.MOVED if self._pays(conv, pool) else Exchange.DEAR
+
     def _pays(self, conv: ConvOp, pool: PoolOp) -> bool:
         """Whether convolution and average take less time in the new order, by the cost model.
 
@@ -84,8 +118,6 @@ class _Moves:
         without groups computes whole blocks, too.
         """
         source, between, result = (self._shapes[name] for name in (conv.source, pool.source, pool.writes))
-        if result.pixels >= between.pixels:
-            return False
         groups = conv.branches[0].node.groups
         outputs = blocks_of(between.channels) * LANES if groups == 1 else between.channels
         weights = source.channels // groups * outputs
@@ -116,7 +148,7 @@ def _is_plain(op: ConvOp) -> bool:
     return op.is_pointwise and not op.prologue and len(op.branches) == 1 and not op.branches[0].epilogue
 
 
-def _share(program: Program) -> Program:
+def _share(program: Program, decided: Decided) -> Program:
     """The program with averages that moved up computed once: of equal ones the first."""
     names: dict[str, str] = {}
     first: dict[Hashable, int] = {}
@@ -128,6 +160,7 @@ def _share(program: Program) -> Program:
             number = first.setdefault(dataclasses.replace(op, ahead_of=()).key, len(ops))
             same = ops[number] if number < len(ops) else None
             if isinstance(same, PoolOp) and (same.ahead_of or op.ahead_of) and op.writes not in outputs:
+                decided(Exchange.SHARED)
                 names[op.writes] = same.writes
                 if same.ahead_of:
                     ops[number] = dataclasses.replace(same, ahead_of=(*same.ahead_of, *op.ahead_of))
@@ -141,4 +174,6 @@ def _gone(program: Program) -> Mapping[str, str]:
     return {op.node.to_tensor: why for op in program.ops if isinstance(op, PoolOp)}
 
 
-PASS = Pass("pool_first", pool_first, "convolutions run on fewer pixels behind an average", exact=False, gone=_gone)
+PASS = Pass(
+    "pool_first", pool_first, "convolutions run on fewer pixels behind an average", Exchange, exact=False, gone=_gone
+)

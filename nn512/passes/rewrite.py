@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -11,6 +12,22 @@ from nn512.ir import Program
 
 Gone: TypeAlias = Callable[[Program], Mapping[str, str]]
 """For a program before a pass, why tensors vanish in it, by name."""
+
+
+class Decision(StrEnum):
+    """What a pass may decide about an operation, and why; every pass has a class of its own.
+
+    The tester counts which of them it has seen, and draws nets in which they are made.
+    """
+
+
+Decided: TypeAlias = Callable[[Decision], object]
+"""Who hears of decisions while a pass makes them."""
+
+
+def unheard(decision: Decision) -> None:
+    """Nobody hears."""
+    del decision
 
 
 def nothing_gone(program: Program) -> Mapping[str, str]:
@@ -25,15 +42,16 @@ class Pass:
 
     `reason` says in a few words what it is good for. `exact`: results are those of the same arithmetic in the same
     order, so that an evaluation of the program in float64 gives the same bits before and after it. `gone` explains
-    tensors that no operation produces any more.
+    tensors that no operation produces any more. `decisions` are all that it makes.
     """
 
     name: str
-    rewrite: Callable[[Program], Program]
+    rewrite: Callable[[Program, Decided], Program]
     reason: str
+    decisions: type[Decision]
     exact: bool = True
     gone: Gone = nothing_gone
 
-    def __call__(self, program: Program) -> Program:
-        """The program after the pass."""
-        return self.rewrite(program)
+    def __call__(self, program: Program, decided: Decided = unheard) -> Program:
+        """The program after the pass; `decided` hears of its decisions."""
+        return self.rewrite(program, decided)

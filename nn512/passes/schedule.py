@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from nn512.ir import LoadOp, Op, Program, StoreOp
-from nn512.passes.rewrite import Pass
+from nn512.passes.rewrite import Decided, Decision, Pass, unheard
 from nn512.plan.layout import blocks_of
 
 WINDOW = 64
@@ -25,12 +25,21 @@ WINDOW = 64
 _Turn: TypeAlias = tuple[int, int]
 
 
-def schedule(program: Program) -> Program:
+class Ordering(Decision):
+    """Which order is taken."""
+
+    ANOTHER = "another order has a lower peak"
+    SAME = "the other order has no lower peak"
+
+
+def schedule(program: Program, decided: Decided = unheard) -> Program:
     """The program in an order with a lower peak of live tensors, if one was found."""
     memory = _Memory(program)
     order = _greedy(program, memory)
     if memory.peak(order) < memory.peak(range(len(program.ops))):
+        decided(Ordering.ANOTHER)
         return dataclasses.replace(program, ops=tuple(program.ops[number] for number in order))
+    decided(Ordering.SAME)
     return program
 
 
@@ -182,4 +191,4 @@ def _turn(op: Op) -> int:
     return 0 if isinstance(op, StoreOp) else 2 if isinstance(op, LoadOp) else 1
 
 
-PASS = Pass("schedule", schedule, "fewer tensors are alive at once")
+PASS = Pass("schedule", schedule, "fewer tensors are alive at once", Ordering)

@@ -19,15 +19,29 @@ from dataclasses import dataclass, field
 from nn512.graph.graph import multiply_accumulates
 from nn512.graph.nodes import MAX_GEOMETRY, Conv, Shape
 from nn512.ir import ConvBranch, ConvOp, ElementwiseOp, Op, Program, SampleOp, Stride
-from nn512.passes.rewrite import Pass
+from nn512.passes.rewrite import Decided, Decision, Pass, unheard
 from nn512.passes.rewriting import readers, writers
 
 SAMPLING_STRIDE: Stride = (2, 2)
 
 
-def skip_unread(program: Program) -> Program:
+class Thinning(Decision):
+    """What becomes of a tensor some of whose readers are strided convolutions with a 1x1 filter."""
+
+    HALVED = "thinned to every second row and column"
+    OTHERWISE = "thinned by another stride"
+    SAMPLED = "copied to a smaller tensor, as something else reads all of it"
+    STRIDES = "not thinned: its readers have different strides"
+    WHOLE = "not thinned: something else reads all of it"
+    FILTER = "not thinned: a strided reader has a larger filter"
+    PADDING = "not thinned: a strided reader is padded"
+    NO_SAMPLES = "not thinned: what it is computed from cannot be copied to a smaller tensor"
+    NOTHING_SAVED = "not thinned: no multiply-accumulate would be saved"
+
+
+def skip_unread(program: Program, decided: Decided = unheard) -> Program:
     """The program without the pixels that nobody reads."""
-    thinning = _Thinning(program)
+    thinning = _Thinning(program, decided)
     for number in reversed(range(len(program.ops))):  # backwards: what computes fewer pixels may read fewer of them
         thinning.try_from(number)
     return thinning.rewritten()
@@ -46,8 +60,9 @@ class _Attempt:
 class _Thinning:
     """The operations while tensors are thinned; `_strides` are those of the tensors that have been."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, decided: Decided) -> None:
         self._program = program
+        self._decided = decided
         self._ops = list(program.ops)
         self._readers = readers(program.ops)
         self._writer = writers(program.ops)
@@ -63,7 +78,12 @@ class _Thinning:
         if stride is None or stride == (1, 1):
             return
         attempt = self._attempt(number, stride)
-        if attempt is not None and attempt.saved:
+        if attempt is None:
+            self._decided(Thinning.NO_SAMPLES)
+        elif not attempt.saved:
+            self._decided(Thinning.NOTHING_SAVED)
+        else:
+            self._decided(Thinning.HALVED if stride == SAMPLING_STRIDE else Thinning.OTHERWISE)
             for changed, op in attempt.ops.items():
                 self._ops[changed] = op
             self._strides.update(dict.fromkeys(attempt.tensors, stride))
@@ -112,6 +132,8 @@ class _Thinning:
     def _common_stride(self, name: str, attempt: _Attempt) -> Stride | None:
         """The distance between the pixels that every reader of a tensor reads; None where that is not one distance."""
         strides = {self._stride_of(number, name, attempt) for number in self._readers.get(name, ())}
+        if len(strides) > 1:
+            self._decided(Thinning.WHOLE if None in strides else Thinning.STRIDES)
         return strides.pop() if len(strides) == 1 and name not in self._in_wholes else None
 
     def _read_by_pixel(self, op: Op) -> tuple[str, ...]:
@@ -125,6 +147,8 @@ class _Thinning:
         node = _conv(op)
         if node is not None and node.filter_h == node.filter_w == 1 and not node.is_padded:
             return node.stride_h, node.stride_w
+        if node is not None and max(node.stride_h, node.stride_w) > 1:
+            self._decided(Thinning.PADDING if node.filter_h == node.filter_w == 1 else Thinning.FILTER)
         if isinstance(op, ElementwiseOp) and name in self._read_by_pixel(op):
             return attempt.stride if op.writes in attempt.tensors else self._strides.get(op.writes)
         return None
@@ -137,6 +161,8 @@ class _Thinning:
         for op in self._ops:
             if isinstance(op, ElementwiseOp) and op.writes in self._strides:
                 samples.update({s: f"{s}_sampled" for s in self._read_by_pixel(op) if s not in self._strides})
+        if samples:
+            self._decided(Thinning.SAMPLED)
         shapes = dict(self._program.shapes)
         shapes.update({name: thinned_shape(shapes[name], stride) for name, stride in self._strides.items()})
         shapes.update({sample: thinned_shape(shapes[name], SAMPLING_STRIDE) for name, sample in samples.items()})
@@ -175,4 +201,4 @@ def _with_stride(op: Op, stride: Stride) -> Op:
     return dataclasses.replace(op, branches=(dataclasses.replace(branch, node=node),))
 
 
-PASS = Pass("skip_unread", skip_unread, "pixels that nobody reads are not computed")
+PASS = Pass("skip_unread", skip_unread, "pixels that nobody reads are not computed", Thinning)

@@ -121,6 +121,7 @@ class PassEffect:
     operations_before: int = field(metadata=_says("operations of the program before it"))
     operations_after: int = field(metadata=_says("operations after it"))
     did: str = field(metadata=_says("what it did, in words"))
+    decisions: tuple[str, ...] = field(metadata=_says("what it decided at some operation or other, and why"))
 
 
 @dataclass(frozen=True, slots=True)

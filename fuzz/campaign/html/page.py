@@ -13,6 +13,7 @@ from fuzz.campaign.html.drawing import drawing_of
 from fuzz.campaign.html.facts import Found, findings_of, kernels_of
 from fuzz.campaign.state import by_kernel, versions
 from fuzz.judge.compare import Outcome
+from fuzz.judge.coverage import declared_decisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,9 @@ def as_html(account: Account) -> str:
         kernels=kernels,
         missing=[(kernel.name, edge.name) for kernel in kernels for edge in kernel.classes if not edge.verified],
         classes=sum(len(kernel.classes) for kernel in kernels),
+        passes=kernels_of(tally.passes),
+        verified_decisions=len(tally.passes.edge_classes(tally.passes.verified)),
+        declared_decisions=len(declared_decisions()),
         errors=_inline(charts.histograms(errors) if errors else ""),
         throughput=_inline(charts.throughput(account.times) if account.times.cases else ""),
         findings=[_shown(number, found) for number, found in enumerate(findings_of(account))],

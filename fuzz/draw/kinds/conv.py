@@ -133,11 +133,12 @@ def grouped_convs() -> st.SearchStrategy[Wish]:
 def lopsided_convs() -> st.SearchStrategy[Wish]:
     """Padding of which every side is its own: causal, on one side alone, larger than the filter on one; any groups."""
     taps, strides = st.sampled_from((3, 2, 1, 5, 9)), st.sampled_from((1, 1, 1, 2, 3))
-    padding = st.sampled_from((0, CAUSAL, 1, SAME, 2, 4, 11))
+    before = st.sampled_from((0, CAUSAL, CAUSAL, 1, SAME, 2, 4, 11))
+    behind = st.sampled_from((0, 0, 0, CAUSAL, 1, SAME, 2, 4, 11))
     dilations, groups = st.sampled_from((1, 1, 2, 3)), st.sampled_from((0, 0, 0, -1, 1))
     return st.builds(
-        ConvWish, SOURCES, st.just(0) | sizes(), taps, taps, strides, strides, padding, padding, dilations, dilations,
-        groups, padding, padding, output=OUTPUTS,
+        ConvWish, SOURCES, st.just(0) | sizes(), taps, taps, strides, strides, before, before, dilations, dilations,
+        groups, behind, behind, output=OUTPUTS,
     )  # fmt: skip
 
 

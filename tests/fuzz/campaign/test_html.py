@@ -21,6 +21,7 @@ from fuzz.campaign.tally import CaseSummary, FindingNote, Tally
 from fuzz.campaign.times import Build, Times
 from fuzz.case import Case, DataSeed
 from fuzz.draw import regimes
+from fuzz.draw.decisions import DECISIONS
 from fuzz.judge.compare import Outcome, Verdict
 from fuzz.judge.coverage import Coverage
 from fuzz.judge.place import Place
@@ -31,6 +32,7 @@ from nn512.cli import main
 from nn512.compiler import compile as compile_graph
 from nn512.errors import CannotRunError
 from nn512.graph import parse
+from nn512.passes.dedup import Sharing
 from reference import Result
 
 NET = """\
@@ -93,6 +95,9 @@ def account(directory: Path) -> Account:
             ),
             Counter({("direct", ""): 6, ("direct", "tail"): 4, ("direct", "top"): 2, ("softmax", ""): 1}),
             Counter({("direct", ""): 5, ("direct", "tail"): 3, ("softmax", ""): 1}),
+        ),
+        passes=Coverage(
+            *(Counter({("dedup", ""): count, ("dedup", str(Sharing.SHARED)): count - 4}) for count in (9, 9, 7))
         ),
         errors=Counter({("direct", 0): 4, ("direct", 7): 1, ("softmax", 0): 1}),
         findings={note.fault: note, gone.fault: gone},
@@ -172,8 +177,10 @@ def test_the_facts_of_a_page(made: tuple[Account, str]) -> None:
     assert "direct 6 6 5" in page.text("kernels")
     assert "tail 3 top 0 z 0" in page.text("kernels")
     assert "emitted 4, executed 4, verified 3" in page.titles
-    # One of each beside the three of the legend.
-    assert [page.classes[state] for state in ("verified", "executed", "emitted")] == [2, 2, 2]
+    assert f"dedup 9 9 7 {Sharing.SHARED} 3" in page.text("passes")
+    assert f"in 1 of {len(DECISIONS)} ways in graphs that were verified" in page.text()
+    # One of each beside the three of the legend, and a decision.
+    assert [page.classes[state] for state in ("verified", "executed", "emitted")] == [3, 2, 2]
     assert "3 edge classes were emitted, 1 of them verified" in page.text()
     assert page.text("builds") == "seconds case what 1.25 1.50-abc 3 layers, -O3, cc"
     assert page.text("spent").startswith("4 s of the processor: draw 0%, emit 0%, compile 75%, run 25%")

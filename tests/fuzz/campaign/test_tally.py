@@ -6,8 +6,15 @@ import io
 from pathlib import Path
 
 from fuzz.campaign.campaign import Campaign, Job
-from fuzz.campaign.tally import FindingNote, Tally
+from fuzz.campaign.tally import CaseSummary, FindingNote, Tally
 from fuzz.campaign.worker import Settings, Shrinking
+from fuzz.case import Case
+from fuzz.judge.coverage import declared_decisions
+from fuzz.judge.report import Report
+from fuzz.targets import OURS, Sources
+from nn512.graph import parse
+from nn512.options import Options
+from nn512.passes.schedule import Ordering
 
 
 def note(fault: str, how: str = "") -> FindingNote:
@@ -30,6 +37,26 @@ def test_known_faults_do_not_fail_a_campaign() -> None:
     assert "2 findings, 1 of them known" in text
     assert text.index("FINDING       values in new") < text.index("known         values in old")
     assert "nn512 repro findings/new   (shrinking was cut after 3 cases)" in text
+
+
+def test_decisions_that_no_verified_graph_has_are_told() -> None:
+    case = Case(
+        "Config Input ToTensor=x Channels=3 Height=2 Width=2 Softmax FromTensor=x ToTensor=y Output FromTensor=y"
+    )
+    graph = parse(case.graph)
+    sources = OURS.prepare(graph, Options())
+    assert isinstance(sources, Sources)
+    tally = Tally()
+    tally.add(CaseSummary.of(Report(Case(graph.source.text), graph, "nobody", sources, executed=True)))
+    same = ("schedule", str(Ordering.SAME))
+    assert (tally.passes.executed[same], tally.passes.verified[same]) == (1, 0)
+    assert len(tally.never_decided) == len(declared_decisions())
+    text = "\n".join(tally.lines(1.0, "seed 0"))
+    assert f"decisions     0 of {len(declared_decisions())} of passes verified\n" in text
+    assert "never verified: schedule" not in text, "too many to be listed"
+    tally.passes.verified.update(point for point in declared_decisions() if point != same)
+    assert f"never verified: schedule, {Ordering.SAME}" in "\n".join(tally.lines(1.0, "seed 0"))
+    assert "decisions " not in "\n".join(Tally().lines(1.0, "seed 0")), "C of others has no passes"
 
 
 def test_progress_shows_shrinking() -> None:
