@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -60,7 +61,7 @@ class Times:
 
     def told(self, data_sets: int) -> str:
         """What the processor did, and how fast one core of it does that; nothing where nothing is known."""
-        total = sum(self.spent.values())
+        total = math.fsum(self.spent.values())
         if total <= 0:
             return ""
         shares = ", ".join(f"{stage} {self.spent.get(stage, 0.0) / total:.0%}" for stage in STAGES)
@@ -86,7 +87,7 @@ class Times:
             "width": self.width,
             "cases": {str(number): count for number, count in sorted(self.cases.items())},
             "builds": [asdict(build) for build in self.builds],
-            "spent": {stage: round(seconds, 3) for stage, seconds in self.spent.items()},
+            "spent": dict(self.spent),  # not rounded: what is told of them again must be the same
         }
 
     @classmethod
