@@ -29,6 +29,7 @@
     tiled.py        the errors of a convolution that is computed tile by tile
     by_tiles.py     such a convolution in a graph: its variance, where nothing is promised
     tiled_exact.py  where such a convolution has no freedom
+    lifting.py      weights that are multiplied by a power of two before they are stored, and their sums
     domain.py       where nothing is promised: overflow, and whatever depends on it
     roundoff.py     errors of single roundings
     bfloat16.py     numbers rounded to bfloat16 before they are multiplied, and what becomes of their errors

@@ -91,7 +91,7 @@ def wandering(terms: int, rounding: Rounding) -> float:
 
 def weight_floor(weights: npt.NDArray[np.floating], rounding: Rounding) -> Array | float:
     """What is added to w^2 so that weights too small for their format keep their absolute error; per output channel."""
-    if not rounding.weight_span:
+    if not rounding.scales_weights:
         return rounding.weight_floor**2
     axes = tuple(range(1, weights.ndim))
     largest = np.abs(weights).max(axis=axes, keepdims=True).astype(np.float64)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from nn512.graph.nodes import Conv
-from reference import domain, fast
+from reference import domain, fast, lifting
 from reference.evaluation import Evaluation
 from reference.residues import Folded
 from reference.rounding import Rounding
@@ -63,6 +63,11 @@ def unspecified(at: Evaluation[Conv], weights: Array, window: Window, bound: flo
     large = max(bound, domain.peak(x.value) * absolute.growth[1]) > domain.SAFE
     if large or of_weights > _largest_weight(at.rounding):
         mask = mask | _overflowing(at, weights, grid, absolute)
+    if at.rounding.scales_weights:
+        terms = 2 * grid.filters(weights[:1]).shape[3]  # both parts of complex numbers
+        for operand, multiplied in lifting.ways(x.value, None if window.padded else x.affine, weights):
+            if domain.peak(operand) * absolute.growth[1] * lifting.LARGEST * terms > domain.SAFE:
+                mask = mask | _overflowing_lifted(at, operand, multiplied.astype(np.float64), grid, absolute)
     return mask
 
 
@@ -88,3 +93,16 @@ def _overflowing(at: Evaluation[Conv], weights: Array, grid: Grid, absolute: Win
     of_weights = np.any(products.weights > _largest_weight(at.rounding), axis=(0, 3))[:, :, np.newaxis]
     large = np.any(sums > domain.SAFE, axis=0) | of_inputs | of_weights
     return grid.whole([large.reshape(1, len(weights), 1, -1) | (results > domain.SAFE)])[:, 0]
+
+
+def _overflowing_lifted(at: Evaluation[Conv], x: Array, weights: Array, grid: Grid, absolute: Winograd) -> Mask:
+    """Outputs of tiles in which a sum may be too large before the scale of its weights is taken back."""
+    groups = at.layer.groups
+    products = Products.of(weights, groups, grid, at.rounding)
+    bounds = Products.of(np.abs(weights), groups, grid, replace(at.rounding, tiles=absolute))
+    cells = bounds.transform(grid.cells(domain.finite_magnitude(x)[:, np.newaxis], 0, grid.rows.count)[..., 0, :])
+    parts = products.parts  # each at most as large as the number
+    lifted = lifting.stored(products.weights, lifting.NOISE * np.tile(bounds.weights, (1, 1, parts, parts)))
+    sums = products.ungrouped(lifted @ np.tile(cells, (1, 1, parts, 1)))
+    large = np.any(sums > domain.SAFE, axis=(0, 1))[:, np.newaxis]
+    return grid.whole([np.broadcast_to(large, (grid.rows.outputs * grid.columns.outputs, *large.shape))])[:, 0]

@@ -39,6 +39,11 @@ class Rounding:
     tiles: Tiles | None = None
 
     @property
+    def scales_weights(self) -> bool:
+        """Whether weights are multiplied by a power of two before they are stored, see `reference.lifting`."""
+        return self.weight_span > 0
+
+    @property
     def weight_bits(self) -> int:
         """Significant bits of a stored weight: 24 for float32, 11 for fp16."""
         return round(-math.log2(self.weight_error))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from reference import bfloat16, domain, samples
+from reference import bfloat16, domain, lifting, samples
 from reference.accumulation import (
     Affine,
     Excess,
@@ -226,6 +226,12 @@ class WeightedSum(Kind[L]):
         if bound > domain.SAFE:
             magnitude = self.apply(layer, domain.finite_magnitude(x.value), weights, domain.finite_magnitude)
             mask = mask | (magnitude + domain.finite_magnitude(biases)[:, np.newaxis, np.newaxis] > domain.SAFE)
+        if at.rounding.tiles is None and at.rounding.scales_weights:
+            affine = x.affine if self.folds_forward(layer) else None
+            for operand, multiplied in lifting.ways(x.value, affine, weights):
+                if domain.peak(operand) * lifting.LARGEST * weights[0].size > domain.SAFE:
+                    lifted = lifting.stored(multiplied.reshape(len(weights), -1)).reshape(weights.shape)
+                    mask = mask | (self.apply(layer, domain.finite_magnitude(operand), lifted) > domain.SAFE)
         return mask
 
     def step(self, at: Stepping[L]) -> Stepped:
