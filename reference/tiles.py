@@ -163,6 +163,10 @@ class Winograd(Tiles):
         terms = self.terms_in.reshape(-1, *[1] * (squares.ndim - 1))
         return (STEP * terms * (np.square(transformed[:, 0]) / 3 + squares / 2))[:, np.newaxis]
 
+    def input_spread(self, variance: Array) -> Array:
+        """The variance of transformed inputs whose errors are independent and have this variance."""
+        return _times(np.square(self.matrix_in), variance)[:, np.newaxis]
+
     def weights(self, filters: Array) -> Array:
         """See `Tiles`."""
         transformed = _times(self.matrix_of_weights, filters)
