@@ -55,7 +55,7 @@ from reference.rounding import Rounding
 from reference.roundoff import ROUNDING, SMALLEST_NORMAL, STEP, TINY
 from reference.runs import Walk
 from reference.samples import Sampler
-from reference.tiles import Tiles, Winograd
+from reference.tiles import Tiles
 from reference.tiling import Grid
 from reference.windows import Array, Window
 
@@ -164,14 +164,6 @@ class Products:
         return split.reshape(positions, self.parts, groups * filters, *sums.shape[3:])
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
-    """The errors of what a layer reads: samples of them, C x S x H x W, and their variance, C x H x W."""
-
-    errors: Array
-    variance: Array
-
-
 def rounded_sums(x: Array, weights: Array, window: Window, size: tuple[int, int], rounding: Rounding) -> Array:
     """The convolution without biases, of transformed inputs that are rounded to bfloat16, and weights if known so."""
     assert rounding.tiles is not None
@@ -188,7 +180,8 @@ def rounded_sums(x: Array, weights: Array, window: Window, size: tuple[int, int]
 
 def own_errors(
     x: Array,
-    before: Before,
+    errors: Array,
+    unseen: Array,
     weights: Array,
     window: Window,
     size: tuple[int, int],
@@ -198,7 +191,8 @@ def own_errors(
 ) -> Own:
     """The errors of a convolution of `x`, whose results have the height and width `size`, before its bias is added.
 
-    `before` are those of `x`, `ways` how the layer may be evaluated.
+    `errors` are samples of those of `x`, `unseen` the variance that these do not show: behind a kink, the samples of an
+    element may all be 0. `ways` are how the layer may be evaluated.
     """
     assert rounding.tiles is not None
     grid = Grid.of(rounding.tiles, window, size)
@@ -210,8 +204,8 @@ def own_errors(
         block = _Block(
             products,
             grid.cells(x[:, np.newaxis], first, count)[..., 0, :],
-            grid.cells(before.errors, first, count) if before.errors.any() else None,
-            grid.cells(before.variance[:, np.newaxis], first, count)[..., 0, :] if rounding.reads_bfloat16 else None,
+            grid.cells(errors, first, count) if errors.any() else None,
+            grid.cells(unseen[:, np.newaxis], first, count)[..., 0, :],
             rounding,
             sampler,
             ways,
@@ -225,7 +219,7 @@ def own_errors(
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Some rows of tiles: what they see, samples of the errors of that, and their variance where it is asked for.
+    """Some rows of tiles: what they see, samples of the errors of that, and the variance that these do not show.
 
     repeated, alike: whether cells of the operand repeat, so that roundings may depend on each other, and whether
     weights do, so that results may have products in common.
@@ -234,7 +228,7 @@ class _Block:
     products: Products
     cells: Array
     before: Array | None
-    variance: Array | None
+    unseen: Array
     rounding: Rounding
     sampler: Sampler
     ways: Sequence[Folded]
@@ -248,14 +242,15 @@ class _Block:
         exact = products.grouped(transformed)
         inputs = bfloat16.rounded(exact) if self.rounding.reads_bfloat16 else exact
         spread = None if self.before is None else tiles.inputs(self.before)
-        there = _with_errors(transformed, spread)
+        there = _with_errors(transformed, spread, tiles.response(self.unseen))
         # Below the smallest normal number a rounding errs as much however small the number is: once in every pass.
         positions = len(products.weights) * products.parts
         passes = positions * (1 + math.log2(positions)) * TINY**2
-        noise = products.grouped(tiles.input_variance(_with_errors(self.cells, self.before), there)) + passes
+        cells = _with_errors(self.cells, self.before, self.unseen)
+        noise = products.grouped(tiles.input_variance(cells, there)) + passes
         sums, squares = products.weights @ inputs, products.squares @ np.square(products.grouped(there))
-        errors_of_sums = squares - products.squares @ np.square(exact)
-        large = sums if spread is None else np.sqrt(np.square(sums) + errors_of_sums)
+        errors_of_sums = np.maximum(squares - products.squares @ np.square(exact), 0.0)
+        large = np.sqrt(np.square(sums) + errors_of_sums)
         accumulated = _accumulated(large, squares, products.terms, self.rounding)
         sampled = np.zeros((*sums.shape[:3], count, sums.shape[3]))
         certain = Dependent(np.zeros(sums.shape), np.zeros(sampled.shape))
@@ -279,8 +274,7 @@ class _Block:
             else:
                 sampled += (shared * np.sqrt(accumulated).reshape(-1, 1, 1, sums.shape[3])).reshape(sampled.shape)
         results = tiles.results(products.ungrouped(sums))
-        if spread is not None:
-            results = np.sqrt(np.square(results) + tiles.result_variance(products.ungrouped(errors_of_sums)))
+        results = np.sqrt(np.square(results) + tiles.result_variance(products.ungrouped(errors_of_sums)))
         # On the way back sums may be as small as results already, so that their errors add up.
         left = tiles.own_variance(products.ungrouped(large), results) + passes + positions * products.terms * TINY**2
         variance = tiles.result_variance(products.ungrouped(accumulated + common)) + left
@@ -322,12 +316,9 @@ class _Block:
 
     def _flips(self, inputs: Array, noise: Array, spread: Array | None) -> Array:
         """The variance that rounding transformed inputs adds to their errors from before, by these and by `noise`."""
-        assert self.variance is not None
-        tiles = self.products.tiles
-        assert isinstance(tiles, Winograd)  # no spectrum is rounded so
-        before = tiles.input_spread(self.variance)
+        before = self.products.tiles.response(self.unseen)
         if spread is not None:
-            before = np.fmax(before, np.square(spread).mean(axis=-2))
+            before = before + np.square(spread).mean(axis=-2)
         return bfloat16.flips(inputs, self.products.grouped(before) + noise)
 
     def _before(self, inputs: Array, errors: Array, *, coarse: bool) -> Array:
@@ -388,11 +379,10 @@ class _Block:
         return variance + np.square(worst / CERTAIN)
 
 
-def _with_errors(values: Array, errors: Array | None) -> Array:
-    """Magnitudes of `values` with their errors, of which samples stand on the axis before the last."""
-    if errors is None:
-        return values
-    return np.asarray(np.sqrt(np.square(values) + RATHER_LARGE * np.square(errors).mean(axis=-2)))
+def _with_errors(values: Array, errors: Array | None, unseen: Array) -> Array:
+    """Magnitudes of `values` with their errors: samples, on the axis before the last, and the variance of others."""
+    variance = unseen if errors is None else np.square(errors).mean(axis=-2) + unseen
+    return np.asarray(np.sqrt(np.square(values) + RATHER_LARGE * variance))
 
 
 def _accumulated(sums: Array, squares: Array, terms: int, rounding: Rounding) -> Array:

@@ -18,7 +18,8 @@ class PairedWeights:
 
     `taps` are the rows and columns of the filter, `pairs` those of the input channels of one group, which a convolution
     may round up to whole blocks of 16; `layout` is that of these channels before they became pairs, `panel` the output
-    blocks computed together. `columns` of the filter follow each other before the next pair does.
+    blocks computed together. `columns` of the filter follow each other before the next pair does. Only channels of one
+    `run` of so many pair up, if it is not 0; the last of an odd number is the upper half of a pair of its own.
     """
 
     node: Conv | FullyConnected
@@ -28,6 +29,7 @@ class PairedWeights:
     panel: int
     folded: tuple[BatchNorm, ...]
     columns: int = 1
+    run: int = 0
 
     @property
     def blocks(self) -> int:
@@ -64,6 +66,7 @@ class PairedWeights:
             f".pairs = {self.pairs}",
             f".columns = {self.columns}",
             f".panel = {self.panel}",
+            *([f".run = {self.run}"] if self.run else []),
             *segments_of(self.layout),
         ]
         if self.folded:
