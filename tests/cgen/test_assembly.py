@@ -58,7 +58,7 @@ FORCED = {
 }
 
 # A tile that is transformed has more vectors than there are registers.
-TRANSFORM = re.compile(r"winograd\w*_(inputs|results)\b")
+TRANSFORM = re.compile(r"winograd\w*_(inputs(_as_pairs)?|results)\b")
 
 # Sums of each pass over weights. Blocks have 13 or 12 tiles and meet two blocks of outputs, then the one that is left.
 PASSES = {
@@ -139,6 +139,7 @@ def test_sums_of_pairs_stay_in_registers(kind: CompilerKind, tmp_path: Path) -> 
     }
     loops = loops_of(PAIRED, nn512.Options(force=tuple(forced.items())), kind, tmp_path)
     hot = [loop for loop in loops if loop.sums >= (8 if loop.function == "Net_full" else 20)]
+    hot = [loop for loop in hot if not TRANSFORM.match(loop.function)]
     assert {loop.function for loop in hot} == {f"Net_{layer}" for layer in forced}
     for loop in hot:
         assert not [line for line in loop.body if "(%rsp" in line]
