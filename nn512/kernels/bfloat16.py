@@ -30,12 +30,16 @@ from nn512.kernels.elementwise import Store
 from nn512.kernels.interface import Context, Kernel, Setting, adding
 from nn512.kernels.paired_source import (
     PAIRS,
+    RESULT,
+    SOURCE,
     PairStore,
     may_round,
     paired_name,
     paired_source,
     pairing,
+    pairing_classes,
     pairs_of,
+    rounded,
     rounding_bytes,
 )
 from nn512.kernels.paired_weights import PairedWeights
@@ -87,9 +91,12 @@ KERNEL = Kernel(
     edges=(
         *(PANEL, TILE, COLUMNS, ROWS, SHARES, FAR),
         *(INPUTS[Channels.WHOLE], INPUTS[Channels.TAIL], OUTPUT_TAIL, MERGED, PAIRS, GROUPS),
+        *(SOURCE, RESULT),
     ),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),
+    reads_pairs=True,
+    writes_pairs=True,
 )
 
 
@@ -105,7 +112,7 @@ class _PairedLayer(ConvLayer):
 
     @property
     def fills_scratch(self) -> bool:
-        return True
+        return not self.given.pairs
 
     def _weights(self, branch: ConvBranch, panel: int) -> PairedWeights:
         pairs = blocks_of(self.inputs) * LANES
@@ -117,8 +124,9 @@ class _PairedLayer(ConvLayer):
         return PairStore(self.given.layout)
 
     def algorithm(self) -> str:
-        return f"{super().algorithm()}, inputs and weights rounded to pairs of bfloat16"
+        return f"{super().algorithm()}, {rounded(self.given)}"
 
     def edge_classes(self) -> set[str]:
         groups = {GROUPS()} if self.node.groups > 1 else set()
-        return super().edge_classes() | {pairing(self.given.layout)} | groups
+        stored = pairing_classes(self.given, *(branch.result for branch in self.branches))
+        return super().edge_classes() | {pairing(self.given.layout)} | groups | stored
