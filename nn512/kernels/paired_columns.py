@@ -41,6 +41,19 @@ static INLINE BFLOAT16 void round_row(const float *from, ptrdiff_t count, uint16
     (BFLOAT16,),
 )
 
+PAIR_COLUMNS = Routine(
+    "pair_columns",
+    """
+/* So many pairs, each of elements that are `apart` from each other; each begins a `step` behind the one before. */
+static INLINE void pair_columns(const uint16_t *row, ptrdiff_t apart, ptrdiff_t step, ptrdiff_t count, float *to) {
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const uint32_t pair = row[i * step] | (uint32_t)row[i * step + apart] << 16;
+        memcpy(to + i, &pair, sizeof pair);
+    }
+}
+""",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class PairedColumns:
@@ -109,6 +122,8 @@ class PairedColumns:
     def text(self, context: Context, given: Place, pairs: Place) -> str:
         """Text of that step."""
         context.library.use(ROUND_ROW)
+        if not self.as_they_stand:
+            context.library.use(PAIR_COLUMNS)
         height, item = self.source.height, Name("item")
         writer = Writer()
         with writer.block(step_signature(context.prefix, pairs.name, BFLOAT16_TARGET)):
@@ -137,20 +152,17 @@ class PairedColumns:
 
     def _write_paired(self, writer: Writer, given: Place, pairs: Place) -> None:
         """Write what rounds a row to a copy and puts pairs together from that."""
-        c, y, i = (Name(name) for name in "cyi")
-        source, to = Name(names.local(given.name)), Name(names.local(pairs.name)).at(c, y, i)
-        row = source.at(c, y) if self.lanes == 1 else source.at(0, y, 0)
-        writer.line(f"round_row({row}, {self._floats}, row{self._offset(self.lanes)});")
-        lower, loops = i * (self.step * self.lanes), [f"for (ptrdiff_t i = 0; i < {self._width}; i++)"]
+        c, y = Name("c"), Name("y")
+        source, to = Name(names.local(given.name)), Name(names.local(pairs.name)).at(c, y)
+        from_ = source.at(c, y) if self.lanes == 1 else source.at(0, y, 0)
+        writer.line(f"round_row({from_}, {self._floats}, row{self._offset(self.lanes)});")
+        first: Expression = Name("row")
+        loops: list[str] = []
         if self.lanes > 1:
-            lower += c
-            loops.insert(0, f"for (ptrdiff_t c = 0; c < {self.lanes}; c++)")
-        upper = lower + self.node.dilation_w * self.lanes
-        statements = [
-            f"const uint32_t pair = row[{lower}] | (uint32_t)row[{upper}] << 16;",
-            f"memcpy(&{to}, &pair, sizeof pair);",
-        ]
-        writer.nest(loops, statements)
+            first += c
+            loops.append(f"for (ptrdiff_t c = 0; c < {self.lanes}; c++)")
+        apart, step = self.node.dilation_w * self.lanes, self.step * self.lanes
+        writer.nest(loops, [f"pair_columns({first}, {apart}, {step}, {self._width}, {to});"])
 
     def _offset(self, lanes: int) -> str:
         """How far behind the start of a row the picture begins."""

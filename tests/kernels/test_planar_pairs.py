@@ -170,7 +170,7 @@ PLANTED = [
     (r"pbh\(v\)", "pbh(_mm512_cvtph_ps(_mm512_cvtps_ph(v, 0)))", "gaussian", "what is read rounded twice"),
     (r"bits \+= .*", "", "gaussian", "weights cut off instead of rounded"),
     (r"\+ 3\);", "+ 2);", "exact", "the picture a column further left"),
-    (r"row\[i \* 6 \+ c\] \| \(uint32_t\)row\[i \* 6 \+ c \+ 3\] << 16", "row[i * 6 + c + 3]", "exact", "one half"),
+    (r"\| \(uint32_t\)row\[.* << 16;", ";", "exact", "the upper half of pairs left out"),
     (r"memset\(row, 0,.*", "", "exact", "no zeros beside the picture"),
 ]
 
