@@ -1,10 +1,10 @@
 """Direct convolution on pairs of bfloat16, for the platform AVX512BFloat16.
 
 What is read is rounded to bfloat16, once, to nearest even, and so are the weights, after a batch norm of the result is
-folded into them; products are exact, sums are floats, and what follows in registers is as everywhere. Tensors stay
-floats in memory: the kernel's first step writes the rounded source to scratch memory, with element-wise steps before
-the convolution applied first. So the meaning of a layer depends on no other layer, and every other kernel works beside
-this one as it is.
+folded into them; products are exact, sums are floats, and what follows in registers is as everywhere. The kernel's
+first step writes the rounded source to scratch memory, with element-wise steps before the convolution applied first,
+unless the source was stored so because nobody reads it otherwise (see `storing`). So the meaning of a layer depends on
+no other layer, and every other kernel works beside this one as it is.
 
 A pair of channels takes the place of a float (see `paired_source`), in what is read and in the weights. A convolution
 on pairs is therefore the direct convolution of half as many channels, tile for tile, with another instruction for the

@@ -1,4 +1,4 @@
-"""Tensors that are stored as pairs of bfloat16: which they are, that no bit of a result depends on it, planted errors."""
+"""Tensors that are stored as pairs of bfloat16: which they are, that no bit of a result depends on it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ pytestmark = pytest.mark.usefixtures("runs_here")
 
 
 def conv(source: str, result: str, outputs: int, taps: int = 1, more: str = "") -> str:
-    padding = f"PaddingH={taps // 2} PaddingW={taps // 2}"
-    return f"Conv FromTensor={source} ToTensor={result} ToChannels={outputs} FilterH={taps} FilterW={taps} {padding} {more}\n"
+    size = f"FilterH={taps} FilterW={taps} PaddingH={taps // 2} PaddingW={taps // 2}"
+    return f"Conv FromTensor={source} ToTensor={result} ToChannels={outputs} {size} {more}\n"
 
 
 def net(*lines: str, shape: str = "Channels=32 Height=6 Width=15") -> str:
@@ -52,7 +52,7 @@ def forcing(kernel: str) -> Options:
     return Options(force=(("a", kernel), ("b", KERNEL)), platform="AVX512BFloat16")
 
 
-def chain(channels: int, first: str) -> str:
+def chain(first: str) -> str:
     return net(first, "Activation FromTensor=a ToTensor=r Kind=ReLU\n", conv("r", "b", 20, 3), "Output FromTensor=b\n")
 
 
@@ -69,7 +69,7 @@ FIRST = {
 @pytest.mark.parametrize("kernel", FIRST)
 def test_every_kernel_stores_pairs(kernel: str) -> None:
     """An odd number of blocks and an even one, those computed together and one by one."""
-    text, options = chain(32, FIRST[kernel]), forcing(kernel)
+    text, options = chain(FIRST[kernel]), forcing(kernel)
     assert paired(text, options) == {"r"}
     report = check_case(Case(text, options.to_dict(), "-O1", tuple(DataSeed(regime, 1) for regime in REGIMES)))
     assert not report.problems, "\n".join(map(str, report.problems))
@@ -97,7 +97,7 @@ MIXED = net(
 ).replace("Input ToTensor=x ", "Input ToTensor=x2 Channels=30 Height=6 Width=15\nInput ToTensor=x ")
 
 
-@pytest.mark.parametrize("text", [MIXED, *(chain(32, first) for first in FIRST.values())])
+@pytest.mark.parametrize("text", [MIXED, *(chain(first) for first in FIRST.values())])
 def test_no_bit_of_a_result_depends_on_it(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = parse(text)
     data = [regimes.draw(graph, regime, 2) for regime in ("gaussian", "wide", "nonfinite")]
@@ -111,7 +111,7 @@ def test_no_bit_of_a_result_depends_on_it(text: str, monkeypatch: pytest.MonkeyP
 
     assert paired(text)
     stored = results()
-    monkeypatch.setattr(compiler, "stored_as_pairs", lambda laid, choices: frozenset())
+    monkeypatch.setattr(compiler, "stored_as_pairs", lambda *_: frozenset())
     assert not paired(text)
     assert results() == stored
 
@@ -171,7 +171,7 @@ PLANTED = [
 def test_planted_errors_are_found(kernel: str, wrong: str, instead: str, regime: str, what: str) -> None:
     first = conv("x", "a", 48, 3) if kernel == KERNEL else conv("x", "a", 64, 3, "Groups=64")
     channels = 20 if kernel == KERNEL else 64
-    text = chain(channels, first).replace("Channels=32", f"Channels={channels}")
+    text = chain(first).replace("Channels=32", f"Channels={channels}")
     options = forcing(kernel)
     assert paired(text, options) == {"r"}
     graph, emitted = parse(text), compile_graph(text, options)
