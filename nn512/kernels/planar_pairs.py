@@ -46,9 +46,9 @@ def _applies(op: ConvOp, setting: Setting) -> bool:
 
 
 def _columns(op: ConvOp, setting: Setting) -> PairedColumns:
-    """The pairs of columns that a layer reads, of a tensor in the caller's order."""
-    (caller,) = (node for node in setting.graph.inputs if node.to_tensor == op.node.from_tensor)
-    source, result = setting.graph.shapes[op.node.from_tensor], setting.places[op.branches[0].writes].shape
+    """The pairs of columns that a layer reads, of a tensor in the caller's order: the convolution's, or moved to it."""
+    caller = op.caller or next(node for node in setting.graph.inputs if node.to_tensor == op.source)
+    source, result = setting.graph.shapes[caller.to_tensor], setting.places[op.branches[0].writes].shape
     return PairedColumns(op.node, source, result, given_layout(caller).lanes)
 
 

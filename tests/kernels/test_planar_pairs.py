@@ -144,6 +144,15 @@ def test_others_are_left_to_others() -> None:
     assert KERNEL not in kernels(normed).values()
 
 
+def test_an_identity_between_the_picture_and_the_filter() -> None:
+    """It goes, and the convolution reads the picture, which the graph calls something else there."""
+    text = net((3, 6, 9), conv(20, more=SAME)).replace(
+        "Conv FromTensor=x", "Activation FromTensor=x ToTensor=r Kind=ReLU Param=1\nConv FromTensor=r"
+    )
+    assert kernels(text) == {"y0": KERNEL}
+    check(text)
+
+
 def test_readers_of_one_picture_may_pad_it_or_read_a_padded_copy() -> None:
     text = net((3, 6, 9), conv(20, "5x5", "PaddingH=2 PaddingW=2"), conv(33, more=SAME))
     options = Options(force=(("y0", KERNEL), ("y1", "planar")), platform="AVX512BFloat16")
