@@ -159,7 +159,7 @@ PLANTED = [
         "gaussian",
         "rounded twice",
     ),
-    (KERNEL, r"r\[1\]\[y\]\[x\]", "r[0][y][x]", "exact", "the last block beside the others"),
+    (KERNEL, r"r\[1\]\[y\]\[0\]", "r[0][y][0]", "exact", "the last block beside the others"),
     ("depthwise", r"block % 2 \* 8", "(1 - block % 2) * 8", "exact", "the halves of a block swapped"),
     ("depthwise", r"block / 2\]", "0]", "exact", "all blocks to one place"),
 ]
