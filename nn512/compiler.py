@@ -108,12 +108,16 @@ def decide(program: Program, options: Options) -> Decisions:
     """Lay out a program, choose a kernel for every operation, and give every tensor its place.
 
     Which convolutions read a tensor of the caller as it is depends on their kernels, and the layout on that: so these
-    are chosen first, on a draft.
+    are chosen first, on a draft. So is what may be stored as pairs of bfloat16: what that spares counts in prices.
     """
     draft = lay_out(program)
     setting = Setting.of(draft, options.weights, options.threads)
     forced = resolve_forced(draft.ops, setting, options.force)
-    convolutions = _of_convolutions(draft.ops, choose(draft.ops, setting, forced))
+    choices = choose(draft.ops, setting, forced)
+    if storable := stored_as_pairs(draft, choices, setting):  # then kernels that read pairs cost less
+        setting = Setting.of(dataclasses.replace(draft, paired=storable), options.weights, options.threads)
+        choices = choose(draft.ops, setting, forced)
+    convolutions = _of_convolutions(draft.ops, choices)
     in_planes = {name: choice.kernel for name, choice in convolutions.items() if choice.kernel.planes}
     laid = lay_out(program, in_planes, [name for name, kernel in in_planes.items() if kernel.pads])
     setting = Setting.of(laid, options.weights, options.threads)

@@ -69,7 +69,12 @@ def paired_source(layer: str, source: Place) -> Workspace:
 
 
 def rounding_bytes(source: Place) -> float:
-    """Bytes that this step moves, in terms of those that stream beside arithmetic: it is a pass of its own."""
+    """Bytes that this step moves, in terms of those that stream beside arithmetic: it is a pass of its own.
+
+    There is none where the source is, or can be, stored so.
+    """
+    if source.pairs:
+        return 0.0
     return 1.5 * EXPOSED * source.bytes
 
 

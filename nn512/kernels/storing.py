@@ -11,15 +11,20 @@ told nothing of lanes that hold none. Readers with steps before the convolution 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from nn512.ir import ConvOp, Op
-from nn512.kernels.interface import Choice
+from nn512.kernels.interface import Choice, Kernel, Setting
+from nn512.kernels.registry import kernels_of
 from nn512.plan.laying import Laid
 from nn512.plan.layout import LANES, Layout
 
 
-def stored_as_pairs(laid: Laid, choices: Mapping[str, Choice]) -> frozenset[str]:
-    """The tensors of a net, by their names, that are stored as pairs; `choices` are the kernels of its operations."""
+def stored_as_pairs(laid: Laid, choices: Mapping[str, Choice], setting: Setting | None = None) -> frozenset[str]:
+    """The tensors of a net, by their names, that are stored as pairs; `choices` are the kernels of its operations.
+
+    With a `setting`, those that would be if only their readers had other kernels that there are for them.
+    """
     program = laid.program
     places = {name for whole in program.joined for name in (*whole.parts, whole.writes)}
     places.update(name for view in program.views for name in (*view.sources, view.writes))
@@ -27,6 +32,12 @@ def stored_as_pairs(laid: Laid, choices: Mapping[str, Choice]) -> frozenset[str]
     for op in laid.ops:
         for name in op.tensors_read:
             readers.setdefault(name, []).append(op)
+
+    def kernels(op: Op) -> tuple[Kernel[Any], ...]:
+        if setting is None:
+            return (choices[op.name].kernel,)
+        return tuple(kernel for kernel in kernels_of(op) if kernel.takes(op, setting))
+
     return frozenset(
         branch.writes
         for op in laid.ops
@@ -35,7 +46,8 @@ def stored_as_pairs(laid: Laid, choices: Mapping[str, Choice]) -> frozenset[str]
         if branch.writes not in places
         and branch.writes in readers
         and _pairs_up(laid.layouts[branch.writes])
-        and all(_reads_pairs(reader, branch.writes, choices) for reader in readers[branch.writes])
+        and all(_rounds(reader, branch.writes) for reader in readers[branch.writes])
+        and all(any(kernel.reads_pairs for kernel in kernels(reader)) for reader in readers[branch.writes])
     )
 
 
@@ -43,8 +55,6 @@ def _pairs_up(layout: Layout) -> bool:
     return layout.lanes == LANES and layout.regular and layout.channels % 2 == 0
 
 
-def _reads_pairs(op: Op, tensor: str, choices: Mapping[str, Choice]) -> bool:
-    """Whether an operation rounds this tensor, and does nothing else with it."""
-    if not isinstance(op, ConvOp) or not choices[op.name].kernel.reads_pairs or op.prologue:
-        return False
-    return op.source == tensor and op.tensors_read.count(tensor) == 1
+def _rounds(op: Op, tensor: str) -> bool:
+    """Whether an operation may do nothing with this tensor but round it and multiply."""
+    return isinstance(op, ConvOp) and not op.prologue and op.source == tensor and op.tensors_read.count(tensor) == 1

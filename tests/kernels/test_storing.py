@@ -139,6 +139,21 @@ def test_what_somebody_reads_as_floats_stays_so() -> None:
     assert not paired(both.replace("Output FromTensor=a\n", ""), Options(force=(("", "direct"),)))
 
 
+def test_prices_count_no_pass_where_none_is_needed() -> None:
+    """A convolution of few outputs is worth it in pairs only if these need not be made for it alone."""
+    first = conv("x", "a", 32, 3, "Groups=32")
+    text = net(first, conv("a", "b", 16), "Output FromTensor=b\n", shape="Channels=32 Height=112 Width=112")
+    platform = Options(platform="AVX512BFloat16")
+    (layer,) = (layer for layer in compile_graph(text, platform).plan.layers if layer.name == "b")
+    assert layer.kernel == KERNEL
+    assert paired(text, platform) == {"a"}
+    with_output = text + "Output FromTensor=a\n"
+    (alone,) = (layer for layer in compile_graph(with_output, platform).plan.layers if layer.name == "b")
+    assert not paired(with_output, platform)
+    assert alone.prices[KERNEL] > layer.prices[KERNEL]
+    assert alone.kernel == "direct"
+
+
 def test_they_take_half_the_memory_and_are_not_held_to_the_reference() -> None:
     """A tensor that is rounded when it is stored leaves the band of the exact one."""
     text = net(conv("x", "a", 32), conv("a", "b", 8), "Output FromTensor=b\n")
