@@ -24,4 +24,6 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
     return SlidingLayer(op, context, "depthwise").emit()
 
 
-KERNEL = Kernel("depthwise", ConvOp, sliding_work, emit, applies, prepared_source, edges=(*EDGES, OUTPUT_TAIL))
+KERNEL = Kernel(
+    "depthwise", ConvOp, sliding_work, emit, applies, prepared_source, edges=(*EDGES, OUTPUT_TAIL), writes_pairs=True
+)
