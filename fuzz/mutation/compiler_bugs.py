@@ -314,6 +314,30 @@ BUGS: tuple[Bug, ...] = (
         "start += *segments;",
     ),
     Bug(
+        "weights for what a shuffle makes of what is read",
+        "kernels/packing.py",
+        "return groups == 0 ? c : c % groups * (channels / groups) + c / groups;",
+        "return groups >= 0 ? c : c % groups * (channels / groups) + c / groups;",
+    ),
+    Bug(
+        "weights shuffled as what is read must be unshuffled",
+        "kernels/packing.py",
+        "return groups == 0 ? c : c % groups * (channels / groups) + c / groups;",
+        "return groups == 0 ? c : c % (channels / groups) * groups + c / (channels / groups);",
+    ),
+    Bug(
+        "a shuffle forgotten that another layer reads",
+        "passes/fold_shuffle.py",
+        "    why = next((reason for reason in refused if reason is not None), None)\n",
+        "    why = next(iter(refused), None)\n",
+    ),
+    Bug(
+        "a shuffle of what a gate is for channel by channel",
+        "passes/fold_shuffle.py",
+        "any(step.has_parameters or step.operands_in_lanes for step in reader.prologue)",
+        "any(step.has_parameters for step in reader.prologue)",
+    ),
+    Bug(
         "large halves overflow beside small ones",
         "kernels/packing_halves.py",
         "const int lift = up > 0 ? up : 0, exponent = lift < most ? lift : most;",

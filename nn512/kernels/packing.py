@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from nn512.cgen.code import PackCall, PackedArray, Routine
 from nn512.cgen.expressions import Expression, extent
-from nn512.graph.nodes import BatchNorm, Conv, FullyConnected
+from nn512.graph.nodes import BatchNorm, Conv, FullyConnected, Shuffle
 from nn512.kernels.packing_fourier import PACK_FOURIER
 from nn512.kernels.packing_full import PACK_FULL
 from nn512.kernels.packing_grouped import PACK_GROUPED
@@ -61,6 +61,13 @@ static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
 """
 
+UNSHUFFLED = """
+/* The channel that a shuffle of so many groups takes as channel c of its result; 0 groups are no shuffle. */
+static ptrdiff_t unshuffled(ptrdiff_t groups, ptrdiff_t channels, ptrdiff_t c) {
+    return groups == 0 ? c : c % groups * (channels / groups) + c / groups;
+}
+"""
+
 PACK_CONV = """
 /* Weights of a convolution, [output][input][tap], to [panel][input block][tap][input lane][output block][output lane]:
  * the order in which the tile routines read them. Batch norms of the input and of the result are folded in. */
@@ -70,7 +77,8 @@ typedef struct {
     ptrdiff_t outputs, inputs, taps; /* inputs of one group */
     ptrdiff_t panel;                 /* output blocks in a panel; the last panel may have fewer */
     ptrdiff_t lanes;                 /* input lanes of a block; 0 stands for 16 */
-    const ptrdiff_t *segments;       /* of the input channels */
+    const ptrdiff_t *segments;       /* of the channels that are read */
+    ptrdiff_t shuffle;               /* groups of a shuffle that makes the input of them */
     const Norm *before, *after;      /* batch norms of the input, of the result */
     ptrdiff_t groupOutputs;          /* outputs of one group, if `before` is not NULL */
 } ConvPack;
@@ -89,7 +97,8 @@ static void pack_conv(const void *context, Share share) {
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
             const ptrdiff_t source = p->before == NULL ? 0 : k / p->groupOutputs * p->inputs + c;
             const Affine before = compose(p->before, source);
-            const ptrdiff_t place = position(p->segments, c), block0 = place / lanes, lane = place % lanes;
+            const ptrdiff_t place = position(p->segments, unshuffled(p->shuffle, p->inputs, c));
+            const ptrdiff_t block0 = place / lanes, lane = place % lanes;
             for (ptrdiff_t t = 0; t < p->taps; t++) {
                 const double weight = p->weights[(k * p->inputs + c) * p->taps + t];
                 to[((block0 * p->taps + t) * lanes + lane) * width * 16] = (float)(after.scale * before.scale * weight);
@@ -131,6 +140,7 @@ static void pack_norm(const void *context, Share share) {
 
 _COMMON = Routine("compose", COMMON)
 _POSITION = Routine("position", POSITION)
+_UNSHUFFLED = Routine("unshuffled", UNSHUFFLED)
 _HALVES = Routine("half_exponent", HALVES)
 _HALF_OF = Routine("half_of", HALF_OF)
 _BFLOAT16_OF = Routine("bfloat16_of", BFLOAT16_OF)
@@ -139,13 +149,13 @@ ROUTINES: Mapping[str, Routine] = MappingProxyType(
         routine.name: routine
         for routine in (
             _POSITION,
-            Routine("pack_conv", PACK_CONV, (_COMMON, _POSITION)),
+            Routine("pack_conv", PACK_CONV, (_COMMON, _POSITION, _UNSHUFFLED)),
             Routine("pack_norm", PACK_NORM, (_COMMON, _POSITION)),
-            Routine("pack_full", PACK_FULL, (_COMMON, _POSITION, _HALVES)),
+            Routine("pack_full", PACK_FULL, (_COMMON, _POSITION, _UNSHUFFLED, _HALVES)),
             Routine("pack_grouped", PACK_GROUPED, (_COMMON,)),
-            Routine("pack_winograd", PACK_WINOGRAD, (_COMMON, _POSITION, _HALVES, _HALF_OF)),
-            Routine("pack_pairs", PACK_PAIRS, (_COMMON, _POSITION, _BFLOAT16_OF)),
-            Routine("pack_fourier", PACK_FOURIER, (_COMMON, _POSITION, _HALVES, _HALF_OF)),
+            Routine("pack_winograd", PACK_WINOGRAD, (_COMMON, _POSITION, _UNSHUFFLED, _HALVES, _HALF_OF)),
+            Routine("pack_pairs", PACK_PAIRS, (_COMMON, _POSITION, _UNSHUFFLED, _BFLOAT16_OF)),
+            Routine("pack_fourier", PACK_FOURIER, (_COMMON, _POSITION, _UNSHUFFLED, _HALVES, _HALF_OF)),
         )
     }
 )
@@ -157,7 +167,8 @@ class ConvWeights:
     """The packed weights of one convolution.
 
     `layout` is that of the input channels of one group, `panel` the output blocks that are computed together. Where
-    groups share output blocks (`shared`), every lane holds the weight of its own output's group.
+    groups share output blocks (`shared`), every lane holds the weight of its own output's group. What is read may stand
+    in the order before a shuffle, `shuffled`.
     """
 
     node: Conv
@@ -165,6 +176,7 @@ class ConvWeights:
     layout: Layout
     panel: int
     shared: bool
+    shuffled: Shuffle | None
     normalized: tuple[BatchNorm, ...]
     folded: tuple[BatchNorm, ...]
 
@@ -217,6 +229,7 @@ class ConvWeights:
             f".panel = {self.panel}",
             *([f".lanes = {self.lanes}"] if self.lanes != LANES else []),
             *segments_of(self.layout),
+            *shuffle_of(self.shuffled),
         ]
         if self.normalized:
             arguments.append(f".groupOutputs = {node.to_channels // node.groups}")
@@ -255,6 +268,11 @@ def pack_norm(node: BatchNorm, layout: Layout) -> PackCall:
 def segments_of(layout: Layout) -> tuple[str, ...]:
     """The initializer of `segments` for a layout; a regular one needs none."""
     return () if layout.regular else (f".segments = SEGMENTS({', '.join(map(str, layout.segments))})",)
+
+
+def shuffle_of(node: Shuffle | None) -> tuple[str, ...]:
+    """The initializer of `shuffle` for channels that stand in the order before a shuffle; none needs none."""
+    return () if node is None else (f".shuffle = {node.groups}",)
 
 
 def norms_of(nodes: Sequence[BatchNorm]) -> str:

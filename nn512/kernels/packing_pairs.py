@@ -33,7 +33,8 @@ typedef struct {
     ptrdiff_t pairs;           /* of these, perhaps rounded up to whole blocks of 16 */
     ptrdiff_t columns;         /* taps that stand behind each pair */
     ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
-    const ptrdiff_t *segments; /* of the input channels */
+    const ptrdiff_t *segments; /* of the channels that are read */
+    ptrdiff_t shuffle;         /* groups of a shuffle that makes the input of them */
     const Norm *after;         /* batch norms of the result */
 } PairPack;
 
@@ -46,7 +47,8 @@ static void pack_pairs(const void *context, Share share) {
         float *to = p->packed + start * size + (block - start) * 16 + k % 16;
         const Affine after = compose(p->after, k);
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
-            const ptrdiff_t place = position(p->segments, c), pair = place / 2, first = pair / 16 * 16;
+            const ptrdiff_t place = position(p->segments, unshuffled(p->shuffle, p->inputs, c));
+            const ptrdiff_t pair = place / 2, first = pair / 16 * 16;
             const ptrdiff_t count = p->pairs - first < 16 ? p->pairs - first : 16;
             for (ptrdiff_t t = 0; t < p->taps; t++) {
                 const double weight = p->weights[(k * p->inputs + c) * p->taps + t];

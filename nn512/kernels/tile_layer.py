@@ -15,10 +15,10 @@ from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less
 from nn512.cgen.writer import Writer, sentence
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL
+from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL, SHUFFLED
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.interface import Place
-from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of
+from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of, shuffle_of
 from nn512.kernels.tile_cut import CLIPS, COMPUTED, GROUPS, INSIDE, SEGMENTS, passes
 from nn512.kernels.tile_parts import Cell, TileParts
 from nn512.plan.layout import LANES, blocks_of
@@ -99,6 +99,7 @@ class TileLayer(TileParts):
                 classes.add(family(axis.overhang if axis.overhang in family.values else "more"))
         classes.add((INPUT_TAIL if whole else SEGMENTS)(self.source.shape.channels % LANES))
         classes.add(OUTPUT_TAIL(self.node.to_channels % LANES))
+        classes |= {SHUFFLED()} if self.op.shuffled else set()
         return classes | ({GROUPS()} if self.node.groups > 1 else set())
 
     # ---- Memory and weights
@@ -128,6 +129,7 @@ class TileLayer(TileParts):
             *self.pack_arguments(),
             f".panel = {self.panel_blocks}",
             *segments_of(self.source.layout),
+            *shuffle_of(self.op.shuffled),
         ]
         if self.op.normalized:
             arguments.append(f".before = {norms_of(self.op.normalized)}")

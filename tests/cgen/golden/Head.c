@@ -454,6 +454,11 @@ static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
 
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
 
+/* The channel that a shuffle of so many groups takes as channel c of its result; 0 groups are no shuffle. */
+static ptrdiff_t unshuffled(ptrdiff_t groups, ptrdiff_t channels, ptrdiff_t c) {
+    return groups == 0 ? c : c % groups * (channels / groups) + c / groups;
+}
+
 /* Halves have 11 significant bits from 2^-14 to 2^16. Weights that share a scale are multiplied by a power of two, the
  * one nearest 1 that leaves none of them outside; where their range is too wide for that, the largest comes to 2^14. */
 static double power_of_two(int exponent) {
@@ -494,7 +499,8 @@ typedef struct {
     float *packedBiases, *scales; /* without scales, weights stay floats */
     ptrdiff_t outputs, channels, pixels;
     ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
-    const ptrdiff_t *segments; /* of the input channels */
+    const ptrdiff_t *segments; /* of the channels that are read */
+    ptrdiff_t unshuffle;       /* groups of a shuffle that makes these of the input */
     const Norm *before, *after;
 } FullPack;
 
@@ -522,13 +528,14 @@ static void pack_full(const void *context, Share share) {
         for (ptrdiff_t begin = 0, count; begin < p->channels; begin += count) { /* channels of an input block */
             for (count = 1; begin + count < p->channels && position(p->segments, begin + count) % 16; count++) continue;
             for (ptrdiff_t c = 0; c < count; c++) {
-                const Affine before = compose(p->before, begin + c);
+                const ptrdiff_t channel = unshuffled(p->unshuffle, p->channels, begin + c); /* of the input */
+                const Affine before = compose(p->before, channel);
                 for (ptrdiff_t t = 0; t < p->pixels; t++) {
                     const ptrdiff_t input = begin * p->pixels + t * count + c;
                     const ptrdiff_t to = (start * inputs + input * width + block - start) * 16;
                     float packed[16] = {0};
                     for (ptrdiff_t o = 0; o < lanes; o++) {
-                        const double weight = weights[o * inputs + (begin + c) * p->pixels + t];
+                        const double weight = weights[o * inputs + channel * p->pixels + t];
                         packed[o] = (float)(scales[o] * before.scale * weight);
                         biases[o] += before.shift * weight;
                     }
