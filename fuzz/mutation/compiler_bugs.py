@@ -314,6 +314,12 @@ BUGS: tuple[Bug, ...] = (
         "start += *segments;",
     ),
     Bug(
+        "weights of a depthwise convolution in order, of channels in segments",
+        "kernels/packing_grouped.py",
+        "const ptrdiff_t place = position(p->segments, k);",
+        "const ptrdiff_t place = position(p->outputs ? NULL : p->segments, k);",
+    ),
+    Bug(
         "weights for what a shuffle makes of what is read",
         "kernels/packing.py",
         "return groups == 0 ? c : c % groups * (channels / groups) + c / groups;",

@@ -83,6 +83,7 @@ def planar_nets() -> Iterator[EdgeNet]:
 def depthwise_nets() -> Iterator[EdgeNet]:
     """A group for every channel."""
     yield from _grouped(1, TAILS)
+    yield net(*segments(20, 4, 5), conv(20, (3, 3), "Groups=20", same=True, source="pieces"))
 
 
 def grouped_nets() -> Iterator[EdgeNet]:
