@@ -316,8 +316,8 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "weights of a depthwise convolution in order, of channels in segments",
         "kernels/packing_grouped.py",
-        "const ptrdiff_t place = position(p->segments, k);",
-        "const ptrdiff_t place = position(p->outputs ? NULL : p->segments, k);",
+        "const ptrdiff_t place = position(p->segments, unshuffled(p->shuffle, p->outputs, k));",
+        "const ptrdiff_t place = position(NULL, unshuffled(p->shuffle, p->outputs, k));",
     ),
     Bug(
         "weights for what a shuffle makes of what is read",
@@ -332,16 +332,22 @@ BUGS: tuple[Bug, ...] = (
         "return groups == 0 ? c : c % (channels / groups) * groups + c / (channels / groups);",
     ),
     Bug(
+        "weights of a depthwise convolution in order, of channels before a shuffle",
+        "kernels/packing_grouped.py",
+        "const ptrdiff_t place = position(p->segments, unshuffled(p->shuffle, p->outputs, k));",
+        "const ptrdiff_t place = position(p->segments, unshuffled(0 * p->shuffle, p->outputs, k));",
+    ),
+    Bug(
         "a shuffle forgotten that another layer reads",
         "passes/fold_shuffle.py",
-        "    why = next((reason for reason in refused if reason is not None), None)\n",
-        "    why = next(iter(refused), None)\n",
+        "            for number in self._users[name]:\n",
+        "            for number in self._users[name][:1]:\n",
     ),
     Bug(
         "a shuffle of what a gate is for channel by channel",
         "passes/fold_shuffle.py",
-        "any(step.has_parameters or step.operands_in_lanes for step in reader.prologue)",
-        "any(step.has_parameters for step in reader.prologue)",
+        "any(step.has_parameters or step.operands_in_lanes for step in steps)",
+        "any(step.has_parameters for step in steps)",
     ),
     Bug(
         "large halves overflow beside small ones",

@@ -36,8 +36,8 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
 
 
 def _applies(op: ConvOp, setting: Setting) -> bool:
-    """Whether results have their channels in order: those of a depthwise convolution may stand in segments."""
-    return all(setting.places[branch.writes].layout.regular for branch in op.branches)
+    """Whether results have their channels in order: a depthwise convolution may leave them as its source has them."""
+    return not op.leaves_order and all(setting.places[branch.writes].layout.regular for branch in op.branches)
 
 
 KERNEL = Kernel("direct", ConvOp, direct_work, emit, _applies, prepared_source, edges=EDGES)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from nn512.cgen.code import LayerCode
 from nn512.ir import ConvOp
 from nn512.kernels.conv_cost import prepared_source
-from nn512.kernels.edges import OUTPUT_TAIL
+from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.kernels.sliding import EDGES, SEGMENTS, SlidingLayer, sliding_applies, sliding_work
 
@@ -25,5 +25,5 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
     return SlidingLayer(op, context, "depthwise").emit()
 
 
-ALL_EDGES = (*EDGES, OUTPUT_TAIL, SEGMENTS)
+ALL_EDGES = (*EDGES, OUTPUT_TAIL, SEGMENTS, SHUFFLED)
 KERNEL = Kernel("depthwise", ConvOp, sliding_work, emit, applies, prepared_source, edges=ALL_EDGES)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from nn512.cgen.code import PackCall, PackedArray
 from nn512.cgen.expressions import Expression, extent
-from nn512.graph.nodes import BatchNorm, Conv
-from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of
+from nn512.graph.nodes import BatchNorm, Conv, Shuffle
+from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of, shuffle_of
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 
@@ -15,12 +15,14 @@ from nn512.plan.layout import LANES, Layout, blocks_of
 class GroupedWeights:
     """Weights in the order [output block][filter row][input][filter column][output lane].
 
-    `inputs` is the number of inputs of a group, `layout` that of the outputs.
+    `inputs` is the number of inputs of a group, `layout` that of the outputs. These may stand in the order before a
+    shuffle, `shuffled`.
     """
 
     node: Conv
     inputs: int
     layout: Layout
+    shuffled: Shuffle | None
     normalized: tuple[BatchNorm, ...]
     folded: tuple[BatchNorm, ...]
 
@@ -55,6 +57,7 @@ class GroupedWeights:
             conv_arguments(node, self.inputs, (node.filter_h, node.filter_w)),
             f".columns = {node.filter_w}",
             *segments_of(self.layout),
+            *shuffle_of(self.shuffled),
         ]
         if self.normalized:
             arguments.append(f".groupOutputs = {node.to_channels // node.groups}")

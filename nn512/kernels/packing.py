@@ -152,7 +152,7 @@ ROUTINES: Mapping[str, Routine] = MappingProxyType(
             Routine("pack_conv", PACK_CONV, (_COMMON, _POSITION, _UNSHUFFLED)),
             Routine("pack_norm", PACK_NORM, (_COMMON, _POSITION)),
             Routine("pack_full", PACK_FULL, (_COMMON, _POSITION, _UNSHUFFLED, _HALVES)),
-            Routine("pack_grouped", PACK_GROUPED, (_COMMON, _POSITION)),
+            Routine("pack_grouped", PACK_GROUPED, (_COMMON, _POSITION, _UNSHUFFLED)),
             Routine("pack_winograd", PACK_WINOGRAD, (_COMMON, _POSITION, _UNSHUFFLED, _HALVES, _HALF_OF)),
             Routine("pack_pairs", PACK_PAIRS, (_COMMON, _POSITION, _UNSHUFFLED, _BFLOAT16_OF)),
             Routine("pack_fourier", PACK_FOURIER, (_COMMON, _POSITION, _UNSHUFFLED, _HALVES, _HALF_OF)),

@@ -19,7 +19,7 @@ from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.edges import OUTPUT_TAIL, Edges
+from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
 from nn512.kernels.elementwise import Store, write_chain_step
 from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.interface import Context, Setting
@@ -162,7 +162,8 @@ class SlidingLayer:
 
     def packed(self, branch: ConvBranch) -> GroupedWeights | PairedWeights:
         """The packed weights."""
-        return GroupedWeights(self.node, self.inputs, self.result.layout, self.op.normalized, branch.folded)
+        op = self.op
+        return GroupedWeights(self.node, self.inputs, self.result.layout, op.shuffled, op.normalized, branch.folded)
 
     @property
     def ratio(self) -> int:
@@ -296,6 +297,7 @@ class SlidingLayer:
         classes |= {RATIO("one" if self.ratio == 1 else "several")}
         classes.add(OUTPUT_TAIL(self.node.to_channels % LANES))
         classes |= set() if self.result.layout.regular else {SEGMENTS()}
+        classes |= {SHUFFLED()} if self.op.shuffled else set()
         return classes | ({CLIPPED()} if self.rows.is_padded else set())
 
     def group_classes(self) -> set[str]:

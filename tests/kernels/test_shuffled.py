@@ -15,7 +15,7 @@ from nn512.kernels.registry import KERNELS, kernel_named
 from nn512.options import Options
 
 WITH_ORDER = tuple(kernel.name for kernel in KERNELS if SHUFFLED() in kernel.edge_classes)
-WITHOUT_ORDER = {"depthwise", "grouped", "grouped-bf16"}
+WITHOUT_ORDER = {"grouped", "grouped-bf16"}
 """Their groups would not stay together."""
 
 ALIKE = ("winograd", "fourier")
@@ -48,12 +48,17 @@ def layers_of(report: Report, kernel: str) -> int:
     return sum(layer.kernel == kernel and SHUFFLED() in layer.edge_classes for layer in report.layers)
 
 
-def layer(kernel: str, source: str, to: str, outputs: int) -> str:
-    """What a kernel can compute."""
-    if kernel.startswith("fully"):
-        return f"FullyConnected FromTensor={source} ToTensor={to} ToChannels={outputs}"
+def layer(kernel: str, source: str, to: str, channels: int, outputs: int) -> Iterator[str]:
+    """What a kernel can compute; a 1x1 convolution behind a depthwise one."""
     filter_ = FILTERS.get(kernel, "FilterH=3 FilterW=3")
-    return f"Conv FromTensor={source} ToTensor={to} ToChannels={outputs} {filter_}"
+    if kernel.startswith("fully"):
+        yield f"FullyConnected FromTensor={source} ToTensor={to} ToChannels={outputs}"
+    elif kernel == "depthwise":
+        yield f"Conv FromTensor={source} ToTensor={to}d ToChannels={channels} {filter_} Groups={channels}"
+        yield f"BatchNorm FromTensor={to}d ToTensor={to}n"
+        yield f"Conv FromTensor={to}n ToTensor={to} ToChannels={outputs} FilterH=1 FilterW=1"
+    else:
+        yield f"Conv FromTensor={source} ToTensor={to} ToChannels={outputs} {filter_}"
 
 
 def shuffles(kernel: str) -> Iterator[str]:
@@ -61,7 +66,7 @@ def shuffles(kernel: str) -> Iterator[str]:
     for n, (channels, groups) in enumerate(CHANNELS):
         yield f"Input ToTensor=x{n} Channels={channels} Height=7 Width=9"
         yield f"Shuffle FromTensor=x{n} ToTensor=s{n} Groups={groups}"
-        yield layer(kernel, f"s{n}", f"y{n}", 3 + 7 * n)
+        yield from layer(kernel, f"s{n}", f"y{n}", channels, 3 + 7 * n)
         yield f"Output FromTensor=y{n}"
 
 
@@ -90,10 +95,10 @@ def test_shuffles_of_parts_with_norms(runs_here: str, kernel: str) -> None:
         yield "Concat FromTensor1=a FromTensor2=b ToTensor=c"
         yield "Shuffle FromTensor=c ToTensor=d Groups=3"
         yield "BatchNorm FromTensor=d ToTensor=e"
-        yield layer(kernel, "e", "f", 21)
+        yield from layer(kernel, "e", "f", 24, 21)
         yield "BatchNorm FromTensor=f ToTensor=g"
         yield "Activation FromTensor=d ToTensor=h Kind=ReLU"
-        yield layer(kernel, "h", "i", 9)
+        yield from layer(kernel, "h", "i", 24, 9)
         yield "Output FromTensor=g"
         yield "Output FromTensor=i"
 

@@ -11,7 +11,9 @@ from fuzz.draw.decisions import ROWS
 from fuzz.draw.growth import grow
 from nn512.compiler import compile as compile_graph
 from nn512.graph import (
+    Activation,
     Add,
+    BatchNorm,
     Concat,
     Config,
     Conv,
@@ -75,14 +77,14 @@ def test_every_layer_with_weights_takes_the_order() -> None:
     check_values(graph, program)
 
 
-@pytest.mark.parametrize("decision", [Unmoving.FOLDED, Unmoving.SHARED])
+@pytest.mark.parametrize("decision", [Unmoving.FOLDED, Unmoving.SHARED, Unmoving.THROUGH])
 def test_what_is_folded_is_gone(decision: Unmoving) -> None:
     for row in ROWS[decision]:
         graph = build(grow(Shape(17, 6, 5), row))
         (name,) = (layer.to_tensor for layer in graph.layers if isinstance(layer, Shuffle))
         program = optimize(graph)
         assert set(shuffled(program).values()) == {name}
-        assert (len(shuffled(program)) > 1) is (decision is Unmoving.SHARED)
+        assert (len(shuffled(program)) > 1) is (decision is not Unmoving.FOLDED)
         check_values(graph, optimize(graph, ("pool_first", "collapse_relus")))
 
 
@@ -155,8 +157,33 @@ def test_nothing_is_left_to_do() -> None:
     assert fold_shuffle(program) == program
 
 
-def test_the_last_shuffle_of_shufflenet_moves_nothing() -> None:
-    """Those before it hand halves to two readers, or are read by a depthwise convolution."""
+def test_a_depthwise_convolution_leaves_the_order() -> None:
+    """Two in a row, with norms and a ReLU between them, and another reader of the second."""
+    graph = graph_of(
+        Shuffle("x", "a", 3),
+        Conv("a", "b", 30, 3, 3, groups=30, padding_h=1, padding_w=1),
+        BatchNorm("b", "c"),
+        Activation("c", "d", "ReLU"),
+        Conv("d", "e", 30, 1, 3, stride_w=2, groups=30),
+        Conv("e", "f", 4, 1, 1),
+        FullyConnected("e", "g", 5),
+        *map(Output, "fg"),
+    )
+    program = optimize(graph)
+    assert shuffled(program) == {"d_unshuffled": "a", "e_unshuffled": "a", "f": "a", "g": "a"}
+    assert program.shapes["e_unshuffled"] == program.shapes["e"]
+    listed = " ".join(format_program(program).split())
+    assert "BatchNorm c} -> ReLU d -> {back}" in listed
+    assert "f 4x3x1 = e_unshuffled -> {Shuffle a (3 groups)} Conv f (1x1)" in listed
+    check_values(graph, program)
+
+
+def test_the_last_shuffles_of_stages_of_shufflenet_move_nothing() -> None:
+    """All others hand halves to two readers."""
     net = compile_graph(example("ShuffleNetV2"))
     assert "line 225  Shuffle stage4unit4 (2 groups): moves nothing: the weights after it are in" in explain(net.plan)
-    assert shuffled(optimize(parse(example("ShuffleNetV2")))) == {"last": "stage4unit4"}
+    assert shuffled(optimize(parse(example("ShuffleNetV2")))) == {
+        **dict.fromkeys(("stage3unit1keptDepthwise_unshuffled", "stage3unit1kept", "stage3unit1first"), "stage2unit4"),
+        **dict.fromkeys(("stage4unit1keptDepthwise_unshuffled", "stage4unit1kept", "stage4unit1first"), "stage3unit8"),
+        "last": "stage4unit4",
+    }

@@ -84,6 +84,7 @@ def depthwise_nets() -> Iterator[EdgeNet]:
     """A group for every channel."""
     yield from _grouped(1, TAILS)
     yield net(*segments(20, 4, 5), conv(20, (3, 3), "Groups=20", same=True, source="pieces"))
+    yield net(*shuffled(39, 4, 5), conv(39, (3, 3), "Groups=39", source="mixed"), conv(5, source="y", to="z"))
 
 
 def grouped_nets() -> Iterator[EdgeNet]:

@@ -28,7 +28,8 @@ class ConvBranch(Record):
 class ConvOp(Op):
     """Convolutions of the same geometry that read the same tensor.
 
-    `shuffled` is a shuffle of the source that moves nothing: weights are packed for channels in the order before it.
+    `shuffled` is a shuffle of the source that moves nothing: weights are packed for channels in the order before it. A
+    depthwise convolution leaves its result in that order, too; that of any other is as in the graph.
     `normalized` are batch norms of the source, folded into the weights; `prologue` is applied to what they read.
     When a program is laid out: the source has `zeros` around it already, all or some of the padding; it is the tensor
     of a `caller`, channels x height x width.
@@ -64,11 +65,17 @@ class ConvOp(Op):
         node = self.node
         return (node.filter_h, node.filter_w, node.stride_h, node.stride_w) == (1, 1, 1, 1) and not node.is_padded
 
+    @property
+    def leaves_order(self) -> bool:
+        """Whether the result has its channels in the order before a shuffle, too: of a depthwise convolution."""
+        return self.shuffled is not None and self.node.groups > 1
+
     def definitions(self) -> Iterator[tuple[str, str]]:
         """Every branch; shuffles and batch norms in braces are part of the weights."""
         for number, branch in enumerate(self.branches):
             layer = with_folded((self.shuffled, *self.normalized), describe(branch.node), branch.folded)
-            words = arrows(self.source, *words_of(self.prologue), layer, *words_of(branch.epilogue))
+            behind = (*words_of(branch.epilogue), *(["{back}"] if self.leaves_order else []))
+            words = arrows(self.source, *words_of(self.prologue), layer, *behind)
             yield branch.writes, words + ("   (together with the one above)" if number else "")
 
     def rebuild(self, graph: Rebuilder) -> None:
@@ -78,8 +85,11 @@ class ConvOp(Op):
         for branch in self.branches:
             shape = graph.shape(branch.writes)
             name = graph.emit(dataclasses.replace(branch.node, from_tensor=source), shape)
-            name = graph.norms(name, branch.folded, shape)
-            graph.define(branch.writes, graph.chain(name, branch.epilogue, shape))
+            name = graph.chain(graph.norms(name, branch.folded, shape), branch.epilogue, shape)
+            if self.shuffled is not None and self.leaves_order:
+                undone = shape.channels // self.shuffled.groups
+                name = graph.emit(Shuffle(name, branch.writes, undone), shape)
+            graph.define(branch.writes, name)
 
 
 def shuffled(graph: Rebuilder, source: str, node: Shuffle | None) -> str:
