@@ -13,6 +13,7 @@ from reference.evaluation import Evaluation
 from reference.residues import Folded
 from reference.rounding import Rounding
 from reference.roundoff import ROUNDING, TINY
+from reference.samples import mean_square
 from reference.tiled import Products, own_errors
 from reference.tiles import Tiles, Winograd
 from reference.tiling import Grid
@@ -28,10 +29,11 @@ def errors(
     """
     (x,) = at.reads
     size = y.shape[1], y.shape[2]
+    unseen = np.maximum(x.derived - mean_square(x.errors), 0.0)
 
     def evaluated(values: Array, start: Array) -> tuple[Array, Array, Array]:
         finite = np.where(np.isfinite(values), values, 0.0)  # tiles that see others are unspecified
-        own = own_errors(finite, x.errors, weights, window, size, at.rounding, at.sampler, ways)
+        own = own_errors(finite, x.errors, unseen, weights, window, size, at.rounding, at.sampler, ways)
         last = ROUNDING * (np.square(y) + np.square(start)) + TINY**2
         rounded = fast.correlate(ROUNDING * np.square(finite), np.square(weights), window)
         return own.variance + rounded + last, own.errors, own.left + last

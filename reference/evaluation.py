@@ -68,9 +68,11 @@ class Evaluation(Generic[L]):
         """The tensor a layer produces, completed by what is the same for all kinds.
 
         `sampled` are the errors that come from what the layer reads, and the variance of those of its own. `origins`
-        are those of everything that is read, and the tensor itself, unless given.
+        are those of everything that is read, and the tensor itself, unless given. Of a result with an infinite variance
+        nothing is promised.
         """
         finite = np.isfinite(value)
+        unspecified = unspecified | (finite & np.isposinf(derived))
         derived = np.where(finite & np.isfinite(derived), derived, 0.0)
         errors, own = sampled
         self.sampler.add_own(errors, np.where(finite & np.isfinite(own), own, 0.0), value)

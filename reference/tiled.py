@@ -145,6 +145,7 @@ class Products:
 def own_errors(
     x: Array,
     errors: Array,
+    unseen: Array,
     weights: Array,
     window: Window,
     size: tuple[int, int],
@@ -154,7 +155,8 @@ def own_errors(
 ) -> Own:
     """The errors of a convolution of `x`, whose results have the height and width `size`, before its bias is added.
 
-    `errors` are samples of those of `x`, `ways` how the layer may be evaluated.
+    `errors` are samples of those of `x`, `unseen` the variance that these do not show: behind a kink, the samples of an
+    element may all be 0. `ways` are how the layer may be evaluated.
     """
     assert rounding.tiles is not None
     grid = Grid.of(rounding.tiles, window, size)
@@ -170,6 +172,7 @@ def own_errors(
             products,
             grid.cells(x[:, np.newaxis], first, count)[..., 0, :],
             grid.cells(errors, first, count) if errors.any() else None,
+            grid.cells(unseen[:, np.newaxis], first, count)[..., 0, :],
             rounding,
             sampler,
             ways,
@@ -183,7 +186,7 @@ def own_errors(
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Some rows of tiles: what they see, and samples of the errors of that.
+    """Some rows of tiles: what they see, samples of the errors of that, and the variance that these do not show.
 
     repeated, alike: whether cells of the operand repeat, so that roundings may depend on each other, and whether
     weights do, so that results may have products in common.
@@ -192,6 +195,7 @@ class _Block:
     products: Products
     cells: Array
     before: Array | None
+    unseen: Array
     rounding: Rounding
     sampler: Sampler
     ways: Sequence[Folded]
@@ -204,14 +208,15 @@ class _Block:
         transformed = tiles.inputs(self.cells)
         inputs = products.grouped(transformed)
         spread = None if self.before is None else tiles.inputs(self.before)
-        there = _with_errors(transformed, spread)
+        there = _with_errors(transformed, spread, tiles.response(self.unseen))
         # Below the smallest normal number a rounding errs as much however small the number is: once in every pass.
         positions = len(products.weights) * products.parts
         passes = positions * (1 + math.log2(positions)) * TINY**2
-        noise = products.grouped(tiles.input_variance(_with_errors(self.cells, self.before), there)) + passes
+        cells = _with_errors(self.cells, self.before, self.unseen)
+        noise = products.grouped(tiles.input_variance(cells, there)) + passes
         sums, squares = products.weights @ inputs, products.squares @ np.square(products.grouped(there))
-        errors_of_sums = squares - products.squares @ np.square(inputs)
-        large = sums if spread is None else np.sqrt(np.square(sums) + errors_of_sums)
+        errors_of_sums = np.maximum(squares - products.squares @ np.square(inputs), 0.0)
+        large = np.sqrt(np.square(sums) + errors_of_sums)
         accumulated = _accumulated(large, squares, products.terms, self.rounding)
         sampled = np.zeros((*sums.shape[:3], count, sums.shape[3]))
         certain = Dependent(np.zeros(sums.shape), np.zeros(sampled.shape))
@@ -232,8 +237,7 @@ class _Block:
             else:
                 sampled += (shared * np.sqrt(accumulated).reshape(-1, 1, 1, sums.shape[3])).reshape(sampled.shape)
         results = tiles.results(products.ungrouped(sums))
-        if spread is not None:
-            results = np.sqrt(np.square(results) + tiles.result_variance(products.ungrouped(errors_of_sums)))
+        results = np.sqrt(np.square(results) + tiles.result_variance(products.ungrouped(errors_of_sums)))
         # On the way back sums may be as small as results already, so that their errors add up.
         left = tiles.own_variance(products.ungrouped(large), results) + passes + positions * products.terms * TINY**2
         variance = tiles.result_variance(products.ungrouped(accumulated + common)) + left
@@ -320,11 +324,10 @@ class _Block:
         return variance + np.square(worst / CERTAIN)
 
 
-def _with_errors(values: Array, errors: Array | None) -> Array:
-    """Magnitudes of `values` with their errors, of which samples stand on the axis before the last."""
-    if errors is None:
-        return values
-    return np.asarray(np.sqrt(np.square(values) + RATHER_LARGE * np.square(errors).mean(axis=-2)))
+def _with_errors(values: Array, errors: Array | None, unseen: Array) -> Array:
+    """Magnitudes of `values` with their errors: samples, on the axis before the last, and the variance of others."""
+    variance = unseen if errors is None else np.square(errors).mean(axis=-2) + unseen
+    return np.asarray(np.sqrt(np.square(values) + RATHER_LARGE * variance))
 
 
 def _accumulated(sums: Array, squares: Array, terms: int, rounding: Rounding) -> Array:

@@ -62,6 +62,10 @@ class Tiles(ABC):
         """The variance of its roundings."""
 
     @abstractmethod
+    def response(self, variance: Array) -> Array:
+        """The variance that independent errors of what tiles see have when they are transformed: P x parts x N."""
+
+    @abstractmethod
     def weights(self, filters: Array) -> Array:
         """The transform of filters, FH x FW x N: P x parts x parts x N, matrices for pairs."""
 
@@ -163,6 +167,10 @@ class Winograd(Tiles):
         terms = self.terms_in.reshape(-1, *[1] * (squares.ndim - 1))
         return (STEP * terms * (np.square(transformed[:, 0]) / 3 + squares / 2))[:, np.newaxis]
 
+    def response(self, variance: Array) -> Array:
+        """See `Tiles`."""
+        return _times(np.square(self.matrix_in), variance)[:, np.newaxis]
+
     def weights(self, filters: Array) -> Array:
         """See `Tiles`."""
         transformed = _times(self.matrix_of_weights, filters)
@@ -232,6 +240,11 @@ class Fourier(Tiles):
         """Axes that are transformed, in order."""
         return [axis for axis in (1, 0) if self.sizes[axis] > 1]
 
+    @property
+    def _lengths(self) -> list[int]:
+        """Rows and columns of half a spectrum."""
+        return [size // 2 + 1 if axis == self._axes[0] else size for axis, size in enumerate(self.sizes)]
+
     def inputs(self, x: Array) -> Array:
         """See `Tiles`."""
         return _parts(self._forward(x))
@@ -255,6 +268,11 @@ class Fourier(Tiles):
         half = np.broadcast_to(variance / 2, values.shape).reshape(-1, 1, *x.shape[2:])
         return np.broadcast_to(half, transformed.shape)
 
+    def response(self, variance: Array) -> Array:
+        """See `Tiles`. All of it counts in each part, as some numbers are real."""
+        whole = variance.sum(axis=(0, 1))
+        return np.broadcast_to(whole, (math.prod(self._lengths), 2, *whole.shape))
+
     def weights(self, filters: Array) -> Array:
         """See `Tiles`. A correlation is a product with the conjugate."""
         real, imaginary = np.moveaxis(_parts(self._forward(filters)), 1, 0)
@@ -263,9 +281,7 @@ class Fourier(Tiles):
     def _spectrum(self, sums: Array) -> npt.NDArray[np.complex128]:
         """Sums as complex numbers, rows x columns x N."""
         numbers = sums[:, 0] + 1j * sums[:, 1]
-        last = self._axes[0]
-        lengths = [size // 2 + 1 if axis == last else size for axis, size in enumerate(self.sizes)]
-        return np.asarray(numbers.reshape(*lengths, -1))
+        return np.asarray(numbers.reshape(*self._lengths, -1))
 
     def _weights_of_half(self, axis: int) -> Array:
         """How often the numbers of half a spectrum stand in the whole, for broadcasting along `axis`."""

@@ -16,6 +16,9 @@ from reference.functions.function import Function
 from reference.roundoff import SMALLEST_NORMAL, TINY, U
 from reference.windows import Array, Mask
 
+_OVERFLOW = 89.0
+"""Its power of e is more than float32 holds."""
+
 
 class Smooth(Function):
     """A function with a derivative.
@@ -161,6 +164,11 @@ class Exp(Smooth):
         """See `Smooth`."""
         del node
         return np.exp(x)
+
+    def unsure(self, x: Array, reach: Array, node: Activation) -> Mask:
+        """See `Function`. An error may lead back from where the result is infinite."""
+        del node
+        return np.isfinite(x) & np.isposinf(np.exp(x)) & (x - reach < _OVERFLOW)
 
     def floor(self, x: Array) -> Array | float:
         """See `Smooth`."""

@@ -31,10 +31,11 @@ class MulKind(PairKind[Mul]):
         return value(x1, x2)
 
     def variance(self, x1: Array, x2: Array, before: tuple[Array, Array], *, correlated: bool) -> Array:
-        """See `PairKind`. One rounding."""
+        """See `PairKind`. One rounding, and errors times the largest that they meet within REACH sigma, as of Square."""
         own = ROUNDING * np.square(value(x1, x2)) + TINY**2
         first, second = np.sqrt(before[0]), np.sqrt(before[1])
-        return together(np.abs(x2) * first, np.abs(x1) * second, first * second, correlated=correlated) + own
+        met = np.abs(x1) + REACH * first, np.abs(x2) + REACH * second
+        return together(met[1] * first, met[0] * second, correlated=correlated) + own
 
     def errors(self, x1: Array, x2: Array, errors: tuple[Array, Array], y: Array) -> Array:
         """See `PairKind`. Of first and second order, so that nothing is lost beside a large y."""

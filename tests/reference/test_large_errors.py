@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reference import normalized
+import reference
+from nn512.graph import Activation, parse
+from nn512.graph.nodes import ACTIVATIONS
+from reference import functions, normalized
 from reference.grid import CERTAIN
 from reference.kinds import softmax
 
@@ -52,3 +55,36 @@ def test_a_norm_of_uncertain_channels_is_within_limits(channels: int, kind: str,
     for _ in range(10):
         other, *_ = normalized.errors_of(x + sigma * rng.uniform(-3, 3, x.shape), sigma, epsilon, centred=centred)
         assert (np.abs(other - z) <= allowed).all()
+
+
+@given(st.sampled_from(ACTIVATIONS), st.integers(0, 36), st.floats(-120, 900), st.integers(0, 2**32))
+@settings(max_examples=400)
+def test_a_function_of_what_is_not_known_is_within_limits_or_open(kind: str, size: int, near: float, seed: int) -> None:
+    """The operand is what is left of two numbers of size 10^`size`: off by their roundings."""
+    fields = {"Clip": " Min=-1 Max=2", "HardSigmoid": " Alpha=0.25 Beta=0.5"}.get(kind, "")
+    graph = parse(
+        "Config Prefix=Net\nInput ToTensor=x Channels=1 Height=1 Width=1\nBatchNorm FromTensor=x ToTensor=n Epsilon=0\n"
+        f"Activation FromTensor=n ToTensor=y Kind={kind}{fields}\nOutput FromTensor=y\n"
+    )
+    large = np.float32(1.7 * 10.0**size)
+    params = {
+        "nMeans": 0.0,
+        "nVariances": 1.0,
+        "nScales": 1.0,
+        "nShifts": float(np.float32(near - float(large))),
+        **({"ySlopes": 0.25} if kind == "PReLU" else {}),
+    }
+    one = np.ones(1, np.float32)
+    x = np.full((1, 1, 1), large)
+    done = reference.run(graph, {name: one * np.float32(v) for name, v in params.items()}, {"x": x}, keep=["n", "y"])
+    operand, y = done["n"], done["y"]
+    if y.unspecified.any():
+        return
+    off = np.random.default_rng(seed).uniform(-3, 3, 20) * np.sqrt(operand.variance.item())
+    node = graph.layers[1]
+    assert isinstance(node, Activation)
+    function = functions.function_of(node).with_parameters(lambda _: np.full(1, 0.25))
+    with np.errstate(all="ignore"):
+        others = function.value(operand.value + off.reshape(1, 1, -1), node)
+        same = (others == y.value) | (np.isnan(others) & np.isnan(y.value))
+        assert np.all(same | (np.abs(others - y.value) <= 12 * np.sqrt(y.variance) * (1 + 1e-9)))
