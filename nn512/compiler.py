@@ -112,7 +112,8 @@ def decide(program: Program, options: Options) -> Decisions:
     setting = Setting.of(draft, options.weights, options.threads)
     forced = resolve_forced(draft.ops, setting, options.force)
     convolutions = _of_convolutions(draft.ops, choose(draft.ops, setting, forced))
-    laid = lay_out(program, [name for name, choice in convolutions.items() if choice.kernel.planes])
+    in_planes = {name: choice.kernel for name, choice in convolutions.items() if choice.kernel.planes}
+    laid = lay_out(program, in_planes, [name for name, kernel in in_planes.items() if kernel.pads])
     setting = Setting.of(laid, options.weights, options.threads)
     choices = choose(laid.ops, setting, forced, convolutions)
     workspaces = {op.name: choices[op.name].kernel.workspace(op, setting) for op in laid.ops}

@@ -39,15 +39,16 @@ _MACRO = re.compile(r"[A-Z][A-Z0-9]+")
 # Functions and macros of the emitted file that a prefix and a tensor could spell, such as `Config Prefix=team`,
 # `ToTensor=run` (a test finds missing and stale ones).
 SHARED = frozenset(
-    """IN_REGISTER LONE_NORM PACK_CONV PACK_FOURIER PACK_FULL PACK_GROUPED PACK_LANES PACK_NORM PACK_PAIRS PACK_WINOGRAD
-    bfloat16_of block_extent channel_lanes exp_of expm1_of exponent_of fourier2_complex fourier2_real fourier2_results
-    fourier4_complex fourier4_real fourier4_results fourier8_complex fourier8_real fourier8_results
-    fourier8x8_inputs fourier8x8_results6x6 fourier_factors gate_await gate_create gate_destroy gate_set
-    gather_block gelu_of half_exponent half_of inverse_power is_real join_pieces lane_sums layer_norm load_block
-    load_halves load_narrow log_of lrn4_power mish_of pack_conv pack_fourier pack_full pack_grouped pack_lanes
-    pack_norm pack_pairs pack_winograd pair_of part_butterfly phases_of pick_lanes prefetch_lines quarter_butterfly
-    rms_norm run_alone run_shared sigmoid_of silu_of softmax_pixel softplus_of store_block tanh_of team_check
-    team_create team_destroy team_dismiss team_run team_share team_work widen_range winograd_factors""".split()
+    """IN_REGISTER LONE_NORM PACK_CONV PACK_FOURIER PACK_FULL PACK_GROUPED PACK_LANES PACK_NORM PACK_PAIRS
+    PACK_WINOGRAD bfloat16_of block_extent channel_lanes exp_of expm1_of exponent_of fourier2_complex
+    fourier2_real fourier2_results fourier4_complex fourier4_real fourier4_results fourier8_complex
+    fourier8_real fourier8_results fourier8x8_inputs fourier8x8_results6x6 fourier_factors gate_await
+    gate_create gate_destroy gate_set gather_block gelu_of half_exponent half_of inverse_power is_real
+    join_pieces lane_sums layer_norm load_block load_halves load_narrow log_of lrn4_power mish_of pack_conv
+    pack_fourier pack_full pack_grouped pack_lanes pack_norm pack_pairs pack_winograd pair_columns pair_of
+    part_butterfly phases_of pick_lanes place_of prefetch_lines quarter_butterfly rms_norm round_row run_alone
+    run_shared sigmoid_of silu_of softmax_pixel softplus_of store_block tanh_of team_check team_create
+    team_destroy team_dismiss team_run team_share team_work widen_range winograd_factors""".split()
 )
 
 _SYSTEM_PREFIX = re.compile(r"^(pthread|posix|sched|clock|va|mm|sem|time|size|ptrdiff|mmap|sig)_")

@@ -8,8 +8,9 @@ emitting.py          the layers of a net as C; sharing.py, bodies.py: the bodies
 layer.py             how step functions begin
 chain/               element-wise steps on values in registers; elementary.py: functions that these call, such as tanh
 convolution.py       direct convolution; pointwise.py, planar.py: two that differ from it in what is outermost or read
-bfloat16.py          the same on pairs of bfloat16
-paired_source.py     what is read, as pairs of bfloat16; paired_weights.py, packing_pairs.py: weights as such
+bfloat16.py          the same on pairs of bfloat16; planar_pairs.py: of a picture's columns
+paired_source.py     what is read, as pairs of bfloat16; paired_columns.py: as pairs of columns;
+                     paired_weights.py, packing_pairs.py: weights as such
 conv_blocking.py     how these are cut up; conv_tile.py, their inner loops; conv_cost.py, what they cost
 sliding.py           what depthwise.py and grouped.py have in common; sliding_tile.py, their inner loops
 grouped_pairs.py     grouped convolution on pairs of bfloat16

@@ -18,7 +18,7 @@ from nn512.kernels.interface import Context, Place
 from nn512.kernels.packing import ConvWeights
 from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.tiles import BFLOAT16_TARGET, EDGE_WORDS
-from nn512.plan.conv_geometry import TILE_PIXELS, PixelTile, Repeat, Run, axes, has_blind_outputs, pixel_tiles
+from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, Repeat, Run, axes, has_blind_outputs, pixel_tiles
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 # Blocks of outputs that are summed in registers at a time, for TILE_PIXELS pixels. 4 blocks for 6 pixels are up to 1 %
@@ -103,7 +103,7 @@ class ConvBlocking:
         self.given = context.places[op.source]
         self.source = context.places[self.scratch] if self.fills_scratch else self.given
         result = context.places[self.name]
-        self.rows, self.columns = axes(self.node, self.source.shape, result.shape, op.zeros)
+        self.rows, self.columns = self._axes(result)
         self.flat = self.only_pixels or result.shape.height > self.rows.out  # the picture as one row
         self.padded = self.rows.is_padded or self.columns.is_padded
         self.repeats = tuple(pixel_tiles(self.columns, TILE_PIXELS))
@@ -130,6 +130,10 @@ class ConvBlocking:
             buffer=f"float (*restrict input)[{self.tiles[0].size}][16]" if before.steps else "",
             target=BFLOAT16_TARGET if self.pairs else "",
         )
+
+    def _axes(self, result: Place) -> tuple[Axis, Axis]:
+        """Rows and columns of what tiles read."""
+        return axes(self.node, self.source.shape, result.shape, self.op.zeros)
 
     def _parametric(self) -> bool:
         """Whether the number of input channels can be a parameter, as layers of dense blocks differ in it."""
@@ -309,6 +313,7 @@ class ConvBlocking:
             chain=branch.chain.neutral,
             prologue=ChainCode(()) if self.input_in_scratch else self.prologue.neutral,
             pairs=self.pairs,
+            lone=False,
         )
 
     def steps(self) -> tuple[InferenceStep, ...]:

@@ -80,6 +80,7 @@ class TileRoutine:
     chain: ChainCode
     prologue: ChainCode  # on the input, which is then a buffer of the tile's own
     pairs: bool  # a float of the input and of the weights is a pair of bfloat16, a channel is two
+    lone: bool  # of pairs under the last filter column only the lower one counts; weights of it are upper ones
 
     @property
     def first_row(self) -> int:
@@ -94,7 +95,8 @@ class TileRoutine:
     @property
     def whole(self) -> bool:
         """Whether every filter column sees every pixel."""
-        return self.runs == (Run(0, self.filter_w, 0, self.pixels),)
+        ends = self.runs and (self.runs[0].first, self.runs[-1].last) == (0, self.filter_w)
+        return bool(ends) and all((run.low, run.high) == (0, self.pixels) for run in self.runs)
 
     @property
     def edge(self) -> str:
@@ -120,6 +122,7 @@ class TileRoutine:
         words += filter(None, (self.edge, self.row_edge))
         words += [self._order] if self.channels is not Channels.WHOLE else []
         words += ["pairs"] if self.pairs else []
+        words += ["odd"] if self.lone else []
         words += ["fetching"] if self.far else []
         words += [f"after{self.prologue.suffix}", "then"] if self.prologue.steps else []
         return "_".join(words).removesuffix("_then" if not self.chain.steps else "") + self.chain.suffix
@@ -197,7 +200,10 @@ class TileRoutine:
         what = f"{self.blocks} block{'s' if self.blocks > 1 else ''} of 16 outputs at {where}"
         text = f"{what}: out[o][p] = bias[o] + sum over input channels and taps of w[o] * x[p]"
         if self.pairs:
-            text += ", where each of x and of w is a pair of channels as bfloat16"
+            what = "columns" if self.channels is Channels.PLANAR else "channels"
+            text += f", where each of x and of w is a pair of {what} as bfloat16"
+        if self.lone:
+            text += "; the last column has none beside it, and the one there, perhaps a NaN, is shifted out"
         if self.channels in MASKED:
             text += "; the lanes of a group (outputs k to k+15 belong to several) see only its input channels"
         if not self.whole or self.row_edge:
@@ -393,7 +399,13 @@ class TileRoutine:
         spread = f"_mm512_set1_ps({Name('pixel').at(pixel)})"
         if self.pairs:  # clang 16 crashes on a set1_ps of which it sees that it becomes bfloat16
             spread = f"_mm512_broadcastss_ps(_mm_load_ss({Name('pixel').offset(pixel)}))"
-        statements = [f"const {kind} xp = {cast}{spread};"]
+        if self.lone and tap.run.last == self.filter_w:
+            statements = [
+                f"const __m512i both = _mm512_castps_si512({spread});",
+                f"const {kind} xp = {cast}_mm512_castsi512_ps(_mm512_slli_epi32(both, 16));",
+            ]
+        else:
+            statements = [f"const {kind} xp = {cast}{spread};"]
         for o in range(self.blocks):
             acc = self._sum(Constant(o), element)
             if self.channels in MASKED:

@@ -78,9 +78,13 @@ class ConvLayer(ConvBlocking):
     def write_steps(self, writer: Writer) -> None:
         """Write the step functions."""
         if self.fills_scratch:
-            writer.lines(write_chain_step(self.context, self.given, self.source, self.prologue, self.store()))
+            writer.lines(self.first_step())
             writer.line()
         self.body.write(writer, self.body.hint("conv"), self.body.description(self._how()), self.write_body)
+
+    def first_step(self) -> str:
+        """Text of the step that fills the scratch memory."""
+        return write_chain_step(self.context, self.given, self.source, self.prologue, self.store())
 
     def store(self) -> Store | None:
         """How the first step stores what it computes; None for floats as they are."""

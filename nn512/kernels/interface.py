@@ -156,7 +156,8 @@ SINGLE = adding(0.0)
 class Kernel(Generic[O]):
     """One way to compute the operations of class `computes`.
 
-    `planes` says that the source is the caller's, in the caller's order; all others read blocks of 16 channels.
+    `planes` says that the source is the caller's, in the caller's order; all others read blocks of 16 channels. Where
+    columns are padded that is a copy with zeros beside every row, unless the kernel `pads` rows itself.
     `weights` is the format in which it stores weights. `arithmetic` names what the tester must assume of its rounding
     (an entry of the table of error limits, `fuzz.judge.limits`). `edges` are the cases that its code has. `platform` is
     the only one that it is for, if any. `added_error` is what narrow formats add to the result's error, in rms and
@@ -170,6 +171,7 @@ class Kernel(Generic[O]):
     applies: Callable[[O, Setting], bool] = always
     workspace: Callable[[O, Setting], Workspace] = nothing
     planes: bool = False
+    pads: bool = False
     weights: str = "fp32"
     arithmetic: str = "direct"
     edges: tuple[Edges, ...] = ()

@@ -25,7 +25,7 @@ PACK_PAIRS = """
  * as pairs of bfloat16, one where others have a float: places 2i and 2i+1 of the input's channels are pair i, the even
  * one in the lower half. The last block may have fewer pairs. Taps that are several columns stand behind each pair:
  * [row][pair][column] instead of [tap][pair]. Batch norms of the result are folded in before they are rounded; biases
- * stay floats. */
+ * stay floats. Where inputs are the columns of filters, those of one row pair up, each row a run of them. */
 typedef struct {
     const float *weights, *biases;
     float *packed, *packedBiases;
@@ -33,10 +33,17 @@ typedef struct {
     ptrdiff_t pairs;           /* of these, perhaps rounded up to whole blocks of 16 */
     ptrdiff_t columns;         /* taps that stand behind each pair */
     ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
+    ptrdiff_t run;             /* if not 0, inputs that pair up: the last of an odd number is an upper half alone */
     const ptrdiff_t *segments; /* of the channels that are read */
     ptrdiff_t shuffle;         /* groups of a shuffle that makes the input of them */
     const Norm *after;         /* batch norms of the result */
 } PairPack;
+
+static ptrdiff_t place_of(const PairPack *p, ptrdiff_t input) {
+    if (!p->run) return position(p->segments, unshuffled(p->shuffle, p->inputs, input));
+    const ptrdiff_t odd = p->run % 2, place = input % p->run;
+    return input / p->run * (p->run + odd) + place + (odd && place == p->run - 1);
+}
 
 static void pack_pairs(const void *context, Share share) {
     const PairPack *p = context;
@@ -47,8 +54,7 @@ static void pack_pairs(const void *context, Share share) {
         float *to = p->packed + start * size + (block - start) * 16 + k % 16;
         const Affine after = compose(p->after, k);
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
-            const ptrdiff_t place = position(p->segments, unshuffled(p->shuffle, p->inputs, c));
-            const ptrdiff_t pair = place / 2, first = pair / 16 * 16;
+            const ptrdiff_t place = place_of(p, c), pair = place / 2, first = pair / 16 * 16;
             const ptrdiff_t count = p->pairs - first < 16 ? p->pairs - first : 16;
             for (ptrdiff_t t = 0; t < p->taps; t++) {
                 const double weight = p->weights[(k * p->inputs + c) * p->taps + t];

@@ -19,7 +19,8 @@ class PairedWeights:
     `taps` are the rows and columns of the filter, `pairs` those of the input channels of one group, which a convolution
     may round up to whole blocks of 16; `layout` is that of these channels before they became pairs, `panel` the output
     blocks computed together. What is read may stand in the order before a shuffle, `shuffled`. `columns` of the filter
-    follow each other before the next pair does.
+    follow each other before the next pair does. Only channels of one `run` of so many pair up, if it is not 0; the last
+    of an odd number is the upper half of a pair of its own.
     """
 
     node: Conv | FullyConnected
@@ -30,6 +31,7 @@ class PairedWeights:
     folded: tuple[BatchNorm, ...]
     shuffled: Shuffle | None = None
     columns: int = 1
+    run: int = 0
 
     @property
     def blocks(self) -> int:
@@ -66,6 +68,7 @@ class PairedWeights:
             f".pairs = {self.pairs}",
             f".columns = {self.columns}",
             f".panel = {self.panel}",
+            *([f".run = {self.run}"] if self.run else []),
             *segments_of(self.layout),
             *shuffle_of(self.shuffled),
         ]

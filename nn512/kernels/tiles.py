@@ -114,8 +114,10 @@ def write_tap_bounds(writer: Writer, axis: Axis) -> None:
     """Write which filter rows are inside the picture if filter row 0 is on row `origin`: top to bottom-1."""
     origin = Name("origin")
     above, below = ((rows + (axis.dilation - 1)) // axis.dilation for rows in (-origin, Constant(axis.size) - origin))
-    top = Conditional(Less(origin, ZERO), above, ZERO)
-    writer.enumeration("const ptrdiff_t ", [f"top = {top}", f"bottom = {least(below, axis.taps)}"], ";")
+    # A side without padding is not asked about, because gcc takes any answer for possible and warns of a row -1.
+    top = Conditional(Less(origin, ZERO), above, ZERO) if axis.starts_outside else ZERO
+    bottom = least(below, axis.taps) if axis.ends_outside else Constant(axis.taps)
+    writer.enumeration("const ptrdiff_t ", [f"top = {top}", f"bottom = {bottom}"], ";")
 
 
 def first_row(axis: Axis) -> Expression:

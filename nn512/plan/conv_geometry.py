@@ -34,10 +34,19 @@ class Axis:
     dilation: int
 
     @property
+    def starts_outside(self) -> bool:
+        """Whether some tap of some result falls on padding in front of the cells."""
+        return self.before > 0
+
+    @property
+    def ends_outside(self) -> bool:
+        """Whether some tap of some result falls on padding behind the cells."""
+        return (self.out - 1) * self.stride - self.before + (self.taps - 1) * self.dilation >= self.size
+
+    @property
     def is_padded(self) -> bool:
-        """Whether some tap of some result falls on padding, in front of the cells or behind them."""
-        last = (self.out - 1) * self.stride - self.before + (self.taps - 1) * self.dilation
-        return self.before > 0 or last >= self.size
+        """Whether either does."""
+        return self.starts_outside or self.ends_outside
 
 
 def axes(node: Conv, source: Shape, result: Shape, zeros: Sides = NO_SIDES) -> tuple[Axis, Axis]:

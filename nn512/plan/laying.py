@@ -46,11 +46,14 @@ class Laid:
         return dataclasses.replace(self, shapes={**self.shapes, **shapes}, layouts={**self.layouts, **layouts})
 
 
-def lay_out(program: Program, in_planes: Collection[str] = ()) -> Laid:
-    """Lay out a program; the convolutions `in_planes`, by their names, read their source as the caller has it."""
+def lay_out(program: Program, in_planes: Collection[str] = (), padding: Collection[str] = ()) -> Laid:
+    """Lay out a program; the convolutions `in_planes`, by their names, read their source as the caller has it.
+
+    Those that are `padding` its rows themselves read no copy of it.
+    """
     layouts = _Layouts(program)
     ops: list[Op] = []
-    for op in read_planes(program, in_planes):
+    for op in read_planes(program, in_planes, padding):
         for piece in _with_padding(op, layouts.shapes):
             ops.extend(layouts.lay_out(piece))
     names = [name for op in ops for name in op.tensors_written] + [whole.writes for whole in program.joined]

@@ -1,7 +1,8 @@
 """Convolutions that read a tensor of the caller as it is, in planes of a channel each or in pixels of all channels.
 
 That saves the transposition to blocks of 16 channels, of which a picture of three would use three lanes. Where columns
-are padded, the convolution reads a copy of the rows with zeros at both ends of each: then its tiles are alike.
+are padded, the convolution reads a copy of the rows with zeros at both ends of each: then its tiles are alike. Some
+make such a copy themselves.
 """
 
 from __future__ import annotations
@@ -39,8 +40,11 @@ def planes_readers(program: Program) -> Mapping[str, frozenset[str]]:
     return {name: together[source] for name, source in sources.items()}
 
 
-def read_planes(program: Program, chosen: Collection[str]) -> tuple[Op, ...]:
-    """The operations of a program in which the `chosen` convolutions read planes, without the loads nobody needs."""
+def read_planes(program: Program, chosen: Collection[str], padding: Collection[str] = ()) -> tuple[Op, ...]:
+    """The operations of a program in which the `chosen` convolutions read planes, without the loads nobody needs.
+
+    Those that are `padding` rows themselves need no copy with zeros.
+    """
     inputs = {op.writes: op.node for op in program.ops if isinstance(op, LoadOp)}
     needed = _needed_in_blocks(program, chosen)
     copied: set[str] = set()
@@ -52,7 +56,7 @@ def read_planes(program: Program, chosen: Collection[str]) -> tuple[Op, ...]:
             ops.append(op)
             continue
         left, right = columns = padding_of(op.branches[0].node)[2:]
-        if not any(columns):
+        if not any(columns) or op.branches[0].writes in padding:
             ops.append(dataclasses.replace(op, source=f"{op.source}_data", caller=inputs[op.source]))
             continue
         copy = f"{op.source}_padded{left}" if left == right else f"{op.source}_padded{left}and{right}"

@@ -31,7 +31,7 @@ class MulKind(PairKind[Mul]):
         return value(x1, x2)
 
     def variance(self, x1: Array, x2: Array, before: tuple[Array, Array], *, correlated: bool) -> Array:
-        """See `PairKind`. One rounding, and errors times the largest that they meet within REACH sigma, as of Square."""
+        """See `PairKind`. One rounding, and errors times the largest factor within REACH sigma, as of Square."""
         own = ROUNDING * np.square(value(x1, x2)) + TINY**2
         first, second = np.sqrt(before[0]), np.sqrt(before[1])
         met = np.abs(x1) + REACH * first, np.abs(x2) + REACH * second

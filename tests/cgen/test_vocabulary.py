@@ -121,7 +121,7 @@ Output FromTensor=b
 Output FromTensor=f
 """
 
-# Convolutions on pairs of channels, of one piece and of several.
+# Convolutions on pairs of channels, of one piece and of several, and on pairs of columns.
 PAIRED = """
 Config Prefix=Paired Platform=AVX512BFloat16
 Input ToTensor=x Channels=100 Height=14 Width=14
@@ -130,6 +130,9 @@ BatchNorm FromTensor=a ToTensor=b
 Concat FromTensor1=x FromTensor2=b ToTensor=c
 Conv FromTensor=c ToTensor=y ToChannels=128 FilterH=1 FilterW=1
 Output FromTensor=y
+Input ToTensor=picture Channels=3 Height=64 Width=64 Order=HWC
+Conv FromTensor=picture ToTensor=z ToChannels=64 FilterH=7 FilterW=7 StrideH=2 StrideW=2
+Output FromTensor=z
 """
 
 TEXTS = {

@@ -15,8 +15,8 @@ from nn512.kernels.registry import KERNELS, kernel_named
 from nn512.options import Options
 
 WITH_ORDER = tuple(kernel.name for kernel in KERNELS if SHUFFLED() in kernel.edge_classes)
-WITHOUT_ORDER = {"grouped", "grouped-bf16"}
-"""Their groups would not stay together."""
+WITHOUT_ORDER = {"grouped", "grouped-bf16", "planar-bf16"}
+"""Groups would not stay together, and pairs of columns are packed row by row of the filter."""
 
 ALIKE = ("winograd", "fourier")
 """Kernels whose weights are packed by the same routine, whatever their size."""

@@ -80,6 +80,16 @@ def planar_nets() -> Iterator[EdgeNet]:
     yield _single(3)
 
 
+def paired_planar_nets() -> Iterator[EdgeNet]:
+    """The same in pairs of columns: even and odd numbers of them, side by side or further apart; merged ones."""
+    for taps in ((3, 4), (7, 7), (1, 2)):
+        for more in ("StrideH=2 StrideW=2", "StrideW=3", "StrideW=4", "StrideW=2 DilationW=2"):
+            for order in ("CHW", "HWC"):
+                yield net(picture(3, 9, 20, order=order), conv(17, taps, more, same=True))
+    yield net(picture(3, 6, 9), *(conv(n, (3, 3), "StrideH=2 StrideW=2", to=f"y{n}") for n in (17, 33)))
+    yield from planar_nets()
+
+
 def depthwise_nets() -> Iterator[EdgeNet]:
     """A group for every channel."""
     yield from _grouped(1, TAILS)
@@ -202,6 +212,7 @@ _OF_KERNELS: Mapping[str, tuple[Callable[[], Iterator[EdgeNet]], ...]] = Mapping
         "direct": (dense_nets, pointwise_nets),
         "pointwise": (pointwise_nets,),
         "planar": (planar_nets,),
+        "planar-bf16": (paired_planar_nets,),
         "depthwise": (depthwise_nets,),
         "grouped": (grouped_nets,),
         "grouped-bf16": (paired_group_nets,),

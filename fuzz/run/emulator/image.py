@@ -22,6 +22,8 @@ _ARGUMENTS = (
     "noxsaves clearcpuid=321,323",
     # Nothing is measured against other clocks, which takes long and fails where time is counted in instructions.
     "tsc=reliable lpj=1000000 noapictimer",
+    # For a processor that rests Bochs sleeps a millisecond of the host's time again and again.
+    "idle=poll",
     "random.trust_cpu=on nokaslr mitigations=off audit=0",
 )
 """What the kernel is told."""

@@ -92,6 +92,18 @@ static int fetch(const char *name, uint64_t sector, uint64_t bytes, uint64_t sum
     return file;
 }
 
+/* The program of a request. The last one is kept, because most programs run several jobs in a row. */
+static int program_of(const struct request *request) {
+    static struct {
+        int file;
+        uint64_t bytes, sum;
+    } last = {.file = -1};
+    if (last.file >= 0 && last.bytes == request->program_bytes && last.sum == request->program_sum) return last.file;
+    if (last.file >= 0) close(last.file);
+    last.bytes = request->program_bytes, last.sum = request->program_sum;
+    return last.file = fetch("program", JOB_SECTOR, last.bytes, last.sum);
+}
+
 static uint32_t deliver(int file, uint64_t sector, uint64_t bytes) {
     uint32_t sum = 0;
     for (uint64_t done = 0; done < bytes;) {
@@ -164,7 +176,7 @@ static void run(const struct request *request) {
     answer.serial = request->serial;
     say(RUNNING);
     const uint64_t job_sector = JOB_SECTOR + sectors_of(request->program_bytes);
-    const int program = fetch("program", JOB_SECTOR, request->program_bytes, request->program_sum);
+    const int program = program_of(request);
     const int job = program < 0 ? -1 : fetch("job", job_sector, request->job_bytes, request->job_sum);
     const int result = memfd_create("result", MFD_CLOEXEC), log = memfd_create("log", MFD_CLOEXEC);
     const pid_t child = program < 0 || job < 0 || result < 0 || log < 0 ? -1 : start(program, job, result, log);
@@ -187,7 +199,7 @@ static void run(const struct request *request) {
             say(ENDED);
         }
     }
-    const int files[] = {program, job, result, log};
+    const int files[] = {job, result, log};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         if (files[i] >= 0) close(files[i]);
 }
