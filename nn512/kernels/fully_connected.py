@@ -216,7 +216,7 @@ class FullyConnectedLayer:
             f".pixels = {extent(self.source.shape.height, self.source.shape.width)}",
             f".panel = {self.width}",
             *packing.segments_of(self.source.layout),
-            *self._unshuffle(),
+            *self._unshuffled(),
         ]
         if self.op.normalized:
             arguments.append(f".before = {packing.norms_of(self.op.normalized)}")
@@ -224,7 +224,10 @@ class FullyConnectedLayer:
             arguments.append(f".after = {packing.norms_of(self.op.folded)}")
         return PackCall(packing.ROUTINES["pack_full"], tuple(arguments), self.blocks)
 
-    def _unshuffle(self) -> tuple[str, ...]:
-        """The initializer of `unshuffle`: as many groups as those of the shuffle have channels undo it."""
+    def _unshuffled(self) -> tuple[str, ...]:
+        """The initializer of `unshuffled`: as many groups as those of the shuffle have channels undo it."""
         node = self.op.shuffled
-        return () if node is None else (f".unshuffle = {self.source.shape.channels // node.groups}",)
+        if node is None:
+            return ()
+        channels = self.source.shape.channels
+        return (f".unshuffled = SEGMENTS(-{channels // node.groups}, {node.groups}, {channels})",)

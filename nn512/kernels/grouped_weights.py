@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from nn512.cgen.code import PackCall, PackedArray
 from nn512.cgen.expressions import Expression, extent
 from nn512.graph.nodes import BatchNorm, Conv, Shuffle
-from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of, shuffle_of
+from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 
@@ -56,8 +56,7 @@ class GroupedWeights:
         arguments = [
             conv_arguments(node, self.inputs, (node.filter_h, node.filter_w)),
             f".columns = {node.filter_w}",
-            *segments_of(self.layout),
-            *shuffle_of(self.shuffled),
+            *segments_of(self.layout, self.shuffled),
         ]
         if self.normalized:
             arguments.append(f".groupOutputs = {node.to_channels // node.groups}")

@@ -47,10 +47,12 @@ static Affine compose(const Norm *norms, ptrdiff_t channel) {
 """
 
 POSITION = """
-/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. */
+/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. Before
+ * these may be minus the groups of a shuffle that makes the channels of those that stand there, and a group's size. */
 static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     if (segments == NULL) return channel;
     ptrdiff_t start = 0;
+    if (*segments < 0) channel = channel % -segments[0] * segments[1] + channel / -segments[0], segments += 2;
     for (; channel >= *segments; segments++) {
         channel -= *segments;
         start += (*segments + 15) / 16 * 16;
@@ -59,13 +61,6 @@ static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
 }
 
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
-"""
-
-UNSHUFFLED = """
-/* The channel that a shuffle of so many groups takes as channel c of its result; 0 groups are no shuffle. */
-static ptrdiff_t unshuffled(ptrdiff_t groups, ptrdiff_t channels, ptrdiff_t c) {
-    return groups == 0 ? c : c % groups * (channels / groups) + c / groups;
-}
 """
 
 PACK_CONV = """
@@ -77,8 +72,7 @@ typedef struct {
     ptrdiff_t outputs, inputs, taps; /* inputs of one group */
     ptrdiff_t panel;                 /* output blocks in a panel; the last panel may have fewer */
     ptrdiff_t lanes;                 /* input lanes of a block; 0 stands for 16 */
-    const ptrdiff_t *segments;       /* of the channels that are read */
-    ptrdiff_t shuffle;               /* groups of a shuffle that makes the input of them */
+    const ptrdiff_t *segments;       /* of the input channels */
     const Norm *before, *after;      /* batch norms of the input, of the result */
     ptrdiff_t groupOutputs;          /* outputs of one group, if `before` is not NULL */
 } ConvPack;
@@ -97,8 +91,7 @@ static void pack_conv(const void *context, Share share) {
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
             const ptrdiff_t source = p->before == NULL ? 0 : k / p->groupOutputs * p->inputs + c;
             const Affine before = compose(p->before, source);
-            const ptrdiff_t place = position(p->segments, unshuffled(p->shuffle, p->inputs, c));
-            const ptrdiff_t block0 = place / lanes, lane = place % lanes;
+            const ptrdiff_t place = position(p->segments, c), block0 = place / lanes, lane = place % lanes;
             for (ptrdiff_t t = 0; t < p->taps; t++) {
                 const double weight = p->weights[(k * p->inputs + c) * p->taps + t];
                 to[((block0 * p->taps + t) * lanes + lane) * width * 16] = (float)(after.scale * before.scale * weight);
@@ -140,7 +133,6 @@ static void pack_norm(const void *context, Share share) {
 
 _COMMON = Routine("compose", COMMON)
 _POSITION = Routine("position", POSITION)
-_UNSHUFFLED = Routine("unshuffled", UNSHUFFLED)
 _HALVES = Routine("half_exponent", HALVES)
 _HALF_OF = Routine("half_of", HALF_OF)
 _BFLOAT16_OF = Routine("bfloat16_of", BFLOAT16_OF)
@@ -149,13 +141,13 @@ ROUTINES: Mapping[str, Routine] = MappingProxyType(
         routine.name: routine
         for routine in (
             _POSITION,
-            Routine("pack_conv", PACK_CONV, (_COMMON, _POSITION, _UNSHUFFLED)),
+            Routine("pack_conv", PACK_CONV, (_COMMON, _POSITION)),
             Routine("pack_norm", PACK_NORM, (_COMMON, _POSITION)),
-            Routine("pack_full", PACK_FULL, (_COMMON, _POSITION, _UNSHUFFLED, _HALVES)),
-            Routine("pack_grouped", PACK_GROUPED, (_COMMON, _POSITION, _UNSHUFFLED)),
-            Routine("pack_winograd", PACK_WINOGRAD, (_COMMON, _POSITION, _UNSHUFFLED, _HALVES, _HALF_OF)),
-            Routine("pack_pairs", PACK_PAIRS, (_COMMON, _POSITION, _UNSHUFFLED, _BFLOAT16_OF)),
-            Routine("pack_fourier", PACK_FOURIER, (_COMMON, _POSITION, _UNSHUFFLED, _HALVES, _HALF_OF)),
+            Routine("pack_full", PACK_FULL, (_COMMON, _POSITION, _HALVES)),
+            Routine("pack_grouped", PACK_GROUPED, (_COMMON, _POSITION)),
+            Routine("pack_winograd", PACK_WINOGRAD, (_COMMON, _POSITION, _HALVES, _HALF_OF)),
+            Routine("pack_pairs", PACK_PAIRS, (_COMMON, _POSITION, _BFLOAT16_OF)),
+            Routine("pack_fourier", PACK_FOURIER, (_COMMON, _POSITION, _HALVES, _HALF_OF)),
         )
     }
 )
@@ -228,8 +220,7 @@ class ConvWeights:
             conv_arguments(node, self.inputs, (node.filter_h, node.filter_w)),
             f".panel = {self.panel}",
             *([f".lanes = {self.lanes}"] if self.lanes != LANES else []),
-            *segments_of(self.layout),
-            *shuffle_of(self.shuffled),
+            *segments_of(self.layout, self.shuffled),
         ]
         if self.normalized:
             arguments.append(f".groupOutputs = {node.to_channels // node.groups}")
@@ -265,14 +256,15 @@ def pack_norm(node: BatchNorm, layout: Layout) -> PackCall:
     return PackCall(ROUTINES["pack_norm"], arguments, 1)
 
 
-def segments_of(layout: Layout) -> tuple[str, ...]:
-    """The initializer of `segments` for a layout; a regular one needs none."""
-    return () if layout.regular else (f".segments = SEGMENTS({', '.join(map(str, layout.segments))})",)
+def segments_of(layout: Layout, shuffled: Shuffle | None = None) -> tuple[str, ...]:
+    """The initializer of `segments` for channels in a layout, or in the order before a shuffle in it.
 
-
-def shuffle_of(node: Shuffle | None) -> tuple[str, ...]:
-    """The initializer of `shuffle` for channels that stand in the order before a shuffle; none needs none."""
-    return () if node is None else (f".shuffle = {node.groups}",)
+    A regular layout without a shuffle needs none.
+    """
+    if layout.regular and shuffled is None:
+        return ()
+    groups = () if shuffled is None else (-shuffled.groups, layout.channels // shuffled.groups)
+    return (f".segments = SEGMENTS({', '.join(map(str, (*groups, *layout.segments)))})",)
 
 
 def norms_of(nodes: Sequence[BatchNorm]) -> str:

@@ -11,8 +11,7 @@ _COSINES = ",\n    ".join(
     for turns in (range(4), range(4, 8), range(8, 12), range(12, 16))
 )
 
-_PLACE = """                    const ptrdiff_t read = unshuffled(p->shuffle, p->inputs, c / phases);
-                    const ptrdiff_t channel = position(p->segments, read);
+_PLACE = """                    const ptrdiff_t channel = position(p->segments, c / phases);
                     const ptrdiff_t place = (channel / 16 * phases + c % phases) * 16 + channel % 16;
                     const ptrdiff_t parts = is_real(p, t) ? 1 : 2, slot = t - t % parts;
                     const ptrdiff_t panel = ((group * positions + slot) * blocks + start * parts) * size;
@@ -54,8 +53,7 @@ typedef struct {{
     ptrdiff_t rowStep, columnStep; /* every so many taps of the filter are a phase, which counts as an input */
     ptrdiff_t pieces; /* of a filter of one row or column, each of which counts as an input; 0 stands for 1 */
     ptrdiff_t panel;           /* output blocks in a panel; the last panel of a group may have fewer */
-    const ptrdiff_t *segments; /* of the channels that are read */
-    ptrdiff_t shuffle;         /* groups of a shuffle that makes the input of them */
+    const ptrdiff_t *segments; /* of the input channels */
     const Norm *before, *after;
 }} FourierPack;
 

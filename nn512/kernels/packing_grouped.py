@@ -7,8 +7,7 @@ typedef struct {
     const float *weights, *biases;
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, taps, columns; /* inputs of one group; columns of the filter */
-    const ptrdiff_t *segments;                /* of the outputs as they are written */
-    ptrdiff_t shuffle;                        /* groups of a shuffle that makes the outputs of these */
+    const ptrdiff_t *segments;                /* of the outputs */
     const Norm *before, *after;
     ptrdiff_t groupOutputs; /* if `before` is not NULL */
 } GroupedPack;
@@ -16,7 +15,7 @@ typedef struct {
 static void pack_grouped(const void *context, Share share) {
     const GroupedPack *p = context;
     for (ptrdiff_t k = share.first * 16; k < share.last * 16 && k < p->outputs; k++) {
-        const ptrdiff_t place = position(p->segments, unshuffled(p->shuffle, p->outputs, k));
+        const ptrdiff_t place = position(p->segments, k);
         float *to = p->packed + place / 16 * p->inputs * p->taps * 16 + place % 16;
         const Affine after = compose(p->after, k);
         double bias = p->biases[k];

@@ -34,13 +34,12 @@ typedef struct {
     ptrdiff_t columns;         /* taps that stand behind each pair */
     ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
     ptrdiff_t run;             /* if not 0, inputs that pair up: the last of an odd number is an upper half alone */
-    const ptrdiff_t *segments; /* of the channels that are read */
-    ptrdiff_t shuffle;         /* groups of a shuffle that makes the input of them */
+    const ptrdiff_t *segments; /* of the input channels */
     const Norm *after;         /* batch norms of the result */
 } PairPack;
 
 static ptrdiff_t place_of(const PairPack *p, ptrdiff_t input) {
-    if (!p->run) return position(p->segments, unshuffled(p->shuffle, p->inputs, input));
+    if (!p->run) return position(p->segments, input);
     const ptrdiff_t odd = p->run % 2, place = input % p->run;
     return input / p->run * (p->run + odd) + place + (odd && place == p->run - 1);
 }

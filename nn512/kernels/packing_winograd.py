@@ -5,8 +5,7 @@ from __future__ import annotations
 from nn512.kernels.packing_tiles import packing_loops
 
 _PLACE = """                    const ptrdiff_t panel = ((group * positions + t) * blocks + start) * size;
-                    const ptrdiff_t place = position(p->segments, unshuffled(p->shuffle, p->inputs, c));
-                    const ptrdiff_t to = (panel + place * width + block - start) * 16;
+                    const ptrdiff_t to = (panel + position(p->segments, c) * width + block - start) * 16;
 """
 
 _LOOPS = packing_loops(
@@ -41,8 +40,7 @@ typedef struct {{
     ptrdiff_t rowProducts, columnProducts; /* rows and columns of a tile's positions */
     const double *rowFactors, *columnFactors; /* W for columns of the filter and for rows of it, [product][tap] */
     ptrdiff_t panel;           /* output blocks in a panel; the last panel of a group may have fewer */
-    const ptrdiff_t *segments; /* of the channels that are read */
-    ptrdiff_t shuffle;         /* groups of a shuffle that makes the input of them */
+    const ptrdiff_t *segments; /* of the input channels */
     const Norm *before, *after;
 }} WinogradPack;
 

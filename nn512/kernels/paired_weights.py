@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nn512.cgen.code import PackCall, PackedArray
 from nn512.cgen.expressions import Expression, extent
 from nn512.graph.nodes import BatchNorm, Conv, FullyConnected, Shuffle
-from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of, shuffle_of
+from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 
@@ -69,8 +69,7 @@ class PairedWeights:
             f".columns = {self.columns}",
             f".panel = {self.panel}",
             *([f".run = {self.run}"] if self.run else []),
-            *segments_of(self.layout),
-            *shuffle_of(self.shuffled),
+            *segments_of(self.layout, self.shuffled),
         ]
         if self.folded:
             arguments.append(f".after = {norms_of(self.folded)}")

@@ -18,7 +18,7 @@ from nn512.kernels.chain import ChainCode
 from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL, SHUFFLED
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.interface import Place
-from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of, shuffle_of
+from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of
 from nn512.kernels.tile_cut import CLIPS, COMPUTED, GROUPS, INSIDE, SEGMENTS, passes
 from nn512.kernels.tile_parts import Cell, TileParts
 from nn512.plan.layout import LANES, blocks_of
@@ -128,8 +128,7 @@ class TileLayer(TileParts):
             f".groupOutputs = {node.to_channels // node.groups}",
             *self.pack_arguments(),
             f".panel = {self.panel_blocks}",
-            *segments_of(self.source.layout),
-            *shuffle_of(self.op.shuffled),
+            *segments_of(self.source.layout, self.op.shuffled),
         ]
         if self.op.normalized:
             arguments.append(f".before = {norms_of(self.op.normalized)}")

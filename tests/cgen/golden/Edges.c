@@ -625,10 +625,12 @@ static Affine compose(const Norm *norms, ptrdiff_t channel) {
     return all;
 }
 
-/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. */
+/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. Before
+ * these may be minus the groups of a shuffle that makes the channels of those that stand there, and a group's size. */
 static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     if (segments == NULL) return channel;
     ptrdiff_t start = 0;
+    if (*segments < 0) channel = channel % -segments[0] * segments[1] + channel / -segments[0], segments += 2;
     for (; channel >= *segments; segments++) {
         channel -= *segments;
         start += (*segments + 15) / 16 * 16;
@@ -638,11 +640,6 @@ static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
 
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
 
-/* The channel that a shuffle of so many groups takes as channel c of its result; 0 groups are no shuffle. */
-static ptrdiff_t unshuffled(ptrdiff_t groups, ptrdiff_t channels, ptrdiff_t c) {
-    return groups == 0 ? c : c % groups * (channels / groups) + c / groups;
-}
-
 /* Weights of a convolution, [output][input][tap], to [panel][input block][tap][input lane][output block][output lane]:
  * the order in which the tile routines read them. Batch norms of the input and of the result are folded in. */
 typedef struct {
@@ -651,8 +648,7 @@ typedef struct {
     ptrdiff_t outputs, inputs, taps; /* inputs of one group */
     ptrdiff_t panel;                 /* output blocks in a panel; the last panel may have fewer */
     ptrdiff_t lanes;                 /* input lanes of a block; 0 stands for 16 */
-    const ptrdiff_t *segments;       /* of the channels that are read */
-    ptrdiff_t shuffle;               /* groups of a shuffle that makes the input of them */
+    const ptrdiff_t *segments;       /* of the input channels */
     const Norm *before, *after;      /* batch norms of the input, of the result */
     ptrdiff_t groupOutputs;          /* outputs of one group, if `before` is not NULL */
 } ConvPack;
@@ -671,8 +667,7 @@ static void pack_conv(const void *context, Share share) {
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
             const ptrdiff_t source = p->before == NULL ? 0 : k / p->groupOutputs * p->inputs + c;
             const Affine before = compose(p->before, source);
-            const ptrdiff_t place = position(p->segments, unshuffled(p->shuffle, p->inputs, c));
-            const ptrdiff_t block0 = place / lanes, lane = place % lanes;
+            const ptrdiff_t place = position(p->segments, c), block0 = place / lanes, lane = place % lanes;
             for (ptrdiff_t t = 0; t < p->taps; t++) {
                 const double weight = p->weights[(k * p->inputs + c) * p->taps + t];
                 to[((block0 * p->taps + t) * lanes + lane) * width * 16] = (float)(after.scale * before.scale * weight);

@@ -441,10 +441,12 @@ static Affine compose(const Norm *norms, ptrdiff_t channel) {
     return all;
 }
 
-/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. */
+/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. Before
+ * these may be minus the groups of a shuffle that makes the channels of those that stand there, and a group's size. */
 static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     if (segments == NULL) return channel;
     ptrdiff_t start = 0;
+    if (*segments < 0) channel = channel % -segments[0] * segments[1] + channel / -segments[0], segments += 2;
     for (; channel >= *segments; segments++) {
         channel -= *segments;
         start += (*segments + 15) / 16 * 16;
@@ -453,11 +455,6 @@ static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
 }
 
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
-
-/* The channel that a shuffle of so many groups takes as channel c of its result; 0 groups are no shuffle. */
-static ptrdiff_t unshuffled(ptrdiff_t groups, ptrdiff_t channels, ptrdiff_t c) {
-    return groups == 0 ? c : c % groups * (channels / groups) + c / groups;
-}
 
 /* Halves have 11 significant bits from 2^-14 to 2^16. Weights that share a scale are multiplied by a power of two, the
  * one nearest 1 that leaves none of them outside; where their range is too wide for that, the largest comes to 2^14. */
@@ -499,8 +496,7 @@ typedef struct {
     float *packedBiases, *scales; /* without scales, weights stay floats */
     ptrdiff_t outputs, channels, pixels;
     ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
-    const ptrdiff_t *segments; /* of the channels that are read */
-    ptrdiff_t unshuffle;       /* groups of a shuffle that makes these of the input */
+    const ptrdiff_t *segments, *unshuffled; /* of the channels as they stand; where these are in the input */
     const Norm *before, *after;
 } FullPack;
 
@@ -528,7 +524,7 @@ static void pack_full(const void *context, Share share) {
         for (ptrdiff_t begin = 0, count; begin < p->channels; begin += count) { /* channels of an input block */
             for (count = 1; begin + count < p->channels && position(p->segments, begin + count) % 16; count++) continue;
             for (ptrdiff_t c = 0; c < count; c++) {
-                const ptrdiff_t channel = unshuffled(p->unshuffle, p->channels, begin + c); /* of the input */
+                const ptrdiff_t channel = position(p->unshuffled, begin + c);
                 const Affine before = compose(p->before, channel);
                 for (ptrdiff_t t = 0; t < p->pixels; t++) {
                     const ptrdiff_t input = begin * p->pixels + t * count + c;

@@ -596,10 +596,12 @@ static Affine compose(const Norm *norms, ptrdiff_t channel) {
     return all;
 }
 
-/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. */
+/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. Before
+ * these may be minus the groups of a shuffle that makes the channels of those that stand there, and a group's size. */
 static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     if (segments == NULL) return channel;
     ptrdiff_t start = 0;
+    if (*segments < 0) channel = channel % -segments[0] * segments[1] + channel / -segments[0], segments += 2;
     for (; channel >= *segments; segments++) {
         channel -= *segments;
         start += (*segments + 15) / 16 * 16;
@@ -608,11 +610,6 @@ static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
 }
 
 #define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
-
-/* The channel that a shuffle of so many groups takes as channel c of its result; 0 groups are no shuffle. */
-static ptrdiff_t unshuffled(ptrdiff_t groups, ptrdiff_t channels, ptrdiff_t c) {
-    return groups == 0 ? c : c % groups * (channels / groups) + c / groups;
-}
 
 /* Halves have 11 significant bits from 2^-14 to 2^16. Weights that share a scale are multiplied by a power of two, the
  * one nearest 1 that leaves none of them outside; where their range is too wide for that, the largest comes to 2^14. */
@@ -668,8 +665,7 @@ typedef struct {
     ptrdiff_t rowProducts, columnProducts; /* rows and columns of a tile's positions */
     const double *rowFactors, *columnFactors; /* W for columns of the filter and for rows of it, [product][tap] */
     ptrdiff_t panel;           /* output blocks in a panel; the last panel of a group may have fewer */
-    const ptrdiff_t *segments; /* of the channels that are read */
-    ptrdiff_t shuffle;         /* groups of a shuffle that makes the input of them */
+    const ptrdiff_t *segments; /* of the input channels */
     const Norm *before, *after;
 } WinogradPack;
 
@@ -721,8 +717,7 @@ static void pack_winograd(const void *context, Share share) {
                 for (ptrdiff_t t = 0; t < p->taps; t++) biases[o] += before.shift * weights[t];
                 for (ptrdiff_t t = 0; t < positions; t++) {
                     const ptrdiff_t panel = ((group * positions + t) * blocks + start) * size;
-                    const ptrdiff_t place = position(p->segments, unshuffled(p->shuffle, p->inputs, c));
-                    const ptrdiff_t to = (panel + place * width + block - start) * 16;
+                    const ptrdiff_t to = (panel + position(p->segments, c) * width + block - start) * 16;
                     const ptrdiff_t at = to + o;
                     if (scales)
                         ((uint16_t *)p->packed)[at] = half_of((float)(factors[t] / scales[t * allBlocks * 16 + o]));
