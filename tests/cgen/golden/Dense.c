@@ -485,10 +485,7 @@ static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     if (segments == NULL) return channel;
     ptrdiff_t start = 0;
     if (*segments < 0) channel = channel % -segments[0] * segments[1] + channel / -segments[0], segments += 2;
-    for (; channel >= *segments; segments++) {
-        channel -= *segments;
-        start += (*segments + 15) / 16 * 16;
-    }
+    for (; channel >= *segments; channel -= *segments++) start += (*segments + 15) / 16 * 16;
     return start + channel;
 }
 
