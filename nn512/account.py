@@ -54,6 +54,7 @@ def account(
                 bytes=tensor.vectors * 64,
                 first_layer=tensor.first_step + 1,
                 last_layer=tensor.last_step + 1,
+                pairs=tensor.pairs,
             )
             for tensor in placement.tensors.values()
         ),

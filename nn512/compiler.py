@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from nn512.ir import ConvOp, Op, PoolOp, Program
 from nn512.kernels.emitting import emit_layers
 from nn512.kernels.interface import Choice, Place, Setting
 from nn512.kernels.selection import choose, resolve_forced
+from nn512.kernels.storing import stored_as_pairs
 from nn512.options import Options
 from nn512.passes.pipeline import stages
 from nn512.passes.rewrite import Decision
@@ -116,6 +118,8 @@ def decide(program: Program, options: Options) -> Decisions:
     laid = lay_out(program, in_planes, [name for name, kernel in in_planes.items() if kernel.pads])
     setting = Setting.of(laid, options.weights, options.threads)
     choices = choose(laid.ops, setting, forced, convolutions)
+    laid = dataclasses.replace(laid, paired=stored_as_pairs(laid, choices))
+    setting = Setting.of(laid, options.weights, options.threads)
     workspaces = {op.name: choices[op.name].kernel.workspace(op, setting) for op in laid.ops}
     complete = laid.with_workspaces(workspaces)
     return Decisions(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from nn512.graph.nodes import Conv
-from reference import domain, fast, lifting
+from reference import domain, fast, lifting, tiled
 from reference.evaluation import Evaluation
 from reference.residues import Folded
 from reference.rounding import Rounding
@@ -18,6 +18,14 @@ from reference.tiled import Products, own_errors
 from reference.tiles import Tiles, Winograd
 from reference.tiling import Grid
 from reference.windows import Array, Mask, Window
+
+
+def rounded_sums(at: Evaluation[Conv], direct: Array, weights: Array, window: Window) -> Array:
+    """The sums of transformed numbers that are rounded to bfloat16; the `direct` ones where these are not finite."""
+    (x,) = at.reads
+    finite = np.where(np.isfinite(x.value), x.value, 0.0)
+    sums = tiled.rounded_sums(finite, weights, window, (direct.shape[1], direct.shape[2]), at.rounding)
+    return np.where(np.isfinite(direct), sums, direct)
 
 
 def errors(
@@ -39,7 +47,8 @@ def errors(
         return own.variance + rounded + last, own.errors, own.left + last
 
     variance, sampled, left = evaluated(x.value, np.zeros(1))
-    if x.affine is not None and not window.padded:
+    folds = not at.rounding.reads_bfloat16  # for the platform of bfloat16 no batch norm is folded in from before
+    if x.affine is not None and folds and not window.padded:
         start = fast.correlate(x.affine.shifts, weights, window)
         other = evaluated(x.affine.product, start)
         larger = other[0] > variance

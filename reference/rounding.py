@@ -21,8 +21,8 @@ class Rounding:
         stored: 2^-28 for fp16 with the largest weight lifted to at least 2^14 (or as far as the smallest needs it).
     weight_limit: magnitude above which a weight, transformed where the algorithm does that, cannot be stored.
     accumulation: factor on the variance of the accumulation itself, 1 for a chain of fused multiply-adds.
-    reads_bfloat16: whether what is read is rounded to bfloat16 first (see `reference.bfloat16`); then subnormal sums
-        are zeros.
+    reads_bfloat16: whether what is multiplied by weights is rounded to bfloat16 first (see `reference.bfloat16`): what
+        is read, in tiles its transform; then subnormal sums are zeros.
     weights_bfloat16: whether weights, as they are given, are rounded so. Where a batch norm may be folded in before,
         weight_error says how far they are off instead.
     tiles: the algorithm of a convolution that is computed tile by tile, whose tiles begin at the first row and column.
@@ -58,5 +58,7 @@ HALF_WEIGHTS = Rounding(weight_error=2.0**-11, weight_span=2.0**-28)
 BFLOAT16 = Rounding(reads_bfloat16=True, weights_bfloat16=True)
 """What is read, and weights as they are given, rounded to bfloat16, once each."""
 
-FOLDED_BFLOAT16 = Rounding(reads_bfloat16=True, weight_error=2.0**-8)
-"""The same where a batch norm of the result is folded into the weights before these are rounded."""
+FOLDED_BFLOAT16 = Rounding(reads_bfloat16=True, weight_error=2.0**-8, weight_floor=SMALLEST_NORMAL * 2.0**8)
+"""The same where a batch norm of the result is folded into the weights before these are rounded.
+
+Weights that are smaller than a normal number become zeros: an error of as much."""

@@ -5,6 +5,9 @@ followed instead (V are transformed inputs, W transformed weights, M sums over C
 real numbers; complex ones are two):
 
 * transforming inputs: the variance of V, by `reference.tiles`; what an error of V does to M is W^2 applied to it;
+* rounding V to bfloat16, where the layer multiplies pairs of these: the value of the layer is that of rounded V, and W
+  where no batch norm may be folded in; what is left are the errors of those that may be rounded to either of two
+  numbers (see `reference.bfloat16`);
 * storing W: weight_error^2/3 times W^2, relative to the largest weight of a filter and position where those are scaled;
 * accumulating: M at each position is a sum of C products, so that all of `reference.accumulation` holds for a 1x1
   convolution in P groups, and so do its runs, its residues and its crowds (`runs`, `residues`);
@@ -37,18 +40,19 @@ A dropped tap gives 10^2 to 10^7; 12 and more in fp16, where storing all the oth
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from reference import residues, runs, samples, shares
-from reference.accumulation import wandering, weight_floor
+from reference import bfloat16, residues, runs, samples, shares
+from reference.accumulation import REACH, wandering, weight_floor
 from reference.alike import with_signs
 from reference.grid import CERTAIN
+from reference.lifting import NOISE
 from reference.residues import Dependent, Folded
 from reference.rounding import Rounding
-from reference.roundoff import ROUNDING, STEP, TINY
+from reference.roundoff import ROUNDING, SMALLEST_NORMAL, STEP, TINY
 from reference.runs import Walk
 from reference.samples import Sampler
 from reference.tiles import Tiles
@@ -88,8 +92,10 @@ class Own:
 class Products:
     """The products of a layer at P positions, in G groups; parts of complex numbers count as channels.
 
-    weights: transformed, P x G x K/G x C/G. squares: those of the weights, with what small ones count at least.
-    signed: roots of those, with random signs.
+    weights: transformed, P x G x K/G x C/G, and rounded where it is known to what. squares: those of the weights, with
+        what small ones count at least.
+    stored: standard deviations of what weights are off as they are stored, with random signs.
+    open_variance: the variance of weights near the middle between two bfloat16, which may be rounded to either.
     """
 
     tiles: Tiles
@@ -97,7 +103,8 @@ class Products:
     parts: int
     weights: Array
     squares: Array
-    signed: Array
+    stored: Array
+    open_variance: Array | None
 
     @classmethod
     def of(cls, weights: Array, groups: int, grid: Grid, rounding: Rounding) -> Products:
@@ -111,8 +118,23 @@ class Products:
         matrices = split.reshape(shape)
         rows = matrices.reshape(-1, shape[3], 1, 1)
         squares = np.square(rows) + weight_floor(rows, rounding)
-        signed = with_signs(np.sqrt(squares)[..., 0], rows[..., 0], np.ones(1, np.uint32)).astype(np.float64)
-        return cls(rounding.tiles, grid, parts, matrices, squares.reshape(shape), signed.reshape(shape))
+        variance, open_variance = rounding.weight_error**2 / 3 * squares, None
+        if rounding.weights_bfloat16:
+            largest = np.abs(rows).max(axis=1, keepdims=True)
+            of_rows = bfloat16.flips(rows, np.square(NOISE / REACH * largest))
+            matrices = bfloat16.rounded(matrices)
+            if of_rows.any():
+                variance, open_variance = variance + of_rows, of_rows.reshape(shape)
+        signed = with_signs(np.sqrt(squares)[..., 0], rows[..., 0], np.ones(1, np.uint32)).reshape(shape)
+        stored = np.copysign(np.sqrt(variance).reshape(shape), signed)
+        return cls(rounding.tiles, grid, parts, matrices, squares.reshape(shape), stored, open_variance)
+
+    def row_blocks(self, channels: int, filters: int, samples: int = 1) -> Iterator[tuple[int, int]]:
+        """Rows of tiles whose arrays, with so many samples, fit into BLOCK: the first ones, and how many."""
+        size = max(1, samples) * max(channels, filters) * len(self.weights) * self.parts * self.grid.columns.count
+        rows = max(1, BLOCK // size)
+        for first in range(0, self.grid.rows.count, rows):
+            yield first, min(rows, self.grid.rows.count - first)
 
     @property
     def terms(self) -> int:
@@ -142,6 +164,20 @@ class Products:
         return split.reshape(positions, self.parts, groups * filters, *sums.shape[3:])
 
 
+def rounded_sums(x: Array, weights: Array, window: Window, size: tuple[int, int], rounding: Rounding) -> Array:
+    """The convolution without biases, of transformed inputs that are rounded to bfloat16, and weights if known so."""
+    assert rounding.tiles is not None
+    grid = Grid.of(rounding.tiles, window, size)
+    products = Products.of(weights, len(x) // weights.shape[1], grid, rounding)
+    parts = []
+    for first, count in products.row_blocks(len(x), len(weights)):
+        cells = grid.cells(x[:, np.newaxis], first, count)[..., 0, :]
+        sums = products.weights @ bfloat16.rounded(products.transform(cells))
+        results = rounding.tiles.results(products.ungrouped(sums))
+        parts.append(results.reshape(len(results), len(weights), 1, -1))
+    return grid.whole(parts)[:, 0]
+
+
 def own_errors(
     x: Array,
     errors: Array,
@@ -163,11 +199,8 @@ def own_errors(
     products = Products.of(weights, len(x) // weights.shape[1], grid, rounding)
     alike = residues.repetitive(weights)
     repeated = residues.repeats(x, products.terms) is not None or residues.repetitive(x)
-    channels = max(len(x), len(weights)) * len(products.weights) * products.parts
-    rows = max(1, BLOCK // (max(1, sampler.count) * channels * grid.columns.count))
     parts = []
-    for first in range(0, grid.rows.count, rows):
-        count = min(rows, grid.rows.count - first)
+    for first, count in products.row_blocks(len(x), len(weights), sampler.count):
         block = _Block(
             products,
             grid.cells(x[:, np.newaxis], first, count)[..., 0, :],
@@ -206,7 +239,8 @@ class _Block:
         """The variance, what of it outputs have not in common, and samples: results of a tile x K x 1 or S x tiles."""
         products, tiles, count = self.products, self.products.tiles, self.sampler.count
         transformed = tiles.inputs(self.cells)
-        inputs = products.grouped(transformed)
+        exact = products.grouped(transformed)
+        inputs = bfloat16.rounded(exact) if self.rounding.reads_bfloat16 else exact
         spread = None if self.before is None else tiles.inputs(self.before)
         there = _with_errors(transformed, spread, tiles.response(self.unseen))
         # Below the smallest normal number a rounding errs as much however small the number is: once in every pass.
@@ -215,7 +249,7 @@ class _Block:
         cells = _with_errors(self.cells, self.before, self.unseen)
         noise = products.grouped(tiles.input_variance(cells, there)) + passes
         sums, squares = products.weights @ inputs, products.squares @ np.square(products.grouped(there))
-        errors_of_sums = np.maximum(squares - products.squares @ np.square(inputs), 0.0)
+        errors_of_sums = np.maximum(squares - products.squares @ np.square(exact), 0.0)
         large = np.sqrt(np.square(sums) + errors_of_sums)
         accumulated = _accumulated(large, squares, products.terms, self.rounding)
         sampled = np.zeros((*sums.shape[:3], count, sums.shape[3]))
@@ -226,9 +260,12 @@ class _Block:
             accumulated += wandering(products.terms, self.rounding) * walk.excess.reshape(sums.shape)
             if self.repeated:
                 self._add_dependent(inputs, walk, certain, accumulated)
-        common = products.squares @ noise + self.rounding.weight_error**2 / 3 * squares
+        own = self._flips(exact, noise, spread) if self.rounding.reads_bfloat16 else noise
+        common = products.squares @ own + self.rounding.weight_error**2 / 3 * squares
+        if products.open_variance is not None:
+            common += products.open_variance @ np.square(products.grouped(there))
         if count:
-            sampled += self._before(inputs, noise, spread)
+            sampled += self._before(inputs, self._of_inputs(exact, noise, spread), coarse=spread is not None)
             shared = shares.conv(image, filters, POINTWISE, self.sampler.multipliers) if self.alike else None
             if shared is None:
                 flat = (-1, 1, sums.shape[3])
@@ -264,20 +301,38 @@ class _Block:
         found += scale * tiles.results(ungrouped(certain.errors)).reshape(found.shape)
         return variance
 
-    def _before(self, inputs: Array, noise: Array, spread: Array | None) -> Array:
-        """Samples of what errors of transformed inputs (`spread`: from before) and of stored weights do to the sums."""
-        sampler, count = self.sampler, self.sampler.count
+    def _of_inputs(self, inputs: Array, noise: Array, spread: Array | None) -> Array:
+        """Samples of the errors of transformed inputs, P x G x C/G x S N: `noise` and, `spread`, those from before."""
         flat = (-1, 1, inputs.shape[3])
-        drawn = with_signs(np.sqrt(noise).reshape(flat), inputs.reshape(flat), sampler.multipliers)
-        errors = drawn.reshape(*inputs.shape[:3], -1).astype(np.float64)
+        drawn = with_signs(np.sqrt(noise).reshape(flat), inputs.reshape(flat), self.sampler.multipliers)
+        errors = drawn.reshape(*inputs.shape[:3], self.sampler.count, -1).astype(np.float64)
         if spread is not None:
-            errors += self.products.grouped(spread).reshape(errors.shape)
+            errors += self.products.grouped(spread)
+        if self.rounding.reads_bfloat16:
+            spacing = bfloat16.spacing_of(inputs)[:, :, :, np.newaxis]
+            value = inputs[:, :, :, np.newaxis]
+            errors = bfloat16.rounded(value + bfloat16.stretched(errors, spacing)) - bfloat16.rounded(value)
+        return errors.reshape(*inputs.shape[:3], -1)
+
+    def _flips(self, inputs: Array, noise: Array, spread: Array | None) -> Array:
+        """The variance that rounding transformed inputs adds to their errors from before, by these and by `noise`."""
+        before = self.products.tiles.response(self.unseen)
+        if spread is not None:
+            before = before + np.square(spread).mean(axis=-2)
+        return bfloat16.flips(inputs, self.products.grouped(before) + noise)
+
+    def _before(self, inputs: Array, errors: Array, *, coarse: bool) -> Array:
+        """Samples of what the `errors` of transformed inputs and those of stored weights do to the sums.
+
+        coarse: whether these errors are more than roundings, so that coarse weights meet them.
+        """
+        sampler, count = self.sampler, self.sampler.count
         found = (self.products.weights @ errors).reshape(*self.products.weights.shape[:3], count, -1)
         # A weight errs alike in every tile: one pattern of errors, with a sign for each position. Errors meet it, too.
-        of_weights = self.products.signed * (self.rounding.weight_error / np.sqrt(3))
+        of_weights = self.products.stored
         signs = sampler.generator.integers(0, 2, (len(inputs), 1, 1, count, 1)) * 2.0 - 1.0
         found += (of_weights @ inputs)[:, :, :, np.newaxis] * signs
-        if spread is not None and samples.coarse(self.rounding):
+        if coarse and samples.coarse(self.rounding):
             found += (of_weights @ errors).reshape(found.shape) * signs
         return found
 
@@ -333,4 +388,5 @@ def _with_errors(values: Array, errors: Array | None, unseen: Array) -> Array:
 def _accumulated(sums: Array, squares: Array, terms: int, rounding: Rounding) -> Array:
     """The variance of accumulations of `terms` products, whose squares add up to `squares`, that start at 0."""
     drift = STEP * terms * rounding.accumulation / 3 + ROUNDING
-    return wandering(terms, rounding) * squares + drift * np.square(sums) + terms * TINY**2
+    smallest = SMALLEST_NORMAL if rounding.reads_bfloat16 else TINY  # sums below that are zeros
+    return wandering(terms, rounding) * squares + drift * np.square(sums) + terms * smallest**2

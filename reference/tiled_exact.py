@@ -17,15 +17,17 @@ Fourier's sines are never exact.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from nn512.graph.nodes import Conv
+from reference.bfloat16 import rounded
 from reference.domain import SAFE
 from reference.rounding import Rounding
-from reference.stepping import SMALLEST_STEP, Stepped, Stepping, step_of, steps_of, storable
+from reference.stepping import SMALLEST_NORMAL_STEP, SMALLEST_STEP, Stepped, Stepping, step_of, steps_of, storable
 from reference.tiled import Products
 from reference.tiles import Winograd
 from reference.tiling import Grid
@@ -56,9 +58,12 @@ def step(at: Stepping[Conv], direct: Stepped, sizes: Array, operand_step: int, w
     spacing = np.broadcast_to(np.ldexp(1.0, steps)[:, :, np.newaxis, np.newaxis], bounds.shape)
     bound, smallest = (grid.whole([array])[:, 0] for array in (bounds, spacing))
     bound = bound + np.abs(biases)
-    exact = (bound <= at.limit * smallest) & (smallest >= np.ldexp(1.0, SMALLEST_STEP)) & (bound <= SAFE)
+    lowest = SMALLEST_NORMAL_STEP if at.rounding.reads_bfloat16 else SMALLEST_STEP  # subnormal sums are zeros there
+    exact = (bound <= at.limit * smallest) & (smallest >= np.ldexp(1.0, lowest)) & (bound <= SAFE)
     exact &= _kept(tiles, grid, products, weights, at.rounding).reshape(-1, 1, 1)
     exact &= ~grid.touched(~x.exact, len(weights), layer.groups)
+    if at.rounding.reads_bfloat16:
+        exact &= _fitting(tiles, grid, products, x.value)
     return replace(direct, exact=exact, bound=bound, step=int(steps.min()))
 
 
@@ -68,6 +73,15 @@ def _steps(tiles: Winograd, products: Products, operand_step: int) -> Integers:
     of_sums = of_weights + (steps_of(tiles.matrix_in) + operand_step)[:, np.newaxis]
     of_entries = steps_of(tiles.matrix_out[..., np.newaxis])  # outputs x P
     return np.asarray((of_entries[:, :, np.newaxis] + of_sums).min(axis=1))
+
+
+def _fitting(tiles: Winograd, grid: Grid, products: Products, x: Array) -> npt.NDArray[np.bool_]:
+    """Results of tiles whose transformed inputs are all bfloat16 numbers."""
+    inputs = products.transform(grid.cells(x[:, np.newaxis], 0, grid.rows.count)[..., 0, :])
+    fits = (rounded(inputs) == inputs).all(axis=(0, 2))  # by groups and tiles
+    filters = products.weights.shape[2]
+    shape = (math.prod(tiles.outputs), len(fits) * filters, 1, fits.shape[1])
+    return np.asarray(grid.whole([np.broadcast_to(fits.repeat(filters, axis=0)[:, np.newaxis], shape)])[:, 0])
 
 
 def _kept(tiles: Winograd, grid: Grid, products: Products, weights: Array, rounding: Rounding) -> npt.NDArray[np.bool_]:

@@ -41,12 +41,14 @@ def _folds(graph: Graph, layer: PlannedLayer) -> bool:
 
 def rounding_by(layer: PlannedLayer, *, folds: bool) -> reference.Rounding | None:
     """How a layer is evaluated; None where that is directly in float32. `folds`: weights may hold a batch norm."""
+    narrow = None
     if layer.weights == "bf16":
-        return reference.FOLDED_BFLOAT16 if folds else reference.BFLOAT16
-    half, tiles = layer.weights == "fp16", None if layer.tiles is None else tiles_of(layer.arithmetic, layer.tiles)
-    if tiles is None:
-        return reference.HALF_WEIGHTS if half else None
-    return replace(reference.HALF_WEIGHTS if half else reference.Rounding(), tiles=tiles)
+        narrow = reference.FOLDED_BFLOAT16 if folds else reference.BFLOAT16
+    elif layer.weights == "fp16":
+        narrow = reference.HALF_WEIGHTS
+    if layer.tiles is None:
+        return narrow
+    return replace(narrow or reference.Rounding(), tiles=tiles_of(layer.arithmetic, layer.tiles))
 
 
 def tiles_of(arithmetic: str, tiles: PlannedTiles) -> reference.Tiles:

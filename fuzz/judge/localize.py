@@ -72,8 +72,10 @@ def taps_of(graph: Graph, plan: Plan) -> list[Tap]:
     for number, layer in enumerate(plan.layers):
         for name in dict.fromkeys(layer.writes):
             tensor = tensors.get(name)
-            # Of some tensors only the pixels are computed that somebody reads.
-            if tensor is not None and name in graph.shapes and tuple(graph.shapes[name]) == tensor.shape:
+            # Of some tensors only the pixels are computed that somebody reads; others are rounded when they are stored.
+            if tensor is None or tensor.pairs or name not in graph.shapes:
+                continue
+            if tuple(graph.shapes[name]) == tensor.shape:
                 taps.append(Tap(number, name, tensor.offset_bytes // 4, tensor.bytes // 4))
     return taps
 

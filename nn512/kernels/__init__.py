@@ -3,7 +3,7 @@
 interface.py         what a kernel answers, and what it is told
 edges.py             edge classes: the cases that a kernel's code has
 registry.py          all kernels
-selection.py         which kernel computes a layer
+selection.py         which kernel computes a layer; storing.py: which tensors are stored as pairs of bfloat16
 emitting.py          the layers of a net as C; sharing.py, bodies.py: the bodies that they share
 layer.py             how step functions begin
 chain/               element-wise steps on values in registers; elementary.py: functions that these call, such as tanh

@@ -1,10 +1,10 @@
 """Direct convolution on pairs of bfloat16, for the platform AVX512BFloat16.
 
 What is read is rounded to bfloat16, once, to nearest even, and so are the weights, after a batch norm of the result is
-folded into them; products are exact, sums are floats, and what follows in registers is as everywhere. Tensors stay
-floats in memory: the kernel's first step writes the rounded source to scratch memory, with element-wise steps before
-the convolution applied first. So the meaning of a layer depends on no other layer, and every other kernel works beside
-this one as it is.
+folded into them; products are exact, sums are floats, and what follows in registers is as everywhere. The kernel's
+first step writes the rounded source to scratch memory, with element-wise steps before the convolution applied first,
+unless the source was stored so because nobody reads it otherwise (see `storing`). So the meaning of a layer depends on
+no other layer, and every other kernel works beside this one as it is.
 
 A pair of channels takes the place of a float (see `paired_source`), in what is read and in the weights. A convolution
 on pairs is therefore the direct convolution of half as many channels, tile for tile, with another instruction for the
@@ -30,12 +30,16 @@ from nn512.kernels.elementwise import Store
 from nn512.kernels.interface import Context, Kernel, Setting, adding
 from nn512.kernels.paired_source import (
     PAIRS,
+    RESULT,
+    SOURCE,
     PairStore,
     may_round,
     paired_name,
     paired_source,
     pairing,
+    pairing_classes,
     pairs_of,
+    rounded,
     rounding_bytes,
 )
 from nn512.kernels.paired_weights import PairedWeights
@@ -87,9 +91,12 @@ KERNEL = Kernel(
     edges=(
         *(PANEL, TILE, COLUMNS, ROWS, SHARES, FAR),
         *(INPUTS[Channels.WHOLE], INPUTS[Channels.TAIL], OUTPUT_TAIL, MERGED, SHUFFLED, PAIRS, GROUPS),
+        *(SOURCE, RESULT),
     ),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),
+    reads_pairs=True,
+    writes_pairs=True,
 )
 
 
@@ -105,7 +112,7 @@ class _PairedLayer(ConvLayer):
 
     @property
     def fills_scratch(self) -> bool:
-        return True
+        return not self.given.pairs
 
     def _weights(self, branch: ConvBranch, panel: int) -> PairedWeights:
         pairs = blocks_of(self.inputs) * LANES
@@ -117,8 +124,9 @@ class _PairedLayer(ConvLayer):
         return PairStore(self.given.layout)
 
     def algorithm(self) -> str:
-        return f"{super().algorithm()}, inputs and weights rounded to pairs of bfloat16"
+        return f"{super().algorithm()}, {rounded(self.given)}"
 
     def edge_classes(self) -> set[str]:
         groups = {GROUPS()} if self.node.groups > 1 else set()
-        return super().edge_classes() | {pairing(self.given.layout)} | groups
+        stored = pairing_classes(self.given, *(branch.result for branch in self.branches))
+        return super().edge_classes() | {pairing(self.given.layout)} | groups | stored

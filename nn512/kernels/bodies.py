@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from nn512.cgen import names
-from nn512.cgen.expressions import Name
+from nn512.cgen.expressions import ZERO, Expression, Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import Conv, FullyConnected
 from nn512.kernels.chain import ChainCode, Operand, Parameters
@@ -31,6 +31,7 @@ from nn512.kernels.layer import (
     tensor_pointer,
 )
 from nn512.kernels.sharing import Sharing
+from nn512.plan.layout import LANES
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,14 @@ class StepFunction:
             return Name("source" if place is self.source else "result")
         return Name(names.local(place.name))
 
+    def result_at(self, result: Place, block: Expression, *pixel: Expression) -> Expression:
+        """Where a block of a result is at a pixel; of pairs, each second one is the upper half of a block of them."""
+        if not result.pairs:
+            return self.tensor(result).at(block, *pixel)
+        half = self.tensor(result).at(block // 2, *pixel)
+        upper = block % 2
+        return half if upper == ZERO else half.offset(upper * (LANES // 2))
+
     def weights_of(self, node: Conv | FullyConnected) -> Name:
         """The pointer to the packed weights of a convolution."""
         return self.array_of(node, "Weights")
@@ -136,7 +145,7 @@ class StepFunction:
             for name in dict.fromkeys((self.source.name, *operands)):
                 declare_tensor(writer, self.context.places[name], written=False, flat=self.flat)
             for result in self.results:
-                declare_tensor(writer, result, written=True, flat=self.flat)
+                declare_tensor(writer, result.stored, written=True, flat=self.flat)
             if self.buffer:
                 writer.assign(self.buffer, THREAD_MEMORY)
             write_body(writer)
@@ -188,7 +197,10 @@ class StepFunction:
             tensor_pointer(self.source, "source", written=False, flat=self.flat),
             tensor_address(self.source, flat=self.flat),
         )
-        yield tensor_pointer(result, "result", written=True, flat=self.flat), tensor_address(result, flat=self.flat)
+        yield (
+            tensor_pointer(result.stored, "result", written=True, flat=self.flat),
+            tensor_address(result.stored, flat=self.flat),
+        )
         for node in self.nodes:
             for array, element in self.arrays:
                 yield f"const {element} *restrict {array.lower()}", self._packed(node, array)

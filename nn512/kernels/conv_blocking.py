@@ -101,7 +101,7 @@ class ConvBlocking:
         self.shared = context.shares(self.name)
         self.prologue = ChainCode(op.prologue, shared=self.shared and not self.input_in_scratch)
         self.given = context.places[op.source]
-        self.source = context.places[self.scratch] if self.fills_scratch else self.given
+        self.source = context.places[self.scratch] if self.fills_scratch else self.given.stored
         result = context.places[self.name]
         self.rows, self.columns = self._axes(result)
         self.flat = self.only_pixels or result.shape.height > self.rows.out  # the picture as one row
@@ -128,8 +128,13 @@ class ConvBlocking:
             net=self.names_net or any(chain.has_parameters for chain in (before, *after)),
             parametric=self._parametric(),
             buffer=f"float (*restrict input)[{self.tiles[0].size}][16]" if before.steps else "",
-            target=BFLOAT16_TARGET if self.pairs else "",
+            target=BFLOAT16_TARGET if self.pairs or self.stores_pairs else "",
         )
+
+    @property
+    def stores_pairs(self) -> bool:
+        """Whether a result is stored as pairs of bfloat16."""
+        return any(branch.result.pairs for branch in self.branches)
 
     def _axes(self, result: Place) -> tuple[Axis, Axis]:
         """Rows and columns of what tiles read."""
@@ -314,6 +319,7 @@ class ConvBlocking:
             prologue=ChainCode(()) if self.input_in_scratch else self.prologue.neutral,
             pairs=self.pairs,
             lone=False,
+            rounds=branch.result.pairs,
         )
 
     def steps(self) -> tuple[InferenceStep, ...]:
@@ -334,7 +340,8 @@ class ConvBlocking:
         widths = sorted({p.width for branch in self.branches for p in branch.panels}, reverse=True)
         outputs = " or ".join(str(16 * width) for width in widths)
         lanes = ", lanes masked by group" if self.channels in MASKED else ""
-        return f"{self.kernel}, {outputs} outputs x {sizes} pixels in registers{lanes}"
+        stored = ", results stored as pairs of bfloat16" if self.stores_pairs else ""
+        return f"{self.kernel}, {outputs} outputs x {sizes} pixels in registers{lanes}{stored}"
 
     def edge_classes(self) -> set[str]:
         """Names of the edge cases that this layer has."""

@@ -30,8 +30,9 @@ from typing import NamedTuple, assert_never
 from nn512.cgen.expressions import ZERO, Constant, Expression, Less, Name, extent, least
 from nn512.cgen.writer import Writer
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.tiles import BFLOAT16_TARGET, Unrolled, edge_word, registers, size
+from nn512.kernels.tiles import BFLOAT16_TARGET, Unrolled, edge_word, registers, size, store_pairs
 from nn512.plan.conv_geometry import Run
+from nn512.plan.layout import LANES
 
 
 class Channels(enum.Enum):
@@ -80,6 +81,7 @@ class TileRoutine:
     chain: ChainCode
     prologue: ChainCode  # on the input, which is then a buffer of the tile's own
     pairs: bool  # a float of the input and of the weights is a pair of bfloat16, a channel is two
+    rounds: bool  # results are stored as pairs of bfloat16, of which two blocks are one
     lone: bool  # of pairs under the last filter column only the lower one counts; weights of it are upper ones
 
     @property
@@ -122,6 +124,7 @@ class TileRoutine:
         words += filter(None, (self.edge, self.row_edge))
         words += [self._order] if self.channels is not Channels.WHOLE else []
         words += ["pairs"] if self.pairs else []
+        words += ["to_pairs"] if self.rounds else []
         words += ["odd"] if self.lone else []
         words += ["fetching"] if self.far else []
         words += [f"after{self.prologue.suffix}", "then"] if self.prologue.steps else []
@@ -185,7 +188,7 @@ class TileRoutine:
         writer = Writer()
         writer.comment(self._description())
         size_of_tile = ["const int pixels"] if self.rows == 1 else []
-        target = BFLOAT16_TARGET if self.pairs else ""
+        target = BFLOAT16_TARGET if self.pairs or self.rounds else ""
         writer.statement(
             f"static INLINE {target}void {name}", [*self.parameters(), "const Sizes *sizes", *size_of_tile], " {"
         )
@@ -208,6 +211,8 @@ class TileRoutine:
             text += "; the lanes of a group (outputs k to k+15 belong to several) see only its input channels"
         if not self.whole or self.row_edge:
             text += "; taps leave out pixels for which they fall on padding"
+        if self.rounds:
+            text += "; out is of pairs of bfloat16"
         if self.clipped or not self.whole or self.row_edge:
             text += "; x is the first input inside the picture"
         if self.clipped:
@@ -238,7 +243,10 @@ class TileRoutine:
             self._write_blocks(writer)
         store = Writer()
         self.chain.apply(store, acc, block, element)
-        store.line(f"_mm512_storeu_ps({Name('out') + element}, {acc});")
+        if self.rounds:
+            store.line(store_pairs(Name("out") + block * (LANES // 2) + pixel * LANES, acc))
+        else:
+            store.line(f"_mm512_storeu_ps({Name('out') + element}, {acc});")
         writer.nest(openings, store.text().splitlines())
 
     @property
@@ -291,8 +299,12 @@ class TileRoutine:
         place = outputs.index * size("outputPlane") + Name("c") * pixels
         end = Name("pixels") * 16 if self.rows == 1 else extent(self.rows * self.pixels, 16)
         condition = f"if ({Less(Name('c') * pixels, end)})"
-        calls = [f"prefetch_lines({Name(pointer) + place}, {pixels});" for pointer in ("out", *self.chain.streams)]
-        writer.nest([condition, *outputs.openings], calls)
+        read = self.chain.streams if self.rounds else ("out", *self.chain.streams)
+        calls = [f"prefetch_lines({Name(pointer) + place}, {pixels});" for pointer in read]
+        if self.rounds:
+            writer.nest([condition], [f"prefetch_lines({Name('out') + Name('c') * pixels}, {pixels});"])
+        if calls:
+            writer.nest([condition, *outputs.openings], calls)
 
     def _write_prologue(self, writer: Writer) -> None:
         """Write what fills the input buffer for one block of inputs."""

@@ -25,7 +25,7 @@ from nn512.kernels.elementwise import Store, write_chain_step
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.kernels.layer import write_segments
 from nn512.kernels.packing import ROUTINES
-from nn512.kernels.tiles import SIZES, add_operands, first_row, write_tap_bounds
+from nn512.kernels.tiles import BFLOAT16, SIZES, add_operands, first_row, write_tap_bounds
 from nn512.plan.conv_geometry import PixelTile
 from nn512.plan.layout import LANES
 
@@ -40,7 +40,7 @@ def _applies(op: ConvOp, setting: Setting) -> bool:
     return not op.leaves_order and all(setting.places[branch.writes].layout.regular for branch in op.branches)
 
 
-KERNEL = Kernel("direct", ConvOp, direct_work, emit, _applies, prepared_source, edges=EDGES)
+KERNEL = Kernel("direct", ConvOp, direct_work, emit, _applies, prepared_source, edges=EDGES, writes_pairs=True)
 
 
 class Choice(NamedTuple):
@@ -57,6 +57,8 @@ class ConvLayer(ConvBlocking):
 
     def emit(self) -> LayerCode:
         """The layer: its step functions and its packing."""
+        if self.stores_pairs:
+            self.context.library.use(BFLOAT16)
         writer = Writer()
         self.write_steps(writer)
         chains = [(branch.chain, branch.result) for branch in self.branches]
@@ -320,7 +322,7 @@ class ConvLayer(ConvBlocking):
         return [
             self._source(block, column, routine),
             *self._weights_named(branch, block),
-            self.body.tensor(branch.result).at(block, *pixel),
+            self.body.result_at(branch.result, block, *pixel),
             *branch.chain.arguments(block, *pixel),
             *([Name("top"), Name("bottom")] if self.clipped else []),
             *([block * LANES] if self.channels in MASKED else []),

@@ -26,4 +26,4 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
 
 
 ALL_EDGES = (*EDGES, OUTPUT_TAIL, SEGMENTS, SHUFFLED)
-KERNEL = Kernel("depthwise", ConvOp, sliding_work, emit, applies, prepared_source, edges=ALL_EDGES)
+KERNEL = Kernel("depthwise", ConvOp, sliding_work, emit, applies, prepared_source, edges=ALL_EDGES, writes_pairs=True)

@@ -22,6 +22,7 @@ from nn512.kernels.complex_products import ComplexProductRoutine
 from nn512.kernels.edges import Edges
 from nn512.kernels.fourier_tile import FourierTile
 from nn512.kernels.fourier_transforms import InputRoutine, ResultRoutine
+from nn512.kernels.full_panel import Stored
 from nn512.kernels.interface import Context
 from nn512.kernels.products import ProductRoutine
 from nn512.kernels.tile_cut import TileVariant, overhang
@@ -49,7 +50,7 @@ class Variant(TileVariant):
     @property
     def name(self) -> str:
         """Name of the kernel."""
-        return f"fourier-{self.size}{'-fp16' if self.halves else ''}"
+        return f"fourier-{self.size}{self.stored.ending}"
 
     def tile(self, node: Conv) -> FourierTile | None:
         """What is done to a tile; None where a tile has one result or none along an axis, and for large strides."""
@@ -71,7 +72,7 @@ class Variant(TileVariant):
 
     def most(self, blocks: int) -> int:
         """See `TileVariant`: pairs of numbers, of which nearly all are complex ones."""
-        return ComplexProductRoutine(blocks, self.halves).most
+        return ComplexProductRoutine(blocks, self.stored.scaled).most
 
     @property
     def filters(self) -> tuple[Edges, ...]:
@@ -106,7 +107,7 @@ class Variant(TileVariant):
 class FourierLayer(TileLayer):
     """The text of one layer."""
 
-    ROUTINE = "pack_fourier"
+    routine = "pack_fourier"
     POSITION = "pair"
 
     def __init__(self, op: ConvOp, context: Context, variant: Variant, tile: FourierTile) -> None:
@@ -193,7 +194,10 @@ class FourierLayer(TileLayer):
     ) -> None:
         """Write the calls for real or for complex numbers."""
         cut, node, group = self.cut, self.node, panel.group
-        routine = (ProductRoutine, ComplexProductRoutine)[parts - 1](panel.width, self.variant.halves)
+        stored = self.variant.stored
+        routine = (
+            ProductRoutine(panel.width, stored) if parts == 1 else ComplexProductRoutine(panel.width, stored.scaled)
+        )
         name = routine.add(self.context.library)
         position = Name("number") if parts == 1 else panel.position * 2
         weights = (group * self.tile.positions + position) * cut.output_blocks + panel.block * parts
@@ -233,4 +237,4 @@ class FourierLayer(TileLayer):
 SIZES = (8, 16, 32, 64)
 """Lengths of transforms that are worth a kernel."""
 
-KERNELS = tuple(Variant(halves, size).kernel() for halves in (False, True) for size in SIZES)
+KERNELS = tuple(Variant(stored, size).kernel() for stored in (Stored.FLOATS, Stored.HALVES) for size in SIZES)

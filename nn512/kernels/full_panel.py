@@ -32,6 +32,16 @@ class Stored(enum.Enum):
     PAIRS = "pairs"  # of bfloat16, one in the place of a float; an input is a pair, too
 
     @property
+    def format(self) -> str:
+        """The name of the format."""
+        return {Stored.FLOATS: "fp32", Stored.HALVES: "fp16", Stored.PAIRS: "bf16"}[self]
+
+    @property
+    def ending(self) -> str:
+        """What ends the names of kernels that store weights so."""
+        return "" if self is Stored.FLOATS else f"-{self.format}"
+
+    @property
     def word(self) -> str:
         """What kind of weights they are."""
         return {Stored.FLOATS: "float", Stored.HALVES: "half", Stored.PAIRS: "bfloat16"}[self]
@@ -47,6 +57,11 @@ class Stored(enum.Enum):
         return "uint16_t" if self is Stored.HALVES else "float"
 
     @property
+    def input_lanes(self) -> int:
+        """Floats in which a block of 16 inputs stands."""
+        return LANES // 2 if self is Stored.PAIRS else LANES
+
+    @property
     def target(self) -> str:
         """See `step_signature`."""
         return BFLOAT16_TARGET if self is Stored.PAIRS else ""
@@ -56,16 +71,28 @@ class Stored(enum.Enum):
         """What the comment of a routine adds."""
         return ", where each of x and of w is a pair as bfloat16" if self is Stored.PAIRS else ""
 
+    def vector(self, weights: Expression) -> tuple[str, str]:
+        """C of 16 weights, or pairs of them, at a pointer: the type, and the vector."""
+        if self is Stored.PAIRS:
+            return "__m512bh", f"(__m512bh)_mm512_loadu_ps({weights})"
+        return "__m512", f"{'load_halves' if self is Stored.HALVES else '_mm512_loadu_ps'}({weights})"
+
+    def spread(self, inputs: Name, number: Expression) -> str:
+        """C of a vector of the same type that has one input, or pair of inputs, in all lanes."""
+        if self is Stored.PAIRS:  # clang 16 crashes on a set1_ps of which it sees that it becomes bfloat16
+            return f"(__m512bh)_mm512_broadcastss_ps(_mm_load_ss({inputs + number}))"
+        return f"_mm512_set1_ps({inputs.at(number)})"
+
     def step(self, number: Expression, weights: Expression, acc: Expression) -> tuple[str, str, str]:
         """C of a step: the type of an input that is spread over a vector, that vector, and a sum with its product.
 
         `number` is that of the input in its row, `weights` a pointer.
         """
-        if self is Stored.PAIRS:  # clang 16 crashes on a set1_ps of which it sees that it becomes bfloat16
-            spread = f"(__m512bh)_mm512_broadcastss_ps(_mm_load_ss({Name('x') + number}))"
-            return "__m512bh", spread, f"_mm512_dpbf16_ps({acc}, input, (__m512bh)_mm512_loadu_ps({weights}))"
-        load = "load_halves" if self is Stored.HALVES else "_mm512_loadu_ps"
-        return "__m512", f"_mm512_set1_ps({Name('x').at(number)})", f"_mm512_fmadd_ps({load}({weights}), input, {acc})"
+        kind, loaded = self.vector(weights)
+        spread = self.spread(Name("x"), number)
+        if self is Stored.PAIRS:
+            return kind, spread, f"_mm512_dpbf16_ps({acc}, input, {loaded})"
+        return kind, spread, f"_mm512_fmadd_ps({loaded}, input, {acc})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,4 +30,4 @@ EVEN_TAIL = Edges(OUTPUT_TAIL.name, OUTPUT_TAIL.values[::2])
 """Outputs of a group are a multiple of its inputs, of which there are two or more."""
 
 ALL_EDGES = (*EDGES, FAR, GROUP_INPUTS, EVEN_TAIL)
-KERNEL = Kernel("grouped", ConvOp, sliding_work, emit, applies, prepared_source, edges=ALL_EDGES)
+KERNEL = Kernel("grouped", ConvOp, sliding_work, emit, applies, prepared_source, edges=ALL_EDGES, writes_pairs=True)

@@ -21,7 +21,17 @@ from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.elementwise import Store
 from nn512.kernels.interface import Context, Kernel, Setting, adding
-from nn512.kernels.paired_source import PairStore, may_round, paired_name, paired_source, rounding_bytes
+from nn512.kernels.paired_source import (
+    RESULT,
+    SOURCE,
+    PairStore,
+    may_round,
+    paired_name,
+    paired_source,
+    pairing_classes,
+    rounded,
+    rounding_bytes,
+)
 from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.sliding import EDGES, FAR, SlidingLayer, sliding_applies, sliding_work
 from nn512.kernels.tiles import BFLOAT16
@@ -64,7 +74,7 @@ class _PairedLayer(SlidingLayer):
 
     @property
     def fills_scratch(self) -> bool:
-        return True
+        return not self.given.pairs
 
     def store(self) -> Store:
         return PairStore(self.given.layout)
@@ -75,10 +85,10 @@ class _PairedLayer(SlidingLayer):
         return PairedWeights(self.node, taps, self.inputs, layout, 1, branch.folded, columns=self.columns.taps)
 
     def algorithm(self) -> str:
-        return f"{super().algorithm()}, inputs and weights rounded to pairs of bfloat16"
+        return f"{super().algorithm()}, {rounded(self.given)}"
 
     def group_classes(self) -> set[str]:
-        return {GROUP_INPUTS(self.inputs)}
+        return {GROUP_INPUTS(self.inputs)} | pairing_classes(self.given, self.result)
 
 
 KERNEL = Kernel(
@@ -90,7 +100,9 @@ KERNEL = Kernel(
     _workspace,
     weights="bf16",
     arithmetic="bfloat16",
-    edges=(*EDGES, FAR, GROUP_INPUTS, OUTPUT_TAIL),
+    edges=(*EDGES, FAR, GROUP_INPUTS, OUTPUT_TAIL, SOURCE, RESULT),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),
+    reads_pairs=True,
+    writes_pairs=True,
 )

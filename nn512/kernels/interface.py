@@ -7,7 +7,7 @@ what work it would be and what working memory it needs; the one that is chosen t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from nn512.cgen.code import LayerCode, Library
@@ -18,7 +18,7 @@ from nn512.kernels.edges import Edges, classes_of
 from nn512.kernels.sharing import Candidates, Sharing
 from nn512.plan.cost import Machine, Work
 from nn512.plan.laying import Laid
-from nn512.plan.layout import Layout
+from nn512.plan.layout import Layout, in_pairs
 from nn512.plan.planes import given_layout, planes_readers
 from nn512.plan.workspace import NO_WORKSPACE, Workspace
 
@@ -29,18 +29,28 @@ O = TypeVar("O", bound=Op)  # noqa: E741 - an operation
 class Place:
     """A tensor as kernels see it: its shape and layout.
 
-    A tensor of the caller is not in the arena: `caller` is the field of the engine that points to it.
+    A tensor of the caller is not in the arena: `caller` is the field of the engine that points to it. One in `pairs`
+    of bfloat16 has two neighbouring channels in the place of a float (see `storing`).
     """
 
     name: str
     shape: Shape
     layout: Layout
     caller: str = ""
+    pairs: bool = False
 
     @property
     def bytes(self) -> int:
         """Size of the tensor, lanes without a channel included."""
-        return 64 * self.layout.vectors(self.shape.pixels)
+        return 64 * self.stored.layout.vectors(self.shape.pixels)
+
+    @property
+    def stored(self) -> Place:
+        """The tensor as memory has it: in pairs one of half as many channels."""
+        if not self.pairs:
+            return self
+        channels = self.shape.channels // 2
+        return replace(self, shape=self.shape._replace(channels=channels), layout=in_pairs(self.layout), pairs=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,10 @@ class Setting:
     def of(cls, laid: Laid, weights: str, threads: int = 1) -> Setting:
         """What is known of a net that has been laid out; kernels are chosen for so many threads."""
         graph = laid.program.graph
-        places = {name: Place(name, laid.shapes[name], layout) for name, layout in laid.layouts.items()}
+        places = {
+            name: Place(name, laid.shapes[name], layout, pairs=name in laid.paired)
+            for name, layout in laid.layouts.items()
+        }
         for op in laid.ops:
             if isinstance(op, ConvOp) and op.caller is not None:
                 shape, caller = graph.shapes[op.caller.to_tensor], argument_name(op.caller)
@@ -156,6 +169,7 @@ SINGLE = adding(0.0)
 class Kernel(Generic[O]):
     """One way to compute the operations of class `computes`.
 
+    `reads_pairs` and `writes_pairs` say that its source, or its results, may be stored as pairs of bfloat16.
     `planes` says that the source is the caller's, in the caller's order; all others read blocks of 16 channels. Where
     columns are padded that is a copy with zeros beside every row, unless the kernel `pads` rows itself.
     `weights` is the format in which it stores weights. `arithmetic` names what the tester must assume of its rounding
@@ -172,6 +186,8 @@ class Kernel(Generic[O]):
     workspace: Callable[[O, Setting], Workspace] = nothing
     planes: bool = False
     pads: bool = False
+    reads_pairs: bool = False
+    writes_pairs: bool = False
     weights: str = "fp32"
     arithmetic: str = "direct"
     edges: tuple[Edges, ...] = ()

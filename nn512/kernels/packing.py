@@ -15,7 +15,7 @@ from nn512.kernels.packing_full import PACK_FULL
 from nn512.kernels.packing_grouped import PACK_GROUPED
 from nn512.kernels.packing_halves import HALF_OF, HALVES
 from nn512.kernels.packing_pairs import BFLOAT16_OF, PACK_PAIRS
-from nn512.kernels.packing_winograd import PACK_WINOGRAD
+from nn512.kernels.packing_winograd import PACK_WINOGRAD, PACK_WINOGRAD_PAIRS, WINOGRAD_FACTORS
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 COMMON = """
@@ -132,6 +132,7 @@ _COMMON = Routine("compose", COMMON)
 _POSITION = Routine("position", POSITION)
 _HALVES = Routine("half_exponent", HALVES)
 _HALF_OF = Routine("half_of", HALF_OF)
+_WINOGRAD_FACTORS = Routine("winograd_factors", WINOGRAD_FACTORS, (_COMMON, _POSITION))
 _BFLOAT16_OF = Routine("bfloat16_of", BFLOAT16_OF)
 ROUTINES: Mapping[str, Routine] = MappingProxyType(
     {
@@ -142,7 +143,8 @@ ROUTINES: Mapping[str, Routine] = MappingProxyType(
             Routine("pack_norm", PACK_NORM, (_COMMON, _POSITION)),
             Routine("pack_full", PACK_FULL, (_COMMON, _POSITION, _HALVES)),
             Routine("pack_grouped", PACK_GROUPED, (_COMMON, _POSITION)),
-            Routine("pack_winograd", PACK_WINOGRAD, (_COMMON, _POSITION, _HALVES, _HALF_OF)),
+            Routine("pack_winograd", PACK_WINOGRAD, (_COMMON, _POSITION, _HALVES, _HALF_OF, _WINOGRAD_FACTORS)),
+            Routine("pack_winograd_pairs", PACK_WINOGRAD_PAIRS, (_COMMON, _POSITION, _BFLOAT16_OF, _WINOGRAD_FACTORS)),
             Routine("pack_pairs", PACK_PAIRS, (_COMMON, _POSITION, _BFLOAT16_OF)),
             Routine("pack_fourier", PACK_FOURIER, (_COMMON, _POSITION, _HALVES, _HALF_OF)),
         )

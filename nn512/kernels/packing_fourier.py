@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from nn512.kernels.packing_tiles import packing_loops
+from nn512.kernels.packing_tiles import HALVES_OR_FLOATS, packing_loops
 
 _COSINES = ",\n    ".join(
     ", ".join(f"{math.cos(2 * math.pi * turn / 64):.17g}" for turn in turns)
@@ -20,7 +20,9 @@ _PLACE = """                    const ptrdiff_t channel = position(p->segments, 
 
 _LOOPS = packing_loops(
     {
+        **HALVES_OR_FLOATS,
         "name": "fourier",
+        "routine": "fourier",
         "Name": "Fourier",
         "most": "MostNumbers",
         "positions": "p->rowSize * p->columnSize, phases = phases_of(p)",

@@ -16,11 +16,13 @@ from nn512.ir import ConvOp, FullyConnectedOp
 from nn512.kernels.edges import Edges
 from nn512.kernels.elementwise import Store
 from nn512.kernels.interface import Place, Setting
-from nn512.kernels.tiles import BFLOAT16_TARGET
+from nn512.kernels.tiles import BFLOAT16_TARGET, store_pairs
 from nn512.plan.cost import EXPOSED
 from nn512.plan.layout import LANES, Layout, natural
-from nn512.plan.workspace import Scratch, Workspace
+from nn512.plan.workspace import NO_WORKSPACE, Scratch, Workspace
 
+SOURCE = Edges("source in pairs")
+RESULT = Edges("result in pairs")
 PAIRS = Edges("channels pair up", ("even", "odd", "in segments"))
 
 
@@ -42,13 +44,25 @@ def pairs_of(layout: Layout) -> int:
     return -(-layout.channels // 2) if layout.regular else layout.block_count * LANES // 2
 
 
+def pairing_classes(source: Place, *results: Place) -> set[str]:
+    """The edge classes of what is stored as pairs."""
+    return ({SOURCE()} if source.pairs else set()) | ({RESULT()} if any(one.pairs for one in results) else set())
+
+
+def rounded(source: Place) -> str:
+    """What a layer that reads this rounds, in words."""
+    return "weights rounded to pairs of bfloat16" if source.pairs else "inputs and weights rounded to pairs of bfloat16"
+
+
 def paired_name(layer: str) -> str:
     """Name of the pairs that a layer reads, and of the step that writes them."""
     return f"{layer}_pairs"
 
 
 def paired_source(layer: str, source: Place) -> Workspace:
-    """Working memory for the source of a layer as pairs."""
+    """Working memory for the source of a layer as pairs, if it is not stored so."""
+    if source.pairs:
+        return NO_WORKSPACE
     pairs = pairs_of(source.layout)
     shape = Shape(pairs, source.shape.height, source.shape.width)
     return Workspace((Scratch(paired_name(layer), shape, natural(pairs)),))
@@ -82,4 +96,4 @@ class PairStore(Store):
         if self._masks:
             writer.line(f"{value} = _mm512_maskz_mov_ps(lanes[{block}], {value});")
         place = result.at(block // 2, *pixel).offset(block % 2 * 8)
-        writer.line(f"_mm256_storeu_si256((__m256i *)({place}), (__m256i)_mm512_cvtneps_pbh({value}));")
+        writer.line(store_pairs(place, Name(value)))

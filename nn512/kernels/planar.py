@@ -59,6 +59,7 @@ KERNEL = Kernel(
     _emit,
     _applies,
     planes=True,
+    writes_pairs=True,
     edges=(PANEL, TILE, INSIDE, ROWS, SHARES, INPUTS[Channels.PLANAR], OUTPUT_TAIL, MERGED, SHUFFLED, SOURCE),
 )
 

@@ -84,6 +84,7 @@ KERNEL = Kernel(
     _workspace,
     planes=True,
     pads=True,
+    writes_pairs=True,
     weights="bf16",
     arithmetic="bfloat16",
     edges=(

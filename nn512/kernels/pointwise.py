@@ -72,6 +72,7 @@ KERNEL = Kernel(
         MERGED,
         SHUFFLED,
     ),
+    writes_pairs=True,
 )
 
 
@@ -133,7 +134,7 @@ class _PointwiseLayer(ConvLayer):
                     arguments: list[Expression] = [
                         where,
                         *self.weights(branch, block),
-                        self.body.tensor(branch.result).at(block, x),
+                        self.body.result_at(branch.result, block, x),
                     ]
                     if self.prologue.steps:
                         arguments += [Name("input").at(0, 0), *self.prologue.arguments(ZERO, x)]

@@ -25,7 +25,7 @@ from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.interface import Context, Setting
 from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles
-from nn512.kernels.tiles import BFLOAT16_TARGET, EDGE_WORDS, SIZES, add_operands, first_row, write_tap_bounds
+from nn512.kernels.tiles import BFLOAT16, BFLOAT16_TARGET, EDGE_WORDS, SIZES, add_operands, first_row, write_tap_bounds
 from nn512.plan.conv_geometry import (
     TILE_PIXELS,
     PixelTile,
@@ -124,7 +124,7 @@ class SlidingLayer:
         self.prologue = ChainCode(op.prologue)
         self.chain = ChainCode(branch.epilogue, shared=context.shares(self.name))
         self.given = context.places[op.source]
-        self.source = context.places[self.scratch] if self.fills_scratch else self.given
+        self.source = context.places[self.scratch] if self.fills_scratch else self.given.stored
         self.result = context.places[self.name]
         self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape, op.zeros)
         self.flat = self.result.shape.height > self.rows.out  # the picture as one row
@@ -143,7 +143,7 @@ class SlidingLayer:
             (self.chain,),
             flat=self.flat,
             net=self.chain.has_parameters,
-            target=BFLOAT16_TARGET if self.pairs else "",
+            target=BFLOAT16_TARGET if self.pairs or self.result.pairs else "",
         )
 
     @property
@@ -213,10 +213,13 @@ class SlidingLayer:
             far=self._far,
             chain=self.chain.neutral,
             pairs=self.pairs,
+            rounds=self.result.pairs,
         )
 
     def emit(self) -> LayerCode:
         """The layer: its step functions and its packing."""
+        if self.result.pairs:
+            self.context.library.use(BFLOAT16)
         writer = Writer()
         steps = [InferenceStep(self.name, self.result.layout.block_count * self.rows.out)]
         if self.fills_scratch:
@@ -285,7 +288,8 @@ class SlidingLayer:
                 how = f"{self.inputs} {'pairs of ' if self.pairs else ''}inputs per group permuted"
             case _:
                 assert_never(self.spread)
-        return f"{self.kernel}, 16 outputs x {sizes} pixels in registers, {how}"
+        stored = ", results stored as pairs of bfloat16" if self.result.pairs else ""
+        return f"{self.kernel}, 16 outputs x {sizes} pixels in registers, {how}{stored}"
 
     def edge_classes(self) -> set[str]:
         """Names of the edge cases that this layer has."""
@@ -339,7 +343,7 @@ class SlidingLayer:
                     self._source(tile, column),
                     "w",
                     "bias",
-                    self.body.tensor(self.result).at(_BLOCK, *pixel),
+                    self.body.result_at(self.result, _BLOCK, *pixel),
                     *self.chain.arguments(_BLOCK, *pixel),
                     *(["top", "bottom"] if self.clipped else []),
                     *([Name("lanes").at(phase)] if routine.permutes else []),

@@ -17,7 +17,7 @@ from typing import assert_never
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.tiles import BFLOAT16_TARGET, Unrolled, edge_word, registers, size
+from nn512.kernels.tiles import BFLOAT16_TARGET, Unrolled, edge_word, registers, size, store_pairs
 from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, Repeat, Run, row_tiles, span_of
 
 UNROLLED = 32  # iterations that the macro UNROLL unrolls
@@ -69,6 +69,7 @@ class SlidingTile:
     far: bool  # the source comes from beyond the level 2 cache: what the next row of outputs needs of it is fetched
     chain: ChainCode
     pairs: bool  # a float of the input and of the weights is a pair of bfloat16, a channel is two
+    rounds: bool  # results are stored as pairs of bfloat16, of which two blocks are one
 
     @property
     def edge(self) -> str:
@@ -84,7 +85,8 @@ class SlidingTile:
         stride = f"s{self.stride_w}" if self.stride_w > 1 else ""
         dilation = f"d{self.dilation_w}" if self.dilation_w > 1 else ""
         words = [f"{self.spread.value}{self.filter_h}x{self.filter_w}{stride}{dilation}", str(self.pixels)]
-        words += filter(None, (self.edge, "pairs" if self.pairs else "", "fetching" if self.far else ""))
+        words += filter(None, (self.edge, "pairs" if self.pairs else "", "to_pairs" if self.rounds else ""))
+        words += ["fetching"] if self.far else []
         return "_".join(words) + self.chain.suffix
 
     @property
@@ -112,7 +114,7 @@ class SlidingTile:
         writer = Writer()
         writer.comment(self._description())
         sizes = ["const Sizes *sizes"] if self.sizes() else []
-        target = BFLOAT16_TARGET if self.pairs else ""
+        target = BFLOAT16_TARGET if self.pairs or self.rounds else ""
         writer.statement(f"static INLINE {target}void {name}", [*self.parameters(), *sizes], " {")
         with writer.indented():
             self._write_body(writer)
@@ -130,6 +132,8 @@ class SlidingTile:
             text += "; each input is read once and serves every column of the filter row"
         if self.edge:
             text += "; columns in the padding are left out"
+        if self.rounds:
+            text += "; out is of pairs of bfloat16"
         text += "; x is the first input inside the picture"
         if self.clipped:
             text += ", and so are filter rows top to bottom-1"
@@ -161,7 +165,8 @@ class SlidingTile:
             self._write_row(writer)
         store = Writer()
         self.chain.apply(store, acc, ZERO, place)
-        store.line(f"_mm512_storeu_ps({Name('out') + place}, {acc});")
+        to = Name("out") + place
+        store.line(store_pairs(to, acc) if self.rounds else f"_mm512_storeu_ps({to}, {acc});")
         writer.nest(pixels.openings, store.text().splitlines())
 
     def _write_row(self, writer: Writer) -> None:

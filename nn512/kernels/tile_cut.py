@@ -7,8 +7,9 @@ factors of all input channels meet transformed weights; sums of products are tra
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 from nn512.cgen.code import LayerCode
@@ -16,8 +17,9 @@ from nn512.graph.nodes import Conv, Shape
 from nn512.ir import ConvOp
 from nn512.kernels.conv_cost import prepared_source, tensor_bytes
 from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL, SHUFFLED, Edges, tail
+from nn512.kernels.full_panel import Stored
 from nn512.kernels.interface import Context, Kernel, Place, Setting
-from nn512.plan.accuracy import HALF_ERROR
+from nn512.plan.accuracy import BFLOAT16_ERROR, HALF_ERROR
 from nn512.plan.conv_geometry import axes
 from nn512.plan.cost import EXPOSED, Work
 from nn512.plan.layout import LANES, Layout, blocks_of
@@ -35,6 +37,11 @@ PASS_CYCLES = 20
 COMPUTED = Edges("tiles", ("in steps", "in blocks"))
 INSIDE, CLIPS, GROUPS = Edges("inside"), Edges("clipped"), Edges("groups")
 SEGMENTS = tail("inputs in segments, tail")
+
+ERRORS: Mapping[Stored, float] = MappingProxyType(
+    {Stored.FLOATS: 0.0, Stored.HALVES: HALF_ERROR, Stored.PAIRS: BFLOAT16_ERROR}
+)
+"""What the rounding of factors and transformed weights errs, relative to these."""
 
 
 class TileAlgorithm(Protocol):
@@ -101,7 +108,7 @@ class TileCut:
     """A layer cut into tiles: their grid, blocks of tiles, and what memory their factors and products take.
 
     `source` is what is read, `input_blocks` and `output_blocks` are those of one group, every phase counted;
-    blocks have `most_tiles` at most.
+    blocks have `most_tiles` at most. The factors of 16 channels stand in `factor_lanes` floats.
     """
 
     tile: TileAlgorithm
@@ -111,9 +118,10 @@ class TileCut:
     input_blocks: int
     output_blocks: int
     most_tiles: int
+    factor_lanes: int
 
     @classmethod
-    def of(cls, op: ConvOp, setting: Setting, tile: TileAlgorithm) -> TileCut:
+    def of(cls, op: ConvOp, setting: Setting, tile: TileAlgorithm, stored: Stored) -> TileCut:
         """The cut of a layer."""
         source, result, node = setting.places[op.source], setting.places[op.branches[0].writes], op.node
         rows, columns = axes(node, source.shape, result.shape, op.zeros)
@@ -124,7 +132,7 @@ class TileCut:
         outputs = blocks_of(node.to_channels // node.groups)
         inputs = tile.phases * source.layout.block_count // node.groups
         most = tile.most_tiles(inputs + outputs, setting.machine.l2_bytes)
-        return cls(tile, grid, source, node.groups, inputs, outputs, most)
+        return cls(tile, grid, source, node.groups, inputs, outputs, most, stored.input_lanes)
 
     @property
     def in_steps(self) -> bool:
@@ -154,7 +162,12 @@ class TileCut:
     @property
     def factor_row(self) -> int:
         """Vectors from the factors of one position to those of the next: one more than there are, for the cache."""
-        return self.input_blocks * self.block_tiles + 1
+        return -(-self.input_blocks * self.block_tiles * self.factor_lanes // LANES) + 1
+
+    @property
+    def factor_cells(self) -> int:
+        """Places for the factors of 16 channels in such a row."""
+        return self.factor_row * LANES // self.factor_lanes
 
     @property
     def product_row(self) -> int:
@@ -169,9 +182,9 @@ class TileCut:
 
 @dataclass(frozen=True, slots=True)
 class TileVariant(ABC):
-    """A kernel for convolutions that computes tiles; `halves` is the format of its weights."""
+    """A kernel for convolutions that computes tiles; `stored` is the format of its weights."""
 
-    halves: bool
+    stored: Stored
     arithmetic: ClassVar[str]
 
     @property
@@ -230,13 +243,15 @@ class TileVariant(ABC):
         aligned = inputs % LANES == 0 and outputs % LANES == 0 and source.layout.regular
         if source.layout.lanes != LANES or (node.groups > 1 and not aligned):
             return False
-        return self.tile(node) is not None and not (self.halves and (setting.weights != "fp16" or op.normalized))
+        if self.tile(node) is None or (self.stored is Stored.HALVES and setting.weights != "fp16"):
+            return False
+        return self.stored is Stored.FLOATS or not op.normalized
 
     def cut(self, op: ConvOp, setting: Setting) -> TileCut:
         """How a layer is cut into tiles."""
         tile = self.tile(op.node)
         assert tile is not None
-        return TileCut.of(op, setting, tile)
+        return TileCut.of(op, setting, tile, self.stored)
 
     def work(self, op: ConvOp, setting: Setting) -> Work:
         """What the layer costs: products, weights, and the transforms."""
@@ -244,21 +259,21 @@ class TileVariant(ABC):
         if op.prologue:
             moved += 2 * EXPOSED * 64.0 * cut.source.layout.block_count * cut.source.shape.pixels
         tile, tiles = cut.tile, cut.grid.count
-        products = cut.input_blocks * LANES * blocks_of(op.node.to_channels) * LANES
+        products = cut.input_blocks * self.stored.input_lanes * blocks_of(op.node.to_channels) * LANES
         transformed = cut.grid.inside + CLIPPED * (tiles - cut.grid.inside)
         transforms = (
             transformed * tile.phases * cut.source.layout.block_count * tile.input_operations
             + tiles * blocks_of(op.node.to_channels) * tile.result_operations
         )
         weights = 4.0 * tile.positions * products
-        if self.halves and weights > setting.machine.l2_bytes / 4:  # smaller ones wait in a cache, whatever they are
+        if self.stored is Stored.HALVES and weights > setting.machine.l2_bytes / 4:  # smaller ones wait in a cache
             weights /= 2
         passes = cut.tile_blocks
         if weights > setting.machine.l2_bytes:  # read again for every block of tiles, from the next cache
             moved += (passes - 1) * weights
         summed = 2 * tile.weight_uses * min(tile.longest_pass, cut.block_tiles)
-        step = summed + (3.0 if self.halves else 1.0)  # weights are loaded, and halves converted
-        inputs = cut.input_blocks * LANES
+        step = summed + (3.0 if self.stored is Stored.HALVES else 1.0)  # weights are loaded, and halves converted
+        inputs = cut.input_blocks * self.stored.input_lanes
         efficiency = summed * inputs / (step * inputs + 2 * summed + PASS_CYCLES)
         items = 0 if cut.in_steps else cut.items
         return Work(float(products * tile.multiplications * tiles), efficiency, weights, moved, transforms, items)
@@ -266,7 +281,7 @@ class TileVariant(ABC):
     def added_error(self, op: ConvOp, setting: Setting) -> float:
         """See `Kernel`."""
         del setting
-        return HALF_ERROR * self.amplification(op.node) if self.halves else 0.0
+        return ERRORS[self.stored] * self.amplification(op.node)
 
     def workspace(self, op: ConvOp, setting: Setting) -> Workspace:
         """The transformed tiles and their products, and the source after a prologue."""
@@ -275,9 +290,14 @@ class TileVariant(ABC):
             return Workspace(prepared.shared, cut.thread_vectors)
         scratch = (
             Scratch(
-                f"{op.name}_{word}", Shape(LANES * cut.tile.positions, 1, row), Layout((LANES * cut.tile.positions,))
+                f"{op.name}_{word}",
+                Shape(lanes * cut.tile.positions, 1, row),
+                Layout((lanes * cut.tile.positions,), lanes),
             )
-            for word, row in (("factors", cut.factor_row), ("products", cut.product_row))
+            for word, lanes, row in (
+                ("factors", cut.factor_lanes, cut.factor_cells),
+                ("products", LANES, cut.product_row),
+            )
         )
         return Workspace((*prepared.shared, *scratch))
 
@@ -290,9 +310,10 @@ class TileVariant(ABC):
             self.emit,
             self.applies,
             self.workspace,
-            weights="fp16" if self.halves else "fp32",
+            weights=self.stored.format,
             arithmetic=self.arithmetic,
             edges=self.edges,
+            platform="AVX512BFloat16" if self.stored is Stored.PAIRS else "",
             added_error=self.added_error,
         )
 

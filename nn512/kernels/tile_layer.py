@@ -8,7 +8,8 @@ then each part is a step of its own, in memory that all threads see, and threads
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from nn512.cgen.code import InferenceStep, LayerCode, PackCall, PackedArray, Routine
 from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less, Name, extent, least
@@ -17,6 +18,7 @@ from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL, SHUFFLED
 from nn512.kernels.elementwise import write_chain_step
+from nn512.kernels.full_panel import Stored
 from nn512.kernels.interface import Place
 from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of
 from nn512.kernels.tile_cut import CLIPS, COMPUTED, GROUPS, INSIDE, SEGMENTS, passes
@@ -24,12 +26,23 @@ from nn512.kernels.tile_parts import Cell, TileParts
 from nn512.plan.layout import LANES, blocks_of
 from nn512.plan.plan import PlannedTiles
 
+NARROWED: Mapping[Stored, str] = MappingProxyType(
+    {
+        Stored.FLOATS: "",
+        Stored.HALVES: ", weights in fp16",
+        Stored.PAIRS: ", factors and weights rounded to pairs of bfloat16",
+    }
+)
+"""What the formats are, in words."""
+
 
 class TileLayer(TileParts):
     """The text of one layer."""
 
-    ROUTINE: str
-    """The routine that packs weights."""
+    @property
+    @abstractmethod
+    def routine(self) -> str:
+        """The routine that packs weights."""
 
     @abstractmethod
     def advantage(self) -> str:
@@ -46,7 +59,7 @@ class TileLayer(TileParts):
     @property
     def _weight_arrays(self) -> tuple[tuple[str, str], ...]:
         """The packed arrays that products read."""
-        return (("Weights", self.element), *([("Scales", "float")] if self.variant.halves else []))
+        return (("Weights", self.element), *([("Scales", "float")] if self.variant.stored.scaled else []))
 
     def emit(self) -> LayerCode:
         """The layer: its step functions and its packing."""
@@ -84,8 +97,7 @@ class TileLayer(TileParts):
         )
 
     def _algorithm(self) -> str:
-        halves = ", weights in fp16" if self.variant.halves else ""
-        return f"{self.cut.tile.title}, {self.advantage()}, {self.grid.words}{halves}"
+        return f"{self.cut.tile.title}, {self.advantage()}, {self.grid.words}{NARROWED[self.variant.stored]}"
 
     def _edge_classes(self) -> set[str]:
         grid, whole = self.grid, self.source.layout.regular
@@ -104,16 +116,17 @@ class TileLayer(TileParts):
 
     # ---- Memory and weights
 
-    def _row(self, vectors: int) -> str:
-        return f"[{vectors}][16]"
+    @staticmethod
+    def _row(cells: int, lanes: int = LANES) -> str:
+        return f"[{cells}][{lanes}]"
 
     def _arrays(self) -> tuple[PackedArray, ...]:
         name, lanes = self.node.to_tensor, blocks_of(self.node.to_channels) * LANES
-        positions, inputs = self.cut.tile.positions, self.cut.input_blocks * LANES
+        positions, inputs = self.cut.tile.positions, self.cut.input_blocks * self.variant.stored.input_lanes
         count = positions * inputs * lanes
         weights = PackedArray(f"{name}Weights", f"[{extent(positions, inputs, lanes)}]", count, self.element)
         biases = PackedArray(f"{name}Biases", f"[{lanes}]", lanes)
-        if not self.variant.halves:
+        if not self.variant.stored.scaled:
             return biases, weights
         scales = PackedArray(f"{name}Scales", f"[{extent(positions, lanes)}]", positions * lanes)
         return biases, scales, weights
@@ -123,7 +136,7 @@ class TileLayer(TileParts):
         inputs = self.source.shape.channels // node.groups
         arguments = [
             conv_arguments(node, inputs, (node.filter_h, node.filter_w)),
-            *([f".scales = net->{node.to_tensor}Scales"] if self.variant.halves else []),
+            *([f".scales = net->{node.to_tensor}Scales"] if self.variant.stored.scaled else []),
             f".filterColumns = {node.filter_w}",
             f".groupOutputs = {node.to_channels // node.groups}",
             *self.pack_arguments(),
@@ -134,7 +147,7 @@ class TileLayer(TileParts):
             arguments.append(f".before = {norms_of(self.op.normalized)}")
         if self.folded:
             arguments.append(f".after = {norms_of(self.folded)}")
-        return PackCall(ROUTINES[self.ROUTINE], tuple(arguments), blocks_of(node.to_channels), self.pack_tables())
+        return PackCall(ROUTINES[self.routine], tuple(arguments), blocks_of(node.to_channels), self.pack_tables())
 
     # ---- Block by block
 
@@ -150,8 +163,9 @@ class TileLayer(TileParts):
             (self.chain,),
             flat=False,
             net=True,
-            buffer=f"float (*restrict factors){self._row(cut.factor_row)}",
+            buffer=f"float (*restrict factors){self._row(cut.factor_cells, cut.factor_lanes)}",
             arrays=(*self._weight_arrays, ("Biases", "float")),
+            target=self.variant.stored.target,
         )
 
         def write_body(writer: Writer) -> None:
@@ -202,7 +216,7 @@ class TileLayer(TileParts):
         count = Constant(self.grid.count)
         factors, products = (self.context.places[f"{self.name}_{word}"] for word in ("factors", "products"))
         inputs = self._part(self.source, factors, ())
-        multiply = self._part(factors, products, self._weight_arrays)
+        multiply = self._part(factors, products, self._weight_arrays, target=self.variant.stored.target)
         results = self._part(products, self.result, (("Biases", "float"),), self.chain)
         filter_ = f"{self.cut.tile.name}_{self.source.shape}_to_{node.to_channels}"
 
@@ -246,7 +260,12 @@ class TileLayer(TileParts):
         ]
 
     def _part(
-        self, source: Place, result: Place, arrays: Sequence[tuple[str, str]], chain: ChainCode | None = None
+        self,
+        source: Place,
+        result: Place,
+        arrays: Sequence[tuple[str, str]],
+        chain: ChainCode | None = None,
+        target: str = "",
     ) -> StepFunction:
         """One of the steps."""
         return StepFunction(
@@ -259,6 +278,7 @@ class TileLayer(TileParts):
             flat=False,
             net=bool(arrays),
             arrays=tuple(arrays),
+            target=target,
         )
 
 

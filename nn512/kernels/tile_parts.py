@@ -23,7 +23,7 @@ from nn512.kernels.tile_cut import TileVariant
 from nn512.plan.layout import LANES
 
 Cell = Callable[[Expression, Expression], Expression]
-"""Where a vector of factors or of products is: by its position, and its number among those of the position."""
+"""Where a vector of factors, or half a one of pairs, or one of products is: by its position and its number there."""
 
 PANEL_BLOCKS = 2
 """Blocks of outputs that are summed in registers at a time."""
@@ -82,7 +82,7 @@ class TileParts(ABC):
         self.chain = ChainCode(branch.epilogue, shared=context.shares(self.name))
         self.source = context.places[op.prepared if op.prologue else op.source]
         self.result = context.places[branch.writes]
-        self.element = "uint16_t" if variant.halves else "float"
+        self.element = variant.stored.element
 
     @property
     def group(self) -> Expression:
@@ -147,7 +147,10 @@ class TileParts(ABC):
                 down, across = self._write_tile(writer, first + n)
                 writer.line(f"const ptrdiff_t y = {self._origin(0, down)}, x = {self._origin(1, across)};")
                 slot = block * phases + Name("phase") if phases > 1 else block
-                place = [factors(ZERO, slot * self.cut.block_tiles + n), extent(self.cut.factor_row, LANES)]
+                place = [
+                    factors(ZERO, slot * self.cut.block_tiles + n),
+                    extent(self.cut.factor_row, LANES),
+                ]
                 mask = Name("lanes" if lanes is not None else "0xffff")
                 calls = self.input_calls(
                     function.tensor(self.source), (self.group * self._source_blocks + block, y, x), place, mask
@@ -226,7 +229,7 @@ class TileParts(ABC):
 
     def scales(self, function: StepFunction, position: Expression, block: Expression) -> list[Expression]:
         """The pointer to what halves are multiplied by, for blocks from `block` on of all groups; none for floats."""
-        if not self.variant.halves:
+        if not self.variant.stored.scaled:
             return []
         lanes = extent(self.node.groups * self.cut.output_blocks, LANES)
         return [function.array_of(self.node, "Scales") + position * lanes + block * LANES]

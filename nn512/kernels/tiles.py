@@ -52,6 +52,12 @@ BFLOAT16 = Routine(
 """,
 )
 
+
+def store_pairs(place: Expression, value: Expression) -> str:
+    """The statement that stores a block of 16 channels as the pairs from `place` on, which are half a block of them."""
+    return f"_mm256_storeu_si256((__m256i *)({place}), (__m256i)_mm512_cvtneps_pbh({value}));"
+
+
 BFLOAT16_TARGET = f"{BFLOAT16.name} "
 """What stands before the type of such a function."""
 

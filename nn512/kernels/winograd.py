@@ -18,11 +18,13 @@ from nn512.graph.nodes import Conv
 from nn512.ir import ConvOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.edges import Edges
+from nn512.kernels.full_panel import Stored
 from nn512.kernels.interface import Context
 from nn512.kernels.products import LONGEST_PASS, ProductRoutine
 from nn512.kernels.tile_cut import TileVariant, overhang
 from nn512.kernels.tile_layer import TileLayer
 from nn512.kernels.tile_parts import Call, Cell, Panel
+from nn512.kernels.tiles import BFLOAT16
 from nn512.kernels.winograd_transforms import InputRoutine, ResultRoutine, TileTransform
 from nn512.plan.layout import LANES
 
@@ -44,7 +46,7 @@ class Variant(TileVariant):
     @property
     def name(self) -> str:
         """Name of the kernel."""
-        return f"winograd-{self.rows}x{self.columns}{'-fp16' if self.halves else ''}"
+        return f"winograd-{self.rows}x{self.columns}{self.stored.ending}"
 
     def tile(self, node: Conv) -> TileTransform | None:
         """The transforms for a filter; None where there are none, or another variant has the same."""
@@ -66,7 +68,7 @@ class Variant(TileVariant):
 
     def most(self, blocks: int) -> int:
         """See `TileVariant`."""
-        return ProductRoutine(blocks, self.halves).most
+        return ProductRoutine(blocks, self.stored).most
 
     @property
     def filters(self) -> tuple[Edges, ...]:
@@ -90,17 +92,22 @@ class Variant(TileVariant):
         """The code of a layer."""
         tile = self.tile(op.node)
         assert tile is not None
+        if self.stored is Stored.PAIRS:
+            context.library.use(BFLOAT16)
         return WinogradLayer(op, context, self, tile).emit()
 
 
 class WinogradLayer(TileLayer):
     """The text of one layer."""
 
-    ROUTINE = "pack_winograd"
-
     def __init__(self, op: ConvOp, context: Context, variant: Variant, tile: TileTransform) -> None:
         super().__init__(op, context, variant)
         self.tile = tile
+
+    @property
+    def routine(self) -> str:
+        """See `TileLayer`."""
+        return "pack_winograd_pairs" if self.variant.stored is Stored.PAIRS else "pack_winograd"
 
     def advantage(self) -> str:
         """See `TileLayer`."""
@@ -124,9 +131,13 @@ class WinogradLayer(TileLayer):
 
     @property
     def panel_blocks(self) -> int:
-        """Output blocks that are summed together: one where the tiles do not fit into one pass otherwise."""
-        tiles = self.cut.block_tiles
-        narrow = LONGEST_PASS < tiles <= 2 * LONGEST_PASS and self.cut.in_steps
+        """Output blocks that are summed together: one where the tiles do not fit into one pass otherwise.
+
+        Pairs are so short that two passes take less than the loads of one: 454 us instead of 507 for F(4x4) on 256
+        channels at 14x14 (Zen 4).
+        """
+        tiles, stored = self.cut.block_tiles, self.variant.stored
+        narrow = LONGEST_PASS < tiles <= 2 * LONGEST_PASS and self.cut.in_steps and stored is not Stored.PAIRS
         return 1 if narrow else super().panel_blocks
 
     def input_calls(
@@ -137,21 +148,21 @@ class WinogradLayer(TileLayer):
         block, y, x = index
         calls = []
         if self.grid.inside:
-            name = InputRoutine(self.tile, clipped=False).add(library)
+            name = InputRoutine(self.tile, self.variant.stored, clipped=False).add(library)
             calls.append((name, [source.at(block, y, x), extent(shape.width, LANES), *place]))
         if self.clips:
-            name = InputRoutine(self.tile, clipped=True).add(library)
+            name = InputRoutine(self.tile, self.variant.stored, clipped=True).add(library)
             window = [source.at(block, 0, 0), Constant(shape.height), Constant(shape.width), y, x, lanes]
             calls.append((name, [*window, *place]))
         return calls
 
     def write_panel(self, writer: Writer, function: StepFunction, factors: Cell, products: Cell, panel: Panel) -> None:
         """See `TileParts`."""
-        cut, node = self.cut, self.node
-        routine = ProductRoutine(panel.width, self.variant.halves)
+        cut, node, lanes = self.cut, self.node, self.variant.stored.input_lanes
+        routine = ProductRoutine(panel.width, self.variant.stored)
         name = routine.add(self.context.library)
         group, position = panel.group, panel.position
-        inputs = extent(cut.input_blocks * LANES, LANES)
+        inputs = extent(cut.input_blocks * lanes, LANES)
         weights = ((group * self.tile.positions + position) * cut.output_blocks + panel.block) * inputs
         first_output = group * cut.output_blocks + panel.block
         scales = self.scales(function, position, first_output)
@@ -162,7 +173,7 @@ class WinogradLayer(TileLayer):
                 [
                     factors(position, Constant(begin)),
                     Constant(cut.input_blocks),
-                    extent(cut.block_tiles, LANES),
+                    extent(cut.block_tiles, lanes),
                     function.weights_of(node) + weights,
                     *scales,
                     self.ahead,
@@ -197,8 +208,12 @@ HALVES = ((2, 2), (3, 3), (4, 4), (2, 4))
 """Those that are worth one with half weights. Results err 0.3, 1.3, 1.1 and 0.6 thousandths then, in rms over 64
 channels; those of 5x5 would err 1.9."""
 
+PAIRS = ((2, 2), (4, 4), (2, 4))
+"""Those that are worth one with pairs of bfloat16. Results err 4, 12 and 7 thousandths then, those of direct products
+2.3; those of 5x5 would err 29."""
+
 KERNELS = tuple(
-    Variant(halves, rows, columns).kernel()
-    for halves, tiles in ((False, TILES), (True, HALVES))
+    Variant(stored, rows, columns).kernel()
+    for stored, tiles in ((Stored.FLOATS, TILES), (Stored.HALVES, HALVES), (Stored.PAIRS, PAIRS))
     for rows, columns in tiles
 )

@@ -19,6 +19,7 @@ from nn512.cgen.code import Library
 from nn512.cgen.literals import float_literal
 from nn512.cgen.writer import Writer
 from nn512.kernels.chain import ChainCode
+from nn512.kernels.full_panel import Stored
 from nn512.kernels.products import LONGEST_PASS
 from nn512.kernels.tile_results import begin_results, write_results
 from nn512.plan.plan import PlannedAxis
@@ -216,12 +217,17 @@ class InputRoutine:
     """Transforms a tile of a block of input channels; a `clipped` one may hang over the picture's edges."""
 
     tile: TileTransform
+    stored: Stored
     clipped: bool
 
     @property
     def hint(self) -> str:
         """Name of the routine."""
-        return f"{self.tile.name}_{'clipped_' if self.clipped else ''}inputs"
+        return f"{self.tile.name}_{'clipped_' if self.clipped else ''}inputs{'_as_pairs' if self._pairs else ''}"
+
+    @property
+    def _pairs(self) -> bool:
+        return self.stored is Stored.PAIRS
 
     def add(self, library: Library) -> str:
         """The name of the routine, which is in the library then, behind what it calls."""
@@ -233,7 +239,7 @@ class InputRoutine:
         writer = Writer()
         what = (
             f"One tile for {self.tile.short_title}, 16 channels: {height}x{width} inputs become the factors of as many "
-            "products, `position` floats apart."
+            f"products, `position` floats apart{', rounded to pairs of bfloat16' if self._pairs else ''}."
         )
         where = [
             "const float *restrict x",
@@ -255,7 +261,7 @@ class InputRoutine:
         else:
             what += " `row` is the distance from one row of the picture to the next."
         writer.comment(what)
-        head = f"static NOINLINE void {self.hint}"
+        head = f"static NOINLINE {self.stored.target}void {self.hint}"
         writer.statement(head, [*where, "float *restrict v", "ptrdiff_t position"], " {")
         with writer.indented():
             load = "_mm512_loadu_ps(x + i * row + j * 16)"
@@ -265,7 +271,10 @@ class InputRoutine:
             self.tile.write_columns(writer, library, "inputs", load, height)
             with writer.block(f"UNROLL for (int i = 0; i < {height}; i++)"):
                 self.tile.write_row(writer, library, "inputs")
-                store = f"_mm512_storeu_ps(v + (i * {width} + j) * position, d[i][j]);"
+                place = f"v + (i * {width} + j) * position"
+                store = f"_mm512_storeu_ps({place}, d[i][j]);"
+                if self._pairs:
+                    store = f"_mm256_storeu_si256((__m256i *)({place}), (__m256i)_mm512_cvtneps_pbh(d[i][j]));"
                 writer.nest([f"UNROLL for (int j = 0; j < {width}; j++)"], [store])
         writer.line("}")
         return writer.text()

@@ -12,7 +12,7 @@ from nn512.graph.nodes import Shape
 from nn512.graph.windows import padding_of
 from nn512.ir import Chain, ConcatOp, ConvOp, ElementwiseOp, LoadOp, Op, PadOp, Program, RelayoutOp
 from nn512.plan.conv_geometry import has_few_variants
-from nn512.plan.layout import Layout, crowded
+from nn512.plan.layout import Layout, crowded, in_pairs
 from nn512.plan.layouts import Layouts
 from nn512.plan.planes import read_planes
 from nn512.plan.workspace import Workspace
@@ -26,17 +26,20 @@ MOST_EDGE_VARIANTS = 8
 class Laid:
     """Operations in the order in which they run, with the shape and the layout of every tensor in memory.
 
-    Kernels are chosen on this; then it gets the working memory that they want, and all tensors get their places.
+    Kernels are chosen on this; then it gets the working memory that they want, and all tensors get their places. Those
+    that are `paired` are stored as pairs of bfloat16.
     """
 
     program: Program
     ops: tuple[Op, ...]
     shapes: Mapping[str, Shape]
     layouts: Mapping[str, Layout]
+    paired: frozenset[str] = frozenset()
 
     def vectors(self, tensor: str) -> int:
         """Size of a tensor in vectors of 16 floats."""
-        return self.layouts[tensor].vectors(self.shapes[tensor].pixels)
+        layout = self.layouts[tensor]
+        return (in_pairs(layout) if tensor in self.paired else layout).vectors(self.shapes[tensor].pixels)
 
     def with_workspaces(self, workspaces: Mapping[str, Workspace]) -> Laid:
         """The same with the tensors that layers have as working memory; `workspaces` go by names of operations."""

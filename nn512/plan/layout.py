@@ -101,6 +101,11 @@ def natural(channels: int) -> Layout:
     return Layout((channels,))
 
 
+def in_pairs(layout: Layout) -> Layout:
+    """That of a tensor of an even number of channels as pairs of them, each in the place of a channel."""
+    return natural(layout.channels // 2)
+
+
 def joined(*parts: Layout) -> Layout:
     """The layout of a concatenation in place: the segments of all, merged where there are many."""
     layout = Layout(tuple(segment for part in parts for segment in part.segments))

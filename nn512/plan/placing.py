@@ -25,6 +25,7 @@ class PlacedTensor:
     vectors: int
     first_step: int
     last_step: int
+    pairs: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,8 @@ def place_tensors(laid: Laid, workspaces: Mapping[str, Workspace]) -> Placement:
         offsets[view.writes] = offsets[source] + block * laid.shapes[source].pixels
     tensors = {
         name: PlacedTensor(
-            name, laid.shapes[name], laid.layouts[name], offsets[name], laid.vectors(name), first_step, last_step
+            *(name, laid.shapes[name], laid.layouts[name], offsets[name], laid.vectors(name)),
+            *(first_step, last_step, name in laid.paired),
         )
         for name, (first_step, last_step) in lifetimes.items()
     }

@@ -111,6 +111,9 @@ class PlannedTensor:
     bytes: int = field(metadata=_says("how large it is there, lanes without a channel included"))
     first_layer: int = field(metadata=_says("number of the layer that writes it first, counted from 1"))
     last_layer: int = field(metadata=_says("number of the last layer that touches it"))
+    pairs: bool = field(
+        metadata=_says("whether it is bfloat16: two neighbouring channels, the even one in the lower half, as a float")
+    )
 
 
 @dataclass(frozen=True, slots=True)

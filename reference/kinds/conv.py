@@ -106,6 +106,13 @@ class ConvKind(WeightedSum[Conv]):
         errors = at.sampler.stored_weights(factor, _wide(weights), window_of(at.layer), at.rounding)
         return errors, replace(at.rounding, weight_error=0.0)
 
+    def sums(self, at: Evaluation[Conv], weights: Weights) -> Array:
+        """See `WeightedSum`."""
+        direct = super().sums(at, weights)
+        if at.rounding.tiles is None or not at.rounding.reads_bfloat16:
+            return direct
+        return by_tiles.rounded_sums(at, direct, _wide(weights), window_of(at.layer))
+
     def errors(self, at: Evaluation[Conv], y: Array, weights: Weights, biases: Array) -> ErrorsOfSums:
         """See `WeightedSum`."""
         if at.rounding.tiles is None:

@@ -135,9 +135,9 @@ class WeightedSum(Kind[L]):
         return at.parameter("Weights")
 
     def multiplied(self, at: Evaluation[L]) -> Weights:
-        """The weights that are multiplied, where it is known what they are rounded to."""
+        """The weights that are multiplied, where it is known what they are rounded to; those of tiles are others."""
         weights = self.weights(at)
-        if not at.rounding.weights_bfloat16:
+        if not at.rounding.weights_bfloat16 or at.rounding.tiles is not None:
             return weights
         rows = (bfloat16.rounded(row.astype(np.float64)) for row in weights)  # of as many as there may be, one by one
         return np.stack([row.astype(weights.dtype) for row in rows])
@@ -151,10 +151,10 @@ class WeightedSum(Kind[L]):
 
     def evaluate(self, at: Evaluation[L]) -> Tensor:
         """See `Kind`."""
-        if at.rounding.reads_bfloat16:
+        if at.rounding.reads_bfloat16 and at.rounding.tiles is None:
             at = replace(at, reads=[bfloat16.narrowed(x) for x in at.reads])
-        (x,), layer, weights, biases = at.reads, at.layer, self.multiplied(at), at.parameter("Biases")
-        y = self.apply(layer, x.value, weights) + biases[:, np.newaxis, np.newaxis]
+        weights, biases = self.multiplied(at), at.parameter("Biases")
+        y = self.sums(at, weights) + biases[:, np.newaxis, np.newaxis]
         derived, errors, own, behind = self.errors(at, y, weights, biases)
         peak = self.peak(at, weights, biases)
         unspecified = self.unspecified(at, weights, biases, peak)
@@ -162,6 +162,10 @@ class WeightedSum(Kind[L]):
         origins = at.own_origin if terms >= MIXING else None
         done = at.finish(y, derived, (errors, own), unspecified, terms=terms, peak=peak, origins=origins)
         return done if behind is None else replace(done, errors=done.errors + behind)
+
+    def sums(self, at: Evaluation[L], weights: Weights) -> Array:
+        """What the layer computes, but for its biases."""
+        return self.apply(at.layer, at.reads[0].value, weights)
 
     def peak(self, at: Evaluation[L], weights: Weights, biases: Array) -> float:
         """Bound on every partial sum."""
@@ -237,10 +241,11 @@ class WeightedSum(Kind[L]):
     def step(self, at: Stepping[L]) -> Stepped:
         """See `Kind`. Weights that the format in `rounding` cannot hold make nothing exact."""
         (x,), layer, weights = at.reads, at.layer, at.parameter("Weights")
-        if at.rounding.reads_bfloat16:
-            x = Stepped.leaf(bfloat16.rounded(x.value), x.exact)
-        if at.rounding.weights_bfloat16:
-            weights = bfloat16.rounded(weights)
+        if at.rounding.tiles is None:
+            if at.rounding.reads_bfloat16:
+                x = Stepped.leaf(bfloat16.rounded(x.value), x.exact)
+            if at.rounding.weights_bfloat16:
+                weights = bfloat16.rounded(weights)
         start = at.parameter("Biases")[:, np.newaxis, np.newaxis]
         sizes, of_operand = np.abs(x.value), step_of(x.value[x.exact])
         if x.apart is not None and self.folds_forward(layer):

@@ -30,7 +30,7 @@ from nn512.plan.plan import PlannedLayer, uses_bfloat16
 from nn512.toolchain import find_compiler, has_bfloat16
 
 KERNEL = "direct-bf16"
-FULL_KERNEL, GROUPED_KERNEL = "fully_connected_bf16", "grouped-bf16"
+FULL_KERNEL, GROUPED_KERNEL, TILE_KERNEL = "fully_connected_bf16", "grouped-bf16", "winograd-2x2-bf16"
 PAIRED = Options(force=(("", KERNEL),), platform="AVX512BFloat16")
 REGIMES = ("exact", "impulse", "gaussian", "nonfinite")
 
@@ -152,6 +152,17 @@ HALF = (r"block % 2 \* 8\b", "(1 - block % 2) * 8")
 TWICE = (r"pbh\(v\)", "pbh(_mm512_cvtph_ps(_mm512_cvtps_ph(v, 0)))")
 
 
+FIRST_OF_TILES = "static void pack_winograd_pairs("
+HALF_WAY = """
+static uint16_t half_way(double x) {
+    const __m256i half = _mm512_cvtps_ph(_mm512_set1_ps((float)x), 0);
+    return bfloat16_of(_mm512_cvtss_f32(_mm512_cvtph_ps(half)));
+}
+
+"""
+"""Rounds to a half first."""
+
+
 @pytest.mark.parametrize(
     ("kernel", "change", "regime", "what"),
     [
@@ -176,6 +187,24 @@ TWICE = (r"pbh\(v\)", "pbh(_mm512_cvtph_ps(_mm512_cvtps_ph(v, 0)))")
         (GROUPED_KERNEL, HALF, "exact", "the halves of a block of pairs swapped"),
         (GROUPED_KERNEL, (r"_mm512_add_epi32\(from", "_mm512_sub_epi32(from"), "exact", "another pair multiplied"),
         (GROUPED_KERNEL, TWICE, "gaussian", "what is read rounded twice"),
+        (TILE_KERNEL, (r"acc\[o\]\[n\] = _mm512_dpbf16_ps[^;]*;", ";"), "impulse", "products left out"),
+        (TILE_KERNEL, (r"lane < 8", "lane < 7"), "exact", "a pair left out"),
+        (TILE_KERNEL, (r"\* 2 \+ half\]", "* 2 + 1 - half]"), "exact", "weights of a pair in the wrong order"),
+        (TILE_KERNEL, (r"x \+ n \* 8 \+ lane", "x + n * 8 + (lane ^ 1)"), "exact", "another pair multiplied"),
+        (
+            TILE_KERNEL,
+            (r"inside \? lanes : 0", "inside ? 0xffff : 0"),
+            "gaussian",
+            "lanes without a channel multiplied",
+        ),
+        (
+            TILE_KERNEL,
+            (r"pbh\(d\[i\]\[j\]\)", "pbh(_mm512_cvtph_ps(_mm512_cvtps_ph(d[i][j], 0)))"),
+            "gaussian",
+            "factors rounded twice",
+        ),
+        (TILE_KERNEL, (r"bits \+= .*", ""), "gaussian", "weights cut off instead of rounded"),
+        (TILE_KERNEL, (r"bfloat16_of\(factors\[t\]\)", "half_way(factors[t])"), "gaussian", "weights rounded twice"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -212,6 +241,7 @@ Output FromTensor=y
     assert judge(emitted.source).verified, what
     wrong, places = re.subn(*change, emitted.source, count=1)
     assert places == 1
+    wrong = wrong.replace(FIRST_OF_TILES, f"{HALF_WAY}{FIRST_OF_TILES}")
     found = judge(wrong)
     assert [problem.kind for problem in found.problems] == ["values"]
 
@@ -241,7 +271,7 @@ def test_weights_with_a_batch_norm_are_rounded_once() -> None:
 
 
 @pytest.mark.native
-@pytest.mark.parametrize("kernel", [KERNEL, FULL_KERNEL, GROUPED_KERNEL])
+@pytest.mark.parametrize("kernel", [KERNEL, FULL_KERNEL, GROUPED_KERNEL, TILE_KERNEL])
 def test_portable_intrinsics_give_the_same_bits(kernel: str) -> None:
     """Numbers of all sizes, subnormal sums among them."""
     compiler = find_compiler()

@@ -118,9 +118,9 @@ Output FromTensor=f
 
 
 def test_with_everything_fused_around_it() -> None:
-    """Batch norms before and after, activations before and after, additions; an irregular source goes elsewhere."""
+    """Batch norms before and after, activations before and after, additions; an irregular source, too."""
     kernels = {layer.name: layer.kernel for layer in convolutions(FUSED)}
-    assert sorted(kernels.values()).count("depthwise") == 3
+    assert sorted(kernels.values()).count("depthwise") == 4
     report = check_case(
         Case(FUSED, {"force": [["", "depthwise"]]}, data=tuple(DataSeed(regime, 1) for regime in REGIMES))
     )

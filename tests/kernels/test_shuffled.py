@@ -23,7 +23,15 @@ ALIKE = ("winograd", "fourier")
 
 TESTED = (
     *(name for name in WITH_ORDER if not name.startswith(ALIKE)),
-    *("winograd-3x3-fp16", "winograd-2x4", "fourier-8", "fourier-8-fp16", "fourier-16", "fourier-32"),
+    *(
+        "winograd-3x3-fp16",
+        "winograd-2x4",
+        "winograd-2x2-bf16",
+        "fourier-8",
+        "fourier-8-fp16",
+        "fourier-16",
+        "fourier-32",
+    ),
 )
 FILTERS = {"pointwise": "FilterH=1 FilterW=1", "fourier-32": "FilterH=1 FilterW=7 StrideW=2"}
 FILTERS["fourier-16"] = "FilterH=7 FilterW=7 StrideH=2 StrideW=2 PaddingH=3 PaddingW=3"  # both have phases

@@ -34,6 +34,9 @@ FULL = "FullyConnected FromTensor=x ToTensor=y ToChannels=256"
         ("fully_connected_fp16", FULL, 2.1e-4),
         ("winograd-2x2-fp16", CONV, 3.4e-4),
         ("winograd-4x4-fp16", CONV, 1.2e-3),
+        ("winograd-2x2-bf16", CONV, 3.9e-3),
+        ("winograd-2x4-bf16", CONV, 7.4e-3),
+        ("winograd-4x4-bf16", CONV, 1.4e-2),
         ("fourier-8-fp16", CONV, 2.1e-4),
     ],
 )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import reference
+from fuzz.judge.algorithms import winograd
+from nn512.algebra.cook_toom import Matrix, cook_toom
 from nn512.graph import Graph, parse
 from reference import BFLOAT16, FOLDED_BFLOAT16
-from reference.bfloat16 import narrowed, rounded
+from reference.bfloat16 import flips, narrowed, rounded
 from reference.tensor import Result, Tensor
 from reference.windows import Array, Single
 
@@ -151,3 +155,82 @@ def test_nothing_is_promised_where_rounding_overflows() -> None:
     found = reference.run(graph, params, {"x": x}, rounding={"y": BFLOAT16})["y"]
     assert found.unspecified[:, 0, 0].all()
     assert not found.unspecified[:, 1:].any()
+
+
+TILES = """
+Config
+Input ToTensor=x Channels=5 Height=4 Width=4
+Conv FromTensor=x ToTensor=y ToChannels=3 FilterH=3 FilterW=3
+Output FromTensor=y
+"""
+TRANSFORM = cook_toom(2, 3)
+TILED = replace(BFLOAT16, tiles=winograd(TRANSFORM, TRANSFORM))
+TILED_FOLDED = replace(FOLDED_BFLOAT16, tiles=winograd(TRANSFORM, TRANSFORM))
+
+
+def transformed(matrix: Matrix, x: Array | Single) -> Array:
+    """Along both axes, which are the last ones."""
+    floats = np.array([[float(entry) for entry in row] for row in matrix])
+    return np.asarray(floats @ x.astype(np.float64) @ floats.T)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_tiles_multiply_what_they_rounded_behind_the_transform(seed: int) -> None:
+    graph = parse(TILES)
+    params, x = arrays(graph, seed)
+    found = reference.run(graph, params, {"x": x}, rounding={"y": TILED})["y"]
+    factors = rounded(transformed(TRANSFORM.inputs, x))
+    weights = rounded(transformed(TRANSFORM.weights, params["yWeights"]))
+    sums = transformed(TRANSFORM.results, np.einsum("kcij,cij->kij", weights, factors))
+    wanted = sums + params["yBiases"].astype(np.float64)[:, None, None]
+    assert np.allclose(found.value, wanted, rtol=1e-13, atol=1e-13)
+    # No error but that of float32: rounding twice is hundreds of sigma away, and so is rounding what is read.
+    assert np.sqrt(found.variance).max() < 1e-5
+    for other in (None, BFLOAT16):
+        plain = reference.run(graph, params, {"x": x}, rounding={} if other is None else {"y": other})["y"]
+        assert (np.abs(plain.value - found.value) / np.sqrt(found.variance)).max() > 500
+    folded = reference.run(graph, params, {"x": x}, rounding={"y": TILED_FOLDED})["y"]
+    assert 0.1 < (np.abs(folded.value - found.value) / np.sqrt(folded.variance)).max() < 4
+
+
+def test_a_transformed_input_beside_a_middle_may_be_either_number() -> None:
+    """Of one channel a cell is moved so that a transformed input comes to a tie: an error of half its spacing."""
+    graph = parse(TILES)
+    params, x = arrays(graph, 0)
+    x[0] = 0
+    x[0, 1, 1] = 257  # of the position 1, 1 all of it: 257 is the middle between 256 and 258
+    found = reference.run(graph, params, {"x": x}, rounding={"y": TILED})["y"]
+    factors = rounded(transformed(TRANSFORM.inputs, x))
+    assert factors[0, 1, 1] == 256
+    weight = np.abs(transformed(TRANSFORM.weights, params["yWeights"])[:, 0, 1, 1])
+    assert (np.sqrt(found.variance).min(axis=(1, 2)) > 0.9 * weight).all()
+
+
+def test_errors_from_before_are_those_of_direct_sums_where_nothing_flips() -> None:
+    size = 2.0**-30
+    value = np.full((1, 1, 1), 1.0)
+    assert flips(value, np.full((1, 1, 1), size**2)).item() == 0
+    assert flips(value + 2.0**-8, np.full((1, 1, 1), size**2)).item() == 2.0**-16
+    assert flips(value, np.full((1, 1, 1), 0.25)).item() == (2.0**-5 / 2) ** 2  # 8 sigma from 1 are 4, of spacing 2^-5
+    assert flips(0 * value, np.full((1, 1, 1), 0.25)).item() == (2.0**-5 / 2) ** 2
+
+
+def test_exactness_of_tiles_is_that_of_numbers_that_fit() -> None:
+    """Sums of four cells must fit in 8 bits, and weights that are divided by four."""
+    graph = parse(TILES)
+    rng = np.random.default_rng(0)
+    params = {p.name: rng.integers(-3, 4, p.shape).astype(np.float32) for p in graph.parameters}
+    x = rng.integers(-9, 10, graph.shapes["x"]).astype(np.float32)
+    for rounding in (TILED, TILED_FOLDED):
+        assert reference.exactness(graph, params, {"x": x}, rounding={"y": rounding})["y"].all()
+        large = params["yWeights"].copy()
+        large[1, 0, 0, 0] = 257
+        found = reference.exactness(graph, {**params, "yWeights": large}, {"x": x}, rounding={"y": rounding})["y"]
+        assert found.all(axis=(1, 2)).tolist() == [True, False, True]
+        other = x.copy()
+        other[2, 1, 1] = 257
+        assert not reference.exactness(graph, params, {"x": other}, rounding={"y": rounding})["y"].any()
+        small = {name: array * np.float32(2.0**-66) for name, array in params.items()}
+        tiny = {"x": x * np.float32(2.0**-66)}
+        small["yBiases"][:] = 0
+        assert not reference.exactness(graph, small, tiny, rounding={"y": rounding})["y"].any()

@@ -104,8 +104,21 @@ def grouped_nets() -> Iterator[EdgeNet]:
         yield from _grouped(inputs, range(2, 17))
 
 
+def paired_nets() -> Iterator[EdgeNet]:
+    """Filters on pairs of channels; one that reads what another one stores as pairs."""
+    for outputs in (2, 18, 34):
+        yield net(picture(5, 4, 15), conv(outputs, (3, 3), same=True), conv(9, source="y", to="z"))
+    yield from dense_nets()
+    yield from pointwise_nets()
+    yield from planar_nets()
+    yield from depthwise_nets()
+    yield from grouped_nets()
+
+
 def paired_group_nets() -> Iterator[EdgeNet]:
-    """The same in pairs, of which a group may have one for each of its outputs."""
+    """The same in pairs, of which a group may have one for each of its outputs, and be stored so."""
+    grouped = conv(32, (3, 3), "Groups=8", same=True), conv(64, (3, 3), "Groups=4", source="y", to="z")
+    yield net(picture(32, 4, 7), *grouped)
     for n in TAILS:
         yield net(picture(2 * n + 2, 1, 3), conv(n + 1, more=f"Groups={n + 1}"))
     yield net(picture(128, 9, 14), conv(128, (3, 3), "Groups=16", same=True), l2=_SMALL_CACHE)
@@ -215,6 +228,7 @@ _OF_KERNELS: Mapping[str, tuple[Callable[[], Iterator[EdgeNet]], ...]] = Mapping
         "planar-bf16": (paired_planar_nets,),
         "depthwise": (depthwise_nets,),
         "grouped": (grouped_nets,),
+        "direct-bf16": (paired_nets,),
         "grouped-bf16": (paired_group_nets,),
     }
 )

@@ -649,14 +649,13 @@ static uint16_t half_of(float weight) {
 
 /* Weights of a convolution, [output][input][filter row][filter column], to the factors of Winograd's products, [group]
  * [position][panel][input][output block][output lane]: W w W', with a matrix W for each axis, computed in double and
- * rounded once. Batch norms of the input and of the result are folded in. The halves of an output at a position share a
- * power of two; `scales`, [position][output block][lane], has its inverse. */
+ * rounded once. Batch norms of the input and of the result are folded in. */
 enum { MostPositions = 64 };
 
 typedef struct {
     const float *weights, *biases;
     void *packed;
-    float *packedBiases, *scales;    /* without scales, weights stay floats */
+    float *packedBiases, *scales;    /* scales are those of halves */
     ptrdiff_t outputs, inputs, taps; /* inputs of one group */
     ptrdiff_t filterColumns, groupOutputs;
     ptrdiff_t rowProducts, columnProducts; /* rows and columns of a tile's positions */
@@ -679,6 +678,8 @@ static void winograd_factors(const WinogradPack *p, const float *weights, double
         }
 }
 
+/* These factors as floats, or as halves where there are scales. The halves of an output at a position share a power of
+ * two; `scales`, [position][output block][lane], has its inverse. */
 static void pack_winograd(const void *context, Share share) {
     const WinogradPack *p = context;
     const ptrdiff_t positions = p->rowProducts * p->columnProducts;

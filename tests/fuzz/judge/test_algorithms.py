@@ -16,6 +16,7 @@ from nn512.graph import parse
 from nn512.kernels.registry import KERNELS
 from nn512.plan.plan import PlannedAxis, PlannedTiles
 
+CONV_FIELDS = "ToChannels=4 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1"
 GRAPH = parse("""\
 Config
 Input ToTensor=x Channels=3 Height=9 Width=9
@@ -71,6 +72,18 @@ def test_winograd_has_the_points_of_the_plan() -> None:
     np.testing.assert_array_equal(tiles.matrix_out[:, 3 * 6 + 1], np.outer(1.5 ** np.arange(4), [1, 0.5]).ravel())
     np.testing.assert_array_equal(tiles.matrix_out[:2, 1 * 6 + 0], [1, 0])
     assert tiles.matrix_out[2, 1 * 6] == 5 / 8
+
+
+@pytest.mark.parametrize("more", ["", "BatchNorm FromTensor=c ToTensor=b\n"])
+def test_winograd_rounds_what_it_transformed(more: str) -> None:
+    """To bfloat16: the rounding of direct layers, and tiles."""
+    text = f"Config\nInput ToTensor=x Channels=3 Height=9 Width=9\nConv FromTensor=x ToTensor=c {CONV_FIELDS}\n{more}"
+    graph = parse(f"{text}Output FromTensor={'b' if more else 'c'}")
+    options = nn512.Options(platform="AVX512BFloat16", force=(("", "winograd-2x2-bf16"),))
+    rounding = rounding_of(graph, nn512.compile(graph, options).plan.layers)["c"]
+    assert rounding.tiles is not None
+    assert rounding.tiles.outputs == (2, 2)
+    assert replace(rounding, tiles=None) == (reference.FOLDED_BFLOAT16 if more else reference.BFLOAT16)
 
 
 @pytest.mark.parametrize("axis", [SIXTEEN, TRIVIAL])

@@ -129,5 +129,5 @@ def test_layouts_are_undone(segments: tuple[int, ...], lanes: int) -> None:
             filled[: len(block)] = block
             blocks.append(filled.transpose(1, 2, 0))
     memory = np.concatenate([block.ravel() for block in blocks] + [np.full(7, np.nan, np.float32)])
-    tensor = PlannedTensor("t", (25, 2, 3), segments, lanes, 0, memory.nbytes, 1, 1)
+    tensor = PlannedTensor("t", (25, 2, 3), segments, lanes, 0, memory.nbytes, 1, 1, pairs=False)
     assert np.array_equal(unblocked(memory, tensor), wanted)
