@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from nn512.cgen.code import LayerCode
 from nn512.graph.describe import describe
 from nn512.graph.graph import Graph, argument_tensor, multiply_accumulates
 from nn512.graph.nodes import Input, Output
 from nn512.ir import Op, Program
+from nn512.ir.decision import Decision
 from nn512.kernels.interface import Choice
 from nn512.passes.effects import effects
 from nn512.passes.pipeline import PASSES
 from nn512.passes.pixels import Pixels
-from nn512.passes.rewrite import Decision
 from nn512.passes.roles import Role, occurrences, roles_of, vanished
 from nn512.plan.cost import SMALLEST_SPLIT_MICROSECONDS
+from nn512.plan.laying import Laying
 from nn512.plan.placing import Placement
 from nn512.plan.plan import PassEffect, Plan, PlannedLayer, PlannedNode, PlannedStep, PlannedTensor
 
@@ -31,7 +32,7 @@ def account(
     """The plan of a net, made for so many threads.
 
     `choices` and `layers` are those of its operations, `programs` those of `stages`, `decisions` all that
-    passes made.
+    were made by passes and about layouts.
     """
     program = placement.program
     graph = program.graph
@@ -62,15 +63,17 @@ def account(
         arena_lower_bound_bytes=placement.arena.lower_bound * 64,
         thread_bytes=placement.thread_vectors * 64,
         passes=tuple(
-            PassEffect(e.name, e.before, e.after, e.text, _made_by(e.name, decisions)) for e in effects(programs)
+            PassEffect(e.name, e.before, e.after, e.text, _made(PASSES[e.name].decisions, decisions))
+            for e in effects(programs)
         ),
+        layouts=_made(Laying, decisions),
         dropped_nodes=tuple(_node(role, graph) for role in vanished(programs)),
     )
 
 
-def _made_by(name: str, decisions: Collection[Decision]) -> tuple[str, ...]:
-    """Those of the decisions that a pass makes, in the order in which it lists them."""
-    return tuple(str(decision) for decision in PASSES[name].decisions if decision in decisions)
+def _made(possible: Iterable[Decision], decisions: Collection[Decision]) -> tuple[str, ...]:
+    """Those of the possible decisions that were made, in their order."""
+    return tuple(str(decision) for decision in possible if decision in decisions)
 
 
 def _layer(

@@ -17,13 +17,13 @@ from nn512.errors import UsageError
 from nn512.graph import parse
 from nn512.graph.graph import Graph
 from nn512.ir import ConvOp, Op, PoolOp, Program
+from nn512.ir.decision import Decided, Decision, unheard
 from nn512.kernels.emitting import emit_layers
 from nn512.kernels.interface import Choice, Place, Setting
 from nn512.kernels.selection import choose, resolve_forced
 from nn512.kernels.storing import stored_as_pairs
 from nn512.options import Options
 from nn512.passes.pipeline import stages
-from nn512.passes.rewrite import Decision
 from nn512.plan.laying import lay_out
 from nn512.plan.placing import Placement, place_tensors
 from nn512.plan.plan import Plan, PlannedLayer
@@ -83,7 +83,7 @@ def compile(graph: Graph | str, options: Options | None = None) -> Emitted:  # n
     decisions = set[Decision]()
     programs = list(stages(graph, options.without_passes, decisions.add))
     _, program = programs[-1]
-    decided = decide(program, options)
+    decided = decide(program, options, decisions.add)
     places = decided.setting.places
     layers, library, bodies = emit_layers(decided.placement.ops, decided.setting, decided.choices)
     plan = account(decided.placement, decided.choices, layers, programs, decisions, options.threads)
@@ -104,18 +104,18 @@ class Decisions:
     placement: Placement
 
 
-def decide(program: Program, options: Options) -> Decisions:
+def decide(program: Program, options: Options, heard: Decided = unheard) -> Decisions:
     """Lay out a program, choose a kernel for every operation, and give every tensor its place.
 
     Which convolutions read a tensor of the caller as it is depends on their kernels, and the layout on that: so these
-    are chosen first, on a draft.
+    are chosen first, on a draft. `heard` hears what is decided about layouts.
     """
     draft = lay_out(program)
     setting = Setting.of(draft, options.weights, options.threads)
     forced = resolve_forced(draft.ops, setting, options.force)
     convolutions = _of_convolutions(draft.ops, choose(draft.ops, setting, forced))
     in_planes = {name: choice.kernel for name, choice in convolutions.items() if choice.kernel.planes}
-    laid = lay_out(program, in_planes, [name for name, kernel in in_planes.items() if kernel.pads])
+    laid = lay_out(program, in_planes, [name for name, kernel in in_planes.items() if kernel.pads], heard)
     setting = Setting.of(laid, options.weights, options.threads)
     choices = choose(laid.ops, setting, forced, convolutions)
     laid = dataclasses.replace(laid, paired=stored_as_pairs(laid, choices))

@@ -30,7 +30,7 @@ class Origin:
     key: str = ""
 
     def turn(self, run: int) -> int:
-        """Whose turn it is among the decisions of passes in a run: of the next one after earlier runs and chunks."""
+        """Whose turn it is among the rows of decisions in a run: of the next ones after earlier runs and chunks."""
         return self.seed // SEEDS * self.examples + run
 
     def __str__(self) -> str:

@@ -212,7 +212,7 @@ class Tally:
 
     @property
     def never_decided(self) -> list[Point]:
-        """Decisions of passes that no verified case has; none where there is nothing of passes to count."""
+        """Decisions that no verified case has; none where there is nothing of passes to count."""
         return [point for point in declared_decisions() if self.passes.emitted and not self.passes.verified[point]]
 
     @property
@@ -277,7 +277,7 @@ class Tally:
         yield row("edge classes", f"{len(emitted)} emitted, {len(executed)} executed, {len(verified)} verified")
         if self.passes.emitted:
             seen, total = len(self.passes.edge_classes(self.passes.verified)), len(declared_decisions())
-            yield row("decisions", f"{seen} of {total} of passes verified")
+            yield row("decisions", f"{seen} of {total} of passes and about layouts verified")
             for name, decision in self.never_decided if len(self.never_decided) <= _SHOWN else ():
                 yield row("", f"never verified: {name}, {decision}")
         if self.declared:

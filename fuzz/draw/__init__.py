@@ -8,8 +8,9 @@ away, and since a wish means the same wherever it stands, Hypothesis can delete 
     kinds/          the kinds of layers: what can be wished for, the node that comes of it, what data do about it
     weights.py      strategies drawn as often as asked
     wishes.py       one layer of any kind
+    again.py        a layer once more, or nearly
     situations.py   several layers in a row, as nets have them
-    decisions.py    for every decision of every pass layers about which it is made
+    decisions.py    for every decision of the compiler layers about which it is made
     grower.py       a graph while it grows, within bounds; growth.py: wishes to nodes
     whole.py        whole graphs, options, cases
     edges/          nets that have every edge class of every kernel, one by one

@@ -1,12 +1,14 @@
-"""For each decision of the passes layers among which it is made, as they stand or with small changes.
+"""For each decision of the compiler layers among which it is made, as they stand or with small changes.
 
-A pass says what it may decide, and why (`nn512.passes.rewrite.Decision`). For every such decision some row of wishes
-stands here of which, on a plain picture, comes that decision; changed a little, it makes the decision just not, or
-another one. In a campaign decisions take turns: a case is drawn for one of them, the next case for the next.
+A pass says what it may decide, and why (`nn512.ir.decision`), and so does the layout of tensors. For every such
+decision some row of wishes stands here of which, on a plain picture, comes that decision; changed a little, it makes
+the decision just not, or another one. In a campaign rows take turns: a case has two of them, the next case the next
+two, so that as many cases as there are pairs of rows have all.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -24,6 +26,7 @@ from fuzz.draw.kinds.concat import ConcatWish
 from fuzz.draw.kinds.conv import SAME, ConvWish
 from fuzz.draw.kinds.fully_connected import FullyConnectedWish
 from fuzz.draw.kinds.input import INTERLEAVED, InputWish
+from fuzz.draw.kinds.lrn import LRNWish
 from fuzz.draw.kinds.pooling import PoolingWish, WindowsWish
 from fuzz.draw.kinds.shuffle import ShuffleWish
 from fuzz.draw.kinds.slice import TO_THE_END, SliceWish
@@ -31,6 +34,7 @@ from fuzz.draw.kinds.softmax import SoftmaxWish
 from fuzz.draw.sizes import ANOTHER, ITSELF, SOURCES, sizes
 from fuzz.draw.weights import weighted
 from nn512.graph import Activation, Div, LayerNorm, Max, Sub
+from nn512.ir.decision import Decision
 from nn512.passes.collapse_relus import Collapsing
 from nn512.passes.dedup import Sharing
 from nn512.passes.drop_concat import Joining
@@ -41,13 +45,13 @@ from nn512.passes.merge_convs import Merging
 from nn512.passes.merge_picks import Picking
 from nn512.passes.pipeline import PASSES
 from nn512.passes.pool_first import Exchange
-from nn512.passes.rewrite import Decision
 from nn512.passes.schedule import Ordering
 from nn512.passes.skip_unread import Thinning
 from nn512.passes.view_slices import Viewing
+from nn512.plan.laying import Laying
 
-DECISIONS: tuple[Decision, ...] = tuple(decision for one in PASSES.values() for decision in one.decisions)
-"""All decisions of all passes."""
+DECISIONS: tuple[Decision, ...] = (*(made for one in PASSES.values() for made in one.decisions), *Laying)
+"""All decisions of all passes, and about layouts."""
 
 # Layers, each of the tensor before it.
 _CONV, _POINTWISE = ConvWish(0, 0, 3, 3, padding_h=SAME, padding_w=SAME), ConvWish(0)
@@ -59,6 +63,7 @@ _ABS, _PRELU = (ActivationWish(0, Activation("", "", kind)) for kind in ("Abs", 
 _AVERAGE, _LARGEST, _WHOLE = (PoolingWish(0, kind) for kind in ("Avg2x2Stride2", "Max2x2Stride2", "AvgGlobal"))
 _PADDED_AVERAGE = PoolingWish(0, "Avg3x3Stride2", 1, 1)
 _JOINED = ConcatWish(0, ITSELF, 3)  # takes no steps, as its parts are written in place
+_ON_TOP = ConcatWish(0, 0, 3, axis="Height")
 _ADD, _ADD_INPUT = BinaryWish(0, 0), BinaryWish(0, ANOTHER)
 _CUT, _START = SliceWish(0, 3, 9), SliceWish(0, 0, 9)
 _TWENTY, _SHUFFLE, _QUARTERS = ConvWish(0, 20), ShuffleWish(0, 1), ShuffleWish(0, 2)  # 2 groups of 10, 4 of 5
@@ -91,6 +96,9 @@ _TWO_AVERAGES: Row = (
 
 # A difference, and the same the other way round.
 _BOTH_SIDES: Row = (_RELU, _of(_LEAKY, 1), BinaryWish(0, 0, node=Sub), BinaryWish(2, 1, node=Sub), ConcatWish(0, 0, 3))
+
+AT_A_TIME = 2
+"""Rows of one case: graphs stay small, and the fewer graphs it takes until every row has come the better."""
 
 ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
     {
@@ -130,12 +138,13 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
         Folding.BEFORE_ONE: (
             (_RELU, _NORM, _POINTWISE),
             (_RELU, _NORM, _FULL),
-            (_RELU, _NORM, ConvWish(0, 0, 3, 2, groups=1)),
+            (ConvWish(0, 24), _RELU, _NORM, ConvWish(0, 0, 3, 2, groups=1)),
+            (ConvWish(0, 24), _LEAKY, _NORM, ConvWish(0, 12, groups=3)),
         ),
         Folding.BEFORE_SEVERAL: ((_RELU, _NORM, _POINTWISE, _of(_FULL, 1)), (_RELU, _NORM, _POINTWISE, ConvWish(1, 9))),
         Folding.BEFORE_NORM: (
             (_RELU, _NORM, _NORM, _POINTWISE),
-            (_RELU, _NORM, _NORM, ConvWish(0, 0, 2, 2, groups=1)),
+            (ConvWish(0, 32), _RELU, _NORM, _NORM, ConvWish(0, 0, 2, 2, groups=1)),
             (_RELU, _NORM, _NORM, _FULL),
             (_RELU, _NORM, _NORM, _POINTWISE, _of(_STRIDED, 1), _of(_POINTWISE, 3)),
         ),
@@ -202,6 +211,8 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
         Fusing.LATER: (
             (_POINTWISE, ConvWish(1, 9), _out(_of(_CONV, 2)), BinaryWish(2, 0)),
             (_POINTWISE, ConvWish(1, 9), _of(_CONV, 2), BinaryWish(2, 0, node=Sub), _of(_ABS, 1)),
+            (ConvWish(0, 17), ConvWish(1, 9), _out(replace(_CONV, to_channels=17)), BinaryWish(2, 0)),
+            (ConvWish(0, 9), ConvWish(1, 17), replace(_CONV, to_channels=9), BinaryWish(2, 0, node=Sub), _of(_ABS, 1)),
         ),
         Fusing.NO_STEPS: ((_JOINED, _LEAKY), (_CUT, _ABS)),
         Fusing.SPREAD: ((_CONV, BinaryWish(0, ANOTHER, "H")), (_CONV, BinaryWish(0, ANOTHER, "CW", node=Sub))),
@@ -286,6 +297,7 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
         Picking.MERGED: (
             (_CUT, SliceWish(0, 1, 5)),
             (SliceWish(0, 1, 7, 2), SliceWish(0, 1, 3, 2)),
+            (ConvWish(0, 40), SliceWish(0, 2, 17, 2), SliceWish(0, 3, 9)),
             (ShuffleWish(0, 1), _CUT),
         ),
         Picking.SHARED: ((_CUT, SliceWish(0, 1, 5), SliceWish(1, 4, 3)),),
@@ -300,13 +312,14 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
         Joining.COPIED: ((_CONV, _JOINED), (_RELU, ConcatWish(0, 0, 3), ConcatWish(1, 0, 3))),
         Joining.CROWDED: ((InputWish(1, 2, 2), _RELU, *[_JOINED] * 7, _ABS),),
         Joining.OTHER_AXIS: (
-            (_CONV, ConcatWish(0, 0, 3, axis="Height")),
+            (_CONV, _ON_TOP),
             (_RELU, ConcatWish(0, ANOTHER, 3, axis="Width")),
         ),
         Viewing.VIEWED: (
             (_START, _CONV),
             (ConvWish(0, 40), SliceWish(0, 16, 9), _LARGEST),
             (_START, SliceWish(1, 9, 3)),
+            (_CONV, ConvWish(0, 19), ConcatWish(0, 0, 3), SliceWish(0, 19, 9), _of(_LARGEST, 1)),
         ),
         Viewing.PART: ((_RELU, _START, ConcatWish(0, 0, 3)), (_START, _JOINED, _CONV)),
         Viewing.WITHIN: (
@@ -318,6 +331,23 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
             (_CONV, _of(_CONV, 1), _of(_CONV, 2), PoolingWish(0, "MaxGlobal"), PoolingWish(2, "MaxGlobal")),
         ),
         Ordering.SAME: ((_CONV, _RELU),),
+        Laying.PADDED: (
+            (replace(_CONV, padding_w=16),),
+            (_RELU, ConvWish(0, 9, 1, 2, padding_w=20), _LEAKY),
+        ),
+        Laying.PREPARED: (
+            (_JOINED, _LEAKY, replace(_CONV, padding_w=16)),
+            (_JOINED, _NORM, ConvWish(0, 9, 2, 2, padding_h=1, padding_w=17)),
+            (_JOINED, _NORM, _ABS, ConvWish(0, 0, 1, 3, padding_w=18, groups=1)),
+        ),
+        Laying.IN_ORDER: ((ConvWish(0, 9), _LEAKY, ConcatWish(0, 0, 3), LRNWish(0, (2, 1.0, 0.75, 1.0))),),
+        Laying.JOINED_LANES: (
+            (ConvWish(0, 9), ConcatWish(0, ITSELF, 3), _POINTWISE, ConcatWish(0, 0, 3, axis="Height")),
+        ),
+        Laying.OPERAND_LANES: (
+            (ConvWish(0, 9), _JOINED, _POINTWISE, _ADD),
+            (ConvWish(0, 9), _JOINED, replace(_CONV, to_channels=18), BinaryWish(1, 0, node=Sub)),
+        ),
     }
 )
 """Rows of layers in which a pass decides so, each on one picture."""
@@ -372,10 +402,20 @@ _EDITS: tuple[Edit, ...] = (
 
 
 def decided(turn: int | None = None) -> st.SearchStrategy[list[Wish]]:
-    """A row of layers among which the decision is made whose turn it is, or any, on a picture of its own."""
+    """The rows of layers whose turn it is, or any one, each on a picture of its own: so nothing else reads it."""
     if turn is None:
         return st.builds(_on_a_picture, _pictures(), _rows())
-    return st.builds(_on_a_picture, _pictures(), st.sampled_from(ROWS[DECISIONS[turn % len(DECISIONS)]]))
+    every = _in_turn()
+    rows = [every[(turn * AT_A_TIME + number) % len(every)] for number in range(AT_A_TIME)]
+    placed = [st.builds(_on_a_picture, _pictures(), st.just(row)) for row in rows]
+    return st.tuples(*placed).map(lambda lists: [wish for wishes in lists for wish in wishes])
+
+
+@cache
+def _in_turn() -> tuple[Row, ...]:
+    """All rows: the first of every decision, the second of those that have one, and so on."""
+    columns = itertools.zip_longest(*(ROWS[decision] for decision in DECISIONS))
+    return tuple(row for column in columns for row in column if row is not None)
 
 
 @cache
@@ -408,7 +448,7 @@ def _rows() -> st.SearchStrategy[Row]:
 def _pictures() -> st.SearchStrategy[Wish]:
     """Inputs so small that all of a row can be granted, and so that sums have operands of one shape."""
     sides = st.sampled_from((5, 6, 4, 3, 7, 8, 9, 2, 1))
-    channels = weighted((3, st.sampled_from((17, 16, 3, 20, 9))), (1, sizes()))
+    channels = weighted((1, st.sampled_from((17, 16, 3, 20, 9))), (1, st.integers(1, 36)), (1, sizes()))
     return st.builds(InputWish, channels, sides, sides, INTERLEAVED)
 
 

@@ -38,6 +38,7 @@ class Grower:
         self._names = 0
         self._work = 0
         self._nodes: list[Node] = []
+        self._layers: list[Layer] = []
         self._marked: list[str] = []
         self.shapes: dict[str, Shape] = {}
 
@@ -60,6 +61,10 @@ class Grower:
         names = list(self.shapes)
         return names[-1 - source % len(names)]
 
+    def layer(self, tensor: str) -> Layer | None:
+        """What makes a tensor; None for an input."""
+        return next((node for node in self._layers if node.to_tensor == tensor), None)
+
     def add_input(self, shape: Shape, *, interleaved: bool = False) -> str:
         """A new input tensor no larger than a tensor may be; the channels of its pixels stand together if asked."""
         name = self.name()
@@ -72,6 +77,7 @@ class Grower:
     def add_layer(self, layer: Layer, shape: Shape, *, output: bool) -> None:
         """A layer whose result has `shape`."""
         self._nodes.append(layer)
+        self._layers.append(layer)
         self.shapes[layer.to_tensor] = shape
         if output:
             self._marked.append(layer.to_tensor)

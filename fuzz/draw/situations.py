@@ -1,6 +1,6 @@
 """Several layers in a row, as wishes: as nets have them, and what several passes or a kernel have something to do with.
 
-What single decisions of passes are about stands in `fuzz.draw.decisions`.
+What single decisions of the compiler are about stands in `fuzz.draw.decisions`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from functools import cache
 
 from hypothesis import strategies as st
 
+from fuzz.draw.again import AgainWish
 from fuzz.draw.kinds import LayerWish, Wish
 from fuzz.draw.kinds.activation import ActivationWish, clip, relu
 from fuzz.draw.kinds.batch_norm import BatchNormWish
@@ -19,9 +20,12 @@ from fuzz.draw.kinds.conv import SAME, ConvWish, dense_convs, pointwise_convs, u
 from fuzz.draw.kinds.fully_connected import FullyConnectedWish
 from fuzz.draw.kinds.input import INTERLEAVED, InputWish
 from fuzz.draw.kinds.pooling import PoolingWish
+from fuzz.draw.kinds.shuffle import ShuffleWish
+from fuzz.draw.kinds.slice import SliceWish
 from fuzz.draw.kinds.softmax import SoftmaxWish
 from fuzz.draw.sizes import EDGE_SIZES, ITSELF, OUTPUTS, SOURCES, sizes
 from fuzz.draw.weights import weighted
+from fuzz.draw.wishes import wishes
 from nn512.graph import POOLINGS, Activation, Div, Max, Min, Mul, Sub
 
 # Wishes to be granted one after the other; 0 reads the tensor before, 1 the one before it.
@@ -178,7 +182,7 @@ def first_layers() -> st.SearchStrategy[list[Wish]]:
         assert isinstance(conv, ConvWish)
         return [picture, replace(conv, source=0)]
 
-    return st.builds(reading, picture, st.one_of(usual_convs(), dense_convs(), pointwise_convs()))
+    return st.builds(reading, picture, weighted((1, usual_convs()), (2, dense_convs()), (1, pointwise_convs())))
 
 
 @cache
@@ -216,3 +220,43 @@ def repeated_layers() -> st.SearchStrategy[list[Wish]]:
         return [ConvWish(source, entry), *inner * times]
 
     return st.builds(repeat, SOURCES, channels, few, st.integers(2, 3))
+
+
+@cache
+def twins() -> st.SearchStrategy[list[Wish]]:
+    """A layer and the same once more, perhaps the other way round; mostly something has to do with both."""
+
+    def pair(first: list[Wish], swap: bool, output: bool, behind: list[Wish]) -> list[Wish]:  # noqa: FBT001
+        return [*first, AgainWish(0, swap, output=output), *behind]
+
+    functions = (BinaryWish(0, 0, node=Sub), BinaryWish(0, 0, node=Div), BinaryWish(0, 0, node=Max))
+    meeting = st.sampled_from(functions).map(lambda wish: [_RELU, replace(_LEAKY, source=1), wish])
+    first = wishes().map(lambda wish: [wish]) | meeting
+    joined: tuple[tuple[Wish, ...], ...] = ((ConcatWish(0, 0, 3),), (BinaryWish(0, 0, node=Sub),), (_ABS,), ())
+    return st.builds(pair, first, st.booleans(), OUTPUTS, st.sampled_from(joined).map(list))
+
+
+@cache
+def moved_channels() -> st.SearchStrategy[list[Wish]]:
+    """Parts, and parts of parts, of a tensor that was perhaps joined of some: on borders of those, and anywhere."""
+    counts = st.sampled_from((17, 20, 9, 16, 3, 33))
+    picture = st.builds(InputWish, counts, st.integers(1, 4), st.integers(1, 4), INTERLEAVED)
+    numbers = st.sampled_from((0, 1, 2, 3, 5, 9, 15, 16, 17))
+    steps = st.sampled_from((1, 1, 2, 3))
+    slices = st.builds(SliceWish, st.sampled_from((0, 0, 0, 1)), numbers, st.sampled_from((0, 0, 3, 9, 17)), steps)
+    shuffles = st.builds(ShuffleWish, st.just(0), st.sampled_from((1, 2)))
+    joins = st.builds(ConcatWish, st.just(0), st.integers(0, 2), st.just(3), st.booleans())
+    moves = st.lists(weighted((4, slices), (1, shuffles), (1, joins)), min_size=1, max_size=3)
+
+    def moved(picture: Wish, parts: list[int], border: int, moves: list[Wish], reader: list[Wish]) -> list[Wish]:
+        """Convolutions of the picture, joined, and what is behind a border of the first so many."""
+        if not parts:
+            return [picture, *moves, *reader]
+        made: list[Wish] = [ConvWish(number, count) for number, count in enumerate(parts)]
+        joined = ConcatWish(len(parts) - 1, len(parts) - 2, 3, others=tuple(range(len(parts) - 3, -1, -1)))
+        part = SliceWish(0, sum(parts[: border % len(parts)]), parts[border % len(parts)])
+        return [picture, *made, joined, PoolingWish(0, "MaxGlobal"), replace(part, source=1), *moves, *reader]
+
+    parts = weighted((1, st.just(())), (1, st.lists(counts, min_size=2, max_size=3)))
+    readers = st.sampled_from(((), (_POINTWISE,), (_ABS,), (replace(_POINTWISE, source=1),)))
+    return st.builds(moved, picture, parts, st.integers(0, 2), moves, readers.map(list))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 
@@ -20,13 +21,15 @@ from fuzz.draw.situations import (
     doublings,
     first_layers,
     gated_blocks,
+    moved_channels,
     repeated_layers,
     situations,
     stage_ends,
+    twins,
 )
 from fuzz.draw.sizes import shapes
 from fuzz.draw.weights import weighted
-from fuzz.draw.wishes import few_forms, wishes
+from fuzz.draw.wishes import few_forms, lone_layers, wishes
 from nn512.graph import Graph, Node, build, format_graph
 from nn512.kernels.registry import KERNELS, competing_kernels
 from nn512.options import Options
@@ -34,21 +37,25 @@ from nn512.passes.pipeline import PASSES
 
 
 def wish_lists(max_layers: int, turn: int | None = None) -> st.SearchStrategy[list[Wish]]:
-    """About `max_layers` layers at most: single ones with situations among them, or few forms, or ends of stages.
+    """Rows of layers that decisions are about, those whose turn it is (see `fuzz.draw.decisions`), and more.
 
-    Half are full of what decisions of passes are about, that whose turn it is first (see `fuzz.draw.decisions`).
+    That is single layers with situations among them, or layers that read inputs, or ends of stages, or a few forms.
     """
+    more = _more(max_layers // 2)
+    return weighted((1, more), (4, st.tuples(decided(turn), more).map(_joined)))
 
-    def one() -> st.SearchStrategy[list[Wish]]:
-        return wishes().map(lambda wish: [wish])
 
+@cache
+def _more(most: int) -> st.SearchStrategy[list[Wish]]:
+    """Layers of which there is nothing to be taken in turns."""
     alike = dense_blocks() | repeated_layers() | doublings()
-    others = stage_ends() | averaged_convs() | gated_blocks() | first_layers() | alike
-    pieces = weighted((8, one()), (1, situations()), (1, varied()), (1, others))
-    mixed = st.lists(pieces, min_size=1, max_size=max_layers).map(_joined)
-    more = st.lists(weighted((1, varied()), (1, one())), max_size=max_layers // 2 + 1)
-    decisions = st.tuples(decided(turn), more).map(lambda drawn: _joined([drawn[0], *drawn[1]]))
-    return weighted((5, mixed), (7, decisions), (1, _stage_lists().map(_joined)), (1, few_forms(max_layers)))
+    blocks = stage_ends() | averaged_convs() | gated_blocks() | alike
+    nets = weighted((2, blocks), (1, first_layers()))
+    several = weighted((2, situations()), (2, varied()), (3, nets), (2, twins()), (2, moved_channels()))
+    pieces = weighted((7, wishes().map(lambda wish: [wish])), (3, several))
+    mixed = st.lists(pieces, min_size=1, max_size=most).map(_joined)
+    lone = st.lists(lone_layers(), min_size=1, max_size=3).map(_joined)
+    return weighted((6, mixed), (3, lone), (2, several), (1, _stage_lists().map(_joined)), (1, few_forms(most)))
 
 
 @cache
@@ -57,7 +64,7 @@ def _stage_lists() -> st.SearchStrategy[list[list[Wish]]]:
     return st.lists(stage_ends(), min_size=1, max_size=2)
 
 
-def _joined(lists: list[list[Wish]]) -> list[Wish]:
+def _joined(lists: Iterable[list[Wish]]) -> list[Wish]:
     return [wish for wishes in lists for wish in wishes]
 
 

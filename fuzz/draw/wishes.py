@@ -6,12 +6,14 @@ Strategies are kept, as those of situations: Hypothesis takes longer to check on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 from hypothesis import strategies as st
 
-from fuzz.draw.kinds import KINDS, Wish
-from fuzz.draw.kinds.input import inputs
+from fuzz.draw.kinds import KINDS, LayerWish, Wish
+from fuzz.draw.kinds.input import INTERLEAVED, InputWish, inputs
+from fuzz.draw.sizes import EDGE_SIZES, MIDDLE_SIZES, sizes
 
 PALETTE = 3
 """Forms that the layers of a graph have which is drawn from a few of them."""
@@ -29,6 +31,17 @@ def wishes() -> st.SearchStrategy[Wish]:
     usual = (strategy for kind in KINDS if not kind.seldom for strategy in kind.strategies())
     seldom = st.sampled_from([kind for kind in KINDS if kind.seldom])
     return st.one_of(*usual, seldom.flatmap(lambda kind: st.one_of(*kind.strategies())), inputs())
+
+
+@cache
+def lone_layers() -> st.SearchStrategy[list[Wish]]:
+    """A layer of any kind on an input of its own, of which data can make the most."""
+
+    def on_input(picture: Wish, wish: Wish) -> list[Wish]:
+        return [picture, replace(wish, source=0) if isinstance(wish, LayerWish) else wish]
+
+    sides = st.sampled_from((*EDGE_SIZES[:7], *MIDDLE_SIZES[:4]))
+    return st.builds(on_input, st.builds(InputWish, sizes(), sides, sides, INTERLEAVED), wishes())
 
 
 @cache

@@ -3,7 +3,7 @@
 Every kernel declares its edge classes (a remainder of pixels, a tail of channels, padding at the top ...), and the plan
 lists those a layer emits. Here they are counted three times: emitted (the plan lists it), executed (the C ran to its
 end on some data) and verified (an output that depends on the layer was compared and found right). Decisions of passes
-are counted in the same way, once for a case: it is verified where all of its outputs are.
+and about layouts are counted in the same way, once for a case: it is verified where all of its outputs are.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from fuzz.judge.layers import behind, decisions_of, points_of
+from fuzz.judge.layers import LAYOUTS, behind, decisions_of, points_of
 from nn512.graph import Graph
+from nn512.ir.decision import Decision
 from nn512.kernels.registry import kernel_named, kernel_names
 from nn512.passes.pipeline import PASSES
+from nn512.plan.laying import Laying
 from nn512.plan.plan import Plan, PlannedLayer
 
 Point: TypeAlias = tuple[str, str]
-"""A kernel and one of its edge classes, or a pass and one of its decisions; an empty one is the kernel or the pass."""
+"""A kernel and one of its edge classes, or a pass and one of its decisions; an empty one is the kernel or the pass.
+
+Decisions about layouts stand as those of a pass of that name."""
 
 
 @dataclass(slots=True)
@@ -43,7 +47,7 @@ class Coverage:
             self.verified.update(points_of(layer))
 
     def add_plan(self, plan: Plan | None, *, executed: bool, verified: bool) -> None:
-        """Count what passes decided in one case."""
+        """Count what was decided in one case."""
         points = list(decisions_of(plan))
         for counts, counted in ((self.emitted, True), (self.executed, executed), (self.verified, verified)):
             counts.update(points if counted else ())
@@ -75,8 +79,9 @@ class Coverage:
 
 
 def declared_decisions() -> list[Point]:
-    """All decisions that passes may make, in the order in which they run."""
-    return [(name, str(decision)) for name, one in PASSES.items() for decision in one.decisions]
+    """All decisions that passes may make, in the order in which they run, and those about layouts."""
+    every: dict[str, Iterable[Decision]] = {name: one.decisions for name, one in PASSES.items()}
+    return [(name, str(decision)) for name, made in {**every, LAYOUTS: Laying}.items() for decision in made]
 
 
 def by_family(points: Iterable[Point]) -> Iterator[str]:

@@ -8,6 +8,9 @@ from fuzz.judge.pattern import Grid
 from nn512.graph import Conv, Graph, tensors_read
 from nn512.plan.plan import Plan, PlannedLayer
 
+LAYOUTS = "layouts"
+"""Stands where the name of a pass would, for what is decided about layouts."""
+
 
 def layers_of(plan: Plan | None) -> tuple[PlannedLayer, ...]:
     """The layers of a plan; none where there is no plan (C that is not ours)."""
@@ -22,11 +25,13 @@ def points_of(layer: PlannedLayer) -> Iterator[tuple[str, str]]:
 
 
 def decisions_of(plan: Plan | None) -> Iterator[tuple[str, str]]:
-    """Pass and decision pairs of a plan; the pass itself is the pair with an empty decision."""
-    for done in () if plan is None else plan.passes:
-        yield done.name, ""
-        for decision in done.decisions:
-            yield done.name, decision
+    """Pass and decision pairs of a plan, and those about layouts; what decides is the pair with an empty decision."""
+    if plan is None:
+        return
+    for name, decisions in (*((done.name, done.decisions) for done in plan.passes), (LAYOUTS, plan.layouts)):
+        yield name, ""
+        for decision in decisions:
+            yield name, decision
 
 
 def upstream(graph: Graph, outputs: Collection[str]) -> frozenset[str]:

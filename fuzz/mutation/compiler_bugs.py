@@ -112,10 +112,10 @@ BUGS: tuple[Bug, ...] = (
         "if not any(step.may_precede for step in op.chain):",
     ),
     Bug(
-        "a prologue taken by a convolution that has normalized weights",
+        "steps done behind those that read them",
         "passes/fuse_elementwise.py",
-        "case ConvOp(prologue=(), normalized=()) if alone",
-        "case ConvOp(prologue=()) if alone",
+        "dataclasses.replace(user, source=op.source, chain=(*op.chain, *user.chain))",
+        "dataclasses.replace(user, source=op.source, chain=(*user.chain, *op.chain))",
     ),
     Bug(
         "the second of two ReLUs of negative slope kept",

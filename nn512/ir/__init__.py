@@ -5,6 +5,7 @@ op.py, ops/  operations; picking.py, which channels some of them take
 steps/       element-wise steps, which are fused into operations
 kinds.py     the operation of every kind of graph node
 program.py   programs, and their listing
+decision.py  what may be decided about them
 regraph.py   a program as a graph again
 """
 

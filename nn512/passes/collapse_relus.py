@@ -9,7 +9,8 @@ import dataclasses
 from collections.abc import Mapping
 
 from nn512.ir import Chain, ElementwiseOp, ElementwiseStep, Op, Program
-from nn512.passes.rewrite import Decided, Decision, Pass, unheard
+from nn512.ir.decision import Decided, Decision, unheard
+from nn512.passes.rewrite import Pass
 
 
 class Collapsing(Decision):

@@ -11,7 +11,8 @@ import dataclasses
 from collections.abc import Hashable, Mapping
 
 from nn512.ir import ElementwiseOp, Op, Program
-from nn512.passes.rewrite import Decided, Decision, Pass, unheard
+from nn512.ir.decision import Decided, Decision, unheard
+from nn512.passes.rewrite import Pass
 
 
 class Sharing(Decision):

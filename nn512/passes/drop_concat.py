@@ -12,7 +12,8 @@ from collections.abc import Mapping
 
 from nn512.graph.axes import AXES
 from nn512.ir import ConcatOp, CopyOp, Joined, Op, Program, RelayoutOp
-from nn512.passes.rewrite import Decided, Decision, Pass, unheard
+from nn512.ir.decision import Decided, Decision, unheard
+from nn512.passes.rewrite import Pass
 from nn512.plan.layout import crowded
 from nn512.plan.layouts import Layouts
 

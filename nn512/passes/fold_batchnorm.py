@@ -18,7 +18,8 @@ import dataclasses
 
 from nn512.graph.nodes import BatchNorm
 from nn512.ir import ConvOp, ElementwiseOp, FullyConnectedOp, NormStep, Op, Program
-from nn512.passes.rewrite import Decided, Decision, Pass, unheard
+from nn512.ir.decision import Decided, Decision, unheard
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 
 MOST_REPEATED = 8

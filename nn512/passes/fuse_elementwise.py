@@ -16,7 +16,8 @@ from __future__ import annotations
 import dataclasses
 
 from nn512.ir import Chain, ConvOp, ElementwiseOp, ElementwiseStep, Op, OpWithEpilogue, PoolOp, Program, SampleOp
-from nn512.passes.rewrite import Decided, Decision, Pass, unheard
+from nn512.ir.decision import Decided, Decision, unheard
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 
 MOST_RECOMPUTED = 2

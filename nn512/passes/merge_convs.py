@@ -16,7 +16,8 @@ from collections.abc import Hashable
 from nn512.algebra.cook_toom import is_known
 from nn512.graph.nodes import Conv
 from nn512.ir import ConvBranch, ConvOp, ElementwiseOp, Op, Program
-from nn512.passes.rewrite import Decided, Decision, Pass, unheard
+from nn512.ir.decision import Decided, Decision, unheard
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 
 

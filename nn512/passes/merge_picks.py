@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from nn512.graph.axes import AXES
 from nn512.graph.nodes import Layer
 from nn512.ir import ConcatOp, Op, PickOp, Program
-from nn512.passes.rewrite import Decided, Decision, Pass, unheard
+from nn512.ir.decision import Decided, Decision, unheard
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers
 from nn512.plan.layouts import Layouts
 

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from nn512.graph.graph import Graph
 from nn512.ir import Program
+from nn512.ir.decision import Decided, unheard
 from nn512.passes import (
     collapse_relus,
     dedup,
@@ -22,7 +23,7 @@ from nn512.passes import (
     view_slices,
 )
 from nn512.passes.lower import lower
-from nn512.passes.rewrite import Decided, Pass, unheard
+from nn512.passes.rewrite import Pass
 
 PASSES: Mapping[str, Pass] = MappingProxyType(
     {

@@ -17,7 +17,8 @@ from typing import TypeGuard
 
 from nn512.graph.nodes import Shape
 from nn512.ir import ConvOp, Op, PoolOp, Program
-from nn512.passes.rewrite import Decided, Decision, Pass, unheard
+from nn512.ir.decision import Decided, Decision, unheard
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 from nn512.plan.cost import Machine, Work, microseconds
 from nn512.plan.layout import LANES, blocks_of

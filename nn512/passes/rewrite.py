@@ -4,30 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
 from typing import TypeAlias
 
 from nn512.ir import Program
+from nn512.ir.decision import Decided, Decision, unheard
 
 Gone: TypeAlias = Callable[[Program], Mapping[str, str]]
 """For a program before a pass, why tensors vanish in it, by name."""
-
-
-class Decision(StrEnum):
-    """What a pass may decide about an operation, and why; every pass has a class of its own.
-
-    The tester counts which of them it has seen, and draws nets in which they are made.
-    """
-
-
-Decided: TypeAlias = Callable[[Decision], object]
-"""Who hears of decisions while a pass makes them."""
-
-
-def unheard(decision: Decision) -> None:
-    """Nobody hears."""
-    del decision
 
 
 def nothing_gone(program: Program) -> Mapping[str, str]:

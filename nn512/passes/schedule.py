@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from nn512.ir import LoadOp, Op, Program, StoreOp
-from nn512.passes.rewrite import Decided, Decision, Pass, unheard
+from nn512.ir.decision import Decided, Decision, unheard
+from nn512.passes.rewrite import Pass
 from nn512.plan.layout import blocks_of
 
 WINDOW = 64

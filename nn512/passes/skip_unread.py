@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from nn512.graph.graph import multiply_accumulates
 from nn512.graph.nodes import MAX_GEOMETRY, Conv, Shape
 from nn512.ir import ConvBranch, ConvOp, ElementwiseOp, Op, Program, SampleOp, Stride
-from nn512.passes.rewrite import Decided, Decision, Pass, unheard
+from nn512.ir.decision import Decided, Decision, unheard
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
 
 SAMPLING_STRIDE: Stride = (2, 2)

@@ -11,7 +11,8 @@ import dataclasses
 from collections.abc import Collection, Mapping
 
 from nn512.ir import Op, PickOp, Program
-from nn512.passes.rewrite import Decided, Decision, Pass, unheard
+from nn512.ir.decision import Decided, Decision, unheard
+from nn512.passes.rewrite import Pass
 from nn512.plan.layouts import Layouts
 
 

@@ -11,6 +11,7 @@ from nn512.graph.axes import AXES
 from nn512.graph.nodes import Shape
 from nn512.graph.windows import padding_of
 from nn512.ir import Chain, ConcatOp, ConvOp, ElementwiseOp, LoadOp, Op, PadOp, Program, RelayoutOp
+from nn512.ir.decision import Decided, Decision, unheard
 from nn512.plan.conv_geometry import has_few_variants
 from nn512.plan.layout import Layout, crowded, in_pairs
 from nn512.plan.layouts import Layouts
@@ -20,6 +21,16 @@ from nn512.plan.workspace import Workspace
 # Tiles at the left and right edge of a picture have routines of their own; with more than this many (a wide filter
 # under wide padding) the code would grow out of hand, and a padded copy of the tensor is the better way.
 MOST_EDGE_VARIANTS = 8
+
+
+class Laying(Decision):
+    """What becomes of a tensor that does not lie as an operation wants to read it."""
+
+    PADDED = "copied with zeros around it: routines for all edges would be too many"
+    PREPARED = "steps done before the copy with zeros, which they must not see"
+    IN_ORDER = "copied without gaps between channels"
+    JOINED_LANES = "copied to the lanes of the picture that it is joined to"
+    OPERAND_LANES = "copied to the lanes of what it meets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +60,17 @@ class Laid:
         return dataclasses.replace(self, shapes={**self.shapes, **shapes}, layouts={**self.layouts, **layouts})
 
 
-def lay_out(program: Program, in_planes: Collection[str] = (), padding: Collection[str] = ()) -> Laid:
+def lay_out(
+    program: Program, in_planes: Collection[str] = (), padding: Collection[str] = (), decided: Decided = unheard
+) -> Laid:
     """Lay out a program; the convolutions `in_planes`, by their names, read their source as the caller has it.
 
-    Those that are `padding` its rows themselves read no copy of it.
+    Those that are `padding` its rows themselves read no copy of it. `decided` hears of decisions.
     """
-    layouts = _Layouts(program)
+    layouts = _Layouts(program, decided)
     ops: list[Op] = []
     for op in read_planes(program, in_planes, padding):
-        for piece in _with_padding(op, layouts.shapes):
+        for piece in _with_padding(op, layouts.shapes, decided):
             ops.extend(layouts.lay_out(piece))
     names = [name for op in ops for name in op.tensors_written] + [whole.writes for whole in program.joined]
     names += [view.writes for view in program.views]
@@ -65,19 +78,21 @@ def lay_out(program: Program, in_planes: Collection[str] = (), padding: Collecti
     return Laid(program, tuple(ops), MappingProxyType(layouts.shapes), MappingProxyType(known))
 
 
-def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
+def _with_padding(op: Op, shapes: dict[str, Shape], decided: Decided) -> list[Op]:
     """The operation, after a copy with zeros around it where tiles at the edges would need too many routines."""
     if not isinstance(op, ConvOp) or op.caller is not None or op.zeros.columns:
         return [op]
     node = op.branches[0].node
     if has_few_variants(node, shapes[op.source], shapes[op.branches[0].writes], MOST_EDGE_VARIANTS):
         return [op]
+    decided(Laying.PADDED)
     shape = shapes[op.source]
     name = f"{op.source}_padded_for_{op.branches[0].writes}"
     sides = padding_of(node)
     shapes[name] = sides.around(shape)
     source, before = op.source, []
     if op.prologue:  # which must not see the zeros
+        decided(Laying.PREPARED)
         source = op.prepared
         shapes[source] = shape
         before.append(ElementwiseOp(op.source, op.prologue, source))
@@ -87,7 +102,8 @@ def _with_padding(op: Op, shapes: dict[str, Shape]) -> list[Op]:
 class _Layouts(Layouts):
     """Layouts of the tensors seen so far, and the relayouts that they take."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, decided: Decided) -> None:
+        self._decided = decided
         self.shapes: dict[str, Shape] = dict(program.shapes)
         super().__init__(self.shapes, program.joined, program.views)
 
@@ -109,6 +125,7 @@ class _Layouts(Layouts):
         source = op.tensors_read[0]
         if self[source].regular:
             return op, []
+        self._decided(Laying.IN_ORDER)
         name, copies = f"{source}_in_order", list[Op]()
         if name not in self:
             self.shapes[name] = self.shapes[source]
@@ -135,7 +152,10 @@ class _Layouts(Layouts):
         """The concatenation of pictures that have their channels in the lanes of the first, and the copies it takes."""
         first, *others = op.sources
         relayouts: list[Op] = []
-        alike = [self._in_lanes_of(first, other, f"{other}_for_{op.writes}", relayouts) for other in others]
+        alike = [
+            self._in_lanes_of(first, other, f"{other}_for_{op.writes}", relayouts, Laying.JOINED_LANES)
+            for other in others
+        ]
         return dataclasses.replace(op, sources=(first, *alike)), relayouts
 
     def _resolve_clashes(self, op: Op) -> list[Op]:
@@ -150,15 +170,19 @@ class _Layouts(Layouts):
             return tuple(step.reading({o: same_lanes(o, *models) for o in step.operands_in_lanes}) for step in chain)
 
         def same_lanes(operand: str, result: str) -> str:
-            return self._in_lanes_of(result, operand, f"{operand}_for_{result}", relayouts)
+            return self._in_lanes_of(result, operand, f"{operand}_for_{result}", relayouts, Laying.OPERAND_LANES)
 
         changed = op.with_chains(aligned)
         return [*relayouts, changed]
 
-    def _in_lanes_of(self, model: str, tensor: str, name: str, relayouts: list[Op]) -> str:
-        """The tensor in the layout of the model: itself, or a copy of that name, which is added to the relayouts."""
+    def _in_lanes_of(self, model: str, tensor: str, name: str, relayouts: list[Op], decision: Laying) -> str:
+        """The tensor in the layout of the model: itself, or a copy of that name, which is added to the relayouts.
+
+        The decision is that for a copy.
+        """
         if self[tensor].same_as(self[model]):
             return tensor
+        self._decided(decision)
         if name not in self:
             self[name] = self[model]
             self.shapes[name] = self.shapes[tensor]

@@ -141,6 +141,7 @@ class Plan:
     arena_lower_bound_bytes: int = field(metadata=_says("bytes of the tensors that are alive at once, at the most"))
     thread_bytes: int = field(metadata=_says("bytes that every thread has for itself behind the tensors"))
     passes: tuple[PassEffect, ...] = field(metadata=_says("what the passes did, in the order in which they ran"))
+    layouts: tuple[str, ...] = field(metadata=_says("what was decided about layouts of tensors, and why"))
     dropped_nodes: tuple[PlannedNode, ...] = field(metadata=_says("nodes that no layer stands for, and why"))
 
 

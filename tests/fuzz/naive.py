@@ -186,7 +186,7 @@ def emit(graph: Graph) -> Sources:
             arguments=arguments,
             steps="\n".join(steps),
         ),
-        Plan(prefix, 1, layers, (), 0, 0, 0, (), ()),
+        Plan(prefix, 1, layers, (), 0, 0, 0, (), (), ()),
     )
 
 

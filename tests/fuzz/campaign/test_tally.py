@@ -52,7 +52,7 @@ def test_decisions_that_no_verified_graph_has_are_told() -> None:
     assert (tally.passes.executed[same], tally.passes.verified[same]) == (1, 0)
     assert len(tally.never_decided) == len(declared_decisions())
     text = "\n".join(tally.lines(1.0, "seed 0"))
-    assert f"decisions     0 of {len(declared_decisions())} of passes verified\n" in text
+    assert f"decisions     0 of {len(declared_decisions())} of passes and about layouts verified\n" in text
     assert "never verified: schedule" not in text, "too many to be listed"
     tally.passes.verified.update(point for point in declared_decisions() if point != same)
     assert f"never verified: schedule, {Ordering.SAME}" in "\n".join(tally.lines(1.0, "seed 0"))

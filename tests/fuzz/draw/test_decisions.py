@@ -11,21 +11,22 @@ from fuzz.draw.decisions import DECISIONS, ROWS
 from fuzz.draw.growth import grow
 from fuzz.mutation.compiler import drawn
 from nn512.graph import Graph, Shape, build, parse
+from nn512.ir.decision import Decision
 from nn512.passes.pipeline import PASSES, stages
-from nn512.passes.rewrite import Decision
+from nn512.plan.laying import Laying, lay_out
 
 
 def heard(graph: Graph, without: Collection[str] = ()) -> set[Decision]:
-    """The decisions of all passes about a graph, or of all but some."""
+    """The decisions of all passes about a graph, or of all but some, and those about layouts."""
     decisions = set[Decision]()
-    for _ in stages(graph, without, decisions.add):
-        pass
+    *_, (_, program) = stages(graph, without, decisions.add)
+    lay_out(program, decided=decisions.add)
     return decisions
 
 
 def test_every_decision_has_its_layers() -> None:
     assert set(ROWS) == set(DECISIONS)
-    assert len(DECISIONS) == sum(len(one.decisions) for one in PASSES.values()) > 60
+    assert len(DECISIONS) == sum(len(one.decisions) for one in PASSES.values()) + len(Laying) > 60
     assert len({str(decision) for decision in DECISIONS}) == len(DECISIONS)
     assert all(one.decisions for one in PASSES.values())
 

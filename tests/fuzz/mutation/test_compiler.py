@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 
 from fuzz.mutation.compiler import graphs_of, hunted, main, planted
 from fuzz.mutation.compiler_bugs import BUGS, Bug
+from nn512.errors import CannotRunError
 
 
 def test_every_bug_can_be_planted() -> None:
@@ -26,6 +28,12 @@ def test_a_line_that_is_not_there_is_told() -> None:
         planted(Bug("no such thing", "options.py", "a line that nobody wrote", "")),
     ):
         pass
+
+
+def test_a_hunt_that_tells_nothing_is_no_hunt(tmp_path: Path) -> None:
+    line = "from __future__ import annotations\n"
+    with pytest.raises(CannotRunError, match="ends at once: the hunt ended with 0"):
+        hunted(Bug("ends at once", "options.py", line, f"{line}raise SystemExit\n"), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["the left padding is the top one", "the shift of a norm scaled by the one behind"])
