@@ -19,7 +19,8 @@ from collections.abc import Iterable, Mapping
 
 from nn512.graph.nodes import Shape, Shuffle
 from nn512.ir import ConvOp, FullyConnectedOp, Op, PickOp, Program, Stride
-from nn512.passes.rewrite import Decided, Decision, Pass, unheard
+from nn512.ir.decision import Decided, Decision, unheard
+from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers
 from nn512.plan.layout import natural
 from nn512.plan.layouts import Layouts
