@@ -250,7 +250,7 @@ class _Block:
         noise = products.grouped(tiles.input_variance(cells, there)) + passes
         sums, squares = products.weights @ inputs, products.squares @ np.square(products.grouped(there))
         errors_of_sums = np.maximum(squares - products.squares @ np.square(exact), 0.0)
-        large = np.sqrt(np.square(sums) + errors_of_sums)
+        large = np.copysign(np.sqrt(np.square(sums) + errors_of_sums), sums)
         accumulated = _accumulated(large, squares, products.terms, self.rounding)
         sampled = np.zeros((*sums.shape[:3], count, sums.shape[3]))
         certain = Dependent(np.zeros(sums.shape), np.zeros(sampled.shape))
@@ -380,9 +380,9 @@ class _Block:
 
 
 def _with_errors(values: Array, errors: Array | None, unseen: Array) -> Array:
-    """Magnitudes of `values` with their errors: samples, on the axis before the last, and the variance of others."""
+    """`values` as large as errors make them: samples, on the axis before the last, and the variance of others."""
     variance = unseen if errors is None else np.square(errors).mean(axis=-2) + unseen
-    return np.asarray(np.sqrt(np.square(values) + RATHER_LARGE * variance))
+    return np.copysign(np.sqrt(np.square(values) + RATHER_LARGE * variance), values)
 
 
 def _accumulated(sums: Array, squares: Array, terms: int, rounding: Rounding) -> Array:

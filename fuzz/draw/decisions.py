@@ -39,6 +39,7 @@ from nn512.passes.collapse_relus import Collapsing
 from nn512.passes.dedup import Sharing
 from nn512.passes.drop_concat import Joining
 from nn512.passes.fold_batchnorm import MOST_REPEATED, Folding
+from nn512.passes.fold_shuffle import Unmoving
 from nn512.passes.fuse_elementwise import Fusing
 from nn512.passes.merge_convs import Merging
 from nn512.passes.merge_picks import Picking
@@ -65,6 +66,8 @@ _JOINED = ConcatWish(0, ITSELF, 3)  # takes no steps, as its parts are written i
 _ON_TOP = ConcatWish(0, 0, 3, axis="Height")
 _ADD, _ADD_INPUT = BinaryWish(0, 0), BinaryWish(0, ANOTHER)
 _CUT, _START = SliceWish(0, 3, 9), SliceWish(0, 0, 9)
+_TWENTY, _SHUFFLE, _QUARTERS = ConvWish(0, 20), ShuffleWish(0, 1), ShuffleWish(0, 2)  # 2 groups of 10, 4 of 5
+_BOTH, _DEPTHWISE = ConcatWish(0, 0, 3), replace(_CONV, groups=-1)
 
 
 W = TypeVar("W", bound=LayerWish)
@@ -238,6 +241,59 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
         Collapsing.TOGETHER: ((_CONV, _LEAKY, _LEAKY), (_LARGEST, _DOUBLE, _LEAKY, _RELU)),
         Collapsing.GONE: ((_CONV, _HALF, _DOUBLE), (_CONV, _DOUBLE, _HALF, _NORM)),
         Collapsing.KEPT: ((_JOINED, _HALF, _DOUBLE),),
+        Unmoving.FOLDED: (
+            (_TWENTY, _SHUFFLE, _CONV),
+            (_TWENTY, _QUARTERS, ConvWish(0, 40)),
+            (_TWENTY, _QUARTERS, ConvWish(0, 9, 5, 5, padding_h=SAME, padding_w=SAME)),
+            (_TWENTY, _SHUFFLE, _LEAKY, replace(_CONV, to_channels=17)),
+            (_TWENTY, _QUARTERS, _NORM, ConvWish(0, 9, 2, 2)),
+            (_TWENTY, _QUARTERS, _FULL),
+            (_TWENTY, _QUARTERS, _NORM, _FULL),
+            (InputWish(6, 5, 6), _QUARTERS, replace(_CONV, to_channels=9)),
+            (_RELU, _BOTH, _SHUFFLE, ConvWish(0, 9)),
+            (_RELU, _BOTH, _SHUFFLE, _FULL),
+        ),
+        Unmoving.SHARED: (
+            (_TWENTY, _QUARTERS, _POINTWISE, _of(_FULL, 1)),
+            (_TWENTY, _QUARTERS, _CONV, _of(_STRIDED, 1)),
+            (_TWENTY, _QUARTERS, _POINTWISE, ConvWish(1, 9), _of(_CONV, 2)),
+        ),
+        Unmoving.THROUGH: (
+            (_TWENTY, _QUARTERS, _DEPTHWISE, _POINTWISE),
+            (_TWENTY, _SHUFFLE, replace(_DEPTHWISE, stride_w=2), _NORM, _RELU, ConvWish(0, 9), _RELU),
+            (_TWENTY, _QUARTERS, _DEPTHWISE, _LEAKY, replace(_DEPTHWISE, filter_w=5), _FULL),
+            (_TWENTY, _QUARTERS, _NORM, replace(_DEPTHWISE, padding_h=0, padding_w=0), _CONV),
+            (_RELU, _BOTH, _SHUFFLE, _DEPTHWISE, _NORM, ConvWish(0, 9)),
+            (_RELU, _BOTH, _SHUFFLE, _DEPTHWISE, ConvWish(0, 9), _of(_POINTWISE, 2)),
+        ),
+        Unmoving.OUTPUT: (
+            (_TWENTY, _out(_QUARTERS), _CONV),
+            (_TWENTY, _QUARTERS, _out(_DEPTHWISE), _CONV),
+        ),
+        Unmoving.OTHERS: (
+            (_TWENTY, _QUARTERS, _LARGEST),
+            (_TWENTY, _QUARTERS, _CONV, _of(_LARGEST, 1)),
+            (_TWENTY, _QUARTERS, _CONV, _ADD),
+            (_TWENTY, _QUARTERS, _CUT, _CONV),
+            (_TWENTY, _QUARTERS, _DEPTHWISE, _LARGEST),
+        ),
+        Unmoving.GROUPS: (
+            (_TWENTY, _QUARTERS, ConvWish(0, groups=1)),
+            (_TWENTY, _SHUFFLE, replace(_DEPTHWISE, to_channels=40), _CONV),
+        ),
+        Unmoving.STEPS: (
+            (_TWENTY, _QUARTERS, _PRELU, _CONV),
+            (_TWENTY, _QUARTERS, _DEPTHWISE, _PRELU, _POINTWISE),
+            (_TWENTY, _QUARTERS, _DEPTHWISE, BinaryWish(0, ANOTHER, node=Sub), _POINTWISE),
+            (_TWENTY, _QUARTERS, _NORM, _CONV),
+            (PoolingWish(0, "AvgGlobal"), _of(_TWENTY, 1), _QUARTERS, BinaryWish(0, ANOTHER, "HW", node=Sub), _CONV),
+        ),
+        Unmoving.AGAIN: ((_TWENTY, _SHUFFLE, _SHUFFLE, _CONV), (_TWENTY, _QUARTERS, _SHUFFLE, _FULL)),
+        Unmoving.BLOCKS: (
+            (InputWish(3, 5, 6), _RELU, ConcatWish(0, 0, 3), _SHUFFLE, _DEPTHWISE, _POINTWISE),
+            (_RELU, _BOTH, _SHUFFLE, _CONV),
+            (_CONV, _BOTH, _SHUFFLE, ConvWish(0, 9, 1, 3)),
+        ),
         Picking.MERGED: (
             (_CUT, SliceWish(0, 1, 5)),
             (SliceWish(0, 1, 7, 2), SliceWish(0, 1, 3, 2)),

@@ -44,6 +44,9 @@ _SITUATIONS: tuple[tuple[LayerWish, ...], ...] = (
     (_RELU, ConcatWish(0, 0, 3), ConcatWish(0, 1, 3), ConcatWish(1, 0, 3)),  # the same parts in several wholes
     (_CONV, replace(_CONV, source=1), ConcatWish(0, 0, 3), _NORM, _RELU),
     (_RELU, replace(_RELU, source=1), BinaryWish(0, 0), _RELU, _RELU),  # the same ReLU twice
+    # Depthwise convolutions of parts that end inside blocks.
+    (_RELU, ConcatWish(0, 0, 3), replace(_CONV, groups=-1), _NORM, _LEAKY, _POINTWISE),
+    (_POINTWISE, ConcatWish(0, 1, 3), _NORM, ConvWish(0, stride_h=2, stride_w=2, groups=-1), BinaryWish(0, 0), _CONV),
     # Averages that may come before 1x1 convolutions.
     (_NORM, _RELU, _POINTWISE, PoolingWish(0, "Avg2x2Stride2")),  # a transition of DenseNet
     (_POINTWISE, _NORM, PoolingWish(0, "AvgGlobal"), _RELU),

@@ -314,6 +314,42 @@ BUGS: tuple[Bug, ...] = (
         "start += *segments;",
     ),
     Bug(
+        "weights of a depthwise convolution in order, of channels in segments",
+        "kernels/packing_grouped.py",
+        "const ptrdiff_t place = position(p->segments, k);",
+        "const ptrdiff_t place = position(p->segments && *p->segments > 0 ? NULL : p->segments, k);",
+    ),
+    Bug(
+        "weights for what a shuffle makes of what is read",
+        "kernels/packing.py",
+        "channel = channel % -segments[0] * segments[1] + channel / -segments[0], segments += 2;",
+        "segments += 2;",
+    ),
+    Bug(
+        "weights shuffled as what is read must be unshuffled",
+        "kernels/packing.py",
+        "channel = channel % -segments[0] * segments[1] + channel / -segments[0], segments += 2;",
+        "channel = channel % segments[1] * -segments[0] + channel / segments[1], segments += 2;",
+    ),
+    Bug(
+        "weights of a depthwise convolution in order, of channels before a shuffle",
+        "kernels/packing_grouped.py",
+        "const ptrdiff_t place = position(p->segments, k);",
+        "const ptrdiff_t place = position(p->segments && *p->segments < 0 ? p->segments + 2 : p->segments, k);",
+    ),
+    Bug(
+        "a shuffle forgotten that another layer reads",
+        "passes/fold_shuffle.py",
+        "            for number in self._users[name]:\n",
+        "            for number in self._users[name][:1]:\n",
+    ),
+    Bug(
+        "a shuffle of what a gate is for channel by channel",
+        "passes/fold_shuffle.py",
+        "any(step.has_parameters or step.operands_in_lanes for step in steps)",
+        "any(step.has_parameters for step in steps)",
+    ),
+    Bug(
         "large halves overflow beside small ones",
         "kernels/packing_halves.py",
         "const int lift = up > 0 ? up : 0, exponent = lift < most ? lift : most;",

@@ -42,7 +42,8 @@ class Op(Record):
     """One operation of a program: made by lowering, rewritten by passes, computed by a kernel.
 
     `channels_stay`: every channel of the result has its place in memory where the source has it, so that results take
-    over the layout of what they are computed from. Otherwise results have channels in order, without gaps.
+    over the layout of what they are computed from. Otherwise results have channels in order, without gaps, except those
+    of depthwise convolutions, which stay, too.
     `reads_in_order`: that is how the first tensor that it reads must have them, too.
     """
 

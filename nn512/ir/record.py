@@ -25,6 +25,7 @@ class CoveredAs(enum.Enum):
     MERGED = "one more convolution of the same source"
     CALLER = "an input that is read as the caller has it"
     LOADED_PLANES = "an input that is copied without being put into blocks"
+    SHUFFLED = "a shuffle of the source, part of the order of the weights"
     FOLDED_BEFORE = "a batch norm of the source, part of the weights"
     FOLDED_AFTER = "a batch norm of the result, part of the weights"
     ON_READING = "a step on what is read"

@@ -25,7 +25,7 @@ from nn512.kernels.conv_blocking import COLUMNS, FAR, INPUTS, MERGED, PANEL, ROW
 from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.conv_tile import Channels
 from nn512.kernels.convolution import ConvLayer
-from nn512.kernels.edges import OUTPUT_TAIL, Edges
+from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
 from nn512.kernels.elementwise import Store
 from nn512.kernels.interface import Context, Kernel, Setting, adding
 from nn512.kernels.paired_source import (
@@ -90,7 +90,7 @@ KERNEL = Kernel(
     arithmetic="bfloat16",
     edges=(
         *(PANEL, TILE, COLUMNS, ROWS, SHARES, FAR),
-        *(INPUTS[Channels.WHOLE], INPUTS[Channels.TAIL], OUTPUT_TAIL, MERGED, PAIRS, GROUPS),
+        *(INPUTS[Channels.WHOLE], INPUTS[Channels.TAIL], OUTPUT_TAIL, MERGED, SHUFFLED, PAIRS, GROUPS),
         *(SOURCE, RESULT),
     ),
     platform="AVX512BFloat16",
@@ -118,7 +118,7 @@ class _PairedLayer(ConvLayer):
         pairs = blocks_of(self.inputs) * LANES
         taps = branch.node.filter_h, branch.node.filter_w
         layout = self.given.layout if self.node.groups == 1 else natural(2 * self.inputs)
-        return PairedWeights(branch.node, taps, pairs, layout, panel, branch.folded)
+        return PairedWeights(branch.node, taps, pairs, layout, panel, branch.folded, self.op.shuffled)
 
     def store(self) -> Store:
         return PairStore(self.given.layout)

@@ -13,7 +13,7 @@ from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.conv_cost import weight_bytes
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
-from nn512.kernels.edges import OUTPUT_TAIL, Edges, tail
+from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges, tail
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.packing import ConvWeights
 from nn512.kernels.paired_weights import PairedWeights
@@ -56,7 +56,7 @@ INPUTS = {
 """By how routines walk over their inputs: what is left over beyond whole blocks of those that an output sees."""
 
 BLOCKED = tuple(family for channels, family in INPUTS.items() if channels is not Channels.PLANAR)
-EDGES = (PANEL, TILE, COLUMNS, ROWS, SHARES, FAR, *BLOCKED, OUTPUT_TAIL, MERGED)
+EDGES = (PANEL, TILE, COLUMNS, ROWS, SHARES, FAR, *BLOCKED, OUTPUT_TAIL, MERGED, SHUFFLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +254,7 @@ class ConvBlocking:
             layout=self._layout_of_weights,
             panel=panel,
             shared=self.channels in MASKED,
+            shuffled=self.op.shuffled,
             normalized=self.op.normalized,
             folded=branch.folded,
         )
@@ -356,4 +357,5 @@ class ConvBlocking:
         classes.add(INPUTS[self.channels](self.inputs % LANES))
         classes |= {OUTPUT_TAIL(branch.result.shape.channels % LANES) for branch in self.branches}
         classes |= {MERGED()} if len(self.branches) > 1 else set()
+        classes |= {SHUFFLED()} if self.op.shuffled else set()
         return classes

@@ -22,7 +22,7 @@ from nn512.kernels.conv_blocking import EDGES, Branch, ConvBlocking, Panels
 from nn512.kernels.conv_cost import direct_work, prepared_source
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
 from nn512.kernels.elementwise import Store, write_chain_step
-from nn512.kernels.interface import Context, Kernel
+from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.kernels.layer import write_segments
 from nn512.kernels.packing import ROUTINES
 from nn512.kernels.tiles import BFLOAT16, SIZES, add_operands, first_row, write_tap_bounds
@@ -35,7 +35,12 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
     return ConvLayer(op, context).emit()
 
 
-KERNEL = Kernel("direct", ConvOp, direct_work, emit, workspace=prepared_source, edges=EDGES, writes_pairs=True)
+def _applies(op: ConvOp, setting: Setting) -> bool:
+    """Whether results have their channels in order: a depthwise convolution may leave them as its source has them."""
+    return not op.leaves_order and all(setting.places[branch.writes].layout.regular for branch in op.branches)
+
+
+KERNEL = Kernel("direct", ConvOp, direct_work, emit, _applies, prepared_source, edges=EDGES, writes_pairs=True)
 
 
 class Choice(NamedTuple):

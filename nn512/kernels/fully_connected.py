@@ -17,7 +17,7 @@ from nn512.cgen.writer import Writer
 from nn512.ir import FullyConnectedOp
 from nn512.kernels import packing
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.edges import OUTPUT_TAIL, Edges
+from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
 from nn512.kernels.full_panel import LOAD_HALVES, PanelRoutine, Stored
 from nn512.kernels.interface import Context, Kernel, Place, Setting, adding
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
@@ -31,7 +31,7 @@ ACCUMULATORS = 8
 
 PANEL, SPANS = Edges("panel", tuple(range(1, WIDEST_PANEL + 1))), Edges("spans", ("one", "several"))
 ROW_INPUTS = Edges("inputs of a row", tuple(range(1, LANES + 1)))
-EDGES = (PANEL, OUTPUT_TAIL, ROW_INPUTS, SPANS)
+EDGES = (PANEL, OUTPUT_TAIL, ROW_INPUTS, SPANS, SHUFFLED)
 
 
 def panel_width(blocks: int) -> int:
@@ -134,7 +134,7 @@ class FullyConnectedLayer:
         classes.add(OUTPUT_TAIL(self.result.shape.channels % LANES))
         classes |= {ROW_INPUTS(lanes) for _, lanes in self.spans}
         classes.add(SPANS("one" if len(self.spans) == 1 else "several"))
-        return classes
+        return classes | ({SHUFFLED()} if self.op.shuffled else set())
 
     def _routine(self, blocks: int) -> PanelRoutine:
         sums = 1 << (ACCUMULATORS // blocks).bit_length() - 1
@@ -216,9 +216,18 @@ class FullyConnectedLayer:
             f".pixels = {extent(self.source.shape.height, self.source.shape.width)}",
             f".panel = {self.width}",
             *packing.segments_of(self.source.layout),
+            *self._unshuffled(),
         ]
         if self.op.normalized:
             arguments.append(f".before = {packing.norms_of(self.op.normalized)}")
         if self.op.folded:
             arguments.append(f".after = {packing.norms_of(self.op.folded)}")
         return PackCall(packing.ROUTINES["pack_full"], tuple(arguments), self.blocks)
+
+    def _unshuffled(self) -> tuple[str, ...]:
+        """The initializer of `unshuffled`: as many groups as those of the shuffle have channels undo it."""
+        node = self.op.shuffled
+        if node is None:
+            return ()
+        channels = self.source.shape.channels
+        return (f".unshuffled = SEGMENTS(-{channels // node.groups}, {node.groups}, {channels})",)

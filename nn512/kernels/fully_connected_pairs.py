@@ -94,7 +94,9 @@ class _PairedLayer(FullyConnectedLayer):
     def _packed(self) -> PairedWeights:
         shape = self.source.shape
         taps = shape.height, shape.width
-        return PairedWeights(self.op.node, taps, shape.channels, self.given.layout, self.width, self.op.folded)
+        return PairedWeights(
+            self.op.node, taps, shape.channels, self.given.layout, self.width, self.op.folded, self.op.shuffled
+        )
 
     def fields(self) -> tuple[PackedArray, ...]:
         return self._packed.fields()

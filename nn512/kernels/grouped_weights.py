@@ -6,20 +6,23 @@ from dataclasses import dataclass
 
 from nn512.cgen.code import PackCall, PackedArray
 from nn512.cgen.expressions import Expression, extent
-from nn512.graph.nodes import BatchNorm, Conv
-from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of
-from nn512.plan.layout import LANES, blocks_of
+from nn512.graph.nodes import BatchNorm, Conv, Shuffle
+from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of
+from nn512.plan.layout import LANES, Layout, blocks_of
 
 
 @dataclass(frozen=True, slots=True)
 class GroupedWeights:
     """Weights in the order [output block][filter row][input][filter column][output lane].
 
-    `inputs` is the number of inputs of a group.
+    `inputs` is the number of inputs of a group, `layout` that of the outputs. These may stand in the order before a
+    shuffle, `shuffled`.
     """
 
     node: Conv
     inputs: int
+    layout: Layout
+    shuffled: Shuffle | None
     normalized: tuple[BatchNorm, ...]
     folded: tuple[BatchNorm, ...]
 
@@ -40,7 +43,7 @@ class GroupedWeights:
 
     def fields(self) -> tuple[PackedArray, ...]:
         """Arrays in the packed net."""
-        blocks = blocks_of(self.node.to_channels)
+        blocks = self.layout.block_count
         factors = (blocks, self.node.filter_h, self.inputs, self.node.filter_w, LANES)
         return (
             PackedArray(f"{self.name}Biases", f"[{blocks * LANES}]", blocks * LANES),
@@ -53,6 +56,7 @@ class GroupedWeights:
         arguments = [
             conv_arguments(node, self.inputs, (node.filter_h, node.filter_w)),
             f".columns = {node.filter_w}",
+            *segments_of(self.layout, self.shuffled),
         ]
         if self.normalized:
             arguments.append(f".groupOutputs = {node.to_channels // node.groups}")

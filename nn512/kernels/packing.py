@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from nn512.cgen.code import PackCall, PackedArray, Routine
 from nn512.cgen.expressions import Expression, extent
-from nn512.graph.nodes import BatchNorm, Conv, FullyConnected
+from nn512.graph.nodes import BatchNorm, Conv, FullyConnected, Shuffle
 from nn512.kernels.packing_fourier import PACK_FOURIER
 from nn512.kernels.packing_full import PACK_FULL
 from nn512.kernels.packing_grouped import PACK_GROUPED
@@ -47,14 +47,13 @@ static Affine compose(const Norm *norms, ptrdiff_t channel) {
 """
 
 POSITION = """
-/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. */
+/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. Before
+ * these may be minus the groups of a shuffle that makes the channels of those that stand there, and a group's size. */
 static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     if (segments == NULL) return channel;
     ptrdiff_t start = 0;
-    for (; channel >= *segments; segments++) {
-        channel -= *segments;
-        start += (*segments + 15) / 16 * 16;
-    }
+    if (*segments < 0) channel = channel % -segments[0] * segments[1] + channel / -segments[0], segments += 2;
+    for (; channel >= *segments; channel -= *segments++) start += (*segments + 15) / 16 * 16;
     return start + channel;
 }
 
@@ -143,7 +142,7 @@ ROUTINES: Mapping[str, Routine] = MappingProxyType(
             Routine("pack_conv", PACK_CONV, (_COMMON, _POSITION)),
             Routine("pack_norm", PACK_NORM, (_COMMON, _POSITION)),
             Routine("pack_full", PACK_FULL, (_COMMON, _POSITION, _HALVES)),
-            Routine("pack_grouped", PACK_GROUPED, (_COMMON,)),
+            Routine("pack_grouped", PACK_GROUPED, (_COMMON, _POSITION)),
             Routine("pack_winograd", PACK_WINOGRAD, (_COMMON, _POSITION, _HALVES, _HALF_OF, _WINOGRAD_FACTORS)),
             Routine("pack_winograd_pairs", PACK_WINOGRAD_PAIRS, (_COMMON, _POSITION, _BFLOAT16_OF, _WINOGRAD_FACTORS)),
             Routine("pack_pairs", PACK_PAIRS, (_COMMON, _POSITION, _BFLOAT16_OF)),
@@ -159,7 +158,8 @@ class ConvWeights:
     """The packed weights of one convolution.
 
     `layout` is that of the input channels of one group, `panel` the output blocks that are computed together. Where
-    groups share output blocks (`shared`), every lane holds the weight of its own output's group.
+    groups share output blocks (`shared`), every lane holds the weight of its own output's group. What is read may stand
+    in the order before a shuffle, `shuffled`.
     """
 
     node: Conv
@@ -167,6 +167,7 @@ class ConvWeights:
     layout: Layout
     panel: int
     shared: bool
+    shuffled: Shuffle | None
     normalized: tuple[BatchNorm, ...]
     folded: tuple[BatchNorm, ...]
 
@@ -218,7 +219,7 @@ class ConvWeights:
             conv_arguments(node, self.inputs, (node.filter_h, node.filter_w)),
             f".panel = {self.panel}",
             *([f".lanes = {self.lanes}"] if self.lanes != LANES else []),
-            *segments_of(self.layout),
+            *segments_of(self.layout, self.shuffled),
         ]
         if self.normalized:
             arguments.append(f".groupOutputs = {node.to_channels // node.groups}")
@@ -254,9 +255,15 @@ def pack_norm(node: BatchNorm, layout: Layout) -> PackCall:
     return PackCall(ROUTINES["pack_norm"], arguments, 1)
 
 
-def segments_of(layout: Layout) -> tuple[str, ...]:
-    """The initializer of `segments` for a layout; a regular one needs none."""
-    return () if layout.regular else (f".segments = SEGMENTS({', '.join(map(str, layout.segments))})",)
+def segments_of(layout: Layout, shuffled: Shuffle | None = None) -> tuple[str, ...]:
+    """The initializer of `segments` for channels in a layout, or in the order before a shuffle in it.
+
+    A regular layout without a shuffle needs none.
+    """
+    if layout.regular and shuffled is None:
+        return ()
+    groups = () if shuffled is None else (-shuffled.groups, layout.channels // shuffled.groups)
+    return (f".segments = SEGMENTS({', '.join(map(str, (*groups, *layout.segments)))})",)
 
 
 def norms_of(nodes: Sequence[BatchNorm]) -> str:

@@ -7,6 +7,7 @@ typedef struct {
     const float *weights, *biases;
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, taps, columns; /* inputs of one group; columns of the filter */
+    const ptrdiff_t *segments;                /* of the outputs */
     const Norm *before, *after;
     ptrdiff_t groupOutputs; /* if `before` is not NULL */
 } GroupedPack;
@@ -14,7 +15,8 @@ typedef struct {
 static void pack_grouped(const void *context, Share share) {
     const GroupedPack *p = context;
     for (ptrdiff_t k = share.first * 16; k < share.last * 16 && k < p->outputs; k++) {
-        float *to = p->packed + k / 16 * p->inputs * p->taps * 16 + k % 16;
+        const ptrdiff_t place = position(p->segments, k);
+        float *to = p->packed + place / 16 * p->inputs * p->taps * 16 + place % 16;
         const Affine after = compose(p->after, k);
         double bias = p->biases[k];
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
@@ -27,7 +29,7 @@ static void pack_grouped(const void *context, Share share) {
                 bias += before.shift * weight;
             }
         }
-        p->packedBiases[k] = (float)(bias * after.scale + after.shift);
+        p->packedBiases[place] = (float)(bias * after.scale + after.shift);
     }
 }
 

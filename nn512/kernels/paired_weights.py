@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nn512.cgen.code import PackCall, PackedArray
 from nn512.cgen.expressions import Expression, extent
-from nn512.graph.nodes import BatchNorm, Conv, FullyConnected
+from nn512.graph.nodes import BatchNorm, Conv, FullyConnected, Shuffle
 from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of
 from nn512.plan.layout import LANES, Layout, blocks_of
 
@@ -18,8 +18,9 @@ class PairedWeights:
 
     `taps` are the rows and columns of the filter, `pairs` those of the input channels of one group, which a convolution
     may round up to whole blocks of 16; `layout` is that of these channels before they became pairs, `panel` the output
-    blocks computed together. `columns` of the filter follow each other before the next pair does. Only channels of one
-    `run` of so many pair up, if it is not 0; the last of an odd number is the upper half of a pair of its own.
+    blocks computed together. What is read may stand in the order before a shuffle, `shuffled`. `columns` of the filter
+    follow each other before the next pair does. Only channels of one `run` of so many pair up, if it is not 0; the last
+    of an odd number is the upper half of a pair of its own.
     """
 
     node: Conv | FullyConnected
@@ -28,6 +29,7 @@ class PairedWeights:
     layout: Layout
     panel: int
     folded: tuple[BatchNorm, ...]
+    shuffled: Shuffle | None = None
     columns: int = 1
     run: int = 0
 
@@ -67,7 +69,7 @@ class PairedWeights:
             f".columns = {self.columns}",
             f".panel = {self.panel}",
             *([f".run = {self.run}"] if self.run else []),
-            *segments_of(self.layout),
+            *segments_of(self.layout, self.shuffled),
         ]
         if self.folded:
             arguments.append(f".after = {norms_of(self.folded)}")

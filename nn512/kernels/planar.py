@@ -16,7 +16,7 @@ from nn512.kernels.conv_blocking import INPUTS, INSIDE, MERGED, PANEL, ROWS, SHA
 from nn512.kernels.conv_cost import weight_bytes
 from nn512.kernels.conv_tile import Channels
 from nn512.kernels.convolution import ConvLayer
-from nn512.kernels.edges import OUTPUT_TAIL, Edges
+from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.plan.conv_geometry import axes, real_taps
 from nn512.plan.cost import EXPOSED, Work
@@ -60,7 +60,7 @@ KERNEL = Kernel(
     _applies,
     planes=True,
     writes_pairs=True,
-    edges=(PANEL, TILE, INSIDE, ROWS, SHARES, INPUTS[Channels.PLANAR], OUTPUT_TAIL, MERGED, SOURCE),
+    edges=(PANEL, TILE, INSIDE, ROWS, SHARES, INPUTS[Channels.PLANAR], OUTPUT_TAIL, MERGED, SHUFFLED, SOURCE),
 )
 
 

@@ -40,9 +40,11 @@ PAIRING = Edges("pairs of columns", ("as they stand", "put together"))
 
 
 def _applies(op: ConvOp, setting: Setting) -> bool:
+    """Whether there are a few channels, in order, and columns that pair up."""
     node = op.node
     few = setting.graph.shapes[node.from_tensor].channels <= MOST_CHANNELS
-    return op.branches[0].writes in setting.planes and few and node.filter_w > 1
+    in_order = op.shuffled is None  # rows of filters are packed one after another, as the channels stand
+    return op.branches[0].writes in setting.planes and few and in_order and node.filter_w > 1
 
 
 def _columns(op: ConvOp, setting: Setting) -> PairedColumns:

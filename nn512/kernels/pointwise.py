@@ -17,7 +17,7 @@ from nn512.kernels.conv_blocking import FAR, INPUTS, INSIDE, MERGED, PANEL, ROW_
 from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.conv_tile import Channels
 from nn512.kernels.convolution import Choice, ConvLayer
-from nn512.kernels.edges import OUTPUT_TAIL, Edges
+from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
 from nn512.kernels.interface import Context, Kernel, Place, Setting
 from nn512.plan.conv_geometry import TILE_PIXELS
 from nn512.plan.cost import Work
@@ -70,6 +70,7 @@ KERNEL = Kernel(
         *(INPUTS[channels] for channels in (Channels.WHOLE, Channels.TAIL, Channels.TABLE)),
         OUTPUT_TAIL,
         MERGED,
+        SHUFFLED,
     ),
     writes_pairs=True,
 )

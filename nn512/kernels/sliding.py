@@ -19,7 +19,7 @@ from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.edges import OUTPUT_TAIL, Edges
+from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
 from nn512.kernels.elementwise import Store, write_chain_step
 from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.interface import Context, Setting
@@ -55,7 +55,7 @@ SWEEP_TILE, TAP_TILE = (Edges(f"{loop} tile", tuple(range(1, TILE_PIXELS + 1))) 
 SWEEPS, TAPS = Edges("columns", ("inside", "left", "right", "both")), Edges("taps", ("inside", *EDGE_WORDS))
 GROUP_INPUTS = Edges("inputs of a group", (2, 4, 8))
 RATIO = Edges("outputs for an input", ("one", "several"))
-FAR, CLIPPED = Edges("source far"), Edges("rows clipped")
+FAR, CLIPPED, SEGMENTS = Edges("source far"), Edges("rows clipped"), Edges("channels in segments")
 EDGES = (SWEEP_TILE, TAP_TILE, SWEEPS, TAPS, RATIO, CLIPPED)
 
 _BLOCK = Name("block")
@@ -74,7 +74,8 @@ def sliding_applies(op: ConvOp, setting: Setting, channels: int = 1) -> bool:
     aligned = inputs < LANES and LANES % inputs == 0 and outputs % inputs == 0
     if aligned and lane_rows(inputs, outputs, node.to_channels) > MOST_LANE_ROWS:
         return False
-    return len(op.branches) == 1 and source.layout.regular and aligned
+    stays = inputs == outputs == channels == 1
+    return len(op.branches) == 1 and (stays or source.layout.regular) and aligned
 
 
 def sliding_work(op: ConvOp, setting: Setting, channels: int = 1) -> Work:
@@ -87,7 +88,7 @@ def sliding_work(op: ConvOp, setting: Setting, channels: int = 1) -> Work:
     node = op.branches[0].node
     rows, columns = axes(node, source.shape, result.shape, op.zeros)
     tiles, sweeps = sliding_tiles(columns)
-    inputs, blocks = source.shape.channels // node.groups // channels, blocks_of(node.to_channels)
+    inputs, blocks = source.shape.channels // node.groups // channels, result.layout.block_count
     multiplied = real_taps(columns)
     permuted = (
         0
@@ -161,7 +162,8 @@ class SlidingLayer:
 
     def packed(self, branch: ConvBranch) -> GroupedWeights | PairedWeights:
         """The packed weights."""
-        return GroupedWeights(self.node, self.inputs, self.op.normalized, branch.folded)
+        op = self.op
+        return GroupedWeights(self.node, self.inputs, self.result.layout, op.shuffled, op.normalized, branch.folded)
 
     @property
     def ratio(self) -> int:
@@ -218,9 +220,8 @@ class SlidingLayer:
         """The layer: its step functions and its packing."""
         if self.result.pairs:
             self.context.library.use(BFLOAT16)
-        blocks = blocks_of(self.node.to_channels)
         writer = Writer()
-        steps = [InferenceStep(self.name, blocks * self.rows.out)]
+        steps = [InferenceStep(self.name, self.result.layout.block_count * self.rows.out)]
         if self.fills_scratch:
             steps.insert(0, InferenceStep(self.source.name, self.given.layout.block_count))
             writer.lines(write_chain_step(self.context, self.given, self.source, self.prologue, self.store()))
@@ -299,6 +300,8 @@ class SlidingLayer:
         classes |= self.group_classes()
         classes |= {RATIO("one" if self.ratio == 1 else "several")}
         classes.add(OUTPUT_TAIL(self.node.to_channels % LANES))
+        classes |= set() if self.result.layout.regular else {SEGMENTS()}
+        classes |= {SHUFFLED()} if self.op.shuffled else set()
         return classes | ({CLIPPED()} if self.rows.is_padded else set())
 
     def group_classes(self) -> set[str]:

@@ -16,7 +16,7 @@ from nn512.cgen.code import LayerCode
 from nn512.graph.nodes import Conv, Shape
 from nn512.ir import ConvOp
 from nn512.kernels.conv_cost import prepared_source, tensor_bytes
-from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL, Edges, tail
+from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL, SHUFFLED, Edges, tail
 from nn512.kernels.full_panel import Stored
 from nn512.kernels.interface import Context, Kernel, Place, Setting
 from nn512.plan.accuracy import BFLOAT16_ERROR, HALF_ERROR
@@ -222,7 +222,7 @@ class TileVariant(ABC):
     def edges(self) -> tuple[Edges, ...]:
         """All families of edge classes."""
         summed = tuple(passes(self, blocks) for blocks in (1, 2))
-        common = (COMPUTED, INSIDE, CLIPS, *self.overhangs, INPUT_TAIL, SEGMENTS, OUTPUT_TAIL, GROUPS)
+        common = (COMPUTED, INSIDE, CLIPS, *self.overhangs, INPUT_TAIL, SEGMENTS, SHUFFLED, OUTPUT_TAIL, GROUPS)
         return (*self.filters, *summed, *common)
 
     @abstractmethod

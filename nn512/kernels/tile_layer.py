@@ -16,7 +16,7 @@ from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less
 from nn512.cgen.writer import Writer, sentence
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL
+from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL, SHUFFLED
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.full_panel import Stored
 from nn512.kernels.interface import Place
@@ -111,6 +111,7 @@ class TileLayer(TileParts):
                 classes.add(family(axis.overhang if axis.overhang in family.values else "more"))
         classes.add((INPUT_TAIL if whole else SEGMENTS)(self.source.shape.channels % LANES))
         classes.add(OUTPUT_TAIL(self.node.to_channels % LANES))
+        classes |= {SHUFFLED()} if self.op.shuffled else set()
         return classes | ({GROUPS()} if self.node.groups > 1 else set())
 
     # ---- Memory and weights
@@ -140,7 +141,7 @@ class TileLayer(TileParts):
             f".groupOutputs = {node.to_channels // node.groups}",
             *self.pack_arguments(),
             f".panel = {self.panel_blocks}",
-            *segments_of(self.source.layout),
+            *segments_of(self.source.layout, self.op.shuffled),
         ]
         if self.op.normalized:
             arguments.append(f".before = {norms_of(self.op.normalized)}")

@@ -12,6 +12,7 @@ from nn512.graph.nodes import Conv
 from nn512.ir import CoveredAs, Program
 
 _COUNTED: Mapping[CoveredAs, str] = {
+    CoveredAs.SHUFFLED: "shuffled",
     CoveredAs.FOLDED_BEFORE: "before",
     CoveredAs.FOLDED_AFTER: "after",
     CoveredAs.ON_READING: "prologue",
@@ -25,6 +26,10 @@ _PHRASES: Mapping[str, tuple[str, str]] = {
     "samples": ("1 tensor copied to a smaller one", "{} tensors copied to smaller ones"),
     "after": ("1 batch norm folded into the weights before it", "{} batch norms folded into the weights before them"),
     "before": ("1 batch norm folded into the weights after it", "{} batch norms folded into the weights after them"),
+    "shuffled": (
+        "1 layer with its weights in the order before a shuffle",
+        "{} layers with their weights in the order before a shuffle",
+    ),
     "ahead": ("1 average taken before its convolution", "{} averages taken before their convolutions"),
     "merged": ("1 convolution merged with another", "{} convolutions merged with others"),
     "epilogue": ("1 step done where its input is computed", "{} steps done where their input is computed"),

@@ -20,6 +20,7 @@ _REASONS: Mapping[CoveredAs, str] = {
     CoveredAs.MERGED: "merged: same input, filter, stride, padding and dilation",
     CoveredAs.CALLER: "read as the caller has it: few channels, no columns of padding",
     CoveredAs.LOADED_PLANES: "left in the caller's order for a convolution: few channels",
+    CoveredAs.SHUFFLED: "moves nothing: the weights after it are in the order of the channels before it",
     CoveredAs.FOLDED_BEFORE: "folded into the weights after it: only layers without padding read it",
     CoveredAs.FOLDED_AFTER: f"folded into the weights before it: {ALONE}",
     CoveredAs.ON_READING: "done on what is read: no other layer reads it",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from nn512.graph.axes import AXES
 from nn512.graph.nodes import Shape
-from nn512.ir import ConcatOp, Joined, LoadOp, Op, PickOp
+from nn512.ir import ConcatOp, ConvOp, Joined, LoadOp, Op, PickOp
 from nn512.plan.layout import LANES, Layout, crowded, joined, natural, part_of
 from nn512.plan.planes import given_layout
 
@@ -75,8 +75,14 @@ class Layouts:
             self._known[op.writes] = given_layout(op.node)
         else:
             for name in op.tensors_written:
-                stays = op.channels_stay
+                stays = op.channels_stay or self._is_depthwise(op)
                 self._known[name] = self[op.tensors_read[0]] if stays else natural(self._shapes[name].channels)
+
+    def _is_depthwise(self, op: Op) -> bool:
+        """Whether every output of a convolution is made of one channel of its own, and can have the place of that."""
+        if not isinstance(op, ConvOp) or op.node.groups == 1:
+            return False
+        return op.node.groups == op.node.to_channels == self._shapes[op.source].channels
 
 
 def _of_few(parts: Sequence[Layout]) -> Layout:

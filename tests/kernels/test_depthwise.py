@@ -118,9 +118,9 @@ Output FromTensor=f
 
 
 def test_with_everything_fused_around_it() -> None:
-    """Batch norms before and after, activations before and after, additions; an irregular source goes elsewhere."""
+    """Batch norms before and after, activations before and after, additions; an irregular source, too."""
     kernels = {layer.name: layer.kernel for layer in convolutions(FUSED)}
-    assert sorted(kernels.values()).count("depthwise") == 3
+    assert sorted(kernels.values()).count("depthwise") == 4
     report = check_case(
         Case(FUSED, {"force": [["", "depthwise"]]}, data=tuple(DataSeed(regime, 1) for regime in REGIMES))
     )
@@ -137,3 +137,42 @@ def test_compilers(compiler: str, optimisation: str) -> None:
 def test_the_cheapest_kernel_is_the_right_one() -> None:
     text = net((32, 14, 14), (1, "3x3", SAME), (2, "3x3", SAME), (1, "5x5", "StrideH=2 StrideW=2"))
     assert {layer.kernel for layer in convolutions(text, "")} == {"depthwise"}
+
+
+SEGMENTS = """
+Config Prefix=Net
+Input ToTensor=x Channels=3 Height=9 Width=17
+Conv FromTensor=x ToTensor=a ToChannels=5 FilterH=1 FilterW=1
+Conv FromTensor=x ToTensor=b ToChannels=19 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Concat FromTensor1=a FromTensor2=b ToTensor=c
+BatchNorm FromTensor=c ToTensor=d
+Conv FromTensor=d ToTensor=e ToChannels=24 FilterH=2 FilterW=3 Groups=24
+BatchNorm FromTensor=e ToTensor=f
+Activation FromTensor=f ToTensor=g Kind=PReLU
+Slice FromTensor=c ToTensor=h From=1 Count=8 Axis=Height
+Slice FromTensor=h ToTensor=i From=1 Count=15 Axis=Width
+Add FromTensor1=g FromTensor2=i ToTensor=j
+Conv FromTensor=j ToTensor=k ToChannels=24 FilterH=3 FilterW=3 StrideH=2 StrideW=2 PaddingH=1 PaddingW=1 Groups=24
+Conv FromTensor=k ToTensor=l ToChannels=7 FilterH=1 FilterW=1
+Conv FromTensor=k ToTensor=m ToChannels=48 FilterH=1 FilterW=1 Groups=24
+Output FromTensor=j
+Output FromTensor=l
+Output FromTensor=m
+"""
+
+
+@pytest.mark.parametrize("force", ["", "depthwise", "direct"])
+def test_channels_in_segments_stay_there(force: str) -> None:
+    """Of two parts that end inside blocks; norms, slopes and what is added meet each channel where it stands."""
+    plan = compile_graph(SEGMENTS, Options(force=(("", force),) if force else ())).plan
+    segments = {tensor.name: tuple(tensor.segments) for tensor in plan.tensors}
+    assert segments["c"] == segments["j"] == segments["k"] == (5, 19)
+    kernels = {layer.name: layer.kernel for layer in plan.layers}
+    assert (kernels["j"], kernels["k"], kernels["m"]) == ("depthwise", "depthwise", "direct")
+    data = tuple(DataSeed(regime, 1) for regime in REGIMES)
+    report = check_case(Case(SEGMENTS, {"force": [["", force]]} if force else {}, data=data))
+    assert not report.problems, "\n".join(map(str, report.problems))
+    assert report.verified
+    classes = {layer.name: layer.edge_classes for layer in report.layers}
+    assert "channels in segments" in classes["j"]
+    assert "channels in segments" in classes["k"]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 
-from fuzz.draw.edges.net import TAILS, EdgeNet, conv, factors, net, picture, segments
+from fuzz.draw.edges.net import TAILS, EdgeNet, conv, factors, net, picture, segments, shuffled
 from nn512.algebra.cook_toom import is_known
 
 TILE_PIXELS = 14  # of outputs that are summed in registers at a time
@@ -44,6 +44,7 @@ def dense_nets() -> Iterator[EdgeNet]:
         yield net(picture(2 * n, 4, 5), conv(6, (3, 3), "Groups=2", same=True))
         yield net(*segments(2 * n, 4, 5), conv(6, (3, 3), "Groups=2", same=True, source="pieces"))
     yield net(picture(96, 4, 5), conv(144, (3, 3), "Groups=3", same=True))
+    yield net(*shuffled(39, 4, 5), conv(17, (3, 3), same=True, source="mixed"))
     yield _single(20)
 
 
@@ -56,6 +57,7 @@ def pointwise_nets() -> Iterator[EdgeNet]:
     for n in TAILS:
         yield net(*segments(n + 1, 2, 3), conv(9, source="pieces"))
     yield net(picture(20, 3, 5), conv(17, to="y"), conv(33, to="z"))
+    yield net(*shuffled(39, 3, 5), conv(17, source="mixed"))
     yield net(picture(16, 20, 20), conv(16))
     yield net(picture(80, 9, 14), conv(40), l2=_SMALL_CACHE)
     yield net(picture(20, 3, 3), conv(17), "Pooling FromTensor=y ToTensor=z Kind=AvgGlobal")  # comes first
@@ -74,6 +76,7 @@ def planar_nets() -> Iterator[EdgeNet]:
         yield net(picture(3, 5, 7, order=order), conv(17, (3, 3)))
     yield net(picture(3, 20, 20), conv(16))
     yield net(picture(3, 4, 5), conv(17, to="y"), conv(33, to="z"))
+    yield net(*shuffled(6, 4, 5), conv(17, (2, 3), source="mixed"))
     yield _single(3)
 
 
@@ -90,6 +93,8 @@ def paired_planar_nets() -> Iterator[EdgeNet]:
 def depthwise_nets() -> Iterator[EdgeNet]:
     """A group for every channel."""
     yield from _grouped(1, TAILS)
+    yield net(*segments(20, 4, 5), conv(20, (3, 3), "Groups=20", same=True, source="pieces"))
+    yield net(*shuffled(39, 4, 5), conv(39, (3, 3), "Groups=39", source="mixed"), conv(5, source="y", to="z"))
 
 
 def grouped_nets() -> Iterator[EdgeNet]:
@@ -210,6 +215,7 @@ def _tiled(
         yield net(*segments(n + 1, height, width), conv(9, taps, source="pieces"))
         yield net(picture(n, height + n % 5, width + n // 3), conv(n, taps))
     yield net(picture(32, height, width), conv(32, taps, "Groups=2"))
+    yield net(*shuffled(39, height, width), conv(17, taps, source="mixed"))
     height, width = sized((6, 6), taps)
     yield net(picture(16, height, width), conv(33, taps))
 

@@ -58,6 +58,11 @@ def segments(channels: int, height: int = 1, width: int = 1, name: str = "pieces
     )
 
 
+def shuffled(channels: int, height: int = 1, width: int = 1, name: str = "mixed") -> tuple[str, ...]:
+    """An input of so many channels, a multiple of 3, and it shuffled: three groups in turn."""
+    return picture(channels, height, width), f"Shuffle FromTensor=x ToTensor={name} Groups=3"
+
+
 def factors(most: int) -> Iterator[tuple[int, int]]:
     """Pairs of numbers whose product is at most so much."""
     return ((rows, columns) for rows in range(1, most + 1) for columns in range(1, most // rows + 1))

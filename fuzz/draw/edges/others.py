@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fuzz.draw.edges.net import TAILS, EdgeNet, conv, net, picture, segments
+from fuzz.draw.edges.net import TAILS, EdgeNet, conv, net, picture, segments, shuffled
 
 _SLABS = (512, 257)
 """Pixels of which each block moves in several parts."""
@@ -20,6 +20,7 @@ def full_nets() -> Iterator[EdgeNet]:
         yield net(picture(2 * n, 1, 2), "FullyConnected FromTensor=x ToTensor=y ToChannels=3")
     for outputs in (64, 128, 144):
         yield net(*segments(20, 1, 2), f"FullyConnected FromTensor=pieces ToTensor=y ToChannels={outputs}")
+    yield net(*shuffled(39, 2, 3), "FullyConnected FromTensor=mixed ToTensor=y ToChannels=17")
 
 
 def pooling_nets() -> Iterator[EdgeNet]:

@@ -440,12 +440,25 @@ static Affine compose(const Norm *norms, ptrdiff_t channel) {
     return all;
 }
 
+/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. Before
+ * these may be minus the groups of a shuffle that makes the channels of those that stand there, and a group's size. */
+static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
+    if (segments == NULL) return channel;
+    ptrdiff_t start = 0;
+    if (*segments < 0) channel = channel % -segments[0] * segments[1] + channel / -segments[0], segments += 2;
+    for (; channel >= *segments; channel -= *segments++) start += (*segments + 15) / 16 * 16;
+    return start + channel;
+}
+
+#define SEGMENTS(...) (const ptrdiff_t[]){__VA_ARGS__}
+
 /* Weights of a grouped convolution, [output][input of the group][row][column], to [output block][row][input][column]
  * [output lane]. Batch norms of the input and of the result are folded in. */
 typedef struct {
     const float *weights, *biases;
     float *packed, *packedBiases;
     ptrdiff_t outputs, inputs, taps, columns; /* inputs of one group; columns of the filter */
+    const ptrdiff_t *segments;                /* of the outputs */
     const Norm *before, *after;
     ptrdiff_t groupOutputs; /* if `before` is not NULL */
 } GroupedPack;
@@ -453,7 +466,8 @@ typedef struct {
 static void pack_grouped(const void *context, Share share) {
     const GroupedPack *p = context;
     for (ptrdiff_t k = share.first * 16; k < share.last * 16 && k < p->outputs; k++) {
-        float *to = p->packed + k / 16 * p->inputs * p->taps * 16 + k % 16;
+        const ptrdiff_t place = position(p->segments, k);
+        float *to = p->packed + place / 16 * p->inputs * p->taps * 16 + place % 16;
         const Affine after = compose(p->after, k);
         double bias = p->biases[k];
         for (ptrdiff_t c = 0; c < p->inputs; c++) {
@@ -466,7 +480,7 @@ static void pack_grouped(const void *context, Share share) {
                 bias += before.shift * weight;
             }
         }
-        p->packedBiases[k] = (float)(bias * after.scale + after.shift);
+        p->packedBiases[place] = (float)(bias * after.scale + after.shift);
     }
 }
 

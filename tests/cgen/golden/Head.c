@@ -441,14 +441,13 @@ static Affine compose(const Norm *norms, ptrdiff_t channel) {
     return all;
 }
 
-/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. */
+/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. Before
+ * these may be minus the groups of a shuffle that makes the channels of those that stand there, and a group's size. */
 static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     if (segments == NULL) return channel;
     ptrdiff_t start = 0;
-    for (; channel >= *segments; segments++) {
-        channel -= *segments;
-        start += (*segments + 15) / 16 * 16;
-    }
+    if (*segments < 0) channel = channel % -segments[0] * segments[1] + channel / -segments[0], segments += 2;
+    for (; channel >= *segments; channel -= *segments++) start += (*segments + 15) / 16 * 16;
     return start + channel;
 }
 
@@ -494,7 +493,7 @@ typedef struct {
     float *packedBiases, *scales; /* without scales, weights stay floats */
     ptrdiff_t outputs, channels, pixels;
     ptrdiff_t panel;           /* output blocks in a panel; the last panel may have fewer */
-    const ptrdiff_t *segments; /* of the input channels */
+    const ptrdiff_t *segments, *unshuffled; /* of the channels as they stand; where these are in the input */
     const Norm *before, *after;
 } FullPack;
 
@@ -522,13 +521,14 @@ static void pack_full(const void *context, Share share) {
         for (ptrdiff_t begin = 0, count; begin < p->channels; begin += count) { /* channels of an input block */
             for (count = 1; begin + count < p->channels && position(p->segments, begin + count) % 16; count++) continue;
             for (ptrdiff_t c = 0; c < count; c++) {
-                const Affine before = compose(p->before, begin + c);
+                const ptrdiff_t channel = position(p->unshuffled, begin + c);
+                const Affine before = compose(p->before, channel);
                 for (ptrdiff_t t = 0; t < p->pixels; t++) {
                     const ptrdiff_t input = begin * p->pixels + t * count + c;
                     const ptrdiff_t to = (start * inputs + input * width + block - start) * 16;
                     float packed[16] = {0};
                     for (ptrdiff_t o = 0; o < lanes; o++) {
-                        const double weight = weights[o * inputs + (begin + c) * p->pixels + t];
+                        const double weight = weights[o * inputs + channel * p->pixels + t];
                         packed[o] = (float)(scales[o] * before.scale * weight);
                         biases[o] += before.shift * weight;
                     }

@@ -596,14 +596,13 @@ static Affine compose(const Norm *norms, ptrdiff_t channel) {
     return all;
 }
 
-/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. */
+/* Where a channel stands, block * 16 + lane: each segment of channels begins a new block. NULL is one segment. Before
+ * these may be minus the groups of a shuffle that makes the channels of those that stand there, and a group's size. */
 static ptrdiff_t position(const ptrdiff_t *segments, ptrdiff_t channel) {
     if (segments == NULL) return channel;
     ptrdiff_t start = 0;
-    for (; channel >= *segments; segments++) {
-        channel -= *segments;
-        start += (*segments + 15) / 16 * 16;
-    }
+    if (*segments < 0) channel = channel % -segments[0] * segments[1] + channel / -segments[0], segments += 2;
+    for (; channel >= *segments; channel -= *segments++) start += (*segments + 15) / 16 * 16;
     return start + channel;
 }
 

@@ -186,7 +186,7 @@ def test_samples_hardly_narrow(emulation: ModuleType, name: str, data: Draw, wei
     for tensor in "yz":
         assert np.array_equal(derived[tensor].value, widened[tensor].value)
         ratio = derived[tensor].variance / widened[tensor].variance
-        assert ratio.max() < (2 if "Fourier" in name else 1 + 1e-12) < NEAR**-2
+        assert ratio.max() < (2 if "Fourier" in name else 1 + 1e-4) < NEAR**-2  # errors make noise of second order
         assert not (derived[tensor].unspecified & ~widened[tensor].unspecified).any()
 
 
