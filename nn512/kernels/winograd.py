@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nn512.algebra.cook_toom import Transform, cook_toom, is_known
+from nn512.algebra.cook_toom import FINE_POINTS, Transform, cook_toom, is_known
 from nn512.cgen.code import LayerCode, Routine
 from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
@@ -58,7 +58,11 @@ class Variant(TileVariant):
             return None
         if self.rows != self.columns and 1 in (rows, columns):
             return None
-        return TileTransform(cook_toom(rows, node.filter_h), cook_toom(columns, node.filter_w))
+        return TileTransform(self._transform(rows, node.filter_h), self._transform(columns, node.filter_w))
+
+    def _transform(self, outputs: int, taps: int) -> Transform:
+        points = FINE_POINTS.get(outputs + taps - 1) if self.stored is Stored.PAIRS else None
+        return cook_toom(outputs, taps, points)
 
     def amplification(self, node: Conv) -> float:
         """See `TileVariant`."""
@@ -193,7 +197,7 @@ class WinogradLayer(TileLayer):
 
 def _table(transform: Transform) -> Routine:
     """The matrix that transforms weights, as a table. The compiler computes quotients, so they are rounded once."""
-    name = f"winograd{transform.outputs}_{transform.taps}_weights"
+    name = f"winograd{transform.outputs}_{transform.taps}{transform.mark}_weights"
     writer = Writer()
     writer.comment(f"W of F({transform.outputs}, {transform.taps}), [product][tap].")
     numbers = (str(factor).replace("/", ".0 / ") for row in transform.weights for factor in row)
@@ -209,7 +213,7 @@ HALVES = ((2, 2), (3, 3), (4, 4), (2, 4))
 channels; those of 5x5 would err 1.9."""
 
 PAIRS = ((2, 2), (4, 4), (2, 4))
-"""Those that are worth one with pairs of bfloat16. Results err 4, 12 and 7 thousandths then, those of direct products
+"""Those that are worth one with pairs of bfloat16. Results err 4, 11 and 7 thousandths then, those of direct products
 2.3; those of 5x5 would err 29."""
 
 KERNELS = tuple(

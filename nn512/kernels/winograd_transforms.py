@@ -40,7 +40,7 @@ class AxisRoutine:
     @property
     def name(self) -> str:
         """Name of the routine."""
-        return f"winograd{self.transform.outputs}_{self.transform.taps}_{self.direction}"
+        return f"winograd{self.transform.outputs}_{self.transform.taps}{self.transform.mark}_{self.direction}"
 
     def write(self, name: str) -> str:
         """Text of the routine."""
@@ -167,7 +167,8 @@ class TileTransform:
     def name(self) -> str:
         """Part of the names of routines."""
         filter_ = f"{self.rows.taps}x{self.columns.taps}"
-        return f"winograd{self.rows.outputs}x{self.columns.outputs}_{filter_}"
+        mark = self.rows.mark or self.columns.mark
+        return f"winograd{self.rows.outputs}x{self.columns.outputs}_{filter_}{mark}"
 
     @property
     def short_title(self) -> str:

@@ -35,8 +35,8 @@ FULL = "FullyConnected FromTensor=x ToTensor=y ToChannels=256"
         ("winograd-2x2-fp16", CONV, 3.4e-4),
         ("winograd-4x4-fp16", CONV, 1.2e-3),
         ("winograd-2x2-bf16", CONV, 3.9e-3),
-        ("winograd-2x4-bf16", CONV, 7.4e-3),
-        ("winograd-4x4-bf16", CONV, 1.4e-2),
+        ("winograd-2x4-bf16", CONV, 6.6e-3),
+        ("winograd-4x4-bf16", CONV, 1.1e-2),
         ("fourier-8-fp16", CONV, 2.1e-4),
     ],
 )
