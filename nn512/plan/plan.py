@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the file's structure: it changes when a field changes its meaning, its type or its name, or goes."""
 
 
