@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SCHEMA = 3
-"""Version of the file's structure: it changes when a field changes its meaning, its type or its name, or goes."""
+"""Version of the file's structure: it changes when a field is new, goes, or changes its meaning, type or name."""
 
 
 def _says(doc: str) -> Mapping[str, Any]:
