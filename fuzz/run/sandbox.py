@@ -20,6 +20,7 @@ from fuzz.run.checks import Checks
 from fuzz.run.outcome import FloatArray, RunReport, read_report
 from fuzz.run.process import fill, memory_file, run_program
 from nn512.errors import CannotRunError, MachineError, UsageError
+from nn512.toolchain import BuildCache
 
 MOST_ARGUMENTS = 5000
 """Inputs and outputs of a net that can be run: each is memory with guard pages, of which a process has only so many."""
@@ -48,6 +49,7 @@ def execute(
             f"the sandbox has guard pages for {MOST_ARGUMENTS:,} inputs and outputs; "
             f"this net has {len(executable.interface.arguments):,}"
         )
+    BuildCache.mark(executable.path)  # a case may take minutes, and others fill the cache meanwhile
     start = time.perf_counter()
     limit = _time_limit(executable, checks)
     with memory_file("job") as job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -83,6 +84,12 @@ class BuildCache:
             return None
         path = entry / name
         return Built(path, warnings) if path.exists() else None
+
+    @staticmethod
+    def mark(path: Path) -> None:
+        """Mark the entry of a file as used just now: who uses one for longer than a moment does it again and again."""
+        with contextlib.suppress(OSError):  # it is gone, as who opens it will find out
+            os.utime(path.parent)
 
     def workspace(self) -> tempfile.TemporaryDirectory[str]:
         """A temporary directory beside the entries, so that a rename can make it one."""

@@ -6,6 +6,7 @@ The nets are written by hand, so that nothing here depends on the emitter or on 
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -340,6 +341,14 @@ def test_not_even_one_configuration_is_refused(runner: Runner) -> None:
     executable = build_net(GRAPH, HEADER, SOURCE, runner)
     with pytest.raises(UsageError, match="checks nothing"):
         execute(executable, PARAMS, data_sets(), Checks(()))
+
+
+def test_a_driver_that_runs_again_stays_in_the_cache(runner: Runner) -> None:
+    executable = build_net(GRAPH, HEADER, SOURCE, runner)
+    entry = executable.path.parent
+    os.utime(entry, (0, 0))
+    assert execute(executable, PARAMS, data_sets()).ok
+    assert entry.stat().st_mtime > 0
 
 
 @pytest.mark.parametrize(
