@@ -13,6 +13,7 @@ from nn512.graph.nodes import ACTIVATIONS
 from reference import functions, normalized
 from reference.grid import CERTAIN
 from reference.kinds import softmax
+from reference.kinds.mul import MulKind
 
 
 @given(st.integers(2, 9), st.integers(0, 2**32))
@@ -88,3 +89,12 @@ def test_a_function_of_what_is_not_known_is_within_limits_or_open(kind: str, siz
         others = function.value(operand.value + off.reshape(1, 1, -1), node)
         same = (others == y.value) | (np.isnan(others) & np.isnan(y.value))
         assert np.all(same | (np.abs(others - y.value) <= 12 * np.sqrt(y.variance) * (1 + 1e-9)))
+
+
+@given(st.floats(-3, 3), st.floats(-3, 3), st.integers(-5, 5), st.integers(-5, 5))
+def test_a_product_of_two_errors_is_within_limits(x1: float, x2: float, off1: int, off2: int) -> None:
+    """What is 0 and may be off by 5 sigma, times another such number."""
+    factors, off = np.array([x1, x2]).reshape(2, 1, 1, 1), np.array([off1, off2]).reshape(2, 1, 1, 1)
+    one = np.ones((1, 1, 1))
+    variance = MulKind().variance(factors[0], factors[1], (one, one), correlated=False)
+    assert abs(np.prod(factors + off) - np.prod(factors)) <= 12 * np.sqrt(variance.item())
