@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import reference
@@ -58,6 +58,7 @@ def test_a_norm_of_uncertain_channels_is_within_limits(channels: int, kind: str,
         assert (np.abs(other - z) <= allowed).all()
 
 
+@example("Exp", 31, 2.5e24, 0)
 @given(st.sampled_from(ACTIVATIONS), st.integers(0, 36), st.floats(-120, 900), st.integers(0, 2**32))
 @settings(max_examples=400)
 def test_a_function_of_what_is_not_known_is_within_limits_or_open(kind: str, size: int, near: float, seed: int) -> None:
