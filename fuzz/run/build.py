@@ -115,14 +115,15 @@ def _linker_flags(compiler: Compiler, cache: BuildCache) -> tuple[str, ...]:
     return ()
 
 
+_FEATURE_MACRO = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(_\w+_SOURCE\b(?:[ \t]+\w+)?)[ \t]*(?:/[*/].*)?$", re.MULTILINE)
+
+
 def _feature_macros(source: str) -> str:
     """The lines `#define _..._SOURCE` of a source.
 
     They must come before the first header of the C library, so before the precompiled one as well.
     """
-    return "".join(
-        f"{line}\n" for line in re.findall(r"^[ \t]*#[ \t]*define[ \t]+_\w+_SOURCE\b[ \t\w]*$", source, re.MULTILINE)
-    )
+    return "".join(f"#define {macro}\n" for macro in _FEATURE_MACRO.findall(source))
 
 
 def _precompiled(runner: Runner, flags: Sequence[str], source: str, cache: BuildCache) -> tuple[str, ...]:

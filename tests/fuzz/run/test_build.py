@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import nn512
 from fuzz.run import build as builder
 from fuzz.run.build import BuildError, build_net, check_header
 from fuzz.run.checks import QUICK, Checks
@@ -15,7 +18,8 @@ from fuzz.run.interface import Interface
 from fuzz.run.runners import Runner
 from fuzz.run.sandbox import execute
 from nn512.graph import parse
-from nn512.toolchain import NATIVE_FLAGS, BuildCache, Compiler, build, find_compilers
+from nn512.options import Options
+from nn512.toolchain import NATIVE_FLAGS, BuildCache, Built, Compiler, build, find_compilers, soft_flags
 
 HEADER = """
 #include <pthread.h>
@@ -30,6 +34,13 @@ char *{p}EnginePthreadT({p}Engine *, ptrdiff_t index, pthread_t *to);
 void {p}EngineInference({p}Engine *, float *xData, float *yData);
 void {p}EngineDestroy({p}Engine *);
 struct {p}Params {{ char filler; }};
+"""
+
+CONVOLUTION = """\
+Config Prefix=Tiny
+Input ToTensor=x Channels=20 Height=5 Width=5
+Conv FromTensor=x ToTensor=y ToChannels=18 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1
+Output FromTensor=y
 """
 
 GUARDED = "#ifndef GUARD_H\n#define GUARD_H\n" + HEADER + "#endif\n"
@@ -168,6 +179,28 @@ def test_what_does_not_build_carries_the_compilers_text(one: Runner, old: str, n
 def test_a_precompiled_header_that_fails_is_done_without(one: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(builder, "_precompiled", lambda *_: ("-include", "no-such-file.h"))
     assert works(build_net(interface(), *pair(), one))
+
+
+@pytest.mark.parametrize("name", ["native", "soft"])
+@pytest.mark.parametrize("kernel", ["", "direct-bf16"])
+def test_what_is_emitted_is_compiled_once(runner: Runner, name: str, kernel: str) -> None:
+    """With the precompiled header, that is, and not once more without it."""
+    graph = parse(CONVOLUTION)
+    options = Options.from_dict({"force": [["", kernel]], "platform": "AVX512BFloat16"} if kernel else {})
+    emitted = nn512.compile(graph, options)
+    flags = NATIVE_FLAGS if name == "native" else soft_flags()
+    one = dataclasses.replace(runner, net_flags=tuple(flags))
+    built = []
+
+    def count(compiler: Compiler, files: Mapping[str, str], arguments: Sequence[str], output: str, **how: Any) -> Built:
+        built.append(output)
+        return build(compiler, files, arguments, output, **how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(builder, "build", count)
+        build_net(graph, emitted.header, emitted.source, one, flags=("-O1",))
+    assert built.count("driver") == 1
+    assert built.count("start.h.gch") + built.count("start.pch") == 1
 
 
 def test_a_foreign_source_may_use_any_intrinsic(one: Runner) -> None:
