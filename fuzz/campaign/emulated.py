@@ -1,6 +1,6 @@
-"""`python -m fuzz.campaign.emulated`: one program of every case, on the processor and in the emulator, bit for bit.
+"""`python -m fuzz.campaign.emulated`: every case in the emulator and outside of it, bit for bit.
 
-What an emulator shows on another machine counts as much as what it shows here: where both can be had, they are equal.
+Outside is this processor, which is given the same program. One without AVX-512 is given the C with portable intrinsics.
 The instruction that Bochs is known to get wrong is left out on both sides.
 """
 
@@ -20,30 +20,43 @@ from fuzz.problem import Problem
 from fuzz.run.build import BuildError, Executable, build_net
 from fuzz.run.checks import LIGHT, QUICK, Checks
 from fuzz.run.emulator.mended import mended
-from fuzz.run.runners import Runner, choose_runner
+from fuzz.run.runners import Runner, choose_runner, soft
 from fuzz.run.sandbox import execute
 from fuzz.targets import OURS, Sources, Target
 from nn512.graph import parse
 from nn512.options import Options
+from nn512.toolchain import has_avx512
 
 FULLY = Checks(QUICK, failures=False)
 """The first data set of a case: threads, guard pages on both sides, and two engines that share a net."""
 
 
-def check_equal(case: Case, emulated: Runner, target: Target = OURS, elsewhere: Target | None = None) -> Report:
-    """Run one case in both ways; where results differ, that is a problem of the report.
+def outside(emulated: Runner) -> Runner:
+    """What an emulator is compared with here: this processor, or portable intrinsics where it has no AVX-512.
 
-    `emulated` is a runner that links statically for a machine of its own: its programs are run here as they are.
+    `emulated` links statically for a machine of its own, so this processor can execute the same programs.
+    Raises CannotRunError where there is neither.
+    """
+    if has_avx512(emulated.compiler):
+        return replace(emulated, reason="this processor, the same programs", machine=None, slowdown=1.0)
+    return choose_runner(soft.NAME, emulated.compiler)
+
+
+def check_equal(
+    case: Case, emulated: Runner, other: Runner, target: Target = OURS, elsewhere: Target | None = None
+) -> Report:
+    """Run one case under `emulated` and under `other` (see `outside`); different results are problems of the report.
+
     `elsewhere` is what the emulator is given, if that is something else. All nets are for
     the platform AVX512Float32 where it has no AVX512_BF16, as in Bochs 2.7. Raises CannotRunError.
     """
     graph, options = parse(case.graph, "net.graph"), Options.from_dict(dict(case.options))
     if not emulated.bfloat16:
         options = replace(options, platform="AVX512Float32")
-    here = replace(emulated, machine=None, slowdown=1.0)
     report = Report(case, graph, runner_line(emulated))
     programs: list[Executable] = []
-    for one in (target, elsewhere or target):
+    # Of one program the two runs share the build, which `machine` has no part in.
+    for runner, one in ((other, target), (emulated, elsewhere or target)):
         sources = one.prepare(graph, options)
         if isinstance(sources, Problem):
             return replace(report, problems=(sources,))
@@ -51,17 +64,18 @@ def check_equal(case: Case, emulated: Runner, target: Target = OURS, elsewhere: 
         sources = replace(sources, source=mended(sources.source))
         report = report if programs else replace(report, sources=sources)
         try:
-            programs.append(_build(case, sources, emulated))
+            programs.append(_build(case, sources, runner))
         except BuildError as error:
             return replace(report, problems=(Problem("build", str(error)),))
+    same_code = other.net_flags == emulated.net_flags
     problems = []
     for number, data in enumerate(draw(case, graph)):
         checks = LIGHT if number else FULLY
-        right = execute(replace(programs[0], runner=here), data.params, [data.inputs], checks)
-        other = execute(programs[1], data.params, [data.inputs], checks)
+        right, there = (execute(program, data.params, [data.inputs], checks) for program in programs)
         seed = DataSeed(data.regime, data.seed)
         problems += [
-            Problem("emulated", text, seed) for text in differences(right, other, "in the emulator", same_code=True)
+            Problem("emulated", text, seed)
+            for text in differences(right, there, "in the emulator", same_code=same_code)
         ]
     return replace(report, problems=tuple(problems), executed=True)
 
@@ -75,8 +89,10 @@ def main(arguments: Sequence[str] | None = None, stream: TextIO = sys.stdout) ->
 
     def run(given: argparse.Namespace) -> int:
         emulated = choose_runner("bochs")
-        stream.write(f"{choose_runner('native').line}\n{emulated.line}\n")
-        return compare(lambda case: check_equal(case, emulated), given.cases, given.seed, given.out, stream)
+        other = outside(emulated)
+        stream.write(f"{other.line}\n{emulated.line}\n")
+        stream.flush()
+        return compare(lambda case: check_equal(case, emulated, other), given.cases, given.seed, given.out, stream)
 
     return command(arguments, "fuzz.campaign.emulated", __doc__ or "", 300, run)
 

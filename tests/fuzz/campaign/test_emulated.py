@@ -14,14 +14,14 @@ import pytest
 
 import nn512
 from fuzz.campaign.comparing import differences
-from fuzz.campaign.emulated import check_equal
+from fuzz.campaign.emulated import check_equal, outside
 from fuzz.case import Case, DataSeed
 from fuzz.problem import Problem
 from fuzz.run.emulator import service
 from fuzz.run.emulator.parts import find_parts
 from fuzz.run.ended import Ended
 from fuzz.run.outcome import Kind, RunReport, Status, Violation
-from fuzz.run.runners import Runner, bochs
+from fuzz.run.runners import Runner, bochs, soft
 from fuzz.run.standalone import infer
 from fuzz.targets import OURS, Sources
 from nn512.errors import CannotRunError
@@ -60,6 +60,8 @@ class Changed:
         return replace(sources, source=sources.source.replace(self.before, self.after, 1))
 
 
+LINK_FLAGS = ("-static", "-s")
+
 REPLACED = (
     Changed("_mm512_fmadd_ps(", "_mm512_fmsub_ps("),
     Changed("_mm512_max_ps(", "_mm512_min_ps("),
@@ -87,23 +89,23 @@ def run_here(compiler: Compiler, program: Path, job: bytes, limit: float) -> End
 
 @pytest.fixture
 def stand_in() -> Runner:
+    """A machine that is this one: what can run here is linked for it as for an emulator."""
     compiler = find_compiler()
-    if not has_avx512(compiler):
-        pytest.skip("what is compared with the emulator is this processor, which has no AVX-512F")
-    return Runner("stand-in", "this processor", compiler, NATIVE_FLAGS, machine=run_here, link_flags=("-static", "-s"))
+    if has_avx512(compiler):
+        return Runner("stand-in", "this processor", compiler, NATIVE_FLAGS, machine=run_here, link_flags=LINK_FLAGS)
+    portable = soft.probe(compiler)
+    assert isinstance(portable, Runner)
+    return replace(portable, machine=run_here, link_flags=LINK_FLAGS, bfloat16=False)
 
 
 @pytest.fixture(scope="module")
 def emulated() -> Iterator[Runner]:
     """The emulator; it boots once for all tests of this file."""
-    compiler = find_compiler()
-    if not has_avx512(compiler):
-        pytest.skip("what is compared with the emulator is this processor, which has no AVX-512F")
     try:
         find_parts()
     except CannotRunError as error:
         pytest.skip(str(error))
-    runner = bochs.probe(compiler)
+    runner = bochs.probe(find_compiler())
     assert isinstance(runner, Runner)
     yield runner
     service.close()
@@ -133,7 +135,7 @@ def test_what_differs_is_said(right: RunReport, other: RunReport, says: list[str
 
 
 def test_one_program_is_equal_to_itself(stand_in: Runner) -> None:
-    found = check_equal(CASE, stand_in)
+    found = check_equal(CASE, stand_in, outside(stand_in))
     assert found.executed
     assert not found.problems
 
@@ -141,7 +143,7 @@ def test_one_program_is_equal_to_itself(stand_in: Runner) -> None:
 def test_what_the_emulator_lacks_is_left_out(stand_in: Runner) -> None:
     """Bochs has no AVX512_BF16: a net for that would be refused there, and differ."""
     options = {"force": [["", "direct-bf16"]], "platform": "AVX512BFloat16"}
-    found = check_equal(replace(CASE, options=options), stand_in)
+    found = check_equal(replace(CASE, options=options), stand_in, outside(stand_in))
     assert found.executed
     assert not found.problems
     assert "bf16" not in {layer.weights for layer in found.layers}
@@ -149,31 +151,32 @@ def test_what_the_emulator_lacks_is_left_out(stand_in: Runner) -> None:
 
 @pytest.mark.parametrize("changed", REPLACED, ids=lambda changed: changed.before.strip("("))
 def test_a_replaced_intrinsic_is_found(stand_in: Runner, changed: Changed) -> None:
-    found = check_equal(CASE, stand_in, elsewhere=changed)
+    found = check_equal(CASE, stand_in, outside(stand_in), elsewhere=changed)
     assert {problem.kind for problem in found.problems} == {"emulated"}
     assert "elements differ" in found.problems[0].detail
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["", *competing_kernels()])
-def test_the_emulator_computes_what_the_processor_does(kernel: str, emulated: Runner) -> None:
+def test_the_emulator_computes_what_is_computed_outside(kernel: str, emulated: Runner) -> None:
     force = {"force": [["", kernel]]} if kernel else {}
-    found = check_equal(replace(CASE, options=Options.from_dict(force).to_dict(), data=DATA[:1]), emulated)
+    case = replace(CASE, options=Options.from_dict(force).to_dict(), data=DATA[:1])
+    found = check_equal(case, emulated, outside(emulated))
     assert found.executed
     assert not found.problems, f"{kernel}: {found.problems[0]}"
 
 
 @pytest.mark.slow
 def test_a_replaced_intrinsic_is_found_in_the_emulator(emulated: Runner) -> None:
-    found = check_equal(CASE, emulated, elsewhere=REPLACED[0])
+    found = check_equal(CASE, emulated, outside(emulated), elsewhere=REPLACED[0])
     assert {problem.kind for problem in found.problems} == {"emulated"}
 
 
 def test_the_driver_that_users_get_computes_the_same_there(emulated: Runner) -> None:
     graph = parse(GRAPH)
     params, inputs = random_params(graph, 0), {"x": np.random.default_rng(0).standard_normal((20, 9, 10), np.float32)}
-    here = replace(emulated, machine=None, slowdown=1.0)
-    there, right = (infer(graph, nn512.compile(graph), params, inputs, runner) for runner in (emulated, here))
+    runners = (emulated, outside(emulated))
+    there, right = (infer(graph, nn512.compile(graph), params, inputs, runner) for runner in runners)
     assert {name: array.tobytes() for name, array in there.items()} == {n: a.tobytes() for n, a in right.items()}
 
 
