@@ -126,6 +126,21 @@ def _feature_macros(source: str) -> str:
     return "".join(f"#define {macro}\n" for macro in _FEATURE_MACRO.findall(source))
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """How a build begins: options for the net's source, and objects that hold what it calls."""
+
+    flags: tuple[str, ...]
+    objects: tuple[str, ...] = ()
+
+
+def _prepared(runner: Runner, options: Sequence[str], source: str, cache: BuildCache) -> _Start:
+    """The quickest start: the library of the runner, and a precompiled <immintrin.h>."""
+    library = None if runner.library is None else runner.library(runner.compiler, cache)
+    flags = (*LANGUAGE_FLAGS, *(library.flags if library else runner.net_flags), *options)
+    return _Start((*flags, *_precompiled(runner, flags, source, cache)), (library.object,) if library else ())
+
+
 def _precompiled(runner: Runner, flags: Sequence[str], source: str, cache: BuildCache) -> tuple[str, ...]:
     """Options that use a precompiled <immintrin.h> for a source; none where that does not build."""
     compiler, depends, macros = runner.compiler, runner.depends, _feature_macros(source)
@@ -169,6 +184,7 @@ def build_net(
     `taps` are tensors of the net's own that runs shall show, `regions` what its layers may touch of its memory; only
     what our compiler emits can show that.
     `flags` choose the optimization and anything else to vary. `strict` makes warnings errors: for our own code.
+    `precompile`: with intrinsics that are compiled once, and headers that are read once, where that can be done.
     Raises BuildError ("does not build") with the compiler's text, CannotRunError where no compiler works.
     """
     interface = Interface.of(graph) if isinstance(graph, Graph) else graph
@@ -191,7 +207,9 @@ def build_net(
         warnings += _GUESSES
     if strict and runner.net_flags == NATIVE_FLAGS and not _UNOPTIMIZED.intersection(flags) and not runner.sanitizers:
         warnings += SMALL_FRAME_FLAGS
-    compile_flags = (*LANGUAGE_FLAGS, *runner.net_flags, *flags, *warnings)
+    options = (*flags, *warnings)
+    plain = _Start((*LANGUAGE_FLAGS, *runner.net_flags, *options))
+    starts = (_prepared(runner, options, source, cache), plain) if precompile else (plain,)
     sanitize = [flag for sanitizer in runner.sanitizers for flag in sanitizer.flags]
     rest = (
         # For a source that includes its header with <>. After the system's, as a prefix may be "math".
@@ -203,17 +221,15 @@ def build_net(
         *runner.link_flags,
         "-lm",
     )
-    started = _precompiled(runner, compile_flags, source, cache) if precompile else ()
+    arguments = [(*start.flags, *rest, *start.objects) for start in starts]
     try:
-        arguments = (*compile_flags, *started, *rest)
-        built = build(runner.compiler, files, arguments, "driver", cache=cache, depends=runner.depends)
+        built = build(runner.compiler, files, arguments[0], "driver", cache=cache, depends=runner.depends)
     except BuildError:
         # A precompiled header has its own reasons to fail: a system header has changed, its addresses are taken, or
         # it has too few intrinsics for code that is not ours.
-        if not started:
+        if starts[0] == plain:
             raise
-        arguments = (*compile_flags, *rest)
-        built = build(runner.compiler, files, arguments, "driver", cache=cache, depends=runner.depends)
+        built = build(runner.compiler, files, arguments[-1], "driver", cache=cache, depends=runner.depends)
     return Executable(built.path, interface, runner, tuple(flags), built.warnings, tuple(taps))
 
 

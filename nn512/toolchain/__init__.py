@@ -6,6 +6,7 @@
     compilers.py    finding a compiler that works
     machine.py      a full disk or no memory, told apart from what a net does
     emitted.py      flags and headers that emitted C is built with
+    portable.py     the portable intrinsics, compiled once
     processor.py    whether AVX-512F works here
 
 Only what runs emitted code needs this folder; emitting C needs no compiler.
@@ -25,6 +26,7 @@ from nn512.toolchain.emitted import (
     soft_flags,
 )
 from nn512.toolchain.machine import machine_faults
+from nn512.toolchain.portable import PortableLibrary, portable_library
 from nn512.toolchain.processes import end_group, ended, run_bounded, watched
 from nn512.toolchain.processor import has_avx512, has_bfloat16
 
@@ -39,6 +41,7 @@ __all__ = [
     "Built",
     "Compiler",
     "CompilerKind",
+    "PortableLibrary",
     "build",
     "compile_shared",
     "default_cache",
@@ -51,6 +54,7 @@ __all__ = [
     "has_avx512",
     "has_bfloat16",
     "machine_faults",
+    "portable_library",
     "run_bounded",
     "soft_fingerprint",
     "soft_flags",

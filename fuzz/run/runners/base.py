@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from fuzz.run.ended import Ended
 from fuzz.run.runners.sanitizers import Sanitizer
-from nn512.toolchain import Compiler
+from nn512.toolchain import BuildCache, Compiler, PortableLibrary
 
 Machine: TypeAlias = Callable[[Compiler, Path, bytes, float], Ended]
 """Runs a driver program somewhere else: the compiler, the program, its job, and the seconds without progress."""
@@ -25,8 +25,8 @@ class Runner:
     programs that are no processes here, for which they are linked with `link_flags`. `slowdown` scales time limits.
     `shows` is what a run tells of, "the C" or "the machine code"; `others` what else there is, for people.
     `limits_memory`: whether the address space can be limited (not under sanitizers and emulators, which reserve
-    terabytes). `bfloat16`: whether it executes AVX512_BF16. `highest`: the level beyond which compilers do not
-    optimize, where they take too long for that.
+    terabytes). `bfloat16`: whether it executes AVX512_BF16. `levels`: at which level code is optimized instead of
+    another, where compilers take too long for that. `library` makes the functions that nets call, compiled once.
     """
 
     name: str
@@ -43,11 +43,12 @@ class Runner:
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     others: str = ""
     bfloat16: bool = False
-    highest: str = ""
+    levels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    library: Callable[[Compiler, BuildCache], PortableLibrary] | None = None
 
     def level(self, wanted: str) -> str:
         """The level of optimization at which code is built for which one is wanted."""
-        return self.highest if self.highest and wanted != "-O0" else wanted
+        return self.levels.get(wanted, wanted)
 
     @property
     def limits_memory(self) -> bool:

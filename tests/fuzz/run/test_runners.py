@@ -101,8 +101,19 @@ def check(runner: Runner) -> None:
 def test_portable_intrinsics_are_not_optimized_for_long() -> None:
     runner = soft.probe(find_compiler())
     assert isinstance(runner, Runner)
-    assert [runner.level(wanted) for wanted in ("-O0", "-Og", "-O2", "-O3")] == ["-O0", "-Og", "-Og", "-Og"]
-    assert dataclasses.replace(runner, highest="").level("-O3") == "-O3"
+    assert [runner.level(wanted) for wanted in ("-O0", "-Og", "-O2", "-O3")] == ["-O0", "-O0", "-Og", "-Og"]
+    assert dataclasses.replace(runner, levels={}).level("-O3") == "-O3"
+
+
+@pytest.mark.parametrize("precompile", [True, False])
+def test_a_net_runs_with_the_intrinsics_inside_or_apart(compiler: Compiler, precompile: bool) -> None:  # noqa: FBT001
+    runner = soft.probe(compiler)
+    assert isinstance(runner, Runner)
+    program = build_net(GRAPH, HEADER, SOURCE, runner, flags=("-O0",), precompile=precompile)
+    x = np.linspace(-1, 1, 192, dtype=np.float32).reshape(16, 3, 4)
+    assert execute(program, {}, [{"x": x}], CHECKS).ok
+    symbols = program.path.read_bytes()
+    assert (b"portable.c" in symbols) == precompile
 
 
 def test_the_first_that_works_is_taken(compiler: Compiler) -> None:
