@@ -12,6 +12,7 @@ from typing import assert_never
 
 from fuzz.run.interface import Interface, Region, Tap
 from fuzz.run.runners.base import Runner
+from fuzz.run.runners.sanitizers import flags_of
 from nn512.errors import CannotRunError
 from nn512.graph.graph import Graph
 from nn512.toolchain import (
@@ -25,6 +26,7 @@ from nn512.toolchain import (
     CompilerKind,
     build,
     default_cache,
+    portable_library,
 )
 
 __all__ = ["BuildError", "Executable", "build_net", "check_header", "fuzz_cache"]
@@ -135,8 +137,10 @@ class _Start:
 
 
 def _prepared(runner: Runner, options: Sequence[str], source: str, cache: BuildCache) -> _Start:
-    """The quickest start: the library of the runner, and a precompiled <immintrin.h>."""
-    library = None if runner.library is None else runner.library(runner.compiler, cache)
+    """The quickest start: portable intrinsics in a library, and a precompiled <immintrin.h>."""
+    library = None
+    if runner.portable:
+        library = portable_library(runner.compiler, flags_of(runner.sanitizers), cache)
     flags = (*LANGUAGE_FLAGS, *(library.flags if library else runner.net_flags), *options)
     return _Start((*flags, *_precompiled(runner, flags, source, cache)), (library.object,) if library else ())
 
@@ -210,7 +214,7 @@ def build_net(
     options = (*flags, *warnings)
     plain = _Start((*LANGUAGE_FLAGS, *runner.net_flags, *options))
     starts = (_prepared(runner, options, source, cache), plain) if precompile else (plain,)
-    sanitize = [flag for sanitizer in runner.sanitizers for flag in sanitizer.flags]
+    sanitize = flags_of(runner.sanitizers)
     rest = (
         # For a source that includes its header with <>. After the system's, as a prefix may be "math".
         *("-idirafter", "."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nn512.errors import CannotRunError
@@ -35,8 +36,10 @@ class PortableLibrary:
     object: str
 
 
-def portable_library(compiler: Compiler, cache: BuildCache | None = None) -> PortableLibrary:
+def portable_library(compiler: Compiler, flags: Sequence[str] = (), cache: BuildCache | None = None) -> PortableLibrary:
     """The portable intrinsics as an object of this compiler, and the folder of the header that declares them.
+
+    `flags` are those of sanitizers, which see every access here as they do inside of a net.
 
     Raises CannotRunError where the compiler does not build them.
     """
@@ -44,10 +47,12 @@ def portable_library(compiler: Compiler, cache: BuildCache | None = None) -> Por
     declarations, definitions = _texts()
     files = {_SOURCE: definitions, _HEADER: declarations}
     try:
-        made = build(compiler, files, (*LANGUAGE_FLAGS, "-O2", "-c", _SOURCE), _OBJECT, cache=cache, keep=(_HEADER,))
+        made = build(
+            compiler, files, (*LANGUAGE_FLAGS, "-O2", *flags, "-c", _SOURCE), _OBJECT, cache=cache, keep=(_HEADER,)
+        )
     except BuildError as error:
         raise CannotRunError(f"{compiler.path} does not build the portable intrinsics: {error}") from error
-    return PortableLibrary(("-I", str(made.path.parent)), str(made.path))
+    return PortableLibrary(("-I", str(made.path.parent), *flags), str(made.path))
 
 
 @functools.cache

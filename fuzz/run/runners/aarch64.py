@@ -9,7 +9,7 @@ import shutil
 
 from fuzz.run.runners.base import Runner, Unavailable
 from nn512.errors import CannotRunError
-from nn512.toolchain import Compiler, find_cross_compiler, portable_library, soft_fingerprint, soft_flags
+from nn512.toolchain import Compiler, find_cross_compiler, soft_fingerprint, soft_flags
 
 NAME = "aarch64"
 
@@ -41,5 +41,5 @@ def probe(compiler: Compiler) -> Runner | Unavailable:
         wrapper=wrapper,
         link_flags=("-static",),
         slowdown=100.0,
-        library=portable_library,
+        portable=True,
     )

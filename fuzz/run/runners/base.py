@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from fuzz.run.ended import Ended
 from fuzz.run.runners.sanitizers import Sanitizer
-from nn512.toolchain import BuildCache, Compiler, PortableLibrary
+from nn512.toolchain import Compiler
 
 Machine: TypeAlias = Callable[[Compiler, Path, bytes, float], Ended]
 """Runs a driver program somewhere else: the compiler, the program, its job, and the seconds without progress."""
@@ -26,7 +26,8 @@ class Runner:
     `shows` is what a run tells of, "the C" or "the machine code"; `others` what else there is, for people.
     `limits_memory`: whether the address space can be limited (not under sanitizers and emulators, which reserve
     terabytes). `bfloat16`: whether it executes AVX512_BF16. `levels`: at which level code is optimized instead of
-    another, where compilers take too long for that. `library` makes the functions that nets call, compiled once.
+    another, where compilers take too long for that. `portable`: whether intrinsics are functions in C, which nets can
+    share.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Runner:
     others: str = ""
     bfloat16: bool = False
     levels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    library: Callable[[Compiler, BuildCache], PortableLibrary] | None = None
+    portable: bool = False
 
     def level(self, wanted: str) -> str:
         """The level of optimization at which code is built for which one is wanted."""

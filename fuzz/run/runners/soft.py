@@ -12,12 +12,11 @@ from fuzz.run.runners import sanitizers as kinds
 from fuzz.run.runners.base import Runner, Unavailable
 from fuzz.run.runners.sanitizers import SEPARATOR, Sanitizer
 from nn512.errors import CannotRunError
-from nn512.toolchain import Compiler, portable_library, soft_fingerprint, soft_flags
+from nn512.toolchain import Compiler, soft_fingerprint, soft_flags
 
 NAME = "soft"
 
-_QUICK = MappingProxyType(dict.fromkeys(("-O1", "-O2", "-O3"), "-Og"))
-_QUICKEST = MappingProxyType({**_QUICK, "-Og": "-O0"})
+_LEVELS = MappingProxyType({"-Og": "-O0", **dict.fromkeys(("-O1", "-O2", "-O3"), "-Og")})
 """Levels instead of others: what is optimized more takes compilers many times as long. Nets whose intrinsics are calls
 run nearly as fast when they are not optimized at all."""
 
@@ -41,6 +40,6 @@ def probe(compiler: Compiler, sanitizers: Sequence[Sanitizer] = ()) -> Runner | 
         slowdown=100.0 if sanitizers else 20.0,
         environment=kinds.environment_of(sanitizers),
         bfloat16=True,
-        levels=_QUICK if sanitizers else _QUICKEST,
-        library=None if sanitizers else portable_library,
+        levels=_LEVELS,
+        portable=True,
     )

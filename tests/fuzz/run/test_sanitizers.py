@@ -74,7 +74,7 @@ def emitted() -> nn512.Emitted:
 def run(runner: Runner, source: str, placement: Placement = Placement.AT_BEGIN) -> RunReport:
     """The net on one and two threads, with slack behind buffers that begin at a page."""
     checks = Checks((Configuration(1, placement, 1), Configuration(2, placement, 1)), api=False, failures=False)
-    executable = build_net(GRAPH, emitted().header, source, runner, flags=("-O0",), strict=False, precompile=False)
+    executable = build_net(GRAPH, emitted().header, source, runner, flags=("-O0",), strict=False)
     return execute(executable, {}, [{"x": X}], checks)
 
 
@@ -117,7 +117,7 @@ def test_a_lost_wake_up_is_a_hang() -> None:
     for before, after in (sleeping, ("pthread_cond_broadcast(&", "(void)(&")):
         assert source.count(before) == 1
         source = source.replace(before, after)
-    executable = build_net(GRAPH, emitted().header, source, runner, flags=("-O0",), strict=False, precompile=False)
+    executable = build_net(GRAPH, emitted().header, source, runner, flags=("-O0",), strict=False)
     checks = Checks((Configuration(2, Placement.AT_END),), api=False, sharing=False, failures=False, timeout=1.0)
     assert [violation.kind for violation in execute(executable, {}, [{"x": X}], checks).violations] == [Kind.HANG]
 
