@@ -30,6 +30,7 @@ import numpy as np
 from nn512 import toolchain
 from nn512.kernels.elementary import FUNCTIONS, Constant, Elementary
 from nn512.kernels.powers import LEAST, POWER, QUARTERS
+from nn512.signals import until_ended
 
 MEASURED: Mapping[str, Elementary] = MappingProxyType(
     {**FUNCTIONS, **{function.name: function for function in QUARTERS.values()}}
@@ -192,4 +193,4 @@ def main(arguments: Sequence[str] | None = None, stream: TextIO = sys.stdout) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_ended("fuzz.floats", main))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
@@ -55,3 +56,21 @@ def ending_on_signals() -> Iterator[None]:
     finally:
         for number in changed:
             signal.signal(number, signal.SIG_DFL)
+
+
+def until_ended(program: str, run: Callable[[], int]) -> int:
+    """The exit code of `run`; where Ctrl-C or a signal ends it, the `program` says so, and it is what shells expect."""
+    try:
+        with ending_on_signals():
+            return run()
+    except KeyboardInterrupt:
+        _say_last(f"{program}: interrupted")
+        return 130
+    except EndedError as ended:
+        _say_last(f"{program}: {ended}")
+        return ended.exit_code
+
+
+def _say_last(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal is gone
+        sys.stderr.write(f"{text}\n")

@@ -18,7 +18,7 @@ from fuzz.judge.report import Report
 from fuzz.run.outcome import RunReport
 from nn512.errors import Nn512Error
 from nn512.kernels.registry import competing_kernels
-from nn512.signals import ending_on_signals
+from nn512.signals import EndedError, until_ended
 
 _TOLD = 25
 """Cases after which there is a line about how far it is."""
@@ -55,12 +55,13 @@ def compare(
     check: Check, cases: int, seed: int, directory: Path, stream: TextIO, regimes: Sequence[str] = tuple(REGIMES)
 ) -> int:
     """Check random cases of all kernels, on data of `regimes`, and tell; 1 for a finding. Raises CannotRunError."""
-    began, done = time.monotonic(), 0
+    began, done, failed = time.monotonic(), 0, 0
     kernels: Counter[str] = Counter()
     data_sets = 0
 
     def show(report: Report) -> None:
-        nonlocal done, data_sets
+        nonlocal done, data_sets, failed
+        failed += bool(report.problems)
         done, data_sets = done + 1, data_sets + len(report.case.data)
         kernels.update({layer.kernel for layer in report.layers})
         stream.writelines(f"{report.case.key}: {problem}\n" for problem in report.problems)
@@ -68,20 +69,27 @@ def compare(
             stream.write(f"{done} cases, {time.monotonic() - began:.0f} s\n")
             stream.flush()
 
-    findings = []
+    def tell(first: str) -> None:
+        words = f"{failed} failed, see {directory}" if failed else "all equal bit for bit"
+        stream.write(
+            f"{first}{done} cases on {data_sets} data sets in {time.monotonic() - began:.0f} s: {words}\n"
+            f"kernels: {', '.join(f'{name} {count}' for name, count in sorted(kernels.items()))}\n"
+        )
+        stream.flush()
+
     forced = ("", *competing_kernels())
-    for number, name in enumerate(forced):
-        # As many for each kernel, and the first of them have what is left over.
-        examples = (cases - number + len(forced) - 1) // len(forced)
-        kernel = (name,) if name else ()
-        explorer = Explorer(directory, show, check=check, regimes=tuple(regimes), kernels=kernel)
-        findings += explorer.chunk(seed * 1_000_000 + number, examples)
-    stream.write(
-        f"{done} cases on {data_sets} data sets in {time.monotonic() - began:.0f} s: "
-        f"{'all equal bit for bit' if not findings else f'{len(findings)} findings in {directory}'}\n"
-        f"kernels: {', '.join(f'{name} {count}' for name, count in sorted(kernels.items()))}\n"
-    )
-    return 1 if findings else 0
+    try:
+        for number, name in enumerate(forced):
+            # As many for each kernel, and the first of them have what is left over.
+            examples = (cases - number + len(forced) - 1) // len(forced)
+            kernel = (name,) if name else ()
+            explorer = Explorer(directory, show, check=check, regimes=tuple(regimes), kernels=kernel)
+            explorer.chunk(seed * 1_000_000 + number, examples)
+    except (KeyboardInterrupt, EndedError):
+        tell("ended early: ")
+        raise
+    tell("")
+    return 1 if failed else 0
 
 
 def command(
@@ -99,9 +107,12 @@ def command(
     parser.add_argument("--seed", type=int, default=0, help="seed of graphs and data (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("findings"), help="where findings go (default: findings)")
     given = parser.parse_args(arguments)
-    try:
-        with ending_on_signals():
+
+    def refused() -> int:
+        try:
             return run(given)
-    except Nn512Error as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
+        except Nn512Error as error:
+            sys.stderr.write(f"{error}\n")
+            return error.exit_code
+
+    return until_ended(name, refused)

@@ -22,6 +22,7 @@ from fuzz.judge.limits import LIMITS
 from fuzz.judge.report import Report
 from fuzz.run.runners import runner_for
 from nn512.kernels.registry import KERNELS
+from nn512.signals import until_ended
 
 REGIMES = ("gaussian", "positive", "cancelling", "wide")
 """Data on which arithmetic rounds."""
@@ -102,4 +103,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_ended("fuzz.campaign.measure", main))

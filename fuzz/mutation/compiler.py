@@ -38,6 +38,7 @@ from nn512.errors import CannotRunError
 from nn512.graph import parse
 from nn512.options import Options
 from nn512.plan.serial import plan_json
+from nn512.signals import until_ended
 
 GRAPHS = 250
 """Graphs after which a bug counts as missed."""
@@ -171,4 +172,4 @@ def main(arguments: Sequence[str] | None = None, stream: TextIO = sys.stdout) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_ended("fuzz.mutation.compiler", main))

@@ -11,7 +11,6 @@ the output closed it.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import errno
 import importlib
 import os
@@ -21,7 +20,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from nn512.errors import Nn512Error
-from nn512.signals import EndedError, ending_on_signals
+from nn512.signals import until_ended
 
 SUBCOMMANDS = (
     *("check", "doc", "example", "compile", "driver", "explain", "params", "run"),
@@ -43,10 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else list(argv)
     if sys.stdout is None:  # started with a closed standard output; a file opened later must not take its place
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the program runs
+    return until_ended("nn512", lambda: _written(arguments))
+
+
+def _written(arguments: Sequence[str]) -> int:
+    """The exit code of a run that has written all its output, or of one that nobody reads or that finds no space."""
     try:
-        with ending_on_signals():
-            code = _run(arguments)
-            sys.stdout.flush()  # here, where a closed pipe is still handled, and not while Python shuts down
+        code = _run(arguments)
+        sys.stdout.flush()  # here, where a closed pipe is still handled, and not while Python shuts down
     except BrokenPipeError:  # `nn512 ... | head`: the reader has seen enough
         _discard_output()
         return 141
@@ -56,18 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _discard_output()
         print(f"nn512: cannot write: {error.strerror}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        _last_words("nn512: interrupted")
-        return 130
-    except EndedError as ended:
-        _last_words(f"nn512: {ended}")
-        return ended.exit_code
     return code
-
-
-def _last_words(text: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal is gone
-        print(text, file=sys.stderr)
 
 
 def _discard_output() -> None:

@@ -19,6 +19,7 @@ from fuzz.case import Case, DataSeed
 from fuzz.judge.compare import Outcome, Verdict
 from fuzz.judge.report import Report
 from fuzz.problem import Problem
+from fuzz.run.runners import runner_for
 from nn512.cli import main, verify_many
 from nn512.cli.nets import Result, graph_files, worst
 from nn512.errors import MachineError, UsageError
@@ -232,7 +233,7 @@ def test_progress_tells_each_step(tmp_path: Path) -> None:
     text = NET.format("y", "z").replace("Output", "Softmax FromTensor=y ToTensor=z\nOutput")
     case = Case(text, data=(DataSeed("exact", 0), DataSeed("gaussian", 1)))
     assert verifying.verify(Wish("a", case, threads=1, out=tmp_path), Listener()).code == 0
-    steps = ["emitting C", "building C, -Og"]
+    steps = ["emitting C", f"building C, {runner_for().level(case.optimisation)}"]
     for data in case.data:
         steps += [f"running on {data}", *(f"reference on {data}, layer {number} of 2" for number in (1, 2))]
     assert [says for says, _ in heard] == steps
