@@ -29,7 +29,7 @@ from nn512.toolchain import (
     portable_library,
 )
 
-__all__ = ["BuildError", "Executable", "build_net", "check_header", "fuzz_cache"]
+__all__ = ["BuildError", "Executable", "build_net", "check_header", "fuzz_cache", "net_options"]
 
 DRIVER_SOURCES = (
     *("driver.c", "scenarios.c", "calls.c", "blocks.c", "heap.c", "workers.c", "process.c", "taps.c", "arena.c"),
@@ -136,13 +136,19 @@ class _Start:
     objects: tuple[str, ...] = ()
 
 
+def net_options(runner: Runner, cache: BuildCache | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Options that compile a net for a runner quickly, and objects that hold what it calls. Raises CannotRunError."""
+    if not runner.portable:
+        return runner.net_flags, ()
+    library = portable_library(runner.compiler, flags_of(runner.sanitizers), cache)
+    return library.flags, (library.object,)
+
+
 def _prepared(runner: Runner, options: Sequence[str], source: str, cache: BuildCache) -> _Start:
     """The quickest start: portable intrinsics in a library, and a precompiled <immintrin.h>."""
-    library = None
-    if runner.portable:
-        library = portable_library(runner.compiler, flags_of(runner.sanitizers), cache)
-    flags = (*LANGUAGE_FLAGS, *(library.flags if library else runner.net_flags), *options)
-    return _Start((*flags, *_precompiled(runner, flags, source, cache)), (library.object,) if library else ())
+    net_flags, objects = net_options(runner, cache)
+    flags = (*LANGUAGE_FLAGS, *net_flags, *options)
+    return _Start((*flags, *_precompiled(runner, flags, source, cache)), objects)
 
 
 def _precompiled(runner: Runner, flags: Sequence[str], source: str, cache: BuildCache) -> tuple[str, ...]:

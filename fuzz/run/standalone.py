@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fuzz.run.build import net_options
 from fuzz.run.outcome import FloatArray
 from fuzz.run.process import fill, memory_file, run_program
 from fuzz.run.runners import Runner
@@ -27,7 +28,8 @@ def build_driver(graph: Graph, emitted: Emitted, runner: Runner, cache: BuildCac
     """The driver program of a net. Raises BuildError and CannotRunError."""
     name = driver_name(emitted.prefix)
     files = {f"{emitted.prefix}.h": emitted.header, "net.c": emitted.source, name: write_driver(graph)}
-    arguments = [*LANGUAGE_FLAGS, "-O2", *runner.net_flags, "net.c", name, *runner.link_flags]
+    flags, objects = net_options(runner, cache)
+    arguments = [*LANGUAGE_FLAGS, runner.level("-O2"), *flags, "net.c", name, *objects, *runner.link_flags]
     return build(runner.compiler, files, arguments, "driver", cache=cache, depends=runner.depends).path
 
 

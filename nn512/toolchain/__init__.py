@@ -5,8 +5,8 @@
     building.py     a compiler run over given sources, and who is at fault where that fails
     compilers.py    finding a compiler that works
     machine.py      a full disk or no memory, told apart from what a net does
-    emitted.py      flags and headers that emitted C is built with
-    portable.py     the portable intrinsics, compiled once
+    portable.py     intrinsics in portable C, as a header and as a library
+    emitted.py      flags that emitted C is built with
     processor.py    whether AVX-512F works here
 
 Only what runs emitted code needs this folder; emitting C needs no compiler.
@@ -19,14 +19,17 @@ from nn512.toolchain.emitted import (
     LANGUAGE_FLAGS,
     NATIVE_FLAGS,
     SMALL_FRAME_FLAGS,
-    SOFT_INCLUDE,
     STRICT_FLAGS,
     compile_shared,
+)
+from nn512.toolchain.machine import machine_faults
+from nn512.toolchain.portable import (
+    SOFT_INCLUDE,
+    PortableLibrary,
+    portable_library,
     soft_fingerprint,
     soft_flags,
 )
-from nn512.toolchain.machine import machine_faults
-from nn512.toolchain.portable import PortableLibrary, portable_library
 from nn512.toolchain.processes import end_group, ended, run_bounded, watched
 from nn512.toolchain.processor import has_avx512, has_bfloat16
 

@@ -1,17 +1,13 @@
-"""What emitted C is built with: flags, and the portable <immintrin.h> where the processor lacks the instructions."""
+"""What emitted C is built with, for this processor or, where that lacks the instructions, with portable intrinsics."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-from nn512.errors import CannotRunError
 from nn512.toolchain.building import Compiler, build
 from nn512.toolchain.cache import BuildCache
 from nn512.toolchain.compilers import find_compiler
-
-SOFT_INCLUDE = Path(__file__).resolve().parents[1] / "soft"
-"""Directory whose <immintrin.h> defines the intrinsics in portable C."""
+from nn512.toolchain.portable import portable_library
 
 LANGUAGE_FLAGS = ("-std=c99", "-pthread")
 """Flags every build of emitted C has. POSIX names are made visible by the source itself."""
@@ -26,21 +22,6 @@ SMALL_FRAME_FLAGS = ("-Wframe-larger-than=16384",)
 native, optimized code; what is not optimized has a place on the stack for every intermediate result."""
 
 
-def soft_flags() -> tuple[str, ...]:
-    """Flags that put the portable <immintrin.h> first. Raises CannotRunError when it is not installed."""
-    if not (SOFT_INCLUDE / "immintrin.h").is_file():
-        raise CannotRunError(f"the portable intrinsics header is missing from {SOFT_INCLUDE}; reinstall nn512")
-    return ("-I", str(SOFT_INCLUDE))
-
-
-def soft_fingerprint() -> str:
-    """Hash of the portable header, for the `depends` of a build that uses it."""
-    digest = hashlib.sha256()
-    for path in sorted(SOFT_INCLUDE.glob("*.h")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
 def compile_shared(
     header_name: str,
     header: str,
@@ -48,21 +29,20 @@ def compile_shared(
     *,
     soft: bool = False,
     compiler: Compiler | None = None,
-    optimize: str = "-O2",
     cache: BuildCache | None = None,
 ) -> Path:
     """Shared object made of one emitted pair; `header_name` is what the source includes. Cached.
 
+    A `soft` one is for any processor, and calls portable intrinsics.
     Raises BuildError, or CannotRunError where there is no compiler.
     """
     compiler = find_compiler() if compiler is None else compiler
-    target = soft_flags() if soft else NATIVE_FLAGS
-    arguments = [*LANGUAGE_FLAGS, optimize, *target, "-fPIC", "-shared", "net.c"]
-    return build(
-        compiler,
-        {header_name: header, "net.c": source},
-        arguments,
-        "net.so",
-        cache=cache,
-        depends=[soft_fingerprint()] if soft else [],
-    ).path
+    files = {header_name: header, "net.c": source}
+    arguments = [*LANGUAGE_FLAGS, "-fPIC", "-shared", "net.c"]
+    if soft:
+        # Of SqueezeNet gcc makes calls in half a second, which take 1.5 times as long to run as what 20 seconds make.
+        library = portable_library(compiler, ("-fPIC",), cache)
+        arguments += ["-O0", *library.flags, library.object]
+    else:
+        arguments += ["-O2", *NATIVE_FLAGS]
+    return build(compiler, files, arguments, "net.so", cache=cache).path
