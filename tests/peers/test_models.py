@@ -7,15 +7,22 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Iterator
 from math import prod, sqrt
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+import nn512
 from nn512.cli import main
 from nn512.onnx import UnsupportedError, from_onnx
+from nn512.options import Options
+from nn512.toolchain import find_compiler, has_bfloat16
+
+FloatArray: TypeAlias = NDArray[np.float32]
 
 pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore")]  # what others warn about is theirs
 
@@ -114,3 +121,48 @@ def test_what_is_missing(name: str) -> None:
 def test_every_file_is_listed() -> None:
     folder = file("open-nsfw").parents[1]
     assert sorted(path.stem for path in folder.glob("*/*.onnx")) == sorted([*IMPORTED, *MISSING])
+
+
+def lines_of_text() -> Iterator[FloatArray]:
+    """Words on white, 3 x 48 x 192, upright and upside down in turn, which PP-OCR's classifier tells apart."""
+    drawing = pytest.importorskip("PIL.ImageDraw", reason="Pillow is not installed: no text to classify")
+    images, fonts = importlib.import_module("PIL.Image"), importlib.import_module("PIL.ImageFont")
+    for words in ("hello world", "bfloat16 pairs", "1,234.56 EUR"):
+        line = images.new("RGB", (192, 48), "white")
+        drawing.Draw(line).text((6, 6), words, fill="black", font=fonts.load_default(26))
+        for image in (line, line.rotate(180)):
+            yield np.asarray(image, np.float32).transpose(2, 0, 1) / np.float32(127.5) - np.float32(1)
+
+
+def parts_of_a_photo() -> Iterator[FloatArray]:
+    """Cuttings of the portrait that comes with matplotlib, 224 x 224 x 3 without the mean of open_nsfw's training."""
+    samples = pytest.importorskip("matplotlib.cbook", reason="matplotlib is not installed: no photo to look at")
+    with importlib.import_module("PIL.Image").open(samples.get_sample_data("grace_hopper.jpg")) as photo:
+        width, height = photo.size
+        for eighth in range(4):
+            left, top = eighth * width // 8, eighth * height // 8
+            part = photo.convert("RGB").crop((left, top, width - width // 10, height - height // 10))
+            yield np.asarray(part.resize((224, 224)), np.float32)[:, :, ::-1] - np.array([104, 117, 123], np.float32)
+
+
+TRAINED = {"ch_ppocr_mobile_v2.0_cls_infer": lines_of_text, "open-nsfw": parts_of_a_photo}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_trained_models_answer_the_same_in_bfloat16(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: nothing to compare with")
+    if not has_bfloat16(find_compiler()):
+        monkeypatch.setenv("NN512_RUNNER", "soft")
+    model = from_onnx(file(name), dims=DIMS.get(name))
+    (image,), (answers,) = model.graph.inputs, model.graph.outputs
+    float32 = onnxruntime.InferenceSession(file(name))
+    told = set()
+    with nn512.Session(model.graph, model.params, options=Options(platform="AVX512BFloat16")) as session:
+        for picture in TRAINED[name]():
+            (right,) = float32.run(None, {float32.get_inputs()[0].name: picture[np.newaxis]})
+            got = session.run({image.to_tensor: np.ascontiguousarray(picture)})[answers.from_tensor]
+            assert got.argmax() == right.argmax()
+            assert not np.array_equal(got.ravel(), right.ravel()), "nothing was rounded"
+            assert got.ravel() == pytest.approx(right.ravel(), abs=1e-4)
+            told.add(int(got.argmax()))
+    assert len(told) == (2 if TRAINED[name] is lines_of_text else 1)
