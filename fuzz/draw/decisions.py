@@ -33,7 +33,7 @@ from fuzz.draw.kinds.slice import TO_THE_END, SliceWish
 from fuzz.draw.kinds.softmax import SoftmaxWish
 from fuzz.draw.sizes import ANOTHER, ITSELF, SOURCES, sizes
 from fuzz.draw.weights import weighted
-from nn512.graph import Activation, Div, LayerNorm, Max, Sub
+from nn512.graph import Activation, Div, LayerNorm, Max, RMSNorm, Sub
 from nn512.ir.decision import Decision
 from nn512.passes.collapse_relus import Collapsing
 from nn512.passes.dedup import Sharing
@@ -57,6 +57,7 @@ DECISIONS: tuple[Decision, ...] = (*(made for one in PASSES.values() for made in
 _CONV, _POINTWISE = ConvWish(0, 0, 3, 3, padding_h=SAME, padding_w=SAME), ConvWish(0)
 _STRIDED, _FULL = ConvWish(0, stride_h=2, stride_w=2), FullyConnectedWish(0, 9)
 _NORM, _SOFTMAX = BatchNormWish(0, 0.001), SoftmaxWish(0)
+_LAYER_NORM, _RMS_NORM = (ChannelNormWish(0, kind, 0.001) for kind in (LayerNorm, RMSNorm))
 _RELU, _LEAKY, _NOTHING = (ActivationWish(0, relu(slope)) for slope in (0.0, -0.5, 1.0))
 _HALF, _DOUBLE = (ActivationWish(0, relu(slope)) for slope in (0.5, 2.0))
 _ABS, _PRELU = (ActivationWish(0, Activation("", "", kind)) for kind in ("Abs", "PReLU"))
@@ -191,7 +192,7 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
         Fusing.INTO_MERGED: ((_POINTWISE, ConvWish(1, 17), _RELU), (_POINTWISE, ConvWish(1, 9), _ADD_INPUT)),
         Fusing.INTO_CHAIN: ((_JOINED, _RELU, _ABS), (_JOINED, _ABS, _ADD_INPUT, _RELU)),
         Fusing.INTO_OTHER: (
-            (ChannelNormWish(0, LayerNorm, 0.001), _RELU),
+            (_LAYER_NORM, _RELU),
             (_LARGEST, _LEAKY),
             (_FULL, _ABS),
             (_PADDED_AVERAGE, _NORM),
@@ -223,8 +224,14 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
             (_JOINED, _LEAKY, replace(_CONV, padding_h=0)),
             (_JOINED, _NORM, replace(_CONV, padding_w=0)),
         ),
+        Fusing.ON_NORM: (
+            (_JOINED, _ADD_INPUT, _RMS_NORM),
+            (_JOINED, _NORM, _ABS, _LAYER_NORM, _LEAKY),
+            (_JOINED, BinaryWish(0, ANOTHER, "HW", node=Sub), _LAYER_NORM, _ADD_INPUT),
+            (_CONV, _of(_RELU, 1), BinaryWish(1, 0, node=Sub), _RMS_NORM, _of(_LARGEST, 3), _of(_AVERAGE, 3)),
+        ),
         Fusing.ON_CHAIN: ((_JOINED, _RELU, _ABS, _of(_LEAKY, 1)),),
-        Fusing.ON_TWO: ((_JOINED, _RELU, _LARGEST, _of(_AVERAGE, 1)),),
+        Fusing.ON_TWO: ((_JOINED, _RELU, _LARGEST, _of(_AVERAGE, 1)), (_JOINED, _LEAKY, _LAYER_NORM, _of(_LARGEST, 1))),
         Fusing.READ_OUTPUT: ((_JOINED, _out(_RELU), _CONV),),
         Fusing.READ_BY_PIXEL: (
             (_JOINED, _ADD_INPUT, _LARGEST),
@@ -233,8 +240,9 @@ ROWS: Mapping[Decision, tuple[Row, ...]] = MappingProxyType(
         Fusing.READ_OFTEN: (
             (_JOINED, _RELU, _CONV, _of(_LARGEST, 1), _of(_SOFTMAX, 2)),
             (_JOINED, _NORM, _CONV, _of(_CONV, 1)),
+            (_JOINED, _ADD_INPUT, _LAYER_NORM, _ADD),
         ),
-        Fusing.READ_TWICE: ((_JOINED, _RELU, _CONV, _ADD),),
+        Fusing.READ_TWICE: ((_JOINED, _RELU, _CONV, _ADD), (_JOINED, _RELU, _RMS_NORM, _ADD)),
         Fusing.READ_WINDOWS: ((_JOINED, _RELU, WindowsWish(0, "Max", 3, 3, 1, 1, 1, 1, 1, 1)),),
         Fusing.READ_NORMS: ((_JOINED, _RELU, _NORM, _POINTWISE), (_JOINED, _LEAKY, _NORM, ConvWish(0, 9, 2, 2))),
         Fusing.READ_OTHERWISE: ((_JOINED, _RELU, _SOFTMAX), (_JOINED, _RELU, _FULL)),

@@ -108,8 +108,8 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a chain fused into a pooling that reads its operand by pixel",
         "passes/fuse_elementwise.py",
-        "if not all(step.may_precede for step in op.chain):",
-        "if not any(step.may_precede for step in op.chain):",
+        "case _ if not all(step.may_precede for step in op.chain):",
+        "case _ if not any(step.may_precede for step in op.chain):",
     ),
     Bug(
         "steps done behind those that read them",

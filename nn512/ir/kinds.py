@@ -84,7 +84,7 @@ def _softmax(node: Softmax) -> Op:
 
 
 def _channel_norm(node: LayerNorm | RMSNorm) -> Op:
-    return ChannelNormOp(node.from_tensor, node, (), node.to_tensor)
+    return ChannelNormOp(node.from_tensor, (), node, (), node.to_tensor)
 
 
 def _lrn(node: LRN) -> Op:

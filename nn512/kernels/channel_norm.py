@@ -4,6 +4,9 @@ Sixteen pixels stand side by side: a sum over channels is a sum over blocks, in 
 lanes of sixteen registers, which is a transposition with additions. What comes after that is done for all sixteen at
 once. Mean and distances from it take a pass each, as a mean square minus a squared mean would cancel; the blocks of
 sixteen pixels are in the nearest caches by then.
+
+Steps on what is read are done in the first pass, which keeps what they give where the results will be; the other passes
+read it from there. That takes no working memory, and the results' place would be fetched into the caches anyway.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from nn512.cgen.literals import float_literal
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ChannelNormOp
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.edges import tail
+from nn512.kernels.edges import Edges, tail
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature, write_segments
 from nn512.kernels.packing_lanes import lanes_array, pack_lanes
@@ -29,6 +32,9 @@ PIXELS = 16
 
 WORDS = {True: "layer norm", False: "rms norm"}
 """What is computed, by whether the mean is subtracted."""
+
+_AFTER_STEPS = {centred: Edges(f"{word} after steps") for centred, word in WORDS.items()}
+"""A layer with steps on what it reads."""
 
 LANE_SUMS = """
 /* Lane i of the result is the sum of all lanes of v[i]. */
@@ -49,38 +55,42 @@ static INLINE __m512 lane_sums(const __m512 v[16]) {
 
 _EACH = "UNROLL for (int i = 0; i < count; i++)"
 _BLOCKS = "for (ptrdiff_t block = 0; block < blocks; block++)"
+_LOADED = "_mm512_loadu_ps(pixel + i * 16)"
+_PLACE = Name("block") * Name("plane") + Name("i") * LANES
+"""Where the results of pixel i stand in `out`, and operands of its steps."""
 
 
 class _Routine:
     """The routine for up to sixteen pixels."""
 
-    def __init__(self, steps: ChainCode, *, centred: bool, table: bool) -> None:
-        self.steps, self.centred, self.table = steps.neutral, centred, table
+    def __init__(self, before: ChainCode, after: ChainCode, *, centred: bool, table: bool) -> None:
+        self.before, self.after, self.centred, self.table = before.neutral, after.neutral, centred, table
 
     @property
     def hint(self) -> str:
         word = "layer_norm" if self.centred else "rms_norm"
-        return f"{word}{'_table' if self.table else ''}{self.steps.suffix}"
+        before = f"_after{self.before.suffix}" if self.before.steps else ""
+        then = "_then" if self.before.steps and self.after.steps else ""
+        return f"{word}{'_table' if self.table else ''}{before}{then}{self.after.suffix}"
 
     def write(self, name: str) -> str:
         writer = Writer()
-        what = ", ".join(
-            ("layer norm" if self.centred else "division by the root mean square", *self.steps.description)
-        )
+        norm = "layer norm" if self.centred else "division by the root mean square"
+        what = ", ".join((*self.before.description, norm, *self.after.description))
+        kept = " What is normalized is computed once, and waits in `out`." if self.before.steps else ""
         writer.comment(
             f"{sentence(what)} of `count` neighbouring pixels, 16 at most: x and out are their first block, planes of "
-            "`plane` floats follow."
+            f"`plane` floats follow.{kept}"
         )
         writer.statement(f"static INLINE void {name}", self._parameters(), " {")
         with writer.indented():
             writer.line("__m512 sum[16];")
             writer.line(f"float {'mean[16], ' if self.centred else ''}factor[16]; /* of each pixel */")
             if self.centred:
-                self._write_sums(
-                    writer, "_mm512_mask_add_ps(sum[i], mask, sum[i], v)", "_mm512_loadu_ps(pixel + i * 16)"
-                )
+                self._write_sums(writer, "_mm512_mask_add_ps(sum[i], mask, sum[i], v)", _LOADED, first=True)
                 writer.line("_mm512_storeu_ps(mean, _mm512_div_ps(lane_sums(sum), _mm512_set1_ps(channels)));")
-            self._write_sums(writer, "_mm512_mask3_fmadd_ps(v, v, sum[i], mask)", self._value)
+            squares = "_mm512_mask3_fmadd_ps(v, v, sum[i], mask)"
+            self._write_sums(writer, squares, self._value, first=not self.centred)
             writer.line("const __m512 power = _mm512_div_ps(lane_sums(sum), _mm512_set1_ps(channels));")
             writer.line("const __m512 root = _mm512_sqrt_ps(_mm512_add_ps(power, _mm512_set1_ps(epsilon)));")
             writer.line("_mm512_storeu_ps(factor, _mm512_div_ps(_mm512_set1_ps(1.0f), root));")
@@ -100,17 +110,26 @@ class _Routine:
             "float epsilon",
             "const float (*restrict scales)[16]",
             *(["const float (*restrict shifts)[16]"] if self.centred else []),
-            *self.steps.parameters(),
+            *self.before.parameters(),
+            *self.after.parameters(),
         ]
 
     @property
     def _value(self) -> str:
         """What is summed in squares, and scaled, of pixel i."""
-        loaded = "_mm512_loadu_ps(pixel + i * 16)"
-        return f"_mm512_sub_ps({loaded}, _mm512_set1_ps(mean[i]))" if self.centred else loaded
+        return f"_mm512_sub_ps({_LOADED}, _mm512_set1_ps(mean[i]))" if self.centred else _LOADED
 
-    def _write_sums(self, writer: Writer, added: str, value: str) -> None:
-        """Write sums over the blocks of a value `v` of each pixel; lanes without a channel stay out of them."""
+    @property
+    def _kept(self) -> str:
+        """Where passes after the first read."""
+        return "out" if self.before.steps else "x"
+
+    def _write_sums(self, writer: Writer, added: str, value: str, *, first: bool) -> None:
+        """Write sums over the blocks of a value `v` of each pixel; lanes without a channel stay out of them.
+
+        The first pass does the steps on what is read, and keeps what they give.
+        """
+        before = first and bool(self.before.steps)
         writer.line("UNROLL for (int i = 0; i < 16; i++) sum[i] = _mm512_setzero_ps();")
         lanes = "(rest < 16 ? rest : 16)" if self.table else "(block < blocks - 1 ? 16 : lastLanes)"
         with writer.block() if self.table else contextlib.nullcontext():
@@ -118,17 +137,20 @@ class _Routine:
                 writer.line("const ptrdiff_t *segment = segments;")
                 writer.line("ptrdiff_t rest = *segment; /* of the segment's channels; a 0 ends the table */")
             with writer.block(_BLOCKS):
-                writer.line("const float *pixel = x + block * plane;")
+                writer.line(f"const float *pixel = {'x' if first else self._kept} + block * plane;")
                 writer.line(f"const __mmask16 mask = (__mmask16)((1u << {lanes}) - 1);")
                 if self.table:
                     writer.line("rest = rest > 16 ? rest - 16 : *++segment;")
                 with writer.block(_EACH):
-                    writer.line(f"const __m512 v = {value};")
+                    writer.line(f"{'' if before else 'const '}__m512 v = {value};")
+                    if before:
+                        self.before.apply(writer, Name("v"), Name("block"), _PLACE)
+                        writer.line(f"_mm512_storeu_ps({Name('out') + _PLACE}, v);")
                     writer.line(f"sum[i] = {added};")
 
     def _write_results(self, writer: Writer) -> None:
         with writer.block(_BLOCKS):
-            writer.line("const float *pixel = x + block * plane;")
+            writer.line(f"const float *pixel = {self._kept} + block * plane;")
             writer.line("const __m512 scale = _mm512_loadu_ps(scales[block]);")
             if self.centred:
                 writer.line("const __m512 shift = _mm512_loadu_ps(shifts[block]);")
@@ -136,17 +158,17 @@ class _Routine:
                 writer.line(f"__m512 v = {self._value};")
                 writer.line("v = _mm512_mul_ps(v, _mm512_set1_ps(factor[i]));")
                 writer.line(f"v = {'_mm512_fmadd_ps(v, scale, shift)' if self.centred else '_mm512_mul_ps(v, scale)'};")
-                place = Name("block") * Name("plane") + Name("i") * LANES
-                self.steps.apply(writer, Name("v"), Name("block"), place)
-                writer.line(f"_mm512_storeu_ps({Name('out') + place}, v);")
+                self.after.apply(writer, Name("v"), Name("block"), _PLACE)
+                writer.line(f"_mm512_storeu_ps({Name('out') + _PLACE}, v);")
 
 
 def emit(op: ChannelNormOp, context: Context) -> LayerCode:
     """One layer: sixteen pixels are one item."""
     source, result = context.places[op.source], context.places[op.writes]
     layout, pixels = source.layout, source.shape.pixels
-    steps = ChainCode(op.epilogue)
-    routine = _Routine(steps, centred=op.is_centred, table=not layout.regular)
+    before, after = ChainCode(op.prologue), ChainCode(op.epilogue, start=len(op.prologue))
+    steps = ChainCode(op.steps)
+    routine = _Routine(before, after, centred=op.is_centred, table=not layout.regular)
     context.library.add("lane_sums", lambda _: LANE_SUMS)
     name = context.library.add(routine.hint, routine.write)
     parameters = [op.node.to_tensor + kind.suffix for kind in op.node.parameter_kinds]
@@ -188,9 +210,10 @@ def emit(op: ChannelNormOp, context: Context) -> LayerCode:
             else:
                 call(writer, PIXELS if whole else rest, first)
     word = WORDS[op.is_centred]
+    kept = ", which wait in place of their results" if op.prologue else ""
     return LayerCode(
         name=op.writes,
-        algorithm=f"{'mean and variance' if op.is_centred else 'mean squares'} of 16 pixels side by side",
+        algorithm=f"{'mean and variance' if op.is_centred else 'mean squares'} of 16 pixels side by side{kept}",
         steps=(InferenceStep(op.writes, -(-pixels // PIXELS)),),
         text=writer.text(),
         arrays=(*(lanes_array(parameter, layout) for parameter in parameters), *steps.fields(layout)),
@@ -198,6 +221,7 @@ def emit(op: ChannelNormOp, context: Context) -> LayerCode:
         edge_classes=(
             tail(f"{word} {'tail' if layout.regular else 'table'}")(layout.channels % LANES),
             tail(f"{word} pixel tail")(rest),
+            *((_AFTER_STEPS[op.is_centred](),) if op.prologue else ()),
         ),
     )
 
@@ -207,5 +231,8 @@ KERNEL = Kernel(
     ChannelNormOp,
     streaming_work,
     emit,
-    edges=tuple(tail(f"{word} {what}") for word in WORDS.values() for what in ("tail", "table", "pixel tail")),
+    edges=(
+        *(tail(f"{word} {what}") for word in WORDS.values() for what in ("tail", "table", "pixel tail")),
+        *_AFTER_STEPS.values(),
+    ),
 )

@@ -6,16 +6,28 @@ operand exists by then. An operation with several results stays where it is, so 
 An operand that is one element for many pixels, but not for all, takes a pass of its own.
 
 Into the prologue of their consumer: when a chain has one reader, and that is a pooling or a convolution, and what its
-steps read besides the value is the same for all pixels: parameters, or operands of one pixel. A chain of a few ReLUs
-and nothing else is cheap enough to compute twice, in readers that are element-wise or poolings. Poolings with windows
-that overlap far take none: they would compute it for every window that sees a pixel.
+steps read besides the value is the same for all pixels: parameters, or operands of one pixel. A norm over channels goes
+from pixel to pixel, too, and so takes operands of the value's shape as well. A chain of a few ReLUs and nothing else is
+cheap enough to compute twice, in readers that are element-wise, poolings or such norms. Poolings with windows that
+overlap far take none: they would compute it for every window that sees a pixel.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from nn512.ir import Chain, ConvOp, ElementwiseOp, ElementwiseStep, Op, OpWithEpilogue, PoolOp, Program, SampleOp
+from nn512.ir import (
+    Chain,
+    ChannelNormOp,
+    ConvOp,
+    ElementwiseOp,
+    ElementwiseStep,
+    Op,
+    OpWithEpilogue,
+    PoolOp,
+    Program,
+    SampleOp,
+)
 from nn512.ir.decision import Decided, Decision, unheard
 from nn512.passes.rewrite import Pass
 from nn512.passes.rewriting import readers, writers
@@ -42,6 +54,7 @@ class Fusing(Decision):
     ON_POOLING = "done on what a pooling reads"
     ON_SAMPLE = "done on what is copied to a smaller tensor"
     ON_CONV = "done on what a convolution reads"
+    ON_NORM = "done on what a norm over channels reads"
     ON_CHAIN = "done before the steps that read it"
     ON_TWO = "done on what each of two operations reads"
     READ_OUTPUT = "not done on reading: it is an output"
@@ -178,9 +191,6 @@ class _Fusion:
         if op.writes in self._outputs:
             self._decided(Fusing.READ_OUTPUT)
             return
-        if not all(step.may_precede for step in op.chain):
-            self._decided(Fusing.READ_BY_PIXEL)
-            return
         users = self._readers.get(op.writes, ())
         cheap = len(op.chain) <= LONGEST_RECOMPUTED and all(step.is_cheap for step in op.chain)
         if not users or len(users) > (MOST_RECOMPUTED if cheap else 1):
@@ -208,6 +218,10 @@ class _Fusion:
 def _prepend(user: Op | None, op: ElementwiseOp, *, alone: bool) -> tuple[Fusing, Op | None]:
     """What becomes of a chain at a reader, and that with the chain on what it reads; None where it cannot take it."""
     match user:
+        case ChannelNormOp(prologue=()) if user.source == op.writes and all(step.may_follow for step in op.chain):
+            return Fusing.ON_NORM, dataclasses.replace(user, source=op.source, prologue=op.chain)
+        case _ if not all(step.may_precede for step in op.chain):
+            return Fusing.READ_BY_PIXEL, None
         case PoolOp() if user.times_read > MOST_WINDOWS:
             return Fusing.READ_WINDOWS, None
         case PoolOp(prologue=()) if user.source == op.writes:

@@ -96,6 +96,53 @@ def test_what_follows_is_done_in_registers(kind: str, runs_here: str) -> None:
         check(*text.splitlines()[1:], without_passes=without)
 
 
+BEFORE = """\
+Input ToTensor=x{n} Channels={channels} Height={height} Width={width}
+Input ToTensor=p{n} Channels={channels} Height={height} Width={width}
+Input ToTensor=g{n} Channels={channels} Height=1 Width=1
+Add FromTensor1=x{n} FromTensor2=p{n} ToTensor=s{n}
+Mul FromTensor1=s{n} FromTensor2=g{n} ToTensor=m{n}
+BatchNorm FromTensor=m{n} ToTensor=b{n}
+Activation FromTensor=b{n} ToTensor=a{n} Kind=SiLU
+{kind} FromTensor=a{n} ToTensor=n{n} Epsilon=0.001
+Sub FromTensor1=n{n} FromTensor2=p{n} ToTensor=y{n}
+Output FromTensor=y{n}"""
+
+
+@pytest.mark.parametrize(("kind", "optimisation"), [("LayerNorm", "-O0"), ("RMSNorm", "-O1")])
+def test_what_precedes_is_done_on_reading(kind: str, optimisation: str, runs_here: str) -> None:
+    """Operands by pixel and for all, parameters, a function: one channel and others, one pixel and some left over."""
+    assert runs_here
+    shapes = [(1, 1, 1), (1, 3, 7), (15, 1, 17), (16, 5, 5), (17, 3, 5), (33, 2, 9), (33, 1, 1)]
+    lines = [BEFORE.format(kind=kind, n=n, channels=c, height=h, width=w) for n, (c, h, w) in enumerate(shapes)]
+    norms = [op for op in optimize(parse("\n".join(("Config", *lines)))).ops if isinstance(op, ChannelNormOp)]
+    assert [(len(op.prologue), len(op.epilogue)) for op in norms] == [(4, 1)] * len(shapes)
+    word = "layer norm" if kind == "LayerNorm" else "rms norm"
+    assert f"{word} after steps" in classes(check(*lines, optimisation=optimisation))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_precedes_may_be_in_segments(kind: str, runs_here: str) -> None:
+    """The other operand is copied to the lanes of the first; what is between segments takes no part."""
+    assert runs_here
+    lines = [
+        "Input ToTensor=x Channels=5 Height=3 Width=7",
+        "Input ToTensor=p Channels=59 Height=3 Width=7",
+        "Conv FromTensor=x ToTensor=a ToChannels=19 FilterH=1 FilterW=1",
+        "Conv FromTensor=x ToTensor=b ToChannels=35 FilterH=3 FilterW=3 PaddingH=1 PaddingW=1",
+        "Concat FromTensor1=a FromTensor2=b FromTensor3=x ToTensor=c",
+        "Div FromTensor1=c FromTensor2=p ToTensor=d",
+        "Activation FromTensor=d ToTensor=e Kind=Tanh",
+        f"{kind} FromTensor=e ToTensor=y",
+        "Output FromTensor=y",
+    ]
+    word = "layer norm" if kind == "LayerNorm" else "rms norm"
+    for without in ((), ("fuse_elementwise",)):
+        found = classes(check(*lines, without_passes=without))
+        assert f"{word} table 11" in found
+        assert (f"{word} after steps" in found) is (not without)
+
+
 def test_means_are_subtracted_before_squares_are_summed(runs_here: str) -> None:
     """A spread of a hundred thousandth of the mean: a mean square minus a squared mean would be anything."""
     assert runs_here
@@ -133,5 +180,28 @@ def test_planted_errors_are_found(kind: str, before: str, after: str, emit: Emit
         "Output FromTensor=y\n"
     )
     source, judge = emit(text, "gaussian:1", "nonfinite:1")
+    assert before in source
+    assert not judge(source.replace(before, after)).verified
+
+
+@pytest.mark.parametrize(
+    ("kind", "before", "after"),
+    [
+        ("LayerNorm", "_mm512_storeu_ps(out + block * plane + i * 16, v);\n            sum", "sum"),
+        ("LayerNorm", "const float *pixel = out + block * plane", "const float *pixel = x + block * plane"),
+        ("LayerNorm", "add0 + block * plane + i * 16", "add0 + i * 16"),
+        ("RMSNorm", "const float *pixel = out + block * plane", "const float *pixel = x + block * plane"),
+        ("RMSNorm", "add0 + block * plane + i * 16", "add0 + block * plane"),
+        ("RMSNorm", "affine1[block][0]", "affine1[0][0]"),
+        ("RMSNorm", "other[0][item * 16]", "other[0][0]"),
+    ],
+)
+def test_errors_planted_in_what_precedes_are_found(kind: str, before: str, after: str, emit: Emit) -> None:
+    text = (
+        "Config Prefix=Net\nInput ToTensor=x Channels=19 Height=3 Width=7\n"
+        "Input ToTensor=other Channels=19 Height=3 Width=7\nAdd FromTensor1=x FromTensor2=other ToTensor=s\n"
+        f"BatchNorm FromTensor=s ToTensor=b\n{kind} FromTensor=b ToTensor=y Epsilon=0.01\nOutput FromTensor=y\n"
+    )
+    source, judge = emit(text, "gaussian:1")
     assert before in source
     assert not judge(source.replace(before, after)).verified

@@ -9,7 +9,7 @@ import pytest
 
 import reference
 from nn512.graph import Graph, parse
-from nn512.ir import ConvOp, ElementwiseOp, PoolOp, Program, SampleOp, format_program, to_graph
+from nn512.ir import ChannelNormOp, ConvOp, ElementwiseOp, PoolOp, Program, SampleOp, format_program, to_graph
 from nn512.params import random_params
 from nn512.passes.dedup import dedup
 from nn512.passes.lower import lower
@@ -73,6 +73,56 @@ def test_an_operand_of_one_pixel_rides_on_both_sides() -> None:
     graph = net(pair("Div", "x", "g", "a"), "Pooling FromTensor=a ToTensor=y Kind=Max2x2Stride2")
     (pool,) = (op for op in optimize(graph).ops if isinstance(op, PoolOp))
     assert pool.prologue[0].operands == ("g",)
+
+
+@pytest.mark.parametrize("kind", ["LayerNorm", "RMSNorm"])
+def test_a_sum_rides_on_what_a_norm_over_channels_reads(kind: str) -> None:
+    """The norm goes from pixel to pixel, and so may the operand; of the two sums only that which nothing else reads."""
+    graph = net(
+        conv("x", "a"),
+        pair("Sub", "x", "a", "b"),
+        pair("Mul", "b", "g", "c"),
+        pair("Add", "c", "a", "d"),
+        f"{kind} FromTensor=d ToTensor=n",
+        pair("Add", "n", "b", "y"),
+    )
+    program = optimize(graph)
+    (norm,) = (op for op in program.ops if isinstance(op, ChannelNormOp))
+    assert operations(program, ElementwiseOp) == ["b"]
+    assert norm.source == "b"
+    assert [step.operands for step in norm.prologue] == [("g",), ("a",)]
+    assert [step.operands for step in norm.epilogue] == [("b",)]
+    assert same_meaning(graph, program)
+
+
+@pytest.mark.parametrize(
+    ("lines", "alone"),
+    [
+        ((pair("Add", "x", "r", "s"), "LayerNorm FromTensor=s ToTensor=n", "Softmax FromTensor=n ToTensor=y"), ["s"]),
+        ((pair("Add", "x", "x", "s"), "LayerNorm FromTensor=s ToTensor=n", pair("Sub", "n", "s", "y")), ["s"]),
+        ((pair("Add", "x", "g", "s"), "LayerNorm FromTensor=s ToTensor=n", "Output FromTensor=s"), ["s"]),
+        ((pair("Add", "x", "g", "s"), "LayerNorm FromTensor=x ToTensor=n", pair("Sub", "n", "s", "y")), ["s"]),
+    ],
+    ids=["by row", "read twice", "output", "operand"],
+)
+def test_what_no_norm_over_channels_takes_stays(lines: tuple[str, ...], alone: list[str]) -> None:
+    """Operands of one element for a row, and what has another reader, who may be the norm itself."""
+    row = "Pooling FromTensor=x ToTensor=r Kind=Max WindowH=1 WindowW=10"
+    graph = net(*((row,) if "FromTensor2=r" in lines[0] else ()), *lines)
+    program = optimize(graph)
+    assert operations(program, ElementwiseOp) == alone
+    assert same_meaning(graph, program)
+
+
+def test_two_norms_over_channels_may_compute_a_relu() -> None:
+    graph = net(
+        "Activation FromTensor=x ToTensor=r Kind=ReLU",
+        "LayerNorm FromTensor=r ToTensor=y",
+        "RMSNorm FromTensor=r ToTensor=z",
+    )
+    program = optimize(graph)
+    assert not operations(program, ElementwiseOp)
+    assert same_meaning(graph, program)
 
 
 @pytest.mark.parametrize(

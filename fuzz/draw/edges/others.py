@@ -63,8 +63,11 @@ def softmax_nets() -> Iterator[EdgeNet]:
 
 
 def channel_norm_nets() -> Iterator[EdgeNet]:
-    """The same, and every remainder of pixels."""
+    """The same, and every remainder of pixels; steps on what is read, in segments, too."""
     for kind in ("LayerNorm", "RMSNorm"):
+        yield net(picture(19, 3, 7), _RELU, f"{kind} FromTensor=y ToTensor=z Epsilon=0.001")
+        soft = "Activation FromTensor=pieces ToTensor=y Kind=Softplus"
+        yield net(*segments(19, 2, 3), soft, f"{kind} FromTensor=y ToTensor=z Epsilon=0.001")
         for n in TAILS:
             yield net(picture(n + 16, 1, 17 - n), f"{kind} FromTensor=x ToTensor=y Epsilon=0.001")
             yield net(*segments(n + 1, 2, 3), f"{kind} FromTensor=pieces ToTensor=y Epsilon=0.001")

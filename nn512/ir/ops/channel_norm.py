@@ -16,12 +16,13 @@ from nn512.ir.steps import Chain
 
 @dataclass(frozen=True, slots=True)
 class ChannelNormOp(Op):
-    """A layer norm, or a division by the root mean square, and an epilogue.
+    """A layer norm, or a division by the root mean square, with a prologue on every element it reads and an epilogue.
 
-    It has no prologue: everything is read two or three times.
+    It reads everything two or three times, and all but the first time what the prologue made of it. That is done once.
     """
 
     source: str = field(metadata=READS)
+    prologue: Chain = field(metadata=chain(CoveredAs.ON_READING))
     node: LayerNorm | RMSNorm = field(metadata=covers())
     epilogue: Chain = field(metadata=chain(CoveredAs.IN_REGISTERS))
     writes: str = field(metadata=WRITES)
@@ -34,11 +35,13 @@ class ChannelNormOp(Op):
         return isinstance(self.node, LayerNorm)
 
     def definitions(self) -> Iterator[tuple[str, str]]:
-        """The normalization, the steps after."""
-        yield self.writes, arrows(self.source, describe(self.node), *words_of(self.epilogue))
+        """The steps before, the normalization, the steps after."""
+        words = (*words_of(self.prologue), describe(self.node), *words_of(self.epilogue))
+        yield self.writes, arrows(self.source, *words)
 
     def rebuild(self, graph: Rebuilder) -> None:
-        """The normalization, the steps after."""
+        """The steps before, the normalization, the steps after."""
         shape = graph.shape(self.writes)
-        name = graph.emit(dataclasses.replace(self.node, from_tensor=graph.lookup(self.source)), shape)
+        source = graph.chain(graph.lookup(self.source), self.prologue, shape)
+        name = graph.emit(dataclasses.replace(self.node, from_tensor=source), shape)
         graph.define(self.writes, graph.chain(name, self.epilogue, shape))
