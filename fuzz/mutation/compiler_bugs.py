@@ -247,6 +247,12 @@ BUGS: tuple[Bug, ...] = (
         "_mm512_sqrt_ps(_mm512_add_ps(power, _mm512_set1_ps(0 * epsilon)))",
     ),
     Bug(
+        "a channel norm that scales what steps were not done on",
+        "kernels/channel_norm.py",
+        'return "out" if self.before.steps else "x"',
+        'return "x"',
+    ),
+    Bug(
         "an even LRN window on the other side",
         "kernels/lrn.py",
         "self.before, self.behind = (node.size - 1) // 2, node.size // 2",
