@@ -17,7 +17,7 @@ from typing import IO, Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from nn512.errors import UsageError
+from nn512.errors import Nn512Error, UsageError, cannot_write
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -104,8 +104,8 @@ class write_file:  # noqa: N801 - used like open()
         if isinstance(error, OSError):
             raise self._refusal(error) from error
 
-    def _refusal(self, error: Exception) -> UsageError:
-        return UsageError(f"cannot write {str(self.path)!r}: {getattr(error, 'strerror', None) or error}")
+    def _refusal(self, error: Exception) -> Nn512Error:
+        return cannot_write(repr(str(self.path)), error)
 
 
 def _reading(path: PathLike) -> IO[bytes]:

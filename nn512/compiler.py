@@ -13,7 +13,7 @@ from nn512.account import account
 from nn512.cgen.comments import LayerComment, comment_of
 from nn512.cgen.header import write_header
 from nn512.cgen.net import write_source
-from nn512.errors import UsageError
+from nn512.errors import cannot_write
 from nn512.graph import parse
 from nn512.graph.graph import Graph
 from nn512.ir import ConvOp, Op, PoolOp, Program
@@ -60,7 +60,7 @@ class Emitted:
             for path, final in zip(partial, paths, strict=True):
                 path.replace(final)
         except OSError as error:
-            raise UsageError(f"cannot write to {folder}: {error.strerror or error}") from error
+            raise cannot_write(f"to {folder}", error) from error
         finally:
             for path in partial:
                 with contextlib.suppress(OSError):

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
+NO_SPACE = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO))
+"""Errors of a device that takes no more output."""
+
 
 def install(extra: str) -> str:
     """What makes the packages of an extra available; nn512 itself is in no package index."""
@@ -31,6 +36,12 @@ class CannotRunError(Nn512Error):
 
 class MachineError(CannotRunError):
     """This machine failed in the middle of work: a full disk, no memory left, a process that was killed."""
+
+
+def cannot_write(where: object, error: Exception, hint: str = "") -> UsageError | MachineError:
+    """The error for a file or folder that cannot be written: the device's fault where that is full, or the caller's."""
+    text = f"cannot write {where}: {getattr(error, 'strerror', None) or error}{hint}"
+    return MachineError(text) if getattr(error, "errno", None) in NO_SPACE else UsageError(text)
 
 
 class InternalError(Nn512Error):

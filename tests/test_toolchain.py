@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import shutil
@@ -259,3 +260,24 @@ def test_a_cc_that_is_no_command(
     monkeypatch.setenv("CC", command)
     with pytest.raises(CannotRunError, match=said):
         ask()
+
+
+@pytest.mark.parametrize("timeout", [1e12, float("inf")])
+def test_time_beyond_what_a_poll_counts(timeout: float) -> None:
+    assert run_bounded(["true"], timeout=timeout) == (0, "", False)
+
+
+def test_what_a_compiler_leaves_is_removed_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own temporary files, too, which it cannot remove where it is ended."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "elsewhere"))
+    script = tmp_path / "cc"
+    real = find_compiler()
+    does = f'touch "$TMPDIR/left.s"; echo "$TMPDIR" > {tmp_path}/where; exec {shlex.join(real.command)} "$@"'
+    script.write_text(f"#!/bin/sh\n{does}\n")
+    script.chmod(0o755)
+    compiler = dataclasses.replace(real, command=(str(script),))
+    build(compiler, {"t.c": "int main(void) { return 0; }\n"}, ["t.c"], "t", cache=BuildCache(tmp_path / "cache"))
+    where = Path((tmp_path / "where").read_text().strip())
+    assert where.is_relative_to(tmp_path / "cache")
+    assert not where.exists()
+    assert not list((tmp_path / "cache").rglob("left.s"))

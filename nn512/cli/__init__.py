@@ -11,7 +11,6 @@ the output closed it.
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
 import os
 import sys
@@ -19,7 +18,7 @@ import traceback
 from collections.abc import Sequence
 from types import ModuleType
 
-from nn512.errors import Nn512Error
+from nn512.errors import NO_SPACE, MachineError, Nn512Error
 from nn512.signals import until_ended
 
 SUBCOMMANDS = (
@@ -27,9 +26,6 @@ SUBCOMMANDS = (
     *("verify", "fuzz", "repro", "mutate", "emulator", "import", "export", "bench"),
 )
 """Modules of this package, in the order in which help lists them."""
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-"""Errors of a device that takes no more output."""
 
 _DESCRIPTION = (
     "Compiles convolutional nets, described as text, to readable stand-alone C99 with AVX-512, and proves the result."
@@ -40,8 +36,7 @@ _EPILOG = "Start with: nn512 example ResNet50 > r.graph && nn512 check r.graph. 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand and return the exit code; `argv` are the arguments behind the program's name."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    if sys.stdout is None:  # started with a closed standard output; a file opened later must not take its place
-        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - for as long as the program runs
+    _open_what_is_closed()
     return until_ended("nn512", lambda: _written(arguments))
 
 
@@ -54,12 +49,22 @@ def _written(arguments: Sequence[str]) -> int:
         _discard_output()
         return 141
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in NO_SPACE:
             return _apologize()
         _discard_output()
         print(f"nn512: cannot write: {error.strerror}", file=sys.stderr)
-        return 2
+        return MachineError.exit_code
     return code
+
+
+def _open_what_is_closed() -> None:
+    """Put /dev/null where the program was started without standard input or output: no other file must take its place.
+
+    The lowest free descriptor is the one that is missing.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - for as long as the program runs
 
 
 def _discard_output() -> None:

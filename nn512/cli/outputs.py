@@ -7,11 +7,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from nn512.errors import UsageError
+from nn512.errors import cannot_write
 
 
 def check_file(path: Path) -> None:
-    """UsageError if no file could be written under this name. Nothing is left there."""
+    """UsageError or MachineError if no file could be written under this name. Nothing is left there."""
     try:
         if path.is_dir():
             raise IsADirectoryError(None, "it is a directory")
@@ -21,11 +21,11 @@ def check_file(path: Path) -> None:
             return
         _try_making_a_file(path.parent)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
-        raise UsageError(f"cannot write {str(path)!r}: {getattr(error, 'strerror', None) or error}") from error
+        raise cannot_write(repr(str(path)), error) from error
 
 
 def check_directory(path: Path, option: str = "", files: Sequence[str] = ()) -> None:
-    """UsageError if no file could be written into this directory, which may not exist yet. It is not made.
+    """UsageError or MachineError if no file could be written into this directory, which may be missing. It is not made.
 
     `option` is what names another one on the command line, `files` are what will be written or replaced there.
     """
@@ -41,7 +41,7 @@ def check_directory(path: Path, option: str = "", files: Sequence[str] = ()) -> 
         _try_making_a_file(existing)
     except (OSError, ValueError) as error:
         hint = f"; {option} names another directory" if option else ""
-        raise UsageError(f"cannot write to {str(path)!r}: {getattr(error, 'strerror', None) or error}{hint}") from error
+        raise cannot_write(f"to {str(path)!r}", error, hint) from error
 
 
 def _try_making_a_file(directory: Path) -> None:

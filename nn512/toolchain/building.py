@@ -85,7 +85,7 @@ def build(
                 (work / name).write_text(text, "utf-8")
             given = work / stdin if stdin else None
             status, text, timed_out = run_bounded(
-                command, timeout=timeout, cwd=work, stdin=given, memory_kib=COMPILE_MEMORY_KIB
+                command, timeout=timeout, cwd=work, stdin=given, memory_kib=COMPILE_MEMORY_KIB, temporary=work
             )
             if timed_out or status != 0 or not (entry / output).exists():
                 if not timed_out:
@@ -130,7 +130,9 @@ def _check_compiler(compiler: Compiler, work: Path) -> None:
     work.mkdir()
     (work / "control.c").write_text(CONTROL, "utf-8")
     command = [*compiler.command, *CONTROL_FLAGS, "-o", "control"]
-    status, text, timed_out = run_bounded(command, timeout=CONTROL_TIMEOUT, cwd=work, memory_kib=COMPILE_MEMORY_KIB)
+    status, text, timed_out = run_bounded(
+        command, timeout=CONTROL_TIMEOUT, cwd=work, memory_kib=COMPILE_MEMORY_KIB, temporary=work
+    )
     if timed_out or status != 0 or not (work / "control").exists():
         if not timed_out:
             check_machine(compiler.path, status, text, (), work)

@@ -48,18 +48,16 @@ def check_machine(program: str, status: int, text: str, given: Iterable[str], di
     """MachineError if it is the machine's fault that a compiler failed.
 
     `status` and `text` are how it ended and what it wrote; `given` are its sources, in which the same words prove
-    nothing; `directory` is where it worked.
+    nothing; `directory` is where it worked, and put its temporary files.
     """
     killed = status == -signal.SIGKILL or (_KILLED.search(text) is not None)
     if killed and not any(_KILLED.search(source) for source in given):
         raise MachineError(f"the system killed {program}, most probably because memory ran out")
-    temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())
-    full = next((path for path in (directory, temporary) if _is_full(path)), None)
+    if _is_full(directory):
+        raise MachineError(f"{program} cannot write to {directory}: the disk is full")
     said = _NO_SPACE.search(text)
-    if full is None and said and not any(_NO_SPACE.search(source) for source in given):
-        raise MachineError(f"{program} cannot write to {temporary} or {directory}: {said.group()}")
-    if full is not None:
-        raise MachineError(f"{program} cannot write to {full}: the disk is full")
+    if said and not any(_NO_SPACE.search(source) for source in given):
+        raise MachineError(f"{program} cannot write to {directory}: {said.group()}")
 
 
 def _is_full(directory: Path) -> bool:

@@ -17,6 +17,8 @@ from typing import IO
 from nn512.toolchain.machine import machine_faults
 
 _MESSAGE_LIMIT = 64 << 10
+_LONGEST = 1e6
+"""Seconds that a poll waits at most: it counts milliseconds in 32 bits."""
 
 
 def run_bounded(
@@ -26,11 +28,13 @@ def run_bounded(
     cwd: Path | None = None,
     stdin: Path | None = None,
     memory_kib: int | None = None,
+    temporary: Path | None = None,
 ) -> tuple[int, str, bool]:
     """Exit status, merged output and whether time ran out, of a command run in a process group of its own.
 
     The whole group is ended on time-out and on any exception, so that nothing (a cc1, say) outlives a Ctrl-C; where
     `memory_kib` bounds its memory, the group also ends soon after this process does, however that ends.
+    `temporary` is where it makes its own temporary files, which nobody removes where it is ended.
     Output goes through a file: a command that writes without end cannot fill our memory, and cannot block either.
     """
     descriptors: tuple[int, ...] = ()
@@ -43,7 +47,7 @@ def run_bounded(
             stdin=source,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "LC_ALL": "C"},
+            env=os.environ | {"LC_ALL": "C"} | ({} if temporary is None else {"TMPDIR": str(temporary)}),
             process_group=0,
             pass_fds=descriptors,
         )
@@ -105,7 +109,7 @@ def ended(process: subprocess.Popen[bytes], timeout: float) -> bool:
             try:
                 poller = select.poll()
                 poller.register(descriptor, select.POLLIN)
-                return bool(poller.poll(timeout * 1000))
+                return bool(poller.poll(min(timeout, _LONGEST) * 1000))
             finally:
                 os.close(descriptor)
     if process.returncode is None and hasattr(os, "waitid"):

@@ -126,10 +126,32 @@ def test_full_device(arguments: list[str]) -> None:
     with full.open("w") as device:
         program = [sys.executable, "-m", "nn512", *arguments]
         done = subprocess.run(program, stdout=device, stderr=subprocess.PIPE, text=True, check=False)
-    assert (done.returncode, done.stderr) == (2, "nn512: cannot write: No space left on device\n")
+    assert (done.returncode, done.stderr) == (3, "nn512: cannot write: No space left on device\n")
 
 
 def test_closed_standard_output(graph: str) -> None:
     script = '"$0" -m nn512 check "$1" >&-'
     done = subprocess.run(["sh", "-c", script, sys.executable, graph], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "code", "says"),
+    [
+        ("<&-", ["check", "{graph}"], 0, ""),
+        ("<&-", ["check", "-"], 2, "error"),
+        ("<&-", ["explain", "-"], 2, "error"),
+        ("2>&-", ["check", "{graph}"], 0, ""),
+        ("2>&-", ["verify", "{graph}", "--data", "exact"], 0, ""),
+        ("<&-", ["verify", "{graph}", "--data", "exact"], 0, ""),
+        ("<&- >&- 2>&-", ["verify", "{graph}", "--data", "exact"], 0, ""),
+    ],
+)
+@pytest.mark.usefixtures("runs_here")
+def test_what_is_closed_is_done_without(closed: str, words: list[str], code: int, says: str, graph: str) -> None:
+    script = f'"$@" {closed}'
+    command = ["sh", "-c", script, "sh", sys.executable, "-m", "nn512", *(word.format(graph=graph) for word in words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
