@@ -6,7 +6,8 @@
     params.npz, input.npz, expected.npz, got.npz   the data set that showed it, what the reference expects there, and
                          what the C computed
     report.txt           what people are told
-    repro.c, repro.bin   a program that shows it, for a C compiler and nothing else
+    repro.c, repro.bin   a program that shows it, for a C compiler and nothing else; with the header of portable
+                         intrinsics where the finding was made with these
     repro.sh             replays it with nn512, wherever that is
     test_<name>.py       the same as a pytest file
 
@@ -36,13 +37,14 @@ import scipy
 import nn512
 from fuzz.campaign.corpus import told
 from fuzz.campaign.identity import Identity, identity_of
-from fuzz.campaign.program import data_of, program_of
+from fuzz.campaign.program import PORTABLE, data_of, program_of
 from fuzz.case import Case, load_json
 from fuzz.draw.regimes import GIVEN
 from fuzz.judge.report import Report
 from fuzz.judge.telling import told as told_report
 from nn512.arrays import save_arrays
 from nn512.errors import MachineError, UsageError
+from nn512.toolchain import SOFT_INCLUDE
 
 UNFINISHED = "unfinished-"
 """Begins the names of folders of failures that are being shrunk."""
@@ -253,6 +255,9 @@ def _write(report: Report, folder: Path, name: str, how: str, seen: int) -> None
     if report.sources is not None:
         report.sources.write(folder)
         (folder / "repro.c").write_text(program_of(report, summary.splitlines()[0][:200], nn512.__version__), "utf-8")
+        if report.ran is not None and report.ran.portable:
+            (folder / PORTABLE).mkdir()
+            shutil.copy(SOFT_INCLUDE / "immintrin.h", folder / PORTABLE)
         if data := data_of(report):
             (folder / "repro.bin").write_bytes(data)
     if report.culprit is not None:

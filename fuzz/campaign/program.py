@@ -13,13 +13,16 @@ import numpy as np
 from fuzz.judge.report import Report
 from fuzz.run.interface import Interface
 
+PORTABLE = "portable"
+"""The folder of the portable <immintrin.h> in a finding that was made with it."""
+
 _HEAD = """\
 /* A finding of nn512 {version}: {what}
  *
  *     {command}
  *     ./repro
  *
- * ends with 1 where a result is wrong, with 0 where all are right. {remark} */
+ * ends with 1 where a result is wrong, with 0 where all are right{refusal}. {remark} */
 #define _GNU_SOURCE
 #include "{prefix}.c"
 {header}"""
@@ -83,7 +86,7 @@ static size_t compare(const char *name, const float *got, const double *expected
 }}
 
 int main(int count, char **words) {{
-    FILE *const file = fopen(count > 1 ? words[1] : "repro.bin", "rb");
+{guard}    FILE *const file = fopen(count > 1 ? words[1] : "repro.bin", "rb");
     if (!file) {{
         perror(count > 1 ? words[1] : "repro.bin");
         return 2;
@@ -126,6 +129,13 @@ int main(int count, char **words) {{
 }}
 """
 
+_GUARD = """\
+    if (!__builtin_cpu_supports("avx512f")) {
+        fprintf(stderr, "this processor has no AVX-512F\\n");
+        return 3;
+    }
+"""
+
 _EMPTY = """
 int main(void) {
     return 0;
@@ -137,7 +147,9 @@ def program_of(report: Report, what: str, version: str) -> str:
     """The text of `repro.c`; where the C does not even build, the program has nothing to do but to show that."""
     assert report.sources is not None
     interface = Interface.of(report.graph)
-    flags = f"-std=gnu11 {report.case.optimisation} -mavx512f -pthread"
+    is_portable = report.ran is not None and report.ran.portable
+    target = f"-I {PORTABLE}" if is_portable else "-mavx512f"
+    flags = f"-std=gnu11 {report.case.optimisation} {target} -pthread"
     compiler = report.case.compiler or "cc"
     has_data = report.culprit is not None and bool(report.culprit.expected)
     remark = (
@@ -149,6 +161,7 @@ def program_of(report: Report, what: str, version: str) -> str:
         version=version,
         what=" ".join(what.replace("*/", "").split()),
         command=f"{compiler} {flags} repro.c -o repro -lm",
+        refusal="" if is_portable else ", with 3 where the processor has no AVX-512",
         remark=remark,
         prefix=interface.prefix,
         header="" if interface.is_included(report.sources.source) else f'#include "{interface.prefix}.h"\n',
@@ -156,6 +169,7 @@ def program_of(report: Report, what: str, version: str) -> str:
     if not has_data:
         return head + _EMPTY
     return head + _PROGRAM.format(
+        guard="" if is_portable else _GUARD,
         p=interface.prefix,
         count=len(interface.arguments),
         table="".join(

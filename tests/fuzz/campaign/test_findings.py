@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -59,6 +60,7 @@ def test_a_finding_has_everything(finding: findings.Finding) -> None:
     assert names == {
         *("net.graph", "case.json", "NN512.c", "NN512.h", "NN512.plan.json", "report.txt"),
         *("params.npz", "input.npz", "expected.npz", "got.npz", "repro.sh", "repro.c", "repro.bin", test),
+        *(["portable"] if runner_for().portable else []),
     }
     assert finding.path.name == finding.identity.name
     assert (finding.path / "net.graph").read_text() == GRAPH
@@ -112,8 +114,10 @@ def test_the_c_program_needs_a_compiler_only(finding: findings.Finding, naive_em
         shutil.copytree(finding.path, folder)
         if source is not None:
             (folder / "NN512.c").write_text(source)
-        command = [*runner.compiler.command, "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-pthread", *runner.net_flags]
-        subprocess.run([*command, "repro.c", "-o", "repro", "-lm"], cwd=folder, check=True)
+        command = shlex.split((folder / "repro.c").read_text().splitlines()[2].strip(" *"))
+        assert command[0] == "cc"
+        strict = [*runner.compiler.command, "-Wall", "-Wextra", "-Werror", *command[1:]]
+        subprocess.run(strict, cwd=folder, check=True)
         run = subprocess.run(["./repro"], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
         assert run.returncode == code, run.stdout + run.stderr
         assert ("y, 1 threads: " in run.stdout) == (code == 1)
