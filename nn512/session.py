@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Mapping
 from types import TracebackType
@@ -22,6 +23,8 @@ from nn512.graph import Graph, Input, argument_tensor, parse
 from nn512.options import MOST_THREADS, Options
 from nn512.params import check_arrays, to_bytes
 
+NO_AVX512 = "this processor has no AVX-512F: the net runs on portable intrinsics, a hundred times slower"
+
 IN_PROCESS = frozenset(("", "native", "soft"))
 """Values of $NN512_RUNNER with which emitted code runs inside this process."""
 
@@ -31,10 +34,11 @@ class Session:
 
     `graph` is a checked graph or its text, `params` maps the names of its parameters to float32 arrays. The C compiler
     is $CC or the first of gcc, clang and cc; what it made is kept in a cache. NN512_RUNNER=soft runs the emitted code
-    on portable intrinsics, which any processor can do, many times slower. Kernels are chosen for one thread
+    on portable intrinsics, which any processor can do, a hundred times slower. Where the processor has no AVX-512F that
+    is done without asking, with a RuntimeWarning; NN512_RUNNER=native forbids it. Kernels are chosen for one thread
     unless the options say otherwise; results do not depend on `threads`.
 
-    Raises UsageError for parameters that do not fit, CannotRunError where there is no compiler or no AVX-512.
+    Raises UsageError for parameters that do not fit, CannotRunError where there is no compiler.
     """
 
     def __init__(
@@ -106,7 +110,10 @@ def _load(emitted: Emitted) -> ctypes.CDLL:
         raise CannotRunError(f"NN512_RUNNER={runner}: a session runs inside this process: native or soft")
     soft = runner == "soft"
     if not soft and not toolchain.has_avx512():
-        raise CannotRunError("this processor has no AVX-512F; NN512_RUNNER=soft runs without it, many times slower")
+        if runner:
+            raise CannotRunError("this processor has no AVX-512F; NN512_RUNNER=soft runs without it, far slower")
+        warnings.warn(NO_AVX512, RuntimeWarning, stacklevel=3)
+        soft = True
     path = toolchain.compile_shared(f"{emitted.prefix}.h", emitted.header, emitted.source, soft=soft)
     try:
         return ctypes.CDLL(str(path))

@@ -11,6 +11,7 @@ import pytest
 
 import nn512
 import reference
+from nn512 import toolchain
 from nn512.params import random_params
 
 TEXT = """
@@ -128,6 +129,27 @@ def test_runner_must_be_one_that_a_session_can_use(graph: nn512.Graph, monkeypat
     monkeypatch.setenv("NN512_RUNNER", "sde")
     with pytest.raises(nn512.CannotRunError, match="NN512_RUNNER=sde"):
         nn512.Session(graph, random_params(graph, 0))
+
+
+def test_without_avx512_a_session_is_slow_and_says_so(
+    graph: nn512.Graph, runs_here: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runs_here
+    params = random_params(graph, 9)
+    monkeypatch.setenv("NN512_RUNNER", "soft")
+    with nn512.Session(graph, params) as session:
+        asked = session.run(draw(9))
+    monkeypatch.setattr(toolchain, "has_avx512", lambda *_: False)
+    monkeypatch.delenv("NN512_RUNNER")
+    with pytest.warns(RuntimeWarning, match="no AVX-512F: the net runs on portable intrinsics") as told:
+        session = nn512.Session(graph, params)
+    assert told[0].filename == __file__
+    with session:
+        unasked = session.run(draw(9))
+    assert all(np.array_equal(asked[name], unasked[name]) for name in asked)
+    monkeypatch.setenv("NN512_RUNNER", "native")
+    with pytest.raises(nn512.CannotRunError, match="NN512_RUNNER=soft runs without it"):
+        nn512.Session(graph, params)
 
 
 def test_no_compiler_is_said(graph: nn512.Graph, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,14 +18,15 @@ from fuzz.case import Case, DataSeed
 from fuzz.draw.regimes import GIVEN, DataSet
 from fuzz.judge.checker import check_case
 from fuzz.run.checks import checks_for
-from fuzz.run.runners import runner_for
-from nn512.errors import UsageError
+from fuzz.run.runners import Runner, runner_for
+from fuzz.run.standalone import infer
+from nn512.compiler import compile as compile_graph
+from nn512.errors import CannotRunError, UsageError
 from nn512.graph import Graph, Output, build
 from nn512.onnx import Imported, Seen
 from nn512.onnx.view import elements
 from nn512.options import Options
 from nn512.params import Params, tensor_of
-from nn512.session import Session
 
 MOST_SIGMA = 16.0
 """ONNX Runtime folds, fuses and reorders as it likes, so it is held to a looser limit than our own C."""
@@ -74,10 +76,11 @@ def compare(
     data = _draw(graph, seed) | dict(inputs or {})
     given = DataSet(GIVEN, seed, params, data)
     case = Case(graph.source.text, (options or Options()).to_dict(), "-O2", (DataSeed(GIVEN, seed),))
-    report = check_case(case, [given], runner_for(), checks_for(graph, threads))
+    runner = runner_for()
+    report = check_case(case, [given], runner, checks_for(graph, threads))
     names = ", ".join(output.from_tensor for output in graph.outputs)
     if report.problems:
-        first = _first_difference(imported, graph, params, data, model, with_c=True)
+        first = _first_difference(imported, graph, params, data, model, runner)
         return Verdict(agrees=False, text=f"{names}: the emitted C: {report.problems[0].detail.splitlines()[0]}{first}")
     worst = max((v.max_sigma for verdicts in report.verdicts.values() for v in verdicts), default=0.0)
     ours = f"{names}: emitted C within {worst:.2g} sigma of the reference"
@@ -97,7 +100,7 @@ def compare(
     if far <= MOST_SIGMA:
         shown = "" if report.verified else "; the numbers show nothing of some output (all zeros, or not finite)"
         return Verdict(agrees=True, text=f"{ours}, ONNX Runtime {version} within {far:.2g}{shown}")
-    first = _first_difference(imported, graph, params, data, model, with_c=False)
+    first = _first_difference(imported, graph, params, data, model, None)
     wrong = ", ".join(name for name, sigmas in off.items() if not sigmas <= MOST_SIGMA)
     return Verdict(agrees=False, text=f"{wrong}: ONNX Runtime {version} is {far:.3g} sigma off the reference{first}")
 
@@ -205,17 +208,20 @@ def _part(onnx: Any, model: Path, imported: Imported, wanted: Sequence[str]) -> 
 
 
 def _first_difference(
-    imported: Imported, graph: Graph, params: Params, data: Arrays, model: Path, *, with_c: bool
+    imported: Imported, graph: Graph, params: Params, data: Arrays, model: Path, runner: Runner | None
 ) -> str:
-    """Words about the first tensor, in the order of the graph, in which any two differ; empty where there is none."""
+    """Words about the first tensor, in the order of the graph, in which any two differ; empty where there is none.
+
+    The C is looked at if there is a `runner` for it, and where it does not run to its end, the others alone.
+    """
     ends = {output.from_tensor for output in graph.outputs}
     order = [layer.to_tensor for layer in graph.layers]
     expected = reference.run(graph, params, data, keep=order)
     ours: Mapping[str, NDArray[np.float32]] = {}
-    if with_c:
+    if runner is not None:
         watched = build([graph.config, *graph.inputs, *graph.layers, *map(Output, order)])
-        with Session(watched, params, options=Options(weights="fp32")) as session:
-            ours = session.run(data)
+        with contextlib.suppress(CannotRunError):
+            ours = infer(watched, compile_graph(watched, Options(weights="fp32")), params, data, runner)
     seen = {each.tensor: each for each in reversed((*imported.inner, *imported.outputs)) if each.tensor in expected}
     try:
         peer, _ = runtime(model, imported)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +75,12 @@ def _c(
 
     if os.environ.get("NN512_RUNNER", "") not in IN_PROCESS:
         return _elsewhere(graph, params, inputs, args)
-    with Session(graph, params, 1 if args.threads is None else args.threads) as session:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        session = Session(graph, params, 1 if args.threads is None else args.threads)
+    for warning in told:
+        print(f"nn512: {warning.message}", file=sys.stderr)
+    with session:
         return session.run(inputs)
 
 

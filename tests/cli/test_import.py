@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 
 import fuzz.judge.checker
+import fuzz.targets.ours
+import nn512
 import nn512.cli.compare_onnx
 from fuzz.problem import Problem
 from nn512.cli import main
-from nn512.graph import load, parse
+from nn512.compiler import Emitted
+from nn512.graph import Graph, load, parse
 from nn512.onnx import export_onnx
+from nn512.options import Options
 from nn512.params import load_params, random_params
 
 TEXT = """
@@ -165,6 +169,29 @@ def test_wrong_c_is_found(
     out = capsys.readouterr().out
     assert "NOT verified: scores: the emitted C: scores: WRONG: 3 of 3" in out
     assert "see: nn512 verify net.graph --onnx net.onnx" in out
+
+
+@pytest.mark.peers
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("model", "runs_here")
+def test_where_c_goes_wrong_is_looked_up_by_the_same_runner(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever runs programs here: the processor, or portable intrinsics without being asked for."""
+    monkeypatch.delenv("NN512_RUNNER", raising=False)
+    real = nn512.compile
+
+    def compile_wrong(graph: Graph, options: Options | None = None) -> Emitted:
+        emitted = real(graph, options)
+        assert "_mm512_max_ps(" in emitted.source
+        return dataclasses.replace(emitted, source=emitted.source.replace("_mm512_max_ps(", "_mm512_min_ps("))
+
+    monkeypatch.setattr(fuzz.targets.ours, "compile_graph", compile_wrong)
+    monkeypatch.setattr(nn512.cli.compare_onnx, "compile_graph", compile_wrong)
+    assert main(ALL) == 1
+    out = capsys.readouterr().out
+    assert "NOT verified: scores: the emitted C: scores: WRONG" in out
+    assert "the first tensor that differs is relu, 'relu' of the model: the emitted C" in out
 
 
 @pytest.mark.parametrize("words", [["--dim", "a=1"], ["--from", "a"], ["--to", "a"]])
