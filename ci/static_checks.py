@@ -7,6 +7,7 @@ it with 3.
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -66,11 +67,13 @@ def warnings(emitted: nn512.Emitted, checker: str) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     """Check nets; 0 where no checker objects to any."""
+    parser = argparse.ArgumentParser(description=f"Let {' and '.join(CHECKERS)} look at emitted C.")
+    parser.add_argument("graphs", nargs="*", type=Path, metavar="GRAPH", help="nets (default: one for every kernel)")
+    files = parser.parse_args(arguments).graphs or sorted(NETS.glob("*.graph"))
     missing = [name for name in CHECKERS if shutil.which(name) is None]
     if missing:
         print(f"not installed: {', '.join(missing)}", file=sys.stderr)
         return 3
-    files = [Path(name) for name in arguments] or sorted(NETS.glob("*.graph"))
     found = 0
     for file in files:
         case = load_corpus_case(file) if file.read_text("utf-8").startswith("# case") else None

@@ -256,10 +256,11 @@ class Tally:
         for runner, count in sorted(self.runners.items(), key=lambda item: (-item[1], item[0])):
             yield row("runner", f"{runner}: {_count(count, 'graph')}")
         unverified = self.cases - self.verified - self.failed
+        unreached = ": no random one was reached" if 0 < self.cases == self.corpus else ""
         yield row(
             "graphs",
-            f"{self.cases} checked ({self.corpus} from the corpus), {self.verified} verified, {self.failed} failed, "
-            f"{unverified} without a verdict on some output",
+            f"{self.cases} checked ({self.corpus} from the corpus{unreached}), {self.verified} verified, "
+            f"{self.failed} failed, {unverified} without a verdict on some output",
         )
         yield row(
             "outputs",

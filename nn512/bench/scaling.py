@@ -7,6 +7,7 @@ second takes. Where only pixels or channels grow that should be nothing, and at 
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -78,8 +79,11 @@ def growths(words: Sequence[str] = ()) -> Iterator[Growth]:
             yield Growth(name, family, few, many)
 
 
-def main(words: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Print the table; 1 where a family takes too much."""
+    parser = argparse.ArgumentParser(prog="python -m nn512.bench.scaling", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("words", nargs="*", metavar="WORD", help="families whose names have all the words")
+    words = parser.parse_args(arguments).words
     sys.stdout.write(f"{HEAD}\n")
     excessive = 0
     for growth in growths(words):

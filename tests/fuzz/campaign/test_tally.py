@@ -78,3 +78,9 @@ def test_shrinking_is_announced_once_and_ends_with_the_finding(tmp_path: Path) -
     campaign._take_in(job, note("old", "shrunk with 2 cases"))
     assert job.shrinking is None
     assert stream.getvalue().endswith("known finding: findings/old: old is wrong\n  shrunk with 2 cases\n")
+
+
+def test_a_campaign_of_the_corpus_alone_says_so() -> None:
+    assert "(2 from the corpus: no random one was reached)" in "\n".join(Tally(cases=2, corpus=2).lines(1.0, "seed 0"))
+    assert "(2 from the corpus)" in "\n".join(Tally(cases=3, corpus=2).lines(1.0, "seed 0"))
+    assert "(0 from the corpus)" in "\n".join(Tally().lines(1.0, "seed 0"))
