@@ -2,6 +2,7 @@
 
 interface.py         what a kernel answers, and what it is told
 edges.py             edge classes: the cases that a kernel's code has
+deciding.py          what kernels of several kinds may decide
 registry.py          all kernels
 selection.py         which kernel computes a layer; storing.py: which tensors are stored as pairs of bfloat16
 emitting.py          the layers of a net as C; sharing.py, bodies.py: the bodies that they share

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from nn512.cgen.code import LayerCode
 from nn512.ir import ConvBranch, ConvOp
+from nn512.ir.decision import Decision
 from nn512.kernels.conv_blocking import COLUMNS, FAR, INPUTS, MERGED, PANEL, ROWS, SHARES, TILE
 from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.conv_tile import Channels
@@ -33,7 +34,7 @@ from nn512.kernels.paired_source import (
     RESULT,
     SOURCE,
     PairStore,
-    may_round,
+    Rounding,
     paired_name,
     paired_source,
     pairing,
@@ -41,6 +42,7 @@ from nn512.kernels.paired_source import (
     pairs_of,
     rounded,
     rounding_bytes,
+    rounding_refuses,
 )
 from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.tiles import BFLOAT16
@@ -52,15 +54,21 @@ from nn512.plan.workspace import Workspace
 GROUPS = Edges("groups of whole blocks of pairs")
 
 
-def _applies(op: ConvOp, setting: Setting) -> bool:
-    return op.caller is None and may_round(op, setting) and _in_blocks(op, setting)
+class Refusing(Decision):
+    """Why this kernel does not take a layer of groups."""
+
+    SEGMENTS = "refused: groups of channels stand in segments"
+    BLOCKS = "refused: groups are no whole blocks of pairs and of outputs"
 
 
-def _in_blocks(op: ConvOp, setting: Setting) -> bool:
-    """Whether there is one group, or every group has whole blocks of pairs and of outputs."""
+def _refuses(op: ConvOp, setting: Setting) -> Decision | None:
     layout, node = setting.places[op.source].layout, op.node
+    if reason := rounding_refuses(op, setting):
+        return reason
+    if node.groups > 1 and not layout.regular:
+        return Refusing.SEGMENTS
     whole = layout.channels // node.groups % (2 * LANES) == node.to_channels // node.groups % LANES == 0
-    return node.groups == 1 or (layout.regular and whole)
+    return None if node.groups == 1 or whole else Refusing.BLOCKS
 
 
 def _workspace(op: ConvOp, setting: Setting) -> Workspace:
@@ -84,7 +92,7 @@ KERNEL = Kernel(
     ConvOp,
     _work,
     _emit,
-    _applies,
+    _refuses,
     _workspace,
     weights="bf16",
     arithmetic="bfloat16",
@@ -93,6 +101,7 @@ KERNEL = Kernel(
         *(INPUTS[Channels.WHOLE], INPUTS[Channels.TAIL], OUTPUT_TAIL, MERGED, SHUFFLED, PAIRS, GROUPS),
         *(SOURCE, RESULT),
     ),
+    decisions=(*Rounding, *Refusing),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),
     reads_pairs=True,

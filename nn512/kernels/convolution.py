@@ -18,6 +18,7 @@ from nn512.cgen.code import LayerCode
 from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less, Name, Product, extent, least
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvOp
+from nn512.ir.decision import Decision
 from nn512.kernels.conv_blocking import EDGES, Branch, ConvBlocking, Panels
 from nn512.kernels.conv_cost import direct_work, prepared_source
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
@@ -35,12 +36,31 @@ def emit(op: ConvOp, context: Context) -> LayerCode:
     return ConvLayer(op, context).emit()
 
 
-def _applies(op: ConvOp, setting: Setting) -> bool:
-    """Whether results have their channels in order: a depthwise convolution may leave them as its source has them."""
-    return not op.leaves_order and all(setting.places[branch.writes].layout.regular for branch in op.branches)
+class Refusing(Decision):
+    """Why this kernel does not take a layer: a depthwise convolution may leave channels as its source has them."""
+
+    SHUFFLED = "refused: results stay in the order before a shuffle"
+    SEGMENTS = "refused: results stay in segments of channels"
 
 
-KERNEL = Kernel("direct", ConvOp, direct_work, emit, _applies, prepared_source, edges=EDGES, writes_pairs=True)
+def _refuses(op: ConvOp, setting: Setting) -> Refusing | None:
+    if op.leaves_order:
+        return Refusing.SHUFFLED
+    in_order = all(setting.places[branch.writes].layout.regular for branch in op.branches)
+    return None if in_order else Refusing.SEGMENTS
+
+
+KERNEL = Kernel(
+    "direct",
+    ConvOp,
+    direct_work,
+    emit,
+    _refuses,
+    prepared_source,
+    edges=EDGES,
+    decisions=(*Refusing,),
+    writes_pairs=True,
+)
 
 
 class Choice(NamedTuple):

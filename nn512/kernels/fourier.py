@@ -17,6 +17,7 @@ from nn512.cgen.expressions import Constant, Expression, Name, extent, least
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Conv
 from nn512.ir import ConvOp
+from nn512.ir.decision import Decision
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.complex_products import ComplexProductRoutine
 from nn512.kernels.edges import Edges
@@ -40,8 +41,18 @@ MOST_ROWS = 13
 """Rows of results of a tile at most: more may take a stack of over 16 KiB, and so short filters are others' work."""
 
 
+class Refusing(Decision):
+    """Why there is no tile for a convolution."""
+
+    TAP = "refused: the filter has one tap"
+    LINES = "refused: so long a transform is for one row or column of taps"
+    STRIDE = "refused: the stride is more than 2"
+    RESULTS = "refused: a tile would have one result, or none"
+    STACK = "refused: so many results for so short a filter take too large a stack"
+
+
 @dataclass(frozen=True, slots=True)
-class Variant(TileVariant):
+class Variant(TileVariant[FourierTile]):
     """A kernel: length of the transforms, format of weights."""
 
     size: int
@@ -52,18 +63,27 @@ class Variant(TileVariant):
         """Name of the kernel."""
         return f"fourier-{self.size}{self.stored.ending}"
 
-    def tile(self, node: Conv) -> FourierTile | None:
-        """What is done to a tile; None where a tile has one result or none along an axis, and for large strides."""
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """See `TileVariant`."""
+        return (*Refusing,)
+
+    def tile(self, node: Conv) -> FourierTile | Refusing:
+        """What is done to a tile, or why there is none."""
         filter_, strides = (node.filter_h, node.filter_w), (node.stride_h, node.stride_w)
         rows, columns = (self.size if taps > 1 else 1 for taps in filter_)
-        if rows * columns == 1 or (self.size > LONGEST_OF_TILES and 1 not in filter_):
-            return None
+        if rows * columns == 1:
+            return Refusing.TAP
+        if self.size > LONGEST_OF_TILES and 1 not in filter_:
+            return Refusing.LINES
         taps = max(filter_)
         pieces = -(-taps // (self.size // 2)) if 1 in filter_ and strides == (1, 1) and taps > self.size // 2 else 1
         tile = FourierTile((rows, columns), filter_, strides, pieces)
-        enough = all(outputs > 1 or size == 1 for outputs, size in zip(tile.outputs, tile.sizes, strict=True))
-        fits = 1 in tile.sizes or tile.outputs[0] <= MOST_ROWS
-        return tile if enough and fits and max(tile.steps) <= 2 else None
+        if max(tile.steps) > 2:
+            return Refusing.STRIDE
+        if any(outputs <= 1 < size for outputs, size in zip(tile.outputs, tile.sizes, strict=True)):
+            return Refusing.RESULTS
+        return tile if 1 in tile.sizes or tile.outputs[0] <= MOST_ROWS else Refusing.STACK
 
     def amplification(self, node: Conv) -> float:
         """See `TileVariant`. The transform is orthogonal, but for its scale."""
@@ -91,17 +111,14 @@ class Variant(TileVariant):
 
     def filter_classes(self, node: Conv) -> tuple[str, ...]:
         """See `TileVariant`."""
-        tile = self.tile(node)
-        assert tile is not None
+        tile = self.tile_of(node)
         axes, phases, pieces = self.filters
         word = "both" if 1 not in tile.sizes else "rows" if tile.sizes[1] == 1 else "columns"
         return axes(word), phases(math.prod(tile.steps)), pieces("one" if tile.pieces == 1 else "several")
 
     def emit(self, op: ConvOp, context: Context) -> LayerCode:
         """The code of a layer."""
-        tile = self.tile(op.node)
-        assert tile is not None
-        return FourierLayer(op, context, self, tile).emit()
+        return FourierLayer(op, context, self, self.tile_of(op.node)).emit()
 
 
 class FourierLayer(TileLayer):

@@ -17,6 +17,7 @@ from nn512.cgen.writer import Writer
 from nn512.ir import FullyConnectedOp
 from nn512.kernels import packing
 from nn512.kernels.chain import ChainCode
+from nn512.kernels.deciding import Narrowing
 from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
 from nn512.kernels.full_panel import LOAD_HALVES, PanelRoutine, Stored
 from nn512.kernels.interface import Context, Kernel, Place, Setting, adding
@@ -45,9 +46,11 @@ def spans_of(layout: Layout, pixels: int) -> tuple[tuple[int, int], ...]:
     return tuple((span.blocks * pixels, span.channels) for span in layout.spans)
 
 
-def allows_halves(op: FullyConnectedOp, setting: Setting) -> bool:
-    """Whether weights may become halves: where the user allows it, and behind no folded batch norm."""
-    return setting.weights == "fp16" and not op.normalized
+def refuses_halves(op: FullyConnectedOp, setting: Setting) -> Narrowing | None:
+    """Why weights may not become halves, if so."""
+    if setting.weights != "fp16":
+        return Narrowing.WEIGHTS
+    return Narrowing.NORMALIZED if op.normalized else None
 
 
 def fully_connected_work(op: FullyConnectedOp, setting: Setting, bytes_per_weight: int) -> Work:
@@ -76,9 +79,10 @@ HALVES = Kernel(
     FullyConnectedOp,
     lambda op, setting: fully_connected_work(op, setting, 2),
     lambda op, context: FullyConnectedLayer(op, context, Stored.HALVES).emit(),
-    allows_halves,
+    refuses_halves,
     weights="fp16",
     edges=EDGES,
+    decisions=(*Narrowing,),
     added_error=adding(HALF_ERROR),
 )
 

@@ -23,12 +23,13 @@ from nn512.kernels.interface import Context, Kernel, Place, Setting, adding
 from nn512.kernels.paired_source import (
     PAIRS,
     PairStore,
-    may_round,
+    Rounding,
     paired_name,
     paired_source,
     pairing,
     pairs_of,
     rounding_bytes,
+    rounding_refuses,
 )
 from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.tiles import BFLOAT16
@@ -58,11 +59,12 @@ KERNEL = Kernel(
     FullyConnectedOp,
     _work,
     _emit,
-    may_round,
+    rounding_refuses,
     _workspace,
     weights="bf16",
     arithmetic="bfloat16",
     edges=(*EDGES, PAIRS),
+    decisions=(*Rounding,),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),
 )

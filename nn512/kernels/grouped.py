@@ -8,17 +8,28 @@ from __future__ import annotations
 
 from nn512.cgen.code import LayerCode
 from nn512.ir import ConvOp
+from nn512.ir.decision import Decision
+from nn512.kernels import sliding
 from nn512.kernels.conv_cost import prepared_source
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.interface import Context, Kernel, Setting
-from nn512.kernels.sliding import EDGES, FAR, GROUP_INPUTS, SlidingLayer, sliding_applies, sliding_work
+from nn512.kernels.sliding import EDGES, FAR, GROUP_INPUTS, SlidingLayer, sliding_refuses, sliding_work
 
 
-def applies(op: ConvOp, setting: Setting) -> bool:
-    """Whether there are several groups of more than one input, in a form the kernel knows."""
-    node = op.branches[0].node
-    several = 1 < node.groups < setting.places[op.source].shape.channels
-    return several and sliding_applies(op, setting)
+class Refusing(Decision):
+    """Why this kernel does not take a layer that slides."""
+
+    WHOLE = "refused: there is one group"
+    DEPTHWISE = "refused: a group has one input"
+
+
+def refuses(op: ConvOp, setting: Setting) -> Decision | None:
+    """Why this kernel does not take a layer, if so."""
+    if op.node.groups == 1:
+        return Refusing.WHOLE
+    if op.node.groups == setting.places[op.source].shape.channels:
+        return Refusing.DEPTHWISE
+    return sliding_refuses(op, setting)
 
 
 def emit(op: ConvOp, context: Context) -> LayerCode:
@@ -30,4 +41,14 @@ EVEN_TAIL = Edges(OUTPUT_TAIL.name, OUTPUT_TAIL.values[::2])
 """Outputs of a group are a multiple of its inputs, of which there are two or more."""
 
 ALL_EDGES = (*EDGES, FAR, GROUP_INPUTS, EVEN_TAIL)
-KERNEL = Kernel("grouped", ConvOp, sliding_work, emit, applies, prepared_source, edges=ALL_EDGES, writes_pairs=True)
+KERNEL = Kernel(
+    "grouped",
+    ConvOp,
+    sliding_work,
+    emit,
+    refuses,
+    prepared_source,
+    edges=ALL_EDGES,
+    decisions=(*Refusing, *sliding.Refusing),
+    writes_pairs=True,
+)

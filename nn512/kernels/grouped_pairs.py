@@ -18,6 +18,8 @@ from dataclasses import replace
 
 from nn512.cgen.code import LayerCode
 from nn512.ir import ConvBranch, ConvOp
+from nn512.ir.decision import Decision
+from nn512.kernels import sliding
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.elementwise import Store
 from nn512.kernels.interface import Context, Kernel, Setting, adding
@@ -25,15 +27,16 @@ from nn512.kernels.paired_source import (
     RESULT,
     SOURCE,
     PairStore,
-    may_round,
+    Rounding,
     paired_name,
     paired_source,
     pairing_classes,
     rounded,
     rounding_bytes,
+    rounding_refuses,
 )
 from nn512.kernels.paired_weights import PairedWeights
-from nn512.kernels.sliding import EDGES, FAR, SlidingLayer, sliding_applies, sliding_work
+from nn512.kernels.sliding import EDGES, FAR, SlidingLayer, sliding_refuses, sliding_work
 from nn512.kernels.tiles import BFLOAT16
 from nn512.plan.accuracy import BFLOAT16_ERROR
 from nn512.plan.cost import Work
@@ -43,9 +46,21 @@ from nn512.plan.workspace import Workspace
 GROUP_INPUTS = Edges("pairs of inputs of a group", (1, 2, 4, 8))
 
 
-def _applies(op: ConvOp, setting: Setting) -> bool:
-    several = op.node.groups > 1 and op.caller is None
-    return several and may_round(op, setting) and sliding_applies(op, setting, channels=2)
+class Refusing(Decision):
+    """Why this kernel does not take a layer that slides."""
+
+    WHOLE = "refused: there is one group"
+    ODD = "refused: the inputs of a group do not pair up"
+
+
+def _refuses(op: ConvOp, setting: Setting) -> Decision | None:
+    if op.node.groups == 1:
+        return Refusing.WHOLE
+    if reason := rounding_refuses(op, setting):
+        return reason
+    if setting.places[op.source].shape.channels // op.node.groups % 2:
+        return Refusing.ODD
+    return sliding_refuses(op, setting, channels=2)
 
 
 def _workspace(op: ConvOp, setting: Setting) -> Workspace:
@@ -96,11 +111,12 @@ KERNEL = Kernel(
     ConvOp,
     _work,
     _emit,
-    _applies,
+    _refuses,
     _workspace,
     weights="bf16",
     arithmetic="bfloat16",
     edges=(*EDGES, FAR, GROUP_INPUTS, OUTPUT_TAIL, SOURCE, RESULT),
+    decisions=(*Refusing, *Rounding, *sliding.Refusing),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),
     reads_pairs=True,

@@ -14,6 +14,8 @@ from nn512.cgen.code import LayerCode, Library
 from nn512.graph.graph import Graph, argument_name
 from nn512.graph.nodes import Shape
 from nn512.ir import ConvOp, Op, PoolOp
+from nn512.ir.decision import Decision
+from nn512.kernels.deciding import Choosing
 from nn512.kernels.edges import Edges, classes_of
 from nn512.kernels.sharing import Candidates, Sharing
 from nn512.plan.cost import Machine, Work
@@ -139,10 +141,10 @@ class Context:
         return self.candidates is not None or step in self.bodies
 
 
-def always(op: Op, setting: Setting) -> bool:
-    """A kernel that can compute every operation of its kind."""
+def never(op: Op, setting: Setting) -> Decision | None:
+    """A kernel that can compute every operation of its kind refuses none."""
     del op, setting
-    return True
+    return None
 
 
 def nothing(op: Op, setting: Setting) -> Workspace:
@@ -175,14 +177,16 @@ class Kernel(Generic[O]):
     `weights` is the format in which it stores weights. `arithmetic` names what the tester must assume of its rounding
     (an entry of the table of error limits, `fuzz.judge.limits`). `edges` are the cases that its code has. `platform` is
     the only one that it is for, if any. `added_error` is what narrow formats add to the result's error, in rms and
-    relative to its rms, by `nn512.plan.accuracy`.
+    relative to its rms, by `nn512.plan.accuracy`. `refuses` says why it cannot compute an operation, where that is so.
+    `decisions` are all such reasons, and all that it may decide while it emits a layer; kernels of one `family`, which
+    differ in numbers alone, decide the same, and that counts as one.
     """
 
     name: str
     computes: type[O]
     work: Callable[[O, Setting], Work]
     emit: Callable[[O, Context], LayerCode]
-    applies: Callable[[O, Setting], bool] = always
+    refuses: Callable[[O, Setting], Decision | None] = never
     workspace: Callable[[O, Setting], Workspace] = nothing
     planes: bool = False
     pads: bool = False
@@ -191,6 +195,8 @@ class Kernel(Generic[O]):
     weights: str = "fp32"
     arithmetic: str = "direct"
     edges: tuple[Edges, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    family: str = ""
     platform: str = ""
     added_error: Callable[[O, Setting], float] = SINGLE
 
@@ -201,19 +207,29 @@ class Kernel(Generic[O]):
 
     def takes(self, op: O, setting: Setting) -> bool:
         """Whether it applies to an operation of a net for this platform."""
-        return self.platform in {"", setting.graph.config.platform} and self.applies(op, setting)
+        return self.refusal(op, setting) is None
+
+    def refusal(self, op: O, setting: Setting) -> Decision | None:
+        """Why it does not apply to an operation of a net; None where it does."""
+        if self.platform not in {"", setting.graph.config.platform}:
+            return Choosing.PLATFORM
+        reason = self.refuses(op, setting)
+        assert reason is None or reason in self.decisions, f"{self.name} does not state that it may decide: {reason}"
+        return reason
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The kernel taken, and the price in microseconds of each that applies, cheapest first.
 
-    `errors` are what those of these add that have narrow formats (see `Kernel`). `alone` is the price of the one that
-    was taken on a single thread: whether it is worth sharing.
+    `verdicts` say of every kernel for such operations, by its name, why it was taken or not; there are none where there
+    is only one. `errors` are what those of these add that have narrow formats (see `Kernel`). `alone` is the price of
+    the one that was taken on a single thread: whether it is worth sharing.
     """
 
     kernel: Kernel[Any]
     prices: tuple[tuple[str, float], ...]
     errors: tuple[tuple[str, float], ...]
+    verdicts: Mapping[str, Decision]
     forced: bool
     alone: float

@@ -13,6 +13,7 @@ from nn512.cgen.expressions import Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Shape
 from nn512.ir import ConvOp, FullyConnectedOp
+from nn512.ir.decision import Decision
 from nn512.kernels.edges import Edges
 from nn512.kernels.elementwise import Store
 from nn512.kernels.interface import Place, Setting
@@ -26,12 +27,18 @@ RESULT = Edges("result in pairs")
 PAIRS = Edges("channels pair up", ("even", "odd", "in segments"))
 
 
-def may_round(op: ConvOp | FullyConnectedOp, setting: Setting) -> bool:
-    """Whether what a layer reads may be rounded: it is what the graph has, not an average that moved before the layer.
+class Rounding(Decision):
+    """Why kernels that multiply pairs do not take a layer."""
+
+    AVERAGED = "refused: it would round an average that the graph does not have"
+
+
+def rounding_refuses(op: ConvOp | FullyConnectedOp, setting: Setting) -> Rounding | None:
+    """Why what a layer reads may not be rounded, if so: it is not what the graph has.
 
     No batch norm is folded in from before on this platform (see `passes.fold_batchnorm`).
     """
-    return op.source not in setting.averaged
+    return Rounding.AVERAGED if op.source in setting.averaged else None
 
 
 def pairing(layout: Layout) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from nn512.cgen.code import LayerCode
 from nn512.graph.windows import padding_of
 from nn512.ir import ConvOp
+from nn512.ir.decision import Decision
 from nn512.kernels.conv_blocking import INPUTS, INSIDE, MERGED, PANEL, ROWS, SHARES, TILE
 from nn512.kernels.conv_cost import weight_bytes
 from nn512.kernels.conv_tile import Channels
@@ -26,9 +27,18 @@ MOST_CHANNELS = 16
 """Up to here it was never measured to be slower than the direct kernel and the load before it, where prices say so."""
 
 
-def _applies(op: ConvOp, setting: Setting) -> bool:
-    node = op.branches[0].node
-    return op.branches[0].writes in setting.planes and setting.graph.shapes[node.from_tensor].channels <= MOST_CHANNELS
+class Refusing(Decision):
+    """Why this kernel, or that of pairs, does not take a layer."""
+
+    OTHERS = "refused: what it reads is no tensor of the caller, or not as such"
+    CHANNELS = "refused: the picture has many channels"
+
+
+def refuses(op: ConvOp, setting: Setting) -> Refusing | None:
+    """Why the planes of a layer's source cannot be read, if so."""
+    if op.branches[0].writes not in setting.planes:
+        return Refusing.OTHERS
+    return Refusing.CHANNELS if setting.graph.shapes[op.node.from_tensor].channels > MOST_CHANNELS else None
 
 
 def _work(op: ConvOp, setting: Setting) -> Work:
@@ -57,9 +67,10 @@ KERNEL = Kernel(
     ConvOp,
     _work,
     _emit,
-    _applies,
+    refuses,
     planes=True,
     writes_pairs=True,
+    decisions=(*Refusing,),
     edges=(PANEL, TILE, INSIDE, ROWS, SHARES, INPUTS[Channels.PLANAR], OUTPUT_TAIL, MERGED, SHUFFLED, SOURCE),
 )
 

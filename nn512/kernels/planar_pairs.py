@@ -16,6 +16,8 @@ from dataclasses import replace
 
 from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.ir import ConvBranch, ConvOp
+from nn512.ir.decision import Decision
+from nn512.kernels import planar
 from nn512.kernels.conv_blocking import INPUTS, INSIDE, MERGED, PANEL, ROWS, SHARES, TILE, Branch, Panels
 from nn512.kernels.conv_cost import weight_bytes
 from nn512.kernels.conv_tile import Channels, TileRoutine
@@ -25,7 +27,6 @@ from nn512.kernels.interface import Context, Kernel, Place, Setting, adding
 from nn512.kernels.paired_columns import PairedColumns
 from nn512.kernels.paired_source import paired_name
 from nn512.kernels.paired_weights import PairedWeights
-from nn512.kernels.planar import MOST_CHANNELS
 from nn512.kernels.tiles import BFLOAT16
 from nn512.plan.accuracy import BFLOAT16_ERROR
 from nn512.plan.conv_geometry import Axis, PixelTile, axes, real_taps
@@ -39,12 +40,19 @@ COLUMNS = Edges("columns of the filter", ("even", "odd"))
 PAIRING = Edges("pairs of columns", ("as they stand", "put together"))
 
 
-def _applies(op: ConvOp, setting: Setting) -> bool:
-    """Whether there are a few channels, in order, and columns that pair up."""
-    node = op.node
-    few = setting.graph.shapes[node.from_tensor].channels <= MOST_CHANNELS
-    in_order = op.shuffled is None  # rows of filters are packed one after another, as the channels stand
-    return op.branches[0].writes in setting.planes and few and in_order and node.filter_w > 1
+class Refusing(Decision):
+    """Why this kernel does not take a layer that `planar` takes."""
+
+    SHUFFLED = "refused: rows of filters are packed as the channels stand, and these are shuffled"
+    COLUMN = "refused: the filter has one column, which does not pair up"
+
+
+def _refuses(op: ConvOp, setting: Setting) -> Decision | None:
+    if reason := planar.refuses(op, setting):
+        return reason
+    if op.shuffled is not None:
+        return Refusing.SHUFFLED
+    return Refusing.COLUMN if op.node.filter_w == 1 else None
 
 
 def _columns(op: ConvOp, setting: Setting) -> PairedColumns:
@@ -80,7 +88,7 @@ KERNEL = Kernel(
     ConvOp,
     _work,
     _emit,
-    _applies,
+    _refuses,
     _workspace,
     planes=True,
     pads=True,
@@ -91,6 +99,7 @@ KERNEL = Kernel(
         *(PANEL, TILE, INSIDE, ROWS, SHARES, INPUTS[Channels.PLANAR], OUTPUT_TAIL, MERGED),
         *(SOURCE, COLUMNS, PAIRING),
     ),
+    decisions=(*planar.Refusing, *Refusing),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),
 )

@@ -13,6 +13,7 @@ from nn512.cgen.code import LayerCode
 from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.ir import ConvOp
+from nn512.ir.decision import Decision
 from nn512.kernels.conv_blocking import FAR, INPUTS, INSIDE, MERGED, PANEL, ROW_TILE, Branch, Panels
 from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.conv_tile import Channels
@@ -27,11 +28,21 @@ from nn512.plan.workspace import NO_WORKSPACE, Workspace
 MOST_BUFFER_BYTES = 256 << 10  # a part of the level 2 cache
 
 
-def _applies(op: ConvOp, setting: Setting) -> bool:
-    source = setting.places[op.source]
-    if not op.is_pointwise or op.branches[0].node.groups > 1:
-        return False
-    return not op.prologue or 64 * _buffer_vectors(source) <= MOST_BUFFER_BYTES
+class Refusing(Decision):
+    """Why this kernel does not take a layer."""
+
+    FILTER = "refused: an output sees more than its own pixel"
+    GROUPS = "refused: there are groups"
+    BUFFER = "refused: steps before it would take too large a buffer"
+
+
+def _refuses(op: ConvOp, setting: Setting) -> Refusing | None:
+    if not op.is_pointwise:
+        return Refusing.FILTER
+    if op.node.groups > 1:
+        return Refusing.GROUPS
+    large = op.prologue and 64 * _buffer_vectors(setting.places[op.source]) > MOST_BUFFER_BYTES
+    return Refusing.BUFFER if large else None
 
 
 def _buffer_vectors(source: Place) -> int:
@@ -59,7 +70,7 @@ KERNEL = Kernel(
     ConvOp,
     _work,
     _emit,
-    _applies,
+    _refuses,
     _workspace,
     edges=(
         PANEL,
@@ -72,6 +83,7 @@ KERNEL = Kernel(
         MERGED,
         SHUFFLED,
     ),
+    decisions=(*Refusing,),
     writes_pairs=True,
 )
 

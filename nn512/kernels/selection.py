@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from nn512.errors import UsageError
 from nn512.graph.nodes import Output
 from nn512.graph.suggest import NameIndex, close_match, did_you_mean
 from nn512.ir import ConvOp, Op
+from nn512.ir.decision import Decision
+from nn512.kernels.deciding import Choosing
 from nn512.kernels.interface import Choice, Kernel, Setting
 from nn512.kernels.registry import kernel_names, kernels_of
 from nn512.plan.cost import Machine, Work, microseconds
@@ -41,7 +44,8 @@ def resolve_forced(ops: Iterable[Op], setting: Setting, force: Iterable[tuple[st
             raise UsageError(f"there is no kernel {wanted!r} to force; there are {', '.join(kernel_names())}{guess}")
         layer = tensor and _layer_of(tensor, layers)
         if layer and wanted not in (able := _applicable(layers[layer], setting)):
-            raise UsageError(f"kernel {wanted!r} cannot compute layer {layer!r}; it takes {' or '.join(able)}")
+            why = _why_not(layers[layer], wanted, setting)
+            raise UsageError(f"kernel {wanted!r} cannot compute layer {layer!r}{why}; it takes {' or '.join(able)}")
         if forced.setdefault(layer, wanted) != wanted:
             upon = f"layer {layer!r}" if layer else "all layers"
             raise UsageError(f"kernels {forced[layer]!r} and {wanted!r} are both forced upon {upon}")
@@ -72,6 +76,12 @@ def _layer_of(tensor: str, layers: Mapping[str, Op]) -> str:
 def _listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[:_SHOWN_NAMES])
     return shown if len(names) <= _SHOWN_NAMES else f"{shown} and {len(names) - _SHOWN_NAMES} more"
+
+
+def _why_not(op: Op, wanted: str, setting: Setting) -> str:
+    """The reason that a kernel for such operations gives."""
+    reasons = (kernel.refusal(op, setting) for kernel in kernels_of(op) if kernel.name == wanted)
+    return "".join(f" ({reason})" for reason in reasons if reason is not None)
 
 
 def _applicable(op: Op, setting: Setting) -> tuple[str, ...]:
@@ -110,7 +120,26 @@ def _choice(op: Op, setting: Setting, forced: Mapping[str, str]) -> Choice:
     alone = _price(op, kernel, setting, dataclasses.replace(setting.machine, threads=1))
     errors = tuple((able[number].name, able[number].added_error(op, setting)) for _, number in priced)
     narrow = tuple((name, error) for name, error in errors if error)
-    return Choice(kernel, prices, narrow, insisted is not None, alone)
+    verdicts = _verdicts(op, setting, kernel, dict(prices), forced=insisted is not None)
+    return Choice(kernel, prices, narrow, verdicts, insisted is not None, alone)
+
+
+def _verdicts(
+    op: Op, setting: Setting, taken: Kernel[Any], prices: Mapping[str, float], *, forced: bool
+) -> Mapping[str, Decision]:
+    """Why each kernel for such an operation was taken or not, where there are several."""
+
+    def verdict(kernel: Kernel[Any]) -> Decision:
+        if reason := kernel.refusal(op, setting):
+            return reason
+        if kernel is taken:
+            return Choosing.FORCED if forced else Choosing.CHEAPEST
+        if forced:
+            return Choosing.OVERRULED
+        return Choosing.INEXACT if prices[kernel.name] < prices[taken.name] else Choosing.DEARER
+
+    kernels = kernels_of(op)
+    return MappingProxyType({kernel.name: verdict(kernel) for kernel in kernels} if len(kernels) > 1 else {})
 
 
 def _best(priced: Sequence[tuple[float, int]], able: Sequence[Kernel[Any]]) -> int:

@@ -4,8 +4,8 @@ With C inputs and K outputs per group, C less than 16 and a divisor of 16 and of
 block b / (K/C) of the inputs: groups never straddle a block. A permutation per input of the group brings each lane its
 own. The source must hold channel c in lane c % 16 of block c / 16.
 
-A prologue is a step function of its own, as in the direct kernel; there is one branch, as grouped convolutions are
-never merged (`sliding_applies` says no otherwise, and the direct kernel takes the layer).
+A prologue is a step function of its own, as in the direct kernel. There is one branch: convolutions of several groups
+are never merged.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less, Name, extent
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvBranch, ConvOp
+from nn512.ir.decision import Decision
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
@@ -61,21 +62,24 @@ EDGES = (SWEEP_TILE, TAP_TILE, SWEEPS, TAPS, RATIO, CLIPPED)
 _BLOCK = Name("block")
 
 
-def sliding_applies(op: ConvOp, setting: Setting, channels: int = 1) -> bool:
-    """Whether there is one branch and channels stand and fall into groups as this kernel needs it.
+class Refusing(Decision):
+    """Why these kernels do not take a layer."""
 
-    An input is so many `channels`: one, or a pair.
-    """
-    source, node = setting.places[op.source], op.branches[0].node
-    inputs, outputs = source.shape.channels // node.groups, node.to_channels // node.groups
-    if inputs % channels:
-        return False
-    inputs //= channels
-    aligned = inputs < LANES and LANES % inputs == 0 and outputs % inputs == 0
-    if aligned and lane_rows(inputs, outputs, node.to_channels) > MOST_LANE_ROWS:
-        return False
+    ALIGNED = "refused: the lanes of a block are no whole groups"
+    TABLE = "refused: the table of lanes would be too long"
+    SEGMENTS = "refused: channels stand in segments and would change lanes"
+
+
+def sliding_refuses(op: ConvOp, setting: Setting, channels: int = 1) -> Refusing | None:
+    """Why these kernels do not take a layer, if so; an input is so many `channels`: one, or a pair."""
+    source, node = setting.places[op.source], op.node
+    inputs, outputs = source.shape.channels // node.groups // channels, node.to_channels // node.groups
+    if inputs >= LANES or LANES % inputs or outputs % inputs:
+        return Refusing.ALIGNED
+    if lane_rows(inputs, outputs, node.to_channels) > MOST_LANE_ROWS:
+        return Refusing.TABLE
     stays = inputs == outputs == channels == 1
-    return len(op.branches) == 1 and (stays or source.layout.regular) and aligned
+    return None if stays or source.layout.regular else Refusing.SEGMENTS
 
 
 def sliding_work(op: ConvOp, setting: Setting, channels: int = 1) -> Work:

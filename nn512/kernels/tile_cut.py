@@ -10,12 +10,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from nn512.cgen.code import LayerCode
 from nn512.graph.nodes import Conv, Shape
 from nn512.ir import ConvOp
+from nn512.ir.decision import Decision
 from nn512.kernels.conv_cost import prepared_source, tensor_bytes
+from nn512.kernels.deciding import Narrowing
 from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL, SHUFFLED, Edges, tail
 from nn512.kernels.full_panel import Stored
 from nn512.kernels.interface import Context, Kernel, Place, Setting
@@ -37,6 +39,17 @@ PASS_CYCLES = 20
 COMPUTED = Edges("tiles", ("in steps", "in blocks"))
 INSIDE, CLIPS, GROUPS = Edges("inside"), Edges("clipped"), Edges("groups")
 SEGMENTS = tail("inputs in segments, tail")
+
+
+class Refusing(Decision):
+    """Why these kernels do not take a layer."""
+
+    DILATED = "refused: the filter is dilated"
+    MERGED = "refused: there are several convolutions"
+    THINNED = "refused: some pixels are not computed"
+    SEGMENTS = "refused: groups of channels stand in segments"
+    GROUPS = "refused: groups are no whole blocks"
+
 
 ERRORS: Mapping[Stored, float] = MappingProxyType(
     {Stored.FLOATS: 0.0, Stored.HALVES: HALF_ERROR, Stored.PAIRS: BFLOAT16_ERROR}
@@ -101,6 +114,9 @@ class TileAlgorithm(Protocol):
     @property
     def axes(self) -> tuple[PlannedAxis, PlannedAxis]:
         """What the plan says of it."""
+
+
+T = TypeVar("T", bound=TileAlgorithm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +197,7 @@ class TileCut:
 
 
 @dataclass(frozen=True, slots=True)
-class TileVariant(ABC):
+class TileVariant(ABC, Generic[T]):
     """A kernel for convolutions that computes tiles; `stored` is the format of its weights."""
 
     stored: Stored
@@ -192,9 +208,20 @@ class TileVariant(ABC):
     def name(self) -> str:
         """Name of the kernel."""
 
+    @property
     @abstractmethod
-    def tile(self, node: Conv) -> TileAlgorithm | None:
-        """What is done to a tile; None where the variant cannot compute such a convolution."""
+    def decisions(self) -> tuple[Decision, ...]:
+        """What the algorithm may decide."""
+
+    @abstractmethod
+    def tile(self, node: Conv) -> T | Decision:
+        """What is done to a tile, or why there is no way to do that for such a convolution."""
+
+    def tile_of(self, node: Conv) -> T:
+        """What is done to a tile of a convolution that the variant takes."""
+        tile = self.tile(node)
+        assert not isinstance(tile, Decision), tile
+        return tile
 
     @abstractmethod
     def amplification(self, node: Conv) -> float:
@@ -229,29 +256,33 @@ class TileVariant(ABC):
     def emit(self, op: ConvOp, context: Context) -> LayerCode:
         """The code of a layer."""
 
-    def applies(self, op: ConvOp, setting: Setting) -> bool:
-        """Whether the variant can compute a layer.
+    def refuses(self, op: ConvOp, setting: Setting) -> Decision | None:
+        """Why the variant cannot compute a layer, if so.
 
         It must compute all pixels of the node: the reference lays the tiles, by whose errors it judges, over all.
         """
         node, source = op.node, setting.places[op.source]
-        if (node.dilation_h, node.dilation_w) != (1, 1) or len(op.branches) > 1:
-            return False
+        assert source.layout.lanes == LANES, "kernels are asked before convolutions read what callers have"
+        if (node.dilation_h, node.dilation_w) != (1, 1):
+            return Refusing.DILATED
+        if len(op.branches) > 1:
+            return Refusing.MERGED
         if setting.shapes[node.to_tensor] != setting.graph.shapes[node.to_tensor]:
-            return False
+            return Refusing.THINNED
+        if node.groups > 1 and not source.layout.regular:
+            return Refusing.SEGMENTS
         inputs, outputs = source.shape.channels // node.groups, node.to_channels // node.groups
-        aligned = inputs % LANES == 0 and outputs % LANES == 0 and source.layout.regular
-        if source.layout.lanes != LANES or (node.groups > 1 and not aligned):
-            return False
-        if self.tile(node) is None or (self.stored is Stored.HALVES and setting.weights != "fp16"):
-            return False
-        return self.stored is Stored.FLOATS or not op.normalized
+        if node.groups > 1 and (inputs % LANES or outputs % LANES):
+            return Refusing.GROUPS
+        if isinstance(tile := self.tile(node), Decision):
+            return tile
+        if self.stored is Stored.HALVES and setting.weights != "fp16":
+            return Narrowing.WEIGHTS
+        return Narrowing.NORMALIZED if self.stored is not Stored.FLOATS and op.normalized else None
 
     def cut(self, op: ConvOp, setting: Setting) -> TileCut:
         """How a layer is cut into tiles."""
-        tile = self.tile(op.node)
-        assert tile is not None
-        return TileCut.of(op, setting, tile, self.stored)
+        return TileCut.of(op, setting, self.tile_of(op.node), self.stored)
 
     def work(self, op: ConvOp, setting: Setting) -> Work:
         """What the layer costs: products, weights, and the transforms."""
@@ -308,11 +339,13 @@ class TileVariant(ABC):
             ConvOp,
             self.work,
             self.emit,
-            self.applies,
+            self.refuses,
             self.workspace,
             weights=self.stored.format,
             arithmetic=self.arithmetic,
             edges=self.edges,
+            decisions=(*Refusing, *self.decisions, *Narrowing),
+            family=self.arithmetic,
             platform="AVX512BFloat16" if self.stored is Stored.PAIRS else "",
             added_error=self.added_error,
         )
@@ -323,6 +356,6 @@ def overhang(axis: str, values: Iterable[int | str]) -> Edges:
     return Edges(f"overhang of {axis}", tuple(values))
 
 
-def passes(variant: TileVariant, blocks: int) -> Edges:
+def passes(variant: TileVariant[Any], blocks: int) -> Edges:
     """The edge classes by how many tiles are summed together, with so many blocks of outputs."""
     return Edges(f"pass of {blocks} x", tuple(range(1, variant.most(blocks) + 1)))

@@ -10,6 +10,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from nn512.cgen.code import Routine
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
@@ -68,7 +69,7 @@ class TileParts(ABC):
     POSITION = "position"
     """What the products that are computed together are called: those of a position, or of a pair."""
 
-    def __init__(self, op: ConvOp, context: Context, variant: TileVariant) -> None:
+    def __init__(self, op: ConvOp, context: Context, variant: TileVariant[Any]) -> None:
         self.context = context
         self.op = op
         self.variant = variant

@@ -16,6 +16,7 @@ from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Conv
 from nn512.ir import ConvOp
+from nn512.ir.decision import Decision
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.edges import Edges
 from nn512.kernels.full_panel import Stored
@@ -32,8 +33,17 @@ MOST_TAPS = 7
 """Taps of an axis at most: for more there are no points."""
 
 
+class Refusing(Decision):
+    """Why there is no tile for a convolution."""
+
+    STRIDE = "refused: the stride is not 1"
+    TAP = "refused: the filter has one tap"
+    POINTS = "refused: there are no points for a filter of that length"
+    SAME = "refused: a square tile does the same along the only axis of the filter"
+
+
 @dataclass(frozen=True, slots=True)
-class Variant(TileVariant):
+class Variant(TileVariant[TileTransform]):
     """A kernel: results of a tile, rows x columns, for filters with several rows and columns; format of weights.
 
     Along an axis where the filter has one tap, tiles have one result.
@@ -48,16 +58,23 @@ class Variant(TileVariant):
         """Name of the kernel."""
         return f"winograd-{self.rows}x{self.columns}{self.stored.ending}"
 
-    def tile(self, node: Conv) -> TileTransform | None:
-        """The transforms for a filter; None where there are none, or another variant has the same."""
+    @property
+    def decisions(self) -> tuple[Decision, ...]:
+        """See `TileVariant`."""
+        return (*Refusing,)
+
+    def tile(self, node: Conv) -> TileTransform | Refusing:
+        """The transforms for a filter, or why there are none: another variant may have the same."""
         if (node.stride_h, node.stride_w) != (1, 1):
-            return None
+            return Refusing.STRIDE
         rows = 1 if node.filter_h == 1 else self.rows
         columns = 1 if node.filter_w == 1 else self.columns
-        if not (is_known(rows, node.filter_h) and is_known(columns, node.filter_w)) or rows * columns == 1:
-            return None
+        if rows * columns == 1:
+            return Refusing.TAP
+        if not (is_known(rows, node.filter_h) and is_known(columns, node.filter_w)):
+            return Refusing.POINTS
         if self.rows != self.columns and 1 in (rows, columns):
-            return None
+            return Refusing.SAME
         return TileTransform(self._transform(rows, node.filter_h), self._transform(columns, node.filter_w))
 
     def _transform(self, outputs: int, taps: int) -> Transform:
@@ -66,8 +83,7 @@ class Variant(TileVariant):
 
     def amplification(self, node: Conv) -> float:
         """See `TileVariant`."""
-        tile = self.tile(node)
-        assert tile is not None
+        tile = self.tile_of(node)
         return tile.rows.amplification * tile.columns.amplification
 
     def most(self, blocks: int) -> int:
@@ -94,8 +110,7 @@ class Variant(TileVariant):
 
     def emit(self, op: ConvOp, context: Context) -> LayerCode:
         """The code of a layer."""
-        tile = self.tile(op.node)
-        assert tile is not None
+        tile = self.tile_of(op.node)
         if self.stored is Stored.PAIRS:
             context.library.use(BFLOAT16)
         return WinogradLayer(op, context, self, tile).emit()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 
 import nn512
 from fuzz.draw import graphs
 from nn512.compiler import decide
-from nn512.graph import Graph
-from nn512.ir import OPS
-from nn512.kernels.registry import KERNELS, competing_kernels, kernel_names, kernels_of
+from nn512.graph import Graph, parse
+from nn512.ir import OPS, ConvOp
+from nn512.kernels.deciding import Choosing
+from nn512.kernels.interface import Setting
+from nn512.kernels.registry import KERNELS, competing_kernels, kernel_named, kernel_names, kernels_of
 from nn512.kernels.selection import PRICE_OF_HALVES
 from nn512.options import Options
 from nn512.passes.pipeline import optimize
+from nn512.plan.laying import lay_out
 
 
 def test_every_operation_has_a_kernel_that_always_applies() -> None:
@@ -41,6 +46,11 @@ def test_the_kernel_taken_applies_and_is_the_cheapest(graph: Graph) -> None:
         assert choice.kernel in kernels_of(op)
         names = [name for name, _ in choice.prices]
         cheaper = names[: names.index(choice.kernel.name)]
+        assert set(choice.verdicts) == ({one.name for one in rivals} if len(rivals := kernels_of(op)) > 1 else set())
+        if choice.verdicts:
+            assert choice.verdicts[choice.kernel.name] is Choosing.CHEAPEST
+            assert {name for name, why in choice.verdicts.items() if why is Choosing.INEXACT} == set(cheaper)
+            assert {name for name, why in choice.verdicts.items() if why in tuple(Choosing)} >= set(names)
         assert all(name.endswith("fp16") for name in cheaper)
         assert not cheaper or choice.kernel.weights == "fp32"
         assert dict(choice.prices)[choice.kernel.name] <= choice.prices[0][1] * PRICE_OF_HALVES
@@ -50,15 +60,28 @@ def test_the_kernel_taken_applies_and_is_the_cheapest(graph: Graph) -> None:
         assert workspace.thread_vectors <= decided.placement.thread_vectors
 
 
+NET = (
+    "Config Input ToTensor=x Channels=16 Height=9 Width=9 "
+    "Conv FromTensor=x ToTensor=c ToChannels=16 FilterH=3 FilterW=3 Groups=16 PaddingH=1 PaddingW=1 "
+    "Pooling FromTensor=c ToTensor=p Kind=Max2x2Stride2 FullyConnected FromTensor=p ToTensor=f ToChannels=3 "
+    "Softmax FromTensor=f ToTensor=y Output FromTensor=y"
+)
+
+
 @pytest.mark.parametrize("kernel", kernel_names())
 def test_every_kernel_can_be_forced_on_all_layers(kernel: str) -> None:
-    text = (
-        "Config Input ToTensor=x Channels=16 Height=9 Width=9 "
-        "Conv FromTensor=x ToTensor=c ToChannels=16 FilterH=3 FilterW=3 Groups=16 PaddingH=1 PaddingW=1 "
-        "Pooling FromTensor=c ToTensor=p Kind=Max2x2Stride2 FullyConnected FromTensor=p ToTensor=f ToChannels=3 "
-        "Softmax FromTensor=f ToTensor=y Output FromTensor=y"
-    )
-    layers = nn512.compile(text, Options(force=(("", kernel),))).plan.layers
+    layers = nn512.compile(NET, Options(force=(("", kernel),))).plan.layers
     able = [layer for layer in layers if kernel in layer.prices]
     assert all(layer.kernel == kernel and layer.forced for layer in able)
     assert all(not layer.forced for layer in layers if layer not in able)
+
+
+def test_a_kernel_that_does_not_state_its_reason_is_an_error() -> None:
+    program = optimize(parse(NET))
+    setting = Setting.of(lay_out(program), "fp16")
+    (op,) = (op for op in program.ops if isinstance(op, ConvOp))
+    kernel = kernel_named("pointwise")
+    assert kernel.refusal(op, setting) in kernel.decisions
+    assert not kernel.takes(op, setting)
+    with pytest.raises(AssertionError, match="pointwise does not state that it may decide: refused: an output sees"):
+        replace(kernel, decisions=()).refusal(op, setting)

@@ -66,7 +66,10 @@ def test_fully_connected_layers_too(tensor: str, kernel: str) -> None:
         ((("cnov1", "direct"),), "no layer of this net computes 'cnov1'; did you mean conv1?"),
         ((("pool", "direct"),), "kernel 'direct' cannot compute layer 'pool'; it takes pooling"),
         ((("shared", "direct"),), "'shared' is computed in several layers: right, left; name one of these"),
-        ((("side", "pointwise"),), "kernel 'pointwise' cannot compute layer 'side'; it takes direct"),
+        (
+            (("side", "pointwise"),),
+            r"kernel 'pointwise' cannot compute layer 'side' \(refused: an output sees .*\); it takes direct",
+        ),
         ((("full", "direct"),), "kernel 'direct' cannot compute layer 'last'; it takes fully_connected or"),
         ((("conv1", "direct"), ("conv1", "pointwise")), "'direct' and 'pointwise' are both forced upon layer 'relu1'"),
         ((("", "direct"), ("", "pointwise")), "'direct' and 'pointwise' are both forced upon all layers"),
@@ -81,12 +84,12 @@ def test_names_that_do_not_fit(force: tuple[tuple[str, str], ...], said: str) ->
 def test_halves_are_not_forced_where_they_cannot_be() -> None:
     halves = (("full", "fully_connected_fp16"),)
     with pytest.raises(
-        UsageError, match="'fully_connected_fp16' cannot compute layer 'last'; it takes fully_connected"
+        UsageError, match=r"'fully_connected_fp16' .* layer 'last' \(refused: the user .*\); it takes fully_connected"
     ):
         nn512.compile(FUSED, Options(force=halves, weights="fp32"))
     text = FUSED.replace("FromTensor=pool ToTensor=full", "FromTensor=normal ToTensor=full")
     text += "BatchNorm FromTensor=pool ToTensor=normal\n"
-    with pytest.raises(UsageError, match="'fully_connected_fp16' cannot compute layer 'last'"):
+    with pytest.raises(UsageError, match=r"'fully_connected_fp16' .* layer 'last' \(refused: what a batch norm"):
         nn512.compile(text, Options(force=halves))
 
 
