@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 
+from nn512.ir.decision import Decision
 from nn512.plan.plan import PlannedTiles
 
 
@@ -60,7 +61,7 @@ class LayerCode:
 
     `steps` run one after another; most layers have one. `text` has all their functions. `arrays` are the packed
     parameters that they read, `packs` the calls that fill these. `algorithm` says in words how the layer is computed,
-    `tiles` in which tiles if it is by some.
+    `tiles` in which tiles if it is by some. `decisions` are those that the kernel made.
     """
 
     name: str
@@ -71,6 +72,7 @@ class LayerCode:
     packs: tuple[PackCall, ...] = ()
     edge_classes: tuple[str, ...] = ()
     tiles: PlannedTiles | None = None
+    decisions: tuple[Decision, ...] = ()
 
     @property
     def weight_bytes(self) -> int:

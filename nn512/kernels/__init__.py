@@ -12,6 +12,7 @@ convolution.py       direct convolution; pointwise.py, planar.py: two that diffe
 bfloat16.py          the same on pairs of bfloat16; planar_pairs.py: of a picture's columns
 paired_source.py     what is read, as pairs of bfloat16; paired_columns.py: as pairs of columns;
                      paired_weights.py, packing_pairs.py: weights as such
+conv_deciding.py     what these decide, each for some reason
 conv_blocking.py     how these are cut up; conv_tile.py, their inner loops; conv_cost.py, what they cost
 sliding.py           what depthwise.py and grouped.py have in common; sliding_tile.py, their inner loops
 grouped_pairs.py     grouped convolution on pairs of bfloat16

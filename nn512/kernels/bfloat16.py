@@ -24,8 +24,10 @@ from nn512.ir import ConvBranch, ConvOp
 from nn512.ir.decision import Decision
 from nn512.kernels.conv_blocking import COLUMNS, FAR, INPUTS, MERGED, PANEL, ROWS, SHARES, TILE
 from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
+from nn512.kernels.conv_deciding import BLOCKED, PADDED, SHARED, Bordering, Fetching, Panelling
 from nn512.kernels.conv_tile import Channels
 from nn512.kernels.convolution import ConvLayer
+from nn512.kernels.deciding import Chaining, Packing, Pairing
 from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
 from nn512.kernels.elementwise import Store
 from nn512.kernels.interface import Context, Kernel, Setting, adding
@@ -101,7 +103,10 @@ KERNEL = Kernel(
         *(INPUTS[Channels.WHOLE], INPUTS[Channels.TAIL], OUTPUT_TAIL, MERGED, SHUFFLED, PAIRS, GROUPS),
         *(SOURCE, RESULT),
     ),
-    decisions=(*Rounding, *Refusing),
+    decisions=(
+        *(*Rounding, *Refusing, *SHARED, *BLOCKED, *PADDED, Bordering.COLUMNS, Bordering.COPIED, Panelling.GROUPS),
+        *(Fetching.FAR, Fetching.NEAR, Packing.SHUFFLED, Chaining.FIRST, *Pairing),
+    ),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),
     reads_pairs=True,

@@ -20,6 +20,7 @@ from nn512.cgen import names
 from nn512.cgen.expressions import ZERO, Expression, Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import Conv, FullyConnected
+from nn512.ir.decision import Decision
 from nn512.kernels.chain import ChainCode, Operand, Parameters
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.layer import (
@@ -32,6 +33,15 @@ from nn512.kernels.layer import (
 )
 from nn512.kernels.sharing import Sharing
 from nn512.plan.layout import LANES
+
+
+class Body(Decision):
+    """Whose the body of a step function is."""
+
+    OWN = "no other step has the same body"
+    LONE = "several results, or sums of whole tensors, which share no body"
+    SHARED = "a body is that of other layers, too"
+    VARYING = "a body is that of layers that read other numbers of channels, too"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,12 @@ class StepFunction:
         """Whether others can have the same body; sums of whole tensors and the like are too rare to be worth it."""
         chains_alone = not self.nodes
         return len(self.results) == 1 and not (chains_alone and any(chain.operands for chain in self.after))
+
+    @property
+    def _whose(self) -> Body:
+        if self.sharing:
+            return Body.VARYING if self.varying else Body.SHARED
+        return Body.OWN if self._may_share else Body.LONE
 
     @property
     def varying(self) -> bool:
@@ -134,6 +150,7 @@ class StepFunction:
                 blocks = self.source.layout.block_count if self.parametric else 0
                 candidates.add(self.name, self._body(hint, description, write_body), blocks)
             return
+        self.context.decided(self._whose)
         with writer.block(step_signature(prefix, self.name, self.target)):
             begin_step(writer, prefix)
             if self._names_net:

@@ -14,6 +14,8 @@ from nn512.cgen.expressions import Cast, Conditional, Constant, Expression, Less
 from nn512.cgen.writer import Writer
 from nn512.graph.graph import argument_name
 from nn512.ir import LoadOp, StoreOp
+from nn512.ir.decision import Decision
+from nn512.kernels.deciding import Lanes
 from nn512.kernels.edges import CHANNEL_TAIL, PIXEL_TAIL, Edges, tail
 from nn512.kernels.interface import Context, Kernel, Place
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature, write_segments
@@ -141,14 +143,40 @@ static INLINE ptrdiff_t block_extent(const ptrdiff_t *segments, ptrdiff_t block,
 """
 
 
+class Loading(Decision):
+    """How a tensor of the caller is read."""
+
+    ROWS = "rows are copied between zeros: a convolution reads them as they are"
+    SPREAD = "channels of interleaved pixels are spread to blocks"
+    FOURS = "few planes are put together from fours"
+    SIXTEENS = "planes are transposed, sixteen at a time"
+
+
+class Handing(Decision):
+    """How a tensor is handed to the caller."""
+
+    COPIED = "the only pixel is copied"
+    SIXTEENS = "blocks are transposed to planes"
+
+
+def _loading(op: LoadOp) -> Loading:
+    if op.columns is not None:
+        return Loading.ROWS
+    if op.node.interleaved:
+        return Loading.SPREAD
+    return Loading.FOURS if op.node.channels <= NARROW else Loading.SIXTEENS
+
+
 def emit_load(op: LoadOp, context: Context) -> LayerCode:
     """Bring an input of the caller into the blocked layout, or put zeros beside its rows."""
+    loading = _loading(op)
+    context.decided(loading)
     if op.columns is not None:
         return _emit_rows(op, context, op.columns)
-    if op.node.interleaved:
+    if loading is Loading.SPREAD:
         return _emit_pixels(op, context)
     result = context.places[op.writes]
-    narrow = result.shape.channels <= NARROW
+    narrow = loading is Loading.FOURS
     routine = "load_narrow" if narrow else "load_block"
     if not narrow:
         context.library.add("transpose16", lambda _: TRANSPOSE)
@@ -216,6 +244,9 @@ def _emit_rows(op: LoadOp, context: Context, columns: tuple[int, int]) -> LayerC
 def emit_store(op: StoreOp, context: Context) -> LayerCode:
     """Hand a tensor to the caller."""
     source = context.places[op.source]
+    handing = Handing.COPIED if source.shape.pixels == 1 else Handing.SIXTEENS
+    context.decided(handing)
+    context.decided(Lanes.LAST if source.layout.regular else Lanes.TABLE)
     writer = Writer()
     with writer.block(step_signature(context.prefix, f"{op.source}_store")):
         begin_step(writer, context.prefix)
@@ -234,7 +265,7 @@ def emit_store(op: StoreOp, context: Context) -> LayerCode:
                 first, channels = Name("c"), Name("count")
             caller = Name(f"engine->{argument_name(op.node)}") + _planes(first, source)
             tensor = Name(names.local(op.source)).at(_BLOCK)
-            if source.shape.pixels == 1:
+            if handing is Handing.COPIED:
                 size = Cast("size_t", channels) * Name("sizeof(float)")
                 writer.statement("memcpy", [caller, tensor, size], ";")
             else:
@@ -277,5 +308,13 @@ LOAD = Kernel(
     streaming_work,
     emit_load,
     edges=(PLANES, PIXEL_TAIL, FEW_PLANES, FEW_PLANES_PIXELS, INTERLEAVED, ROWS),
+    decisions=(*Loading,),
 )
-STORE = Kernel("store", StoreOp, streaming_work, emit_store, edges=(CHANNEL_TAIL, PIXEL_TAIL, SINGLE, TABLE))
+STORE = Kernel(
+    "store",
+    StoreOp,
+    streaming_work,
+    emit_store,
+    edges=(CHANNEL_TAIL, PIXEL_TAIL, SINGLE, TABLE),
+    decisions=(*Handing, *Lanes),
+)

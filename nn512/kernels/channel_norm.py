@@ -19,7 +19,9 @@ from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
 from nn512.cgen.literals import float_literal
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ChannelNormOp
+from nn512.ir.decision import Decision
 from nn512.kernels.chain import ChainCode
+from nn512.kernels.deciding import Chaining, Lanes, tell_steps
 from nn512.kernels.edges import Edges, tail
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature, write_segments
@@ -58,6 +60,13 @@ _BLOCKS = "for (ptrdiff_t block = 0; block < blocks; block++)"
 _LOADED = "_mm512_loadu_ps(pixel + i * 16)"
 _PLACE = Name("block") * Name("plane") + Name("i") * LANES
 """Where the results of pixel i stand in `out`, and operands of its steps."""
+
+
+class Moments(Decision):
+    """What is summed."""
+
+    CENTRED = "sums of values, then of squares of what they are off their mean"
+    ABOUT_ZERO = "sums of squares alone"
 
 
 class _Routine:
@@ -168,6 +177,9 @@ def emit(op: ChannelNormOp, context: Context) -> LayerCode:
     layout, pixels = source.layout, source.shape.pixels
     before, after = ChainCode(op.prologue), ChainCode(op.epilogue, start=len(op.prologue))
     steps = ChainCode(op.steps)
+    context.decided(Lanes.LAST if layout.regular else Lanes.TABLE)
+    context.decided(Moments.CENTRED if op.is_centred else Moments.ABOUT_ZERO)
+    tell_steps(context.decided, Chaining.READING, op.prologue, op.epilogue)
     routine = _Routine(before, after, centred=op.is_centred, table=not layout.regular)
     context.library.add("lane_sums", lambda _: LANE_SUMS)
     name = context.library.add(routine.hint, routine.write)
@@ -235,4 +247,5 @@ KERNEL = Kernel(
         *(tail(f"{word} {what}") for word in WORDS.values() for what in ("tail", "table", "pixel tail")),
         *_AFTER_STEPS.values(),
     ),
+    decisions=(*Moments, *Lanes, Chaining.READING, Chaining.WRITING),
 )

@@ -12,7 +12,9 @@ from nn512.ir import ConvBranch, ConvOp
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.conv_cost import weight_bytes
+from nn512.kernels.conv_deciding import Bordering, Dividing, Fetching, Panelling, Stacking
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
+from nn512.kernels.deciding import Chaining, Pairing, tell_packing, tell_steps
 from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges, tail
 from nn512.kernels.interface import Context, Place
 from nn512.kernels.packing import ConvWeights
@@ -111,10 +113,13 @@ class ConvBlocking:
         self.tile_count = sum(times for _, times in self.repeats)
         self.inputs = self.source.shape.channels // self.node.groups
         self.channels = self._channels()
-        self.row_groups = self._row_groups()
+        self.row_groups = self._stacked()
         self.clipped = self.row_groups[0].tile.size == 1 and self.rows.is_padded
         self.branches = tuple(self._branch(branch) for branch in op.branches)
-        self.by_pixels = self._by_pixels()
+        dividing = self._dividing()
+        self.by_pixels = dividing in {Dividing.PIXELS, Dividing.ONCE}
+        context.decided(dividing)
+        self._tell()
         before = ChainCode(()) if self.input_in_scratch else self.prologue
         after = tuple(branch.chain for branch in self.branches)
         self.body = StepFunction(
@@ -145,7 +150,25 @@ class ConvBlocking:
         dense = self.op.prologue and self.op.is_pointwise and self.node.groups == 1
         return bool(dense) and self.channels is Channels.WHOLE
 
-    def _by_pixels(self) -> bool:
+    def _tell(self) -> None:
+        """Tell what was decided about padding, steps, weights and what is fetched."""
+        decided = self.context.decided
+        if self.op.zeros.columns:
+            decided(Bordering.COPIED)
+        if self.columns.is_padded:
+            decided(Bordering.COLUMNS)
+        if self.rows.is_padded:
+            decided(Bordering.BLIND if self.blind else Bordering.CLIPPED if self.clipped else Bordering.ROWS)
+        decided(self.fetching)
+        tell_packing(self.op, decided)
+        if self.pairs:
+            decided(Pairing.STORED if self.given.pairs else Pairing.ROUNDED)
+        if self.stores_pairs:
+            decided(Pairing.RESULT)
+        epilogue = tuple(step for branch in self.op.branches for step in branch.epilogue)
+        tell_steps(decided, Chaining.FIRST if self.input_in_scratch else Chaining.READING, self.op.prologue, epilogue)
+
+    def _dividing(self) -> Dividing:
         """Whether threads share the pixels, and each reads all weights: where weights are less than the source.
 
         Panels are outermost either way, and stay in a cache while they meet pixel after pixel. To let as many pixels
@@ -153,18 +176,29 @@ class ConvBlocking:
         take 1,822 us that way on Zen 4, and 1,750 this way; no layer of three nets is faster.
         """
         tiles = self.row_tiles if self.row_tiles > 1 else self.tile_count
-        if tiles < FEWEST_TILES or (self.row_tiles == 1 and self.padded):  # tiles of several kinds
-            return False
+        if tiles < FEWEST_TILES:
+            return Dividing.FEW
+        if self.row_tiles == 1 and self.padded:
+            return Dividing.EDGES
         weights = weight_bytes(self.op, self.context.setting)
-        return (weights / 2 if self.pairs else weights) < self.source.bytes
+        less = (weights / 2 if self.pairs else weights) < self.source.bytes
+        return Dividing.PIXELS if less else Dividing.WEIGHTS
+
+    @cached_property
+    def fetching(self) -> Fetching:
+        """Whether every panel gets the source from beyond the level 2 cache, as a single row of pixels."""
+        if not self.flat:
+            return Fetching.ROWS
+        if not self.input_in_scratch and self.prologue.steps:
+            return Fetching.BUFFER
+        if self.channels in UNFETCHED:
+            return Fetching.WALK
+        return Fetching.FAR if self.source.bytes > self.context.machine.l2_bytes else Fetching.NEAR
 
     @property
     def far(self) -> bool:
-        """Whether every panel gets the source from beyond the level 2 cache, as a single row of pixels."""
-        own = self.input_in_scratch or not self.prologue.steps
-        return (
-            self.flat and own and self.channels not in UNFETCHED and self.source.bytes > self.context.machine.l2_bytes
-        )
+        """Whether pixels are fetched ahead."""
+        return self.fetching is Fetching.FAR
 
     def _channels(self) -> Channels:
         if self.source.layout.lanes < LANES:
@@ -177,23 +211,31 @@ class ConvBlocking:
             return Channels.TABLE
         return Channels.TAIL if self.inputs % 16 else Channels.WHOLE
 
-    def _row_groups(self) -> tuple[Repeat, ...]:
+    def _stacked(self) -> tuple[Repeat, ...]:
         """Rows that are computed together: several where the picture is narrow, so that the registers fill.
 
         With padding that takes a routine for the first rows, one for the last and one for those between; a single row
         does nearly as well if it is not too narrow and the panel's weights, of which it then needs all, are near.
         """
-        limit = 1
         weights = 4 * PANEL_BLOCKS * LANES * LANES * blocks_of(self.inputs) * self.rows.taps * self.columns.taps
         near = self.rows.is_padded and weights <= self.context.machine.l2_bytes / NEAR
         wide = self.tiles[0].size * PANEL_BLOCKS >= ENOUGH_SUMS
-        if self.tile_count == 1 and self.channels not in MASKED and not (near and wide):
-            limit = min(self.rows.out, TILE_PIXELS // self.tiles[0].size)
-        if limit > 1:
-            groups = tuple(itertools.islice(pixel_tiles(self.rows, limit), MOST_ROW_GROUPS + 1))
-            if len(groups) <= MOST_ROW_GROUPS and all(group.tile.runs for group in groups):
-                return groups
-        return (Repeat(PixelTile(0, 1, ()), self.rows.out),)
+        limit = min(self.rows.out, TILE_PIXELS // self.tiles[0].size)
+        groups = tuple(itertools.islice(pixel_tiles(self.rows, limit), MOST_ROW_GROUPS + 1)) if limit > 1 else ()
+        if self.tile_count > 1:
+            stacking = Stacking.WIDE
+        elif self.channels in MASKED:
+            stacking = Stacking.MASKED
+        elif near and wide:
+            stacking = Stacking.ENOUGH
+        elif limit <= 1:
+            stacking = Stacking.FULL
+        elif len(groups) > MOST_ROW_GROUPS:
+            stacking = Stacking.KINDS
+        else:
+            stacking = Stacking.TOGETHER if all(group.tile.runs for group in groups) else Stacking.BLIND
+        self.context.decided(stacking)
+        return groups if stacking is Stacking.TOGETHER else (Repeat(PixelTile(0, 1, ()), self.rows.out),)
 
     @property
     def scratch(self) -> str:
@@ -262,15 +304,21 @@ class ConvBlocking:
     def _panels(self, branch: ConvBranch) -> tuple[Panels, ...]:
         node = branch.node
         blocks = blocks_of(node.to_channels)
+        decided = self.context.decided
         if self.channels in MASKED:
+            decided(Panelling.MASKED)
             return (Panels(1, blocks, 0),)
         if node.groups > 1:
             even = node.to_channels // node.groups % (16 * PANEL_BLOCKS) == 0
             width = PANEL_BLOCKS if even else 1
+            decided(Panelling.TWO if even else Panelling.GROUPS)
             return (Panels(width, blocks // width, 0),)
         whole, rest = divmod(blocks, PANEL_BLOCKS)
         result = [Panels(PANEL_BLOCKS, whole, 0)] if whole else []
+        if whole:
+            decided(Panelling.TWO)
         if rest:
+            decided(Panelling.REST)
             result.append(Panels(rest, 1, blocks - rest))
         return tuple(result)
 

@@ -19,9 +19,12 @@ from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvOp
 from nn512.ir.decision import Decision
+from nn512.kernels.bodies import Body
 from nn512.kernels.conv_blocking import EDGES, Branch, ConvBlocking, Panels
 from nn512.kernels.conv_cost import direct_work, prepared_source
+from nn512.kernels.conv_deciding import BLOCKED, PADDED, SHARED, Bordering, Fetching, Panelling, Stacking
 from nn512.kernels.conv_tile import MASKED, UNFETCHED, Channels, TileRoutine
+from nn512.kernels.deciding import Chaining, Packing, Pairing
 from nn512.kernels.elementwise import Store, write_chain_step
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.kernels.layer import write_segments
@@ -58,7 +61,11 @@ KERNEL = Kernel(
     _refuses,
     prepared_source,
     edges=EDGES,
-    decisions=(*Refusing,),
+    decisions=(
+        *(*Refusing, *SHARED, *BLOCKED, *PADDED, Bordering.COLUMNS, Bordering.COPIED),
+        *(Stacking.MASKED, Panelling.MASKED, Panelling.GROUPS, Fetching.FAR, Fetching.NEAR, Fetching.WALK),
+        *(Packing.SHUFFLED, Packing.BEFORE, Chaining.FIRST, Pairing.RESULT, Body.VARYING),
+    ),
     writes_pairs=True,
 )
 

@@ -13,6 +13,7 @@ from nn512.cgen.writer import Writer
 from nn512.graph.axes import AXES, extent_of
 from nn512.graph.windows import Sides
 from nn512.ir import ConcatOp, CopyOp, PadOp, RelayoutOp
+from nn512.ir.decision import Decision
 from nn512.kernels.edges import CHANNEL_TAIL, Edges, tail
 from nn512.kernels.gathering import GATHERED, gathered
 from nn512.kernels.interface import Context, Kernel, Place
@@ -21,8 +22,17 @@ from nn512.kernels.streaming import streaming_work
 from nn512.plan.layout import LANES, Layout, blocks_of
 
 
+class Joining(Decision):
+    """What moves as a whole."""
+
+    BLOCKS = "blocks of all parts, one after another"
+    PICTURES = "rows of all parts that stand together in memory"
+    ROWS = "a row of each part after another"
+
+
 def emit_concat(op: ConcatOp, context: Context) -> LayerCode:
     """Copy the parts of every block, or the blocks of every part: a part keeps its lanes."""
+    context.decided(dict(zip(AXES, Joining, strict=True))[op.node.axis])
     return _concat_of_channels(op, context) if op.node.axis == AXES[0] else _concat_of_pictures(op, context)
 
 
@@ -199,7 +209,7 @@ FROM, TO = (Edges(f"segments {where}", ("one", "several")) for where in ("before
 CROWDED = Edges("crowded")
 ZEROS = Edges("zeros", Sides._fields)
 
-CONCAT = Kernel("concat", ConcatOp, streaming_work, emit_concat, edges=(PART_TAIL, ALONG))
+CONCAT = Kernel("concat", ConcatOp, streaming_work, emit_concat, edges=(PART_TAIL, ALONG), decisions=(*Joining,))
 COPY = Kernel("copy", CopyOp, streaming_work, emit_copy, edges=(CHANNEL_TAIL,))
 RELAYOUT_EDGES = (CHANNEL_TAIL, FROM, TO, CROWDED, GATHERED)
 RELAYOUT = Kernel("relayout", RelayoutOp, streaming_work, emit_relayout, edges=RELAYOUT_EDGES)

@@ -6,7 +6,8 @@ is what `Kernel.refuses` gives; everything else is told to `Context.decided` whi
 
 from __future__ import annotations
 
-from nn512.ir.decision import Decision
+from nn512.ir import Chain, ConvOp, FullyConnectedOp
+from nn512.ir.decision import Decided, Decision
 
 
 class Choosing(Decision):
@@ -25,3 +26,53 @@ class Narrowing(Decision):
 
     WEIGHTS = "refused: the user keeps full weights"
     NORMALIZED = "refused: what a batch norm before it subtracts would have to match rounded weights"
+
+
+class Packing(Decision):
+    """What becomes part of the packed weights of a layer."""
+
+    SHUFFLED = "weights are packed in the order of channels before a shuffle"
+    BEFORE = "a batch norm before it is part of the weights"
+    AFTER = "a batch norm after it is part of the weights"
+
+
+class Chaining(Decision):
+    """Where element-wise steps are done."""
+
+    FIRST = "steps before it are a function of their own"
+    READING = "steps before it are done on what is read, in registers"
+    WRITING = "steps after it are done on results, in registers"
+
+
+class Pairing(Decision):
+    """What is stored as pairs of bfloat16."""
+
+    STORED = "what it reads is stored as pairs"
+    ROUNDED = "what it reads is rounded to pairs first"
+    RESULT = "results are stored as pairs"
+
+
+class Lanes(Decision):
+    """How lanes without a channel are told from others."""
+
+    LAST = "only the last block may have lanes without a channel"
+    TABLE = "a table says how many lanes of each block hold channels"
+
+
+def tell_packing(op: ConvOp | FullyConnectedOp, decided: Decided) -> None:
+    """Tell what is part of the weights of a layer."""
+    branches = op.branches if isinstance(op, ConvOp) else (op,)
+    if op.shuffled is not None:
+        decided(Packing.SHUFFLED)
+    if op.normalized:
+        decided(Packing.BEFORE)
+    if any(branch.folded for branch in branches):
+        decided(Packing.AFTER)
+
+
+def tell_steps(decided: Decided, before: Chaining, reading: Chain, writing: Chain) -> None:
+    """Tell where steps are done: those on what is read as `before` says, if there are some."""
+    if reading:
+        decided(before)
+    if writing:
+        decided(Chaining.WRITING)

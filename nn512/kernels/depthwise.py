@@ -12,6 +12,7 @@ from nn512.ir import ConvOp
 from nn512.ir.decision import Decision
 from nn512.kernels import sliding
 from nn512.kernels.conv_cost import prepared_source
+from nn512.kernels.deciding import Packing
 from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.kernels.sliding import EDGES, SEGMENTS, SlidingLayer, sliding_refuses, sliding_work
@@ -47,6 +48,9 @@ KERNEL = Kernel(
     refuses,
     prepared_source,
     edges=ALL_EDGES,
-    decisions=(*Refusing, sliding.Refusing.TABLE, sliding.Refusing.SEGMENTS),
+    decisions=(
+        *(*Refusing, sliding.Refusing.TABLE, sliding.Refusing.SEGMENTS, *sliding.DECISIONS),
+        *(Packing.SHUFFLED, Packing.BEFORE),
+    ),
     writes_pairs=True,
 )

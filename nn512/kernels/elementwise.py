@@ -9,7 +9,8 @@ from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import ZERO, Expression, Name
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ElementwiseOp
-from nn512.kernels.bodies import StepFunction
+from nn512.ir.decision import Decision
+from nn512.kernels.bodies import Body, StepFunction
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.edges import CHANNEL_TAIL
 from nn512.kernels.interface import Context, Kernel, Place
@@ -17,9 +18,17 @@ from nn512.kernels.streaming import streaming_work
 from nn512.plan.layout import LANES
 
 
+class Walking(Decision):
+    """What the loops go over."""
+
+    PIXELS = "a picture is one row of pixels"
+    ROWS = "row by row: what the steps read has an element for a row or a column"
+
+
 def emit(op: ElementwiseOp, context: Context) -> LayerCode:
     """One layer: a vector at a time, block by block."""
     steps = ChainCode(op.chain)
+    context.decided(Walking.ROWS if steps.by_rows else Walking.PIXELS)
     source, result = context.places[op.source], context.places[op.writes]
     return LayerCode(
         name=op.writes,
@@ -32,7 +41,14 @@ def emit(op: ElementwiseOp, context: Context) -> LayerCode:
     )
 
 
-KERNEL = Kernel("elementwise", ElementwiseOp, streaming_work, emit, edges=(CHANNEL_TAIL,))
+KERNEL = Kernel(
+    "elementwise",
+    ElementwiseOp,
+    streaming_work,
+    emit,
+    edges=(CHANNEL_TAIL,),
+    decisions=(*Walking, Body.OWN, Body.LONE, Body.SHARED),
+)
 
 
 class Store:

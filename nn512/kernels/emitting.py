@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 
 from nn512.cgen.code import LayerCode, Library
 from nn512.ir import ConvOp, ElementwiseOp, Op
+from nn512.ir.decision import Decision
 from nn512.kernels.chain import calls_of
 from nn512.kernels.interface import Choice, Context, Setting
 from nn512.kernels.sharing import Candidates, Sharing
@@ -22,7 +24,10 @@ def emit_layers(
     for op in ops:
         for routine in calls_of(op.steps):
             context.library.use(routine)
-        layers.append(choices[op.name].kernel.emit(op, context))
+        made = set[Decision]()
+        kernel = choices[op.name].kernel
+        code = kernel.emit(op, dataclasses.replace(context, decided=made.add))
+        layers.append(dataclasses.replace(code, decisions=kernel.stated(made)))
     return tuple(layers), context.library, bodies
 
 

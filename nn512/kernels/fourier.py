@@ -160,6 +160,11 @@ class FourierLayer(TileLayer):
         return super().clips or self._is_uneven
 
     @property
+    def has_inner(self) -> bool:
+        """See `TileParts`; not where some phases have fewer taps than others."""
+        return super().has_inner and not self._is_uneven
+
+    @property
     def _is_uneven(self) -> bool:
         return self.tile.reach != self.tile.windows
 
@@ -180,7 +185,7 @@ class FourierLayer(TileLayer):
                 starts[long] += phase * tile.taps[long]
         row = extent(shape.width, LANES)
         calls = []
-        if self.grid.inside and not self._is_uneven:
+        if self.has_inner:
             name = InputRoutine(tile.sizes, tile.steps, clipped=False).add(library)
             rows = [row] if tile.sizes[0] > 1 else []
             calls.append((name, [source.at(block, *starts), *rows, *place]))

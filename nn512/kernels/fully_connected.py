@@ -10,14 +10,18 @@ A panel of up to four blocks of 16 outputs is accumulated in eight registers (se
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from nn512.cgen import names
 from nn512.cgen.code import InferenceStep, LayerCode, PackCall, PackedArray
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import FullyConnectedOp
+from nn512.ir.decision import Decision
 from nn512.kernels import packing
 from nn512.kernels.chain import ChainCode
-from nn512.kernels.deciding import Narrowing
+from nn512.kernels.deciding import Chaining, Narrowing, Packing, tell_packing, tell_steps
 from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
 from nn512.kernels.full_panel import LOAD_HALVES, PanelRoutine, Stored
 from nn512.kernels.interface import Context, Kernel, Place, Setting, adding
@@ -35,10 +39,41 @@ ROW_INPUTS = Edges("inputs of a row", tuple(range(1, LANES + 1)))
 EDGES = (PANEL, OUTPUT_TAIL, ROW_INPUTS, SPANS, SHUFFLED)
 
 
+class Panelling(Decision):
+    """How many blocks of outputs a panel may have."""
+
+    FOUR = "panels of up to four blocks of outputs: there are several of them"
+    TWO = "panels of up to two blocks of outputs, so that threads have two to share"
+    ONE = "panels of one block of outputs, so that threads have as many as there are"
+
+
+class Summing(Decision):
+    """How the inputs of a row of 16 floats are summed."""
+
+    WHOLE = "rows of inputs are whole numbers of steps"
+    RAGGED = "a row of inputs ends within a step"
+
+
+class Filling(Decision):
+    """Where halves end."""
+
+    WHOLE = "halves end with a cache line"
+    FILLED = "halves are filled up to a cache line"
+
+
+def panelling(blocks: int) -> Panelling:
+    """As many panels as fit, so that threads have panels to share."""
+    if blocks >= 2 * WIDEST_PANEL:
+        return Panelling.FOUR
+    return Panelling.TWO if blocks >= WIDEST_PANEL else Panelling.ONE
+
+
+_WIDEST: Mapping[Panelling, int] = MappingProxyType({Panelling.FOUR: WIDEST_PANEL, Panelling.TWO: 2, Panelling.ONE: 1})
+
+
 def panel_width(blocks: int) -> int:
-    """Output blocks per panel: up to four, as many panels as then fit, so that threads have panels to share."""
-    widest = WIDEST_PANEL if blocks >= 2 * WIDEST_PANEL else 2 if blocks >= WIDEST_PANEL else 1
-    return -(-blocks // -(-blocks // widest))
+    """Output blocks per panel, the same in all but the last one."""
+    return -(-blocks // -(-blocks // _WIDEST[panelling(blocks)]))
 
 
 def spans_of(layout: Layout, pixels: int) -> tuple[tuple[int, int], ...]:
@@ -67,12 +102,16 @@ def fully_connected_work(op: FullyConnectedOp, setting: Setting, bytes_per_weigh
     return Work(macs, 1.0, others + bytes_per_weight * weights, moved)
 
 
+DECISIONS: tuple[Decision, ...] = (*Panelling, *Summing, Packing.SHUFFLED, Packing.AFTER, Chaining.WRITING)
+"""What all of these kernels may decide."""
+
 FLOATS = Kernel(
     "fully_connected",
     FullyConnectedOp,
     lambda op, setting: fully_connected_work(op, setting, 4),
     lambda op, context: FullyConnectedLayer(op, context, Stored.FLOATS).emit(),
     edges=EDGES,
+    decisions=(*DECISIONS, Packing.BEFORE),
 )
 HALVES = Kernel(
     "fully_connected_fp16",
@@ -82,7 +121,7 @@ HALVES = Kernel(
     refuses_halves,
     weights="fp16",
     edges=EDGES,
-    decisions=(*Narrowing,),
+    decisions=(*Narrowing, *DECISIONS, *Filling),
     added_error=adding(HALF_ERROR),
 )
 
@@ -112,6 +151,13 @@ class FullyConnectedLayer:
 
     def emit(self) -> LayerCode:
         """The layer: its step functions and its packing."""
+        decided = self.context.decided
+        decided(panelling(self.blocks))
+        decided(Summing.RAGGED if any(routine.ragged for routine in self._routines()) else Summing.WHOLE)
+        if self.stored is Stored.HALVES:
+            decided(Filling.FILLED if self._half_line else Filling.WHOLE)
+        tell_packing(self.op, decided)
+        tell_steps(decided, Chaining.FIRST, (), self.chain.steps)
         return LayerCode(
             name=self.name,
             algorithm=self.algorithm(),
@@ -197,12 +243,17 @@ class FullyConnectedLayer:
             Constant(len(self.spans)),
         ]
 
+    @property
+    def _half_line(self) -> bool:
+        """Whether halves end within a cache line."""
+        return self.blocks * self.inputs % 2 > 0
+
     def fields(self) -> tuple[PackedArray, ...]:
         """Packed arrays: biases, scales, weights; halves fill whole cache lines, so that what follows begins on one."""
         vectors = str(self.blocks * LANES)
         floats = [self.biases, *([self.scales] if self.stored.scaled else [])]
         size, elements = extent(self.blocks, self.inputs, LANES), self.blocks * self.inputs * LANES
-        if self.stored is Stored.HALVES and elements % (2 * LANES):
+        if self.stored is Stored.HALVES and self._half_line:
             size, elements = size + LANES, elements + LANES
         weights = PackedArray(self.weights, f"[{size}]", elements, self.stored.element)
         return (*(PackedArray(name, f"[{vectors}]", self.blocks * LANES) for name in floats), weights)

@@ -18,7 +18,7 @@ from nn512.ir import FullyConnectedOp
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.full_panel import Stored
-from nn512.kernels.fully_connected import EDGES, FullyConnectedLayer, fully_connected_work
+from nn512.kernels.fully_connected import DECISIONS, EDGES, FullyConnectedLayer, fully_connected_work
 from nn512.kernels.interface import Context, Kernel, Place, Setting, adding
 from nn512.kernels.paired_source import (
     PAIRS,
@@ -64,7 +64,7 @@ KERNEL = Kernel(
     weights="bf16",
     arithmetic="bfloat16",
     edges=(*EDGES, PAIRS),
-    decisions=(*Rounding,),
+    decisions=(*Rounding, *DECISIONS),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),
 )

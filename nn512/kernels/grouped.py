@@ -11,6 +11,7 @@ from nn512.ir import ConvOp
 from nn512.ir.decision import Decision
 from nn512.kernels import sliding
 from nn512.kernels.conv_cost import prepared_source
+from nn512.kernels.deciding import Packing
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.kernels.sliding import EDGES, FAR, GROUP_INPUTS, SlidingLayer, sliding_refuses, sliding_work
@@ -49,6 +50,6 @@ KERNEL = Kernel(
     refuses,
     prepared_source,
     edges=ALL_EDGES,
-    decisions=(*Refusing, *sliding.Refusing),
+    decisions=(*Refusing, *sliding.Refusing, *sliding.DECISIONS, Packing.BEFORE),
     writes_pairs=True,
 )

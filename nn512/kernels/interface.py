@@ -6,7 +6,7 @@ what work it would be and what working memory it needs; the one that is chosen t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -14,7 +14,7 @@ from nn512.cgen.code import LayerCode, Library
 from nn512.graph.graph import Graph, argument_name
 from nn512.graph.nodes import Shape
 from nn512.ir import ConvOp, Op, PoolOp
-from nn512.ir.decision import Decision
+from nn512.ir.decision import Decided, Decision, unheard
 from nn512.kernels.deciding import Choosing
 from nn512.kernels.edges import Edges, classes_of
 from nn512.kernels.sharing import Candidates, Sharing
@@ -113,13 +113,15 @@ class Context:
     """The surroundings of layers while they are emitted: the setting, and what they share.
 
     `bodies` are the step functions that have the same body as others, by their names; while these are being found, all
-    bodies are written under neutral names, to `candidates` (see `bodies`).
+    bodies are written under neutral names, to `candidates` (see `bodies`). `decided` hears what a kernel decides about
+    the layer that it emits.
     """
 
     setting: Setting
     library: Library
     bodies: Mapping[str, Sharing]
     candidates: Candidates | None = None
+    decided: Decided = unheard
 
     @property
     def places(self) -> Mapping[str, Place]:
@@ -214,8 +216,14 @@ class Kernel(Generic[O]):
         if self.platform not in {"", setting.graph.config.platform}:
             return Choosing.PLATFORM
         reason = self.refuses(op, setting)
-        assert reason is None or reason in self.decisions, f"{self.name} does not state that it may decide: {reason}"
+        self.stated(() if reason is None else (reason,))
         return reason
+
+    def stated(self, made: Collection[Decision]) -> tuple[Decision, ...]:
+        """Decisions that were made, in the order in which it states them; one that it does not state is an error."""
+        for decision in made:
+            assert decision in self.decisions, f"{self.name} does not state that it may decide: {decision}"
+        return tuple(decision for decision in self.decisions if decision in made)
 
 
 @dataclass(frozen=True, slots=True)

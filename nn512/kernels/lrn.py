@@ -14,8 +14,10 @@ from nn512.cgen.literals import float_literal
 from nn512.cgen.writer import Writer, sentence
 from nn512.graph.nodes import LRN
 from nn512.ir import LRNOp
+from nn512.ir.decision import Decision
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.chain.code import number_word
+from nn512.kernels.deciding import Chaining, tell_steps
 from nn512.kernels.edges import CHANNEL_TAIL, Edges
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
@@ -118,12 +120,28 @@ class _Routine:
                 writer.line(f"sum = _mm512_add_ps(sum, _mm512_permutex2var_ps({left}, index, {right}));")
 
 
+class Powers(Decision):
+    """How a sum is raised to the exponent."""
+
+    DIVISION = "exponent 1: a division"
+    QUARTERS = "a few quarters: roots"
+    LOGARITHM = "any exponent: by logarithm"
+
+
+def _powers(beta: float) -> Powers:
+    if beta == 1:
+        return Powers.DIVISION
+    return Powers.QUARTERS if beta in QUARTERS else Powers.LOGARITHM
+
+
 def emit(op: LRNOp, context: Context) -> LayerCode:
     """One layer: two pixels are one item."""
     source, result, node = context.places[op.source], context.places[op.writes], op.node
     layout, pixels = source.layout, source.shape.pixels
     steps = ChainCode(op.epilogue)
     context.library.use(PREFETCH)
+    context.decided(_powers(node.beta))
+    tell_steps(context.decided, Chaining.FIRST, (), op.epilogue)
     if node.beta in QUARTERS:
         context.library.use(QUARTERS[node.beta].routine)
     elif node.beta != 1:
@@ -179,4 +197,11 @@ def emit(op: LRNOp, context: Context) -> LayerCode:
     )
 
 
-KERNEL = Kernel("lrn", LRNOp, streaming_work, emit, edges=(CHANNEL_TAIL, BLOCKS, EXPONENT, WINDOW, PIXELS))
+KERNEL = Kernel(
+    "lrn",
+    LRNOp,
+    streaming_work,
+    emit,
+    edges=(CHANNEL_TAIL, BLOCKS, EXPONENT, WINDOW, PIXELS),
+    decisions=(*Powers, Chaining.WRITING),
+)

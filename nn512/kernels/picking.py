@@ -9,6 +9,7 @@ from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import extent
 from nn512.cgen.writer import Writer
 from nn512.ir import CropOp, Pick, PickOp
+from nn512.ir.decision import Decision
 from nn512.kernels.copying import copied_blocks
 from nn512.kernels.edges import CHANNEL_TAIL, Edges, tail
 from nn512.kernels.gathering import GATHERED, JOIN_PIECES, SLABS, Slabs, gathered
@@ -46,14 +47,45 @@ static INLINE void pick_lanes(const float *const *sources, const ptrdiff_t *befo
 """
 
 
+class Moving(Decision):
+    """How channels are picked."""
+
+    BLOCKS = "whole blocks are copied"
+    RUNS = "runs of channels are gathered"
+    SOURCES = "channels are picked one by one: they are those of several tensors"
+    STEPS = "channels are picked one by one: they are not neighbours"
+    MANY = "channels are picked one by one: there are many runs of them"
+
+
+class Cutting(Decision):
+    """How a part of every picture is copied."""
+
+    ROWS = "rows are copied"
+    COLUMNS = "parts of rows are copied"
+    PIXELS = "pixels are copied one by one: columns are not neighbours"
+
+
+def _moving(op: PickOp, picks: Sequence[Pick], spans: Sequence[tuple[int, int, int]]) -> Moving:
+    if len(set(op.sources)) > 1:
+        return Moving.SOURCES
+    if any(pick.step > 1 for pick in picks):
+        return Moving.STEPS
+    if not 0 < len(spans) <= MOST_SEGMENTS:
+        return Moving.MANY
+    (_, there, here), *others = spans
+    return Moving.RUNS if others or here % LANES or there % LANES else Moving.BLOCKS
+
+
 def emit_pick(op: PickOp, context: Context) -> LayerCode:
     """Block by block: whole ones are copied, those of long runs gathered piece by piece, all others lane by lane."""
     picks = op.picks({name: place.shape for name, place in context.places.items()})
     result = context.places[op.writes]
     spans = tuple(_spans(picks, context.places[op.sources[0]].layout)) if len(set(op.sources)) == 1 else ()
-    if spans and all(here % LANES == there % LANES == 0 for _, there, here in spans) and len(spans) == 1:
+    moving = _moving(op, picks, spans)
+    context.decided(moving)
+    if moving is Moving.BLOCKS:
         return _copied(op, context, spans[0][1] // LANES)
-    if spans and len(spans) <= MOST_SEGMENTS:
+    if moving is Moving.RUNS:
         return gathered(
             context,
             context.places[op.sources[0]],
@@ -154,6 +186,8 @@ def emit_crop(op: CropOp, context: Context) -> LayerCode:
     source, result = context.places[op.source], context.places[op.writes]
     node, to, rows = op.node, names.local(op.writes), result.shape.height
     down = node.axis == "Height"
+    cutting = Cutting.ROWS if down else Cutting.COLUMNS if node.step == 1 else Cutting.PIXELS
+    context.decided(cutting)
     row = _at(node.first, node.step, "y") if down else "y"
     from_row = f"{names.local(op.source)}[block][{row}]"
     writer = Writer()
@@ -163,7 +197,7 @@ def emit_crop(op: CropOp, context: Context) -> LayerCode:
         declare_tensor(writer, result, written=True)
         with writer.block("for (ptrdiff_t item = share.first; item < share.last; item++)"):
             writer.line(f"const ptrdiff_t block = item / {rows}, y = item % {rows};")
-            if down or node.step == 1:
+            if cutting is not Cutting.PIXELS:
                 first = "" if down else f"[{node.first}]"
                 writer.line(f"memcpy({to}[block][y], {from_row}{first}, sizeof {to}[block][y]);")
             else:
@@ -191,5 +225,12 @@ BLOCKS, RUNS = tail("whole blocks, channel tail"), tail("runs from lane")
 SINGLE, PICKED = Edges("lanes of", ("one tensor", "several tensors")), Edges("picked in", SLABS)
 OF = Edges("some", ("rows", "every few rows", "columns", "every few columns"))
 
-PICK = Kernel("pick", PickOp, streaming_work, emit_pick, edges=(CHANNEL_TAIL, BLOCKS, RUNS, GATHERED, SINGLE, PICKED))
-CROP = Kernel("crop", CropOp, streaming_work, emit_crop, edges=(OF,))
+PICK = Kernel(
+    "pick",
+    PickOp,
+    streaming_work,
+    emit_pick,
+    edges=(CHANNEL_TAIL, BLOCKS, RUNS, GATHERED, SINGLE, PICKED),
+    decisions=(*Moving,),
+)
+CROP = Kernel("crop", CropOp, streaming_work, emit_crop, edges=(OF,), decisions=(*Cutting,))

@@ -15,8 +15,10 @@ from nn512.ir import ConvOp
 from nn512.ir.decision import Decision
 from nn512.kernels.conv_blocking import INPUTS, INSIDE, MERGED, PANEL, ROWS, SHARES, TILE
 from nn512.kernels.conv_cost import weight_bytes
+from nn512.kernels.conv_deciding import BLOCKED, PADDED, SHARED, Bordering, Fetching
 from nn512.kernels.conv_tile import Channels
 from nn512.kernels.convolution import ConvLayer
+from nn512.kernels.deciding import Packing, Pairing
 from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
 from nn512.kernels.interface import Context, Kernel, Setting
 from nn512.plan.conv_geometry import axes, real_taps
@@ -70,7 +72,10 @@ KERNEL = Kernel(
     refuses,
     planes=True,
     writes_pairs=True,
-    decisions=(*Refusing,),
+    decisions=(
+        *(*Refusing, *SHARED, *BLOCKED, *PADDED, Bordering.COPIED, Fetching.WALK),
+        *(Packing.SHUFFLED, Packing.BEFORE, Pairing.RESULT),
+    ),
     edges=(PANEL, TILE, INSIDE, ROWS, SHARES, INPUTS[Channels.PLANAR], OUTPUT_TAIL, MERGED, SHUFFLED, SOURCE),
 )
 

@@ -20,8 +20,10 @@ from nn512.ir.decision import Decision
 from nn512.kernels import planar
 from nn512.kernels.conv_blocking import INPUTS, INSIDE, MERGED, PANEL, ROWS, SHARES, TILE, Branch, Panels
 from nn512.kernels.conv_cost import weight_bytes
+from nn512.kernels.conv_deciding import BLOCKED, PADDED, SHARED
 from nn512.kernels.conv_tile import Channels, TileRoutine
 from nn512.kernels.convolution import ConvLayer
+from nn512.kernels.deciding import Pairing
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.interface import Context, Kernel, Place, Setting, adding
 from nn512.kernels.paired_columns import PairedColumns
@@ -99,7 +101,7 @@ KERNEL = Kernel(
         *(PANEL, TILE, INSIDE, ROWS, SHARES, INPUTS[Channels.PLANAR], OUTPUT_TAIL, MERGED),
         *(SOURCE, COLUMNS, PAIRING),
     ),
-    decisions=(*planar.Refusing, *Refusing),
+    decisions=(*planar.Refusing, *Refusing, *SHARED, *BLOCKED, *PADDED, Pairing.ROUNDED, Pairing.RESULT),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),
 )

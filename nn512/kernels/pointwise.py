@@ -14,10 +14,13 @@ from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.ir import ConvOp
 from nn512.ir.decision import Decision
+from nn512.kernels.bodies import Body
 from nn512.kernels.conv_blocking import FAR, INPUTS, INSIDE, MERGED, PANEL, ROW_TILE, Branch, Panels
 from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
+from nn512.kernels.conv_deciding import BLOCKED, Dividing, Fetching
 from nn512.kernels.conv_tile import Channels
 from nn512.kernels.convolution import Choice, ConvLayer
+from nn512.kernels.deciding import Chaining, Packing, Pairing
 from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
 from nn512.kernels.interface import Context, Kernel, Place, Setting
 from nn512.plan.conv_geometry import TILE_PIXELS
@@ -83,7 +86,10 @@ KERNEL = Kernel(
         MERGED,
         SHUFFLED,
     ),
-    decisions=(*Refusing,),
+    decisions=(
+        *(*Refusing, *BLOCKED, Dividing.ONCE, Fetching.FAR, Fetching.NEAR, Fetching.BUFFER),
+        *(Packing.SHUFFLED, Packing.BEFORE, Chaining.READING, Pairing.RESULT, Body.VARYING),
+    ),
     writes_pairs=True,
 )
 
@@ -100,8 +106,8 @@ class _PointwiseLayer(ConvLayer):
     def algorithm(self) -> str:
         return f"{super().algorithm()}, pixels outermost"
 
-    def _by_pixels(self) -> bool:
-        return True
+    def _dividing(self) -> Dividing:
+        return Dividing.ONCE
 
     def write_body(self, writer: Writer) -> None:
         self.write_sizes(writer)

@@ -16,8 +16,10 @@ from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import ONE, ZERO, Constant, Expression, Name, Product, extent, least
 from nn512.cgen.writer import Writer
 from nn512.ir import PoolOp, SampleOp
+from nn512.ir.decision import Decided, Decision
 from nn512.ir.ops.pool import Along
 from nn512.kernels.chain import ChainCode
+from nn512.kernels.deciding import Chaining, tell_steps
 from nn512.kernels.edges import CHANNEL_TAIL, Edges
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
@@ -64,6 +66,25 @@ static INLINE __m512 maximum(__m512 largest, __m512 v) {
 """
 
 
+class Windowing(Decision):
+    """How a window is walked over."""
+
+    PICTURE = "the window is the picture: neighbouring pixels go to different accumulators"
+    UNROLLED = "columns of windows are unrolled, those at an edge by themselves"
+    WIDE = "columns of windows are a loop: there are many"
+    CUT = "a loop cuts the windows at an edge: there are many of them"
+    ROWS = "rows of windows are counted: some are outside the picture"
+
+
+class Dividing(Decision):
+    """How a sum becomes an average."""
+
+    NOTHING = "the average of one cell is that"
+    POWER = "a sum is multiplied: of a power of two of cells"
+    CONSTANT = "a sum is divided by a constant"
+    COUNT = "a sum is divided by a count: some cells are outside the picture"
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """`count` output columns from `first` on that see `columns` cells of a row; the first begins at `cell`.
@@ -102,11 +123,13 @@ def emit(op: PoolOp | SampleOp, context: Context) -> LayerCode:
     return _PoolLayer(op, context).emit()
 
 
+STEPS: tuple[Decision, ...] = (Chaining.READING, Chaining.WRITING)
 POOLING = Kernel(
     "pooling",
     PoolOp,
     streaming_work,
     emit,
+    decisions=(*Windowing, *Dividing, *STEPS),
     edges=(
         CHANNEL_TAIL,
         COUNTED,
@@ -114,7 +137,7 @@ POOLING = Kernel(
         *(_windows(what, axis) for what in POOLED for axis in AXES),
     ),
 )
-SAMPLING = Kernel("sampling", SampleOp, streaming_work, emit, edges=(CHANNEL_TAIL,))
+SAMPLING = Kernel("sampling", SampleOp, streaming_work, emit, edges=(CHANNEL_TAIL,), decisions=STEPS)
 
 
 class _PoolLayer:
@@ -140,6 +163,9 @@ class _PoolLayer:
     def emit(self) -> LayerCode:
         if self.is_max:
             self.context.library.add("maximum", lambda _: MAXIMUM)
+        if not self.copies:
+            self._tell()
+        tell_steps(self.context.decided, Chaining.READING, self.op.prologue, self.op.epilogue)
         what = "every second row and column" if self.copies else "pooling"
         rows = self.result.shape.height
         return LayerCode(
@@ -151,6 +177,18 @@ class _PoolLayer:
             packs=self.both.packs(self.result.layout),
             edge_classes=tuple(sorted(self._edge_classes())),
         )
+
+    def _tell(self) -> None:
+        """Tell how windows are walked over; how sums become averages is told where that is written."""
+        decided = self.context.decided
+        if self.windows.is_whole:
+            decided(Windowing.PICTURE)
+            return
+        if any(column.columns is None for column in self.columns):
+            decided(Windowing.CUT)
+        decided(Windowing.WIDE if self.wide else Windowing.UNROLLED)
+        if self.clipped:
+            decided(Windowing.ROWS)
 
     def _edge_classes(self) -> set[str]:
         """Cells that are seen at the edges and elsewhere; whether windows overlap; whatever numbers they are."""
@@ -203,7 +241,7 @@ class _PoolLayer:
         arguments = [self._source.at(_BLOCK, 0, 0), pixels, *self.before.forwarded()]
         writer.line(f"__m512 v = {routine}({', '.join(map(str, arguments))});")
         if self.is_average:
-            _write_quotient(writer, self.source.shape.pixels, pixels)
+            _write_quotient(writer, self.source.shape.pixels, pixels, self.context.decided)
         self._write_result(writer, ZERO)
 
     @property
@@ -291,14 +329,15 @@ class _PoolLayer:
 
     def _write_average(self, writer: Writer, rows: Expression, columns: Expression) -> None:
         """Write the division of a sum by the cells of the window, or by those of them that are in the picture."""
+        decided = self.context.decided
         if self.divisor is not None:
             count = extent(self.rows.window, self.windows.columns.window)
-            _write_quotient(writer, self.divisor, count)
+            _write_quotient(writer, self.divisor, count, decided)
         elif isinstance(rows, Constant) and isinstance(columns, Constant):
             count = rows if columns == ONE else Product((rows, columns))
-            _write_quotient(writer, rows.number * columns.number, count)
+            _write_quotient(writer, rows.number * columns.number, count, decided)
         else:
-            _write_quotient(writer, None, rows if columns == ONE else Product((rows, columns)))
+            _write_quotient(writer, None, rows if columns == ONE else Product((rows, columns)), decided)
 
     def _write_result(self, writer: Writer, x: Expression) -> None:
         self.after.apply(writer, _VALUE, ZERO, x * 16)
@@ -379,11 +418,22 @@ class _PoolLayer:
             writer.nest(loop, steps.text().splitlines())
 
 
-def _write_quotient(writer: Writer, cells: int | None, count: Expression) -> None:
-    """Divide v by the number of cells, which is `count` in C; `cells` is None where it is known only then."""
+def _dividing(cells: int | None) -> Dividing:
+    """How a sum of so many cells becomes their average; None where that is known only when the code runs."""
+    if cells is None:
+        return Dividing.COUNT
     if cells == 1:
+        return Dividing.NOTHING
+    return Dividing.CONSTANT if cells & (cells - 1) else Dividing.POWER
+
+
+def _write_quotient(writer: Writer, cells: int | None, count: Expression, decided: Decided) -> None:
+    """Divide v by the number of cells, which is `count` in C; `cells` is None where it is known only then."""
+    dividing = _dividing(cells)
+    decided(dividing)
+    if dividing is Dividing.NOTHING:
         return
-    if cells is not None and cells & (cells - 1) == 0:
+    if dividing is Dividing.POWER:
         writer.line(f"v = _mm512_mul_ps(v, _mm512_set1_ps(1.0f / {cells}));")
     else:
         writer.line(f"v = _mm512_div_ps(v, _mm512_set1_ps((float)({count})));")

@@ -18,14 +18,16 @@ from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less
 from nn512.cgen.writer import Writer, sentence
 from nn512.ir import ConvBranch, ConvOp
 from nn512.ir.decision import Decision
-from nn512.kernels.bodies import StepFunction
+from nn512.kernels.bodies import Body, StepFunction
 from nn512.kernels.chain import ChainCode
+from nn512.kernels.conv_deciding import Bordering
+from nn512.kernels.deciding import Chaining, Packing, Pairing, tell_packing, tell_steps
 from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
 from nn512.kernels.elementwise import Store, write_chain_step
 from nn512.kernels.grouped_weights import GroupedWeights
 from nn512.kernels.interface import Context, Setting
 from nn512.kernels.paired_weights import PairedWeights
-from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, inputs_read, inside, sliding_tiles
+from nn512.kernels.sliding_tile import IN_REGISTER, SlidingTile, Spread, Sweeping, inputs_read, inside, sliding_tiles
 from nn512.kernels.tiles import BFLOAT16, BFLOAT16_TARGET, EDGE_WORDS, SIZES, add_operands, first_row, write_tap_bounds
 from nn512.plan.conv_geometry import (
     TILE_PIXELS,
@@ -59,6 +61,12 @@ RATIO = Edges("outputs for an input", ("one", "several"))
 FAR, CLIPPED, SEGMENTS = Edges("source far"), Edges("rows clipped"), Edges("channels in segments")
 EDGES = (SWEEP_TILE, TAP_TILE, SWEEPS, TAPS, RATIO, CLIPPED)
 
+DECISIONS: tuple[Decision, ...] = (
+    *(*Sweeping, Bordering.COLUMNS, Bordering.COPIED, Bordering.CLIPPED, Bordering.BLIND, Packing.AFTER),
+    *(Chaining.FIRST, Chaining.WRITING, Pairing.RESULT, Body.OWN, Body.LONE, Body.SHARED),
+)
+"""What all of these kernels may decide while they emit a layer."""
+
 _BLOCK = Name("block")
 
 
@@ -91,13 +99,13 @@ def sliding_work(op: ConvOp, setting: Setting, channels: int = 1) -> Work:
     source, result = setting.places[op.source], setting.places[op.branches[0].writes]
     node = op.branches[0].node
     rows, columns = axes(node, source.shape, result.shape, op.zeros)
-    tiles, sweeps = sliding_tiles(columns)
+    tiles, sweeping = sliding_tiles(columns)
     inputs, blocks = source.shape.channels // node.groups // channels, result.layout.block_count
     multiplied = real_taps(columns)
     permuted = (
         0
         if inputs == node.to_channels // node.groups == 1
-        else sum(times * inputs_read(columns, tile, sweeps=sweeps) for tile, times in tiles)
+        else sum(times * inputs_read(columns, tile, sweeps=sweeping is Sweeping.COLUMNS) for tile, times in tiles)
     )
     calls = blocks * rows.out * sum(times for _, times in tiles)
     products = blocks * inputs * real_taps(rows) * multiplied + calls * TILE_OVERHEAD
@@ -133,7 +141,7 @@ class SlidingLayer:
         self.rows, self.columns = axes(self.node, self.source.shape, self.result.shape, op.zeros)
         self.flat = self.result.shape.height > self.rows.out  # the picture as one row
         self.clipped = self.rows.taps > 1 or self.rows.is_padded
-        self.repeats, self.sweeps = sliding_tiles(self.columns)
+        self.repeats, self.sweeping = sliding_tiles(self.columns)
         self.tiles = tuple(tile for tile, _ in self.repeats)  # of neighbours that are alike the first
         self.inputs = self.source.shape.channels // self.node.groups
         self.outputs = self.node.to_channels // self.node.groups
@@ -149,6 +157,11 @@ class SlidingLayer:
             net=self.chain.has_parameters,
             target=BFLOAT16_TARGET if self.pairs or self.result.pairs else "",
         )
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether a tile's routine loops over columns."""
+        return self.sweeping is Sweeping.COLUMNS
 
     @property
     def scratch(self) -> str:
@@ -222,6 +235,7 @@ class SlidingLayer:
 
     def emit(self) -> LayerCode:
         """The layer: its step functions and its packing."""
+        self._tell()
         if self.result.pairs:
             self.context.library.use(BFLOAT16)
         writer = Writer()
@@ -251,6 +265,23 @@ class SlidingLayer:
             ),
             edge_classes=tuple(sorted(self.edge_classes())),
         )
+
+    def _tell(self) -> None:
+        """Tell what was decided."""
+        decided = self.context.decided
+        decided(self.sweeping)
+        if self.op.zeros.columns:
+            decided(Bordering.COPIED)
+        if self.columns.is_padded:
+            decided(Bordering.COLUMNS)
+        if self.rows.is_padded:
+            decided(Bordering.BLIND if self._blind else Bordering.CLIPPED)
+        if self.pairs:
+            decided(Pairing.STORED if self.given.pairs else Pairing.ROUNDED)
+        if self.result.pairs:
+            decided(Pairing.RESULT)
+        tell_packing(self.op, decided)
+        tell_steps(decided, Chaining.FIRST, self.op.prologue, self.chain.steps)
 
     def _write_body(self, writer: Writer) -> None:
         """Write the constants and the loop over rows of output blocks."""

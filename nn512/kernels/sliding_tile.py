@@ -16,6 +16,7 @@ from typing import assert_never
 
 from nn512.cgen.expressions import ZERO, Constant, Expression, Name
 from nn512.cgen.writer import Writer
+from nn512.ir.decision import Decision
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.tiles import BFLOAT16_TARGET, Unrolled, edge_word, registers, size, store_pairs
 from nn512.plan.conv_geometry import TILE_PIXELS, Axis, PixelTile, Repeat, Run, row_tiles, span_of
@@ -33,6 +34,15 @@ IN_REGISTER = """
 #define IN_REGISTER(vector) (void)(vector)
 #endif
 """
+
+
+class Sweeping(Decision):
+    """What the loop of a tile's routine goes over."""
+
+    COLUMNS = "a loop over columns, each of which several taps see"
+    APART = "a loop over taps: no two of them see the same column"
+    LONG = "a loop over taps: their weights do not fit in registers"
+    UNROLLED = "a loop over taps: one over columns would be long, or of many kinds"
 
 
 class Spread(enum.Enum):
@@ -264,13 +274,16 @@ def inside(axis: Axis, tile: PixelTile) -> tuple[int, int]:
     return max(0, -first), min(span_of(axis, tile.size), axis.size - first)
 
 
-def sliding_tiles(axis: Axis) -> tuple[tuple[Repeat, ...], bool]:
-    """The tiles of a row, and whether their routines loop over input columns or over taps.
+def sliding_tiles(axis: Axis) -> tuple[tuple[Repeat, ...], Sweeping]:
+    """The tiles of a row, and whether their routines loop over input columns or over taps, and why.
 
     A loop over columns pays where two taps see the same column; it is unrolled, so a tile must not be too wide.
     """
-    shared = axis.stride // math.gcd(axis.stride, axis.dilation) < axis.taps <= WEIGHTS_IN_REGISTERS
-    for limit in range(TILE_PIXELS, SMALLEST_SWEEP - 1, -1) if shared else ():
+    if axis.stride // math.gcd(axis.stride, axis.dilation) >= axis.taps:
+        return tuple(row_tiles(axis, TILE_PIXELS)), Sweeping.APART
+    if axis.taps > WEIGHTS_IN_REGISTERS:
+        return tuple(row_tiles(axis, TILE_PIXELS)), Sweeping.LONG
+    for limit in range(TILE_PIXELS, SMALLEST_SWEEP - 1, -1):
         tiles, sweeps = [], set()
         for repeat in row_tiles(axis, limit):
             low, high = inside(axis, repeat.tile)
@@ -279,8 +292,8 @@ def sliding_tiles(axis: Axis) -> tuple[tuple[Repeat, ...], bool]:
             if span_of(axis, repeat.tile.size) > UNROLLED or len(sweeps) > MOST_ROUTINES or low >= high:
                 break
         else:
-            return tuple(tiles), True
-    return tuple(row_tiles(axis, TILE_PIXELS)), False
+            return tuple(tiles), Sweeping.COLUMNS
+    return tuple(row_tiles(axis, TILE_PIXELS)), Sweeping.UNROLLED
 
 
 def inputs_read(axis: Axis, tile: PixelTile, *, sweeps: bool) -> int:

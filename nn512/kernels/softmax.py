@@ -7,6 +7,7 @@ from nn512.cgen.code import InferenceStep, LayerCode
 from nn512.cgen.expressions import Constant, Expression, Name, extent
 from nn512.cgen.writer import Writer
 from nn512.ir import SoftmaxOp
+from nn512.kernels.deciding import Lanes
 from nn512.kernels.edges import CHANNEL_TAIL, tail
 from nn512.kernels.elementary import EXP
 from nn512.kernels.interface import Context, Kernel
@@ -67,6 +68,7 @@ def emit(op: SoftmaxOp, context: Context) -> LayerCode:
     source, result = context.places[op.source], context.places[op.writes]
     layout: Layout = source.layout
     table = not layout.regular
+    context.decided(Lanes.TABLE if table else Lanes.LAST)
     context.library.use(EXP.routine)
     routine = context.library.add(
         "softmax_pixel_table" if table else "softmax_pixel", lambda name: _routine(name, table=table)
@@ -98,4 +100,4 @@ def emit(op: SoftmaxOp, context: Context) -> LayerCode:
     )
 
 
-KERNEL = Kernel("softmax", SoftmaxOp, streaming_work, emit, edges=(CHANNEL_TAIL, TABLE))
+KERNEL = Kernel("softmax", SoftmaxOp, streaming_work, emit, edges=(CHANNEL_TAIL, TABLE), decisions=(*Lanes,))

@@ -16,8 +16,9 @@ from nn512.cgen.code import LayerCode
 from nn512.graph.nodes import Conv, Shape
 from nn512.ir import ConvOp
 from nn512.ir.decision import Decision
+from nn512.kernels.bodies import Body
 from nn512.kernels.conv_cost import prepared_source, tensor_bytes
-from nn512.kernels.deciding import Narrowing
+from nn512.kernels.deciding import Chaining, Narrowing, Packing
 from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL, SHUFFLED, Edges, tail
 from nn512.kernels.full_panel import Stored
 from nn512.kernels.interface import Context, Kernel, Place, Setting
@@ -55,6 +56,29 @@ ERRORS: Mapping[Stored, float] = MappingProxyType(
     {Stored.FLOATS: 0.0, Stored.HALVES: HALF_ERROR, Stored.PAIRS: BFLOAT16_ERROR}
 )
 """What the rounding of factors and transformed weights errs, relative to these."""
+
+
+class Computing(Decision):
+    """Whether transforms and products are steps of their own."""
+
+    STEPS = "there are few tiles: threads share three steps"
+    GROUPS = "threads share blocks of tiles: there are groups"
+    MANY = "threads share blocks of tiles: there are many"
+
+
+class Reading(Decision):
+    """Which routines read tiles."""
+
+    INSIDE = "all tiles are inside the picture, and read without masks"
+    CLIPPED = "all tiles may hang over an edge, and are read with masks"
+    BOTH = "tiles inside the picture have a routine of their own"
+
+
+class Storing(Decision):
+    """How results are stored."""
+
+    WHOLE = "all results of tiles are in the picture"
+    RAGGED = "results of the last tiles outside the picture are not stored"
 
 
 class TileAlgorithm(Protocol):
@@ -151,9 +175,16 @@ class TileCut:
         return cls(tile, grid, source, node.groups, inputs, outputs, most, stored.input_lanes)
 
     @property
+    def computing(self) -> Computing:
+        """Whether transforms and products are steps of their own, and why not."""
+        if self.groups > 1:
+            return Computing.GROUPS
+        return Computing.STEPS if self.grid.count <= self.tile.few_tiles else Computing.MANY
+
+    @property
     def in_steps(self) -> bool:
         """Whether transforms and products are steps of their own."""
-        return self.groups == 1 and self.grid.count <= self.tile.few_tiles
+        return self.computing is Computing.STEPS
 
     @property
     def tile_blocks(self) -> int:
@@ -344,7 +375,10 @@ class TileVariant(ABC, Generic[T]):
             weights=self.stored.format,
             arithmetic=self.arithmetic,
             edges=self.edges,
-            decisions=(*Refusing, *self.decisions, *Narrowing),
+            decisions=(
+                *(*Refusing, *self.decisions, *Narrowing, *Computing, *Reading, *Storing, *Packing),
+                *(Chaining.FIRST, Chaining.WRITING, Body.OWN, Body.LONE, Body.SHARED),
+            ),
             family=self.arithmetic,
             platform="AVX512BFloat16" if self.stored is Stored.PAIRS else "",
             added_error=self.added_error,

@@ -16,12 +16,13 @@ from nn512.cgen.expressions import ZERO, Conditional, Constant, Expression, Less
 from nn512.cgen.writer import Writer, sentence
 from nn512.kernels.bodies import StepFunction
 from nn512.kernels.chain import ChainCode
+from nn512.kernels.deciding import Chaining, tell_packing, tell_steps
 from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL, SHUFFLED
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.full_panel import Stored
 from nn512.kernels.interface import Place
 from nn512.kernels.packing import ROUTINES, conv_arguments, norms_of, segments_of
-from nn512.kernels.tile_cut import CLIPS, COMPUTED, GROUPS, INSIDE, SEGMENTS, passes
+from nn512.kernels.tile_cut import CLIPS, COMPUTED, GROUPS, INSIDE, SEGMENTS, Reading, Storing, passes
 from nn512.kernels.tile_parts import Cell, TileParts
 from nn512.plan.layout import LANES, blocks_of
 from nn512.plan.plan import PlannedTiles
@@ -63,6 +64,7 @@ class TileLayer(TileParts):
 
     def emit(self) -> LayerCode:
         """The layer: its step functions and its packing."""
+        self.tell()
         writer = Writer()
         steps: list[InferenceStep] = []
         if self.prologue.steps:
@@ -95,6 +97,15 @@ class TileLayer(TileParts):
                 across=self.grid.columns.count,
             ),
         )
+
+    def tell(self) -> None:
+        """Tell what was decided."""
+        decided = self.context.decided
+        decided(self.cut.computing)
+        decided(Reading.INSIDE if not self.clips else Reading.BOTH if self.has_inner else Reading.CLIPPED)
+        decided(Storing.RAGGED if self.grid.ragged else Storing.WHOLE)
+        tell_packing(self.op, decided)
+        tell_steps(decided, Chaining.FIRST, self.op.prologue, self.chain.steps)
 
     def _algorithm(self) -> str:
         return f"{self.cut.tile.title}, {self.advantage()}, {self.grid.words}{NARROWED[self.variant.stored]}"

@@ -190,6 +190,11 @@ class TileParts(ABC):
         return " && ".join([*conditions, *(["lanes == 0xffff"] if masked else [])])
 
     @property
+    def has_inner(self) -> bool:
+        """Whether tiles inside the picture have a routine of their own."""
+        return self.grid.inside > 0
+
+    @property
     def clips(self) -> bool:
         """Whether some tile hangs over an edge of the picture, or some block has lanes without a channel."""
         return self.grid.inside < self.grid.count or self._partial

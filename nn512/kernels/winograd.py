@@ -42,6 +42,17 @@ class Refusing(Decision):
     SAME = "refused: a square tile does the same along the only axis of the filter"
 
 
+class Summing(Decision):
+    """How many blocks of outputs are summed together."""
+
+    ONE = "the only block of outputs is summed"
+    BLOCKS = "two blocks of outputs are summed together: each thread has its tiles"
+    FEW = "two blocks of outputs are summed together: all tiles are one pass"
+    PASSES = "two blocks of outputs are summed together: alone they would take several passes, too"
+    PAIRS = "two blocks of outputs are summed together: passes over pairs are short"
+    ALONE = "blocks of outputs are summed alone, so that all tiles are one pass"
+
+
 @dataclass(frozen=True, slots=True)
 class Variant(TileVariant[TileTransform]):
     """A kernel: results of a tile, rows x columns, for filters with several rows and columns; format of weights.
@@ -61,7 +72,7 @@ class Variant(TileVariant[TileTransform]):
     @property
     def decisions(self) -> tuple[Decision, ...]:
         """See `TileVariant`."""
-        return (*Refusing,)
+        return (*Refusing, *Summing)
 
     def tile(self, node: Conv) -> TileTransform | Refusing:
         """The transforms for a filter, or why there are none: another variant may have the same."""
@@ -155,9 +166,25 @@ class WinogradLayer(TileLayer):
         Pairs are so short that two passes take less than the loads of one: 454 us instead of 507 for F(4x4) on 256
         channels at 14x14 (Zen 4).
         """
-        tiles, stored = self.cut.block_tiles, self.variant.stored
-        narrow = LONGEST_PASS < tiles <= 2 * LONGEST_PASS and self.cut.in_steps and stored is not Stored.PAIRS
-        return 1 if narrow else super().panel_blocks
+        return 1 if self._summing is Summing.ALONE else super().panel_blocks
+
+    @property
+    def _summing(self) -> Summing:
+        tiles = self.cut.block_tiles
+        if self.cut.output_blocks == 1:
+            return Summing.ONE
+        if not self.cut.in_steps:
+            return Summing.BLOCKS
+        if tiles <= LONGEST_PASS:
+            return Summing.FEW
+        if tiles > 2 * LONGEST_PASS:
+            return Summing.PASSES
+        return Summing.PAIRS if self.variant.stored is Stored.PAIRS else Summing.ALONE
+
+    def tell(self) -> None:
+        """See `TileLayer`."""
+        super().tell()
+        self.context.decided(self._summing)
 
     def input_calls(
         self, source: Name, index: tuple[Expression, Expression, Expression], place: list[Expression], lanes: Expression
@@ -166,7 +193,7 @@ class WinogradLayer(TileLayer):
         shape, library = self.source.shape, self.context.library
         block, y, x = index
         calls = []
-        if self.grid.inside:
+        if self.has_inner:
             name = InputRoutine(self.tile, self.variant.stored, clipped=False).add(library)
             calls.append((name, [source.at(block, y, x), extent(shape.width, LANES), *place]))
         if self.clips:

@@ -11,7 +11,7 @@ from fuzz.case import Case, DataSeed
 from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
 from nn512.compiler import compile as compile_graph
-from nn512.kernels.sliding_tile import UNROLLED, inputs_read, inside, sliding_tiles
+from nn512.kernels.sliding_tile import UNROLLED, Sweeping, inputs_read, inside, sliding_tiles
 from nn512.options import Options
 from nn512.plan.conv_geometry import Axis, span_of
 from nn512.plan.plan import PlannedLayer
@@ -168,10 +168,10 @@ def test_tiles_fit_what_is_unrolled(taps: int) -> None:
         if size < 1:
             continue
         axis = Axis(size, out, taps, stride, padding, dilation)
-        tiles, sweeps = sliding_tiles(axis)
+        tiles, sweeping = sliding_tiles(axis)
         spans = [range(tile.start, tile.start + tile.size * times) for tile, times in tiles]
         assert [x for span in spans for x in span] == list(range(out))
-        for tile, _ in tiles if sweeps else ():
+        for tile, _ in tiles if sweeping is Sweeping.COLUMNS else ():
             low, high = inside(axis, tile)
             assert 0 <= low < high <= span_of(axis, tile.size) <= UNROLLED
             assert inputs_read(axis, tile, sweeps=True) <= inputs_read(axis, tile, sweeps=False)
