@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from nn512.cgen.code import LayerCode, Library
 from nn512.graph.graph import Graph, argument_name
-from nn512.graph.nodes import Shape
+from nn512.graph.nodes import Input, Shape
 from nn512.ir import ConvOp, Op, PoolOp
 from nn512.ir.decision import Decided, Decision, unheard
 from nn512.kernels.deciding import Choosing
@@ -21,7 +21,7 @@ from nn512.kernels.sharing import Candidates, Sharing
 from nn512.plan.cost import Machine, Work
 from nn512.plan.laying import Laid
 from nn512.plan.layout import Layout, in_pairs
-from nn512.plan.planes import given_layout, planes_readers
+from nn512.plan.planes import given_layout, given_to, planes_readers
 from nn512.plan.workspace import NO_WORKSPACE, Workspace
 
 O = TypeVar("O", bound=Op)  # noqa: E741 - an operation
@@ -61,9 +61,10 @@ class Setting:
 
     `places` are the tensors, working memory included; `shapes` those of the graph's tensors too that have no place.
     `weights` is the narrowest format in which weights may be stored. `planes` are the convolutions that may read a
-    caller's tensor as it is (see `plan.planes.planes_readers`), by the name of the first result. `averaged` are tensors
-    that the graph does not have: averages that moved before the convolutions that they read (`passes.pool_first`), and
-    what all of several such convolutions but the last make of them.
+    caller's tensor as it is (see `plan.planes.planes_readers`), by the name of the first result, and `given` is what
+    that is: in a draft they may read a copy of it. `averaged` are tensors that the graph does not have: averages that
+    moved before the convolutions that they read (`passes.pool_first`), and what all of several such convolutions but
+    the last make of them.
     """
 
     graph: Graph
@@ -72,6 +73,7 @@ class Setting:
     machine: Machine
     weights: str
     planes: Mapping[str, frozenset[str]]
+    given: Mapping[str, Input]
     averaged: frozenset[str]
 
     @classmethod
@@ -88,7 +90,8 @@ class Setting:
                 places[op.source] = Place(op.source, shape, given_layout(op.caller), caller)
         machine = Machine.of(graph.config, threads)
         program = laid.program
-        return cls(graph, places, program.shapes, machine, weights, planes_readers(program), _averaged(laid))
+        planes, given = planes_readers(program), given_to(program)
+        return cls(graph, places, program.shapes, machine, weights, planes, given, _averaged(laid))
 
     @property
     def prefix(self) -> str:

@@ -58,8 +58,8 @@ def _refuses(op: ConvOp, setting: Setting) -> Decision | None:
 
 
 def _columns(op: ConvOp, setting: Setting) -> PairedColumns:
-    """The pairs of columns that a layer reads, of a tensor in the caller's order: the convolution's, or moved to it."""
-    caller = op.caller or next(node for node in setting.graph.inputs if node.to_tensor == op.source)
+    """The pairs of columns that a layer reads, of a tensor in the caller's order."""
+    caller = setting.given[op.branches[0].writes]
     source, result = setting.graph.shapes[caller.to_tensor], setting.places[op.branches[0].writes].shape
     return PairedColumns(op.node, source, result, given_layout(caller).lanes)
 

@@ -26,18 +26,24 @@ def planes_readers(program: Program) -> Mapping[str, frozenset[str]]:
 
     There are none where the load is needed anyway, and none of pixels that fill blocks.
     """
-    loaded = {op.writes for op in program.ops if isinstance(op, LoadOp) and given_layout(op.node).lanes < LANES}
-    sources = {
-        op.branches[0].writes: op.source
+    sources = given_to(program)
+    needed = _needed_in_blocks(program, sources)
+    sharing: dict[str, set[str]] = {node.to_tensor: set() for node in sources.values()}
+    for name, node in sources.items():
+        sharing[node.to_tensor].add(name)
+    together = {source: frozenset() if source in needed else frozenset(names) for source, names in sharing.items()}
+    return {name: together[node.to_tensor] for name, node in sources.items()}
+
+
+def given_to(program: Program) -> Mapping[str, Input]:
+    """What the caller has for convolutions that could read it as it is, by their first result."""
+    loads = (op for op in program.ops if isinstance(op, LoadOp) and given_layout(op.node).lanes < LANES)
+    loaded = {op.writes: op.node for op in loads}
+    return {
+        op.branches[0].writes: loaded[op.source]
         for op in program.ops
         if isinstance(op, ConvOp) and op.source in loaded and not op.prologue and op.branches[0].node.groups == 1
     }
-    needed = _needed_in_blocks(program, sources)
-    sharing: dict[str, set[str]] = {source: set() for source in loaded}
-    for name, source in sources.items():
-        sharing[source].add(name)
-    together = {source: frozenset() if source in needed else frozenset(names) for source, names in sharing.items()}
-    return {name: together[source] for name, source in sources.items()}
 
 
 def read_planes(program: Program, chosen: Collection[str], padding: Collection[str] = ()) -> tuple[Op, ...]:

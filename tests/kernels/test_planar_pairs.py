@@ -229,3 +229,15 @@ def test_portable_intrinsics_give_the_same_bits(order: str) -> None:
         (outputs,) = execute(executable, data.params, [data.inputs], LIGHT).outputs
         bits.append(outputs["y0"].tobytes())
     assert bits[0] == bits[1]
+
+
+def test_padding_so_wide_that_others_read_a_padded_copy() -> None:
+    """The kernel is asked about such layers, too, takes them, and makes its own copy."""
+    text = net((3, 5, 4), conv(9, "3x3", "PaddingH=1 PaddingW=16"))
+    assert kernels(text, Options(force=(("", "direct"),), platform="AVX512BFloat16")) == {
+        "x_load": "load",
+        "x_padded_for_y0": "pad",
+        "y0": "direct",
+    }
+    assert kernels(text)["y0"] == KERNEL
+    check(text)
