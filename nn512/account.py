@@ -11,6 +11,7 @@ from nn512.graph.nodes import Input, Output
 from nn512.ir import Op, Program
 from nn512.ir.decision import Decision
 from nn512.kernels.interface import Choice
+from nn512.kernels.storing import Storing
 from nn512.passes.effects import effects
 from nn512.passes.pipeline import PASSES
 from nn512.passes.pixels import Pixels
@@ -66,7 +67,7 @@ def account(
             PassEffect(e.name, e.before, e.after, e.text, _made(PASSES[e.name].decisions, decisions))
             for e in effects(programs)
         ),
-        layouts=_made(Laying, decisions),
+        layouts=_made((*Laying, *Storing), decisions),
         dropped_nodes=tuple(_node(role, graph) for role in vanished(programs)),
     )
 
@@ -100,6 +101,8 @@ def _layer(
         predicted_microseconds=round(predicted, 6),
         prices={name: round(price, 6) for name, price in choice.prices},
         added_errors={name: float(f"{error:.6g}") for name, error in choice.errors},
+        verdicts=_verdicts(choice),
+        decisions=tuple(map(str, code.decisions)),
         forced=choice.forced,
         weights=kernel.weights,
         steps=tuple(PlannedStep(step.name, step.items) for step in code.steps),
@@ -108,6 +111,14 @@ def _layer(
         tiles=code.tiles,
         edge_classes=code.edge_classes,
     )
+
+
+def _verdicts(choice: Choice) -> Mapping[str, tuple[str, ...]]:
+    """The kernels by what became of them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, verdict in choice.verdicts.items():
+        found[str(verdict)] = (*found.get(str(verdict), ()), name)
+    return found
 
 
 def _node(role: Role, graph: Graph) -> PlannedNode:

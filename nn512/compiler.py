@@ -123,7 +123,7 @@ def decide(program: Program, options: Options, heard: Decided = unheard) -> Deci
     laid = lay_out(program, in_planes, [name for name, kernel in in_planes.items() if kernel.pads], heard)
     setting = Setting.of(laid, options.weights, options.threads)
     choices = choose(laid.ops, setting, forced, convolutions)
-    laid = dataclasses.replace(laid, paired=stored_as_pairs(laid, choices))
+    laid = dataclasses.replace(laid, paired=stored_as_pairs(laid, choices, decided=heard))
     setting = Setting.of(laid, options.weights, options.threads)
     workspaces = {op.name: choices[op.name].kernel.workspace(op, setting) for op in laid.ops}
     complete = laid.with_workspaces(workspaces)

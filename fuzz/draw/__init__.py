@@ -10,7 +10,8 @@ away, and since a wish means the same wherever it stands, Hypothesis can delete 
     wishes.py       one layer of any kind
     again.py        a layer once more, or nearly
     situations.py   several layers in a row, as nets have them
-    decisions.py    for every decision of the compiler layers about which it is made
+    decisions.py    for every decision of passes and about layouts layers about which it is made;
+                    kernel_decisions.py: the same for kernels, with options
     grower.py       a graph while it grows, within bounds; growth.py: wishes to nodes
     whole.py        whole graphs, options, cases
     edges/          nets that have every edge class of every kernel, one by one

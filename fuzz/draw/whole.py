@@ -13,6 +13,7 @@ from fuzz.case import OPTIMISATIONS, SLOW, Case, DataSeed
 from fuzz.draw.decisions import decided, varied
 from fuzz.draw.grower import Style
 from fuzz.draw.growth import grow
+from fuzz.draw.kernel_decisions import KernelRow, has_rows, kernel_rows
 from fuzz.draw.kinds import Wish
 from fuzz.draw.regimes import REGIMES, TURNS
 from fuzz.draw.situations import (
@@ -30,7 +31,7 @@ from fuzz.draw.situations import (
 from fuzz.draw.sizes import shapes
 from fuzz.draw.weights import weighted
 from fuzz.draw.wishes import few_forms, lone_layers, wishes
-from nn512.graph import Graph, Node, build, format_graph
+from nn512.graph import Graph, Node, Shape, build, format_graph
 from nn512.kernels.registry import KERNELS, competing_kernels
 from nn512.options import Options
 from nn512.passes.pipeline import PASSES
@@ -104,7 +105,7 @@ def options(kernels: tuple[str, ...] = ()) -> st.SearchStrategy[Options]:
     all with a kernel that there is for that alone.
     """
     some = st.lists(st.sampled_from(tuple(PASSES)), min_size=1, max_size=3, unique=True).map(tuple)
-    without = weighted((6, st.just(())), (1, some), (1, st.just(tuple(PASSES))))
+    without = weighted((4, st.just(())), (1, some), (1, st.just(tuple(PASSES))))
     some_kernels = [(("", kernel),) for kernel in kernels or competing_kernels()]
     forced = st.sampled_from(some_kernels if kernels else [(), (), *some_kernels])
     threads = st.sampled_from((1, 1, 1, 2, 8))
@@ -131,10 +132,12 @@ def cases(
 ) -> st.SearchStrategy[Case]:
     """Whole cases: a graph, options, an optimisation level and data; see `options` and `wish_lists`.
 
-    There is one data set of every regime, and of those that take turns (`fuzz.draw.regimes.TURNS`) of one of them.
+    Most have rows that kernels decide about, and their options (see `fuzz.draw.kernel_decisions`). There is one data
+    set of every regime, and of those that take turns (`fuzz.draw.regimes.TURNS`) of one of them.
     """
 
-    def case(nodes: tuple[Node, ...], options: Options, optimisation: str, compiler: str, seed: int) -> Case:
+    def case(net: tuple[tuple[Node, ...], Options], optimisation: str, compiler: str, seed: int) -> Case:
+        nodes, options = net
         data = tuple(DataSeed(regime, seed) for regime in regimes if regime not in waiting[seed % len(waiting)])
         level = OPTIMISATIONS[0] if optimisation in SLOW and seed % 2 else optimisation
         return Case(format_graph(nodes), options.to_dict(), level, data, compiler)
@@ -142,4 +145,19 @@ def cases(
     waiting = _waiting(regimes)
     compilers = st.sampled_from(("", "", "", "gcc", "clang"))
     levels, seeds = st.sampled_from(OPTIMISATIONS), st.integers(0, 999)
-    return st.builds(case, node_lists(turn=turn), options(kernels), levels, compilers, seeds)
+    return st.builds(case, _nets(kernels, turn), levels, compilers, seeds)
+
+
+def _nets(kernels: tuple[str, ...], turn: int | None) -> st.SearchStrategy[tuple[tuple[Node, ...], Options]]:
+    """Nodes and options: with rows that kernels decide about, if it is their turn and no kernel is forced anyway."""
+
+    def net(
+        row: KernelRow | None, shape: Shape, wishes: list[Wish], style: Style, options: Options
+    ) -> tuple[tuple[Node, ...], Options]:
+        if row is None:
+            return grow(shape, wishes, style), options
+        return grow(shape, (*row.wishes, *wishes), row.with_style(style)), row.with_options(options)
+
+    rows = st.none() if kernels else kernel_rows(turn)
+    layers = 6 if has_rows(turn) and not kernels else 10
+    return st.builds(net, rows, shapes(), wish_lists(layers, turn), styles(), options(kernels))

@@ -2,8 +2,9 @@
 
 Every kernel declares its edge classes (a remainder of pixels, a tail of channels, padding at the top ...), and the plan
 lists those a layer emits. Here they are counted three times: emitted (the plan lists it), executed (the C ran to its
-end on some data) and verified (an output that depends on the layer was compared and found right). Decisions of passes
-and about layouts are counted in the same way, once for a case: it is verified where all of its outputs are.
+end on some data) and verified (an output that depends on the layer was compared and found right). Decisions of
+passes, about layouts and of kernels are counted in the same way, once for a case: it is verified where all of its
+outputs are.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from typing import TypeAlias
 from fuzz.judge.layers import LAYOUTS, behind, decisions_of, points_of
 from nn512.graph import Graph
 from nn512.ir.decision import Decision
-from nn512.kernels.registry import kernel_named, kernel_names
+from nn512.kernels.registry import kernel_named, kernel_names, stated_decisions
+from nn512.kernels.storing import Storing
 from nn512.passes.pipeline import PASSES
 from nn512.plan.laying import Laying
 from nn512.plan.plan import Plan, PlannedLayer
 
 Point: TypeAlias = tuple[str, str]
-"""A kernel and one of its edge classes, or a pass and one of its decisions; an empty one is the kernel or the pass.
+"""A kernel and one of its edge classes, or what decides and one of its decisions; an empty one is the kernel or that.
 
-Decisions about layouts stand as those of a pass of that name."""
+A pass decides, or a kernel or family of kernels; decisions about layouts stand as those of a pass of that name."""
 
 
 @dataclass(slots=True)
@@ -79,9 +81,10 @@ class Coverage:
 
 
 def declared_decisions() -> list[Point]:
-    """All decisions that passes may make, in the order in which they run, and those about layouts."""
-    every: dict[str, Iterable[Decision]] = {name: one.decisions for name, one in PASSES.items()}
-    return [(name, str(decision)) for name, made in {**every, LAYOUTS: Laying}.items() for decision in made]
+    """All decisions: of passes, in the order in which they run, about layouts, and of kernels."""
+    passes: dict[str, Iterable[Decision]] = {name: one.decisions for name, one in PASSES.items()}
+    every = {**passes, LAYOUTS: (*Laying, *Storing), **stated_decisions()}
+    return [(name, str(decision)) for name, made in every.items() for decision in made]
 
 
 def by_family(points: Iterable[Point]) -> Iterator[str]:

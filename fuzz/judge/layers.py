@@ -1,4 +1,4 @@
-"""What the tester takes from a plan, and nothing else of the tester looks into one: layers, and what passes decided."""
+"""What the tester takes from a plan, and nothing else of the tester looks into one: layers, and what was decided."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from fuzz.judge.pattern import Grid
 from nn512.graph import Conv, Graph, tensors_read
+from nn512.kernels.registry import family_of
 from nn512.plan.plan import Plan, PlannedLayer
 
 LAYOUTS = "layouts"
@@ -25,10 +26,20 @@ def points_of(layer: PlannedLayer) -> Iterator[tuple[str, str]]:
 
 
 def decisions_of(plan: Plan | None) -> Iterator[tuple[str, str]]:
-    """Pass and decision pairs of a plan, and those about layouts; what decides is the pair with an empty decision."""
+    """Pairs of who decided and what: passes, layouts, kernels; what decides is the pair with an empty decision.
+
+    Kernels that differ in numbers alone are one: each pair comes once.
+    """
     if plan is None:
         return
-    for name, decisions in (*((done.name, done.decisions) for done in plan.passes), (LAYOUTS, plan.layouts)):
+    made: dict[str, dict[str, None]] = {done.name: dict.fromkeys(done.decisions) for done in plan.passes}
+    made[LAYOUTS] = dict.fromkeys(plan.layouts)
+    for layer in plan.layers:
+        made.setdefault(family_of(layer.kernel), {}).update(dict.fromkeys(layer.decisions))
+        for verdict, kernels in layer.verdicts.items():
+            for kernel in kernels:
+                made.setdefault(family_of(kernel), {})[verdict] = None
+    for name, decisions in made.items():
         yield name, ""
         for decision in decisions:
             yield name, decision

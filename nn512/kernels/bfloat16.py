@@ -22,12 +22,13 @@ from __future__ import annotations
 from nn512.cgen.code import LayerCode
 from nn512.ir import ConvBranch, ConvOp
 from nn512.ir.decision import Decision
+from nn512.kernels.bodies import Body
 from nn512.kernels.conv_blocking import COLUMNS, FAR, INPUTS, MERGED, PANEL, ROWS, SHARES, TILE
 from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
 from nn512.kernels.conv_deciding import BLOCKED, PADDED, SHARED, Bordering, Fetching, Panelling
 from nn512.kernels.conv_tile import Channels
 from nn512.kernels.convolution import ConvLayer
-from nn512.kernels.deciding import Chaining, Packing, Pairing
+from nn512.kernels.deciding import Chaining, Choosing, Packing, Pairing
 from nn512.kernels.edges import OUTPUT_TAIL, SHUFFLED, Edges
 from nn512.kernels.elementwise import Store
 from nn512.kernels.interface import Context, Kernel, Setting, adding
@@ -104,8 +105,9 @@ KERNEL = Kernel(
         *(SOURCE, RESULT),
     ),
     decisions=(
+        Choosing.PLATFORM,
         *(*Rounding, *Refusing, *SHARED, *BLOCKED, *PADDED, Bordering.COLUMNS, Bordering.COPIED, Panelling.GROUPS),
-        *(Fetching.FAR, Fetching.NEAR, Packing.SHUFFLED, Chaining.FIRST, *Pairing),
+        *(Fetching.FAR, Fetching.NEAR, Packing.SHUFFLED, Chaining.FIRST, *Pairing, Body.VARYING),
     ),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),

@@ -59,12 +59,14 @@ class Panelling(Decision):
 
 
 BLOCKED: tuple[Decision, ...] = (
-    *(Stacking.TOGETHER, Stacking.WIDE, Stacking.ENOUGH, Stacking.FULL, Stacking.KINDS, Stacking.BLIND),
     *(Panelling.TWO, Panelling.REST, Packing.AFTER, Chaining.WRITING, Body.OWN, Body.LONE, Body.SHARED),
 )
 """What all of these may decide."""
 
-PADDED: tuple[Decision, ...] = (Bordering.ROWS, Bordering.CLIPPED, Bordering.BLIND, Fetching.ROWS)
+PADDED: tuple[Decision, ...] = (
+    *(Stacking.TOGETHER, Stacking.WIDE, Stacking.ENOUGH, Stacking.FULL, Stacking.KINDS, Stacking.BLIND),
+    *(Bordering.ROWS, Bordering.CLIPPED, Bordering.BLIND, Fetching.ROWS),
+)
 """What those may decide whose filters may have several taps."""
 
 SHARED: tuple[Decision, ...] = (Dividing.PIXELS, Dividing.FEW, Dividing.EDGES, Dividing.WEIGHTS)

@@ -15,7 +15,9 @@ from dataclasses import replace
 
 from nn512.cgen.code import InferenceStep, LayerCode, PackCall, PackedArray
 from nn512.ir import FullyConnectedOp
+from nn512.kernels.bodies import Body
 from nn512.kernels.chain import ChainCode
+from nn512.kernels.deciding import Choosing
 from nn512.kernels.elementwise import write_chain_step
 from nn512.kernels.full_panel import Stored
 from nn512.kernels.fully_connected import DECISIONS, EDGES, FullyConnectedLayer, fully_connected_work
@@ -23,13 +25,11 @@ from nn512.kernels.interface import Context, Kernel, Place, Setting, adding
 from nn512.kernels.paired_source import (
     PAIRS,
     PairStore,
-    Rounding,
     paired_name,
     paired_source,
     pairing,
     pairs_of,
     rounding_bytes,
-    rounding_refuses,
 )
 from nn512.kernels.paired_weights import PairedWeights
 from nn512.kernels.tiles import BFLOAT16
@@ -59,12 +59,11 @@ KERNEL = Kernel(
     FullyConnectedOp,
     _work,
     _emit,
-    rounding_refuses,
-    _workspace,
+    workspace=_workspace,
     weights="bf16",
     arithmetic="bfloat16",
     edges=(*EDGES, PAIRS),
-    decisions=(*Rounding, *DECISIONS),
+    decisions=(Choosing.PLATFORM, *DECISIONS, Body.OWN),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),
 )

@@ -20,7 +20,7 @@ from nn512.cgen.code import LayerCode
 from nn512.ir import ConvBranch, ConvOp
 from nn512.ir.decision import Decision
 from nn512.kernels import sliding
-from nn512.kernels.deciding import Pairing
+from nn512.kernels.deciding import Choosing, Pairing
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.elementwise import Store
 from nn512.kernels.interface import Context, Kernel, Setting, adding
@@ -117,7 +117,15 @@ KERNEL = Kernel(
     weights="bf16",
     arithmetic="bfloat16",
     edges=(*EDGES, FAR, GROUP_INPUTS, OUTPUT_TAIL, SOURCE, RESULT),
-    decisions=(*Refusing, *Rounding, *sliding.Refusing, *sliding.DECISIONS, Pairing.STORED, Pairing.ROUNDED),
+    decisions=(
+        Choosing.PLATFORM,
+        *Refusing,
+        *Rounding,
+        *sliding.Refusing,
+        *sliding.DECISIONS,
+        Pairing.STORED,
+        Pairing.ROUNDED,
+    ),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),
     reads_pairs=True,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from nn512.cgen.expressions import Expression, Name
 from nn512.cgen.writer import Writer
 from nn512.graph.nodes import Shape
-from nn512.ir import ConvOp, FullyConnectedOp
+from nn512.ir import ConvOp
 from nn512.ir.decision import Decision
 from nn512.kernels.edges import Edges
 from nn512.kernels.elementwise import Store
@@ -33,7 +33,7 @@ class Rounding(Decision):
     AVERAGED = "refused: it would round an average that the graph does not have"
 
 
-def rounding_refuses(op: ConvOp | FullyConnectedOp, setting: Setting) -> Rounding | None:
+def rounding_refuses(op: ConvOp, setting: Setting) -> Rounding | None:
     """Why what a layer reads may not be rounded, if so: it is not what the graph has.
 
     No batch norm is folded in from before on this platform (see `passes.fold_batchnorm`).

@@ -23,7 +23,7 @@ from nn512.kernels.conv_cost import weight_bytes
 from nn512.kernels.conv_deciding import BLOCKED, PADDED, SHARED
 from nn512.kernels.conv_tile import Channels, TileRoutine
 from nn512.kernels.convolution import ConvLayer
-from nn512.kernels.deciding import Pairing
+from nn512.kernels.deciding import Choosing, Pairing
 from nn512.kernels.edges import OUTPUT_TAIL, Edges
 from nn512.kernels.interface import Context, Kernel, Place, Setting, adding
 from nn512.kernels.paired_columns import PairedColumns
@@ -101,7 +101,16 @@ KERNEL = Kernel(
         *(PANEL, TILE, INSIDE, ROWS, SHARES, INPUTS[Channels.PLANAR], OUTPUT_TAIL, MERGED),
         *(SOURCE, COLUMNS, PAIRING),
     ),
-    decisions=(*planar.Refusing, *Refusing, *SHARED, *BLOCKED, *PADDED, Pairing.ROUNDED, Pairing.RESULT),
+    decisions=(
+        Choosing.PLATFORM,
+        *planar.Refusing,
+        *Refusing,
+        *SHARED,
+        *BLOCKED,
+        *PADDED,
+        Pairing.ROUNDED,
+        Pairing.RESULT,
+    ),
     platform="AVX512BFloat16",
     added_error=adding(BFLOAT16_ERROR),
 )

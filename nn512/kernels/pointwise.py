@@ -17,7 +17,7 @@ from nn512.ir.decision import Decision
 from nn512.kernels.bodies import Body
 from nn512.kernels.conv_blocking import FAR, INPUTS, INSIDE, MERGED, PANEL, ROW_TILE, Branch, Panels
 from nn512.kernels.conv_cost import padded_macs, tensor_bytes, weight_bytes
-from nn512.kernels.conv_deciding import BLOCKED, Dividing, Fetching
+from nn512.kernels.conv_deciding import BLOCKED, Dividing, Fetching, Stacking
 from nn512.kernels.conv_tile import Channels
 from nn512.kernels.convolution import Choice, ConvLayer
 from nn512.kernels.deciding import Chaining, Packing, Pairing
@@ -87,7 +87,16 @@ KERNEL = Kernel(
         SHUFFLED,
     ),
     decisions=(
-        *(*Refusing, *BLOCKED, Dividing.ONCE, Fetching.FAR, Fetching.NEAR, Fetching.BUFFER),
+        *(
+            *Refusing,
+            Stacking.WIDE,
+            Stacking.FULL,
+            *BLOCKED,
+            Dividing.ONCE,
+            Fetching.FAR,
+            Fetching.NEAR,
+            Fetching.BUFFER,
+        ),
         *(Packing.SHUFFLED, Packing.BEFORE, Chaining.READING, Pairing.RESULT, Body.VARYING),
     ),
     writes_pairs=True,

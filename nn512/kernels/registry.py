@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nn512.ir import Op
+from nn512.ir.decision import Decision
 from nn512.kernels import (
     bfloat16,
     border,
@@ -30,6 +31,7 @@ from nn512.kernels import (
     softmax,
     winograd,
 )
+from nn512.kernels.deciding import Choosing
 from nn512.kernels.interface import Kernel
 
 KERNELS: tuple[Kernel[Any], ...] = (
@@ -86,6 +88,25 @@ def kernel_names() -> tuple[str, ...]:
 def kernel_named(name: str) -> Kernel[Any]:
     """The kernel of that name. Raises KeyError where there is none."""
     return _KERNELS[name]
+
+
+def family_of(name: str) -> str:
+    """The kernels with which one of that name decides, or itself; a name that is none of ours stands for itself."""
+    return _KERNELS[name].family or name if name in _KERNELS else name
+
+
+RIVALRY = (Choosing.CHEAPEST, Choosing.FORCED, Choosing.DEARER, Choosing.OVERRULED)
+"""What may become of every kernel that has rivals."""
+
+
+def stated_decisions() -> Mapping[str, tuple[Decision, ...]]:
+    """All decisions of kernels, by their families: what they state, and what may become of those that have rivals."""
+    stated: dict[str, dict[Decision, None]] = {}
+    rivals = competing_kernels()
+    for kernel in KERNELS:
+        made = (*kernel.decisions, *(RIVALRY if kernel.name in rivals else ()))
+        stated.setdefault(family_of(kernel.name), {}).update(dict.fromkeys(made))
+    return {family: tuple(made) for family, made in stated.items() if made}
 
 
 def competing_kernels() -> tuple[str, ...]:

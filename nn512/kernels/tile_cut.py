@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, assert_never
 
 from nn512.cgen.code import LayerCode
 from nn512.graph.nodes import Conv, Shape
@@ -18,7 +18,7 @@ from nn512.ir import ConvOp
 from nn512.ir.decision import Decision
 from nn512.kernels.bodies import Body
 from nn512.kernels.conv_cost import prepared_source, tensor_bytes
-from nn512.kernels.deciding import Chaining, Narrowing, Packing
+from nn512.kernels.deciding import Chaining, Choosing, Narrowing, Packing
 from nn512.kernels.edges import INPUT_TAIL, OUTPUT_TAIL, SHUFFLED, Edges, tail
 from nn512.kernels.full_panel import Stored
 from nn512.kernels.interface import Context, Kernel, Place, Setting
@@ -363,6 +363,19 @@ class TileVariant(ABC, Generic[T]):
         )
         return Workspace((*prepared.shared, *scratch))
 
+    @property
+    def _narrow(self) -> tuple[Decision, ...]:
+        """What it may decide because of the format of its weights."""
+        match self.stored:
+            case Stored.FLOATS:
+                return ()
+            case Stored.HALVES:
+                return (*Narrowing, Choosing.INEXACT)
+            case Stored.PAIRS:
+                return (Narrowing.NORMALIZED, Choosing.PLATFORM)
+            case _:
+                assert_never(self.stored)
+
     def kernel(self) -> Kernel[ConvOp]:
         """The variant as a kernel."""
         return Kernel(
@@ -376,7 +389,7 @@ class TileVariant(ABC, Generic[T]):
             arithmetic=self.arithmetic,
             edges=self.edges,
             decisions=(
-                *(*Refusing, *self.decisions, *Narrowing, *Computing, *Reading, *Storing, *Packing),
+                *(*Refusing, *self.decisions, *self._narrow, *Computing, *Reading, *Storing, *Packing),
                 *(Chaining.FIRST, Chaining.WRITING, Body.OWN, Body.LONE, Body.SHARED),
             ),
             family=self.arithmetic,

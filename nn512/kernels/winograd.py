@@ -48,7 +48,6 @@ class Summing(Decision):
     ONE = "the only block of outputs is summed"
     BLOCKS = "two blocks of outputs are summed together: each thread has its tiles"
     FEW = "two blocks of outputs are summed together: all tiles are one pass"
-    PASSES = "two blocks of outputs are summed together: alone they would take several passes, too"
     PAIRS = "two blocks of outputs are summed together: passes over pairs are short"
     ALONE = "blocks of outputs are summed alone, so that all tiles are one pass"
 
@@ -177,8 +176,6 @@ class WinogradLayer(TileLayer):
             return Summing.BLOCKS
         if tiles <= LONGEST_PASS:
             return Summing.FEW
-        if tiles > 2 * LONGEST_PASS:
-            return Summing.PASSES
         return Summing.PAIRS if self.variant.stored is Stored.PAIRS else Summing.ALONE
 
     def tell(self) -> None:

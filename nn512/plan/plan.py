@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the file's structure: it changes when a field is new, goes, or changes its meaning, type or name."""
 
 
@@ -86,6 +86,13 @@ class PlannedLayer:
             " with random signs"
         )
     )
+    verdicts: Mapping[str, tuple[str, ...]] = field(
+        metadata=_says(
+            "what became of the kernels for such an operation, and why, each with those of which it did; empty where"
+            " there is only one"
+        )
+    )
+    decisions: tuple[str, ...] = field(metadata=_says("what its kernel decided about its code, and why"))
     forced: bool = field(metadata=_says("whether the user chose the kernel"))
     weights: str = field(metadata=_says("format in which weights are stored: fp32, fp16 or bf16"))
     steps: tuple[PlannedStep, ...] = field(metadata=_says("its functions, in the order in which they run"))

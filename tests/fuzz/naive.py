@@ -208,6 +208,8 @@ def _planned(node: Layer, graph: Graph) -> PlannedLayer:
         predicted_microseconds=0.0,
         prices={},
         added_errors={},
+        verdicts={},
+        decisions=(),
         forced=False,
         weights="fp32",
         steps=(),

@@ -11,8 +11,9 @@ import nn512
 from fuzz.draw import graphs
 from nn512.compiler import decide
 from nn512.graph import Graph, parse
-from nn512.ir import OPS, ConvOp
-from nn512.kernels.deciding import Choosing
+from nn512.ir import OPS, ConvOp, SoftmaxOp
+from nn512.kernels import selection
+from nn512.kernels.deciding import Choosing, Lanes
 from nn512.kernels.interface import Setting
 from nn512.kernels.registry import KERNELS, competing_kernels, kernel_named, kernel_names, kernels_of
 from nn512.kernels.selection import PRICE_OF_HALVES
@@ -85,3 +86,11 @@ def test_a_kernel_that_does_not_state_its_reason_is_an_error() -> None:
     assert not kernel.takes(op, setting)
     with pytest.raises(AssertionError, match="pointwise does not state that it may decide: refused: an output sees"):
         replace(kernel, decisions=()).refusal(op, setting)
+
+
+def test_code_of_which_a_decision_is_not_stated_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = replace(kernel_named("softmax"), decisions=())
+    assert nn512.compile(NET).plan.layers[-2].decisions == (Lanes.LAST,)
+    monkeypatch.setattr(selection, "kernels_of", lambda op: (silent,) if isinstance(op, SoftmaxOp) else kernels_of(op))
+    with pytest.raises(AssertionError, match=f"softmax does not state that it may decide: {Lanes.LAST}"):
+        nn512.compile(NET)

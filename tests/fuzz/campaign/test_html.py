@@ -21,9 +21,8 @@ from fuzz.campaign.tally import CaseSummary, FindingNote, Tally
 from fuzz.campaign.times import Build, Times
 from fuzz.case import Case, DataSeed
 from fuzz.draw import regimes
-from fuzz.draw.decisions import DECISIONS
 from fuzz.judge.compare import Outcome, Verdict
-from fuzz.judge.coverage import Coverage
+from fuzz.judge.coverage import Coverage, declared_decisions
 from fuzz.judge.place import Place
 from fuzz.judge.report import Culprit, Report
 from fuzz.problem import Problem
@@ -178,7 +177,7 @@ def test_the_facts_of_a_page(made: tuple[Account, str]) -> None:
     assert "tail 3 top 0 z 0" in page.text("kernels")
     assert "emitted 4, executed 4, verified 3" in page.titles
     assert f"dedup 9 9 7 {Sharing.SHARED} 3" in page.text("passes")
-    assert f"in 1 of {len(DECISIONS)} ways in graphs that were verified" in page.text()
+    assert f"in 1 of {len(declared_decisions())} ways in graphs that were verified" in page.text()
     # One of each beside the three of the legend, and a decision.
     assert [page.classes[state] for state in ("verified", "executed", "emitted")] == [3, 2, 2]
     assert "3 edge classes were emitted, 1 of them verified" in page.text()
