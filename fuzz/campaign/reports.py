@@ -108,7 +108,7 @@ def as_markdown(account: Account) -> str:
     rows += [
         ("error", f"at most {tally.worst:.2f} sigma"),
         ("edge classes", f"{len(emitted)} emitted, {len(verified)} verified"),
-        ("decisions", f"{len(tally.passes.edge_classes(tally.passes.verified))} verified"),
+        ("decisions", f"{len(tally.decisions.edge_classes(tally.decisions.verified))} verified"),
         ("time", f"{account.seconds:.0f} s"),
     ]
     parts += ["| | |", "|---|---|", *(f"| {name} | {_cell(text)} |" for name, text in rows), ""]

@@ -149,7 +149,7 @@ def _settings_from_dict(data: Mapping[str, Any], directory: Path) -> Settings:
 
 
 def tally_to_dict(tally: Tally) -> dict[str, Any]:
-    """What was counted, as JSON-able data; coverage by kernel and edge class (pass, decision), "" for all of it."""
+    """What was counted, as JSON-able data; coverage by kernel and edge class (or decision), "" for all of it."""
     return {
         **{name: getattr(tally, name) for name in _COUNTS},
         "outcomes": {outcome.value: tally.outcomes[outcome] for outcome in Outcome},
@@ -157,7 +157,7 @@ def tally_to_dict(tally: Tally) -> dict[str, Any]:
         "kinds": dict(sorted(tally.kinds.items())),
         "errors": {kernel: {str(n): count for n, count in bins.items()} for kernel, bins in by_kernel(tally).items()},
         "coverage": _coverage_to_dict(tally.coverage),
-        "passes": _coverage_to_dict(tally.passes),
+        "passes": _coverage_to_dict(tally.decisions),  # the name is from when only they decided
         "findings": [_note_to_dict(note) for note in tally.findings.values()],
         "repeats": dict(sorted(tally.repeats.items())),
         "unfinished": sorted(path.name for path in tally.unfinished),
@@ -197,7 +197,7 @@ def _tally_from_dict(data: Mapping[str, Any], settings: Settings) -> Tally:
             }
         ),
         coverage=_coverage_from_dict(data["coverage"]),
-        passes=_coverage_from_dict(data.get("passes", {})),  # of the first states
+        decisions=_coverage_from_dict(data.get("passes", {})),  # of the first states
         c_lines=_lines_from_dict(data.get("lines", {})),
         findings={note.fault: note for note in notes},
         repeats=Counter(data["repeats"]),

@@ -34,7 +34,7 @@ class CaseSummary:
     worst_where: str
     runner: str
     coverage: Coverage
-    passes: Coverage
+    decisions: Coverage
     kinds: Counter[str]
     errors: Counter[tuple[str, int]]
     name: str
@@ -49,9 +49,9 @@ class CaseSummary:
         coverage.add_case(
             report.graph, report.layers, executed=report.executed, verified=() if report.problems else report.confirmed
         )
-        passes = Coverage()
+        decisions = Coverage()
         plan = None if report.sources is None else report.sources.plan
-        passes.add_plan(plan, executed=report.executed, verified=report.verified)
+        decisions.add_plan(plan, executed=report.executed, verified=report.verified)
         verdicts = [verdict for data in report.verdicts.values() for verdict in data]
         by_data = {str(seed): worst_sigma(data) for seed, data in report.verdicts.items()}
         where, worst = max(by_data.items(), key=lambda item: item[1], default=("", 0.0))
@@ -64,7 +64,7 @@ class CaseSummary:
             worst_where=f"{report.id or report.case.key}, {where}",
             runner=report.runner,
             coverage=coverage,
-            passes=passes,
+            decisions=decisions,
             kinds=Counter({type(layer).__name__ for layer in report.graph.layers}),
             errors=_errors(report, verdicts),
             name=report.id or report.case.key,
@@ -109,8 +109,8 @@ class Tally:
     """Everything counted so far. `errors` are outputs by kernel and by their error, as `SIGMA_BINS` says.
 
     `unfinished` are folders of failures that were not shrunk to the end, `lost` says what was not judged, each with the
-    case, if it is known, in further lines. `declared` are edge classes that the campaign shall verify, `passes` is what
-    passes decided, `c_lines` are those of the C, where they are counted.
+    case, if it is known, in further lines. `declared` are edge classes that the campaign shall verify, `decisions`
+    is what passes and kernels decided, `c_lines` are those of the C, where they are counted.
     """
 
     cases: int = 0
@@ -123,7 +123,7 @@ class Tally:
     worst_where: str = ""
     runners: Counter[str] = field(default_factory=Counter)
     coverage: Coverage = field(default_factory=Coverage)
-    passes: Coverage = field(default_factory=Coverage)
+    decisions: Coverage = field(default_factory=Coverage)
     kinds: Counter[str] = field(default_factory=Counter)
     errors: Counter[tuple[str, int]] = field(default_factory=Counter)
     findings: dict[str, FindingNote] = field(default_factory=dict)
@@ -146,7 +146,7 @@ class Tally:
         self._see_worst(case.worst, case.worst_where)
         self.runners[case.runner] += 1
         self.coverage.update(case.coverage)
-        self.passes.update(case.passes)
+        self.decisions.update(case.decisions)
         self.kinds.update(case.kinds)
         self.errors.update(case.errors)
         self.c_lines.update(case.c_lines)
@@ -165,7 +165,7 @@ class Tally:
         ):
             counts.update(others)  # type: ignore[arg-type]
         self.coverage.update(other.coverage)
-        self.passes.update(other.passes)
+        self.decisions.update(other.decisions)
         self.c_lines.update(other.c_lines)
         for fault, note in other.findings.items():
             known = self.findings.setdefault(fault, note)
@@ -212,8 +212,10 @@ class Tally:
 
     @property
     def never_decided(self) -> list[Point]:
-        """Decisions that no verified case has; none where there is nothing of passes to count."""
-        return [point for point in declared_decisions() if self.passes.emitted and not self.passes.verified[point]]
+        """Decisions that no verified case has; none where there is nothing of ours to count."""
+        return [
+            point for point in declared_decisions() if self.decisions.emitted and not self.decisions.verified[point]
+        ]
 
     @property
     def headline(self) -> str:
@@ -276,9 +278,10 @@ class Tally:
             for counts in (self.coverage.emitted, self.coverage.executed, self.coverage.verified)
         )
         yield row("edge classes", f"{len(emitted)} emitted, {len(executed)} executed, {len(verified)} verified")
-        if self.passes.emitted:
-            seen, total = len(self.passes.edge_classes(self.passes.verified)), len(declared_decisions())
-            yield row("decisions", f"{seen} of {total} of passes and about layouts verified")
+        if self.decisions.emitted:
+            total = len(declared_decisions())
+            seen = total - len(self.never_decided)
+            yield row("decisions", f"{seen} of {total} of passes, of kernels and about layouts verified")
             for name, decision in self.never_decided if len(self.never_decided) <= _SHOWN else ():
                 yield row("", f"never verified: {name}, {decision}")
         if self.declared:

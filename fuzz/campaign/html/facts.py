@@ -22,7 +22,7 @@ _LONGEST = 20_000
 
 @dataclass(frozen=True, slots=True)
 class EdgeClass:
-    """An edge class of a kernel, and in how many layers it was emitted, executed and verified; or a pass's decision."""
+    """An edge class of a kernel, and in how many layers it was emitted, executed and verified; or a decision."""
 
     name: str
     emitted: int
@@ -37,7 +37,7 @@ class EdgeClass:
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel: its layers as a whole, and its edge classes; or a pass, the graphs it ran on, and its decisions."""
+    """A kernel: its layers as a whole, and its edge classes; or what decides, in how many graphs, and its decisions."""
 
     name: str
     layers: EdgeClass
@@ -45,7 +45,7 @@ class Kernel:
 
 
 def kernels_of(coverage: Coverage) -> list[Kernel]:
-    """All kernels that were emitted, or passes that were run, by name."""
+    """All kernels that were emitted, or all that decided something or other, by name."""
 
     def row(kernel: str, edge: str) -> EdgeClass:
         point = kernel, edge

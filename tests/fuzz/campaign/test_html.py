@@ -95,7 +95,7 @@ def account(directory: Path) -> Account:
             Counter({("direct", ""): 6, ("direct", "tail"): 4, ("direct", "top"): 2, ("softmax", ""): 1}),
             Counter({("direct", ""): 5, ("direct", "tail"): 3, ("softmax", ""): 1}),
         ),
-        passes=Coverage(
+        decisions=Coverage(
             *(Counter({("dedup", ""): count, ("dedup", str(Sharing.SHARED)): count - 4}) for count in (9, 9, 7))
         ),
         errors=Counter({("direct", 0): 4, ("direct", 7): 1, ("softmax", 0): 1}),
@@ -176,7 +176,7 @@ def test_the_facts_of_a_page(made: tuple[Account, str]) -> None:
     assert "direct 6 6 5" in page.text("kernels")
     assert "tail 3 top 0 z 0" in page.text("kernels")
     assert "emitted 4, executed 4, verified 3" in page.titles
-    assert f"dedup 9 9 7 {Sharing.SHARED} 3" in page.text("passes")
+    assert f"dedup 9 9 7 {Sharing.SHARED} 3" in page.text("decisions")
     assert f"in 1 of {len(declared_decisions())} ways in graphs that were verified" in page.text()
     # One of each beside the three of the legend, and a decision.
     assert [page.classes[state] for state in ("verified", "executed", "emitted")] == [3, 2, 2]

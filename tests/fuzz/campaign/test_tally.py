@@ -49,12 +49,12 @@ def test_decisions_that_no_verified_graph_has_are_told() -> None:
     tally = Tally()
     tally.add(CaseSummary.of(Report(Case(graph.source.text), graph, "nobody", sources, executed=True)))
     same = ("schedule", str(Ordering.SAME))
-    assert (tally.passes.executed[same], tally.passes.verified[same]) == (1, 0)
+    assert (tally.decisions.executed[same], tally.decisions.verified[same]) == (1, 0)
     assert len(tally.never_decided) == len(declared_decisions())
     text = "\n".join(tally.lines(1.0, "seed 0"))
-    assert f"decisions     0 of {len(declared_decisions())} of passes and about layouts verified\n" in text
+    assert f"decisions     0 of {len(declared_decisions())} of passes, of kernels and about layouts verified\n" in text
     assert "never verified: schedule" not in text, "too many to be listed"
-    tally.passes.verified.update(point for point in declared_decisions() if point != same)
+    tally.decisions.verified.update(point for point in declared_decisions() if point != same)
     assert f"never verified: schedule, {Ordering.SAME}" in "\n".join(tally.lines(1.0, "seed 0"))
     assert "decisions " not in "\n".join(Tally().lines(1.0, "seed 0")), "C of others has no passes"
 
