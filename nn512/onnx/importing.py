@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from math import prod
 
@@ -24,7 +26,7 @@ from nn512.onnx.plumbing import PLUMBING_RULES
 from nn512.onnx.pointwise import Bases, sampled
 from nn512.onnx.refusal import Refusal, RefusedError, UnsupportedError
 from nn512.onnx.rules import Rule
-from nn512.onnx.work import Draft, Known, Lost, Tensor, Value, Work
+from nn512.onnx.work import Draft, Known, Lost, Reading, Tensor, Value, Work
 from nn512.params import show_shape
 
 BY_OPERATOR: Mapping[str, Rule] = {rule.operator: rule for rules in (*RULES.values(), PLUMBING_RULES) for rule in rules}
@@ -39,17 +41,44 @@ MOST_SAMPLED = 200
 _FLOATS = ("float32", "float16", "float64", "bfloat16")
 
 
+MOST_READINGS = 9
+"""Ways to read the inputs of one model that are tried, all those of two inputs."""
+
+
 def convert(model: OnnxModel, cut: Cut) -> Imported:
-    """Import a model. Raises UnsupportedError with all that the language cannot say, UsageError for a wrong cut."""
-    return _Import(model, cut).run()
+    """Import a model. Raises UnsupportedError with all that the language cannot say, UsageError for a wrong cut.
+
+    The first layer that reads an input tells which of its axes are channels. Of a layer of single elements behind a
+    Transpose this is a guess, so what is refused is read again with the channels elsewhere; the first refusals are told.
+    """
+    first = _Import(model, cut, {})
+    try:
+        return first.run()
+    except UnsupportedError as error:
+        if not all(refusal.operator in {*BY_OPERATOR, *IN_PARTS, "output"} for refusal in error.refusals):
+            raise
+        inputs = first.work.inputs_of_rank(3, 4)
+        del first
+        for readings in _other_readings(inputs):
+            with suppress(UnsupportedError):
+                return _Import(model, cut, readings).run()
+        raise
+
+
+def _other_readings(inputs: Sequence[str]) -> list[dict[str, Reading]]:
+    """Other ways to read these inputs: all alike, and every mixture where those are few."""
+    mixed = itertools.product(Reading, repeat=len(inputs)) if len(Reading) ** len(inputs) <= MOST_READINGS else ()
+    alike = [(reading,) * len(inputs) for reading in Reading]
+    chosen = [found for found in dict.fromkeys([*alike, *mixed]) if set(found) - {Reading.BY_READER}]
+    return [dict(zip(inputs, found, strict=True)) for found in chosen]
 
 
 class _Import:
     """One model on its way."""
 
-    def __init__(self, model: OnnxModel, cut: Cut) -> None:
+    def __init__(self, model: OnnxModel, cut: Cut, readings: Mapping[str, Reading]) -> None:
         self.model, self.cut = model, cut
-        self.work = Work(model.opset, model.infer)
+        self.work = Work(model.opset, model.infer, readings)
         self.samples: dict[str, Bases] = {}
         self.refused: list[Refusal] = []  # of inputs
         self.types: dict[str, str] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from math import isfinite, prod
 from typing import TypeAlias
 
@@ -93,11 +94,25 @@ class Draft:
         return self.node
 
 
-class Work:
-    """What rules work with."""
+class Reading(Enum):
+    """Where an input of the net has its channels: where its first reader takes them, or as its declared axes stand."""
 
-    def __init__(self, opset: int, infer: Callable[[OnnxNode, Sequence[object]], Sequence[object]] | None) -> None:
+    BY_READER = "by its first reader"
+    FIRST = "channels first"
+    LAST = "channels last"
+
+
+class Work:
+    """What rules work with. `readings` are by the name of an input in the model."""
+
+    def __init__(
+        self,
+        opset: int,
+        infer: Callable[[OnnxNode, Sequence[object]], Sequence[object]] | None,
+        readings: Mapping[str, Reading],
+    ) -> None:
         self.opset = opset
+        self._readings = readings
         self.values: dict[str, Value] = {}
         self.readers: dict[str, int] = {}
         self.drafts: dict[str, Draft] = {}
@@ -212,6 +227,11 @@ class Work:
         One that is flattened keeps the axes that it was declared with, and so does one whose channels are shuffled, or
         were turned to the end.
         """
+        reading = self._readings.get(self.drafts[tensor.name].tensor, Reading.BY_READER)
+        if reading is not Reading.BY_READER:
+            dims = self._declared[tensor.name]
+            self._give_axes(tensor.name, _by_row(dims) if reading is Reading.LAST else _by_rank(dims))
+            return
         dims = tensor.dims
         turned = rows and any(node.operator == "Transpose" for node in tensor.moved)
         declared = len(self._declared[tensor.name])
@@ -222,21 +242,29 @@ class Work:
         turned = axes != sorted(axes) or any(node.operator == "Transpose" for node in tensor.moved)
         if tensor.name in self.last_channels and rank > 2 and not turned:
             dims = (dims[0], dims[-1], *dims[1:-1])
-        channels, height, width = _by_row(dims) if rows and rank > 2 else _by_rank(dims)
+        self._give_axes(tensor.name, _by_row(dims) if rows and rank > 2 else _by_rank(dims))
+
+    def _give_axes(self, name: str, axes: tuple[Dim, Dim, Dim]) -> None:
+        """Make an input of these channels, rows and columns."""
         known: dict[Factor, Factor] = {}
         extents = []
-        for axis, dim in zip(view.AXES, (channels, height, width), strict=True):
+        for axis, dim in zip(view.AXES, axes, strict=True):
             stride = prod(factor.size for factor in dim)
             extents.append(stride)
             for factor in dim:
                 stride //= factor.size
                 known[factor] = Factor(axis, factor.size, stride)
         shape = Shape(*extents)
-        self.open[tensor.name] = known
-        self.shapes[tensor.name] = shape
-        draft = self.drafts[tensor.name]
+        self.open[name] = known
+        self.shapes[name] = shape
+        draft = self.drafts[name]
         if draft.refusal is None and not draft.reads:
-            self.drafts[tensor.name] = replace(draft, node=Input(tensor.name, *shape))
+            self.drafts[name] = replace(draft, node=Input(name, *shape))
+
+    def inputs_of_rank(self, *ranks: int) -> list[str]:
+        """The inputs that some layer reads, by their names in the model, of so many declared axes."""
+        made = {name: draft for name, draft in self.drafts.items() if isinstance(draft.node, Input)}
+        return [draft.tensor for name, draft in made.items() if len(self._declared[name]) in ranks]
 
     # --- layers -----------------------------------------------------------------------------------------------------
 

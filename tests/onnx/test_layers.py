@@ -320,7 +320,8 @@ def test_sums_of_many_are_chains_and_joins_take_many(imported: Import) -> None:
         (12, 1, (1, 4, 1, 1), True),
         (12, 1, (1, 4, 5, 6), False),  # one axis of 120 then
         (13, 1, (1, 4, 5, 6), True),
-        (13, None, (1, 4, 5, 6), False),
+        (13, None, (1, 4, 5, 6), True),  # channels are last then
+        (13, 2, (1, 4, 5, 6), False),
         (13, -3, (1, 4, 5, 6), True),
     ],
 )

@@ -322,3 +322,56 @@ def test_nodes_mean_what_onnxruntime_says(tmp_path_factory: pytest.TempPathFacto
     compare()
     assert compared > MODELS / 4
     assert refused > MODELS / 20
+
+
+# --- channels at the end ----------------------------------------------------------------------------------------------
+
+SLICED = {"first": np.array([1]), "end": np.array([4]), "last": np.array([-1])}
+
+ON_THE_LAST_AXIS: Mapping[str, Nodes] = {
+    "Add": [("Add", "t,a", "u")],
+    "Mul": [("Mul", "a,t", "u")],
+    "Div": [("Div", "t,a", "u")],
+    "PRelu": [("PRelu", "t,a", "u")],
+    "norm": [("Sub", "t,a", "p"), ("Div", "p,b", "q"), ("Mul", "q,a", "r"), ("Add", "r,b", "u")],
+    "Softmax": [("Softmax", "t", "u", {"axis": -1})],
+    "Concat": [("Relu", "t", "r"), ("Concat", "t,r", "u", {"axis": 3})],
+    "Slice": [("Slice", "t,first,end,last", "s"), ("Add", "s,three", "u")],
+    "LayerNormalization": [("Relu", "t", "r"), ("LayerNormalization", "r,a,b", "u", {"axis": -1})],
+    "ReduceMean": [("ReduceMean", "t", "u", {"axes": [1, 2]})],
+    "excitation": [("ReduceMean", "t", "m", {"axes": [1, 2]}), ("Sigmoid", "m", "s"), ("Mul", "t,s", "u")],
+    "MatMul": [("Relu", "t", "r"), ("MatMul", "r,w", "m"), ("Add", "m,b", "u")],
+}
+
+
+@pytest.mark.parametrize("behind", ["nothing", "Transpose", "Conv"])
+@pytest.mark.parametrize("declared_last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("name", ON_THE_LAST_AXIS)
+def test_channels_at_the_end_directly_behind_the_input(
+    name: str, behind: str, tmp_path: Path, *, declared_last: bool
+) -> None:
+    """Whether they are declared there, or a Transpose puts them there, and whoever reads the result."""
+    need("onnx", "onnxruntime", cases=1)
+    rng = np.random.default_rng(0)
+    vectors = {"a": 5, "b": 5, "three": 3}
+    constants = SLICED | {key: rng.uniform(0.5, 2, size).astype(np.float32) for key, size in vectors.items()}
+    constants["w"] = rng.normal(size=(5, 5)).astype(np.float32)
+    nodes: Nodes = [("Identity", "x", "t") if declared_last else ("Transpose", "x", "t", {"perm": [0, 2, 3, 1]})]
+    nodes += ON_THE_LAST_AXIS[name]
+    if behind == "nothing":
+        nodes[-1] = (nodes[-1][0], nodes[-1][1], "y", *nodes[-1][3:])
+    else:
+        nodes.append(("Transpose", "u", "y" if behind == "Transpose" else "v", {"perm": [0, 3, 1, 2]}))
+    if behind == "Conv":
+        channels = {"Concat": 10, "Slice": 3}.get(name, 5)
+        constants["k"] = rng.normal(size=(2, channels, 1, 1)).astype(np.float32)
+        nodes.append(("Conv", "v,k", "y"))
+    path = tmp_path / "net.onnx"
+    write_model(path, 17, nodes, (1, 11, 13, 5) if declared_last else (1, 5, 11, 13), constants)
+    net = from_onnx(path)
+    data = regimes.draw(net.graph, "gaussian", 0).inputs
+    got = by_onnxruntime(path, net, data)
+    (seen,) = net.outputs
+    expected = reference.run(net.graph, net.params, data)[seen.tensor]
+    assert got.shape == elements(seen.dims, expected.value).shape
+    assert off_by(expected, got, seen) <= MOST_SIGMA
