@@ -6,6 +6,7 @@ terabytes nor a zip that unfolds into them costs more than a message.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import zipfile
@@ -55,8 +56,14 @@ def load_arrays(path: PathLike, wanted: Collection[str] | None = None) -> dict[s
 
 def save_arrays(path: PathLike, arrays: Mapping[str, Array]) -> None:
     """Write an uncompressed `.npz`; the same arrays give the same bytes."""
+    with write_file(path) as stream:
+        write_arrays(stream, arrays)
+
+
+def write_arrays(stream: IO[bytes], arrays: Mapping[str, Array]) -> None:
+    """Write an uncompressed `.npz` to a stream."""
     # numpy takes the arrays as keyword arguments, among which `file` would be its own.
-    with write_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             info = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
             with archive.open(info, "w", force_zip64=True) as member:
@@ -106,6 +113,18 @@ class write_file:  # noqa: N801 - used like open()
 
     def _refusal(self, error: Exception) -> Nn512Error:
         return cannot_write(repr(str(self.path)), error)
+
+
+def write_together(*files: tuple[PathLike, Callable[[IO[bytes]], object]]) -> None:
+    """Write several files, each by its function of a stream; none takes its name before all are complete.
+
+    Raises UsageError where one cannot be written; what was there before stays then.
+    """
+    with contextlib.ExitStack() as stack:
+        for path, write in files:
+            stream = stack.enter_context(write_file(path))
+            write(stream)
+            stream.flush()
 
 
 def _reading(path: PathLike) -> IO[bytes]:

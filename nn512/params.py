@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import sqrt
 from pathlib import Path
-from typing import TypeAlias, assert_never
+from typing import IO, TypeAlias, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nn512.arrays import MOST_BYTES, Array, PathLike, load_arrays, save_arrays, write_file
+from nn512.arrays import MOST_BYTES, Array, PathLike, load_arrays, write_arrays, write_together
 from nn512.errors import UsageError
 from nn512.graph import Distribution, Graph, Input, Moments, Parameter
 
@@ -131,15 +131,23 @@ def _read_exactly(path: PathLike, size: int) -> bytes:
 
 def save_params(path: PathLike, graph: Graph, params: Mapping[str, Array]) -> None:
     """Write the parameters of a graph to an `.npz` file or, where the name ends so, a `.bin` file."""
+    write_together((path, params_writer(path, graph, params)))
+
+
+def params_writer(path: PathLike, graph: Graph, params: Mapping[str, Array]) -> Callable[[IO[bytes]], object]:
+    """The function that writes what `save_params` does, to a stream. Raises UsageError for other parameters."""
     checked = check_params(graph, params)
-    if Path(path).suffix == ".bin":
-        with write_file(path) as stream:
-            for array in checked.values():
-                stream.write(array.tobytes())
-            if not checked:
-                stream.write(_NO_PARAMETERS)
-    else:
-        save_arrays(path, checked)
+
+    def write(stream: IO[bytes]) -> None:
+        if Path(path).suffix != ".bin":
+            write_arrays(stream, checked)
+            return
+        for array in checked.values():
+            stream.write(array.tobytes())
+        if not checked:
+            stream.write(_NO_PARAMETERS)
+
+    return write
 
 
 def refuse_absurd(graph: Graph) -> None:

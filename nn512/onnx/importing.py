@@ -48,8 +48,8 @@ MOST_READINGS = 9
 def convert(model: OnnxModel, cut: Cut) -> Imported:
     """Import a model. Raises UnsupportedError with all that the language cannot say, UsageError for a wrong cut.
 
-    The first layer that reads an input tells which of its axes are channels. Of a layer of single elements behind a
-    Transpose this is a guess, so what is refused is read again with the channels elsewhere; the first refusals are told.
+    The first layer that reads an input tells which of its axes are channels. Behind a Transpose this may be a guess, so
+    what is refused is read again with the channels elsewhere. The refusals of the first time are told.
     """
     first = _Import(model, cut, {})
     try:

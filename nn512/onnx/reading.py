@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from nn512.arrays import PathLike, write_file
+from nn512.arrays import PathLike, write_together
 from nn512.onnx import view
 from nn512.onnx.imported import Imported, Seen
 from nn512.onnx.importing import convert
 from nn512.onnx.load import load_model
 from nn512.onnx.model import Cut
 from nn512.onnx.naming import prefix_of
-from nn512.params import save_params
+from nn512.params import params_writer
 
 
 def from_onnx(
@@ -41,14 +41,19 @@ def from_onnx(
 def save_imported(
     imported: Imported, graph: PathLike, params: PathLike | None = None, names: PathLike | None = None
 ) -> None:
-    """Write an import: the graph's text, its parameters (.npz or .bin), and as JSON what became of names."""
-    with write_file(graph) as stream:
-        stream.write(imported.text.encode())
+    """Write an import: the graph's text, its parameters (.npz or .bin), and as JSON what became of names.
+
+    All files appear together, or none does.
+    """
+    files: list[tuple[PathLike, Callable[[IO[bytes]], object]]] = [
+        (graph, lambda stream: stream.write(imported.text.encode()))
+    ]
     if params is not None:
-        save_params(params, imported.graph, imported.params)
+        files.append((params, params_writer(params, imported.graph, imported.params)))
     if names is not None:
-        with write_file(names) as stream:
-            stream.write((json.dumps(names_of(imported), indent=1) + "\n").encode())
+        text = json.dumps(names_of(imported), indent=1) + "\n"
+        files.append((names, lambda stream: stream.write(text.encode())))
+    write_together(*files)
 
 
 def names_of(imported: Imported) -> dict[str, Any]:

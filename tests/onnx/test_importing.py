@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -169,3 +171,26 @@ def test_a_node_that_has_not_the_form_of_its_operator_set() -> None:
 
     with pytest.raises(UnsupportedError, match="Relu 'y': axis is missing; accepted: all"):
         convert(model(relu("x", "y"), complaint=complaint), Cut({}))
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+@pytest.mark.parametrize("too_large", ["net.npz", "net.json"])
+def test_where_one_file_cannot_be_written_none_is(tmp_path: Path, too_large: str, *, there_before: bool) -> None:
+    """A full disk, in whose place is a limit on the size of files."""
+    weights, wide = np.zeros((100, 4, 1, 1)), "x" * 10_000
+    size = 200 if too_large == "net.npz" else 1  # numbers for every weight
+    conv = OnnxNode("Conv", ("x", "w"), ("c" if too_large == "net.npz" else wide,))
+    net = convert(model(conv, relu(conv.writes[0], "y"), constants={"w": weights[:size]}), Cut({}))
+    paths = [tmp_path / name for name in ("net.graph", "net.npz", "net.json")]
+    if there_before:
+        for path in paths:
+            path.write_text("old")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, usual[1]))
+    try:
+        with pytest.raises(UsageError, match=f"cannot write .*{too_large}.: File too large"):
+            save_imported(net, *paths)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
