@@ -14,9 +14,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from nn512.arrays import Array
-from nn512.onnx.model import OnnxNode
+from nn512.onnx.model import OnnxNode, show
 from nn512.onnx.refusal import RefusedError
 from nn512.onnx.rules import axis_of, integer, integers, need, real
+from nn512.params import show_shape
 
 MOST_ELEMENTS = 1 << 28
 """Elements of an input, and of a constant that is repeated without taking memory: 1 GiB of float32."""
@@ -47,8 +48,14 @@ def fold(node: OnnxNode, read: _Arrays, opset: int) -> tuple[Array, ...] | None:
         with np.errstate(all="ignore"):
             result = function(node, read, opset)
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, ZeroDivisionError) as error:
-        raise RefusedError(f"cannot be computed: {error}", "constants that fit") from error
+        raise RefusedError(f"cannot be computed of {_told(node, read)}", "constants that fit") from error
     return result if isinstance(result, tuple) else (np.asarray(result),)
+
+
+def _told(node: OnnxNode, read: _Arrays) -> str:
+    """What a node is computed of: its constants and attributes."""
+    inputs = ["nothing" if array is None else f"{array.dtype} {show_shape(array.shape)}" for array in read]
+    return ", ".join([*inputs, *(f"{name}={show(value)}" for name, value in node.attributes.items())]) or "nothing"
 
 
 def room(shape: Sequence[int], most: int = MOST_COMPUTED) -> tuple[int, ...]:
@@ -179,9 +186,18 @@ def _slice(node: OnnxNode, read: Sequence[Any], opset: int) -> Array:
         starts, ends = integers(node, "starts", ()) or (), integers(node, "ends", ()) or ()
         axes, steps = integers(node, "axes", range(len(starts))) or (), (1,) * len(starts)
     else:
-        given = [None if i >= len(read) or read[i] is None else tuple(map(int, read[i])) for i in range(1, 5)]
-        starts, ends = given[0] or (), given[1] or ()
-        axes, steps = given[2] or tuple(range(len(starts))), given[3] or (1,) * len(starts)
+        starts, ends = _row(read, 1, "starts") or (), _row(read, 2, "ends") or ()
+        named, given = _row(read, 3, "axes"), _row(read, 4, "steps")
+        axes = tuple(range(len(starts))) if named is None else named
+        steps = (1,) * len(starts) if given is None else given
+    bounds = {"starts": starts, "ends": ends, "axes": axes, "steps": steps}
+    if len({len(row) for row in bounds.values()}) > 1:
+        told = ", ".join(f"{len(row)} {name}" for name, row in bounds.items())
+        raise RefusedError(told, "as many of each")
+    if len({axis_of(axis, data.ndim) for axis in axes}) < len(axes):
+        raise RefusedError(f"axes={show(tuple(axes))} name an axis twice", "axes that differ")
+    if 0 in steps:
+        raise RefusedError(f"steps={show(tuple(steps))}", "steps other than 0")
     chosen = [slice(None)] * data.ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         size = data.shape[axis_of(axis, data.ndim)]
@@ -192,8 +208,24 @@ def _slice(node: OnnxNode, read: Sequence[Any], opset: int) -> Array:
     return np.asarray(data[tuple(chosen)])
 
 
+def _row(read: Sequence[Any], index: int, name: str) -> tuple[int, ...] | None:
+    """An input that is a row of integers; None where it is not there."""
+    array = read[index] if index < len(read) else None
+    if array is None:
+        return None
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise RefusedError(f"{name} are {array.dtype} {show_shape(array.shape)}", "integers along one axis")
+    return tuple(map(int, array))
+
+
 def _range(_: OnnxNode, read: Sequence[Any], __: int) -> Array:
+    for name, array in zip(("start", "limit", "delta"), read, strict=True):
+        if array.size != 1 or not np.isfinite(array).all():
+            told = f"is {array.reshape(()):g}" if array.size == 1 else f"has {array.size} numbers"
+            raise RefusedError(f"{name} {told}", "one finite number")
     start, limit, delta = (array.reshape(()) for array in read)
+    if delta == 0:
+        raise RefusedError("delta is 0", "numbers other than 0")
     room((max(int(np.ceil((float(limit) - float(start)) / float(delta))), 0),))
     return np.asarray(np.arange(start.item(), limit.item(), delta.item()), start.dtype)
 
@@ -204,7 +236,7 @@ def _divide(_: OnnxNode, read: Sequence[Any], __: int) -> Array:
     if first.dtype.kind == "f":
         return np.asarray(np.divide(first, second))
     if (second == 0).any():
-        raise ZeroDivisionError("division by zero")
+        raise RefusedError("integers divided by 0", "divisors other than 0")
     return np.asarray((np.sign(first) * np.sign(second) * (np.abs(first) // np.abs(second))).astype(first.dtype))
 
 
@@ -285,7 +317,9 @@ def _batch_normalization(node: OnnxNode, read: Sequence[Any], _: int) -> tuple[A
 
 
 def _tile(_: OnnxNode, read: Sequence[Any], __: int) -> Array:
-    repeats = [int(number) for number in read[1]]
+    repeats = _row(read, 1, "repeats") or ()
+    if len(repeats) != read[0].ndim:
+        raise RefusedError(f"{len(repeats)} repeats for {read[0].ndim} axes", "one for every axis")
     room([size * number for size, number in zip(read[0].shape, repeats, strict=True)])
     return np.tile(read[0], repeats)
 
@@ -317,12 +351,18 @@ def _split(node: OnnxNode, read: Sequence[Any], _: int) -> tuple[Array, ...]:
     data = read[0]
     axis = axis_of(integer(node, "axis", 0), data.ndim)
     given = _second(read)
-    parts = integers(node, "split", None) if given is None else tuple(map(int, given))
+    parts = integers(node, "split", None) if given is None else _row(read, 1, "split")
     count = len(node.writes)
+    if "num_outputs" in node.attributes:
+        stated = integer(node, "num_outputs", count)
+        if parts is not None:
+            raise RefusedError(f"num_outputs={stated} beside sizes of parts", "one of both")
+        if stated != count:
+            raise RefusedError(f"num_outputs={stated} of a node with {count} outputs", f"num_outputs={count}")
     if parts is None:
         each = -(-data.shape[axis] // count)
         parts = (each,) * (count - 1) + (data.shape[axis] - each * (count - 1),)
-    if sum(parts) != data.shape[axis] or len(parts) != count:
+    if sum(parts) != data.shape[axis] or len(parts) != count or min(parts) < 0:
         raise RefusedError("parts that do not fit", "parts that add up")
     return tuple(np.split(data, np.cumsum(parts)[:-1], axis))
 

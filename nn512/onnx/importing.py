@@ -26,7 +26,7 @@ from nn512.onnx.plumbing import PLUMBING_RULES
 from nn512.onnx.pointwise import Bases, sampled
 from nn512.onnx.refusal import Refusal, RefusedError, UnsupportedError
 from nn512.onnx.rules import Rule
-from nn512.onnx.work import Draft, Known, Lost, Reading, Tensor, Value, Work
+from nn512.onnx.work import Draft, Known, Lost, Reading, Tensor, Value, Work, shape_of
 from nn512.params import show_shape
 
 BY_OPERATOR: Mapping[str, Rule] = {rule.operator: rule for rules in (*RULES.values(), PLUMBING_RULES) for rule in rules}
@@ -215,10 +215,11 @@ class _Import:
 
     def _written(self, node: OnnxNode) -> Sequence[Value]:
         work = self.work
-        complaint = self.model.complaint(node)
+        read = [work.values[name] if name else None for name in node.reads]
+        sound = [None if isinstance(v, Tensor) and not work.is_computed(v) else v for v in read]
+        complaint = self.model.complaint(node, [shape_of(value) for value in sound])
         if complaint is not None:
             raise RefusedError(*complaint)
-        read = [work.values[name] if name else None for name in node.reads]
         if all(value is None or isinstance(value, Known) for value in read):
             folded = fold(node, [v.array if isinstance(v, Known) else None for v in read], work.opset)
             if folded is not None:

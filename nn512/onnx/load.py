@@ -20,7 +20,7 @@ from nn512.graph.diagnostics import visible
 from nn512.onnx.folding import TYPES
 from nn512.onnx.model import NEWEST_OPSET, OLDEST_OPSET, Declared, Extent, OnnxModel, OnnxNode, Opaque
 from nn512.onnx.package import import_onnx
-from nn512.onnx.protos import BrokenError, tensor_array, text
+from nn512.onnx.protos import BrokenError, UnreadError, tensor_array, text
 from nn512.onnx.schemas import Schemas
 
 MOST_BYTES = 2**31 - 1
@@ -63,6 +63,8 @@ def model_of(onnx: Any, data: bytes, path: Path) -> OnnxModel:  # noqa: ANN401
         except Exception as error:  # protobuf's own, of a class that depends on its version
             raise BrokenError(f"is no ONNX model: {error}") from error
         return _model(onnx, model, path)
+    except UnreadError as error:
+        raise UsageError(f"{str(path)!r}: the model is not read: {error}") from error
     except BrokenError as error:
         raise UsageError(f"{str(path)!r}: the model is broken: {error}") from error
     except MemoryError as error:
@@ -77,7 +79,7 @@ def _model(onnx: Any, model: Any, path: Path) -> OnnxModel:  # noqa: ANN401
     if max(len(graph.node), len(graph.initializer), len(graph.input), len(graph.output)) > MOST_NODES:
         raise BrokenError(f"it has more than {MOST_NODES:,} nodes or tensors")
     if len(graph.sparse_initializer):
-        raise BrokenError("it has sparse tensors, which are not read")
+        raise UnreadError("it has sparse tensors, which are not read")
     constants: dict[str, Array] = {}
     for tensor in graph.initializer:
         if not text(tensor.name) or tensor.name in constants:
@@ -105,7 +107,10 @@ def _opset(model: Any) -> int:  # noqa: ANN401
         raise BrokenError("it names no operator set of ONNX" if not versions else "it names two operator sets of ONNX")
     (version,) = versions
     if not OLDEST_OPSET <= version <= NEWEST_OPSET:
-        raise BrokenError(f"its operator set is {version}; {OLDEST_OPSET} to {NEWEST_OPSET} are read")
+        age = "old" if version < OLDEST_OPSET else "new"
+        raise UnreadError(
+            f"its operator set is {version}, which is too {age}; {OLDEST_OPSET} to {NEWEST_OPSET} are read"
+        )
     return int(version)
 
 

@@ -67,7 +67,7 @@ class OnnxModel:
     """A model whose names are unique and resolved, with its nodes in an order in which they can be computed.
 
     `infer` tells the shapes of what a node writes, from those of what it reads, where the package onnx knows them;
-    `complaint` what is wrong with the form of a node, and what is accepted.
+    `complaint` what is wrong with the form of a node and with what it reads, and what is accepted.
     """
 
     opset: int
@@ -78,7 +78,7 @@ class OnnxModel:
     declared: Mapping[str, tuple[Extent, ...]] = field(default_factory=lambda: _NONE)
     origin: str = "model"
     infer: Callable[[OnnxNode, Sequence[object]], Sequence[tuple[int, ...] | None]] | None = None
-    complaint: Callable[[OnnxNode], tuple[str, str] | None] = lambda _: None
+    complaint: Callable[[OnnxNode, Sequence[object]], tuple[str, str] | None] = lambda _, __: None
 
 
 @dataclass(frozen=True, slots=True)

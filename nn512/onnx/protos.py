@@ -32,6 +32,10 @@ class BrokenError(Exception):
     """What is wrong with a model, for the message that names the file."""
 
 
+class UnreadError(Exception):
+    """What a model has that is not read, though the model may be sound; for the message that names the file."""
+
+
 def text(value: object) -> str:
     """A text of a model; protobuf gives bytes where it is no UTF-8. Raises BrokenError there."""
     if not isinstance(value, str):

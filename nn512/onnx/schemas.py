@@ -9,6 +9,9 @@ import numpy as np
 
 from nn512.onnx.model import OnnxNode, show
 
+_NUMPY = {"float": "float32", "double": "float64"}
+"""Types that are called otherwise in numpy."""
+
 
 class Schemas:
     """The operators of one operator set, as the package onnx describes them."""
@@ -19,10 +22,11 @@ class Schemas:
         self._onnx, self._opset = onnx, opset
         self._nodes: Mapping[str, Any] = {name: node for node in model.graph.node for name in node.output if name}
 
-    def complaint(self, node: OnnxNode) -> tuple[str, str] | None:
+    def complaint(self, node: OnnxNode, read: Sequence[object]) -> tuple[str, str] | None:
         """What is wrong with the form of a node, and what would be right: it lacks something, or has too much.
 
-        Other readers refuse such a model, so nobody could say whether what it is taken for is what was meant.
+        `read` has the arrays of constants and the shapes of tensors of floats, None for anything else. Other readers
+        refuse such a model, so nobody could say whether what it is taken for is what was meant.
         """
         schema = self._schema(node)
         if schema is None:
@@ -38,6 +42,25 @@ class Schemas:
         if not schema.min_input <= len(node.reads) <= schema.max_input:
             least, most = schema.min_input, schema.max_input
             return f"{len(node.reads)} inputs", f"{least}" if least == most else f"{least} to {most}"
+        return self._wrong_input(schema, node, read)
+
+    def _wrong_input(self, schema: Any, node: OnnxNode, read: Sequence[object]) -> tuple[str, str] | None:  # noqa: ANN401
+        """The same of inputs that are not there, or of a type that they may not have."""
+        optional = self._onnx.defs.OpSchema.FormalParameterOption.Optional
+        formals = [schema.inputs[min(i, len(schema.inputs) - 1)] for i in range(len(node.reads))]
+        of_floats = {f.type_str for f, value in zip(formals, read, strict=True) if isinstance(value, tuple)}
+        for formal, name, value in zip(formals, node.reads, read, strict=True):
+            if not name and formal.option != optional:
+                return f"input {formal.name} is missing", "nodes with all their inputs"
+            if not isinstance(value, np.ndarray):
+                continue
+            told = f"input {formal.name} ({name!r}) is {value.dtype}"
+            allowed = {_NUMPY.get(kind, kind) for kind in (each[7:-1] for each in formal.types)}
+            is_float = value.dtype.kind == "f"  # bfloat16 is read as float32
+            if not any("float" in kind if is_float else kind == value.dtype.name for kind in allowed):
+                return told, ", ".join(sorted(allowed))
+            if formal.is_homogeneous and formal.type_str in of_floats and not is_float:
+                return told, "the type of the other inputs"
         return None
 
     def _schema(self, node: OnnxNode) -> Any:  # noqa: ANN401

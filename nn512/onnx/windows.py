@@ -51,6 +51,8 @@ def axes_of(node: OnnxNode, x: Tensor, kernel: Sequence[int] | None) -> tuple[Ax
     pads = integers(node, "pads", (0,) * (2 * rank)) or ()
     if len(pads) != 2 * rank or min((*pads, 0)) < 0:
         raise RefusedError(f"pads={show(pads)}", f"{2 * rank} numbers, none below 0")
+    if mode != "NOTSET" and any(pads):
+        raise RefusedError(f"auto_pad={mode} beside pads={show(pads)}", "one of both")
     around = x.padding.pads[2:] if x.padding is not None else ((0, 0),) * rank
     extents = x.shape[2:]
     axes = []

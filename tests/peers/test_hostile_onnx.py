@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -199,8 +199,8 @@ CHANGES: dict[Callable[[Any], None], str] = {
     change_two_inputs: "'x' is there twice",
     change_missing: "reads 'nowhere', which nothing writes",
     change_missing_output: "nothing writes its output 'nowhere'",
-    change_old: "its operator set is 6; 7 to 24 are read",
-    change_new: "its operator set is 25; 7 to 24 are read",
+    change_old: "the model is not read: its operator set is 6, which is too old; 7 to 24 are read",
+    change_new: "the model is not read: its operator set is 25, which is too new; 7 to 24 are read",
     change_no_set: "it names no operator set",
     change_string: "input 'x': it is of type 8; accepted: float32",
     change_sequence: "input 'x': it is a sequence; accepted: float32",
@@ -221,6 +221,91 @@ def test_broken_models(change: Callable[[Any], None], sound: bytes, tmp_path: Pa
     model = read(sound)
     change(model)
     assert CHANGES[change] in told(model.SerializeToString(), tmp_path)
+
+
+# --- nodes that no model may have -------------------------------------------------------------------------------------
+
+ROW = np.array([0])
+WIDE = np.ones((2, 4, 1, 1))
+
+WRONG: Sequence[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
+    ("missing", ("Relu", ",", "y"), {}, "input X is missing"),
+    ("missing of two", ("Add", "x,", "y"), {}, "input B is missing"),
+    ("lengths", ("Slice", "x,s,e", "y"), {"s": ROW, "e": np.array([1, 2])}, "1 starts, 2 ends, 1 axes, 1 steps"),
+    ("number", ("Slice", "x,s,e", "y"), {"s": ROW, "e": np.array(1)}, "ends are int64 a single number"),
+    ("floats", ("Slice", "x,s,e", "y"), {"s": ROW * 1.0, "e": ROW + 1}, "input starts ('s') is float64"),
+    (
+        "twice",
+        ("Slice", "x,s,s,t", "y"),
+        {"s": np.array([0, 0]), "t": np.array([1, -3])},
+        "axes=1,-3 name an axis twice",
+    ),
+    ("step", ("Slice", "x,s,e,t,z", "y"), {"s": ROW, "e": ROW + 1, "t": ROW + 1, "z": ROW}, "steps=0"),
+    ("parts", ("Split", "x", "y,z", {"axis": 1, "num_outputs": 3}), {}, "num_outputs=3 of a node with 2 outputs"),
+    ("no parts", ("Split", "x", "y,z", {"axis": 1, "num_outputs": 0}), {}, "num_outputs=0 of a node with 2 outputs"),
+    ("both", ("Split", "x,s", "y,z", {"axis": 1, "num_outputs": 2}), {"s": np.array([2, 2])}, "num_outputs=2 beside"),
+    ("integers", ("Conv", "x,w", "y"), {"w": WIDE.astype(np.int64)}, "input W ('w') is int64"),
+    ("types", ("Add", "x,w", "y"), {"w": np.array([1])}, "input B ('w') is int64; accepted: the type of the other"),
+    (
+        "padding",
+        ("Conv", "x,w", "y", {"auto_pad": "SAME_UPPER", "pads": [0, 1, 1, 0]}),
+        {"w": WIDE.astype(np.float32)},
+        "auto_pad=SAME_UPPER beside pads=0,1,1,0",
+    ),
+]
+
+
+def with_node(node: tuple[Any, ...], constants: Mapping[str, Any], *before: tuple[Any, ...]) -> bytes:
+    """A model from x, 1x4x6x6, to y."""
+    helper, convert = importlib.import_module("onnx").helper, importlib.import_module("onnx").numpy_helper.from_array
+    made = [helper.make_node(n[0], n[1].split(","), n[2].split(","), **dict(*n[3:])) for n in (*before, node)]
+    if node[1] == ",":
+        made[-1].input[:] = [""]
+    body = helper.make_graph(
+        made,
+        "net",
+        [helper.make_tensor_value_info("x", 1, (1, 4, 6, 6))],
+        [helper.make_tensor_value_info("y", 1, None)],
+        [convert(array, name) for name, array in constants.items()],
+    )
+    return bytes(helper.make_model(body, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("node", "constants", "message"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG]
+)
+def test_wrong_nodes(node: tuple[Any, ...], constants: dict[str, Any], message: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed: wrong nodes not tried")
+    assert f"{node[0]} 'y': {message}" in told(with_node(node, constants), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("node", "constants", "message"),
+    [
+        (("Range", "a,b,d"), {"a": 0, "b": 8, "d": 0}, "delta is 0"),
+        (("Range", "a,b,d"), {"a": 0.0, "b": np.nan, "d": 1.0}, "limit is nan"),
+        (("Range", "a,b,d"), {"a": 0, "b": [8, 9], "d": 1}, "limit has 2 numbers"),
+        (("Tile", "a,b"), {"a": [1.0], "b": [1, 2]}, "2 repeats for 1 axes"),
+        (("Div", "a,b"), {"a": [1], "b": [0]}, "integers divided by 0"),
+        (("Concat", "a,b"), {"a": [1.0], "b": [[1.0]]}, "cannot be computed of float64 1, float64 1x1, axis=0"),
+        (("Split", "a,b"), {"a": [1.0, 2, 3], "b": [4, -1]}, "parts that do not fit"),
+    ],
+)
+def test_wrong_constants(node: tuple[str, str], constants: dict[str, Any], message: str, tmp_path: Path) -> None:
+    """Nodes that are computed at once."""
+    pytest.importorskip("onnx", reason="onnx is not installed: wrong nodes not tried")
+    arrays = {name: np.asarray(array) for name, array in constants.items()}
+    first = (*node, "z,u" if node[0] == "Split" else "z", {"axis": 0} if node[0] in {"Concat", "Split"} else {})
+    assert f"{node[0]} 'z': {message}" in told(with_node(("Add", "x,z", "y"), arrays, first), tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["SAME_UPPER", "VALID"])
+def test_padding_of_zeros_beside_a_mode_is_no_contradiction(mode: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed: wrong nodes not tried")
+    path = tmp_path / "net.onnx"
+    node = ("Conv", "x,w", "y", {"auto_pad": mode, "pads": [0, 0, 0, 0]})
+    path.write_bytes(with_node(node, {"w": WIDE.astype(np.float32)}))
+    assert len(from_onnx(path).graph.layers) == 1
 
 
 # --- numbers in files beside the model --------------------------------------------------------------------------------
