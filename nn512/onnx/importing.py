@@ -51,17 +51,18 @@ def convert(model: OnnxModel, cut: Cut) -> Imported:
     The first layer that reads an input tells which of its axes are channels. Behind a Transpose this may be a guess, so
     what is refused is read again with the channels elsewhere. The refusals of the first time are told.
     """
-    first = _Import(model, cut, {})
+    first = _Import(model, cut, {}, {})
     try:
         return first.run()
     except UnsupportedError as error:
         if not all(refusal.operator in {*BY_OPERATOR, *IN_PARTS, "output"} for refusal in error.refusals):
             raise
-        inputs = first.work.inputs_of_rank(3, 4)
-        del first
+        inputs, values = first.work.inputs_of_rank(3, 4), first.work.values
+        known = {name: value for name, value in values.items() if isinstance(value, Known)}
+        del first, values
         for readings in _other_readings(inputs):
             with suppress(UnsupportedError):
-                return _Import(model, cut, readings).run()
+                return _Import(model, cut, readings, known).run()
         raise
 
 
@@ -74,10 +75,10 @@ def _other_readings(inputs: Sequence[str]) -> list[dict[str, Reading]]:
 
 
 class _Import:
-    """One model on its way."""
+    """One model on its way. `known` are constants computed before, which no reading of inputs changes."""
 
-    def __init__(self, model: OnnxModel, cut: Cut, readings: Mapping[str, Reading]) -> None:
-        self.model, self.cut = model, cut
+    def __init__(self, model: OnnxModel, cut: Cut, readings: Mapping[str, Reading], known: Mapping[str, Known]) -> None:
+        self.model, self.cut, self.known = model, cut, known
         self.work = Work(model.opset, model.infer, readings)
         self.samples: dict[str, Bases] = {}
         self.refused: list[Refusal] = []  # of inputs
@@ -92,6 +93,7 @@ class _Import:
                     raise UsageError(f"{option}: the model has no tensor {name!r}")
         work = self.work
         work.values.update({name: Known(array) for name, array in model.constants.items()})
+        work.values.update(self.known)
         ends = [Declared(name) for name in cut.ends] or list(model.outputs)
         # A tensor to start from whose shape the model does not declare gets it from the nodes before it.
         spelled = joined(model.nodes, model.constants, cut.starts)
@@ -103,7 +105,8 @@ class _Import:
         work.readers.update({end.name: work.readers.get(end.name, 0) + 1 for end in ends})
         self._make_inputs(needed, nodes)
         for node in nodes:
-            self._read(node)
+            if any(name and name not in self.known for name in node.writes):
+                self._read(node)
         wrong = sorted(set(cut.dims) - self._names_of_extents())
         if wrong:
             raise UsageError(f"--dim {wrong[0]}: no input has such a dimension{self._symbols()}")

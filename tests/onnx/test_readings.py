@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+import pytest
+
+from nn512.onnx.folding import fold
 from tests.onnx.reading import Import, kinds, numbers, refusals, run
 
 TO_LAST, TO_FIRST = {"perm": (0, 2, 3, 1)}, {"perm": (0, 3, 1, 2)}
@@ -60,3 +64,17 @@ def test_the_first_reader_is_believed_where_it_can_be(imported: Import) -> None:
 def test_what_no_reading_mends_is_told_of_the_first(imported: Import) -> None:
     (text,) = refusals(imported, ("Add", "x,a", "y"), x=(1, 2, 3, 5), constants={"a": numbers(3, 5)})
     assert text == "Add 'y': a constant of 3x5 beside 1x2x3x5; accepted: one number, or one for every channel"
+
+
+def test_constants_are_computed_once(imported: Import, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often the inputs are read: they may take long."""
+    computed: list[str] = []
+
+    def counted(node: Any, *arguments: Any) -> Any:
+        computed.append(node.label)
+        return fold(node, *arguments)
+
+    monkeypatch.setattr("nn512.onnx.importing.fold", counted)
+    nodes = ("Add", "a,a", "b"), ("Add", "x,b", "y")
+    refusals(imported, *nodes, x=(1, 2, 3, 5), constants={"a": numbers(3, 5)})
+    assert computed == ["b"]
