@@ -118,7 +118,7 @@ class write_file:  # noqa: N801 - used like open()
 def write_together(*files: tuple[PathLike, Callable[[IO[bytes]], object]]) -> None:
     """Write several files, each by its function of a stream; none takes its name before all are complete.
 
-    Raises UsageError where one cannot be written; what was there before stays then.
+    Raises UsageError or MachineError where one cannot be written; what was there before stays then.
     """
     with contextlib.ExitStack() as stack:
         for path, write in files:

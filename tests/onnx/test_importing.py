@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nn512.errors import UsageError
+from nn512.errors import MachineError, UsageError
 from nn512.graph import Shape, build
 from nn512.onnx.importing import convert
 from nn512.onnx.model import Cut, Declared, OnnxModel, OnnxNode
@@ -166,7 +166,7 @@ def test_how_a_stand_in_is_arranged_is_nobodys_fault() -> None:
 
 
 def test_a_node_that_has_not_the_form_of_its_operator_set() -> None:
-    def complaint(node: OnnxNode) -> tuple[str, str] | None:
+    def complaint(node: OnnxNode, _: object) -> tuple[str, str] | None:
         return ("axis is missing", "all") if node.operator == "Relu" else None
 
     with pytest.raises(UnsupportedError, match="Relu 'y': axis is missing; accepted: all"):
@@ -189,7 +189,7 @@ def test_where_one_file_cannot_be_written_none_is(tmp_path: Path, too_large: str
     usual = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, usual[1]))
     try:
-        with pytest.raises(UsageError, match=f"cannot write .*{too_large}.: File too large"):
+        with pytest.raises(MachineError, match=f"cannot write .*{too_large}.: File too large"):
             save_imported(net, *paths)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
