@@ -108,7 +108,7 @@ def test_a_build_cache_on_a_full_disk(subcommand: str, tmp_path: Path) -> None:
     if subcommand == "run":
         np.save(tmp_path / "x.npy", np.ones((1, 1, 1), np.float32))
         words += ["--input", "x=x.npy"]
-    done = with_disk(0, words, tmp_path, NN512_CACHE=str(tmp_path / "disk"))
+    done = with_disk(0, words, tmp_path, NN512_CACHE=str(tmp_path / "disk"), NN512_RUNNER="")
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
     last = next(line for line in done.stderr.splitlines() if line.startswith("nn512: "))

@@ -91,7 +91,7 @@ def naive_check(naive_emit: Emit) -> Callable[[str, str], Check]:
 
 
 def test_a_second_compiler_raises_no_alarm(naive_check: Callable[..., Check], tmp_path: Path) -> None:
-    tally = explore(tmp_path, 1, 12, naive_check())
+    tally = explore(tmp_path, 4, 12, naive_check())
     assert not tally.lost
     assert tally.verified == tally.cases == 12
     assert tally.worst > 0
