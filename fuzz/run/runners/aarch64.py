@@ -41,5 +41,6 @@ def probe(compiler: Compiler) -> Runner | Unavailable:
         wrapper=wrapper,
         link_flags=("-static",),
         slowdown=100.0,
+        bfloat16=True,
         portable=True,
     )
