@@ -23,7 +23,7 @@ from nn512.bench.worker import Worker
 from nn512.compiler import Emitted
 from nn512.compiler import compile as compile_graph
 from nn512.errors import CannotRunError, UsageError
-from nn512.graph import Graph, multiply_accumulates
+from nn512.graph import Graph, Softmax, multiply_accumulates
 from nn512.options import Options
 from nn512.params import Params
 from nn512.plan.plan import uses_bfloat16
@@ -130,7 +130,7 @@ def measure(request: Request) -> Measurement:
         ours = BFLOAT16 if uses_bfloat16(emitted.plan) else ours
         theirs = {system.name: BFLOAT16 if system.is_narrow else SINGLE for system in programs.all}
         bounds = {system.name: ours if system.version is None else theirs[system.name] for system in programs.all}
-        agreement = agree(request.expected(), answers, bounds)
+        agreement = agree(request.expected(), answers, bounds, _probabilities(request.graph))
         times = _take_turns(request, peak, programs.all)
     peers = programs.all[1 : 1 + len(request.peers)]
     profiled = [system for system in programs.all if system.name == PROFILED]
@@ -148,6 +148,11 @@ def measure(request: Request) -> Measurement:
         times.runs,
         times.rounds,
     )
+
+
+def _probabilities(graph: Graph) -> set[str]:
+    """The outputs that a Softmax computes."""
+    return {layer.to_tensor for layer in graph.layers if isinstance(layer, Softmax)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def as_text(measurement: Measurement, command: str) -> str:
         measurement.compiler,
         f"{versions}; {_arithmetic(agreement)}",
         f"$ {command}",
-        f"All agree with the reference; largest error relative to the largest output: {errors}",
+        f"All agree with the reference; largest error relative to the largest output (of a Softmax: logit): {errors}",
     )
     turns = f"{measurement.runs} inferences each, in {_count(measurement.rounds, 'round')} of turns."
     legend = f"{turns} Ratio: time over that of nn512, median of rounds."

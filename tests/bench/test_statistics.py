@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import nn512
-from nn512.bench.agreement import DisagreementError, agree, relative_error
+from nn512.bench.agreement import DisagreementError, agree, logit_error, relative_error
 from nn512.bench.layers import join, parse_profile, per_inference, prediction_error
 from nn512.bench.machine import choose_cpus, parse_cpu_list, pick_cpus, processor_name
 from nn512.bench.measuring import turns
@@ -140,3 +141,35 @@ def test_what_is_not_finite_does_not_agree(value: float) -> None:
 def test_agreeing_on_zeros_shows_nothing() -> None:
     with pytest.raises(DisagreementError, match="all zeros"):
         agree({"y": np.zeros(3)}, {"ours": {"y": np.zeros(3)}}, {"ours": 1e-3})
+
+
+def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max())
+    return np.asarray(powers / powers.sum())
+
+
+@pytest.mark.parametrize("largest", [2.0, 30.0])
+def test_probabilities_are_compared_as_logits(largest: float) -> None:
+    logits = largest * np.array([1.0, -1.0, 0.9, 0.0])
+    off = softmax(logits + 0.01 * largest * np.array([0, 0, 0, 1]))
+    assert logit_error(softmax(logits), off) == pytest.approx(0.01, rel=0.1)  # the sum of all takes a part
+    assert agree({"p": softmax(logits)}, {"ours": {"p": off}}, {"ours": 0.02}, {"p"}).errors["ours"] > 0.009
+    wrong = softmax(np.roll(logits, 1))
+    with pytest.raises(DisagreementError, match="ours by"):
+        agree({"p": softmax(logits)}, {"ours": {"p": wrong}}, {"ours": 0.02}, {"p"})
+
+
+def test_probabilities_of_next_to_nothing_do_not_count() -> None:
+    logits = np.array([0.0, -1.0, -80.0])
+    assert logit_error(softmax(logits), np.array([*softmax(logits)[:2], 0.0])) < 1e-12
+    off = softmax(logits + np.array([0.0, 4.0, 0.0]))
+    assert logit_error(softmax(logits), off) == pytest.approx(4 / 40, rel=0.5)  # but they are logits, too
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -0.5])
+def test_what_is_no_probability_does_not_agree(value: float) -> None:
+    assert logit_error(np.array([0.5, 0.5]), np.array([0.5, value])) == np.inf
+
+
+def test_logits_next_to_nothing_are_compared_as_they_are() -> None:
+    assert logit_error(softmax(np.array([0.0, 1e-9])), softmax(np.array([1e-9, 0.0]))) < 1e-8
