@@ -19,6 +19,7 @@ identity.py    what a fault is known by
 findings.py    failures kept as folders
 program.py     a failure as a C program
 stored.py      what such a folder holds, replayed
+named.py       kernels as users name them
 corpus.py      cases as text, replayed first (../corpus)
 ledger.py      which chunks are done, under way, still to come; shards
 state.py       how far a campaign got, in a file

@@ -7,16 +7,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
 from fuzz.campaign.explore import Check, Explorer
+from fuzz.campaign.named import forced_kernels
+from fuzz.case import Case
 from fuzz.draw.regimes import REGIMES
 from fuzz.judge.report import Report
 from fuzz.run.outcome import RunReport
-from nn512.errors import Nn512Error
+from nn512.errors import Nn512Error, UsageError
 from nn512.kernels.registry import competing_kernels
 from nn512.signals import EndedError, until_ended
 
@@ -51,10 +54,32 @@ def _kinds(report: RunReport) -> list[str]:
     return sorted({str(violation.kind) for violation in report.violations})
 
 
-def compare(
-    check: Check, cases: int, seed: int, directory: Path, stream: TextIO, regimes: Sequence[str] = tuple(REGIMES)
-) -> int:
-    """Check random cases of all kernels, on data of `regimes`, and tell; 1 for a finding. Raises CannotRunError."""
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Which cases are compared, and where findings go.
+
+    `kernels` are forced in turn, "" being none. A case has a data set of every regime, or `data_sets` of these.
+    """
+
+    cases: int
+    seed: int
+    directory: Path
+    kernels: tuple[str, ...] = field(default_factory=lambda: ("", *competing_kernels()))
+    regimes: tuple[str, ...] = tuple(REGIMES)
+    data_sets: int | None = None
+
+
+def some_data(case: Case, most: int | None) -> Case:
+    """The case with at most so many of its data sets: neighbours in a ring, from a place that its key decides."""
+    count = len(case.data)
+    if most is None or count <= most:
+        return case
+    first = int(case.key, 16) % count
+    return replace(case, data=tuple(case.data[(first + number) % count] for number in range(most)))
+
+
+def compare(check: Check, what: Comparison, stream: TextIO) -> int:
+    """Check random cases and tell; 1 for a finding. Raises CannotRunError."""
     began, done, failed = time.monotonic(), 0, 0
     kernels: Counter[str] = Counter()
     data_sets = 0
@@ -70,21 +95,23 @@ def compare(
             stream.flush()
 
     def tell(first: str) -> None:
-        words = f"{failed} failed, see {directory}" if failed else "all equal bit for bit"
+        words = f"{failed} failed, see {what.directory}" if failed else "all equal bit for bit"
         stream.write(
             f"{first}{done} cases on {data_sets} data sets in {time.monotonic() - began:.0f} s: {words}\n"
             f"kernels: {', '.join(f'{name} {count}' for name, count in sorted(kernels.items()))}\n"
         )
         stream.flush()
 
-    forced = ("", *competing_kernels())
+    def check_some(case: Case) -> Report:
+        return check(some_data(case, what.data_sets))
+
     try:
-        for number, name in enumerate(forced):
+        for number, name in enumerate(what.kernels):
             # As many for each kernel, and the first of them have what is left over.
-            examples = (cases - number + len(forced) - 1) // len(forced)
+            examples = (what.cases - number + len(what.kernels) - 1) // len(what.kernels)
             kernel = (name,) if name else ()
-            explorer = Explorer(directory, show, check=check, regimes=tuple(regimes), kernels=kernel)
-            explorer.chunk(seed * 1_000_000 + number, examples)
+            explorer = Explorer(what.directory, show, check=check_some, regimes=what.regimes, kernels=kernel)
+            explorer.chunk(what.seed * 1_000_000 + number, examples)
     except (KeyboardInterrupt, EndedError):
         tell("ended early: ")
         raise
@@ -97,20 +124,29 @@ def command(
     name: str,
     description: str,
     cases: int,
-    run: Callable[[argparse.Namespace], int],
+    run: Callable[[Comparison], int],
 ) -> int:
-    """Read a command line with the number of cases, their seed and a folder, and do it; returns an exit code."""
+    """Read a command line that says what to compare, by default so many cases, and do it; returns an exit code."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {name}", description=description.partition(": ")[2].partition("\n")[0]
     )
     parser.add_argument("--cases", type=int, default=cases, help=f"random cases (default: {cases})")
     parser.add_argument("--seed", type=int, default=0, help="seed of graphs and data (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("findings"), help="where findings go (default: findings)")
+    parser.add_argument(
+        "--kernels", metavar="NAME,...", help="force these kernels in turn (default: none, and each that has rivals)"
+    )
+    parser.add_argument(
+        "--data-sets", metavar="N", type=int, help="at most so many kinds of data per case, in turn (default: all)"
+    )
     given = parser.parse_args(arguments)
 
     def refused() -> int:
         try:
-            return run(given)
+            what = Comparison(given.cases, given.seed, given.out, data_sets=given.data_sets)
+            if given.data_sets is not None and given.data_sets < 1:
+                raise UsageError(f"--data-sets must be at least 1, not {given.data_sets}")
+            return run(replace(what, kernels=forced_kernels(given.kernels) or what.kernels))
         except Nn512Error as error:
             sys.stderr.write(f"{error}\n")
             return error.exit_code

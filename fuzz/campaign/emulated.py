@@ -6,13 +6,12 @@ The instruction that Bochs is known to get wrong is left out on both sides.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TextIO
 
-from fuzz.campaign.comparing import command, compare, differences
+from fuzz.campaign.comparing import Comparison, command, compare, differences
 from fuzz.case import Case, DataSeed
 from fuzz.judge.checker import draw, runner_line
 from fuzz.judge.report import Report
@@ -87,12 +86,12 @@ def _build(case: Case, sources: Sources, runner: Runner) -> Executable:
 def main(arguments: Sequence[str] | None = None, stream: TextIO = sys.stdout) -> int:
     """Compare, and return an exit code as the command line's."""
 
-    def run(given: argparse.Namespace) -> int:
+    def run(what: Comparison) -> int:
         emulated = choose_runner("bochs")
         other = outside(emulated)
         stream.write(f"{other.line}\n{emulated.line}\n")
         stream.flush()
-        return compare(lambda case: check_equal(case, emulated, other), given.cases, given.seed, given.out, stream)
+        return compare(lambda case: check_equal(case, emulated, other), what, stream)
 
     return command(arguments, "fuzz.campaign.emulated", __doc__ or "", 300, run)
 

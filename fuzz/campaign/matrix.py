@@ -6,13 +6,12 @@ and -ffp-contract=off keeps compilers from fusing the few that are not. No build
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TextIO
 
-from fuzz.campaign.comparing import command, compare, differences
+from fuzz.campaign.comparing import Comparison, command, compare, differences
 from fuzz.case import Case, DataSeed
 from fuzz.judge.checker import draw, runner_line
 from fuzz.judge.report import Report
@@ -142,14 +141,14 @@ def check_variants(case: Case, ways: Sequence[Variant], target: Target = OURS) -
 def main(arguments: Sequence[str] | None = None, stream: TextIO = sys.stdout) -> int:
     """Compare, and return an exit code as the command line's."""
 
-    def run(given: argparse.Namespace) -> int:
+    def run(what: Comparison) -> int:
         ways = variants()
         stream.write(
             f"{ways[0].runner.line}\n{len(ways)} ways to build, beside {' '.join(COMMON)} {PEDANTIC} {CONVERSIONS}:\n"
         )
         stream.writelines(f"  {way}{'' if way.runs else '   (built, not run)'}\n" for way in ways)
         stream.flush()
-        return compare(lambda case: check_variants(case, ways), given.cases, given.seed, given.out, stream, FEW)
+        return compare(lambda case: check_variants(case, ways), replace(what, regimes=FEW), stream)
 
     return command(arguments, "fuzz.campaign.matrix", __doc__ or "", 20, run)
 

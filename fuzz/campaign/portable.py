@@ -5,12 +5,11 @@ What the portable header shows where there is no AVX-512 is then what the proces
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from fuzz.campaign.comparing import command, compare
+from fuzz.campaign.comparing import Comparison, command, compare
 from fuzz.campaign.matrix import Variant, check_variants
 from fuzz.run.runners import choose_runner
 
@@ -21,11 +20,11 @@ _FLAGS = ("-O1",)
 def main(arguments: Sequence[str] | None = None, stream: TextIO = sys.stdout) -> int:
     """Compare, and return an exit code as the command line's."""
 
-    def run(given: argparse.Namespace) -> int:
+    def run(what: Comparison) -> int:
         ways = tuple(Variant(choose_runner(name), _FLAGS) for name in ("native", "soft"))
         stream.writelines(f"{way.runner.line}\n" for way in ways)
         stream.flush()
-        return compare(lambda case: check_variants(case, ways), given.cases, given.seed, given.out, stream)
+        return compare(lambda case: check_variants(case, ways), what, stream)
 
     return command(arguments, "fuzz.campaign.portable", __doc__ or "", 1000, run)
 

@@ -31,6 +31,11 @@ def add_parser(subparsers: Subparsers) -> None:
     add_graph_argument(parser)
     add_compiler_options(parser)
     add_threads_option(parser)
+    parser.add_argument(
+        "--why",
+        action="store_true",
+        help="also why other kernels refused each layer, and what its own decided about its code",
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--after", metavar="PASS", help=_AFTER)
     form.add_argument("--json", action="store_true", help="print the plan as JSON")
@@ -44,9 +49,11 @@ def run(args: argparse.Namespace) -> int:
 
     graph = read_graph(args.graph)
     options = compiler_options(args, args.threads)
+    if args.why and (args.json or args.after is not None):
+        raise UsageError("--why goes with the text of a plan alone; --json has all of it")
     if args.after is None:
         emitted = compile_graph(graph, options)
-        print(emitted.plan_json if args.json else explain(emitted.plan), end="")
+        print(emitted.plan_json if args.json else explain(emitted.plan, why=args.why), end="")
         return 0
     if args.after not in ("lower", *PASSES):
         raise UsageError(f"there is no pass {args.after!r}; there are lower, {', '.join(PASSES)}")

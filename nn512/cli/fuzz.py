@@ -50,7 +50,7 @@ _OF_NEW_CAMPAIGNS: dict[str, object] = {
     "seed": None,
     "shard": "1/1",
     "out": Path("findings"),
-    "kernels": "",
+    "kernels": None,
     "shrink-time": None,
     "timeout": None,
     "baseline": None,
@@ -114,7 +114,6 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--kernels",
         metavar="NAME,...",
-        default="",
         help="force these kernels in turn, each on 50 graphs and every layer that it can compute; `all` stands for "
         "every kernel that has rivals. Without this, options are drawn as well. With --edges: the kernels that are "
         "checked (default: all)",
@@ -275,6 +274,7 @@ def _begun(args: argparse.Namespace) -> State:
     from fuzz.campaign.edges import EDGE_REGIMES
     from fuzz.campaign.findings import known_faults
     from fuzz.campaign.ledger import Shard
+    from fuzz.campaign.named import forced_kernels, kernels_of_edges
     from fuzz.campaign.state import State, set_aside
     from fuzz.campaign.worker import Settings, regimes_for
 
@@ -305,7 +305,7 @@ def _begun(args: argparse.Namespace) -> State:
         examples=args.examples,
         regimes=regimes,
         corpus=() if args.no_corpus or args.edges else corpus(),
-        kernels=_kernels_of_edges(args.kernels) if args.edges else _kernels(args.kernels),
+        kernels=kernels_of_edges(args.kernels) if args.edges else forced_kernels(args.kernels),
         shrink_seconds=args.shrink_time or _SHRINK_SECONDS,
         timeout=args.timeout or TIMEOUT,
         baseline=frozenset() if args.baseline is None else known_faults(args.baseline),
@@ -366,7 +366,7 @@ def _target(args: argparse.Namespace) -> Target:
         return OURS
     if args.coverage:
         raise UsageError("--coverage does not go with --target; it counts lines of our C")
-    if args.kernels:
+    if args.kernels is not None:
         raise UsageError("--kernels does not go with --target; kernels are our compiler's")
     if args.profile:
         profile_of(args.profile)
@@ -409,30 +409,3 @@ def _jobs(args: argparse.Namespace) -> int:
 def _seed() -> int:
     """The seed of a campaign for which the user names none."""
     return 0 if os.environ.get("CI", "") not in {"", "0", "false"} else secrets.randbelow(1 << 32)
-
-
-def _kernels(text: str) -> tuple[str, ...]:
-    """The kernels that the user names. Raises UsageError for one that does not exist or has no rival."""
-    from nn512.kernels.registry import competing_kernels
-
-    known = competing_kernels()
-    return known if text == "all" else _named(text, known, "to choose among others")
-
-
-def _kernels_of_edges(text: str) -> tuple[str, ...]:
-    """The kernels whose edge classes are checked, all where none is named. Raises UsageError."""
-    from nn512.kernels.registry import kernel_names
-
-    return kernel_names() if text in {"", "all"} else _named(text, kernel_names(), "of that name")
-
-
-def _named(text: str, known: tuple[str, ...], role: str) -> tuple[str, ...]:
-    """The kernels that a user lists. Raises UsageError for one that is not `known`."""
-    from nn512.graph.suggest import close_match, did_you_mean
-
-    wanted = tuple(name.strip() for name in text.split(",") if name.strip())
-    for name in wanted:
-        if name not in known:
-            guess = did_you_mean(close_match(name, known))
-            raise UsageError(f"--kernels: no kernel {name!r} {role}; there are {', '.join(known)}{guess}")
-    return wanted

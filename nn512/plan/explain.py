@@ -14,12 +14,15 @@ _WIDTH = 110
 MANY_EDGES = 11
 """Edge cases of a layer from which on they are told: a layer whose shapes fit has six to ten."""
 
+_REFUSED = "refused: "
+"""How the verdict on a kernel begins that cannot compute a layer."""
+
 _TOGETHER = "\N{NO-BREAK SPACE}"
 """A space at which lines do not break."""
 
 
-def explain(plan: Plan) -> str:
-    """A plan in words."""
+def explain(plan: Plan, *, why: bool = False) -> str:
+    """A plan in words; `why` adds why kernels refused each layer, and what that of the layer decided about its code."""
     lines = [*_summary(plan), "", "Passes", *_passes(plan)]
     if plan.dropped_nodes:
         lines += ["", "Nodes without a layer", *_dropped(plan.dropped_nodes)]
@@ -28,6 +31,8 @@ def explain(plan: Plan) -> str:
     hints = advice(plan)
     for number, layer in enumerate(plan.layers, 1):
         lines += ["", f"Layer {number}: {layer.name}", *_layer(layer, tensors, cores)]
+        if why:
+            lines += _reasons(layer)
         if layer.name in hints:
             lines += _wrapped("advice", hints[layer.name])
     return "\n".join(lines) + "\n"
@@ -87,6 +92,14 @@ def _layer(layer: PlannedLayer, tensors: Mapping[str, PlannedTensor], cores: str
     if len(layer.edge_classes) >= MANY_EDGES:
         edges = ", ".join(layer.edge_classes)
         yield from _wrapped("edges", f"{len(layer.edge_classes)} cases, which is many (verify --edges): {edges}")
+
+
+def _reasons(layer: PlannedLayer) -> Iterator[str]:
+    for verdict, kernels in layer.verdicts.items():
+        if verdict.startswith(_REFUSED):
+            yield from _wrapped("refused", f"{', '.join(kernels)}: {verdict.removeprefix(_REFUSED)}")
+    for decision in layer.decisions:
+        yield from _wrapped("code", decision)
 
 
 def _weights(layer: PlannedLayer) -> str:

@@ -180,3 +180,20 @@ def test_tiles_and_what_the_others_would_have_cost(tiled: str, capsys: pytest.Ca
     for line in printed.splitlines():
         assert len(line) <= 110
         assert not line.lstrip().startswith("us"), "a price and its unit stand on one line"
+
+
+def test_why(net: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", net]) == 0
+    short = capsys.readouterr().out
+    assert main(["explain", net, "--why"]) == 0
+    text = capsys.readouterr().out
+    added = [line for line in text.splitlines() if line not in short.splitlines()]
+    assert any(line.startswith("  refused   ") and "winograd-3x3" in line for line in added)
+    assert any(line.startswith("  code      ") for line in added)
+    assert [line for line in text.splitlines() if line in short.splitlines()] == short.splitlines()
+
+
+@pytest.mark.parametrize("other", [["--json"], ["--after", "lower"]])
+def test_why_is_for_people(other: list[str], net: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", net, "--why", *other]) == 2
+    assert "--why" in capsys.readouterr().err
