@@ -22,7 +22,7 @@ from nn512.bench.native import FLAGS, program
 from nn512.compiler import Emitted
 from nn512.compiler import compile as compile_graph
 from nn512.errors import CannotRunError, UsageError
-from nn512.graph import Shape, parse
+from nn512.graph import Graph, Shape, Slice, parse, tensors_read
 from nn512.options import Options
 from nn512.plan.layout import LANES, blocks_of
 
@@ -43,9 +43,21 @@ LAYERS: Mapping[str, str] = MappingProxyType(
         "lrn": "LRN FromTensor=a ToTensor=lrn Size=5 Alpha=0.0001",
         "shuffle": "Shuffle FromTensor=a ToTensor=shuffle Groups=2",
         "rows": "Slice FromTensor=a ToTensor=rows Axis=Height From=1 Count={rows}",
+        "part": "Slice FromTensor=a ToTensor=part From=1 Count={part}",
+        "sum": "Add FromTensor1=a FromTensor2=relu ToTensor=sum",
+        "mean": "Pooling FromTensor=a ToTensor=mean Kind=AvgGlobal",
+        "scale": "Mul FromTensor1=a FromTensor2=mean ToTensor=scale",
+        "max": "Pooling FromTensor=a ToTensor=max Kind=Max WindowH=3 WindowW=3 PaddingH=1 PaddingW=1",
+        "max2": "Pooling FromTensor=a ToTensor=max2 Kind=Max3x3Stride2 PaddingH=1 PaddingW=1",
+        "avg2": "Pooling FromTensor=a ToTensor=avg2 Kind=Avg2x2Stride2",
+        "depth3": "Conv FromTensor=a ToTensor=depth3 ToChannels={channels} Groups={channels} FilterH=3 FilterW=3 "
+        "PaddingH=1 PaddingW=1",
+        "depth5": "Conv FromTensor=a ToTensor=depth5 ToChannels={channels} Groups={channels} FilterH=5 FilterW=5 "
+        "PaddingH=2 PaddingW=2",
+        "norm": "LayerNorm FromTensor=a ToTensor=norm",
     }
 )
-"""Lines of the graph by the name of the result; each reads a."""
+"""Lines of the graph by the name of the result; each reads a, and perhaps what one before it makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +103,8 @@ def measure(shape: Shape, rounds: int = ROUNDS) -> Beside:
     compiler = toolchain.find_compiler()
     if not toolchain.has_avx512(compiler):
         raise CannotRunError("this processor has no AVX-512F: there is nothing to time")
-    emitted = compile_graph(parse(_text(shape)), Options(without_passes=("fuse_elementwise",)))
+    graph = parse(_text(shape))
+    emitted = compile_graph(graph, Options(without_passes=("fuse_elementwise",)))
     files = {
         "Net.h": emitted.header,
         "bench_emitted.c": emitted.source,
@@ -104,9 +117,16 @@ def measure(shape: Shape, rounds: int = ROUNDS) -> Beside:
     for name, nanoseconds in map(str.split, printed.splitlines()):
         found[name].append(float(nanoseconds))
     copy = median(found["copy"])
-    rows = (shape.height - 1) / shape.height
-    shares = {name: rows if name == "rows" else 1.0 for name in LAYERS}
-    return Beside(shape, copy / 1e3, {name: median(found[name]) / (copy * share) for name, share in shares.items()})
+    ratios = {name: median(found[name]) / (copy * _share(graph, name)) for name in LAYERS}
+    return Beside(shape, copy / 1e3, ratios)
+
+
+def _share(graph: Graph, name: str) -> float:
+    """The bytes that a layer must read and write, over those that a copy of `a` does."""
+    (layer,) = (layer for layer in graph.layers if layer.to_tensor == name)
+    result = graph.shapes[name].elements
+    read = result if isinstance(layer, Slice) else sum(graph.shapes[tensor].elements for tensor in tensors_read(layer))
+    return (read + result) / (2 * graph.shapes["a"].elements)
 
 
 def _text(shape: Shape) -> str:
@@ -115,7 +135,10 @@ def _text(shape: Shape) -> str:
         "Config Prefix=Net",
         f"Input ToTensor=x Channels={shape.channels} Height={shape.height} Width={shape.width}",
         "Activation FromTensor=x ToTensor=a Kind=Abs",
-        *(line.format(rows=shape.height - 1) for line in LAYERS.values()),
+        *(
+            line.format(rows=shape.height - 1, part=shape.channels // 2, channels=shape.channels)
+            for line in LAYERS.values()
+        ),
         *(f"Pooling FromTensor={name} ToTensor={name}Mean Kind=AvgGlobal" for name in LAYERS),
         *(f"Output FromTensor={name}Mean" for name in LAYERS),
     ]

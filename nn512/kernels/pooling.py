@@ -3,6 +3,8 @@
 Columns that see a whole window are one loop without any bounds; the few columns at the edges, whose windows hang over
 the picture, have calls of their own with fewer columns. Rows of a window inside the picture are the bounds of its loop.
 So are the columns of a wide window, and those at an edge, which are many then, are a loop that cuts each of them.
+Where windows overlap, the largest or the sum of each column of theirs is computed once, and stays in a register for
+all windows that have the column.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ from nn512.plan.layout import LANES
 ACCUMULATORS = 4
 WIDEST = 8
 """Most columns of a window that have unrolled code of their own."""
+
+MOST_SHARED = 16
+"""Most columns of windows that are kept in registers, of which there are twice as many."""
 
 AXES = ("rows", "columns")
 POOLED = ("maximum", "average")
@@ -70,6 +75,7 @@ class Windowing(Decision):
     """How a window is walked over."""
 
     PICTURE = "the window is the picture: neighbouring pixels go to different accumulators"
+    SHARED = "columns that windows have in common are in registers"
     UNROLLED = "columns of windows are unrolled, those at an edge by themselves"
     WIDE = "columns of windows are a loop: there are many"
     CUT = "a loop cuts the windows at an edge: there are many of them"
@@ -186,7 +192,10 @@ class _PoolLayer:
             return
         if any(column.columns is None for column in self.columns):
             decided(Windowing.CUT)
-        decided(Windowing.WIDE if self.wide else Windowing.UNROLLED)
+        if any(map(self._is_shared, self.columns)):
+            decided(Windowing.SHARED)
+        if not all(map(self._is_shared, self.columns)):
+            decided(Windowing.WIDE if self.wide else Windowing.UNROLLED)
         if self.clipped:
             decided(Windowing.ROWS)
 
@@ -260,6 +269,9 @@ class _PoolLayer:
         steps = self.both.steps if self.copies else self.after.steps
         plain = not (self.is_average or steps)  # one statement per cell
         for column in self.columns:
+            if self._is_shared(column):
+                self._write_sliding(writer, column, start)
+                continue
             if column.count == 1:
                 with contextlib.nullcontext() if plain else writer.block(note=f"column {column.first}"):
                     self._write_cell(writer, column, Constant(column.first), start, plain=plain)
@@ -267,6 +279,40 @@ class _PoolLayer:
             loop = f"for (ptrdiff_t x = {column.first}; x < {column.first + column.count}; x++)"
             with writer.loop(loop) if plain and column.columns is not None else writer.block(loop):
                 self._write_cell(writer, column, Name("x"), start, plain=plain)
+
+    def _is_shared(self, column: Column) -> bool:
+        """Whether windows that begin in neighbouring places of `column` have columns in common that are kept."""
+        along = self.windows.columns
+        return column.columns is not None and column.count > 1 and along.stride < along.window <= MOST_SHARED
+
+    def _write_sliding(self, writer: Writer, column: Column, start: Expression) -> None:
+        """Write a loop over windows that overlap: what is known of a column stays until no window has it any more."""
+        along = self.windows.columns
+        shared = along.window - along.stride
+        rows, top = self._rows_and_top(start)
+        part = Name("column")
+
+        def fill(unrolled: Unrolled, cell: Expression) -> None:
+            value = self._call(self._source.at(_BLOCK, top, cell), rows, ONE)
+            writer.nest(unrolled.openings, [f"{part.at(unrolled.index)} = {value};"])
+
+        writer.comment("Columns that windows have in common are in registers.")
+        writer.line(f"__m512 column[{along.window}];")
+        kept, new = Unrolled("c", 0, shared), Unrolled("c", shared, along.window)
+        fill(kept, kept.index + column.cell)
+        with writer.block(f"for (ptrdiff_t x = {column.first}; x < {column.first + column.count}; x++)"):
+            fill(new, Name("x") * along.stride + new.index + (column.cell - along.stride * column.first))
+            writer.line("__m512 v = column[0];")
+            others = Unrolled("c", 1, along.window)
+            writer.nest(others.openings, [f"v = {self._combine}(v, {part.at(others.index)});"])
+            if self.is_average:
+                self._write_average(writer, rows, Constant(along.window))
+            self._write_result(writer, Name("x"))
+            writer.nest(kept.openings, [f"{part.at(kept.index)} = {part.at(kept.index + along.stride)};"])
+
+    def _rows_and_top(self, start: Expression) -> tuple[Expression, Expression]:
+        """The rows of a window inside the picture, and the first of them, if the window begins in row `start`."""
+        return (Name("rows"), Name("top")) if self.clipped else (Constant(self.rows.window), start)
 
     def _write_rows_inside(self, writer: Writer, start: Expression) -> None:
         """Write the first row inside the picture of the window that begins in row `start`, and how many rows are."""
@@ -282,7 +328,7 @@ class _PoolLayer:
     def _write_cell(self, writer: Writer, column: Column, x: Expression, start: Expression, *, plain: bool) -> None:
         """Write what computes the result at `x`, whose window begins in row `start`."""
         cell, columns = self._write_cut(writer, column, x)
-        rows, top = (Name("rows"), Name("top")) if self.clipped else (Constant(self.rows.window), start)
+        rows, top = self._rows_and_top(start)
         pixel = self._source.at(_BLOCK, top, cell)
         value = f"_mm512_loadu_ps({pixel})" if self.copies else self._call(pixel, rows, columns)
         if plain:
@@ -318,7 +364,10 @@ class _PoolLayer:
 
     def _call(self, pixel: Expression, rows: Expression, columns: Expression) -> str:
         """The call that computes the maximum or the sum of a window whose first cell is `pixel`."""
-        if isinstance(columns, Constant) and not self.wide:
+        if columns == ONE:
+            sizes = [rows]
+            routine = self.context.library.add(self._hint("column"), self._write_column_routine)
+        elif isinstance(columns, Constant) and not self.wide:
             sizes = [rows]
             routine = self.context.library.add(self._hint(str(columns)), self._writer_of(columns.number))
         else:
@@ -358,7 +407,7 @@ class _PoolLayer:
             cells, loop, index = "`columns` cells", ["for (ptrdiff_t j = 0; j < columns; j++)"], Name("j") * 16
             sizes.append("ptrdiff_t columns")
         else:
-            cells = f"{columns} neighbouring cells" if columns > 1 else "the first cell"
+            cells = f"{columns} neighbouring cells"
             unrolled = Unrolled("j", 0, columns)
             loop, index = unrolled.openings, unrolled.index * 16
         writer.comment(f"{what} of {cells} in each of `rows` rows, which begin `row` floats apart.")
@@ -370,6 +419,21 @@ class _PoolLayer:
             writer.line("for (ptrdiff_t i = 0; i < rows; i++, x += row)")
             with writer.indented():
                 self._write_combine(writer, loop, "v", index)
+            writer.line("return v;")
+        writer.line("}")
+        return writer.text()
+
+    def _write_column_routine(self, name: str) -> str:
+        """Text of the routine for one column of a window."""
+        writer = Writer()
+        what = "The largest" if self.is_max else "The sum"
+        writer.comment(f"{what} of the first cell in each of `rows` rows, which begin `row` floats apart.")
+        parameters = ["const float *restrict x", "ptrdiff_t rows", "ptrdiff_t row", *self.before.neutral.parameters()]
+        writer.statement(f"static INLINE __m512 {name}", parameters, " {")
+        with writer.indented():
+            writer.line("__m512 v = _mm512_loadu_ps(x);")
+            self.before.apply(writer, _VALUE, ZERO, ZERO)
+            self._write_combine(writer, ["for (ptrdiff_t i = 1; i < rows; i++)"], "v", Name("i") * Name("row"))
             writer.line("return v;")
         writer.line("}")
         return writer.text()

@@ -116,7 +116,7 @@ def test_windows_that_all_see_the_last_row(runs_here: str) -> None:
         ("Kind=Avg CountPadding=1", (r"\(float\)\(3 \* 3\)", "(float)(3 * 2)")),
         ("Kind=Max PaddingTop=2 PaddingBottom=0", (r"y \* 2 - 2", "y * 2 - 0")),
         ("Kind=Max StrideW=1", (r"y \* 2 - 1", "y - 1")),
-        ("Kind=Max StrideW=1", (r"\[x - 1\]", "[x * 2 - 1]")),
+        ("Kind=Max StrideW=1", (r"\[x \+ 1\]", "[x]")),
         ("Kind=Avg", (r"end < 6 \? end : 6", "end < 5 ? end : 5")),
     ],
 )
@@ -147,7 +147,9 @@ def test_the_text_of_a_pooling_does_not_grow_with_its_numbers() -> None:
         assert step is not None
         return step[0].count("\n")
 
-    assert lines(40, 13, 6) == lines(9000, 13, 6) == lines(20_000, 9001, 4000) < 40
+    assert lines(40, 5, 2) == lines(9000, 5, 2)
+    assert lines(40, 13, 6) == lines(9000, 13, 6) < 40
+    assert lines(20_000, 9001, 4000) < 40
     assert lines(40, 3001, 3000) < 40
 
 

@@ -17,10 +17,11 @@ static double cpu(void) {
 }
 
 int main(int count, char **arguments) {
+    static NetParams params;
     NetNet *net;
     NetEngine *engine;
     if (count != 2) return 2;
-    char *error = NetNetCreate(&net, NULL, 1);
+    char *error = NetNetCreate(&net, &params, 1);
     if (error == NULL) error = NetEngineCreate(&engine, net, 1);
     if (error != NULL) {
         fprintf(stderr, "%s\n", error);

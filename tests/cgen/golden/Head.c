@@ -334,11 +334,10 @@ static INLINE __m512 largest_of_2(const float *restrict x, ptrdiff_t rows, ptrdi
     return v;
 }
 
-/* The largest of 3 neighbouring cells in each of `rows` rows, which begin `row` floats apart. */
-static INLINE __m512 largest_of_3(const float *restrict x, ptrdiff_t rows, ptrdiff_t row) {
+/* The largest of the first cell in each of `rows` rows, which begin `row` floats apart. */
+static INLINE __m512 largest_of_column(const float *restrict x, ptrdiff_t rows, ptrdiff_t row) {
     __m512 v = _mm512_loadu_ps(x);
-    for (ptrdiff_t i = 0; i < rows; i++, x += row)
-        UNROLL for (int j = 0; j < 3; j++) v = maximum(v, _mm512_loadu_ps(x + j * 16));
+    for (ptrdiff_t i = 1; i < rows; i++) v = maximum(v, _mm512_loadu_ps(x + i * row));
     return v;
 }
 
@@ -594,8 +593,17 @@ static NOINLINE void Head_halved(const void *context, Share share) {
         const ptrdiff_t top = origin > 0 ? origin : 0;
         const ptrdiff_t rows = (end < 6 ? end : 6) - top;
         _mm512_storeu_ps(halved[block][y][0], largest_of_2(features[block][top][0], rows, 6 * 16));
-        for (ptrdiff_t x = 1; x < 3; x++)
-            _mm512_storeu_ps(halved[block][y][x], largest_of_3(features[block][top][x * 2 - 1], rows, 6 * 16));
+        /* Columns that windows have in common are in registers. */
+        __m512 column[3];
+        column[0] = largest_of_column(features[block][top][1], rows, 6 * 16);
+        for (ptrdiff_t x = 1; x < 3; x++) {
+            UNROLL for (int c = 1; c < 3; c++)
+                column[c] = largest_of_column(features[block][top][x * 2 + c - 1], rows, 6 * 16);
+            __m512 v = column[0];
+            UNROLL for (int c = 1; c < 3; c++) v = maximum(v, column[c]);
+            _mm512_storeu_ps(halved[block][y][x], v);
+            column[0] = column[2];
+        }
     }
 }
 
