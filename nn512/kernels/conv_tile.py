@@ -341,8 +341,8 @@ class TileRoutine:
         )
         several = self.filter_h * self.filter_w > 1
         if several:
-            note = "/* input lanes in a block of weights */"
-            writer.line(f"const ptrdiff_t lanes = {least(inputs, 16)}, tapWeights = lanes * 16; {note}")
+            step = "" if self._first_tap_alone else ", tapWeights = lanes * 16"
+            writer.line(f"const ptrdiff_t lanes = {least(inputs, 16)}{step}; /* input lanes in a block of weights */")
         with writer.block(opening):
             writer.line(f"const ptrdiff_t begin = group * {outputs} - k, end = begin + {outputs};")
             writer.line("const ptrdiff_t low = begin > 0 ? begin : 0, high = end < 16 ? end : 16;")
@@ -361,6 +361,11 @@ class TileRoutine:
                     writer.line(f"const float *pixel = {tap.pixel};")
                     writer.line(f"const float *tap = {tap.weights};")
                     self._write_multiply(writer, tap)
+
+    @property
+    def _first_tap_alone(self) -> bool:
+        """Whether no other tap than that of the first row and column falls on the picture."""
+        return not self.clipped and all(run.last <= 1 for run in (*self.row_runs, *self.runs))
 
     def _each_tap(self, writer: Writer, pixel: Expression, weights: Expression) -> Iterator[_Tap]:
         """Write the loops over filter rows and columns; gives what is inside each."""

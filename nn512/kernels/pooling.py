@@ -10,7 +10,7 @@ all windows that have the column.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from nn512.cgen import names
@@ -165,11 +165,14 @@ class _PoolLayer:
         self.wide = self.windows.columns.window > WIDEST
         self.divisor = op.divisor if isinstance(op, PoolOp) else None
         self.clipped = self.rows.starts_outside or self.rows.ends_outside
+        self.cell = "_mm512_loadu_ps"
 
     def emit(self) -> LayerCode:
         if self.is_max:
             self.context.library.add("maximum", lambda _: MAXIMUM)
         if not self.copies:
+            if self.before.steps:
+                self.cell = self.context.library.add(f"cell{self.before.suffix}", self._write_cell_routine)
             self._tell()
         tell_steps(self.context.decided, Chaining.READING, self.op.prologue, self.op.epilogue)
         what = "every second row and column" if self.copies else "pooling"
@@ -418,7 +421,7 @@ class _PoolLayer:
             self._write_start(writer)
             writer.line("for (ptrdiff_t i = 0; i < rows; i++, x += row)")
             with writer.indented():
-                self._write_combine(writer, loop, "v", index)
+                writer.nest(loop, [self._combined("v", index)])
             writer.line("return v;")
         writer.line("}")
         return writer.text()
@@ -431,9 +434,8 @@ class _PoolLayer:
         parameters = ["const float *restrict x", "ptrdiff_t rows", "ptrdiff_t row", *self.before.neutral.parameters()]
         writer.statement(f"static INLINE __m512 {name}", parameters, " {")
         with writer.indented():
-            writer.line("__m512 v = _mm512_loadu_ps(x);")
-            self.before.apply(writer, _VALUE, ZERO, ZERO)
-            self._write_combine(writer, ["for (ptrdiff_t i = 1; i < rows; i++)"], "v", Name("i") * Name("row"))
+            writer.line(f"__m512 v = {self._cell_at(ZERO)};")
+            writer.nest(["for (ptrdiff_t i = 1; i < rows; i++)"], [self._combined("v", Name("i") * Name("row"))])
             writer.line("return v;")
         writer.line("}")
         return writer.text()
@@ -452,8 +454,8 @@ class _PoolLayer:
             writer.line(f"for (; p + {ACCUMULATORS} <= pixels; p += {ACCUMULATORS})")
             with writer.indented():
                 k = Unrolled("k", 0, ACCUMULATORS)
-                self._write_combine(writer, k.openings, "part[k]", (Name("p") + k.index) * 16)
-            self._write_combine(writer, ["for (; p < pixels; p++)"], "part[0]", Name("p") * 16)
+                writer.nest(k.openings, [self._combined("part[k]", (Name("p") + k.index) * 16)])
+            writer.nest(["for (; p < pixels; p++)"], [self._combined("part[0]", Name("p") * 16)])
             combine = self._combine
             writer.line(f"return {combine}({combine}(part[0], part[1]), {combine}(part[2], part[3]));")
         writer.line("}")
@@ -464,22 +466,28 @@ class _PoolLayer:
         return "maximum" if self.is_max else "_mm512_add_ps"
 
     def _write_start(self, writer: Writer) -> None:
-        writer.line(f"__m512 v = {'_mm512_loadu_ps(x)' if self.is_max else '_mm512_setzero_ps()'};")
-        if self.is_max:
-            self.before.apply(writer, _VALUE, ZERO, ZERO)
+        writer.line(f"__m512 v = {self._cell_at(ZERO) if self.is_max else '_mm512_setzero_ps()'};")
 
-    def _write_combine(self, writer: Writer, loop: Sequence[str], accumulator: str, offset: Expression) -> None:
-        """Write what adds the cell at `offset` to an accumulator, in a loop; none for a single cell."""
-        element = f"_mm512_loadu_ps({Name('x') + offset})"
-        if not self.before.steps:
-            writer.nest(loop, [f"{accumulator} = {self._combine}({accumulator}, {element});"])
-            return
-        steps = Writer()
-        steps.line(f"__m512 cell = {element};")
-        self.before.apply(steps, Name("cell"), ZERO, ZERO)
-        steps.line(f"{accumulator} = {self._combine}({accumulator}, cell);")
-        with contextlib.nullcontext() if loop else writer.block():
-            writer.nest(loop, steps.text().splitlines())
+    def _combined(self, accumulator: str, offset: Expression) -> str:
+        """The statement that adds the cell at `offset` to an accumulator."""
+        return f"{accumulator} = {self._combine}({accumulator}, {self._cell_at(offset)});"
+
+    def _cell_at(self, offset: Expression) -> str:
+        """A cell of a routine's picture, after the steps before the pooling."""
+        return f"{self.cell}({', '.join(map(str, [Name('x') + offset, *self.before.forwarded()]))})"
+
+    def _write_cell_routine(self, name: str) -> str:
+        """Text of the routine for a cell that steps are done on."""
+        writer = Writer()
+        writer.comment(f"A cell, and on it {', '.join(self.before.description)}.")
+        chain = self.before.neutral
+        writer.statement(f"static INLINE __m512 {name}", ["const float *restrict x", *chain.parameters()], " {")
+        with writer.indented():
+            writer.line("__m512 v = _mm512_loadu_ps(x);")
+            chain.apply(writer, _VALUE, ZERO, ZERO)
+            writer.line("return v;")
+        writer.line("}")
+        return writer.text()
 
 
 def _dividing(cells: int | None) -> Dividing:

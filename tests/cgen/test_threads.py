@@ -42,7 +42,7 @@ Output FromTensor=y
 """
 
 PROGRAM = Path(__file__).with_name("threads.c")
-ROUNDS = int(os.environ.get("NN512_THREAD_ROUNDS", "300"))
+ROUNDS = int(os.environ.get("NN512_THREAD_ROUNDS", "150"))
 
 DEADLOCK = 300.0 + ROUNDS / 20
 """Seconds after which a program is taken to be dead. They say nothing about how long it should take."""

@@ -17,7 +17,7 @@ MOST = 5.5
 
 @pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.sizes[0] >= 60])
 def test_passes_and_plans_are_linear(name: str) -> None:
-    few, many = (_operations_of_a_plan(FAMILIES[name].text(number)) for number in (60, 240))
+    few, many = (_operations_of_a_plan(FAMILIES[name].text(number)) for number in (40, 160))
     assert many <= MOST * few
 
 
