@@ -141,11 +141,19 @@ SOFT_INLINE __m512i _mm512_setr_epi32(int e0, int e1, int e2, int e3, int e4, in
 
 /* ---- Masked moves: only selected lanes of memory are touched ---- */
 
+/* Lanes of a where those of `chosen` are all ones, elsewhere those of b. */
+SOFT_INLINE soft_f4 soft_choose4(soft_i4 chosen, soft_f4 a, soft_f4 b) {
+    return (soft_f4)((chosen & (soft_i4)a) | (~chosen & (soft_i4)b));
+}
+
+/* The bit of each lane of part `at` in a mask, and all ones where it is set. */
+SOFT_INLINE soft_i4 soft_bits4(int at) { return (soft_i4){1, 2, 4, 8} << 4 * at; }
+SOFT_INLINE soft_i4 soft_lanes4(__mmask16 k, int at) { return ((soft_i4){k, k, k, k} & soft_bits4(at)) != 0; }
+
 SOFT_CALL __m512 _mm512_mask_mov_ps(__m512 src, __mmask16 k, __m512 a) {
-    const soft_floats x = soft_get(a);
-    soft_floats r = soft_get(src);
-    SOFT_SELECTED(k) r.at[i] = x.at[i];
-    return soft_put(r);
+    __m512 r;
+    for (int i = 0; i < 4; i++) r.part[i] = soft_choose4(soft_lanes4(k, i), a.part[i], src.part[i]);
+    return r;
 }
 
 SOFT_INLINE __m512 _mm512_maskz_mov_ps(__mmask16 k, __m512 a) { return _mm512_mask_mov_ps(_mm512_setzero_ps(), k, a); }
@@ -246,18 +254,16 @@ SOFT_INLINE __m512 soft_negate(__m512 a) {
 }
 
 /* The hardware's minimum and maximum: the second operand where either is NaN or both are zero. */
-SOFT_CALL __m512 _mm512_min_ps(__m512 a, __m512 b) {
-    const soft_floats y = soft_get(b);
-    soft_floats x = soft_get(a);
-    SOFT_EACH x.at[i] = x.at[i] < y.at[i] ? x.at[i] : y.at[i];
-    return soft_put(x);
+SOFT_INLINE __m512 _mm512_min_ps(__m512 a, __m512 b) {
+    __m512 r;
+    for (int i = 0; i < 4; i++) r.part[i] = soft_choose4(a.part[i] < b.part[i], a.part[i], b.part[i]);
+    return r;
 }
 
-SOFT_CALL __m512 _mm512_max_ps(__m512 a, __m512 b) {
-    const soft_floats y = soft_get(b);
-    soft_floats x = soft_get(a);
-    SOFT_EACH x.at[i] = x.at[i] > y.at[i] ? x.at[i] : y.at[i];
-    return soft_put(x);
+SOFT_INLINE __m512 _mm512_max_ps(__m512 a, __m512 b) {
+    __m512 r;
+    for (int i = 0; i < 4; i++) r.part[i] = soft_choose4(a.part[i] > b.part[i], a.part[i], b.part[i]);
+    return r;
 }
 
 /* a * b + c rounded once, for any floats. The product is exact in double; the sum is rounded to odd (an inexact sum takes
@@ -291,11 +297,23 @@ SOFT_CALL void soft_fma(float *restrict r, const float *restrict a, const float 
 #endif
 }
 
+#if defined(__FMA__) && defined(__has_builtin)
+#if __has_builtin(__builtin_ia32_vfmaddps)
+#define SOFT_FMA_4 __builtin_ia32_vfmaddps /* x86 with -mfma: its own instruction, four lanes at a time */
+#endif
+#endif
+
 SOFT_INLINE __m512 _mm512_fmadd_ps(__m512 a, __m512 b, __m512 c) {
+#ifdef SOFT_FMA_4
+    __m512 r;
+    for (int i = 0; i < 4; i++) r.part[i] = SOFT_FMA_4(a.part[i], b.part[i], c.part[i]);
+    return r;
+#else
     const soft_floats x = soft_get(a), y = soft_get(b), z = soft_get(c);
     soft_floats r;
     soft_fma(r.at, x.at, y.at, z.at);
     return soft_put(r);
+#endif
 }
 
 SOFT_INLINE __m512 _mm512_fnmadd_ps(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(soft_negate(a), b, c); }
@@ -467,13 +485,14 @@ enum {
 SOFT_CALL __mmask16 _mm512_cmp_ps_mask(__m512 a, __m512 b, int predicate) {
     /* By predicate mod 16 (the rest says which NaNs signal): is it true for less = 1, equal = 2, greater = 4, unordered = 8? */
     static const unsigned char truth[16] = {2, 1, 3, 8, 13, 14, 12, 7, 10, 9, 11, 0, 5, 6, 4, 15};
-    const soft_floats x = soft_get(a), y = soft_get(b);
-    unsigned mask = 0;
-    SOFT_EACH {
-        const int relation = x.at[i] < y.at[i] ? 1 : x.at[i] == y.at[i] ? 2 : x.at[i] > y.at[i] ? 4 : 8;
-        mask |= (unsigned)((truth[predicate & 15] & relation) != 0) << i;
+    const int true_for = truth[predicate & 15];
+    soft_i4 mask = {0};
+    for (int i = 0; i < 4; i++) {
+        const soft_i4 less = a.part[i] < b.part[i], equal = a.part[i] == b.part[i], greater = a.part[i] > b.part[i];
+        const soft_i4 relation = (less & 1) | (equal & 2) | (greater & 4) | (~(less | equal | greater) & 8);
+        mask |= ((relation & true_for) != 0) & soft_bits4(i);
     }
-    return (__mmask16)mask;
+    return (__mmask16)(mask[0] | mask[1] | mask[2] | mask[3]);
 }
 
 /* ---- Permutations ---- */

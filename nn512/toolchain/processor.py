@@ -1,4 +1,4 @@
-"""Whether this processor, or an emulator, executes AVX-512F, and what of its extensions."""
+"""Whether this processor, or an emulator, executes AVX-512F, and what of its extensions; or at least fused products."""
 
 from __future__ import annotations
 
@@ -47,10 +47,23 @@ int main(void) {
 """
 
 
-def _build_probe(compiler: Compiler, source: str) -> Path:
+_FMA_PROBE = r"""
+#include <math.h>
+#include <stdio.h>
+__attribute__((target("fma"))) static float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+int main(int count, char **arguments) {
+    const float x = (float)(count + 8192); /* its square has more bits than a float */
+    (void)arguments;
+    puts(__builtin_cpu_supports("fma") && fused(x, x, -x * x) != 0 ? "yes" : "no");
+    return 0;
+}
+"""
+
+
+def _build_probe(compiler: Compiler, source: str, flags: Sequence[str]) -> Path:
     """A program that prints `yes` where instructions work: it asks the processor and then executes one."""
     # main must not be compiled with AVX-512 code before the question is asked; -O0 keeps the order of the source.
-    arguments = ("-std=gnu99", "-O0", "-mavx512f", "probe.c")
+    arguments = ("-std=gnu99", "-O0", *flags, "probe.c")
     return build(compiler, {"probe.c": source}, arguments, "probe").path
 
 
@@ -70,10 +83,15 @@ def has_bfloat16(compiler: Compiler | None = None, wrapper: Sequence[str] = ()) 
     return has_avx512(compiler, wrapper) and _probe(compiler, tuple(wrapper), _BFLOAT16_PROBE)
 
 
+def has_fma(compiler: Compiler) -> bool:
+    """Whether the x86 processor that this compiler compiles for is this one, and has fused products of 128 bits."""
+    return _probe(compiler, (), _FMA_PROBE, ())
+
+
 @functools.cache
-def _probe(compiler: Compiler, wrapper: tuple[str, ...], source: str) -> bool:
+def _probe(compiler: Compiler, wrapper: tuple[str, ...], source: str, flags: tuple[str, ...] = ("-mavx512f",)) -> bool:
     try:
-        probe = _build_probe(compiler, source)
+        probe = _build_probe(compiler, source, flags)
         status, text, timed_out = run_bounded([*wrapper, str(probe)], timeout=60)
     except (BuildError, OSError):
         return False

@@ -16,6 +16,8 @@ from nn512 import toolchain
 from nn512.cgen import intrinsics
 from nn512.cgen.intrinsics import INTRINSICS, Array, Intrinsic, Parameter
 from nn512.errors import CannotRunError
+from nn512.toolchain import portable
+from nn512.toolchain.processor import has_fma
 
 HEADER = toolchain.SOFT_INCLUDE / "immintrin.h"
 
@@ -295,8 +297,16 @@ def test_soft_header_is_the_meaning(compiler: toolchain.Compiler, optimize: str)
 
 
 @each_compiler
-def test_the_portable_library_is_the_meaning(compiler: toolchain.Compiler) -> None:
+@pytest.mark.parametrize("flags", [("-mfma",), ()], ids=["fused", "not-fused"])
+def test_the_portable_library_is_the_meaning(
+    compiler: toolchain.Compiler, flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With products that the processor fuses, and with those that are put together of doubles."""
+    if flags and not has_fma(compiler):
+        pytest.skip("this processor has no fused products that it can be asked for")
+    monkeypatch.setattr(portable, "has_fma", lambda _: bool(flags))
     library = toolchain.portable_library(compiler)
+    assert library.flags[2:] == flags
     assert_agrees(build(compiler, [*library.flags, library.object], optimize="-O0"))
 
 
