@@ -23,7 +23,7 @@ from nn512.graph import Graph, Input, argument_tensor, parse
 from nn512.options import MOST_THREADS, Options
 from nn512.params import check_arrays, to_bytes
 
-NO_AVX512 = "this processor has no AVX-512F: the net runs on portable intrinsics, a hundred times slower"
+NO_AVX512 = "this processor has no AVX-512F: the net runs on portable intrinsics, some twenty times slower"
 
 IN_PROCESS = frozenset(("", "native", "soft"))
 """Values of $NN512_RUNNER with which emitted code runs inside this process."""
@@ -34,7 +34,7 @@ class Session:
 
     `graph` is a checked graph or its text, `params` maps the names of its parameters to float32 arrays. The C compiler
     is $CC or the first of gcc, clang and cc; what it made is kept in a cache. NN512_RUNNER=soft runs the emitted code
-    on portable intrinsics, which any processor can do, a hundred times slower. Where the processor has no AVX-512F that
+    on portable intrinsics, which any processor can do, some twenty times slower. Where the processor has no AVX-512F that
     is done without asking, with a RuntimeWarning; NN512_RUNNER=native forbids it. Kernels are chosen for one thread
     unless the options say otherwise; results do not depend on `threads`.
 
