@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nn512.graph import Activation, Config, Conv, Input, Node, build
+from nn512.graph import Activation, Config, Conv, Input, Node, Output, build
 from nn512.ir import LoadOp, Op, Program, StoreOp
 from nn512.passes.lower import lower
 
