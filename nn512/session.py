@@ -34,9 +34,9 @@ class Session:
 
     `graph` is a checked graph or its text, `params` maps the names of its parameters to float32 arrays. The C compiler
     is $CC or the first of gcc, clang and cc; what it made is kept in a cache. NN512_RUNNER=soft runs the emitted code
-    on portable intrinsics, which any processor can do, some twenty times slower. Where the processor has no AVX-512F that
-    is done without asking, with a RuntimeWarning; NN512_RUNNER=native forbids it. Kernels are chosen for one thread
-    unless the options say otherwise; results do not depend on `threads`.
+    on portable intrinsics, which any processor can do, some twenty times slower. Where the processor has no AVX-512F
+    that is done without asking, with a RuntimeWarning; NN512_RUNNER=native forbids it. Kernels are chosen for one
+    thread unless the options say otherwise; results do not depend on `threads`.
 
     Raises UsageError for parameters that do not fit, CannotRunError where there is no compiler.
     """
