@@ -172,6 +172,7 @@ def test_probabilities_are_compared_as_logits(largest: float) -> None:
         ]
         > 0.009
     )
+    expected = {"p": exactly(*softmax(logits))}
     wrong = softmax(np.roll(logits, 1))
     with pytest.raises(DisagreementError, match="ours by"):
         agree(expected, {"ours": {"p": wrong}}, {"ours": 0.02}, probabilities={"p"})
