@@ -27,7 +27,11 @@ from nn512.options import Options
 from nn512.toolchain import has_avx512
 
 FULLY = Checks(QUICK, failures=False)
-"""The first data set of a case: threads, guard pages on both sides, and two engines that share a net."""
+"""Threads, guard pages on both sides, and two engines that share a net: for a small net 2.5 seconds of the emulator,
+where another of its data sets takes a third of one."""
+
+SHARE = 4
+"""One case of so many gets that, on its first data set: if its seed is a multiple, as 0 is, which seeds shrink to."""
 
 
 def outside(emulated: Runner) -> Runner:
@@ -69,7 +73,7 @@ def check_equal(
     same_code = other.net_flags == emulated.net_flags
     problems = []
     for number, data in enumerate(draw(case, graph)):
-        checks = LIGHT if number else FULLY
+        checks = LIGHT if number or data.seed % SHARE else FULLY
         right, there = (execute(program, data.params, [data.inputs], checks) for program in programs)
         seed = DataSeed(data.regime, data.seed)
         problems += [

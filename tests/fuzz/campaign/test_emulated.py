@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 
 import nn512
+from fuzz.campaign import emulated
 from fuzz.campaign.comparing import differences
 from fuzz.campaign.emulated import check_equal, outside
 from fuzz.case import Case, DataSeed
 from fuzz.problem import Problem
+from fuzz.run.build import Executable
+from fuzz.run.checks import LIGHT, Checks
 from fuzz.run.emulator import service
 from fuzz.run.emulator.parts import find_parts
 from fuzz.run.ended import Ended
@@ -24,6 +27,7 @@ from fuzz.run.outcome import Kind, RunReport, Status, Violation
 from fuzz.run.runners import Runner, bochs, soft
 from fuzz.run.standalone import infer
 from fuzz.targets import OURS, Sources
+from nn512.arrays import Array
 from nn512.errors import CannotRunError
 from nn512.graph import Graph, parse
 from nn512.kernels.registry import competing_kernels
@@ -39,7 +43,7 @@ Activation FromTensor=y ToTensor=z Kind=GELU
 Softmax FromTensor=z ToTensor=p
 Output FromTensor=p
 """
-DATA = (DataSeed("gaussian", 1), DataSeed("nonfinite", 1))
+DATA = (DataSeed("gaussian", 0), DataSeed("nonfinite", 0))
 CASE = Case(GRAPH, {}, "-O1", DATA)
 
 
@@ -99,7 +103,7 @@ def stand_in() -> Runner:
 
 
 @pytest.fixture(scope="module")
-def emulated() -> Iterator[Runner]:
+def bochs_here() -> Iterator[Runner]:
     """The emulator; it boots once for all tests of this file."""
     try:
         find_parts()
@@ -140,6 +144,28 @@ def test_one_program_is_equal_to_itself(stand_in: Runner) -> None:
     assert not found.problems
 
 
+@pytest.mark.parametrize(("seed", "first"), [(0, emulated.FULLY), (emulated.SHARE, emulated.FULLY), (1, LIGHT)])
+def test_some_cases_get_every_check(
+    seed: int, first: Checks, stand_in: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On their first data set, and in both places."""
+    seen: list[Checks] = []
+
+    def executed(
+        program: Executable, params: Mapping[str, Array], inputs: list[Mapping[str, Array]], checks: Checks
+    ) -> RunReport:
+        assert program.path.exists()
+        assert params
+        assert len(inputs) == 1
+        seen.append(checks)
+        return report([1])
+
+    monkeypatch.setattr(emulated, "execute", executed)
+    data = (DataSeed("gaussian", seed), DataSeed("exact", seed))
+    assert check_equal(replace(CASE, data=data), stand_in, outside(stand_in)).executed
+    assert seen == [first, first, LIGHT, LIGHT]
+
+
 def test_what_the_emulator_lacks_is_left_out(stand_in: Runner) -> None:
     """Bochs has no AVX512_BF16: a net for that would be refused there, and differ."""
     options = {"force": [["", "direct-bf16"]], "platform": "AVX512BFloat16"}
@@ -158,24 +184,24 @@ def test_a_replaced_intrinsic_is_found(stand_in: Runner, changed: Changed) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel", ["", *competing_kernels()])
-def test_the_emulator_computes_what_is_computed_outside(kernel: str, emulated: Runner) -> None:
+def test_the_emulator_computes_what_is_computed_outside(kernel: str, bochs_here: Runner) -> None:
     force = {"force": [["", kernel]]} if kernel else {}
     case = replace(CASE, options=Options.from_dict(force).to_dict(), data=DATA[:1])
-    found = check_equal(case, emulated, outside(emulated))
+    found = check_equal(case, bochs_here, outside(bochs_here))
     assert found.executed
     assert not found.problems, f"{kernel}: {found.problems[0]}"
 
 
 @pytest.mark.slow
-def test_a_replaced_intrinsic_is_found_in_the_emulator(emulated: Runner) -> None:
-    found = check_equal(CASE, emulated, outside(emulated), elsewhere=REPLACED[0])
+def test_a_replaced_intrinsic_is_found_in_the_emulator(bochs_here: Runner) -> None:
+    found = check_equal(CASE, bochs_here, outside(bochs_here), elsewhere=REPLACED[0])
     assert {problem.kind for problem in found.problems} == {"emulated"}
 
 
-def test_the_driver_that_users_get_computes_the_same_there(emulated: Runner) -> None:
+def test_the_driver_that_users_get_computes_the_same_there(bochs_here: Runner) -> None:
     graph = parse(GRAPH)
     params, inputs = random_params(graph, 0), {"x": np.random.default_rng(0).standard_normal((20, 9, 10), np.float32)}
-    runners = (emulated, outside(emulated))
+    runners = (bochs_here, outside(bochs_here))
     there, right = (infer(graph, nn512.compile(graph), params, inputs, runner) for runner in runners)
     assert {name: array.tobytes() for name, array in there.items()} == {n: a.tobytes() for n, a in right.items()}
 
