@@ -18,9 +18,9 @@ KEYWORDS = frozenset(
 # Identifiers that step functions use themselves, beside the user's pointers to tensors (a test finds missing and stale
 # ones), and macros of system headers in small letters.
 STEP_WORDS = frozenset(
-    """ArenaFloats before bias block bottom c column context count end engine factors first group input item lanes
-    maximum memcpy memset n net nextWeights origin p panel piece position products row rows segments Share share
-    Sizes sizes sources spans t tensor ThreadFloats tile tiles top topRow v w x y""".split()
+    """ArenaFloats before bias block bottom c column context count end engine factors first from group input item lanes
+    maximum memcpy memset n net nextWeights number origin p pair panel phase piece position products rest row rows
+    segments Share share Sizes sizes sources spans t tensor ThreadFloats tile tiles top topRow v w x y""".split()
 )
 _MACROS = frozenset("errno i386 linux main stderr stdin stdout unix".split())
 

@@ -8,8 +8,10 @@ import re
 import pytest
 
 import nn512
+from fuzz.draw.edges import edge_nets
 from nn512.cgen import intrinsics, names
 from nn512.graph import example
+from nn512.kernels.registry import kernel_named, kernel_names
 from nn512.options import Options
 
 EVERYTHING = """
@@ -32,7 +34,7 @@ Output FromTensor=cat
 """
 
 # What EVERYTHING has not: groups of channels at places of their own, a change of layout, rows that see padding alone,
-# a convolution with a norm before it, a picture of few channels in blocks.
+# a convolution with a norm before it, a picture of few channels in blocks, windows that are cut on both sides.
 RARE = """
 Config Prefix=Rare
 Input ToTensor=x Channels=20 Height=9 Width=11
@@ -49,6 +51,8 @@ Activation FromTensor=m ToTensor=r Kind=ReLU
 Conv FromTensor=r ToTensor=after ToChannels=20 FilterH=1 FilterW=1
 Input ToTensor=z Channels=3 Height=9 Width=11
 Activation FromTensor=z ToTensor=few Kind=ReLU
+Pooling FromTensor=few ToTensor=cut Kind=Avg WindowH=3 WindowW=14 PaddingW=10
+Output FromTensor=cut
 Output FromTensor=g
 Output FromTensor=c
 Output FromTensor=n
@@ -76,7 +80,8 @@ Output FromTensor=groups
 Output FromTensor=few
 """
 
-# Channels by whole blocks, by runs and lane by lane, of one tensor and of several; rows and columns.
+# Channels by whole blocks, by runs and lane by lane, of one tensor and of several, in one slab and more; rows and
+# columns.
 MOVED = """
 Config Prefix=Moved
 Input ToTensor=x Channels=40 Height=6 Width=7
@@ -90,6 +95,9 @@ Slice FromTensor=x ToTensor=rows From=1 Count=4 Axis=Height
 Slice FromTensor=x ToTensor=columns From=0 Count=3 Step=2 Axis=Width
 Concat FromTensor1=x FromTensor2=rows ToTensor=high Axis=Height
 Concat FromTensor1=x FromTensor2=columns ToTensor=wide Axis=Width
+Input ToTensor=line Channels=40 Height=1 Width=300
+Slice FromTensor=line ToTensor=slabs From=3 Count=30
+Output FromTensor=slabs
 Output FromTensor=whole
 Output FromTensor=off
 Output FromTensor=mixed
@@ -177,10 +185,14 @@ def layer_functions(source: str) -> str:
     return re.sub(r'/\*.*?\*/|"[^"]*"', "", functions, flags=re.DOTALL)
 
 
-def compiled(text: str, force: str = "") -> str:
+def compiled(text: str, options: Options) -> str:
     """The source of a net all of whose tensors begin with MARK."""
     marked = re.sub(r"\b((?:To|From)Tensor[1-8]?)=(\w+)", rf"\1={MARK}\2", text)
-    return nn512.compile(marked, Options(force=(("", force),) if force else ())).source
+    return nn512.compile(marked, options).source
+
+
+def forced(kernel: str) -> Options:
+    return Options(force=(("", kernel),) if kernel else ())
 
 
 def words_of_steps(source: str) -> set[str]:
@@ -190,17 +202,30 @@ def words_of_steps(source: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("force", ["", "direct", "fully_connected_fp16", "winograd-4x4", "winograd-2x4-fp16"])
+@pytest.mark.parametrize(
+    "force", ["", "direct", "fully_connected_fp16", "winograd-4x4", "winograd-2x4-fp16", "fourier-8"]
+)
 def test_no_local_can_meet_a_tensor(name: str, force: str) -> None:
-    ours = words_of_steps(compiled(NETS[name], force))
+    ours = words_of_steps(compiled(NETS[name], forced(force)))
     assert len(ours) > 10
     assert sorted(word for word in ours if names.local(word) == word) == []
+
+
+@pytest.mark.parametrize("kernel", kernel_names())
+def test_no_local_of_a_kernel_can_meet_a_tensor(kernel: str) -> None:
+    """In some of the nets that are drawn for its edge classes."""
+    chosen = kernel_named(kernel)
+    nets = list(edge_nets(chosen))
+    for net in nets[:: -(-len(nets) // 6)]:
+        options = Options(without_passes=net.without, force=(("", kernel),), platform=chosen.platform)
+        ours = words_of_steps(compiled(net.text, options))
+        assert sorted(word for word in ours if names.local(word) == word) == [], net.text
 
 
 def test_no_name_is_taken_from_users_without_need() -> None:
     ours: set[str] = set()
     for text, force in itertools.product(TEXTS.values(), ("", "pointwise", "winograd-4x4", "fourier-8")):
-        ours |= words_of_steps(compiled(text, force))
+        ours |= words_of_steps(compiled(text, forced(force)))
     assert sorted(names.STEP_WORDS - ours) == []
 
 
@@ -208,7 +233,7 @@ def test_functions_that_a_prefix_and_a_tensor_could_spell() -> None:
     """Names of one underscore between words, as those of a net's own functions are."""
     found: set[str] = set()
     for text, force in (*((text, "") for text in TEXTS.values()), (TILED, "fourier-8")):
-        source = compiled(text, force)
+        source = compiled(text, forced(force))
         own = re.search(r"^#include \"(\w+)\.h", source, flags=re.MULTILINE)
         assert own is not None
         pattern = r"^(?:static [\w *]*?|#define )\*?\b([A-Za-z][A-Za-z0-9]*_[A-Za-z][A-Za-z0-9]*)\("
