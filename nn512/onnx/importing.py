@@ -325,13 +325,20 @@ class _Import:
         return finished(work, self.model, self.cut, live, results, self.types)
 
     def _settled_end(self, name: str, tensor: Tensor) -> Tensor:
-        """An output; a layer that changes nothing stands between it and an input, as the language wants it."""
+        """An output, its channels in order; a layer that changes nothing stands between it and an input.
+
+        So the language wants it. What stands in an order that no layer gives is refused: nobody could read it.
+        """
         work = self.work
         try:
             settled = work.settled(tensor)
         except RefusedError as error:
             self.refused.append(Refusal("output", name, error.what, error.accepted))
             return tensor
+        settled = shuffled(work, name, settled) or settled
+        if view.scrambled(settled.dims):
+            what = "parts of an axis stand in another order than that axis has them"
+            self.refused.append(Refusal("output", name, what, "what a Shuffle of channels gives"))
         if not isinstance(work.drafts[settled.name].node, Input):
             return settled
         nothing = OnnxNode("Identity", (), (name,))

@@ -136,10 +136,10 @@ def _shape(work: Work, node: OnnxNode) -> Value:
 
 
 def _pad(work: Work, node: OnnxNode) -> Tensor:
-    """Padding that is left to the convolution or pooling behind it."""
+    """Padding that is left to the convolution or pooling behind it, with that of a Pad of the same value before it."""
     mode = text(node, "mode", "constant")
     need("mode", mode, "constant")
-    x = _raw(work, node)
+    x = _raw(work, node, padded=True)
     rank = len(x.dims)
     if work.opset < 11:
         pads, value = integers(node, "pads", ()) or (), real(node, "value", 0.0)
@@ -154,9 +154,12 @@ def _pad(work: Work, node: OnnxNode) -> Tensor:
         raise RefusedError(f"pads={show(pads)}", "0 and more")
     if not any(pads):
         return x
-    around = [(0, 0)] * rank
+    if x.padding is not None and x.padding.value != value:
+        x = work.tensor(node)
+    around = [(0, 0)] * rank if x.padding is None else list(x.padding.pads)
     for i, axis in enumerate(axes):
-        around[axis] = pads[i], pads[len(axes) + i]
+        before, behind = around[axis]
+        around[axis] = before + pads[i], behind + pads[len(axes) + i]
     return replace(x, padding=Padding(node, value, tuple(around)))
 
 

@@ -92,6 +92,17 @@ def test_uneven_padding_goes_into_the_layer_behind(imported: Import) -> None:
     assert padding_of(layer) == (0, 1, 1, 1)
 
 
+def test_padding_around_padding_goes_into_the_layer_behind(imported: Import) -> None:
+    constants = {"p": [0, 0, 1, 0, 0, 0, 0, 2], "q": [0, 1, 1, 0], "axes": [2, 3], "w": numbers(2, 4, 3, 3)}
+    two = ("Pad", "x,p", "once"), ("Pad", "once,q,,axes", "twice")
+    (layer,) = imported(*two, ("Conv", "twice,w", "y"), constants=constants).graph.layers
+    assert isinstance(layer, Conv)
+    assert padding_of(layer) == (1, 1, 1, 2)
+    other = ("Pad", "once,q,v,axes", "twice")
+    text, _ = refusals(imported, two[0], other, ("Conv", "twice,w", "y"), constants={**constants, "v": np.float32(1)})
+    assert text.startswith("Pad 'once'")
+
+
 def test_averages_that_are_rounded_up_count_what_they_should(imported: Import) -> None:
     """Cells behind the padding are not counted; where there is no padding, those are all that is outside."""
     attributes = {"kernel_shape": (3, 3), "strides": (2, 2), "ceil_mode": 1, "count_include_pad": 1}

@@ -12,6 +12,7 @@ from nn512.onnx.imported import Imported
 from nn512.onnx.refusal import UnsupportedError
 from nn512.onnx.view import elements
 from tests.onnx.conftest import Import
+from tests.onnx.reading import refusals
 
 X = np.arange(8 * 5 * 6, dtype=np.float32).reshape(1, 8, 5, 6)
 
@@ -120,6 +121,25 @@ def test_shuffles(behind: tuple[Any, ...], imported: Import) -> None:
     assert "Shuffle" in what
     expected = X[:, [0, 4, 1, 5, 2, 6, 3, 7]]
     np.testing.assert_array_equal(np.concatenate(list(results.values()), 1), expected)
+
+
+@pytest.mark.parametrize("first", ["Relu", "Identity"])
+@pytest.mark.parametrize("last", ["Identity", "Relu"])
+def test_outputs_are_shuffled(first: str, last: str, imported: Import) -> None:
+    """Behind a layer and an input, and behind an activation, which leaves channels as they stand."""
+    constants = {"s": [1, 2, 4, 5, 6], "u": [1, 8, 5, 6]}
+    what, results = moved(imported, (first, "x", "a"), *SHUFFLE, (last, "v", "y"), constants=constants)
+    assert "Shuffle" in what
+    expected = np.maximum(X, 0) if "Relu" in (first, last) else X
+    np.testing.assert_array_equal(results["y"], expected[:, [0, 4, 1, 5, 2, 6, 3, 7]])
+
+
+def test_an_output_in_an_order_that_no_layer_gives(imported: Import) -> None:
+    """Three parts of the channels, turned around."""
+    nodes = [("Reshape", "x,s", "r"), ("Transpose", "r", "t", {"perm": (0, 3, 2, 1, 4, 5)}), ("Reshape", "t,u", "y")]
+    constants = {"s": [1, 2, 2, 2, 5, 6], "u": [1, 8, 5, 6]}
+    (told,) = refusals(imported, *nodes, x=X.shape, constants=constants)
+    assert "another order" in told
 
 
 def test_a_shuffle_is_done_once_for_all_readers(imported: Import) -> None:
