@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nn512 import toolchain
 from nn512.bench import native, systems
-from nn512.bench.agreement import BFLOAT16, HALF_WEIGHTS, SINGLE, Agreement, Expected, agree
+from nn512.bench.agreement import BFLOAT16, HALF_WEIGHTS, SINGLE, Agreement, agree
 from nn512.bench.layers import LayerTime, join, per_inference
 from nn512.bench.machine import choose_cpus, processor_name
 from nn512.bench.spread import Spread, ratio_by_round, spread
@@ -26,7 +26,7 @@ from nn512.errors import CannotRunError, UsageError
 from nn512.graph import Graph, Softmax, multiply_accumulates
 from nn512.options import Options
 from nn512.params import Params
-from nn512.plan.plan import Plan, uses_bfloat16
+from nn512.plan.plan import uses_bfloat16
 from nn512.toolchain import Compiler
 
 MOST_RUNS = 1_000_000
@@ -45,8 +45,7 @@ REFRESH_NANOSECONDS = 10_000_000
 class Request:
     """What to measure.
 
-    `expected` computes the outputs that the reference gives for `inputs`, and how far the code of a plan may be from
-    them. `runs` counts the timed inferences of each
+    `expected` computes the outputs that the reference gives for `inputs`. `runs` counts the timed inferences of each
     system. Kernels are chosen for `threads`, whatever `options` say. `progress` is told in a few words what is being
     done.
     """
@@ -54,7 +53,7 @@ class Request:
     graph: Graph
     params: Params
     inputs: Params
-    expected: Callable[[Plan], Mapping[str, Expected]]
+    expected: Callable[[], Mapping[str, NDArray[Any]]]
     threads: int = 1
     peers: tuple[str, ...] = ()
     per_layer: bool = False
@@ -127,7 +126,11 @@ def measure(request: Request) -> Measurement:
         request.progress("comparing the results with the reference")
         files = programs.files
         answers = {system.name: systems.outputs_of(system, files) for system in programs.all}
-        agreement = _agreed(request, emitted, programs.all, answers)
+        ours = SINGLE if request.options.weights == "fp32" else HALF_WEIGHTS
+        ours = BFLOAT16 if uses_bfloat16(emitted.plan) else ours
+        theirs = {system.name: BFLOAT16 if system.is_narrow else SINGLE for system in programs.all}
+        bounds = {system.name: ours if system.version is None else theirs[system.name] for system in programs.all}
+        agreement = agree(request.expected(), answers, bounds, _probabilities(request.graph))
         times = _take_turns(request, peak, programs.all)
     peers = programs.all[1 : 1 + len(request.peers)]
     profiled = [system for system in programs.all if system.name == PROFILED]
@@ -147,17 +150,9 @@ def measure(request: Request) -> Measurement:
     )
 
 
-def _agreed(
-    request: Request, emitted: Emitted, every: Sequence[System], answers: Mapping[str, Mapping[str, NDArray[Any]]]
-) -> Agreement:
-    """All results held to the reference. Raises DisagreementError."""
-    pairs = uses_bfloat16(emitted.plan)
-    narrow = {system.name for system in every if (pairs if system.version is None else system.is_narrow)}
-    ours = SINGLE if request.options.weights == "fp32" else HALF_WEIGHTS
-    bounds = {system.name: ours if system.version is None else SINGLE for system in every}
-    bounds |= dict.fromkeys(narrow, BFLOAT16)
-    probabilities = {layer.to_tensor for layer in request.graph.layers if isinstance(layer, Softmax)}
-    return agree(request.expected(emitted.plan), answers, bounds, narrow=narrow, probabilities=probabilities)
+def _probabilities(graph: Graph) -> set[str]:
+    """The outputs that a Softmax computes."""
+    return {layer.to_tensor for layer in graph.layers if isinstance(layer, Softmax)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nn512 import __version__
-from nn512.bench.agreement import Agreement
+from nn512.bench.agreement import BFLOAT16, Agreement
 from nn512.bench.layers import LayerTime, prediction_error
 from nn512.bench.measuring import Measurement, Timing
 from nn512.bench.spread import Spread
@@ -57,7 +57,7 @@ def as_text(measurement: Measurement, command: str) -> str:
 
 def _arithmetic(agreement: Agreement) -> str:
     """In which precision the systems compute: float32, but for those whose products may be of bfloat16."""
-    narrow = [name for name in agreement.bounds if name in agreement.narrow]
+    narrow = [name for name, bound in agreement.bounds.items() if bound == BFLOAT16]
     return "float32 arithmetic" + (f", products perhaps of bfloat16 in {' and '.join(narrow)}" if narrow else "")
 
 

@@ -21,9 +21,8 @@ from nn512.errors import INSTALL_PEERS, UsageError
 from nn512.graph import Graph
 
 if TYPE_CHECKING:
-    from nn512.bench.agreement import Expected
+    from nn512.arrays import Array
     from nn512.params import Params
-    from nn512.plan.plan import Plan
 
 _PEERS = (
     "peers to take turns with: onnxruntime, openvino, openvino_default (in the precision that it chooses, perhaps "
@@ -72,7 +71,6 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--threads must be at least 1, not {args.threads}")
     graph = read_graph(args.graph)
     from nn512.bench import Request, measure
-    from nn512.bench.agreement import Expected
     from nn512.bench.report import as_data, as_text
     from nn512.bench.systems import check_peers
     from nn512.params import load_params, random_params
@@ -81,15 +79,10 @@ def run(args: argparse.Namespace) -> int:
     params = random_params(graph, 0) if args.params is None else load_params(args.params, graph)
     inputs = _random_inputs(graph)
 
-    def expected(plan: Plan) -> Mapping[str, Expected]:
-        import numpy as np
-
+    def expected() -> Mapping[str, Array]:
         import reference
-        from fuzz.judge.algorithms import rounding_of
 
-        rounding = rounding_of(graph, plan.layers)
-        results = reference.run(graph, params, inputs, rounding=rounding, sampled=0)
-        return {name: Expected(result.value, np.sqrt(result.variance)) for name, result in results.items()}
+        return {name: result.value for name, result in reference.run(graph, params, inputs, sampled=0).items()}
 
     def progress(text: str) -> None:
         print(f"nn512 bench: {text}", file=sys.stderr, flush=True)

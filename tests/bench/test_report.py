@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from nn512.bench.agreement import Agreement
+from nn512.bench.agreement import BFLOAT16, Agreement
 from nn512.bench.layers import LayerTime
 from nn512.bench.measuring import Measurement, Timing
 from nn512.bench.report import as_data, as_text
@@ -53,8 +53,8 @@ def test_text() -> None:
     assert head.splitlines()[0] == "Made: 0.001 GMAC, 0.0 MB of parameters, 2 threads"
     assert "Some CPU; pinned to processors 0, 2" in head
     assert "other 7.1; float32" in head
-    agreement = Agreement({"nn512": 1e-3, "other": 2e-7}, {"nn512": 0.03, "other": 1e-3}, frozenset({"nn512"}))
-    narrow = dataclasses.replace(made(), agreement=agreement)
+    bounds = {"nn512": BFLOAT16, "other": 1e-3}
+    narrow = dataclasses.replace(made(), agreement=Agreement({"nn512": 1e-3, "other": 2e-7}, bounds))
     assert "other 7.1; float32 arithmetic, products perhaps of bfloat16 in nn512\n" in as_text(narrow, COMMAND)
     assert f"$ {COMMAND}" in head
     assert systems.splitlines()[1].split() == ["nn512", "2.000", "1.980", "-", "2.020", "1.0", "25.0%"]
