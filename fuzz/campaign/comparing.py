@@ -100,6 +100,8 @@ def compare(check: Check, what: Comparison, stream: TextIO) -> int:
             f"{first}{done} cases on {data_sets} data sets in {time.monotonic() - began:.0f} s: {words}\n"
             f"kernels: {', '.join(f'{name} {count}' for name, count in sorted(kernels.items()))}\n"
         )
+        if missed := [name for name in what.kernels if name and name not in kernels]:
+            stream.write(f"no case had: {', '.join(missed)}\n")
         stream.flush()
 
     def check_some(case: Case) -> Report:
@@ -107,11 +109,12 @@ def compare(check: Check, what: Comparison, stream: TextIO) -> int:
 
     try:
         for number, name in enumerate(what.kernels):
-            # As many for each kernel, and the first of them have what is left over.
+            # As many for each kernel, and the first of them have what is left over. Every chunk begins with the same
+            # net, the simplest there is, which shows nothing of a kernel and is left out.
             examples = (what.cases - number + len(what.kernels) - 1) // len(what.kernels)
             kernel = (name,) if name else ()
             explorer = Explorer(what.directory, show, check=check_some, regimes=what.regimes, kernels=kernel)
-            explorer.chunk(what.seed * 1_000_000 + number, examples)
+            explorer.chunk(what.seed * 1_000_000 + number, examples + 1, position=1)
     except (KeyboardInterrupt, EndedError):
         tell("ended early: ")
         raise
@@ -144,8 +147,9 @@ def command(
     def refused() -> int:
         try:
             what = Comparison(given.cases, given.seed, given.out, data_sets=given.data_sets)
-            if given.data_sets is not None and given.data_sets < 1:
-                raise UsageError(f"--data-sets must be at least 1, not {given.data_sets}")
+            for option, number in (("--cases", given.cases), ("--data-sets", given.data_sets)):
+                if number is not None and number < 1:
+                    raise UsageError(f"{option} must be at least 1, not {number}")
             return run(replace(what, kernels=forced_kernels(given.kernels) or what.kernels))
         except Nn512Error as error:
             sys.stderr.write(f"{error}\n")

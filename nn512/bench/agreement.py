@@ -25,7 +25,7 @@ BFLOAT16 = 5e-2
 """The same where products are of bfloat16; measured: 4e-2 of twelve convolutions in a row by F(4x4)."""
 
 LEAST_PROBABILITY = 1e-30
-"""Probabilities below that are not compared: near 1e-38 their logarithm loses its digits in float32."""
+"""Smaller probabilities are taken for that: near 1e-38 their logarithm loses its digits in float32."""
 
 
 class DisagreementError(Nn512Error):
@@ -82,11 +82,11 @@ def relative_error(expected: NDArray[Any], got: NDArray[Any]) -> float:
 def logit_error(expected: NDArray[Any], got: NDArray[Any]) -> float:
     """The same of the logits behind probabilities: their logarithms, the middle of which counts as 0.
 
-    Relative to the largest of them, or to 1 where all are smaller. Infinite where `got` has no logarithm.
+    Relative to the largest of them, or to 1 where all are smaller. Infinite where `got` is no probability.
     """
-    likely = expected >= LEAST_PROBABILITY
-    if not (np.isfinite(got).all() and (got[likely] > 0).all()):
+    if not (np.isfinite(got).all() and (got >= 0).all()):
         return float("inf")
     logits = np.log(expected[expected > 0])
     largest = (logits.max() - logits.min()) / 2
-    return float(np.abs(np.log(got[likely]) - np.log(expected[likely])).max() / max(largest, 1))
+    off = np.log(np.maximum(got, LEAST_PROBABILITY)) - np.log(np.maximum(expected, LEAST_PROBABILITY))
+    return float(np.abs(off).max() / max(largest, 1))

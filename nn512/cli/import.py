@@ -27,7 +27,13 @@ def add_parser(subparsers: Subparsers) -> None:
         "-o", "--output", metavar="NET.graph", type=Path, required=True, help="where to write the graph"
     )
     parser.add_argument("--params", metavar="NET.npz", type=Path, help="where to write the parameters (.npz or .bin)")
-    parser.add_argument("--map", metavar="FILE", type=Path, help="where to write, as JSON, what became of every name")
+    parser.add_argument(
+        "--map",
+        metavar="FILE",
+        type=Path,
+        help="where to write, as JSON, what became of every name, and of the axes of inputs and outputs: C[3:4] are "
+        "three channels, four apart",
+    )
     parser.add_argument("--prefix", metavar="NAME", help="prefix of the emitted C (default: after the file's name)")
     parser.add_argument("--no-verify", action="store_true", help="leave out the comparison at the end")
     add_cut_arguments(parser)

@@ -47,6 +47,15 @@ class Seen:
             return self.dims == pixels != ((), *map(view.whole, view.AXES, shape))
         return self._stands_as(("H", "W", "C")) and not self.is_usual
 
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """What every ONNX axis runs through, the last of it fastest: of `C[3:4]` three channels, four apart."""
+        parts = Counter(factor.axis for dim in self.dims for factor in dim)
+        return tuple(
+            "".join(f.axis if parts[f.axis] == 1 else f"{f.axis}[{f.size}:{f.stride}]" for f in dim)
+            for dim in self.dims
+        )
+
     def _stands_as(self, order: Sequence[str]) -> bool:
         places = [factor for dim in self.dims for factor in dim]
         return places == sorted(places, key=lambda f: (order.index(f.axis), -f.stride))
@@ -174,7 +183,7 @@ def _text(model: OnnxModel, config: Config, nodes: Sequence[Node], of: Mapping[s
 
 def _seen(seen: Seen, *, is_input: bool) -> str:
     shape = show_shape(view.sizes(seen.dims))
-    axes = " x ".join("".join(factor.axis for factor in dim) or "1" for dim in seen.dims)
+    axes = " x ".join(axis or "1" for axis in seen.axes)
     told = "" if seen.is_usual or (is_input and seen.is_interleaved) else f" of other order: {axes}"
     return f"{_comment(seen.onnx)}: {shape}{told}"
 

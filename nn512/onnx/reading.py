@@ -75,5 +75,5 @@ def _seen(seen: Seen) -> dict[str, Any]:
         "onnx": seen.onnx,
         "tensor": seen.tensor,
         "shape": view.sizes(seen.dims),
-        "axes": ["".join(factor.axis for factor in dim) for dim in seen.dims],
+        "axes": list(seen.axes),
     }

@@ -166,9 +166,16 @@ def test_probabilities_of_next_to_nothing_do_not_count() -> None:
     assert logit_error(softmax(logits), off) == pytest.approx(4 / 40, rel=0.5)  # but they are logits, too
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, -0.5])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -0.5])
 def test_what_is_no_probability_does_not_agree(value: float) -> None:
     assert logit_error(np.array([0.5, 0.5]), np.array([0.5, value])) == np.inf
+
+
+def test_what_is_likely_and_should_not_be_does_not_agree() -> None:
+    """Nor the other way round."""
+    one, both = np.array([1.0, 1e-200]), np.array([0.7, 0.3])
+    assert logit_error(one, both) > 0.2
+    assert logit_error(both, np.array([1.0, 0.0])) > 10
 
 
 def test_logits_next_to_nothing_are_compared_as_they_are() -> None:

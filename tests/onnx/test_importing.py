@@ -194,3 +194,15 @@ def test_where_one_file_cannot_be_written_none_is(tmp_path: Path, too_large: str
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_parts_of_axes_say_how_they_stand() -> None:
+    """As in an output whose pixels are those of two channels in turn: nobody else could put them in order."""
+    split = OnnxNode("Reshape", ("r", "s"), ("a",))
+    turn = OnnxNode("Transpose", ("a",), ("t",), "", {"perm": (0, 2, 3, 4, 1)})
+    join = OnnxNode("Reshape", ("t", "u"), ("y",))
+    constants = {"s": np.array([1, 2, 2, 5, 6]), "u": np.array([1, 2, 5, 12])}
+    net = convert(model(relu("x", "r"), split, turn, join, constants=constants), Cut({}))
+    (output,) = net.outputs
+    assert output.axes == ("", "C[2:1]", "H", "WC[2:2]")
+    assert "1x2x5x12 of other order: 1 x C[2:1] x H x WC[2:2]" in net.text

@@ -103,7 +103,9 @@ def test_arguments() -> None:
     assert given("--cases", "7", "--seed", "2", "--data-sets", "3").data_sets == 3
 
 
-@pytest.mark.parametrize("arguments", [("--kernels", "dirct"), ("--kernels", ""), ("--data-sets", "0")])
+@pytest.mark.parametrize(
+    "arguments", [("--kernels", "dirct"), ("--kernels", ""), ("--data-sets", "0"), ("--cases", "0"), ("--cases", "-3")]
+)
 def test_arguments_that_make_no_sense(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert command(arguments, "fuzz.some", "", 5, lambda _: 0) == 2
     assert arguments[0] in capsys.readouterr().err
@@ -121,3 +123,19 @@ def test_data_sets_take_turns(tmp_path: Path) -> None:
     assert {len(case.data) for case in seen} == {2}
     assert {seed.regime for case in seen for seed in case.data} == set(REGIMES)
     assert some_data(seen[0], 2) == seen[0]
+
+
+def test_few_cases_are_different_nets(tmp_path: Path) -> None:
+    """One of each kernel, and never the simplest net there is, with which every search begins."""
+    seen: list[Case] = []
+
+    def check(case: Case) -> Report:
+        seen.append(case)
+        return Report(case, parse(case.graph), "", executed=True)
+
+    stream = io.StringIO()
+    kernels = ("", "direct", "planar", "winograd-2x2")
+    assert compare(check, Comparison(8, 0, tmp_path, kernels=kernels, regimes=GAUSSIAN), stream) == 0
+    assert len({case.graph for case in seen}) == 8
+    assert all(len(parse(case.graph).layers) > 1 for case in seen)
+    assert "no case had: direct, planar, winograd-2x2" in stream.getvalue()  # this check builds nothing
