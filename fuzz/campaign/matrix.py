@@ -106,8 +106,8 @@ def _executes(compiler: Compiler, flags: Sequence[str]) -> bool:
     return run_bounded([str(program)], timeout=60)[0] == 0
 
 
-_FEATURE = {"skylake-avx512": "avx512vl", "icelake-server": "avx512vnni", "sapphirerapids": "avx512bf16"}
-"""What a processor has that is such a one or a later one."""
+_FEATURE = {"skylake-avx512": "avx512vl", "icelake-server": "avx512vbmi2", "sapphirerapids": "avx512fp16"}
+"""What of all that compilers may use for such a processor the fewest others have; a compiler may not know to ask."""
 
 
 def check_variants(case: Case, ways: Sequence[Variant], target: Target = OURS) -> Report:
