@@ -51,8 +51,9 @@ _WARNINGS = ("-Wall", "-Wextra")
 _UNOPTIMIZED = frozenset(("-O0", "-Og"))
 """Levels at which local arrays stay on the stack."""
 
-_SHADOWS = {CompilerKind.GCC: "-Wshadow=local", CompilerKind.CLANG: "-Wshadow"}
-"""A warning of locals that hide others; gcc's full one is of tensors, too, that are called as a type of ours is."""
+_SHADOWS = ("-Wshadow=local",)
+"""gcc's warning of locals that hide others. Its full one, and clang's, are of tensors, too, that are called as a type of
+ours is, or as a variable of the C library."""
 
 _GUESSES = ("-Wno-maybe-uninitialized",)
 """gcc gives this warning by what the optimizer knows: -Og does not follow conditions that -O2 does."""
@@ -215,8 +216,9 @@ def build_net(
             regions=regions,
         ),
     }
-    warnings: tuple[str, ...] = (*STRICT_FLAGS, _SHADOWS[runner.compiler.kind]) if strict else _WARNINGS
-    if strict and "-Og" in flags and runner.compiler.kind is CompilerKind.GCC:
+    is_gcc = runner.compiler.kind is CompilerKind.GCC
+    warnings: tuple[str, ...] = (*STRICT_FLAGS, *(_SHADOWS if is_gcc else ())) if strict else _WARNINGS
+    if strict and "-Og" in flags and is_gcc:
         warnings += _GUESSES
     if strict and runner.net_flags == NATIVE_FLAGS and not _UNOPTIMIZED.intersection(flags) and not runner.sanitizers:
         warnings += SMALL_FRAME_FLAGS
