@@ -52,7 +52,7 @@ _UNOPTIMIZED = frozenset(("-O0", "-Og"))
 """Levels at which local arrays stay on the stack."""
 
 _SHADOWS = ("-Wshadow=local",)
-"""gcc's warning of locals that hide others. Its full one, and clang's, are of tensors, too, that are called as a type of
+"""gcc's warning of locals that hide others. Its full one, and clang's, are also of tensors that are called as a type of
 ours is, or as a variable of the C library."""
 
 _GUESSES = ("-Wno-maybe-uninitialized",)
