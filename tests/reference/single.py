@@ -18,20 +18,25 @@ from nn512.graph import (
     Add,
     BatchNorm,
     Concat,
+    Config,
     Conv,
     Div,
     FullyConnected,
     Graph,
+    Input,
     Layer,
     LayerNorm,
     Max,
     Min,
     Mul,
+    Node,
+    Output,
     Pooling,
     RMSNorm,
     Shape,
     Softmax,
     Sub,
+    build,
     tensors_read,
 )
 from reference import kinds
@@ -281,3 +286,48 @@ def deviations(graph: Graph, params: dict[str, Single], inputs: dict[str, Single
             error = np.abs(tensors[name] - result.value)
             ratios[name] = np.where(error == 0, 0.0, error / np.sqrt(result.variance))
     return ratios
+
+
+def rms(ratios: Array) -> float:
+    return float(np.sqrt(np.square(ratios).mean()))
+
+
+def net(*layers: Node, channels: int = 8, size: int = 9) -> Graph:
+    """A graph from input x to the tensor of the last layer."""
+    last = layers[-1]
+    assert not isinstance(last, Config | Output)
+    return build([Config(), Input("x", channels, size, size), *layers, Output(last.to_tensor)])
+
+
+def conv3(source: str, to: str, channels: int) -> Conv:
+    return Conv(source, to, channels, 3, 3, padding_h=1, padding_w=1)
+
+
+def relu(source: str, to: str, slope: float = 0.0) -> Activation:
+    return Activation(source, to, "ReLU", slope)
+
+
+def residual(blocks: int) -> list[Node]:
+    layers: list[Node] = [conv3("x", "r0", 8)]
+    for i in range(blocks):
+        layers += [conv3(f"r{i}", f"c{i}", 8), BatchNorm(f"c{i}", f"b{i}"), relu(f"b{i}", f"a{i}")]
+        layers += [conv3(f"a{i}", f"d{i}", 8), Add(f"d{i}", f"r{i}", f"s{i}"), relu(f"s{i}", f"r{i + 1}")]
+    return layers
+
+
+def dense(blocks: int) -> list[Node]:
+    layers: list[Node] = []
+    source = "x"
+    for i in range(blocks):
+        layers += [BatchNorm(source, f"b{i}"), relu(f"b{i}", f"a{i}"), conv3(f"a{i}", f"c{i}", 4)]
+        layers += [Concat(source, f"c{i}", f"k{i}")]
+        source = f"k{i}"
+    return layers
+
+
+def doubling(kind: type[Add | Concat], times: int) -> list[Node]:
+    """One rounding that reaches everything: x scaled by one channel's filter, then added or joined to itself."""
+    layers: list[Node] = [Conv("x", "t0", 2, 1, 1), relu("t0", "v0", -0.3)]
+    for i in range(times):
+        layers += [relu(f"v{i}", f"u{i}", 0.7), kind(f"v{i}", f"u{i}", f"v{i + 1}")]
+    return [*layers, Conv(f"v{times}", "y", 3, 1, 1)]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import TypeAlias
 
 import numpy as np
@@ -17,25 +13,12 @@ import reference
 from nn512.graph import Config, Conv, FullyConnected, Graph, Input, Output, build
 from reference import kinds, lines, runs
 from reference.windows import Array, Window
+from tests.reference import single as float32
 
 Single: TypeAlias = npt.NDArray[np.float32]
 
 LIMIT = 8.0
 """Errors in standard deviations that no honest evaluation may pass."""
-
-
-def _neighbour(name: str) -> ModuleType:
-    """Test folders are no packages: load the module beside this one."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-float32 = _neighbour("test_variance")
 
 
 def walk_of(products: Array) -> tuple[float, float]:

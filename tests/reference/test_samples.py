@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import TypeAlias
 
 import numpy as np
@@ -30,26 +26,13 @@ from nn512.graph import (
 )
 from reference import samples
 from reference.windows import Array
+from tests.reference import single as float32
 
 Single: TypeAlias = npt.NDArray[np.float32]
 
 F = np.float32
 
 LIMIT = 8.0
-
-
-def _neighbour(name: str) -> ModuleType:
-    """Test folders are no packages: load the module beside this one."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-float32 = _neighbour("test_variance")
 
 
 def net(*layers: Node, channels: int, size: int) -> Graph:
@@ -348,7 +331,7 @@ def repeated(seed: int) -> tuple[dict[str, Single], dict[str, Single]]:
 
 
 @pytest.mark.parametrize("style", [float32.Style("forward", fused=False), float32.Style("reverse")])
-def test_elements_of_the_same_products_err_alike(style: object) -> None:
+def test_elements_of_the_same_products_err_alike(style: float32.Style) -> None:
     """Their values differ, and which sign they err with is known for no binade alone."""
     for seed in range(6):
         found = float32.deviations(SORTED, *repeated(seed), style)
@@ -436,6 +419,7 @@ def evaluate_folded(graph: Graph, params: dict[str, Single], x: Single) -> Singl
     *norms, layer = graph.layers
     factor, shift = np.ones(len(x)), np.zeros(len(x))
     for norm in norms:
+        assert isinstance(norm, BatchNorm)
         scale, more = float32.folded(norm, params)
         factor, shift = factor * scale, shift * scale + more
     weights = params["yWeights"].astype(np.float64)
