@@ -218,7 +218,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "pooling windows taken for whole at the right edge",
-        "kernels/pooling.py",
+        "kernels/pooling_columns.py",
         "high = max(low, min(along.places, (along.size - along.window + before) // stride + 1))",
         "high = max(low, min(along.places, (along.size - along.window + before + 1) // stride + 1))",
     ),

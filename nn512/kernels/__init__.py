@@ -28,6 +28,7 @@ packing.py           C that packs parameters; packing_full.py, packing_grouped.p
 grouped_weights.py   the packed weights that packing_grouped.py makes
 fully_connected.py   layers that use every weight once; full_panel.py: their inner loops;
                      fully_connected_pairs.py: the same on pairs of bfloat16
+pooling_columns.py   the columns of a pooling's result by what their windows see
 pooling.py           pooling, sampling; softmax.py, elementwise.py, copying.py, border.py: as they are called
 channel_norm.py      normalization over channels; packing_lanes.py: its parameters; lrn.py: over neighbours;
                      powers.py: the powers that takes

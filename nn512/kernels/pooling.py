@@ -10,8 +10,7 @@ all windows that have the column.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from nn512.cgen import names
 from nn512.cgen.code import InferenceStep, LayerCode
@@ -19,20 +18,17 @@ from nn512.cgen.expressions import ONE, ZERO, Constant, Expression, Name, Produc
 from nn512.cgen.writer import Writer
 from nn512.ir import PoolOp, SampleOp
 from nn512.ir.decision import Decided, Decision
-from nn512.ir.ops.pool import Along
 from nn512.kernels.chain import ChainCode
 from nn512.kernels.deciding import Chaining, tell_steps
 from nn512.kernels.edges import CHANNEL_TAIL, Edges
 from nn512.kernels.interface import Context, Kernel
 from nn512.kernels.layer import begin_step, declare_tensor, step_signature
+from nn512.kernels.pooling_columns import WIDEST, Column, columns_of
 from nn512.kernels.streaming import streaming_work
 from nn512.kernels.tiles import Unrolled
 from nn512.plan.layout import LANES
 
 ACCUMULATORS = 4
-WIDEST = 8
-"""Most columns of a window that have unrolled code of their own."""
-
 MOST_SHARED = 16
 """Most columns of windows that are kept in registers, of which there are twice as many."""
 
@@ -89,39 +85,6 @@ class Dividing(Decision):
     POWER = "a sum is multiplied: of a power of two of cells"
     CONSTANT = "a sum is divided by a constant"
     COUNT = "a sum is divided by a count: some cells are outside the picture"
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """`count` output columns from `first` on that see `columns` cells of a row; the first begins at `cell`.
-
-    Where `columns` is None the windows hang over the picture by one cell more or less than their neighbours do.
-    """
-
-    first: int
-    count: int
-    columns: int | None
-    cell: int
-
-
-def columns_of(along: Along) -> tuple[Column, ...]:
-    """The output columns of a row, neighbours together that see whole windows; so are those at an edge of wide ones."""
-    stride, before = along.stride, along.before
-
-    def alone(x: int) -> Column:
-        first = x * stride - before
-        start, end = max(0, first), min(along.size, first + along.window)
-        return Column(x, 1, end - start, start)
-
-    def edge(first: int, last: int) -> Iterable[Column]:
-        if along.window > WIDEST and last - first > 1:
-            return [Column(first, last - first, None, stride * first - before)]
-        return map(alone, range(first, last))
-
-    low = min(along.places, -(-before // stride))
-    high = max(low, min(along.places, (along.size - along.window + before) // stride + 1))
-    whole = [Column(low, high - low, along.window, stride * low - before)] if low < high else []
-    return (*edge(0, low), *whole, *edge(high, along.places))
 
 
 def emit(op: PoolOp | SampleOp, context: Context) -> LayerCode:

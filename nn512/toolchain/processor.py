@@ -48,7 +48,6 @@ int main(void) {
 
 
 _FMA_PROBE = r"""
-#include <math.h>
 #include <stdio.h>
 __attribute__((target("fma"))) static float fused(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 int main(int count, char **arguments) {

@@ -15,7 +15,7 @@ from fuzz.judge.report import Report
 from nn512.bench.families import CONSUMERS, Family, Lines, doubled, fibonacci
 from nn512.compiler import compile as compile_graph
 from nn512.ir.ops.pool import Along
-from nn512.kernels.pooling import WIDEST, Column, columns_of
+from nn512.kernels.pooling_columns import WIDEST, Column, columns_of
 
 Emit = Callable[..., Any]
 """What emits a net, and gives what judges it (conftest.py)."""
