@@ -20,9 +20,6 @@ from reference.windows import Array, Mask, Single
 NOTHING: Array = np.zeros((1, 1, 1))
 """The variance of what is read when only a layer's own errors are asked for; any shape."""
 
-QUIET = Sampler.of(0)
-"""For evaluations of which only the derived variance is wanted."""
-
 L = TypeVar("L", bound=Layer)
 
 
@@ -51,7 +48,7 @@ class Evaluation(Generic[L]):
 
     def on(self, x: Tensor) -> Evaluation[L]:
         """The same layer on another tensor, without samples."""
-        return replace(self, reads=[x], sampler=QUIET)
+        return replace(self, reads=[x], sampler=self.sampler.without_samples)
 
     def finish(
         self,

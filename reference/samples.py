@@ -72,17 +72,26 @@ class Sampler:
 
     count: how many samples, the S in shapes; 0 for none.
     multipliers: an odd number per sample, which makes its signs of one hash.
+    independent: whether roundings are taken as independent of each other, and signs of products as random, without a
+        look at the numbers.
     """
 
     count: int
     generator: np.random.Generator
     multipliers: npt.NDArray[np.uint32]
+    independent: bool = False
 
     @classmethod
-    def of(cls, count: int) -> Sampler:
+    def of(cls, count: int, *, independent: bool = False) -> Sampler:
         """The source for one evaluation."""
         generator = np.random.default_rng(count)
-        return cls(count, generator, generator.integers(0, 1 << 32, count, np.uint32) | np.uint32(1))
+        multipliers = generator.integers(0, 1 << 32, count, np.uint32) | np.uint32(1)
+        return cls(count, generator, multipliers, independent)
+
+    @property
+    def without_samples(self) -> Sampler:
+        """A source of none, for evaluations of which only the derived variance is wanted."""
+        return Sampler.of(0, independent=self.independent)
 
     def none(self, shape: tuple[int, ...]) -> Array:
         """No errors, of a tensor of shape C x H x W."""

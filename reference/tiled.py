@@ -94,7 +94,7 @@ class Products:
 
     weights: transformed, P x G x K/G x C/G, and rounded where it is known to what. squares: those of the weights, with
         what small ones count at least.
-    stored: standard deviations of what weights are off as they are stored, with random signs.
+    stored_variance: of what weights are off as they are stored.
     open_variance: the variance of weights near the middle between two bfloat16, which may be rounded to either.
     """
 
@@ -103,7 +103,7 @@ class Products:
     parts: int
     weights: Array
     squares: Array
-    stored: Array
+    stored_variance: Array
     open_variance: Array | None
 
     @classmethod
@@ -125,9 +125,9 @@ class Products:
             matrices = bfloat16.rounded(matrices)
             if of_rows.any():
                 variance, open_variance = variance + of_rows, of_rows.reshape(shape)
-        signed = with_signs(np.sqrt(squares)[..., 0], rows[..., 0], np.ones(1, np.uint32)).reshape(shape)
-        stored = np.copysign(np.sqrt(variance).reshape(shape), signed)
-        return cls(rounding.tiles, grid, parts, matrices, squares.reshape(shape), stored, open_variance)
+        return cls(
+            rounding.tiles, grid, parts, matrices, squares.reshape(shape), variance.reshape(shape), open_variance
+        )
 
     def row_blocks(self, channels: int, filters: int, samples: int = 1) -> Iterator[tuple[int, int]]:
         """Rows of tiles whose arrays, with so many samples, fit into BLOCK: the first ones, and how many."""
@@ -135,6 +135,13 @@ class Products:
         rows = max(1, BLOCK // size)
         for first in range(0, self.grid.rows.count, rows):
             yield first, min(rows, self.grid.rows.count - first)
+
+    @property
+    def stored_errors(self) -> Array:
+        """What weights may be off as they are stored, each with a sign that belongs to the weight."""
+        rows = self.as_convolution[..., 0]
+        signed = with_signs(np.ones_like(rows), rows, np.ones(1, np.uint32)).reshape(self.weights.shape)
+        return np.copysign(np.sqrt(self.stored_variance), signed)
 
     @property
     def terms(self) -> int:
@@ -255,7 +262,7 @@ class _Block:
         sampled = np.zeros((*sums.shape[:3], count, sums.shape[3]))
         certain = Dependent(np.zeros(sums.shape), np.zeros(sampled.shape))
         image, filters = inputs.reshape(-1, 1, inputs.shape[3]), products.as_convolution
-        walk = runs.conv(image, filters, POINTWISE)
+        walk = None if self.sampler.independent else runs.conv(image, filters, POINTWISE)
         if walk is not None:
             accumulated += wandering(products.terms, self.rounding) * walk.excess.reshape(sums.shape)
             if self.repeated:
@@ -329,7 +336,7 @@ class _Block:
         sampler, count = self.sampler, self.sampler.count
         found = (self.products.weights @ errors).reshape(*self.products.weights.shape[:3], count, -1)
         # A weight errs alike in every tile: one pattern of errors, with a sign for each position. Errors meet it, too.
-        of_weights = self.products.stored
+        of_weights = self.products.stored_errors
         signs = sampler.generator.integers(0, 2, (len(inputs), 1, 1, count, 1)) * 2.0 - 1.0
         found += (of_weights @ inputs)[:, :, :, np.newaxis] * signs
         if coarse and samples.coarse(self.rounding):

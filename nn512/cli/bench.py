@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     def expected() -> Mapping[str, Array]:
         import reference
 
-        return {name: result.value for name, result in reference.run(graph, params, inputs, sampled=0).items()}
+        return {name: result.value for name, result in reference.run(graph, params, inputs, independent=True).items()}
 
     def progress(text: str) -> None:
         print(f"nn512 bench: {text}", file=sys.stderr, flush=True)

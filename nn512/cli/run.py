@@ -102,4 +102,4 @@ def _elsewhere(
 def _reference(graph: Graph, params: Mapping[str, Array], inputs: Mapping[str, Array]) -> Mapping[str, Array]:
     import reference
 
-    return {name: result.value for name, result in reference.run(graph, params, inputs, sampled=0).items()}
+    return {name: result.value for name, result in reference.run(graph, params, inputs, independent=True).items()}

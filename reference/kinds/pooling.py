@@ -10,7 +10,7 @@ import numpy as np
 from nn512.graph.nodes import Pooling
 from reference import domain, samples
 from reference.accumulation import REACH
-from reference.evaluation import QUIET, Evaluation
+from reference.evaluation import Evaluation
 from reference.exchange import Linear, Role
 from reference.grid import CERTAIN, certain_error
 from reference.kinds.kind import Kind
@@ -192,7 +192,7 @@ class PoolingKind(Kind[Pooling]):
         Where the layer would have read a batch norm that may be folded into it, the average may be one of what that
         reads.
         """
-        done = self.evaluate(at.on(replace(source, errors=QUIET.none(source.value.shape))))
+        done = self.evaluate(at.on(replace(source, errors=at.sampler.without_samples.none(source.value.shape))))
         affine = source.affine
         if affine is None:
             return done

@@ -175,8 +175,9 @@ class WeightedSum(Kind[L]):
         """The errors of the result `y`."""
         (x,), layer = at.reads, at.layer
         affine = x.affine if self.folds_forward(layer) else None
-        walk = self.walk(layer, x.value, weights)
-        folded = None if affine is None else self.walk(layer, affine.product, weights)
+        by_data = not at.sampler.independent
+        walk = self.walk(layer, x.value, weights) if by_data else None
+        folded = self.walk(layer, affine.product, weights) if by_data and affine is not None else None
         excess = Excess.of(walk, folded)
 
         def apply(x: Array, of: Callable[[Array], Array]) -> Array:

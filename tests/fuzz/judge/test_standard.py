@@ -1,4 +1,4 @@
-"""Samples of errors are asked for where a verdict depends on them, and nowhere else."""
+"""What roundings have in common is looked at where a verdict depends on it, and nowhere else."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def report() -> Report:
 
 
 def one_sided() -> DataSet:
-    """Data of which the errors of all elements have much in common: samples widen their variance."""
+    """Data of which the errors of all elements have much in common, which widens their variance."""
     found = draw(report().graph, "positive", 3)
     params = {name: np.abs(array) for name, array in found.params.items()}
     return DataSet(found.regime, found.seed, params, found.inputs)
 
 
-def off_by(sigmas: float) -> tuple[standard.Standard, Outcome, list[int | None]]:
+def off_by(sigmas: float) -> tuple[standard.Standard, Outcome, list[str]]:
     """What is judged of results of which one is so many sigma off that are derived; and what was evaluated for it."""
     data, asked, run = one_sided(), [], reference.run
-    result = run(report().graph, data.params, data.inputs, sampled=0)[OUTPUT]
+    result = run(report().graph, data.params, data.inputs, independent=True)[OUTPUT]
     got = result.value.astype(np.float32)
     got[1, 2, 3] = result.value[1, 2, 3] + sigmas * np.sqrt(result.variance[1, 2, 3])
 
-    def told(*arguments: object, sampled: int | None, **named: object) -> dict[str, reference.Result]:
-        asked.append(sampled)
-        return run(*arguments, sampled=sampled, **named)  # type: ignore[arg-type]
+    def told(*arguments: object, independent: bool, **named: object) -> dict[str, reference.Result]:
+        asked.append("independent" if independent else "all")
+        return run(*arguments, independent=independent, **named)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reference, "run", told)
@@ -53,29 +53,29 @@ def off_by(sigmas: float) -> tuple[standard.Standard, Outcome, list[int | None]]
     return kept, verdict.outcome, asked
 
 
-def test_what_is_far_below_the_limits_needs_no_samples() -> None:
+def test_what_is_far_below_the_limits_needs_no_second_look() -> None:
     _, outcome, asked = off_by(5.0)
-    assert (outcome, asked) == (Outcome.WITHIN, [0])
+    assert (outcome, asked) == (Outcome.WITHIN, ["independent"])
 
 
-def test_nothing_is_wrong_before_samples_say_so() -> None:
-    """Of the errors that are derived it is 14 sigma, beyond the limit of 12; of those with samples it is less."""
+def test_nothing_is_wrong_before_all_is_looked_at() -> None:
+    """Of independent errors it is 14 sigma, beyond the limit of 12; of those with something in common it is less."""
     kept, outcome, asked = off_by(14.0)
-    assert (outcome, asked) == (Outcome.WITHIN, [0, None])
+    assert (outcome, asked) == (Outcome.WITHIN, ["independent", "all"])
     data = one_sided()
-    derived = reference.run(report().graph, data.params, data.inputs, sampled=0)[OUTPUT].variance
+    derived = reference.run(report().graph, data.params, data.inputs, independent=True)[OUTPUT].variance
     assert kept.expected[OUTPUT].variance[1, 2, 3] > (14 / 12) ** 2 * derived[1, 2, 3]
 
 
-def test_what_is_near_a_limit_is_told_with_samples() -> None:
-    assert off_by(7.0)[1:] == (Outcome.WITHIN, [0, None])
+def test_what_is_near_a_limit_is_judged_by_all() -> None:
+    assert off_by(7.0)[1:] == (Outcome.WITHIN, ["independent", "all"])
 
 
-def test_what_is_wrong_is_wrong_with_samples() -> None:
-    assert off_by(1e3)[1:] == (Outcome.WRONG, [0, None])
+def test_what_is_wrong_is_wrong_by_all() -> None:
+    assert off_by(1e3)[1:] == (Outcome.WRONG, ["independent", "all"])
 
 
-def test_the_standard_of_a_culprit_has_samples() -> None:
+def test_the_standard_of_a_culprit_is_the_whole_one() -> None:
     """It is written into the finding, though nothing that was computed is wrong, or nothing was computed."""
     steps = Steps(nobody, 1, LAYERS, Clock("run"))
     data = one_sided()
