@@ -33,6 +33,7 @@
     domain.py       where nothing is promised: overflow, and whatever depends on it
     roundoff.py     errors of single roundings
     bfloat16.py     numbers rounded to bfloat16 before they are multiplied, and what becomes of their errors
+    storing.py      tensors that are stored in a narrower format
     rounding.py     what a particular implementation of a layer adds to the variance
 
 Nothing of the compiler but the graph itself is imported here: the specification must not share a bug with what it

@@ -17,6 +17,7 @@ from reference.exchange import linear_of
 from reference.kinds import kind_of
 from reference.rounding import DEFAULT, Rounding
 from reference.samples import Sampler
+from reference.storing import as_stored
 from reference.tensor import Result, Tensor
 from reference.walk import before_averages, check_arrays, check_inputs, check_names, norms_behind, schedule
 from reference.windows import Array, Single
@@ -31,6 +32,7 @@ def run(
     rounding: Mapping[str, Rounding] | None = None,
     sampled: int | None = None,
     independent: bool = False,
+    tensor_error: float = 0.0,
     tell: Callable[[int], None] = lambda number: None,  # noqa: ARG005 - the name says what is told
 ) -> dict[str, Result]:
     """Evaluate `graph` and return the tensors named by `keep` (default: those of the Output nodes).
@@ -41,7 +43,8 @@ def run(
     `sampled` is the number of samples behind the variance, by default what the size of the graph allows; more of them
     change the variance a little and cost an evaluation each. `independent` takes all roundings as independent of each
     other, without samples, for values alone or a first estimate of the variance: smaller where data repeat, are sorted
-    or have one sign, and found in a third of the time. Tensors are freed after their last use.
+    or have one sign, and found in a third of the time. `tensor_error` is the largest relative error with which tensors
+    are stored, 2^-8 for bfloat16, inputs and results of every layer. Tensors are freed after their last use.
     `tell` hears the number of every layer before it is evaluated. Equal calls return equal results. Raises UsageError
     for missing, unknown or ill-shaped arrays, other dtypes and unknown names.
     """
@@ -53,7 +56,8 @@ def run(
 
     count = samples.sensible_count(graph) if sampled is None else sampled
     sampler = Sampler.of(0 if independent else count, independent=independent)
-    live = {name: _input(array, sampler) for name, array in checked_inputs.items()}
+    inputs_ = {name: _input(array, sampler) for name, array in checked_inputs.items()}
+    live = {name: as_stored(tensor, tensor_error, sampler) for name, tensor in inputs_.items()}
     results = {name: live[name].result for name in wanted if name in live}
     averaged = before_averages(graph)
     with np.errstate(all="ignore"):
@@ -64,7 +68,7 @@ def run(
             reads = [live[read] for read in tensors_read(layer)]
             behind = norms.get(name, ())
             at = Evaluation(layer, reads, sampler, checked_params, algorithms.get(name, DEFAULT), behind)
-            live[name] = kind_of(layer).evaluate(at)
+            live[name] = as_stored(kind_of(layer).evaluate(at), tensor_error, sampler)
             if name in averaged:
                 live[name] = _with_linear(at, live[name])
             if name in wanted:

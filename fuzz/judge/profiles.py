@@ -22,6 +22,9 @@ from reference import Rounding
 HALF = Rounding(weight_error=2.0**-11, weight_floor=2.0**-14, weight_limit=65504.0)
 """Weights stored as fp16 as they are: small ones keep an absolute error, large ones overflow."""
 
+BFLOAT16_WEIGHTS = Rounding(weight_error=2.0**-8, weight_floor=2.0**-118)
+"""Weights rounded to bfloat16, perhaps with a batch norm folded in; subnormal ones are zeros."""
+
 _WIDTH = 96
 
 Rule = Callable[[Layer], Rounding | None]
@@ -29,10 +32,14 @@ Rule = Callable[[Layer], Rounding | None]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A way to compute graphs: `rule` gives how a long sum is evaluated, None for directly in float32."""
+    """A way to compute graphs: `rule` gives how a long sum is evaluated, None for directly in float32.
+
+    `tensor_error` is the largest relative error with which tensors are stored; where it is not 0, nothing is exact.
+    """
 
     says: str
     rule: Rule
+    tensor_error: float = 0.0
 
     def rounding(self, graph: Graph) -> dict[str, Rounding]:
         """By tensor, what `reference.run` takes."""
@@ -97,6 +104,13 @@ PROFILES: Mapping[str, Profile] = {
         "1, Fourier transforms of 16 x 16 for other filters at strides 1 and 2, everything else direct; all weights "
         "stored as fp16, unscaled, those of 1x1 convolutions and fully connected layers, too.",
         lambda layer: _winograd(layer, HALF, _EIGHT, _EIGHT_POINTS) or _fourier(layer, HALF, 16) or HALF,
+    ),
+    "bf16": Profile(
+        "Directly, with weights, inputs and the results of layers rounded to bfloat16, all or some of them, and sums "
+        "in float32, as some systems do by default where the processor multiplies bfloat16. Nothing is demanded "
+        "exactly, so small faults stay unseen: a right result may be off by 0.2 % of itself.",
+        lambda _: BFLOAT16_WEIGHTS,
+        tensor_error=2.0**-8,
     ),
 }
 """Profiles by name."""

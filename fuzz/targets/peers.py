@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from fuzz.draw.regimes import NOT_FINITE
 from fuzz.problem import Problem
 from fuzz.targets.base import Answers, Arrays, Refused
 from nn512.arrays import load_arrays, save_arrays
@@ -39,7 +40,7 @@ class Peer:
     profile: str = "direct"
     slowness: float = 1.0
     strict: bool = False
-    skips: frozenset[str] = frozenset({"nonfinite"})  # ONNX does not say what becomes of NaN
+    skips: frozenset[str] = frozenset(NOT_FINITE)  # ONNX does not say what becomes of NaN
 
     def prepare(self, graph: Graph, options: Options) -> Answers:  # noqa: ARG002 - part of the protocol
         """The system, which takes each data set with a model of its own. Raises CannotRunError where it is missing."""

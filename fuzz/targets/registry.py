@@ -24,8 +24,8 @@ def _ours(profile: str) -> Target:
     return OURS
 
 
-def _peer(name: str, package: str, slowness: float = 1.0) -> Callable[[str], Target]:
-    return lambda profile: Peer(name, package, profile or "direct", slowness)
+def _peer(name: str, package: str, own: str = "direct", slowness: float = 1.0) -> Callable[[str], Target]:
+    return lambda profile: Peer(name, package, profile or own, slowness)
 
 
 KNOWN: Mapping[str, Callable[[str], Target]] = MappingProxyType(
@@ -33,6 +33,7 @@ KNOWN: Mapping[str, Callable[[str], Target]] = MappingProxyType(
         "nn512": _ours,
         "onnxruntime": _peer("onnxruntime", "onnxruntime"),
         "openvino": _peer("openvino", "openvino"),
+        "openvino-bf16": _peer("openvino-bf16", "openvino", own="bf16"),
         "emx-onnx-cgen": _peer("emx-onnx-cgen", "emx_onnx_cgen"),
         "ncnn": _peer("ncnn", "ncnn"),
         "torch": _peer("torch", "torch"),

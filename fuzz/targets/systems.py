@@ -58,12 +58,23 @@ def onnxruntime(model: Path, inputs: Arrays) -> Arrays:
 
 def openvino(model: Path, inputs: Arrays) -> Arrays:
     """OpenVINO on the CPU in float32, which is not its own choice where there is bfloat16."""
+    return _in_openvino(model, inputs, "f32")
+
+
+def openvino_bf16(model: Path, inputs: Arrays) -> Arrays:
+    """OpenVINO as it computes by default where the processor has bfloat16; in float32 on those that cannot."""
+    return _in_openvino(model, inputs, "bf16")
+
+
+def _in_openvino(model: Path, inputs: Arrays, precision: str) -> Arrays:
     vino = importlib.import_module("openvino")
-    settings = {"INFERENCE_NUM_THREADS": "1", "INFERENCE_PRECISION_HINT": "f32"}
+    settings = {"INFERENCE_NUM_THREADS": "1", "INFERENCE_PRECISION_HINT": precision}
     with _loading():
         compiled = vino.Core().compile_model(model, "CPU", settings)
     results = compiled({name: array[None] for name, array in inputs.items()})
-    return {name: value[0] for port, value in results.items() for name in port.names}
+    # What a layer that does nothing reads has the name of its result, too.
+    wanted = {value.name for value in _graph(model).output}
+    return {name: value[0] for port, value in results.items() for name in wanted & port.names}
 
 
 def emx_onnx_cgen(model: Path, inputs: Arrays) -> Arrays:
@@ -85,7 +96,7 @@ def emx_onnx_cgen(model: Path, inputs: Arrays) -> Arrays:
             library.net_load.restype = ctypes.c_bool
             if not library.net_load(os.fsencode(weights)):
                 raise RuntimeError("the C does not load its own weights")
-    graph = importlib.import_module("onnx").load(model, load_external_data=False).graph
+    graph = _graph(model)
     results = {
         value.name: np.full([axis.dim_value for axis in value.type.tensor_type.shape.dim], np.nan, np.float32)
         for value in graph.output
@@ -102,7 +113,7 @@ def ncnn(model: Path, inputs: Arrays) -> Arrays:
     param, weights = (model.with_name(f"{model.stem}.ncnn.{kind}") for kind in ("param", "bin"))
     if done.returncode or not param.exists():
         raise RuntimeError(f"pnnx ended with {done.returncode}: {_last_words(done)}")
-    graph = importlib.import_module("onnx").load(model, load_external_data=False).graph
+    graph = _graph(model)
     found = {}
     with package.Net() as net:
         for choice in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "winograd_convolution"):
@@ -165,12 +176,17 @@ def _nothing() -> None:
 SYSTEMS: dict[str, tuple[str, Callable[[], None], Infer]] = {
     "onnxruntime": ("onnxruntime", _nothing, onnxruntime),
     "openvino": ("openvino", _nothing, openvino),
+    "openvino-bf16": ("openvino", _nothing, openvino_bf16),
     "emx-onnx-cgen": ("emx_onnx_cgen", _nothing, emx_onnx_cgen),
     "ncnn": ("ncnn", _nothing, ncnn),
     "torch": ("torch", _nothing, torch),
     "torch-compile": ("torch", _can_compile, torch_compile),
 }
 """By name: the package that each of them needs, what must work, and what it does."""
+
+
+def _graph(model: Path) -> Any:  # noqa: ANN401 - of a package that need not be there
+    return importlib.import_module("onnx").load(model, load_external_data=False).graph
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

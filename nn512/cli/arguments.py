@@ -71,8 +71,8 @@ def add_target_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target",
         metavar="NAME",
-        help="check another system instead of nn512: onnxruntime, openvino, torch, torch-compile, emx-onnx-cgen or "
-        "ncnn, where installed; "
+        help="check another system instead of nn512: onnxruntime, openvino (in float32), openvino-bf16 (as it computes "
+        "by default where the processor has bfloat16), torch, torch-compile, emx-onnx-cgen or ncnn, where installed; "
         "command:'generate {graph} {dir}', any program that reads a graph file and writes <Prefix>.h and <Prefix>.c "
         "with the same API; or one that a package adds as an entry point of the group nn512.targets",
     )

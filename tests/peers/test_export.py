@@ -251,10 +251,29 @@ def test_random_graphs(peer: str, tmp_path_factory: pytest.TempPathFactory) -> N
     assert compared >= GRAPHS / 2
 
 
-@pytest.mark.parametrize("name", ["torch", "torch-compile"])
-def test_every_kind_in_pytorch(name: str) -> None:
-    """As a target: what `fuzz/targets/onnx_in_torch.py` makes of every operator that models have."""
-    pytest.importorskip("torch", reason="PyTorch is not installed: it is not put under test")
+NOTHING_IS_LEFT_OUT = """\
+Config
+Input ToTensor=x Channels=2 Height=3 Width=3
+Activation FromTensor=x ToTensor=y Kind=ReLU
+Slice FromTensor=y ToTensor=z From=0 Count=3 Axis=Height
+Output FromTensor=z
+"""
+
+
+@pytest.mark.parametrize("name", ["openvino", "openvino-bf16"])
+def test_a_layer_that_does_nothing_in_openvino(name: str) -> None:
+    """It takes such a layer out, and calls what the layer reads by both names."""
+    pytest.importorskip("openvino", reason="OpenVINO is not installed: it is not put under test")
+    report = check_case(Case(NOTHING_IS_LEFT_OUT, data=(DataSeed("gaussian", 0),)), target=target_of(name))
+    assert report.verified, list(told(report))
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("torch", "torch"), ("torch-compile", "torch"), ("openvino-bf16", "openvino")]
+)
+def test_every_kind_as_a_target(name: str, package: str) -> None:
+    """Of PyTorch: what `fuzz/targets/onnx_in_torch.py` makes of every operator that models have."""
+    pytest.importorskip(package, reason=f"{package} is not installed: it is not put under test")
     case = Case(EVERY_KIND, data=(DataSeed("exact", 0), DataSeed("gaussian", 1)))
     try:
         report = check_case(case, target=target_of(name))

@@ -130,8 +130,8 @@ def test_sigma_of_one_sided_nets_is_no_pessimist(name: str) -> None:
 
 @pytest.mark.parametrize("kind", ["gaussian", "positive", "huge"])
 @pytest.mark.parametrize("name", NETS)
-def test_samples_only_widen(name: str, kind: str) -> None:
-    """What is within limits without them is so with them: the tester asks for them only where it is not."""
+def test_what_roundings_have_in_common_only_widens(name: str, kind: str) -> None:
+    """What is within limits without is so with it: the tester asks for it only where it is not."""
     graph = NETS[name]
     rng = np.random.default_rng(5)
     params = one_sided(graph, rng, (-1, 1))
@@ -139,7 +139,9 @@ def test_samples_only_widen(name: str, kind: str) -> None:
     if kind == "huge":  # some of what is computed is out of range
         inputs = {name: array * F(1e37) for name, array in inputs.items()}
     tensors = [layer.to_tensor for layer in graph.layers]
-    derived, widened = (reference.run(graph, params, inputs, keep=tensors, sampled=count) for count in (0, None))
+    derived, widened = (
+        reference.run(graph, params, inputs, keep=tensors, independent=independent) for independent in (True, False)
+    )
     for tensor in tensors:
         assert np.array_equal(derived[tensor].value, widened[tensor].value, equal_nan=True)
         assert (derived[tensor].variance <= widened[tensor].variance).all()

@@ -13,7 +13,9 @@ from fuzz.judge.clock import Clock
 from fuzz.judge.compare import Outcome
 from fuzz.judge.report import Report
 from fuzz.judge.steps import Steps, nobody
+from fuzz.targets import OURS, Sources
 from nn512.graph import parse
+from nn512.options import Options
 
 LAYERS = 8
 NET = (
@@ -35,19 +37,27 @@ def one_sided() -> DataSet:
     return DataSet(found.regime, found.seed, params, found.inputs)
 
 
-def off_by(sigmas: float) -> tuple[standard.Standard, Outcome, list[str]]:
-    """What is judged of results of which one is so many sigma off that are derived; and what was evaluated for it."""
-    data, asked, run = one_sided(), [], reference.run
-    result = run(report().graph, data.params, data.inputs, independent=True)[OUTPUT]
-    got = result.value.astype(np.float32)
-    got[1, 2, 3] = result.value[1, 2, 3] + sigmas * np.sqrt(result.variance[1, 2, 3])
+def told(patch: pytest.MonkeyPatch) -> list[str]:
+    """What the reference is asked for from now on."""
+    asked, run = [], reference.run
 
-    def told(*arguments: object, independent: bool, **named: object) -> dict[str, reference.Result]:
+    def asking(*arguments: object, independent: bool, **named: object) -> dict[str, reference.Result]:
         asked.append("independent" if independent else "all")
         return run(*arguments, independent=independent, **named)  # type: ignore[arg-type]
 
+    patch.setattr(reference, "run", asking)
+    return asked
+
+
+def off_by(sigmas: float) -> tuple[standard.Standard, Outcome, list[str]]:
+    """What is judged of results of which one is so many sigma off that are derived; and what was evaluated for it."""
+    data = one_sided()
+    result = reference.run(report().graph, data.params, data.inputs, independent=True)[OUTPUT]
+    got = result.value.astype(np.float32)
+    got[1, 2, 3] = result.value[1, 2, 3] + sigmas * np.sqrt(result.variance[1, 2, 3])
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reference, "run", told)
+        asked = told(patch)
         steps = Steps(nobody, 1, LAYERS, Clock("run"))
         kept, (verdict,) = standard.judged(report(), data, {OUTPUT: got}, [OUTPUT], steps, 0)
     return kept, verdict.outcome, asked
@@ -73,6 +83,25 @@ def test_what_is_near_a_limit_is_judged_by_all() -> None:
 
 def test_what_is_wrong_is_wrong_by_all() -> None:
     assert off_by(1e3)[1:] == (Outcome.WRONG, ["independent", "all"])
+
+
+def test_tiles_of_rounded_inputs_are_judged_by_all_at_once() -> None:
+    """There errors in common may cancel, so that less is allowed than without (see `standard.NEAR`)."""
+    graph = parse(
+        "Config Platform=AVX512BFloat16\nInput ToTensor=x Channels=16 Height=8 Width=8\n"
+        "Conv FromTensor=x ToTensor=y ToChannels=16 FilterH=3 FilterW=3\nOutput FromTensor=y\n"
+    )
+    asked = {}
+    for kernel in ("direct-bf16", "winograd-2x2-bf16"):
+        made = OURS.prepare(graph, Options(force=(("", kernel),)))
+        assert isinstance(made, Sources)
+        with pytest.MonkeyPatch.context() as patch:
+            looks = told(patch)
+            data = draw(graph, "gaussian", 0)
+            steps = Steps(nobody, 1, 1, Clock("run"))
+            standard.judged(Report(Case(graph.source.text), graph, "none", made), data, {}, ["y"], steps, 0)
+        asked[kernel] = looks
+    assert asked == {"direct-bf16": ["independent"], "winograd-2x2-bf16": ["all"]}
 
 
 def test_the_standard_of_a_culprit_is_the_whole_one() -> None:

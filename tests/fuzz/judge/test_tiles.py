@@ -169,10 +169,12 @@ def test_equal_terms_raise_no_alarm(
 @pytest.mark.parametrize("stored", [None, "OWN_RANGE"])
 @pytest.mark.parametrize(("data", "weights"), [(gaussian, gaussian), *ALIKE])
 @pytest.mark.parametrize("name", ["F(4x4, 3x3)", "F(2x1, 7x1)", "Fourier 8x8, 3x3"])
-def test_samples_hardly_narrow(emulation: ModuleType, name: str, data: Draw, weights: Draw, stored: str | None) -> None:
-    """What is far below the limits without samples is below them with samples, too; see `fuzz.judge.standard.NEAR`.
+def test_what_roundings_have_in_common_hardly_narrows(
+    emulation: ModuleType, name: str, data: Draw, weights: Draw, stored: str | None
+) -> None:
+    """What is far below the limits without is below them with it, too; see `fuzz.judge.standard.NEAR`.
 
-    Direct sums have only more variance with them (`tests/reference/test_samples.py`). Here errors meet a second layer.
+    Direct sums have only more variance with it (`tests/reference/test_samples.py`). Here errors meet a second layer.
     """
     algorithm = emulation.Emulation(**ALGORITHMS[name], stored=stored and getattr(emulation, stored))
     layer = Layer(algorithm, 8, data, weights)
@@ -181,7 +183,8 @@ def test_samples_hardly_narrow(emulation: ModuleType, name: str, data: Draw, wei
     params = {f"{y}{of}": array for y in "yz" for of, array in (("Weights", layer.weights), ("Biases", layer.biases))}
     rounding = dict.fromkeys("yz", layer.rounding)
     derived, widened = (
-        reference.run(graph, params, {"x": layer.x}, keep="yz", rounding=rounding, sampled=count) for count in (0, None)
+        reference.run(graph, params, {"x": layer.x}, keep="yz", rounding=rounding, independent=independent)
+        for independent in (True, False)
     )
     for tensor in "yz":
         assert np.array_equal(derived[tensor].value, widened[tensor].value)

@@ -114,9 +114,16 @@ def test_a_system_that_is_not_installed() -> None:
         Peer("none", "no_such_package").prepare(GRAPH, Options())
 
 
+@pytest.mark.parametrize("regime", regimes.REGIMES)
+def test_systems_are_not_asked_what_onnx_does_not_say(regime: str) -> None:
+    given = regimes.draw(GRAPH, regime, 0).inputs["x"]
+    assert (regime in target_of("onnxruntime").skips) == (not np.isfinite(given).all())
+
+
 def test_targets_by_name() -> None:
     assert {"nn512", "onnxruntime", "openvino", "emx-onnx-cgen"} <= set(target_names())
     assert target_of("openvino").name == "openvino"
+    assert getattr(target_of("openvino-bf16"), "profile") == "bf16"  # noqa: B009 - of peers alone
     with pytest.raises(UsageError, match=r"no target 'tvm'; there are nn512, onnxruntime"):
         target_of("tvm")
     assert main(["fuzz", "--target", "tvm"]) == 2
