@@ -25,6 +25,9 @@ ANSWER_TIMEOUT = 60.0
 """Seconds after which a system hangs; random graphs take milliseconds, a C compiler between seconds."""
 
 
+UNDEFINED = frozenset(NOT_FINITE)
+"""Data regimes of which ONNX does not say what becomes of them."""
+
 PROGRAM = Path(__file__).with_name("systems.py")
 
 
@@ -40,7 +43,7 @@ class Peer:
     profile: str = "direct"
     slowness: float = 1.0
     strict: bool = False
-    skips: frozenset[str] = frozenset(NOT_FINITE)  # ONNX does not say what becomes of NaN
+    skips: frozenset[str] = UNDEFINED
 
     def prepare(self, graph: Graph, options: Options) -> Answers:  # noqa: ARG002 - part of the protocol
         """The system, which takes each data set with a model of its own. Raises CannotRunError where it is missing."""

@@ -9,11 +9,14 @@ from types import MappingProxyType
 from fuzz.targets.base import Target
 from fuzz.targets.command import Command
 from fuzz.targets.ours import OURS
-from fuzz.targets.peers import Peer
+from fuzz.targets.peers import UNDEFINED, Peer
 from nn512.errors import UsageError
 
 GROUP = "nn512.targets"
 """Entry points of other packages: each a function of a profile, or "" for its own, that gives a `Target`."""
+
+_FLUSHED = UNDEFINED | {"subnormal"}
+"""What is not asked where subnormal weights are taken for zeros, as OpenVINO does whatever it is told."""
 
 _COMMAND = "command:"
 
@@ -24,16 +27,18 @@ def _ours(profile: str) -> Target:
     return OURS
 
 
-def _peer(name: str, package: str, own: str = "direct", slowness: float = 1.0) -> Callable[[str], Target]:
-    return lambda profile: Peer(name, package, profile or own, slowness)
+def _peer(
+    name: str, package: str, own: str = "direct", slowness: float = 1.0, skips: frozenset[str] = UNDEFINED
+) -> Callable[[str], Target]:
+    return lambda profile: Peer(name, package, profile or own, slowness, skips=skips)
 
 
 KNOWN: Mapping[str, Callable[[str], Target]] = MappingProxyType(
     {
         "nn512": _ours,
         "onnxruntime": _peer("onnxruntime", "onnxruntime"),
-        "openvino": _peer("openvino", "openvino"),
-        "openvino-bf16": _peer("openvino-bf16", "openvino", own="bf16"),
+        "openvino": _peer("openvino", "openvino", skips=_FLUSHED),
+        "openvino-bf16": _peer("openvino-bf16", "openvino", own="bf16", skips=_FLUSHED),
         "emx-onnx-cgen": _peer("emx-onnx-cgen", "emx_onnx_cgen"),
         "ncnn": _peer("ncnn", "ncnn"),
         "torch": _peer("torch", "torch"),

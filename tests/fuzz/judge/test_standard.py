@@ -64,7 +64,7 @@ def off_by(sigmas: float) -> tuple[standard.Standard, Outcome, list[str]]:
 
 
 def test_what_is_far_below_the_limits_needs_no_second_look() -> None:
-    _, outcome, asked = off_by(5.0)
+    _, outcome, asked = off_by(4.0)
     assert (outcome, asked) == (Outcome.WITHIN, ["independent"])
 
 
