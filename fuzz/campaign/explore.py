@@ -21,7 +21,7 @@ from fuzz.campaign.corpus import told
 from fuzz.campaign.edges import edge_cases
 from fuzz.campaign.effort import DRAWING, SECONDS, Effort
 from fuzz.campaign.findings import Finding, save, save_unfinished
-from fuzz.campaign.identity import identity_of
+from fuzz.campaign.identity import identity_of, suspects
 from fuzz.campaign.in_flight import InFlight
 from fuzz.campaign.origin import SEEDS, Origin, parse_origin
 from fuzz.campaign.shrink import kinds, shrink
@@ -170,11 +170,7 @@ def _alike(known: Report, report: Report) -> bool:
         return False
     if known.place is not None and report.place is not None:
         return known.place.layer.kernel == report.place.layer.kernel
-    return _kernels(known) <= _kernels(report)
-
-
-def _kernels(report: Report) -> set[str]:
-    return {layer.kernel for layer in report.layers}
+    return suspects(known) <= suspects(report)
 
 
 def regenerate(name: str) -> Case | None:

@@ -1,7 +1,8 @@
 """The identity of a fault: kernel, edge classes, kind of problem and pattern of wrong elements; nothing of the case.
 
 The same fault has the same name in every run, on every machine, however small its net has become; different faults of a
-kernel differ in their kind, in the classes that the small net has, or in which elements are wrong.
+kernel differ in their kind, in the classes that the small net has, or in which elements are wrong. Of systems and C
+without a plan, whose kernels nobody knows, the kinds of nodes in the small net stand for them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from fuzz.campaign.probes import without_numbers
 from fuzz.judge.report import Report
 from fuzz.problem import Problem
+from nn512.graph import Activation
 
 _MESSAGES = frozenset(("emit", "build", "tester"))
 """Kinds of problems that are known by what a program said."""
@@ -23,7 +25,10 @@ _LONGEST = 40
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a fault is known by: `kernel` and `classes` of the layer at fault, `kind` of problem, `what` exactly."""
+    """What a fault is known by: `kernel` and `classes` of the layer at fault, `kind` of problem, `what` exactly.
+
+    `kernel` may be several, or the kinds of the nodes, behind the name of the system if it is one.
+    """
 
     kernel: str
     classes: tuple[str, ...]
@@ -49,13 +54,23 @@ def identity_of(report: Report) -> Identity:
     if problem.kind in _MESSAGES:
         return Identity("", (), problem.kind, _message(problem))
     if report.declared:  # a system that answers by itself
-        return Identity(report.runner, (), problem.kind, _pattern(report, problem))
+        where = " ".join([report.runner, *sorted(suspects(report))])
+        return Identity(where, (), problem.kind, _pattern(report, problem))
     layers = report.layers if report.place is None else (report.place.layer,)
-    kernels = sorted({layer.kernel for layer in layers})
+    kernels = sorted({layer.kernel for layer in layers} if layers else suspects(report))
     classes = report.classes
     if classes is None:
         classes = tuple(sorted({without_numbers(one) for layer in layers for one in layer.edge_classes}))
     return Identity(" ".join(kernels), classes, problem.kind, _pattern(report, problem))
+
+
+def suspects(report: Report) -> frozenset[str]:
+    """What may be at fault: kernels, or without a plan the kinds of the nodes, of activations their functions."""
+    if report.layers:
+        return frozenset(layer.kernel for layer in report.layers)
+    return frozenset(
+        layer.kind if isinstance(layer, Activation) else type(layer).__name__ for layer in report.graph.layers
+    )
 
 
 def _pattern(report: Report, problem: Problem) -> str:

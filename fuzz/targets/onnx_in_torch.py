@@ -95,6 +95,15 @@ def _layer_norm(torch: Any, reads: list[Any], at: Attributes) -> Any:
     return torch.nn.functional.layer_norm(x, x.shape[-1:], *parameters, eps=at["epsilon"])
 
 
+def _lrn(torch: Any, reads: list[Any], at: Attributes) -> Any:
+    """Of an even size the additional channel is the one behind in ONNX, and the one before in PyTorch."""
+
+    def normalized(x: Any) -> Any:
+        return torch.nn.functional.local_response_norm(x, at["size"], at["alpha"], at["beta"], at["bias"])
+
+    return normalized(reads[0].flip(1)).flip(1)
+
+
 def _slice(torch: Any, reads: list[Any], _: Attributes) -> Any:
     x, (first,), (end,), (axis,), (step,) = reads
     index = [slice(None)] * x.ndim
@@ -168,9 +177,7 @@ _OPERATORS: dict[str, Operator] = {
     "GlobalMaxPool": lambda _, reads, at: reads[0].amax((2, 3), keepdim=True),
     "HardSigmoid": lambda torch, reads, at: torch.clamp(reads[0] * at["alpha"] + at["beta"], 0.0, 1.0),
     "HardSwish": _functional("hardswish"),
-    "LRN": lambda torch, reads, at: torch.nn.functional.local_response_norm(
-        reads[0], at["size"], at["alpha"], at["beta"], at["bias"]
-    ),
+    "LRN": _lrn,
     "LayerNormalization": _layer_norm,
     "LeakyRelu": _functional("leaky_relu", "alpha"),
     "Log": _plain("log"),

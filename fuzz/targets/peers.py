@@ -6,6 +6,7 @@ import atexit
 import importlib.util
 import sys
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
@@ -81,8 +82,12 @@ class _Model:
         wanted = {node.from_tensor: self.graph.shapes[node.from_tensor] for node in self.graph.outputs}
         shapes = {name: array.shape for name, array in found.items()}
         if shapes != wanted:
-            return Problem("failed", f"outputs of other names or shapes: {shapes} for {wanted}")
+            return Problem("failed", f"outputs of other names or shapes\n{_told(shapes)} for {_told(wanted)}")
         return found
+
+
+def _told(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
 
 
 class _AtWork:

@@ -141,7 +141,7 @@ def test_a_finding_of_a_system_is_replayed_on_it(
     Path("net.graph").write_text(GRAPH.source.text)
     assert main(["verify", "net.graph", "--target", "onnxruntime", "--data", "exact"]) == 1
     (finding,) = Path("findings").iterdir()
-    assert finding.name.startswith("onnxruntime-values")
+    assert finding.name.startswith("onnxruntime-relu-values")
     assert main(["repro", str(finding)]) == 1
     played.says("np.savez(outputs, y=np.maximum(x, 0))")
     assert main(["repro", str(finding)]) == 0
