@@ -13,7 +13,8 @@ from fuzz.case import DataSeed
 class Problem:
     """Something wrong. `kind` is "emit", "build", "values" or a word of the sandbox; `data` is where it showed first.
 
-    `pattern` says without numbers which elements are wrong, `again` how often the same was seen besides.
+    `pattern` says without numbers which elements are wrong, `again` how often the same was seen besides. `threads` is
+    the number with which it showed first, where it is known.
     """
 
     kind: str
@@ -21,6 +22,7 @@ class Problem:
     data: DataSeed | None = None
     pattern: str = ""
     again: str = ""
+    threads: int = 0
 
     def __str__(self) -> str:
         where = "" if self.data is None else f" on {self.data}"

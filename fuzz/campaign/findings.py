@@ -8,6 +8,7 @@
     report.txt           what people are told
     repro.c, repro.bin   a program that shows it, for a C compiler and nothing else; with the header of portable
                          intrinsics where the finding was made with these
+    net.onnx             of a finding in another system: the model that it was given, for its authors
     repro.sh             replays it with nn512, wherever that is
     test_<name>.py       the same as a pytest file
 
@@ -43,7 +44,8 @@ from fuzz.draw.regimes import GIVEN
 from fuzz.judge.report import Report
 from fuzz.judge.telling import told as told_report
 from nn512.arrays import save_arrays
-from nn512.errors import MachineError, UsageError
+from nn512.errors import CannotRunError, MachineError, UsageError
+from nn512.onnx import export_onnx
 from nn512.toolchain import SOFT_INCLUDE
 
 UNFINISHED = "unfinished-"
@@ -262,6 +264,9 @@ def _write(report: Report, folder: Path, name: str, how: str, seen: int) -> None
             (folder / "repro.bin").write_bytes(data)
     if report.culprit is not None:
         culprit = report.culprit
+        if report.declared:
+            with contextlib.suppress(CannotRunError):  # without the packages that write models
+                export_onnx(folder / "net.onnx", report.graph, culprit.data.params)
         save_arrays(folder / "params.npz", culprit.data.params)
         save_arrays(folder / "input.npz", culprit.data.inputs)
         if culprit.expected:

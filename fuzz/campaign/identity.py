@@ -74,10 +74,11 @@ def suspects(report: Report) -> frozenset[str]:
 
 
 def _pattern(report: Report, problem: Problem) -> str:
-    """Which elements are wrong; for what is wrong besides values, what the sandbox says."""
+    """Which elements are wrong, of the layer at fault where that is known; else what the sandbox says."""
     if problem.kind == "values" and report.pattern:
         return report.pattern
-    if problem.kind == "values" and report.place is not None and report.place.verdict is not None:
+    of_elements = problem.kind == "values" or problem.pattern
+    if of_elements and report.place is not None and report.place.verdict is not None:
         pattern = report.place.verdict.pattern
         return "beyond the rms limit" if pattern is None else pattern.key
     return problem.pattern or _message(problem)

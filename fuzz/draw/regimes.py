@@ -336,10 +336,7 @@ REGIMES: Mapping[str, Draw] = {
 ALIKE_REGIMES = ("constant", "repeated")
 """Data sets of which many elements may err by one and the same error."""
 
-NOT_FINITE = ("nonfinite", "nan", "infinite")
-"""Regimes with NaN or infinities among the inputs."""
-
-TURNS = (("wide", "subnormal", "huge"), NOT_FINITE)
+TURNS = (("wide", "subnormal", "huge"), ("nonfinite", "nan", "infinite"))
 """Regimes that take turns in campaigns: of each group a case has one."""
 
 EXACT_REGIMES = frozenset({"exact", "taps", "impulse", "tiles", "subnormal", "huge", EDGES})

@@ -115,7 +115,7 @@ def _built_and_run(
 ) -> Report:
     if sources.plan is not None and uses_bfloat16(sources.plan):
         runner = with_bfloat16(runner)
-    report = Report(case, graph, runner_line(runner), sources, ran=runner)
+    report = Report(case, graph, runner_line(runner), sources, ran=runner, timeout=(checks or Checks()).timeout)
     optimisation = runner.level(case.optimisation)
     steps.building(optimisation)
     checks = _due(checks or Checks(), sources)

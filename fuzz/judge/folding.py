@@ -17,6 +17,14 @@ _THREADS = re.compile(r"  \[[^;]*; threads (\d+), ")
 _BY_THREADS = frozenset((Kind.VARIES_WITH_THREADS,))
 """Kinds of which the shares of threads may explain which elements they are about."""
 
+_VARIES = frozenset((Kind.VARIES, Kind.VARIES_WITH_THREADS, Kind.VARIES_WITH_SHARING, Kind.VARIES_WITH_HISTORY))
+
+_CONSEQUENCES = {
+    str(Kind.UNINITIALIZED): frozenset(map(str, (*_VARIES, Kind.NOT_REPEATABLE, Kind.API, Kind.FORK))),
+    str(Kind.NOT_REPEATABLE): frozenset(map(str, (*_VARIES, Kind.API, Kind.FORK))),
+}
+"""What else an output is called that is wrong so: it differs wherever it is compared with itself."""
+
 
 @dataclass
 class Folded:
@@ -48,19 +56,28 @@ class Folded:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """One for each kind and output, in the order in which they were seen first."""
-        return tuple(replace(problem, again=_again(self._seen[key])) for key, problem in self._first.items())
+        """One for each kind and output, in the order in which they were seen first, without consequences of others."""
+        found = []
+        for key, problem in self._first.items():
+            kind, tensor = key
+            if any(kind in _CONSEQUENCES.get(of, ()) and (of, tensor) in self._first for of in _CONSEQUENCES):
+                continue
+            others = _CONSEQUENCES.get(kind, frozenset())
+            too = [other for other, about in self._first if other in others and about == tensor]
+            again = [_again(self._seen[key]), *([f"and so {', '.join(too)}"] if too else [])]
+            found.append(replace(problem, again=", ".join(filter(None, again))))
+        return tuple(found)
 
     def _of(self, violation: Violation, threads: int) -> Problem:
         if violation.elements is None:
-            return Problem(str(violation.kind), violation.detail)
+            return Problem(str(violation.kind), violation.detail, threads=threads)
         grid = self.grid_of(violation.tensor)
         pattern = pattern_of(
             violation.elements, grid=replace(grid, threads=threads if violation.kind in _BY_THREADS else 1)
         )
         if pattern is None:
-            return Problem(str(violation.kind), violation.detail)
-        return Problem(str(violation.kind), f"{pattern}; {violation.detail}", pattern=pattern.key)
+            return Problem(str(violation.kind), violation.detail, threads=threads)
+        return Problem(str(violation.kind), f"{pattern}; {violation.detail}", pattern=pattern.key, threads=threads)
 
 
 def _again(seen: Sequence[tuple[DataSeed, int]]) -> str:

@@ -18,7 +18,7 @@ from fuzz.judge.place import Place
 from fuzz.judge.report import Report
 from fuzz.judge.standard import standard_of
 from fuzz.run.build import BuildError, build_net
-from fuzz.run.checks import FULL, Checks
+from fuzz.run.checks import FULL, Checks, Configuration, Placement
 from fuzz.run.interface import Tap
 from fuzz.run.outcome import RunReport
 from fuzz.run.sandbox import execute
@@ -54,15 +54,24 @@ def localized(report: Report) -> Report:
             taps=taps,
             regions=regions_of(plan),
         )
-        run = execute(executable, culprit.data.params, [culprit.data.inputs], _CHECKS)
+        run = execute(executable, culprit.data.params, [culprit.data.inputs], _checks(report))
     except (BuildError, CannotRunError):
         return report
     place = _of_fault(run, plan) or _of_values(report, run, culprit.data, plan)
     return report if place is None else replace(report, place=place)
 
 
-_CHECKS = Checks(FULL, api=False, sharing=False, failures=False, turns=False, promises=False)
-"""All ways to run it: a net that reads past its end does so where its buffers end at a page."""
+def _checks(report: Report) -> Checks:
+    """All ways to run it: a net that reads past its end does so where its buffers end at a page.
+
+    Layers are shown of the first one, which has as many threads as showed the problem.
+    """
+    threads = report.problems[0].threads
+    first = [Configuration(threads, Placement.AT_END)] if threads > 1 else []
+    configurations = (*first, *FULL)
+    return Checks(
+        configurations, api=False, sharing=False, failures=False, turns=False, promises=False, timeout=report.timeout
+    )
 
 
 def taps_of(graph: Graph, plan: Plan) -> list[Tap]:

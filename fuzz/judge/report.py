@@ -18,6 +18,7 @@ from fuzz.judge.lines import Lines
 from fuzz.judge.pattern import Pattern, pattern_of
 from fuzz.judge.place import Place
 from fuzz.problem import Problem
+from fuzz.run.checks import TIMEOUT
 from fuzz.run.runners import Runner
 from fuzz.targets import Sources
 from nn512.graph import Graph
@@ -44,7 +45,7 @@ class Report:
     all relatives of the case have in common that fail in the same way, where somebody has looked (`fuzz.campaign`).
     `target` is the name of what was checked, `declared` the profile of a system that is no C, `refused` what a target
     says that does not take the graph, `seconds` what each stage took (see `fuzz.judge.clock`). `c_lines` are those of
-    its C, where somebody counted them.
+    its C, where somebody counted them. `timeout`: as its checks had it.
     """
 
     case: Case
@@ -65,6 +66,7 @@ class Report:
     refused: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)
     c_lines: Lines | None = None
+    timeout: float = TIMEOUT
 
     @property
     def profile(self) -> str:

@@ -77,12 +77,21 @@ LIGHT = Checks(
 """What is checked on all data sets but the first, which gets everything."""
 
 
+USUAL_THREADS, MANY_THREADS = 4, 7
+"""Up to how many threads nets are run for users by default, and with how many besides: shares are uneven there."""
+
+
 def checks_for(graph: Graph, threads: int, timeout: float = TIMEOUT) -> Checks:
-    """What to check for a user: 1 to `threads` threads; large nets run less often and are refused nothing."""
+    """What to check for a user: 1 to `threads` threads, and MANY_THREADS if those are as many as usual or more.
+
+    Large nets run less often and are refused nothing.
+    """
     small = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers) < LARGE_MAC
     placements = tuple(Placement)
     configurations = tuple(
         Configuration(count, placements[(count - 1) % len(placements)], repeats=2 if small or count == 1 else 1)
         for count in range(1, threads + 1)
     )
+    if USUAL_THREADS <= threads < MANY_THREADS:
+        configurations += (Configuration(MANY_THREADS, Placement.AT_BEGIN, repeats=1),)
     return Checks(configurations, failures=small, turns=small, timeout=timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +66,9 @@ class Command:
             if status in _NOT_STARTED:
                 raise CannotRunError(f"cannot start {words[0]!r}\n{last_words}")
             if status:
-                how = f"signal {-status}" if status < 0 else f"exit code {status}"
-                return Problem("emit", f"the generator ended with {how}\n{last_words}")
+                how = signal.Signals(-status).name if status < 0 else f"exit code {status}"
+                why = next((f": {line.strip()}" for line in reversed(last_words.splitlines()) if line.strip()), "")
+                return Problem("emit", f"the generator ended with {how}{why}\n{last_words}")
             try:
                 return Folder(folder, self.profile).prepare(graph, options)
             except UsageError as error:

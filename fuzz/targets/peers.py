@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from fuzz.draw.regimes import NOT_FINITE
 from fuzz.problem import Problem
 from fuzz.targets.base import Answers, Arrays, Refused
 from nn512.arrays import load_arrays, save_arrays
@@ -26,7 +25,7 @@ ANSWER_TIMEOUT = 60.0
 """Seconds after which a system hangs; random graphs take milliseconds, a C compiler between seconds."""
 
 
-UNDEFINED = frozenset(NOT_FINITE)
+UNDEFINED = frozenset({"nonfinite", "nan", "infinite"})
 """Data regimes of which ONNX does not say what becomes of them."""
 
 PROGRAM = Path(__file__).with_name("systems.py")

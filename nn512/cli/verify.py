@@ -63,7 +63,13 @@ def add_parser(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--data", metavar="REGIME", action="append", help="kind of random data, repeatable (default: all on small nets)"
     )
-    parser.add_argument("--threads", metavar="N", type=int, default=4, help="run with 1 to N threads (default: 4)")
+    parser.add_argument(
+        "--threads",
+        metavar="N",
+        type=int,
+        default=4,
+        help="run with 1 to N threads, from 4 on with 7, too (default: 4)",
+    )
     parser.add_argument(
         "--source", metavar="DIR", type=Path, help="check <Prefix>.h and <Prefix>.c in DIR instead of compiling"
     )

@@ -181,6 +181,7 @@ uint64_t infer(void *engine, struct block *const *tensors) {
     float *data[nn512_driver_net.argument_count ? nn512_driver_net.argument_count : 1];
     point_at(tensors, data);
     const unsigned mode = mode_get();
+    taps_mode(mode);
     const uint64_t start = nanoseconds();
     nn512_driver_net.inference(engine, data);
     const uint64_t end = nanoseconds();

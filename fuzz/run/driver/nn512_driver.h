@@ -206,6 +206,7 @@ void process_check(const char *after);
 
 /* taps.c: between begin and end is one inference of the calling thread */
 
+void taps_mode(unsigned before); /* the floating-point mode that every layer has to leave as it is */
 void taps_begin(size_t data_set); /* its tensors are shown to the tester */
 void taps_watch(uint32_t pattern); /* its layers are held to their regions, and what holds nothing gets the pattern */
 void taps_end(void);

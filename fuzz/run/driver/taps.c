@@ -7,11 +7,19 @@ void nn512tap(const float *arena, int layer);
 
 /* Of the calling thread, as engines run beside each other. */
 static __thread const float *memory;
-static __thread int under_way = -1, is_shown, is_watched;
+static __thread int under_way = -1, is_shown, is_watched, is_mode_known;
+static __thread unsigned mode;
 static __thread size_t shown_set;
 static __thread uint32_t nothing;
 
+static void check_mode(void) {
+    if (!is_mode_known || mode_get() == mode) return;
+    report_violation("mxcsr", "%s changes MXCSR from %#x to %#x", under_way < 0 ? "EngineInference" : "the layer", mode, mode_get());
+    mode_set(mode);
+}
+
 static void layer_ended(void) {
+    check_mode();
     if (under_way < 0) return;
     if (is_watched) arena_end();
     if (!is_shown) return;
@@ -30,6 +38,11 @@ void nn512tap(const float *arena, int layer) {
     if (is_watched) arena_begin((float *)arena, layer, nothing);
 }
 
+void taps_mode(unsigned before) {
+    mode = before;
+    is_mode_known = 1;
+}
+
 void taps_begin(size_t data_set) {
     shown_set = data_set;
     is_shown = 1;
@@ -44,5 +57,5 @@ void taps_end(void) {
     layer_ended();
     report_layer(0);
     under_way = -1;
-    is_shown = is_watched = 0;
+    is_shown = is_watched = is_mode_known = 0;
 }

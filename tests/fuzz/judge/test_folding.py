@@ -53,6 +53,26 @@ def test_wrong_values_are_one_problem_with_a_pattern(check: Callable[[str, str],
     assert text.endswith("NOT verified: 1 problem")
 
 
+def test_what_follows_from_another_problem_is_told_with_it() -> None:
+    """What was never written differs wherever it is compared with itself."""
+    folded = Folded(lambda _: Grid())
+    elements = np.zeros((2, 3, 4), np.bool_)
+    elements[1, 2, 3] = True
+
+    def of(kind: Kind, tensor: str) -> Violation:
+        return Violation(kind, "wrong", 0, tensor=tensor, elements=elements)
+
+    seen = [of(Kind.VARIES, "y"), of(Kind.UNINITIALIZED, "y"), of(Kind.FORK, "y"), of(Kind.VARIES, "z")]
+    folded.add_violations([*seen, Violation(Kind.FORK, "the child hangs", 0), of(Kind.INPUT_MODIFIED, "y")], DATA[0])
+    told_ = [(problem.kind, problem.again) for problem in folded.problems]
+    assert told_ == [
+        ("uninitialized", "and so varies, fork"),
+        ("varies", ""),
+        ("fork", ""),
+        ("input-modified", ""),
+    ]
+
+
 def test_elements_that_are_not_written_have_a_pattern(check: Callable[[str, str], Report]) -> None:
     report = check("float sum = params->yBiases[k];", "if (k == 1) continue;\n        float sum = params->yBiases[k];")
     kinds = [problem.kind for problem in report.problems]

@@ -6,20 +6,23 @@ import functools
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 
 import nn512
+from fuzz.campaign.identity import identity_of
 from fuzz.case import Case, DataSeed
 from fuzz.judge.checker import check_sources, draw
 from fuzz.judge.localize import localized, taps_of, unblocked
 from fuzz.judge.report import Report
 from fuzz.judge.telling import told
-from fuzz.run.checks import LIGHT
+from fuzz.run.checks import LIGHT, Checks
 from fuzz.run.runners import runner_for
 from fuzz.targets import Sources
 from nn512.cli import main
+from nn512.errors import CannotRunError
 from nn512.options import Options
 from nn512.plan.plan import PlannedTensor
 
@@ -32,6 +35,7 @@ Pooling FromTensor=r ToTensor=p Kind=Max2x2Stride2
 Softmax FromTensor=p ToTensor=s
 Output FromTensor=s
 """
+_NO_COLUMN = "= context; if (share.first == 0) return;"
 LAYERS = ("x_load", "r", "p", "s", "s_store")
 CASE = Case(NET, optimisation="-Og", data=(DataSeed("gaussian", 0),))
 
@@ -50,9 +54,9 @@ def planted(layer: str, old: str, new: str) -> Sources:
     return replace(emitted(), source=head + function + rest.replace(old, new, 1))
 
 
-def check(sources: Sources) -> Report:
-    graph = nn512.parse(NET)
-    report = check_sources(CASE, graph, sources, draw(CASE, graph), runner_for(), checks=LIGHT, strict=False)
+def check(sources: Sources, case: Case = CASE) -> Report:
+    graph = nn512.parse(case.graph)
+    report = check_sources(case, graph, sources, draw(case, graph), runner_for(), checks=LIGHT, strict=False)
     return localized(report)
 
 
@@ -74,6 +78,67 @@ def test_a_crash_is_blamed_on_the_layer_under_way() -> None:
     assert report.place is not None
     assert report.place.layer.name == "p"
     assert "crash" in report.place.why
+
+
+def test_a_share_of_several_threads_that_is_too_small() -> None:
+    """One thread computes everything. What the layers leave is looked at with as many as showed the fault."""
+    text = NET.replace("Channels=19 Height=6 Width=5", "Channels=32 Height=40 Width=40")
+    made = nn512.compile(nn512.parse(text), Options())
+    head, function, rest = made.source.partition("NOINLINE void NN512_r(const void")
+    rest = rest.replace("< share.last", "< share.last - (share.first > 0)", 1)
+    sources = Sources(made.prefix, made.header, head + function + rest, made.plan)
+    report = check(sources, Case(text, optimisation="-Og", data=(DataSeed("gaussian", 0),)))
+    assert report.problems[0].threads > 1
+    assert report.place is not None
+    assert report.place.layer.name == "r"
+    assert report.place.verdict is not None
+
+
+@pytest.mark.usefixtures("runs_here")
+@pytest.mark.parametrize("layer", ["r", "p"])
+def test_a_changed_mode_is_blamed_on_the_layer_that_changed_it(layer: str) -> None:
+    flushing = "if (share.first == 0) __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8000);"
+    report = check(planted(layer, "= context;", f"= context; {flushing}"))
+    assert report.problems[0].kind == "mxcsr"
+    assert report.place is not None
+    assert report.place.layer.name == layer
+
+
+@pytest.mark.usefixtures("runs_here")
+def test_a_mode_that_is_changed_before_the_first_layer_is_blamed_on_none() -> None:
+    inferred = "EngineInference(NN512Engine *engine, float *sData, const float *xData) {"
+    assert inferred in emitted().source
+    flushing = "\n    __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8000);"
+    report = check(replace(emitted(), source=emitted().source.replace(inferred, inferred + flushing)))
+    assert report.problems[0].kind == "mxcsr"
+    assert report.place is None
+
+
+def test_faults_of_one_layer_that_look_alike_at_the_end_have_other_names() -> None:
+    """Softmax spreads what is missing over all channels, and what nobody writes over more."""
+    reports = [
+        check(planted("p", *edit)) for edit in (("< share.last", "< share.last - 1"), ("= context;", _NO_COLUMN))
+    ]
+    assert [report.problems[0].kind for report in reports] == ["uninitialized"] * 2
+    names = {identity_of(report).name for report in reports}
+    assert len(names) == 2
+
+
+def test_the_layer_is_looked_for_within_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def run(*arguments: object) -> NoReturn:
+        checks = arguments[-1]
+        assert isinstance(checks, Checks)
+        asked.append(checks.timeout)
+        raise CannotRunError("not today")
+
+    graph = nn512.parse(NET)
+    sources = planted("p", "< share.last", "< share.last - 1")
+    report = check_sources(CASE, graph, sources, draw(CASE, graph), runner_for(), checks=replace(LIGHT, timeout=3.5))
+    monkeypatch.setattr("fuzz.judge.localize.execute", run)
+    assert localized(report).place is None
+    assert asked == [3.5]
 
 
 def test_nobody_is_blamed_for_what_is_right() -> None:

@@ -56,10 +56,10 @@ def test_a_command_whose_c_is_wrong(runs_here: str) -> None:
 
 
 def test_a_command_that_fails_or_writes_nothing() -> None:
-    assert "ended with exit code 7\nno such layer" in prepared(
+    assert "ended with exit code 7: no such layer\n" in prepared(
         python("import sys; print('no such layer'); sys.exit(7)")
     )
-    assert "ended with signal 6" in prepared(python("import os; os.abort()"))
+    assert "ended with SIGABRT" in prepared(python("import os; os.abort()"))
     assert "left no C with the API" in prepared(python("pass"))
 
 
