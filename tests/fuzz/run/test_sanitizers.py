@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,6 +133,36 @@ def test_names() -> None:
     for name in ("bochs+address", "sde+thread", "+address"):
         with pytest.raises(UsageError, match="sanitizers are for native and soft"):
             choose_runner(name)
+    with pytest.raises(
+        UsageError, match=r"^NN512_RUNNER=hard\+address: there is no runner 'hard'; there are native, sde,"
+    ):
+        choose_runner("hard+address")
+
+
+STAND_IN = """#!/bin/sh
+case "$*" in
+*--version*) echo "Debian clang version 21.3.1 (1)"; exit;;
+*-fsanitize=*)
+    echo "ld: cannot find /usr/lib/llvm-21/lib/clang/21/lib/linux/libclang_rt.asan.a: No such file or directory" >&2
+    exit 1;;
+esac
+exec COMPILER "$@"
+"""
+"""A clang without the libraries of its sanitizers."""
+
+
+@pytest.mark.parametrize("sanitizer", ["memory", "address"])
+def test_a_clang_without_libraries_is_advised_of_its_own(
+    sanitizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = tmp_path / "clang-21"
+    command.write_text(STAND_IN.replace("COMPILER", shlex.join(find_compiler().command)))
+    command.chmod(0o755)
+    monkeypatch.setenv("CC", str(command))
+    with pytest.raises(CannotRunError) as caught:
+        choose_runner(f"soft+{sanitizer}")
+    assert str(caught.value).endswith("; its library is in a package: apt-get install libclang-rt-21-dev")
+    assert "apt-get install clang" not in str(caught.value)
 
 
 def test_a_runner_has_the_names_of_its_sanitizers() -> None:
@@ -147,10 +179,9 @@ def test_a_runner_has_the_names_of_its_sanitizers() -> None:
 
 
 def test_a_compiler_without_a_sanitizer_is_told() -> None:
-    compiler = find_compiler()
-    reason = why_missing(compiler, (Sanitizer.MEMORY,))
-    if not reason:
-        pytest.skip("the compiler at hand has all of them")
+    compiler = next((compiler for compiler in find_compilers() if compiler.kind is CompilerKind.GCC), None)
+    if compiler is None or not (reason := why_missing(compiler, (Sanitizer.MEMORY,))):
+        pytest.skip("no gcc here, or one that has all of them")
     assert "memory sanitizer" in reason
     with pytest.raises(CannotRunError, match="clang has it: apt-get install clang"):
         choose_runner("soft+memory", compiler)
