@@ -96,6 +96,23 @@ def test_a_planted_bug_is_seen(bug: str) -> None:
     assert says in report.log
 
 
+@pytest.mark.parametrize("sanitizer", [Sanitizer.UNDEFINED, None], ids=["undefined", "none"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (LOAD, LOAD.replace("_mm512_maskz", "count == 16 ? _mm512_load_ps(x + c * pixels + p) : _mm512_maskz")),
+        (STORE, f"if (count == 16) _mm512_store_ps(out + c * pixels + p, v[c]); else {STORE}"),
+    ],
+    ids=["load", "store"],
+)
+def test_an_intrinsic_that_demands_alignment_is_told(sanitizer: Sanitizer | None, before: str, after: str) -> None:
+    runner = soft(sanitizer) if sanitizer else replace(choose_runner("soft"), slowdown=20.0)
+    assert emitted().source.count(before) >= 1
+    report = run(runner, emitted().source.replace(before, after, 1))
+    assert [violation.kind for violation in report.violations] == [Kind.CRASH], report
+    assert "SIGILL: an intrinsic that demands alignment" in report.violations[0].detail
+
+
 @pytest.mark.parametrize("bug", ["", "masked-load", "masked-store"])
 def test_clang_sees_masked_accesses_in_native_code(bug: str) -> None:
     clang = next((compiler for compiler in find_compilers() if compiler.kind is CompilerKind.CLANG), None)
