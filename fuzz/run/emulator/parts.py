@@ -84,7 +84,10 @@ def find_kernel() -> Path | None:
 
 
 def keep_kernel(file: Path) -> Path:
-    """Keep the kernel in `file`, a Debian package or a vmlinuz, for every later use. Raises UsageError."""
+    """Keep the kernel in `file`, a Debian package or a vmlinuz, for every later use; the one before goes last.
+
+    Raises UsageError, and MachineError where the disk is full: what was kept stays then.
+    """
     try:
         data = file.read_bytes()
     except OSError as error:
