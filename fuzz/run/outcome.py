@@ -111,6 +111,9 @@ class RunReport:
 
 _SANITIZER = re.compile(r"^.*(?:(?:ERROR|WARNING): \w+Sanitizer: |runtime error: ).*$", re.MULTILINE)
 
+_TRAPS = frozenset((signal.SIGILL, signal.SIGTRAP))
+"""Signals of __builtin_trap on processors; a driver that catches signals tells of it itself (report.c)."""
+
 _DRIVER_PROBLEMS = {
     2: "was started wrongly",
     86: "was ended by a sanitizer",
@@ -131,10 +134,12 @@ def read_report(
     *,
     hang: protocol.Progress | None,
     start: float,
+    portable: bool,
 ) -> RunReport:
     """What a driver of `interface` with `taps` wrote to its result file and to `log`, and how it ended.
 
-    `hang` is what it was doing when it made no progress any more, `start` the time when the run began.
+    `hang` is what it was doing when it made no progress any more, `start` the time when the run began. `portable`
+    intrinsics trap where an instruction would demand alignment.
     """
     outputs: dict[int, dict[str, FloatArray]] = {}
     tapped: dict[int, dict[Tap, FloatArray]] = {}
@@ -163,7 +168,8 @@ def read_report(
             case _:
                 violations.append(Violation(Kind.DRIVER, f"unknown record {record.type}", 0))
     progress = protocol.unpack_progress(bytes(result[: protocol.PAGE]))
-    violations += _ending(progress, log, returncode, done=done, hang=hang, known=bool(violations))
+    traps = _TRAPS if portable else frozenset[int]()
+    violations += _ending(progress, log, returncode, done=done, hang=hang, known=bool(violations), traps=traps)
     complete = tuple(
         MappingProxyType(outputs[i]) for i in range(len(outputs)) if len(outputs.get(i, ())) == len(interface.outputs)
     )
@@ -193,6 +199,7 @@ def _ending(
     done: bool,
     hang: protocol.Progress | None,
     known: bool,
+    traps: frozenset[int],
 ) -> list[Violation]:
     """What the way the driver ended says, beyond what it reported itself."""
     where = f"  [{progress}]" if progress else ""
@@ -207,7 +214,8 @@ def _ending(
     if known:
         return []  # the driver has said what happened
     if returncode < 0:
-        return [_death(-returncode, where, data_set)]
+        told = ": an intrinsic that demands alignment, or a trap in the code" if -returncode in traps else ""
+        return [_death(-returncode, told + where, data_set)]
     if returncode in _DRIVER_PROBLEMS:
         return [Violation(Kind.DRIVER, f"the driver {_DRIVER_PROBLEMS[returncode]}{where}", data_set)]
     return [Violation(Kind.CRASH, f"the process ended by itself with status {returncode}{where}", data_set)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -18,7 +19,7 @@ from fuzz.run import protocol
 from fuzz.run.ended import Ended
 from fuzz.run.runners import Runner
 from nn512.errors import CannotRunError
-from nn512.toolchain import end_group
+from nn512.toolchain import NATIVE_FLAGS, end_group, why_broken
 from nn512.toolchain import ended as has_ended
 
 _LOG_LIMIT = 64 << 10
@@ -28,7 +29,7 @@ def run_program(runner: Runner, program: Path, job: IO[bytes], limit: float) -> 
     """Run a program as `runner` does. `job` is what it reads, `limit` the seconds without progress that mean a hang.
 
     Progress is seen where a result begins with a page that counts it (protocol.py). Raises CannotRunError where the
-    program cannot be started.
+    program cannot be started, or an emulator is broken that nothing was heard through.
     """
     if runner.machine is not None:
         return runner.machine(runner.compiler, program, _read_all(job.fileno()), limit)
@@ -41,7 +42,10 @@ def run_program(runner: Runner, program: Path, job: IO[bytes], limit: float) -> 
             end_group(process)
         used = _processor_seconds() - used_before
         written = _read_all(result.fileno())
-        return Ended(written, os.pread(log.fileno(), _LOG_LIMIT, 0), process.returncode, hung, used)
+        ended = Ended(written, os.pread(log.fileno(), _LOG_LIMIT, 0), process.returncode, hung, used)
+    if runner.wrapper and len(written) <= protocol.PAGE and (hung or process.returncode or not written):
+        _check_emulator(runner)
+    return ended
 
 
 def memory_file(name: str) -> IO[bytes]:
@@ -81,6 +85,14 @@ def _start(runner: Runner, program: Path, job: IO[bytes], result: IO[bytes], log
         )
     except OSError as error:
         raise CannotRunError(f"cannot start {command[0]}: {error.strerror}") from error
+
+
+def _check_emulator(runner: Runner) -> None:
+    """CannotRunError if a program whose answer is known fares no better than one that gave no result."""
+    avx512 = set(NATIVE_FLAGS) <= set(runner.net_flags)
+    if broken := why_broken(runner.compiler, runner.wrapper, runner.link_flags, avx512=avx512):
+        command = shlex.join(runner.wrapper)
+        raise CannotRunError(f"the emulator is broken: under {command} a program whose answer is known {broken}")
 
 
 def _wait(process: subprocess.Popen[bytes], result: int, timeout: float) -> bool:

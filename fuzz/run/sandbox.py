@@ -60,7 +60,16 @@ def execute(
     hang = (protocol.unpack_progress(ended.result[: protocol.PAGE]) or _NOT_BEGUN) if ended.hung else None
     text = ended.log.decode("utf-8", "replace")
     records = memoryview(ended.result)
-    report = read_report(executable.interface, executable.taps, records, text, ended.returncode, hang=hang, start=start)
+    report = read_report(
+        executable.interface,
+        executable.taps,
+        records,
+        text,
+        ended.returncode,
+        hang=hang,
+        start=start,
+        portable=executable.runner.portable,
+    )
     return report.with_noise() if executable.runner.is_quiet else report
 
 
@@ -118,6 +127,7 @@ def _write_job(
         | protocol.CHECK_FAILURES * checks.failures
         | protocol.CATCH_SIGNALS * runner.catches_signals
         | protocol.CHECK_PROMISES * checks.promises
+        | protocol.PORTABLE * runner.portable
     )
     tap_bytes = len(data_sets) * 4 * sum(tap.elements for tap in executable.taps)
     # What the driver itself needs: the job, the expected outputs, and two sets of tensors.

@@ -31,7 +31,7 @@ from nn512.toolchain.portable import (
     soft_flags,
 )
 from nn512.toolchain.processes import end_group, ended, run_bounded, watched
-from nn512.toolchain.processor import has_avx512, has_bfloat16
+from nn512.toolchain.processor import has_avx512, has_bfloat16, why_broken
 
 __all__ = [
     "LANGUAGE_FLAGS",
@@ -62,4 +62,5 @@ __all__ = [
     "soft_fingerprint",
     "soft_flags",
     "watched",
+    "why_broken",
 ]

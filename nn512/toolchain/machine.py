@@ -14,11 +14,11 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from nn512.errors import MachineError
+from nn512.errors import NO_SPACE, MachineError
 
 _EXHAUSTED = frozenset(
     {
-        *(errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS),
+        *(*NO_SPACE, errno.EROFS),
         *(errno.ENOMEM, errno.EAGAIN, errno.EMFILE, errno.ENFILE),
     }
 )

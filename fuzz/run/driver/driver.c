@@ -105,7 +105,7 @@ int main(int count, char **arguments) {
     limit(RLIMIT_AS, job()->address_space, 0);
     limit(RLIMIT_CPU, job()->cpu_seconds, 2);
     limit(RLIMIT_FSIZE, job()->file_bytes, 0);
-    report_open(atoi(arguments[1]), (job()->flags & CATCH_SIGNALS) != 0);
+    report_open(atoi(arguments[1]), (job()->flags & CATCH_SIGNALS) != 0, (job()->flags & PORTABLE) != 0);
     heap_limit(job()->heap_bytes);
     job_begin();
     process_remember();

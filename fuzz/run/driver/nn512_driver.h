@@ -86,7 +86,8 @@ enum {
     CHECK_FAILURES = 4,
     CATCH_SIGNALS = 8,
     CHECK_PROMISES = 16,
-    CHECK_PROCESS = 32
+    CHECK_PROCESS = 32,
+    PORTABLE = 64 /* intrinsics in C, which trap where an instruction would demand alignment */
 };
 
 struct job {
@@ -218,7 +219,7 @@ void arena_end(void); /* the layer has ended */
 
 /* report.c */
 
-void report_open(int descriptor, int signals);
+void report_open(int descriptor, int signals, int portable);
 void report_phase(const char *call, size_t config, size_t threads, size_t placement, size_t data_set, size_t repeat);
 void report_output(size_t data_set, size_t argument, const float *data, size_t elements);
 void report_tap(size_t data_set, size_t tap, const float *data, size_t elements);

@@ -26,7 +26,7 @@ struct record {
     uint64_t bytes; /* of what follows */
 };
 
-static int file = -1;
+static int file = -1, intrinsics_trap;
 static struct progress *progress;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
@@ -161,6 +161,8 @@ static void on_signal(int number, siginfo_t *info, void *context) {
         say(kind, "%s: %s", names[number], text);
     else if (number == SIGSEGV || number == SIGBUS)
         say("crash", "%s: %s at %p", names[number], is_write ? "write" : "access", info->si_addr);
+    else if (number == SIGILL && intrinsics_trap)
+        say("crash", "SIGILL: an intrinsic that demands alignment, or a trap in the code");
     else
         say("crash", "%s", names[number]);
     signal(number, SIG_DFL);
@@ -168,9 +170,9 @@ static void on_signal(int number, siginfo_t *info, void *context) {
     _exit(95);
 }
 
-void report_open(int descriptor, int signals) {
+void report_open(int descriptor, int signals, int portable) {
     static const int caught[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGXCPU};
-    file = descriptor;
+    file = descriptor, intrinsics_trap = portable;
     if (ftruncate(file, PAGE)) _exit(94);
     progress = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (progress == MAP_FAILED) _exit(93);

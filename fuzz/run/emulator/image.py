@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fuzz.run.emulator.parts import Parts
 from nn512.errors import CannotRunError
-from nn512.toolchain import BuildCache, BuildError, Compiler, build, default_cache, run_bounded
+from nn512.toolchain import BuildCache, BuildError, Compiler, build, default_cache, machine_faults, run_bounded
 
 _GUEST_FILES = ("guest.h", "checksum.c", "disk.c", "init.c")
 _GUEST_FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-static", "-s", *_GUEST_FILES[1:])
@@ -60,7 +60,7 @@ def boot_image(parts: Parts, compiler: Compiler) -> Path:
     found = cache.find(key, "boot.iso")
     if found is not None:
         return found.path
-    with cache.workspace() as directory:
+    with machine_faults(f"cannot write to {cache.directory}"), cache.workspace() as directory:
         entry, tree = Path(directory) / "entry", Path(directory) / "tree"
         entry.mkdir()
         for name, data in files.items():
@@ -71,7 +71,9 @@ def boot_image(parts: Parts, compiler: Compiler) -> Path:
         command += ["-boot-load-size", "4", "-boot-info-table", str(tree)]
         status, text, late = run_bounded(command, timeout=_DISC_TIMEOUT)
         if status != 0 or late:
-            raise CannotRunError(f"{parts.xorriso} does not make the emulator's disc:\n{text}".rstrip())
+            raise CannotRunError(
+                f"{parts.xorriso} does not make the emulator's disc in {cache.directory}:\n{text}".rstrip()
+            )
         cache.store(key, entry)
     return cache.directory / key / "boot.iso"
 

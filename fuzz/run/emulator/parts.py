@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+import lzma
 import os
 import re
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nn512.errors import CannotRunError, UsageError
+from nn512.arrays import write_file
+from nn512.errors import CannotRunError, UsageError, cannot_write
 from nn512.toolchain import default_cache_directory
 
 _FILES = {
@@ -29,6 +32,7 @@ _KERNEL_ADVICE = (
     "(apt-cache search linux-image lists the versions), then nn512 emulator build --kernel FILE.deb"
 )
 _LARGEST_KERNEL = 64 << 20
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +80,14 @@ def find_kernel() -> Path | None:
     given = sorted(kernel_directory().glob("vmlinuz-*"))
     installed = [path for path in sorted(Path("/boot").glob("vmlinuz-*"), reverse=True) if os.access(path, os.R_OK)]
     found = [*given, *(path for path in installed if "cloud" in path.name), *installed]
-    return next((path for path in found if _is_kernel(path.read_bytes())), None)
+    return next((path for path in found if _is_whole_kernel(path.read_bytes())), None)
 
 
 def keep_kernel(file: Path) -> Path:
-    """Keep the kernel in `file`, a Debian package or a vmlinuz, for every later use. Raises UsageError."""
+    """Keep the kernel in `file`, a Debian package or a vmlinuz, for every later use; the one before goes last.
+
+    Raises UsageError, and MachineError where the disk is full: what was kept stays then.
+    """
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -90,12 +97,18 @@ def keep_kernel(file: Path) -> Path:
         name, data = _kernel_of_package(file, data)
     if not _is_kernel(data):
         raise UsageError(f"{file}: neither a Linux kernel for x86-64 nor a Debian package with one in it")
-    directory = kernel_directory()
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for other in directory.glob("vmlinuz-*"):
-        other.unlink()
-    kept = directory / name
-    kept.write_bytes(data)
+    if len(data) < _least_size(data):
+        raise UsageError(f"{file}: the kernel is cut off: it has {len(data):,} bytes and says {_least_size(data):,}")
+    kept = kernel_directory() / name
+    try:
+        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(f"to {kept.parent}", error, "; set NN512_CACHE to a directory") from error
+    with write_file(kept) as stream:
+        stream.write(data)
+    for other in kept.parent.glob("vmlinuz-*"):
+        if other != kept:
+            other.unlink(missing_ok=True)
     return kept
 
 
@@ -106,21 +119,45 @@ def _is_kernel(data: bytes) -> bool:
     )
 
 
+def _is_whole_kernel(data: bytes) -> bool:
+    return _is_kernel(data) and len(data) >= _least_size(data)
+
+
+def _least_size(data: bytes) -> int:
+    """Bytes of a bzImage by its header: boot sector and `setup_sects` more, then `syssize` paragraphs of kernel."""
+    return ((data[0x1F1] or 4) + 1) * 512 + int.from_bytes(data[0x1F4:0x1F8], "little") * 16
+
+
 def _kernel_of_package(file: Path, data: bytes) -> tuple[str, bytes]:
     """The file /boot/vmlinuz-... of a Debian package, and its name."""
     for member, content in _members(data):
         if not member.startswith("data.tar"):
             continue
         try:
-            with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-                for entry in archive:
-                    if entry.isfile() and re.fullmatch(r"(\./)?boot/vmlinuz-[^/]+", entry.name):
-                        stream = archive.extractfile(entry)
-                        assert stream is not None
-                        return entry.name.rpartition("/")[2], stream.read(_LARGEST_KERNEL)
-        except (tarfile.TarError, EOFError, OSError) as error:
-            raise UsageError(f"{file}: cannot read {member} in it; unpack it: dpkg -x FILE DIR") from error
+            found = _kernel_of_archive(content)
+        except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+            raise UsageError(
+                f"{file}: cannot read {member} in it, which is damaged or packed in a way that is not known here; "
+                "fetch it anew, or unpack it: dpkg -x FILE DIR"
+            ) from error
+        if found is not None:
+            return found
     raise UsageError(f"{file}: this package has no /boot/vmlinuz-...; linux-image-VERSION-cloud-amd64 has")
+
+
+def _kernel_of_archive(content: bytes) -> tuple[str, bytes] | None:
+    """Name and contents of the first boot/vmlinuz-... of a tar archive, all of which is read: checksums stand last."""
+    found = None
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        for entry in archive:
+            if entry.isfile() and re.fullmatch(r"(\./)?boot/vmlinuz-[^/]+", entry.name):
+                stream = archive.extractfile(entry)
+                assert stream is not None
+                found = entry.name.rpartition("/")[2], stream.read(_LARGEST_KERNEL)
+                break
+        while archive.fileobj.read(_CHUNK):
+            pass
+    return found
 
 
 def _members(data: bytes) -> Iterator[tuple[str, bytes]]:

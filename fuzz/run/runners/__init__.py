@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from fuzz.run.runners import aarch64, bochs, native, sde, soft
 from fuzz.run.runners.base import Runner, Unavailable
-from fuzz.run.runners.sanitizers import SEPARATOR, Sanitizer, sanitizers_of
+from fuzz.run.runners.sanitizers import SEPARATOR, Sanitizer, runtime_advice, sanitizers_of
 from nn512.errors import CannotRunError, UsageError
-from nn512.toolchain import Compiler, find_compiler, find_compilers
+from nn512.toolchain import Compiler, CompilerKind, find_compiler, find_compilers
 
 __all__ = [
     "RUNNERS",
@@ -85,16 +85,22 @@ def _sanitized(name: str, compiler: Compiler | None) -> Runner:
     """A runner with sanitizers. Raises UsageError and CannotRunError."""
     base, *words = name.split(SEPARATOR)
     sanitizers = sanitizers_of(words)
+    if base not in RUNNERS:
+        known = f"there are {', '.join(RUNNERS)}, and sanitizers are for {' and '.join(SANITIZED)}"
+        raise UsageError(f"NN512_RUNNER={name}: there is no runner {base!r}; {known}")
     if base not in SANITIZED:
         raise UsageError(f"NN512_RUNNER={name}: sanitizers are for {' and '.join(SANITIZED)}")
+    compilers = _compilers() if compiler is None else (compiler,)
     refusals = []
-    for candidate in _compilers() if compiler is None else (compiler,):
+    for candidate in compilers:
         answer = SANITIZED[base](candidate, sanitizers)
         if isinstance(answer, Runner):
             return answer
         refusals.append(answer.reason)
-    advice = "; clang has it: apt-get install clang" if Sanitizer.MEMORY in sanitizers else ""
-    raise CannotRunError(f"{name} cannot run here: {'; '.join(refusals)}{advice}")
+    advice = [runtime_advice(*tried) for tried in zip(compilers, refusals, strict=True)]
+    if Sanitizer.MEMORY in sanitizers and not any(candidate.kind is CompilerKind.CLANG for candidate in compilers):
+        advice.append("clang has it: apt-get install clang")
+    raise CannotRunError("; ".join([f"{name} cannot run here: {refusals[0]}", *refusals[1:], *filter(None, advice)]))
 
 
 def _compilers() -> tuple[Compiler, ...]:

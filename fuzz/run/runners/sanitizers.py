@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from nn512.errors import UsageError
-from nn512.toolchain import BuildError, Compiler, build, run_bounded
+from nn512.toolchain import BuildError, Compiler, CompilerKind, build, run_bounded
 
 
 class Sanitizer(enum.Enum):
@@ -92,3 +93,11 @@ def why_missing(compiler: Compiler, sanitizers: tuple[Sanitizer, ...]) -> str:
     if status == 0 and not timed_out:
         return ""
     return f"a program with{told(sanitizers)[1:]} does not run here: {(text.strip() or f'ended with {status}')[:200]}"
+
+
+def runtime_advice(compiler: Compiler, reason: str) -> str:
+    """How to get what `compiler` lacks where `reason` says that its linker did not find it: Debian packs it apart."""
+    version = re.search(r"version (\d+)", compiler.version)
+    if compiler.kind is not CompilerKind.CLANG or version is None or "libclang_rt" not in reason:
+        return ""
+    return f"its library is in a package: apt-get install libclang-rt-{version[1]}-dev"

@@ -70,6 +70,16 @@ def test_a_fault_on_arm_is_found(arm: Runner) -> None:
     assert report.status is Status.CRASH
 
 
+def test_an_intrinsic_that_demands_alignment_is_told_on_arm(arm: Runner) -> None:
+    emitted = nn512.compile(GRAPH)
+    load = "_mm512_maskz_loadu_ps(mask, x + c * pixels + p)"
+    assert load in emitted.source
+    aligned = emitted.source.replace(load, "_mm512_load_ps(x + c * pixels + p)", 1)
+    executable = build_net(GRAPH, emitted.header, aligned, arm, flags=("-O0",), strict=False)
+    report = execute(executable, {}, [{"x": X}], LIGHT)
+    assert report.violations[0].detail.startswith("ended by SIGTRAP: an intrinsic that demands alignment")
+
+
 def test_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = find_compiler()
     monkeypatch.setenv("PATH", "/nowhere")

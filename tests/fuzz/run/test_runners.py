@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from pathlib import Path
 
@@ -86,9 +87,13 @@ def fake_sde(tmp_path: Path) -> Path:
     """An emulator that notes how it was called and executes the program on the processor."""
     script = tmp_path / "sde64"
     log = shlex.quote(str(tmp_path / "calls"))
-    script.write_text(f'#!/bin/sh\necho "$1 $2" >> {log}\nshift 2\nexec "$@"\n')
-    script.chmod(0o755)
-    return script
+    return write_script(script, f'echo "$1 $2" >> {log}\nshift 2\nexec "$@"')
+
+
+def write_script(path: Path, commands: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{commands}\n")
+    path.chmod(0o755)
+    return path
 
 
 def check(runner: Runner) -> None:
@@ -191,23 +196,93 @@ def test_the_emulator_is_found(fake_sde: Path, where: str, monkeypatch: pytest.M
     assert sde.find_sde() == str(fake_sde)
 
 
-def test_an_emulator_that_does_not_work_is_not_taken(tmp_path: Path, compiler: Compiler) -> None:
-    broken = tmp_path / "sde64"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(0o755)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NN512_SDE", str(broken))
-        answer = sde.probe(compiler)
+def test_the_emulator_is_found_from_any_folder(fake_sde: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(fake_sde.parent)
+    monkeypatch.setenv("NN512_SDE", "./sde64")
+    assert sde.find_sde() == str(fake_sde)
+
+
+@pytest.mark.parametrize(
+    ("commands", "says"),
+    [
+        ("exit 1", "ends with 1"),
+        ("exit 0", "gives another answer"),
+        ("echo yes", "gives another answer: yes"),
+        ('echo yes "$@"', "gives another answer: yes -skx"),
+        ("kill -9 $$", "ends with -9"),
+        ("echo E: cannot attach >&2; exit 1", "ends with 1: E: cannot attach"),
+    ],
+)
+def test_an_emulator_that_does_not_work_is_not_taken(
+    tmp_path: Path, compiler: Compiler, commands: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = write_script(tmp_path / "sde64", commands)
+    monkeypatch.setenv("NN512_SDE", str(broken))
+    answer = sde.probe(compiler)
     assert isinstance(answer, Unavailable)
-    assert "does not run" in answer.reason
+    assert answer.reason.startswith(f"under {broken} a program with AVX-512F {says}")
 
 
-def test_a_crash_under_the_emulator_is_still_a_crash(fake_sde: Path, compiler: Compiler) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("NN512_SDE", "/none/sde64", "there is no such file"),
+        ("NN512_SDE", "no-such-sde", "there is no such program on the path"),
+        ("NN512_SDE", ".", "this is a directory, and must be the program sde64"),
+        ("NN512_SDE", "./text", "this file may not be executed"),
+        ("SDE_PATH", "/none", "no program sde64 is in it"),
+    ],
+)
+def test_an_emulator_that_is_not_where_it_was_said_to_be(
+    compiler: Compiler, name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "text").write_text("sde64\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(CannotRunError, match=re.escape(f"sde: {name}={value}: {says}")):
+        choose_runner("sde", compiler)
+
+
+@pytest.fixture
+def emulated(fake_sde: Path, compiler: Compiler) -> Runner:
+    """Portable intrinsics in the fake emulator, which needs no AVX-512."""
     portable = soft.probe(compiler)
     assert isinstance(portable, Runner)
-    runner = dataclasses.replace(portable, wrapper=(str(fake_sde), "-skx", "--"))
+    return dataclasses.replace(portable, wrapper=(str(fake_sde), "-skx", "--"))
+
+
+@pytest.mark.parametrize(
+    ("commands", "says"),
+    [
+        ("echo E: cannot attach >&2; exit 1", "ends with 1: E: cannot attach"),
+        ("exit 0", "gives another answer"),
+        ("kill -9 $$", "ends with -9"),
+        ("kill -SEGV $$", "ends with -11"),
+        ('case "$3" in */driver) exit 1;; esac; shift 2; exec "$@"', "ends with 1"),
+    ],
+)
+def test_an_emulator_that_breaks_later_is_not_the_nets_fault(
+    emulated: Runner, fake_sde: Path, commands: str, says: str
+) -> None:
+    program = build_net(GRAPH, HEADER, SOURCE, emulated)
+    data = [{"x": np.zeros((16, 3, 4))}]
+    assert execute(program, {}, data, CHECKS).ok
+    write_script(fake_sde, commands)
+    with pytest.raises(CannotRunError, match=f"the emulator is broken: under {fake_sde} -skx -- a program .* {says}"):
+        execute(program, {}, data, CHECKS)
+
+
+@pytest.mark.parametrize("statement", ["_exit(0);", "_exit(3);", "abort();", "raise(SIGSEGV);"])
+def test_a_net_that_ends_its_process_at_once_is_told_from_a_broken_emulator(emulated: Runner, statement: str) -> None:
+    head = "#include <signal.h>\n#include <unistd.h>\n"
+    early = f"__attribute__((constructor)) static void early(void) {{ {statement} }}\n"
+    program = build_net(GRAPH, HEADER, head + SOURCE + early, emulated, flags=("-O1", "-D_GNU_SOURCE"))
+    assert execute(program, {}, [{"x": np.zeros((16, 3, 4))}], CHECKS).status is Status.CRASH
+
+
+def test_a_crash_under_the_emulator_is_still_a_crash(emulated: Runner) -> None:
     source = SOURCE.replace("/*inference*/", "abort();")
-    report = execute(build_net(GRAPH, HEADER, source, runner), {}, [{"x": np.zeros((16, 3, 4))}], CHECKS)
+    report = execute(build_net(GRAPH, HEADER, source, emulated), {}, [{"x": np.zeros((16, 3, 4))}], CHECKS)
     assert report.status is Status.CRASH
     assert [violation.kind for violation in report.violations] == [Kind.CRASH]
     assert "SIGABRT" in report.violations[0].detail

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -94,6 +96,23 @@ def test_a_planted_bug_is_seen(bug: str) -> None:
     assert says in report.log
 
 
+@pytest.mark.parametrize("sanitizer", [Sanitizer.UNDEFINED, None], ids=["undefined", "none"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (LOAD, LOAD.replace("_mm512_maskz", "count == 16 ? _mm512_load_ps(x + c * pixels + p) : _mm512_maskz")),
+        (STORE, f"if (count == 16) _mm512_store_ps(out + c * pixels + p, v[c]); else {STORE}"),
+    ],
+    ids=["load", "store"],
+)
+def test_an_intrinsic_that_demands_alignment_is_told(sanitizer: Sanitizer | None, before: str, after: str) -> None:
+    runner = soft(sanitizer) if sanitizer else replace(choose_runner("soft"), slowdown=20.0)
+    assert emitted().source.count(before) >= 1
+    report = run(runner, emitted().source.replace(before, after, 1))
+    assert [violation.kind for violation in report.violations] == [Kind.CRASH], report
+    assert "SIGILL: an intrinsic that demands alignment" in report.violations[0].detail
+
+
 @pytest.mark.parametrize("bug", ["", "masked-load", "masked-store"])
 def test_clang_sees_masked_accesses_in_native_code(bug: str) -> None:
     clang = next((compiler for compiler in find_compilers() if compiler.kind is CompilerKind.CLANG), None)
@@ -131,6 +150,36 @@ def test_names() -> None:
     for name in ("bochs+address", "sde+thread", "+address"):
         with pytest.raises(UsageError, match="sanitizers are for native and soft"):
             choose_runner(name)
+    with pytest.raises(
+        UsageError, match=r"^NN512_RUNNER=hard\+address: there is no runner 'hard'; there are native, sde,"
+    ):
+        choose_runner("hard+address")
+
+
+STAND_IN = """#!/bin/sh
+case "$*" in
+*--version*) echo "Debian clang version 21.3.1 (1)"; exit;;
+*-fsanitize=*)
+    echo "ld: cannot find /usr/lib/llvm-21/lib/clang/21/lib/linux/libclang_rt.asan.a: No such file or directory" >&2
+    exit 1;;
+esac
+exec COMPILER "$@"
+"""
+"""A clang without the libraries of its sanitizers."""
+
+
+@pytest.mark.parametrize("sanitizer", ["memory", "address"])
+def test_a_clang_without_libraries_is_advised_of_its_own(
+    sanitizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = tmp_path / "clang-21"
+    command.write_text(STAND_IN.replace("COMPILER", shlex.join(find_compiler().command)))
+    command.chmod(0o755)
+    monkeypatch.setenv("CC", str(command))
+    with pytest.raises(CannotRunError) as caught:
+        choose_runner(f"soft+{sanitizer}")
+    assert str(caught.value).endswith("; its library is in a package: apt-get install libclang-rt-21-dev")
+    assert "apt-get install clang" not in str(caught.value)
 
 
 def test_a_runner_has_the_names_of_its_sanitizers() -> None:
@@ -147,10 +196,9 @@ def test_a_runner_has_the_names_of_its_sanitizers() -> None:
 
 
 def test_a_compiler_without_a_sanitizer_is_told() -> None:
-    compiler = find_compiler()
-    reason = why_missing(compiler, (Sanitizer.MEMORY,))
-    if not reason:
-        pytest.skip("the compiler at hand has all of them")
+    compiler = next((compiler for compiler in find_compilers() if compiler.kind is CompilerKind.GCC), None)
+    if compiler is None or not (reason := why_missing(compiler, (Sanitizer.MEMORY,))):
+        pytest.skip("no gcc here, or one that has all of them")
     assert "memory sanitizer" in reason
     with pytest.raises(CannotRunError, match="clang has it: apt-get install clang"):
         choose_runner("soft+memory", compiler)

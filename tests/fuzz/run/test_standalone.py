@@ -47,6 +47,11 @@ def emulator(folder: Path, script: str) -> tuple[str, ...]:
     return (str(program), "-skx", "--")
 
 
+def emulator_of_known_programs(folder: Path, script: str) -> tuple[str, ...]:
+    """One that works for programs that get no file for results, and else does as `script` says."""
+    return emulator(folder, f'[ -e "/dev/fd/$4" ] || {{ shift 2; exec "$@"; }}\n{script}')
+
+
 def under(runner: Runner, wrapper: tuple[str, ...]) -> Runner:
     return Runner(
         "sde", "", runner.compiler, runner.net_flags, runner.depends, wrapper=wrapper, slowdown=runner.slowdown
@@ -92,15 +97,22 @@ def test_a_machine_of_its_own_gets_program_and_job(portable: Runner) -> None:
     ],
 )
 def test_what_does_not_end_well_is_said(portable: Runner, tmp_path: Path, script: str, says: str) -> None:
+    wrapper = emulator_of_known_programs(tmp_path, script)
     with pytest.raises(CannotRunError) as caught:
-        infer(GRAPH, nn512.compile(GRAPH), PARAMS, {"x": X}, under(portable, emulator(tmp_path, script)))
+        infer(GRAPH, nn512.compile(GRAPH), PARAMS, {"x": X}, under(portable, wrapper))
     assert says in str(caught.value)
+
+
+def test_an_emulator_that_is_broken_is_said(portable: Runner, tmp_path: Path) -> None:
+    wrapper = emulator(tmp_path, "echo E: cannot attach; exit 7")
+    with pytest.raises(CannotRunError, match=r"the emulator is broken: .* ends with 7: E: cannot attach"):
+        infer(GRAPH, nn512.compile(GRAPH), PARAMS, {"x": X}, under(portable, wrapper))
 
 
 def test_a_hang_ends(portable: Runner, tmp_path: Path) -> None:
     never = Runner(
         *("sde", "", portable.compiler, portable.net_flags, portable.depends),
-        wrapper=emulator(tmp_path, "while :; do :; done"),
+        wrapper=emulator_of_known_programs(tmp_path, "while :; do :; done"),
         slowdown=0.002,
     )
     with pytest.raises(CannotRunError, match="does not end under sde"):
