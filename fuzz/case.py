@@ -43,7 +43,7 @@ class DataSeed:
 class Case:
     """A graph (as text), compiler options (`Options.to_dict()`), how to build the emitted C, and the data to run it on.
 
-    `compiler` is "gcc" or "clang", or "" for whatever compiler there is.
+    `compiler` is "gcc" or "clang", or "" for whatever compiler there is. Where $CC is set, it builds all cases.
     """
 
     graph: str

@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +15,16 @@ import pytest
 
 from nn512 import toolchain
 from nn512.errors import CannotRunError
-from nn512.toolchain import BuildCache, BuildError, Compiler, build, find_compiler, run_bounded
+from nn512.toolchain import (
+    BuildCache,
+    BuildError,
+    Compiler,
+    all_compilers,
+    build,
+    find_compiler,
+    find_compilers,
+    run_bounded,
+)
 
 PROGRAM = {"answer.c": "int main(void) { return 42; }\n"}
 
@@ -260,6 +269,55 @@ def test_a_cc_that_is_no_command(
     monkeypatch.setenv("CC", command)
     with pytest.raises(CannotRunError, match=said):
         ask()
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: Compiler) -> Callable[[str, str], None]:
+    """A function that puts a program on the path, alone with others of these, which answers with a version."""
+    monkeypatch.delenv("CC", raising=False)
+    path = shlex.quote(os.environ["PATH"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def install(name: str, version: str) -> None:
+        program = f"PATH={path} exec {shlex.join(compiler.command)}"
+        script = tmp_path / name
+        script.write_text(f'#!/bin/sh\ncase $1 in --version) echo "{version}";; *) {program} "$@";; esac\n')
+        script.chmod(0o755)
+
+    return install
+
+
+NUMBERED = {
+    "gcc": "gcc (Debian 12.2.0) 12.2.0",
+    "gcc-12": "gcc-12 (Debian 12.2.0) 12.2.0",
+    "gcc-13": "gcc-13 (Debian 13.3.0) 13.3.0",
+    "gcc-8": "gcc-8 (Debian 8.4.0) 8.4.0",
+    "clang": "Debian clang version 14.0.6",
+    "clang-14": "Debian clang version 14.0.6",
+    "clang-16": "Debian clang version 16.0.6",
+    "clang-19": "Debian clang version 19.1.7",
+}
+
+
+def names(compilers: Iterable[Compiler]) -> list[str]:
+    return [Path(compiler.path).name for compiler in compilers]
+
+
+def test_every_program_is_found_once(installed: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers tell versions that emitted code is not for."""
+    for name, version in NUMBERED.items():
+        installed(name, version)
+    assert names(all_compilers()) == ["gcc", "gcc-13", "clang", "clang-19", "clang-16"]
+    assert names(find_compilers()) == ["gcc", "clang"]
+    monkeypatch.setenv("CC", "gcc-12")
+    assert names(all_compilers()) == ["gcc-12", "gcc-13", "clang", "clang-19", "clang-16"]
+    assert names(find_compilers()) == ["gcc-12", "clang"]
+
+
+def test_a_family_may_have_numbered_names_alone(installed: Callable[[str, str], None]) -> None:
+    for name in ("clang-16", "clang-19", "gcc-13"):
+        installed(name, NUMBERED[name])
+    assert names(find_compilers()) == ["gcc-13", "clang-19"]
 
 
 @pytest.mark.parametrize("timeout", [1e12, float("inf")])

@@ -24,7 +24,7 @@ from fuzz.targets import OURS, Sources, Target
 from nn512.errors import CannotRunError
 from nn512.graph import parse
 from nn512.options import Options
-from nn512.toolchain import Compiler, CompilerKind, build, find_compiler, find_compilers, run_bounded
+from nn512.toolchain import Compiler, CompilerKind, all_compilers, build, find_compiler, run_bounded
 
 COMMON = ("-ffp-contract=off", "-Wshadow")
 """Options of every build, beside -Wall -Wextra -Werror."""
@@ -72,7 +72,7 @@ class Variant:
 def variants() -> tuple[Variant, ...]:
     """All that are possible here; the first is what the others are compared with. Raises CannotRunError."""
     found = []
-    for compiler in find_compilers():
+    for compiler in all_compilers():
         runner = choose_runner(compiler=compiler)
         known = [flags for flags in (*LEVELS, *DIALECTS) if _takes(compiler, flags)]
         found += [Variant(runner, flags) for flags in known]
@@ -83,7 +83,7 @@ def variants() -> tuple[Variant, ...]:
         musl = choose_runner(compiler=find_compiler(_MUSL))
     except CannotRunError:
         return tuple(found)
-    return (*found, Variant(musl, ("-O2", "-static")))
+    return (*found, *(Variant(musl, (*level, "-static")) for level in LEVELS))
 
 
 def _takes(compiler: Compiler, flags: Sequence[str]) -> bool:

@@ -11,14 +11,13 @@ from fuzz.draw.regimes import GIVEN, DataSet
 from fuzz.judge.checker import check_case
 from fuzz.judge.localize import localized
 from fuzz.judge.report import Report
-from fuzz.run.runners import Runner, choose_runner, runner_for
+from fuzz.run.runners import Runner, choose_runner, compiler_for, runner_for
 from fuzz.targets import OURS, Folder, Target
 from fuzz.targets.registry import target_of
 from nn512.arrays import load_arrays
 from nn512.errors import CannotRunError, UsageError
 from nn512.graph import Graph, parse
 from nn512.params import check_arrays, load_params
-from nn512.toolchain import find_compiler
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +49,9 @@ class Stored:
         return (DataSet(GIVEN, self.case.data[0].seed, params, inputs),)
 
     def choose_runner(self) -> tuple[Runner, str]:
-        """What runs it: as it was found, if that works here; and a remark where it is another."""
-        wanted = self.case.compiler or self.compiler
+        """What runs it: as it was found, if that works here and there is no $CC; and a remark where it is another."""
         try:
-            runner = choose_runner(self.runner or None, find_compiler(wanted) if wanted else None)
+            runner = choose_runner(self.runner or None, compiler_for(self.compiler or self.case.compiler))
         except (CannotRunError, UsageError):
             runner = runner_for()
         same = self.runner in {"", runner.name} and self.version in {"", runner.compiler.version}

@@ -68,10 +68,17 @@ class CaseSummary:
             kinds=Counter({type(layer).__name__ for layer in report.graph.layers}),
             errors=_errors(report, verdicts),
             name=report.id or report.case.key,
-            built=f"{len(report.graph.layers)} layers, {report.case.optimisation}, {report.case.compiler or 'cc'}",
+            built=f"{len(report.graph.layers)} layers, {report.case.optimisation}, {_builder(report)}",
             seconds=report.seconds,
             c_lines=(report.c_lines or Lines()).of_net(report.id or report.case.key),
         )
+
+
+def _builder(report: Report) -> str:
+    """The compiler that a case asked for, as it is called here."""
+    if not report.case.compiler:
+        return "cc"
+    return report.case.compiler if report.ran is None else Path(report.ran.compiler.path).name
 
 
 def _errors(report: Report, verdicts: Sequence[Verdict]) -> Counter[tuple[str, int]]:

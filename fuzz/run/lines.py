@@ -83,7 +83,7 @@ def _lines(told: Mapping[str, Any], source: str) -> Iterator[Line]:
 
 
 def counting(runner: Runner) -> Runner:
-    """The runner, or the same one with gcc. Raises CannotRunError where there is none."""
+    """The runner, or the same one with gcc unless $CC is another compiler. Raises CannotRunError."""
     if runner.compiler.kind is CompilerKind.GCC:
         return runner
     other = runner_for("gcc")

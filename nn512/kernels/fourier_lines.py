@@ -39,8 +39,13 @@ static INLINE void butterfly(__m512 *a, __m512 *b, const double cosine, const do
         a[1] = _mm512_add_ps(a[1], imaginary);
     }
 }
+""",
+)
 
-/* The same for w = -i. */
+QUARTER = Routine(
+    "quarter_butterfly",
+    """
+/* A butterfly where w = -i. */
 static INLINE void quarter_butterfly(__m512 *a, __m512 *b) {
     const __m512 real = b[1], imaginary = b[0];
     b[0] = _mm512_sub_ps(a[0], real);
@@ -95,8 +100,10 @@ class LineRoutine:
 
     def add(self, library: Library) -> str:
         """The name of the routine, which is in the library then, behind what it calls."""
-        if self.kind != "results" and self.size > 2:
+        if self.kind == "complex" or (self.kind == "real" and self.size > 4):
             library.use(BUTTERFLY)
+        if self.kind == "complex" and self.size > 2:
+            library.use(QUARTER)
         if self.kind == "results" and self.size > 4:
             library.use(PART)
         if self.size > 2:

@@ -14,7 +14,13 @@ Only what runs emitted code needs this folder; emitting C needs no compiler.
 
 from nn512.toolchain.building import BuildError, Compiler, CompilerKind, build
 from nn512.toolchain.cache import BuildCache, Built, default_cache, default_cache_directory
-from nn512.toolchain.compilers import find_compiler, find_compilers, find_cross_compiler
+from nn512.toolchain.compilers import (
+    all_compilers,
+    find_compiler,
+    find_compilers,
+    find_cross_compiler,
+    programs_of,
+)
 from nn512.toolchain.emitted import (
     LANGUAGE_FLAGS,
     NATIVE_FLAGS,
@@ -45,6 +51,7 @@ __all__ = [
     "Compiler",
     "CompilerKind",
     "PortableLibrary",
+    "all_compilers",
     "build",
     "compile_shared",
     "default_cache",
@@ -58,6 +65,7 @@ __all__ = [
     "has_bfloat16",
     "machine_faults",
     "portable_library",
+    "programs_of",
     "run_bounded",
     "soft_fingerprint",
     "soft_flags",

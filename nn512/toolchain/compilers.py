@@ -6,14 +6,18 @@ import functools
 import os
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from nn512.errors import CannotRunError
 from nn512.toolchain.building import CONTROL, CONTROL_FLAGS, CONTROL_TIMEOUT, Compiler, CompilerKind, build
 from nn512.toolchain.processes import run_bounded
 
-# Debian and its descendants may install clang under these names alone.
-_NUMBERED_CLANGS = tuple(f"clang-{version}" for version in range(24, 13, -1))
+_OLDEST = {CompilerKind.GCC: 9, CompilerKind.CLANG: 14}
+"""Versions that emitted code is for."""
+
+_NEWEST = 40
+"""No compiler has a higher number for years."""
 
 
 def find_compiler(command: str | None = None) -> Compiler:
@@ -36,23 +40,47 @@ def find_cross_compiler(command: str, wrapper: tuple[str, ...]) -> Compiler:
     return _ask_compiler(command, "the cross compiler", wrapper)
 
 
+def programs_of(kind: CompilerKind) -> tuple[str, ...]:
+    """The commands of a family on the path: `clang`, then `clang-19` and older ones, as distributions number them.
+
+    Several may be one program.
+    """
+    name = kind.value
+    names = (name, *(f"{name}-{version}" for version in range(_NEWEST, _OLDEST[kind] - 1, -1)))
+    return tuple(one for one in names if shutil.which(one))
+
+
 def find_compilers() -> tuple[Compiler, ...]:
-    """Every compiler at hand: that of $CC, then gcc and clang where they are other programs.
+    """That of $CC, then a gcc and a clang where they are other programs.
 
     Raises CannotRunError where one of them does not work.
     """
-    found: dict[tuple[CompilerKind, str], Compiler] = {}
-    clang = next((name for name in ("clang", *_NUMBERED_CLANGS) if shutil.which(name)), "clang")
-    candidates = [(name, "the compiler on the path") for name in ("gcc", clang) if shutil.which(name)]
+    # Debian and its descendants may install clang under a numbered name alone.
+    return _distinct([*programs_of(CompilerKind.GCC)[:1], *programs_of(CompilerKind.CLANG)[:1]])
+
+
+def all_compilers() -> tuple[Compiler, ...]:
+    """Every compiler at hand, each program once: that of $CC, then gcc and clang, and those with a number.
+
+    Raises CannotRunError where one of them does not work.
+    """
+    return _distinct([name for kind in CompilerKind for name in programs_of(kind)])
+
+
+def _distinct(commands: Sequence[str]) -> tuple[Compiler, ...]:
+    """The compiler in $CC and those of commands, but for those that answer as one before."""
+    candidates = [(command, "the compiler on the path") for command in commands]
     if from_environment := os.environ.get("CC", "").strip():
         candidates.insert(0, (from_environment, "the compiler in $CC"))
+    found: dict[tuple[CompilerKind, str], Compiler] = {}
     for command, what in candidates:
         compiler = _ask_compiler(command, what)
-        found.setdefault((compiler.kind, compiler.version), compiler)
+        # gcc-12 tells its own name, with which it is gcc. A link is no sign: ccache has one program for all names.
+        version = compiler.version.removeprefix(f"{Path(compiler.path).name} ")
+        found.setdefault((compiler.kind, version), compiler)
     return tuple(found.values())
 
 
-@functools.cache
 def _ask_compiler(command: str, what: str, wrapper: tuple[str, ...] = ()) -> Compiler:
     try:
         words = shlex.split(command)
@@ -63,14 +91,20 @@ def _ask_compiler(command: str, what: str, wrapper: tuple[str, ...] = ()) -> Com
         raise CannotRunError(f"{what}, {command!r}, is not on this machine")
     # The path is kept as the user wrote it: resolving links would turn `clang` into an unrelated-looking name.
     words[0] = str(Path(program).absolute())  # it is started in other directories
+    return _answer(tuple(words), f"{what}, {command!r},", wrapper)
+
+
+@functools.cache
+def _answer(words: tuple[str, ...], what: str, wrapper: tuple[str, ...]) -> Compiler:
+    """The compiler that these words start, asked once; what it is called where it does not work."""
     try:
         status, text, timed_out = run_bounded([*words, "--version"], timeout=30)
     except OSError as error:
-        raise CannotRunError(f"{what}, {command!r}, does not run: {error}") from error
+        raise CannotRunError(f"{what} does not run: {error}") from error
     if status != 0 or timed_out or not text.strip():
-        raise CannotRunError(f"{what}, {command!r}, does not answer --version")
+        raise CannotRunError(f"{what} does not answer --version")
     kind = CompilerKind.CLANG if "clang" in text.lower() else CompilerKind.GCC
-    compiler = Compiler(tuple(words), kind, text.splitlines()[0].strip())
+    compiler = Compiler(words, kind, text.splitlines()[0].strip())
     _check_programs_run(compiler, wrapper)
     return compiler
 

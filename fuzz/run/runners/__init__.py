@@ -23,6 +23,7 @@ __all__ = [
     "Sanitizer",
     "Unavailable",
     "choose_runner",
+    "compiler_for",
     "probe_runners",
     "runner_for",
     "with_bfloat16",
@@ -105,7 +106,7 @@ def _sanitized(name: str, compiler: Compiler | None) -> Runner:
 
 def _compilers() -> tuple[Compiler, ...]:
     """That of $CC alone, or all there are."""
-    return (find_compiler(),) if os.environ.get("CC", "").strip() else find_compilers()
+    return (find_compiler(),) if _is_chosen() else find_compilers()
 
 
 def _others(answers: Iterable[Runner | Unavailable]) -> str:
@@ -123,9 +124,20 @@ def _others(answers: Iterable[Runner | Unavailable]) -> str:
 def runner_for(compiler: str = "") -> Runner:
     """The runner of this machine with the compiler asked for, or with the default one where that is missing.
 
-    $CC and $NN512_RUNNER are obeyed at every call; what is slow to find out is remembered per compiler.
+    $CC and $NN512_RUNNER are obeyed at every call, $CC whatever compiler is asked for; what is slow to find out is
+    remembered per compiler.
     """
     if compiler:
         with contextlib.suppress(CannotRunError):
-            return choose_runner(compiler=find_compiler(compiler))
+            return choose_runner(compiler=compiler_for(compiler))
     return choose_runner()
+
+
+def compiler_for(wanted: str) -> Compiler | None:
+    """The compiler of this name, but none where $CC chooses, or where the name is empty. Raises CannotRunError."""
+    return find_compiler(wanted) if wanted and not _is_chosen() else None
+
+
+def _is_chosen() -> bool:
+    """Whether $CC names a compiler, which then builds all."""
+    return bool(os.environ.get("CC", "").strip())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import shlex
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from fuzz.run.runners import runner_for
 from fuzz.targets import OURS, Sources
 from nn512.graph import Graph
 from nn512.options import Options
+from nn512.toolchain import all_compilers, find_compiler
 
 GRAPH = """\
 Config Prefix=Net
@@ -93,10 +97,24 @@ def test_what_is_built_and_not_run_is_compared_with_nothing(ways: tuple[Variant,
 def test_every_compiler_has_every_level(runs_here: str) -> None:
     assert runs_here
     found = variants()
-    for compiler in {way.runner.compiler for way in found if "-static" not in way.flags}:
+    for compiler in all_compilers():
         flags = {" ".join(way.flags) for way in found if way.runner.compiler == compiler}
         assert {"-O0", "-O1", "-O2", "-O3", "-O1 -std=c11", "-O1 -std=c17"} <= flags
+    static = {way.flags[0] for way in found if "-static" in way.flags}
+    assert static == ({"-O0", "-O1", "-O2", "-O3"} if shutil.which("musl-gcc") else set())
     assert found[0].runs
+
+
+def test_a_compiler_with_a_number_is_another(runs_here: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runs_here
+    real = find_compiler()
+    number = 39
+    script = tmp_path / f"{real.kind.value}-{number}"
+    version = f'case $1 in --version) echo "{real.kind.value} {number}"; exit;; esac'
+    script.write_text(f'#!/bin/sh\n{version}\nexec {shlex.join(real.command)} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert sum(str(way).startswith(f"{script.name} ") for way in variants()) >= 6
 
 
 def test_portable_intrinsics_are_compared_with_the_processor(tmp_path: Path, runs_here: str) -> None:
