@@ -79,14 +79,14 @@ def add_target_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_timeout_option(parser: argparse.ArgumentParser) -> None:
-    """Declare after which time C hangs."""
+    """Declare after which time C, a generator or a system hangs; None where nobody has said."""
     parser.add_argument(
         "--timeout",
         metavar="S",
         type=float,
-        default=TIMEOUT,
         help="seconds without progress after which C hangs, which ends its case; runners slower than this processor "
-        f"get their multiple (default: {TIMEOUT:g})",
+        f"get their multiple (default: {TIMEOUT:g}). Also what a generator or a system of --target may take for a "
+        "graph (default: 120 a generator, 60 a system; torch-compile gets five times that)",
     )
 
 

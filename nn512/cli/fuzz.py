@@ -145,7 +145,6 @@ def add_parser(subparsers: Subparsers) -> None:
         help=f"seconds for making a failure small, each; they may go beyond --time (default: {_SHRINK_SECONDS:g})",
     )
     add_timeout_option(parser)
-    parser.set_defaults(timeout=None)
     parser.add_argument(
         "--baseline",
         metavar="DIR",
@@ -308,6 +307,7 @@ def _begun(args: argparse.Namespace) -> State:
         kernels=kernels_of_edges(args.kernels) if args.edges else forced_kernels(args.kernels),
         shrink_seconds=args.shrink_time or _SHRINK_SECONDS,
         timeout=args.timeout or TIMEOUT,
+        target_seconds=args.timeout or 0.0,
         baseline=frozenset() if args.baseline is None else known_faults(args.baseline),
         shard=shard,
         target=target.name,
@@ -370,7 +370,7 @@ def _target(args: argparse.Namespace) -> Target:
         raise UsageError("--kernels does not go with --target; kernels are our compiler's")
     if args.profile:
         profile_of(args.profile)
-    target = target_of(args.target, args.profile or "")
+    target = target_of(args.target, args.profile or "", args.timeout or 0.0)
     target.prepare(parse(_LEAST_GRAPH), Options())  # whether it is here shows before anything is drawn
     print(f"target: {target.name}", file=sys.stderr, flush=True)
     return target
