@@ -90,6 +90,16 @@ def add_timeout_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+MOST_JOBS = 1024
+"""Processes at most; more are a slip of the hand, and would be started."""
+
+
+def check_jobs(jobs: int | None) -> None:
+    """UsageError for a number of processes that cannot be meant."""
+    if jobs is not None and not 1 <= jobs <= MOST_JOBS:
+        raise UsageError(f"--jobs must be in 1 to {MOST_JOBS}, not {jobs}")
+
+
 def add_sanitize_option(parser: argparse.ArgumentParser) -> None:
     """Checks that the C compiler builds in; `sanitize` obeys it."""
     parser.add_argument(

@@ -16,6 +16,7 @@ from nn512.cli.arguments import (
     add_target_option,
     add_threads_option,
     add_timeout_option,
+    check_jobs,
     compiler_options,
     compiler_words,
     input_files,
@@ -167,8 +168,7 @@ def _check_bounds(args: argparse.Namespace) -> None:
         raise UsageError(f"--shrink-time must be a positive number, not {args.shrink_time:g}")
     if args.timeout is not None and not 0 < args.timeout < 1e6:
         raise UsageError(f"--timeout must be a positive number, not {args.timeout:g}")
-    if args.jobs is not None and args.jobs < 1:
-        raise UsageError(f"--jobs must be a positive number, not {args.jobs}")
+    check_jobs(args.jobs)
     if args.profile and not (args.source or args.target):
         raise UsageError("--profile goes with --source or --target; our own plan names the algorithms")
     if args.without and not (args.source or args.target):
