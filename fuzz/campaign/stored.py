@@ -63,7 +63,7 @@ class Stored:
         for name, wanted in (("params.npz", drawn.params), ("input.npz", drawn.inputs)):
             how = _differs(self.folder / name, wanted)
             if how:
-                yield f"{self.folder / name} {how}, and is not used: the arrays are those that {self.arrays} draws"
+                yield f"{self.folder / name} {how}: the arrays are those that {self.arrays} draws"
 
     def choose_runner(self) -> tuple[Runner, str]:
         """What runs it: as it was found, if that works here; and a remark where it is another."""
@@ -130,14 +130,14 @@ def _differs(file: Path, wanted: Arrays) -> str:
     try:
         found = load_arrays(file, wanted)
     except UsageError:
-        return "is no longer readable"
+        return "is no longer readable, and is not used"
     same = found.keys() == wanted.keys() and all(
         found[name].shape == array.shape
         and found[name].dtype == array.dtype
         and found[name].tobytes() == array.tobytes()
         for name, array in wanted.items()
     )
-    return "" if same else "has other arrays by now"
+    return "" if same else "has other arrays by now, and is not used"
 
 
 def _kept_arrays(data: Mapping[str, object], file: Path) -> DataSeed | None:

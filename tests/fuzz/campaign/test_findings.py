@@ -167,12 +167,12 @@ def test_arrays_that_are_not_used_are_told(
     inputs.unlink()
     assert main(["repro", str(folder)]) == 0
     said = capsys.readouterr().err
-    drawn = "is not used: the arrays are those that exact:1 draws\n"
-    assert f"nn512: {params} has other arrays by now, and {drawn}" in said
-    assert f"nn512: {inputs} is missing, and {drawn}" in said
+    drawn = "the arrays are those that exact:1 draws\n"
+    assert f"nn512: {params} has other arrays by now, and is not used: {drawn}" in said
+    assert f"nn512: {inputs} is missing: {drawn}" in said
     inputs.write_text("none")
     main(["repro", str(folder)])
-    assert f"nn512: {inputs} is no longer readable, and {drawn}" in capsys.readouterr().err
+    assert f"nn512: {inputs} is no longer readable, and is not used: {drawn}" in capsys.readouterr().err
 
 
 def test_edited_arrays_of_a_user_are_used(naive_emit: Emit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
