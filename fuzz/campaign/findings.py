@@ -13,7 +13,8 @@
     test_<name>.py       the same as a pytest file
 
 A folder has the name of the fault (`fuzz.campaign.identity`): the same fault found again is counted, and the smaller of
-the two cases is kept. A replay needs none of the arrays: `case.json` names their regime and seed. An edited `net.graph`
+the two cases is kept. A replay needs none of the arrays unless a user gave them: `case.json` names their regime and
+seed, and a replay says where a file has something else. An edited `net.graph`
 is what is replayed; where the C beside it cannot follow, that is refused.
 """
 
@@ -39,8 +40,8 @@ import nn512
 from fuzz.campaign.corpus import told
 from fuzz.campaign.identity import Identity, identity_of
 from fuzz.campaign.program import PORTABLE, data_of, program_of
-from fuzz.case import Case, load_json
-from fuzz.draw.regimes import GIVEN
+from fuzz.case import Case, DataSeed, load_json
+from fuzz.draw.regimes import GIVEN, DataSet
 from fuzz.judge.report import Report
 from fuzz.judge.telling import told as told_report
 from nn512.arrays import save_arrays
@@ -246,6 +247,7 @@ def _write(report: Report, folder: Path, name: str, how: str, seen: int) -> None
         "profile": report.profile,
         "given": is_given,
         "environment": environment(report),
+        "arrays": None if report.culprit is None else str(_seed_of(report.culprit.data)),
     }
     (folder / "case.json").write_text(json.dumps(details, indent=1) + "\n", encoding="utf-8")
     (folder / "report.txt").write_text("\n".join(told_report(report)) + "\n", encoding="utf-8", errors="replace")
@@ -276,6 +278,10 @@ def _write(report: Report, folder: Path, name: str, how: str, seen: int) -> None
             save_arrays(folder / "expected.npz", {**values, **sigmas, **allowed})
         if culprit.got:
             save_arrays(folder / "got.npz", culprit.got)
+
+
+def _seed_of(data: DataSet) -> DataSeed:
+    return DataSeed(data.regime, data.seed)
 
 
 def _root() -> Path:

@@ -1,5 +1,8 @@
 """A finding as a C program of its own: it needs a compiler and nothing else, and ends with 1 where results are wrong.
 
+Results that are right clear C of a fault that is one of values. Of another fault the program says that it cannot show
+it, and what does, and ends with 3.
+
 `repro.c` includes the C of the finding. Parameters, inputs, expected results and how far off they may be stand in
 `repro.bin` beside it, as they lie in memory: floats, and doubles for what is expected and allowed.
 """
@@ -7,11 +10,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 import numpy as np
 
 from fuzz.judge.report import Report
 from fuzz.run.interface import Interface
+from fuzz.run.outcome import Kind
 
 PORTABLE = "portable"
 """The folder of the portable <immintrin.h> in a finding that was made with it."""
@@ -22,7 +27,7 @@ _HEAD = """\
  *     {command}
  *     ./repro
  *
- * ends with 1 where a result is wrong, with 0 where all are right{refusal}. {remark} */
+ * {ends} */
 #define _GNU_SOURCE
 #include "{prefix}.c"
 {header}"""
@@ -85,7 +90,7 @@ static size_t compare(const char *name, const float *got, const double *expected
     return wrong;
 }}
 
-int main(int count, char **words) {{
+{mode}int main(int count, char **words) {{
 {guard}    FILE *const file = fopen(count > 1 ? words[1] : "repro.bin", "rb");
     if (!file) {{
         perror(count > 1 ? words[1] : "repro.bin");
@@ -121,12 +126,32 @@ int main(int count, char **words) {{
         for (int i = 0; i < ARGUMENTS; i++)
             if (!arguments[i].is_input)
                 wrong += compare(arguments[i].name, data[i], expected[i], allowed[i], arguments[i].elements, threads);
-        {p}EngineDestroy(engine);
+{check_mode}        {p}EngineDestroy(engine);
         {p}NetDestroy(net);
     }}
-    puts(wrong ? "WRONG" : "all results are right");
-    return wrong > 0;
+    puts(wrong ? "WRONG" : "all results are right"{silence});
+    return wrong ? 1 : {right};
 }}
+"""
+
+_MODE = """\
+/* 1 if the modes of floating-point arithmetic are not those that a program begins with; they are put back. */
+static size_t is_mode_changed(int threads) {
+#ifdef __SSE__
+    const unsigned begins = 0x1f80, bits = 0xffc0, now = __builtin_ia32_stmxcsr() & bits;
+    if (now == begins) return 0;
+    printf("%d threads: the net leaves MXCSR at %#x, which was %#x\\n", threads, now, begins);
+    __builtin_ia32_ldmxcsr(begins);
+    return 1;
+#else
+    return (void)threads, 0;
+#endif
+}
+
+"""
+
+_CHECK_MODE = """\
+        wrong += is_mode_changed(threads);
 """
 
 _GUARD = """\
@@ -137,10 +162,23 @@ _GUARD = """\
 """
 
 _EMPTY = """
+#include <stdio.h>
+
 int main(void) {
-    return 0;
+    puts("with these flags the C builds; nn512 repro has those with which it did not");
+    return 3;
 }
 """
+
+_VALUES = frozenset({"values", Kind.UNWRITTEN})
+"""Faults that wrong results are; what is not written stays NaN."""
+
+_BUILDS = {
+    **dict.fromkeys((Kind.LEAK, Kind.OUT_OF_BOUNDS, Kind.HEAP, Kind.CRASH, Kind.SANITIZER), "address"),
+    **dict.fromkeys((Kind.VARIES, Kind.VARIES_WITH_THREADS, Kind.VARIES_WITH_SHARING, Kind.NOT_REPEATABLE), "thread"),
+    Kind.UNINITIALIZED: "memory (clang's)",
+}
+"""With which sanitizer a fault of some kind may be seen in this program, too."""
 
 
 def program_of(report: Report, what: str, version: str) -> str:
@@ -152,23 +190,39 @@ def program_of(report: Report, what: str, version: str) -> str:
     flags = f"-std=gnu11 {report.case.optimisation} {target} -pthread"
     compiler = report.case.compiler or "cc"
     has_data = report.culprit is not None and bool(report.culprit.expected)
-    remark = (
-        "Faults of memory and threads show best with\n * -fsanitize=address or -fsanitize=thread."
-        if has_data
-        else "The C does not build."
-    )
+    kinds = list(dict.fromkeys(problem.kind for problem in report.problems))
+    is_value, words = not _VALUES.isdisjoint(kinds), ", ".join(kinds)
+    shows = f"nn512 repro shows it{_build_for(kinds)}"
+    if not has_data:
+        ends = "ends with 3 if it builds all the same. The C does not build."
+    elif is_value:
+        refusal = "" if is_portable else ", with 3 where the processor has no AVX-512"
+        ends = (
+            f"ends with 1 where a result is wrong, with 0 where all are right{refusal}. "
+            "Faults of memory and threads show best with\n * -fsanitize=address or -fsanitize=thread."
+        )
+    else:
+        ends = (
+            f"cannot show this fault by itself, which is none of values ({words}): {shows}.\n"
+            " * It ends with 1 where something is wrong all the same, else with 3."
+        )
     head = _HEAD.format(
         version=version,
         what=" ".join(what.replace("*/", "").split()),
         command=f"{compiler} {flags} repro.c -o repro -lm",
-        refusal="" if is_portable else ", with 3 where the processor has no AVX-512",
-        remark=remark,
+        ends=ends,
         prefix=interface.prefix,
         header="" if interface.is_included(report.sources.source) else f'#include "{interface.prefix}.h"\n',
     )
     if not has_data:
         return head + _EMPTY
+    has_mode = Kind.MXCSR in kinds
+    silence = f"; the fault is none of values ({words}): {shows}"
     return head + _PROGRAM.format(
+        mode=_MODE if has_mode else "",
+        check_mode=_CHECK_MODE if has_mode else "",
+        silence="" if is_value else f"\n         {json.dumps(silence)}",
+        right=0 if is_value else 3,
         guard="" if is_portable else _GUARD,
         p=interface.prefix,
         count=len(interface.arguments),
@@ -178,6 +232,12 @@ def program_of(report: Report, what: str, version: str) -> str:
         parameter_bytes=f"{4 * interface.parameter_elements}u",
         call="".join(f", data[{number}]" for number in range(len(interface.arguments))),
     )
+
+
+def _build_for(kinds: Collection[str]) -> str:
+    """Which build of the program may show a fault of these kinds, if one does."""
+    builds = dict.fromkeys(_BUILDS[Kind(kind)] for kind in kinds if kind in _BUILDS)
+    return f", and so may a build of this program with -fsanitize={' or '.join(builds)}" if builds else ""
 
 
 def data_of(report: Report) -> bytes:

@@ -49,7 +49,10 @@ def versions() -> dict[str, str]:
 
 @dataclass(slots=True)
 class State:
-    """A campaign as it stands, kept in `file`: `seconds` it has run, `complete` if it did what was asked for."""
+    """A campaign as it stands, kept in `file`: `seconds` it has run, `complete` if it did what was asked for.
+
+    `jobs` are those that a user has asked for.
+    """
 
     file: Path
     settings: Settings
@@ -58,6 +61,7 @@ class State:
     times: Times = field(default_factory=Times)
     seconds: float = 0.0
     complete: bool = False
+    jobs: int | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
 
     @classmethod
@@ -79,6 +83,7 @@ class State:
             "settings": _settings_to_dict(self.settings),
             "seconds": round(self.seconds, 3),
             "complete": self.complete,
+            "jobs": self.jobs,
             "handed_out": self.ledger.handed_out,
             "begun": [asdict(piece) for piece in self.ledger.begun],
             "tally": tally_to_dict(self.tally),
@@ -88,7 +93,12 @@ class State:
     @classmethod
     def load(cls, file: Path) -> State:
         """The state in a file. Raises UsageError where it is none."""
-        data = load_json(file)
+        try:
+            data = load_json(file)
+        except UsageError as error:
+            if isinstance(error.__cause__, ValueError | RecursionError):
+                raise UsageError(f"{file}: no state of a campaign, which is JSON") from error
+            raise
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise UsageError(f"{file}: no state of a campaign that this version of nn512 reads")
         try:
@@ -98,9 +108,12 @@ class State:
             ledger = Ledger.resumed(chunk_count(settings), settings.shard, int(data["handed_out"]), begun)
             times = Times.from_dict(data["times"]) if "times" in data else Times()  # there were none once
             seconds, complete, made_with = float(data["seconds"]), bool(data["complete"]), dict(data["versions"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UsageError(f"{file}: no state of a campaign: {error!r}") from error
-        return cls(file, settings, tally, ledger, times, seconds, complete, made_with)
+            jobs = int(data["jobs"]) if data.get("jobs") else None  # they were not kept once
+        except KeyError as error:
+            raise UsageError(f"{file}: no state of a campaign, {error} is missing in it") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UsageError(f"{file}: no state of a campaign, or a damaged one: {error}") from error
+        return cls(file, settings, tally, ledger, times, seconds, complete, jobs, made_with)
 
 
 def find_state(path: Path) -> Path:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fuzz.campaign.corpus import corpus, load_corpus_case
-from fuzz.case import Case, load_json
-from fuzz.draw.regimes import GIVEN, DataSet
+from fuzz.case import Case, DataSeed, load_json, parse_data_seed
+from fuzz.draw.regimes import GIVEN, DataSet, draw
 from fuzz.judge.checker import check_case
 from fuzz.judge.localize import localized
 from fuzz.judge.report import Report
 from fuzz.run.runners import Runner, choose_runner, compiler_for, runner_for
 from fuzz.targets import OURS, Folder, Target
+from fuzz.targets.base import Arrays
 from fuzz.targets.registry import target_of
 from nn512.arrays import load_arrays
 from nn512.errors import CannotRunError, UsageError
@@ -26,7 +28,7 @@ class Stored:
 
     `target` is the name of what was at fault, unless that is C that was given. `runner` and `compiler` are what found
     it, `version` is what that compiler said of itself; empty where that is not known. `is_edited`: the graph beside the
-    case is another one by now.
+    case is another one by now. `arrays` is the data set whose arrays were kept beside it.
     """
 
     case: Case
@@ -38,6 +40,7 @@ class Stored:
     runner: str = ""
     compiler: str = ""
     version: str = ""
+    arrays: DataSeed | None = None
 
     def data(self, graph: Graph) -> tuple[DataSet, ...]:
         """The data sets whose arrays cannot be drawn again, because a user gave them. Raises UsageError."""
@@ -47,6 +50,19 @@ class Stored:
         shapes = graph.input_shapes
         inputs = check_arrays("input", shapes, load_arrays(self.folder / "input.npz", shapes))
         return (DataSet(GIVEN, self.case.data[0].seed, params, inputs),)
+
+    def unused(self) -> Iterator[str]:
+        """Files of the folder that are not what the seed of their data set draws, which a replay takes, each in words.
+
+        Arrays that a user gave are taken from the folder. Those of an edited graph fit no more.
+        """
+        if self.folder is None or self.arrays is None or self.arrays.regime == GIVEN or self.is_edited:
+            return
+        drawn = draw(parse(self.case.graph, "net.graph"), self.arrays.regime, self.arrays.seed)
+        for name, wanted in (("params.npz", drawn.params), ("input.npz", drawn.inputs)):
+            how = _differs(self.folder / name, wanted)
+            if how:
+                yield f"{self.folder / name} {how}: the arrays are those that {self.arrays} draws"
 
     def choose_runner(self) -> tuple[Runner, str]:
         """What runs it: as it was found, if that works here and there is no $CC; and a remark where it is another."""
@@ -101,7 +117,31 @@ def load(path: Path) -> Stored:
         runner=str(words.get("runner_name", "")),
         compiler=str(words.get("compiler_kind", "")),
         version=str(words.get("compiler_version", "")),
+        arrays=_kept_arrays(data, file),
     )
+
+
+def _differs(file: Path, wanted: Arrays) -> str:
+    """How the arrays in a file differ from those that are wanted; nothing where they do not."""
+    if not file.exists():
+        return "is missing"
+    try:
+        found = load_arrays(file, wanted)
+    except UsageError:
+        return "is no longer readable, and is not used"
+    same = found.keys() == wanted.keys() and all(
+        found[name].shape == array.shape
+        and found[name].dtype == array.dtype
+        and found[name].tobytes() == array.tobytes()
+        for name, array in wanted.items()
+    )
+    return "" if same else "has other arrays by now, and is not used"
+
+
+def _kept_arrays(data: Mapping[str, object], file: Path) -> DataSeed | None:
+    """The data set whose arrays a finding has."""
+    text = data.get("arrays")
+    return None if text is None else parse_data_seed(text, str(file))
 
 
 def _edited(file: Path, case: Case) -> Case | None:

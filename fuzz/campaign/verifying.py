@@ -40,7 +40,8 @@ class Wish:
 
     `source` is a folder whose C is checked instead of what `target` makes, `profile` what either computes. A failure
     is kept below `out`, made small before for `shrink_seconds`; with 0 it is kept as it is. C without progress for
-    `timeout` seconds hangs. Demands on C that `without` names are waived (see `fuzz.run.demands`).
+    `timeout` seconds hangs; `target_seconds`, if not 0, are what a generator or a
+    system may take. Demands on C that `without` names are waived (see `fuzz.run.demands`).
     """
 
     name: str
@@ -53,10 +54,13 @@ class Wish:
     shrink_seconds: float = SECONDS
     timeout: float = TIMEOUT
     without: tuple[str, ...] = ()
+    target_seconds: float = 0.0
 
     def subject(self) -> Target:
         """What is checked. Raises UsageError, and CannotRunError for what is not here."""
-        return target_of(self.target, self.profile) if self.source is None else Folder(self.source, self.profile)
+        if self.source is not None:
+            return Folder(self.source, self.profile)
+        return target_of(self.target, self.profile, self.target_seconds)
 
 
 class Listener(Protocol):

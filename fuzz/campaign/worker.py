@@ -40,9 +40,10 @@ class Settings:
     is shrunk for `shrink_seconds`, even if the time of the campaign is over. Faults in `baseline` are known already.
     Only the chunks of `shard` are checked. `target` is the name of what is, and `profile` by which algorithms it
     computes (see `fuzz.targets.registry`). `sanitize` names sanitizers with which the C is built: workers find them in
-    $NN512_RUNNER, which the command line has set. C without progress for `timeout` seconds hangs. With `edges` nothing
-    is drawn: a chunk is the nets for all edge classes of one of `kernels` (see `fuzz.campaign.edges`). With `coverage`
-    executed lines of C are counted.
+    $NN512_RUNNER, which the command line has set. C without progress for `timeout` seconds hangs; `target_seconds`, if
+    not 0, are what a generator or a system may take for a graph. With `edges` nothing is drawn: a
+    chunk is the nets for all edge classes of one of `kernels` (see `fuzz.campaign.edges`). With `coverage` executed
+    lines of C are counted.
     """
 
     directory: Path
@@ -61,6 +62,7 @@ class Settings:
     profile: str = ""
     sanitize: tuple[str, ...] = ()
     timeout: float = TIMEOUT
+    target_seconds: float = 0.0
     edges: bool = False
     coverage: bool = False
 
@@ -186,7 +188,8 @@ def _do_chunks(connection: Connection, common: Common, in_flight: InFlight, stop
 def explorer_for(settings: Settings, tell: Callable[[Message], None]) -> Explorer:
     """What explores the chunks of a campaign and tells what it sees."""
     checks = Checks(timeout=settings.timeout)
-    check: Check = functools.partial(check_case, target=target_of(settings.target, settings.profile), checks=checks)
+    target = target_of(settings.target, settings.profile, settings.target_seconds)
+    check: Check = functools.partial(check_case, target=target, checks=checks)
     return Explorer(
         settings.directory,
         show=lambda report: tell(CaseSummary.of(report)),

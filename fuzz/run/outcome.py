@@ -121,8 +121,10 @@ _DRIVER_PROBLEMS = {
     88: "was built for other inputs",
     89: "got a job of the wrong size",
     90: "got no job",
-    98: "could not write its results: the net has used up the space or closed the file",
+    98: "could not write its results: the net has used up the space",
 }
+_CLOSED = 99
+"""How a driver ends whose net has closed the file for results, where that cannot be opened anew."""
 
 
 def read_report(
@@ -216,6 +218,8 @@ def _ending(
     if returncode < 0:
         told = ": an intrinsic that demands alignment, or a trap in the code" if -returncode in traps else ""
         return [_death(-returncode, told + where, data_set)]
+    if returncode == _CLOSED:
+        return [Violation(Kind.PROCESS, f"the net closes the file that results go to{where}", data_set)]
     if returncode in _DRIVER_PROBLEMS:
         return [Violation(Kind.DRIVER, f"the driver {_DRIVER_PROBLEMS[returncode]}{where}", data_set)]
     return [Violation(Kind.CRASH, f"the process ended by itself with status {returncode}{where}", data_set)]

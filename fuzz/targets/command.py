@@ -17,7 +17,7 @@ from nn512.options import Options
 from nn512.toolchain import run_bounded
 
 TIMEOUT = 120.0
-"""Seconds that a generator may take for one graph."""
+"""Seconds that a generator may take for one graph, where nobody has said otherwise."""
 
 MEMORY_KIB = 16 << 20
 """Memory that a generator may take."""
@@ -28,12 +28,16 @@ _NOT_STARTED = (126, 127)  # what a shell says of a program that it cannot start
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command line in which `{graph}` stands for the file of the graph and `{dir}` for the folder to write to."""
+    """A command line in which `{graph}` stands for the file of the graph and `{dir}` for the folder to write to.
+
+    It may take `seconds` for a graph; 0 stands for `TIMEOUT`.
+    """
 
     text: str
     profile: str = "direct"
     strict: bool = False
     skips: frozenset[str] = frozenset()
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises UsageError for a command line that cannot work."""
@@ -51,18 +55,19 @@ class Command:
 
     def prepare(self, graph: Graph, options: Options) -> Sources | Problem:
         """What the command writes. Raises CannotRunError where it cannot be started."""
+        limit = self.seconds or TIMEOUT
         with tempfile.TemporaryDirectory(prefix="nn512-target-") as scratch:
             folder = Path(scratch)
             file = folder / "net.graph"
             file.write_text(graph.source.text, encoding="utf-8")
             words = [word.replace("{graph}", str(file)).replace("{dir}", scratch) for word in shlex.split(self.text)]
             try:
-                status, said, timed_out = run_bounded(words, timeout=TIMEOUT, cwd=folder, memory_kib=MEMORY_KIB)
+                status, said, timed_out = run_bounded(words, timeout=limit, cwd=folder, memory_kib=MEMORY_KIB)
             except OSError as error:
                 raise CannotRunError(f"cannot start {words[0]!r}: {error.strerror}") from error
             last_words = said.strip()[-_LAST_WORDS:]
             if timed_out:
-                return Problem("timeout", f"the generator did not end within {TIMEOUT:g} s\n{last_words}")
+                return Problem("timeout", f"the generator did not end within {limit:g} s\n{last_words}")
             if status in _NOT_STARTED:
                 raise CannotRunError(f"cannot start {words[0]!r}\n{last_words}")
             if status:

@@ -22,8 +22,8 @@ from nn512.onnx import export_onnx
 from nn512.options import Options
 
 ANSWER_TIMEOUT = 60.0
-"""Seconds after which a system hangs; random graphs take milliseconds, a C compiler between seconds."""
-
+"""Seconds after which a system hangs, where nobody has said otherwise; random graphs take milliseconds, a C compiler
+between seconds."""
 
 UNDEFINED = frozenset({"nonfinite", "nan", "infinite"})
 """Data regimes of which ONNX does not say what becomes of them."""
@@ -35,7 +35,8 @@ PROGRAM = Path(__file__).with_name("systems.py")
 class Peer:
     """A system, the Python package that it is, and by which algorithms it computes.
 
-    One that builds what it runs may take `slowness` times as long as others.
+    One that builds what it runs may take `slowness` times as long as others. For an answer that is `seconds`; 0 stands
+    for `ANSWER_TIMEOUT`, which it always has to start.
     """
 
     name: str
@@ -44,13 +45,14 @@ class Peer:
     slowness: float = 1.0
     strict: bool = False
     skips: frozenset[str] = UNDEFINED
+    seconds: float = 0.0
 
     def prepare(self, graph: Graph, options: Options) -> Answers:  # noqa: ARG002 - part of the protocol
         """The system, which takes each data set with a model of its own. Raises CannotRunError where it is missing."""
         missing = [name for name in (self.package, "onnx") if importlib.util.find_spec(name) is None]
         if missing:
             raise CannotRunError(f"not installed: {', '.join(missing)}; {INSTALL_PEERS}")
-        return _Model(self.name, self.slowness, self.profile, graph)
+        return _Model(self.name, self.slowness, self.profile, graph, self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class _Model:
     slowness: float
     profile: str
     graph: Graph
+    seconds: float
 
     def outputs(self, params: Arrays, inputs: Arrays) -> Arrays | Refused | Problem:
         """What the system computes, or what became of it. Raises CannotRunError where it does not start."""
@@ -71,7 +74,7 @@ class _Model:
             system = _at_work(self.name, self.slowness)
             worker = system.worker  # a system that does not even start is missing, not wrong
             try:
-                said = worker.ask(f"{model}\t{given}\t{answers}").data
+                said = worker.ask(f"{model}\t{given}\t{answers}", self.seconds * self.slowness or None).data
             except WorkerError as error:
                 system.end()
                 return Problem("timeout" if "did not answer" in str(error) else "crash", str(error))

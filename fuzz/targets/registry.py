@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import entry_points
 from types import MappingProxyType
 
@@ -52,12 +53,16 @@ def target_names() -> tuple[str, ...]:
     return (*KNOWN, *sorted(entry.name for entry in entry_points(group=GROUP)))
 
 
-def target_of(name: str, profile: str = "") -> Target:
-    """The target of this name, or `command:` and a command line (see `Command`). Raises UsageError for any other."""
+def target_of(name: str, profile: str = "", seconds: float = 0.0) -> Target:
+    """The target of this name, or `command:` and a command line (see `Command`). Raises UsageError for any other.
+
+    `seconds` are what a command or a system known here may take for a graph; 0 leaves it what it has.
+    """
     if name.startswith(_COMMAND):
-        return Command(name.removeprefix(_COMMAND), profile or "direct")
+        return Command(name.removeprefix(_COMMAND), profile or "direct", seconds=seconds)
     if name in KNOWN:
-        return KNOWN[name](profile)
+        known = KNOWN[name](profile)
+        return replace(known, seconds=seconds) if isinstance(known, Peer) else known
     for entry in entry_points(group=GROUP):
         if entry.name == name:
             target: Target = entry.load()(profile)

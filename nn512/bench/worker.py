@@ -66,15 +66,18 @@ class Worker:
             self.close(gently=False)
             raise
 
-    def ask(self, line: str) -> Answer:
-        """Let the program run until it has answered `line`. Raises WorkerError where it does not."""
+    def ask(self, line: str, timeout: float | None = None) -> Answer:
+        """Let the program run until it has answered `line`, for `timeout` seconds if not for as many as any answer.
+
+        Raises WorkerError where it does not answer.
+        """
         self._signal(signal.SIGCONT)
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(line.encode() + b"\n")
         except BrokenPipeError:
             raise self._failure("ended") from None
-        answer = self._answer()
+        answer = self._answer(timeout)
         self._signal(signal.SIGSTOP)
         return answer
 
@@ -109,12 +112,13 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
 
-    def _answer(self) -> Answer:
+    def _answer(self, timeout: float | None = None) -> Answer:
         """Lines up to and with the next that begins with a brace."""
         lines: list[str] = []
-        deadline = monotonic() + self._timeout
+        timeout = self._timeout if timeout is None else timeout
+        deadline = monotonic() + timeout
         while True:
-            line = self._read_line(deadline)
+            line = self._read_line(deadline, timeout)
             if not line.startswith("{"):
                 lines.append(line)
                 continue
@@ -126,14 +130,14 @@ class Worker:
                 raise WorkerError(f"{self.name}: {data['error']}")
             return Answer(tuple(lines), data)
 
-    def _read_line(self, deadline: float) -> str:
+    def _read_line(self, deadline: float, timeout: float) -> str:
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
         poller = select.poll()
         poller.register(descriptor, select.POLLIN)
         while b"\n" not in self._unread:
             if not poller.poll(max(deadline - monotonic(), 0.0) * 1000):
-                raise self._failure(f"did not answer within {self._timeout:g} s")
+                raise self._failure(f"did not answer within {timeout:g} s")
             piece = os.read(descriptor, 1 << 16)
             self._unread += piece
             if not piece or len(self._unread) > _ANSWER_LIMIT:

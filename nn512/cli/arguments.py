@@ -79,15 +79,25 @@ def add_target_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_timeout_option(parser: argparse.ArgumentParser) -> None:
-    """Declare after which time C hangs."""
+    """Declare after which time C, a generator or a system hangs; None where nobody has said."""
     parser.add_argument(
         "--timeout",
         metavar="S",
         type=float,
-        default=TIMEOUT,
         help="seconds without progress after which C hangs, which ends its case; runners slower than this processor "
-        f"get their multiple (default: {TIMEOUT:g})",
+        f"get their multiple (default: {TIMEOUT:g}). Also what a generator or a system of --target may take for a "
+        "graph (default: 120 a generator, 60 a system; torch-compile gets five times that)",
     )
+
+
+MOST_JOBS = 1024
+"""Processes at most; more are a slip of the hand, and would be started."""
+
+
+def check_jobs(jobs: int | None) -> None:
+    """UsageError for a number of processes that cannot be meant."""
+    if jobs is not None and not 1 <= jobs <= MOST_JOBS:
+        raise UsageError(f"--jobs must be in 1 to {MOST_JOBS}, not {jobs}")
 
 
 def add_sanitize_option(parser: argparse.ArgumentParser) -> None:

@@ -20,6 +20,7 @@ from nn512.cli.arguments import (
     add_sanitize_option,
     add_target_option,
     add_timeout_option,
+    check_jobs,
     sanitize,
 )
 from nn512.cli.outputs import check_directory, check_file
@@ -106,7 +107,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "--resume",
         metavar="DIR",
         type=Path,
-        help="go on with the campaign in DIR, or that of a state file, where it was; --time gives it S seconds more",
+        help="go on with the campaign in DIR, or that of a state file, where it was; --time gives it S seconds more, "
+        "--jobs another number of processes than it began with",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where findings go (default: findings)"
@@ -145,7 +147,6 @@ def add_parser(subparsers: Subparsers) -> None:
         help=f"seconds for making a failure small, each; they may go beyond --time (default: {_SHRINK_SECONDS:g})",
     )
     add_timeout_option(parser)
-    parser.set_defaults(timeout=None)
     parser.add_argument(
         "--baseline",
         metavar="DIR",
@@ -192,6 +193,8 @@ def run(args: argparse.Namespace) -> int:
         check_extra()
     if args.action == "merge":
         return _merge(args)
+    if args.scheduler is None:
+        check_jobs(args.jobs)
     for name in ("time", "examples", "jobs", "shrink-time", "timeout"):
         value = getattr(args, name.replace("-", "_"))
         if value is not None and not 0 < value < 1e9:
@@ -207,6 +210,8 @@ def run(args: argparse.Namespace) -> int:
         )
         return _tell(account, args)
     recruit = _crew(args, state)
+    if args.resume is None:
+        _keep_last(state.file)
     campaign = Campaign(state.settings, state=state, recruit=recruit)
     code = 70
     try:
@@ -275,7 +280,7 @@ def _begun(args: argparse.Namespace) -> State:
     from fuzz.campaign.findings import known_faults
     from fuzz.campaign.ledger import Shard
     from fuzz.campaign.named import forced_kernels, kernels_of_edges
-    from fuzz.campaign.state import State, set_aside
+    from fuzz.campaign.state import State
     from fuzz.campaign.worker import Settings, regimes_for
 
     if args.seed is not None and not 0 <= args.seed < 1 << 32:
@@ -300,7 +305,7 @@ def _begun(args: argparse.Namespace) -> State:
     settings = Settings(
         directory=args.out,
         seed=(0 if args.edges else _seed()) if args.seed is None else args.seed,
-        jobs=_jobs(args),
+        jobs=_jobs(args.jobs),
         seconds=_DEFAULT_SECONDS if args.time is None and args.examples is None and not args.edges else args.time,
         examples=args.examples,
         regimes=regimes,
@@ -308,6 +313,7 @@ def _begun(args: argparse.Namespace) -> State:
         kernels=kernels_of_edges(args.kernels) if args.edges else forced_kernels(args.kernels),
         shrink_seconds=args.shrink_time or _SHRINK_SECONDS,
         timeout=args.timeout or TIMEOUT,
+        target_seconds=args.timeout or 0.0,
         baseline=frozenset() if args.baseline is None else known_faults(args.baseline),
         shard=shard,
         target=target.name,
@@ -317,17 +323,25 @@ def _begun(args: argparse.Namespace) -> State:
         coverage=args.coverage,
     )
     state = State.begin(settings)
+    state.jobs = args.jobs
     count, size = state.ledger.count, state.settings.chunk
     if args.edges and len(settings.kernels) < shard.of:
         raise UsageError(f"--shard {shard}: a part has a kernel at least, and there are {len(settings.kernels)}")
     if count is not None and count < shard.of:
+        there = "is only 1 part" if count == 1 else f"are only {count} parts"
         raise UsageError(
-            f"--shard {shard}: there are only {count} parts, because {size} cases are drawn at a time; "
+            f"--shard {shard}: there {there}, because {size} cases are drawn at a time; "
             f"--examples {size * shard.of} is enough for {shard.of}"
         )
-    if (kept := set_aside(state.file)) is not None:
-        print(f"the campaign that ended early in {args.out} is kept: --resume {kept}", file=sys.stderr)
     return state
+
+
+def _keep_last(file: Path) -> None:
+    """Keep the state of a campaign that ended early, in whose place a new one is about to begin."""
+    from fuzz.campaign.state import set_aside
+
+    if (kept := set_aside(file)) is not None:
+        print(f"the campaign that ended early in {file.parent} is kept: --resume {kept}", file=sys.stderr)
 
 
 def _resumed(args: argparse.Namespace) -> State:
@@ -338,7 +352,8 @@ def _resumed(args: argparse.Namespace) -> State:
         if getattr(args, name.replace("-", "_")) != unset:
             raise UsageError(f"--{name} cannot be changed by --resume: the campaign has its own")
     state = State.load(find_state(args.resume))
-    settings = replace(state.settings, jobs=_jobs(args))
+    state.jobs = args.jobs or state.jobs
+    settings = replace(state.settings, jobs=_jobs(state.jobs))
     if args.time is not None:
         settings, state.complete = replace(settings, seconds=state.seconds + args.time), False
     state.settings = settings
@@ -370,7 +385,7 @@ def _target(args: argparse.Namespace) -> Target:
         raise UsageError("--kernels does not go with --target; kernels are our compiler's")
     if args.profile:
         profile_of(args.profile)
-    target = target_of(args.target, args.profile or "")
+    target = target_of(args.target, args.profile or "", args.timeout or 0.0)
     target.prepare(parse(_LEAST_GRAPH), Options())  # whether it is here shows before anything is drawn
     print(f"target: {target.name}", file=sys.stderr, flush=True)
     return target
@@ -397,13 +412,13 @@ def _crew(args: argparse.Namespace, state: State) -> Callable[[Common, Path], Cr
         raise CannotRunError(f"--scheduler needs the package distributed; {install('cluster')}")
     from fuzz.campaign.cluster import cluster_at
 
-    workers, recruit = cluster_at(args.scheduler, args.jobs)
-    state.settings = replace(state.settings, jobs=args.jobs or workers)
+    workers, recruit = cluster_at(args.scheduler, state.jobs)
+    state.settings = replace(state.settings, jobs=state.jobs or workers)
     return recruit
 
 
-def _jobs(args: argparse.Namespace) -> int:
-    return args.jobs or len(os.sched_getaffinity(0))
+def _jobs(asked: int | None) -> int:
+    return asked or len(os.sched_getaffinity(0))
 
 
 def _seed() -> int:

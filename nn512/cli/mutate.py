@@ -11,7 +11,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nn512.cli.arguments import Subparsers, add_compiler_options, compiler_options, compiler_words, read_graph
+from nn512.cli.arguments import (
+    Subparsers,
+    add_compiler_options,
+    check_jobs,
+    compiler_options,
+    compiler_words,
+    read_graph,
+)
 from nn512.cli.outputs import check_file
 from nn512.errors import UsageError
 
@@ -55,7 +62,8 @@ def add_parser(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge the mutants and print the survivors and the score."""
-    for name in ("limit", "sample", "jobs"):
+    check_jobs(args.jobs)
+    for name in ("limit", "sample"):
         value = getattr(args, name)
         if value is not None and not 0 < value < 1e9:
             raise UsageError(f"--{name} must be a positive number, not {value}")

@@ -48,18 +48,25 @@ def check_report_options(args: argparse.Namespace) -> None:
 
 
 def graph_files(given: Sequence[str]) -> list[str]:
-    """The files that are meant, each once, those of a folder by name. Raises UsageError for a folder without any."""
+    """The files that are meant, each once, those of a folder by name. Raises UsageError for a folder without any.
+
+    A link to what is no more is one, which whoever opens it will say.
+    """
     found: dict[str, str] = {}
     for text in given:
         path = Path(text)
         names = [text]
         if text != "-" and path.is_dir():
-            names = sorted(str(file) for file in path.rglob("*.graph") if file.is_file())
+            names = sorted(str(file) for file in path.rglob("*.graph") if file.is_file() or _leads_nowhere(file))
             if not names:
                 raise UsageError(f"{text}: there is no *.graph in this folder")
         for name in names:
             found.setdefault(name if name == "-" else os.path.realpath(name), name)
     return list(found.values())
+
+
+def _leads_nowhere(file: Path) -> bool:
+    return file.is_symlink() and not file.exists()
 
 
 def is_single(given: Sequence[str]) -> bool:

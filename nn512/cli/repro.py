@@ -20,8 +20,8 @@ def add_parser(subparsers: Subparsers) -> None:
         "repro",
         help="replay a finding or a case of a campaign",
         description="Checks a case again, with today's compiler, on the runner and with the C compiler that found it "
-        "where they are here. An edited net.graph in the folder of a finding is what is checked. Ends with 1 where it "
-        "fails.",
+        "where they are here. An edited net.graph in the folder of a finding is what is checked. Edited arrays "
+        "are used where a user gave them; others are drawn again from their seed. Ends with 1 where it fails.",
     )
     parser.add_argument(
         "finding",
@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
             f"nn512: {stored.folder}/net.graph was edited since it was found; it is checked as it is now",
             file=sys.stderr,
         )
+    for remark in stored.unused():
+        print(f"nn512: {remark}", file=sys.stderr)
     report = stored.check(runner, emitted=args.emitted)
     print(*told(report), sep="\n")
     return 0 if report.verified else 1

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nn512.cli.arguments import (
+    TIMEOUT,
     Subparsers,
     add_compiler_options,
     add_sanitize_option,
     add_target_option,
     add_threads_option,
     add_timeout_option,
+    check_jobs,
     compiler_options,
     compiler_words,
     input_files,
@@ -170,10 +172,9 @@ def _check_bounds(args: argparse.Namespace) -> None:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
     if not 0 < args.shrink_time < 1e9:
         raise UsageError(f"--shrink-time must be a positive number, not {args.shrink_time:g}")
-    if not 0 < args.timeout < 1e6:
+    if args.timeout is not None and not 0 < args.timeout < 1e6:
         raise UsageError(f"--timeout must be a positive number, not {args.timeout:g}")
-    if args.jobs is not None and args.jobs < 1:
-        raise UsageError(f"--jobs must be a positive number, not {args.jobs}")
+    check_jobs(args.jobs)
     if args.profile and not (args.source or args.target):
         raise UsageError("--profile goes with --source or --target; our own plan names the algorithms")
     if args.without and not (args.source or args.target):
@@ -205,8 +206,9 @@ def _wish_of(args: argparse.Namespace, graph: Graph, options: Options, name: str
         args.profile or "",
         args.source,
         0.0 if args.no_shrink else args.shrink_time,
-        args.timeout,
+        args.timeout or TIMEOUT,
         tuple(args.without),
+        args.timeout or 0.0,
     )
     waive(Checks(), wish.without)  # a name that none has is the user's mistake
     skips = wish.subject().skips

@@ -28,7 +28,7 @@ def verify_edges(graph: Graph, options: Options, wish: Wish) -> int:
     from fuzz.judge.checker import check_case
     from fuzz.judge.localize import localized
     from fuzz.judge.telling import told
-    from fuzz.run.checks import checks_for
+    from fuzz.run.checks import Checks, checks_for
     from fuzz.run.runners import runner_for
     from nn512.cli.waiting import Waiting
     from nn512.compiler import compile as compile_graph
@@ -37,7 +37,8 @@ def verify_edges(graph: Graph, options: Options, wish: Wish) -> int:
     waiting.say([runner.line])
     layers = compile_graph(graph, options).plan.layers
     found = Layerwise(layers)
-    look = functools.partial(check_case, runner=runner, checks=checks_for(graph, wish.threads), tell=waiting.step)
+    checks = checks_for(graph, wish.threads, wish.timeout)
+    look = functools.partial(check_case, runner=runner, checks=checks, tell=waiting.step)
     try:
         for checked in check_layers(graph, options, layers, look):
             found.add(checked)
@@ -48,7 +49,8 @@ def verify_edges(graph: Graph, options: Options, wish: Wish) -> int:
             if checked.report.problems:
                 report = localized(checked.report)
                 waiting.say(list(told(report)))
-                kept(report, wish, functools.partial(check_case, runner=runner), waiting, waiting.say)
+                again = functools.partial(check_case, runner=runner, checks=Checks(timeout=wish.timeout))
+                kept(report, wish, again, waiting, waiting.say)
     finally:
         waiting.clear()
     waiting.say(["", *found.matrix(), "", *found.summary()])

@@ -28,6 +28,15 @@ _NO_SPACE = re.compile("No space left on device|Disk quota exceeded|Input/output
 _KILLED = re.compile("Killed signal terminated program|terminated with signal 9|unable to execute command: Killed")
 """What gcc, its linker's driver, and clang say of a part of theirs that was killed."""
 
+_NO_REASON = re.compile(
+    r"collect2: error: ld returned \d+ exit status|collect2: fatal error: ld terminated with signal 7 .*"
+    r"|\S+: error: linker command failed with exit code .*|compilation terminated\.|\s*"
+)
+"""Lines that say that something failed, and not why. What a linker said before is lost where the disk is full."""
+
+_ROOM = 16 << 20
+"""Bytes that must fit on the disk before a failure without a reason is not the disk's: a program has fewer."""
+
 
 @contextlib.contextmanager
 def machine_faults(what: str) -> Iterator[None]:
@@ -53,16 +62,19 @@ def check_machine(program: str, status: int, text: str, given: Iterable[str], di
     killed = status == -signal.SIGKILL or (_KILLED.search(text) is not None)
     if killed and not any(_KILLED.search(source) for source in given):
         raise MachineError(f"the system killed {program}, most probably because memory ran out")
-    if _is_full(directory):
-        raise MachineError(f"{program} cannot write to {directory}: the disk is full")
+    silent = all(_NO_REASON.fullmatch(line) for line in text.splitlines())
+    if _is_full(directory, _ROOM if silent else 4096):
+        raise MachineError(f"{program} cannot write to {directory}: the disk is full, no space is left")
     said = _NO_SPACE.search(text)
     if said and not any(_NO_SPACE.search(source) for source in given):
         raise MachineError(f"{program} cannot write to {directory}: {said.group()}")
 
 
-def _is_full(directory: Path) -> bool:
+def _is_full(directory: Path, size: int) -> bool:
+    """Whether so many bytes cannot be written, though what failed may have left room by now: it removes its files."""
+    part = bytes(min(size, 1 << 20))
     try:
         with tempfile.TemporaryFile(dir=directory, buffering=0) as file:
-            return file.write(bytes(4096)) < 4096
+            return any(file.write(part) < len(part) for _ in range(0, size, len(part)))
     except OSError as error:
         return error.errno in _EXHAUSTED

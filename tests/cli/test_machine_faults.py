@@ -126,6 +126,20 @@ def test_temporary_files_need_no_space(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_linker_that_finds_the_disk_full_cannot_say_so_there(tmp_path: Path) -> None:
+    """Its message goes to a temporary file, and what it began to write is removed again."""
+    (tmp_path / "net.graph").write_text(GRAPH)
+    fails = "echo 'collect2: error: ld returned 1 exit status' >&2; exit 1"
+    words = ["verify", "net.graph", "--data", "gaussian"]
+    compiler, disk = compiler_that(fails, tmp_path), str(tmp_path / "disk")
+    done = with_disk(200, words, tmp_path, NN512_CACHE=disk, TMPDIR=disk, CC=compiler, NN512_RUNNER="native")
+    if "emitted C cannot run here" in done.stderr:
+        pytest.skip("this processor has no AVX-512")
+    assert done.returncode == 3, done.stderr
+    assert "the disk is full, no space is left" in done.stderr
+    assert not list((tmp_path / "findings").glob("*-*"))
+
+
 @pytest.mark.parametrize(
     ("does", "said"),
     [

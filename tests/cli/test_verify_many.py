@@ -157,6 +157,13 @@ def test_each_is_judged_whatever_becomes_of_the_others(nets: Path, capsys: pytes
     assert [suite.get(name) for name in ("tests", "failures", "errors")] == ["7", "1", "5"]
 
 
+def test_a_link_to_what_is_no_more_is_not_judged(nets: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add(nets, "right")
+    (nets / "gone.graph").symlink_to(nets / "nowhere.graph")
+    assert main(["verify", str(nets)]) == 2
+    assert f"{nets}/gone.graph: NOT JUDGED: " in capsys.readouterr().out
+
+
 def test_without_a_fault_of_ours_a_finding_is_the_worst(nets: Path) -> None:
     add(nets, "wrong", "full")
     (nets / "broken.graph").write_text(BROKEN)

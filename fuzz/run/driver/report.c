@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "nn512_driver.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -27,6 +29,7 @@ struct record {
 };
 
 static int file = -1, intrinsics_trap;
+static pid_t tester; /* has the file, too, under the same number */
 static struct progress *progress;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
@@ -34,10 +37,25 @@ static struct {
     unsigned count;
 } kinds[MAX_KINDS];
 
+/* A net that closes descriptors has closed the file, too: it is opened anew, so that this can be reported. */
+static int reopen(void) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", (int)tester, file);
+    const int found = open(path, O_RDWR);
+    if (found < 0 || found == file) return found == file;
+    const int done = dup2(found, file) == file;
+    close(found);
+    return done;
+}
+
 static void put(const void *data, size_t bytes) {
     const char *from = data;
     while (bytes) {
         const ssize_t wrote = pwrite(file, from, bytes, progress->end);
+        if (wrote < 0 && errno == EBADF) {
+            if (!reopen()) _exit(99);
+            continue;
+        }
         if (wrote <= 0) _exit(98);
         from += wrote, progress->end += wrote, bytes -= (size_t)wrote;
     }
@@ -138,6 +156,20 @@ static void say(const char *kind, const char *format, ...) {
     va_end(values);
 }
 
+/* Whether an access near the stack pointer faults: what is there can only be the end of the stack. */
+static int is_stack_used_up(const void *address, const void *context) {
+#if defined(__x86_64__) && defined(REG_RSP)
+    const uintptr_t top = (uintptr_t)((const ucontext_t *)context)->uc_mcontext.gregs[REG_RSP];
+#elif defined(__aarch64__)
+    const uintptr_t top = (uintptr_t)((const ucontext_t *)context)->uc_mcontext.sp;
+#else
+    const uintptr_t top = 0;
+    (void)context;
+#endif
+    const uintptr_t near = 64 << 10, at = (uintptr_t)address;
+    return top > near && at > top - near && at < top + near;
+}
+
 /* snprintf is not on the list of what a handler may call, yet glibc's takes no lock and allocates nothing for these formats. */
 static void on_signal(int number, siginfo_t *info, void *context) {
     static volatile sig_atomic_t entered;
@@ -149,8 +181,6 @@ static void on_signal(int number, siginfo_t *info, void *context) {
     if (entered++) _exit(96);
 #if defined(__x86_64__) && defined(REG_ERR)
     is_write = number == SIGSEGV && (((ucontext_t *)context)->uc_mcontext.gregs[REG_ERR] & 2);
-#else
-    (void)context;
 #endif
     if (number == SIGXCPU)
         say("hang", "used up its processor time");
@@ -159,6 +189,8 @@ static void on_signal(int number, siginfo_t *info, void *context) {
     else if ((number == SIGSEGV || number == SIGBUS) &&
              describe_address(info->si_addr, is_write, text, sizeof text, &kind))
         say(kind, "%s: %s", names[number], text);
+    else if (number == SIGSEGV && is_stack_used_up(info->si_addr, context))
+        say("crash", "SIGSEGV: the stack is used up: %s at %p", is_write ? "write" : "access", info->si_addr);
     else if (number == SIGSEGV || number == SIGBUS)
         say("crash", "%s: %s at %p", names[number], is_write ? "write" : "access", info->si_addr);
     else if (number == SIGILL && intrinsics_trap)
@@ -173,6 +205,7 @@ static void on_signal(int number, siginfo_t *info, void *context) {
 void report_open(int descriptor, int signals, int portable) {
     static const int caught[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGXCPU};
     file = descriptor, intrinsics_trap = portable;
+    tester = getppid();
     if (ftruncate(file, PAGE)) _exit(94);
     progress = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     if (progress == MAP_FAILED) _exit(93);

@@ -14,7 +14,7 @@ from dataclasses import replace
 from fuzz.run.runners import aarch64, bochs, native, sde, soft
 from fuzz.run.runners.base import Runner, Unavailable
 from fuzz.run.runners.sanitizers import SEPARATOR, Sanitizer, runtime_advice, sanitizers_of
-from nn512.errors import CannotRunError, UsageError
+from nn512.errors import CannotRunError, Nn512Error, UsageError
 from nn512.toolchain import Compiler, CompilerKind, find_compiler, find_compilers
 
 __all__ = [
@@ -64,7 +64,7 @@ def choose_runner(name: str | None = None, compiler: Compiler | None = None) -> 
     for candidate in RUNNERS if name is None else (name,):
         answer = RUNNERS[candidate](compiler)
         if isinstance(answer, Runner):
-            return replace(answer, others=_others(RUNNERS[other](compiler) for other in RUNNERS if other != candidate))
+            return replace(answer, others=_others(_other(name, compiler) for name in RUNNERS if name != candidate))
         refusals.append(f"{answer.name}: {answer.reason}")
     raise CannotRunError("emitted C cannot run here; " + "; ".join(refusals))
 
@@ -107,6 +107,14 @@ def _sanitized(name: str, compiler: Compiler | None) -> Runner:
 def _compilers() -> tuple[Compiler, ...]:
     """That of $CC alone, or all there are."""
     return (find_compiler(),) if _is_chosen() else find_compilers()
+
+
+def _other(name: str, compiler: Compiler) -> Runner | Unavailable:
+    """What else there is, asked for the sake of a line: whatever goes wrong, the runner that was chosen still works."""
+    try:
+        return RUNNERS[name](compiler)
+    except Nn512Error as error:
+        return Unavailable(name, str(error))
 
 
 def _others(answers: Iterable[Runner | Unavailable]) -> str:

@@ -251,6 +251,7 @@ def test_ctrl_c_ends_with_the_summary_so_far(tmp_path: Path) -> None:
         ["--time", "0"],
         ["--examples", "-3"],
         ["--jobs", "0"],
+        ["--jobs", "99999999"],
         ["--seed", "-1"],
         ["--shard", "3/2", "--seed", "1"],
         ["--shard", "1/2"],

@@ -23,6 +23,7 @@ from fuzz.judge.report import Report
 from fuzz.problem import Problem
 from fuzz.run.runners import runner_for
 from fuzz.targets import Sources
+from nn512.arrays import save_arrays
 from nn512.cli import main
 from nn512.errors import UsageError
 from nn512.graph import Graph, parse
@@ -150,6 +151,44 @@ def test_edits_of_the_graph_are_obeyed_or_refused(
     (folder / "net.graph").write_text("Nonsense\n")
     assert main(["repro", str(folder)]) == 2
     assert "unknown node kind" in capsys.readouterr().err
+
+
+def test_arrays_that_are_not_used_are_told(
+    finding: findings.Finding, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "edited"
+    shutil.copytree(finding.path, folder)
+    main(["repro", str(folder)])
+    assert ".npz" not in capsys.readouterr().err
+    params, inputs = folder / "params.npz", folder / "input.npz"
+    with np.load(params) as arrays:
+        edited = {name: array + 1 for name, array in arrays.items()}
+    save_arrays(params, edited)
+    inputs.unlink()
+    assert main(["repro", str(folder)]) == 0
+    said = capsys.readouterr().err
+    drawn = "the arrays are those that exact:1 draws\n"
+    assert f"nn512: {params} has other arrays by now, and is not used: {drawn}" in said
+    assert f"nn512: {inputs} is missing: {drawn}" in said
+    inputs.write_text("none")
+    main(["repro", str(folder)])
+    assert f"nn512: {inputs} is no longer readable, and is not used: {drawn}" in capsys.readouterr().err
+
+
+def test_edited_arrays_of_a_user_are_used(naive_emit: Emit, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    graph = parse(GRAPH)
+    drawn = draw(CASE, graph)[0]
+    given = DataSet(GIVEN, 0, drawn.params, drawn.inputs)
+    good = naive_emit(graph)
+    text = good.source.replace("float sum = params->yBiases[k];", "float sum = 0;")
+    source = Sources(good.prefix, good.header, text, profile="direct", is_given=True)
+    report = check_sources(Case(GRAPH, data=(DataSeed(GIVEN, 0),)), graph, source, [given], runner_for())
+    folder = findings.save(report, tmp_path).path
+    assert main(["repro", str(folder)]) == 1
+    save_arrays(folder / "params.npz", {**drawn.params, "yBiases": np.zeros(3, np.float32)})
+    capsys.readouterr()
+    assert main(["repro", str(folder)]) == 0
+    assert ".npz" not in capsys.readouterr().err
 
 
 def test_the_smaller_of_two_cases_is_kept(naive_emit: Emit, tmp_path: Path) -> None:

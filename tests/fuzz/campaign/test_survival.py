@@ -132,7 +132,7 @@ def test_a_campaign_that_was_ended_is_gone_on_with(
         assert list(scene.temporary.iterdir()) == []
     code, output, said = scene.run("--resume", "findings")
     assert code == 0, said
-    assert output.startswith("24 graphs verified, 0 findings "), said
+    assert output.startswith("24 graphs verified, 0 findings   (seed 7, 1 job, "), said
     assert scene.state()["tally"] == undisturbed
     assert scene.state()["complete"]
     assert list(scene.temporary.iterdir()) == []  # of the one that was killed, too

@@ -16,9 +16,9 @@ from fuzz.run.checks import Checks
 from fuzz.run.outcome import Kind, Status
 from fuzz.run.runners import Runner, Unavailable, choose_runner, native, probe_runners, runner_for, sde, soft
 from fuzz.run.sandbox import execute
-from nn512.errors import CannotRunError, UsageError
+from nn512.errors import CannotRunError, MachineError, UsageError
 from nn512.graph import parse
-from nn512.toolchain import Compiler, find_compiler
+from nn512.toolchain import BuildError, Compiler, find_compiler
 
 GRAPH = parse("""
     Config Prefix=Net
@@ -133,6 +133,19 @@ def test_the_first_that_works_is_taken(compiler: Compiler) -> None:
         assert here == (f"{answer.name} (the " in runner.line) or answer.name == runner.name
     assert "soft (the C)" in runner.line or "shows the C" in runner.line
     check(runner)
+
+
+@pytest.mark.parametrize("error", [MachineError("no space"), BuildError("no program", "", ())])
+def test_what_else_there_is_never_ends_a_run(
+    error: Exception, compiler: Compiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Compiler) -> Runner:
+        raise error
+
+    monkeypatch.setattr(runners, "RUNNERS", {"soft": soft.probe, "aarch64": fails})
+    assert choose_runner(compiler=compiler).line.endswith("; not here: aarch64")
+    with pytest.raises(type(error)):
+        choose_runner("aarch64", compiler)
 
 
 def test_soft_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from fuzz.run.build import BuildError, Executable, build_net
 from fuzz.run.checks import QUICK, Checks, Configuration, Placement
+from fuzz.run.demands import waive
 from fuzz.run.interface import Argument, Interface
 from fuzz.run.outcome import Kind, RunReport, Status
 from fuzz.run.runners import Runner, Sanitizer, Unavailable, soft
@@ -42,6 +43,9 @@ PARAMS = {
     "normShifts": [0.0, 1.0],
     "normVariances": [1.0, 4.0],
 }
+
+
+EVERY_FILE = "for (int i = 0; i < 1000; i++) close(i);"
 
 
 def broken(**changes: str) -> str:
@@ -180,6 +184,7 @@ def test_quick_checks_pass_a_correct_net(runner: Runner) -> None:
         ),
         ({"net_created": "net->table[0] = (float)dup(0);"}, Kind.PROCESS, "NetCreate leaves open file descriptor"),
         ({"inferred": "close(0);"}, Kind.PROCESS, "EngineInference closes file descriptor 0"),
+        ({"inferred": EVERY_FILE}, Kind.PROCESS, "EngineInference closes file descriptor 0"),
         ({"inferred": 'if (chdir("/tmp")) engine->calls++;'}, Kind.PROCESS, "changes the working directory"),
         ({"net_created": 'setenv("OMP_NUM_THREADS", "1", 1);'}, Kind.PROCESS, "NetCreate changes the environment"),
         ({"inferred": 'puts("layer 1 done");'}, Kind.PROCESS, "the net prints 'layer 1 done"),
@@ -282,13 +287,24 @@ def test_a_null_pointer_is_a_crash_that_keeps_what_came_before(runner: Runner) -
         ("abort();", "SIGABRT"),
         ("exit(3);", "ended by itself with status 3"),
         ("__builtin_trap();", "SIGILL"),
-        ("volatile char deep[64 << 20]; deep[0] = 1;", "SIGSEGV"),
+        ("volatile char deep[64 << 20]; deep[0] = 1;", "SIGSEGV: the stack is used up: write at 0x"),
     ],
 )
 def test_every_death_is_a_crash(runner: Runner, code: str, words: str) -> None:
     report = run(runner, broken(inference=code))
     assert report.status is Status.CRASH
     assert words in only(report)
+
+
+def test_a_net_that_closes_every_file_can_be_judged_all_the_same(runner: Runner) -> None:
+    report = run(runner, broken(inferred=EVERY_FILE), waive(Checks(timeout=60), ["process"]))
+    assert (report.status, report.violations) == (Status.OK, ())
+    assert len(report.outputs) == 3
+
+
+def test_a_wild_pointer_is_no_used_up_stack(runner: Runner) -> None:
+    report = run(runner, broken(inference="*(volatile int *)4096 = 1;"))
+    assert only(report).startswith("SIGSEGV: write at 0x1000")
 
 
 def test_a_refused_allocation_that_is_not_looked_at_is_found(runner: Runner) -> None:

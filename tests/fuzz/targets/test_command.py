@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from fuzz.campaign.worker import Settings, explorer_for
 from fuzz.case import Case, DataSeed
 from fuzz.judge.checker import check_case
 from fuzz.targets import command
 from fuzz.targets.command import Command
 from fuzz.targets.registry import target_of
+from nn512.cli import main
 from nn512.errors import CannotRunError, UsageError
 from nn512.graph import parse
 from nn512.options import Options
@@ -67,6 +70,30 @@ def test_a_command_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(command, "TIMEOUT", 0.2)
     os.mkfifo(tmp_path / "pipe")  # which nobody writes to
     assert "timeout: the generator did not end" in prepared(f"cat {tmp_path / 'pipe'} {{graph}}")
+
+
+@pytest.mark.parametrize(("words", "limit"), [(["--timeout", "0.3"], "0.3"), ([], "2.5")])
+def test_how_long_a_command_may_take(
+    words: list[str],
+    limit: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command, "TIMEOUT", 2.5)
+    monkeypatch.chdir(tmp_path)
+    Path("net.graph").write_text(GRAPH)
+    os.mkfifo("pipe")
+    target = f"command:cat {tmp_path}/pipe {{graph}}"
+    assert main(["verify", "net.graph", "--target", target, "--data", "exact", "--no-shrink", *words]) == 1
+    assert f"the generator did not end within {limit} s" in capsys.readouterr().out
+
+
+def test_a_campaign_tells_how_long_a_target_may_take() -> None:
+    settings = Settings(Path(), target="command:cat {graph}", target_seconds=7.0)
+    check = explorer_for(settings, lambda _: None).check
+    assert isinstance(check, functools.partial)
+    assert check.keywords["target"] == Command("cat {graph}", seconds=7.0)
 
 
 def test_a_command_that_cannot_be_started() -> None:

@@ -43,12 +43,12 @@ class Answering:
         monkeypatch.setattr(peers, "export_onnx", lambda *_: None)
         self._program = program
 
-    def says(self, body: str) -> object:
+    def says(self, body: str, seconds: float = 0.0) -> object:
         peers.end_all()
         lines = (f"    {line}" for line in [*body.splitlines(), "print(json.dumps(answer), flush=True)"])
         self._program.write_text(HEAD + "    answer = {}\n" + "\n".join(lines) + "\n")
         data = regimes.draw(GRAPH, "gaussian", 0)
-        answers = Peer("played", "played").prepare(GRAPH, Options())
+        answers = Peer("played", "played", seconds=seconds).prepare(GRAPH, Options())
         return answers.outputs(data.params, data.inputs)
 
 
@@ -89,6 +89,14 @@ def test_a_system_that_hangs(played: Answering, tmp_path: Path, monkeypatch: pyt
     problem = played.says(f"open({str(tmp_path / 'pipe')!r}).read()")
     assert isinstance(problem, Problem)
     assert problem.kind == "timeout"
+
+
+def test_how_long_a_system_may_take(played: Answering, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    problem = played.says(f"open({str(tmp_path / 'pipe')!r}).read()", seconds=0.2)
+    assert isinstance(problem, Problem)
+    assert problem.detail.startswith("played did not answer within 0.2 s")
+    assert getattr(target_of("torch", "", 0.2), "seconds") == 0.2  # noqa: B009 - of peers alone
 
 
 def test_a_system_that_died_is_started_again(played: Answering) -> None:
