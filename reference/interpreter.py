@@ -56,8 +56,7 @@ def run(
 
     count = samples.sensible_count(graph) if sampled is None else sampled
     sampler = Sampler.of(0 if independent else count, independent=independent)
-    inputs_ = {name: _input(array, sampler) for name, array in checked_inputs.items()}
-    live = {name: as_stored(tensor, tensor_error, sampler) for name, tensor in inputs_.items()}
+    live = {name: as_stored(_input(array, sampler), tensor_error, sampler) for name, array in checked_inputs.items()}
     results = {name: live[name].result for name in wanted if name in live}
     averaged = before_averages(graph)
     with np.errstate(all="ignore"):

@@ -40,8 +40,8 @@ class Wish:
 
     `source` is a folder whose C is checked instead of what `target` makes, `profile` what either computes. A failure
     is kept below `out`, made small before for `shrink_seconds`; with 0 it is kept as it is. C without progress for
-    `timeout` seconds hangs; `target_seconds`, if not 0, are what a generator or a
-    system may take. Demands on C that `without` names are waived (see `fuzz.run.demands`).
+    `timeout` seconds hangs; `target_seconds`, if not 0, are what a generator or a system may take. Demands on C that
+    `without` names are waived (see `fuzz.run.demands`).
     """
 
     name: str

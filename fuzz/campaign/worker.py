@@ -41,9 +41,8 @@ class Settings:
     Only the chunks of `shard` are checked. `target` is the name of what is, and `profile` by which algorithms it
     computes (see `fuzz.targets.registry`). `sanitize` names sanitizers with which the C is built: workers find them in
     $NN512_RUNNER, which the command line has set. C without progress for `timeout` seconds hangs; `target_seconds`, if
-    not 0, are what a generator or a system may take for a graph. With `edges` nothing is drawn: a
-    chunk is the nets for all edge classes of one of `kernels` (see `fuzz.campaign.edges`). With `coverage` executed
-    lines of C are counted.
+    not 0, are what a generator or a system may take for a graph. With `edges` nothing is drawn: a chunk is the nets for
+    all edge classes of one of `kernels` (see `fuzz.campaign.edges`). With `coverage` executed lines of C are counted.
     """
 
     directory: Path
