@@ -28,7 +28,7 @@ DESTROY = "NN512NetDestroy(NN512Net *net) { free(net); }"
 FAULTS = {
     "leak": (DESTROY, "NN512NetDestroy(NN512Net *net) { (void)net; }"),
     "process": (DESTROY, 'NN512NetDestroy(NN512Net *net) { free(net); printf("bye\\n"); }'),
-    "mxcsr": ("*engine = made;", "*engine = made; _mm_setcsr(0x9fc0);"),
+    "mxcsr": ("*engine = made;", "*engine = made; __builtin_ia32_ldmxcsr(0x9fc0);"),
     "build": (DESTROY, DESTROY + "\n#error planted"),
 }
 
