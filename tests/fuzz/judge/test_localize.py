@@ -35,23 +35,27 @@ Pooling FromTensor=r ToTensor=p Kind=Max2x2Stride2
 Softmax FromTensor=p ToTensor=s
 Output FromTensor=s
 """
-_NO_COLUMN = "= context; if (share.first == 0) return;"
 LAYERS = ("x_load", "r", "p", "s", "s_store")
-CASE = Case(NET, optimisation="-Og", data=(DataSeed("gaussian", 0),))
+
+
+def case_of(text: str) -> Case:
+    return Case(text, optimisation="-Og", data=(DataSeed("gaussian", 0),))
+
+
+CASE = case_of(NET)
 
 
 @functools.cache
-def emitted() -> Sources:
-    made = nn512.compile(nn512.parse(NET), Options())
-    assert tuple(layer.name for layer in made.plan.layers) == LAYERS
+def emitted(text: str = NET) -> Sources:
+    made = nn512.compile(nn512.parse(text), Options())
     return Sources(made.prefix, made.header, made.source, made.plan)
 
 
-def planted(layer: str, old: str, new: str) -> Sources:
-    """The emitted C with a change in the function of one layer."""
-    head, function, rest = re.split(rf"(?<=NOINLINE void )(NN512_{layer})(?=\(const void)", emitted().source)
+def planted(layer: str, old: str, new: str, text: str = NET) -> Sources:
+    """The emitted C of a net with a change in the function of one layer."""
+    head, function, rest = re.split(rf"(?<=NOINLINE void )(NN512_{layer})(?=\(const void)", emitted(text).source)
     assert old in rest
-    return replace(emitted(), source=head + function + rest.replace(old, new, 1))
+    return replace(emitted(text), source=head + function + rest.replace(old, new, 1))
 
 
 def check(sources: Sources, case: Case = CASE) -> Report:
@@ -83,11 +87,7 @@ def test_a_crash_is_blamed_on_the_layer_under_way() -> None:
 def test_a_share_of_several_threads_that_is_too_small() -> None:
     """One thread computes everything. What the layers leave is looked at with as many as showed the fault."""
     text = NET.replace("Channels=19 Height=6 Width=5", "Channels=32 Height=40 Width=40")
-    made = nn512.compile(nn512.parse(text), Options())
-    head, function, rest = made.source.partition("NOINLINE void NN512_r(const void")
-    rest = rest.replace("< share.last", "< share.last - (share.first > 0)", 1)
-    sources = Sources(made.prefix, made.header, head + function + rest, made.plan)
-    report = check(sources, Case(text, optimisation="-Og", data=(DataSeed("gaussian", 0),)))
+    report = check(planted("r", "< share.last", "< share.last - (share.first > 0)", text), case_of(text))
     assert report.problems[0].threads > 1
     assert report.place is not None
     assert report.place.layer.name == "r"
@@ -115,13 +115,13 @@ def test_a_mode_that_is_changed_before_the_first_layer_is_blamed_on_none() -> No
 
 
 def test_faults_of_one_layer_that_look_alike_at_the_end_have_other_names() -> None:
-    """Softmax spreads what is missing over all channels, and what nobody writes over more."""
-    reports = [
-        check(planted("p", *edit)) for edit in (("< share.last", "< share.last - 1"), ("= context;", _NO_COLUMN))
-    ]
-    assert [report.problems[0].kind for report in reports] == ["uninitialized"] * 2
-    names = {identity_of(report).name for report in reports}
-    assert len(names) == 2
+    """Every number behind a fully connected layer depends on what is missing, whatever that is."""
+    text = NET.replace("Softmax FromTensor=p ToTensor=s", "FullyConnected FromTensor=p ToTensor=s ToChannels=10")
+    edits = ("< share.last", "< share.last - 1"), ("= share.first;", "= share.first + 1;")
+    reports = [check(planted("p", *edit, text), case_of(text)) for edit in edits]
+    problems = [report.problems[0] for report in reports]
+    assert [(problem.kind, problem.pattern) for problem in problems] == [("uninitialized", "all")] * 2
+    assert len({identity_of(report).name for report in reports}) == 2
 
 
 def test_the_layer_is_looked_for_within_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
