@@ -16,6 +16,11 @@ from collections.abc import Callable, Iterator
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
+def signal_name(number: int) -> str:
+    """SIGSEGV and the like; signals of applications have numbers alone."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
 class EndedError(BaseException):
     """The program was asked to end; no `except Exception` holds it up."""
 

@@ -14,8 +14,8 @@
 
 A folder has the name of the fault (`fuzz.campaign.identity`): the same fault found again is counted, and the smaller of
 the two cases is kept. A replay needs none of the arrays unless a user gave them: `case.json` names their regime and
-seed, and a replay says where a file has something else. An edited `net.graph`
-is what is replayed; where the C beside it cannot follow, that is refused.
+seed, and a replay says where a file has something else. An edited `net.graph` is what is replayed; where the C beside
+it cannot follow, that is refused.
 """
 
 from __future__ import annotations

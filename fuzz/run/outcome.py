@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fuzz.run import protocol
 from fuzz.run.interface import Argument, Interface, Tap
+from nn512.signals import signal_name
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -226,7 +227,7 @@ def _ending(
 
 
 def _death(number: int, where: str, data_set: int) -> Violation:
-    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    name = signal_name(number)
     if number in {signal.SIGXCPU, signal.SIGKILL}:
         return Violation(Kind.HANG, f"ended by {name}: out of processor time{where}", data_set)
     return Violation(Kind.CRASH, f"ended by {name}{where}", data_set)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from fuzz.targets.folder import Folder
 from nn512.errors import CannotRunError, UsageError
 from nn512.graph import Graph
 from nn512.options import Options
+from nn512.signals import signal_name
 from nn512.toolchain import run_bounded
 
 TIMEOUT = 120.0
@@ -71,7 +71,7 @@ class Command:
             if status in _NOT_STARTED:
                 raise CannotRunError(f"cannot start {words[0]!r}\n{last_words}")
             if status:
-                how = signal.Signals(-status).name if status < 0 else f"exit code {status}"
+                how = signal_name(-status) if status < 0 else f"exit code {status}"
                 why = next((f": {line.strip()}" for line in reversed(last_words.splitlines()) if line.strip()), "")
                 return Problem("emit", f"the generator ended with {how}{why}\n{last_words}")
             try:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from nn512.errors import CannotRunError
+from nn512.signals import signal_name
 from nn512.toolchain import end_group, ended
 
 ANSWER_TIMEOUT = 600.0
@@ -151,7 +152,7 @@ class Worker:
             ended(self._process, 2.0)
             end_group(self._process)
             if self._process.returncode < 0:
-                what = f"was ended by {signal.Signals(-self._process.returncode).name}"
+                what = f"was ended by {signal_name(-self._process.returncode)}"
             elif self._process.returncode > 0:
                 what = f"ended with exit code {self._process.returncode}"
         size = self._log.seek(0, os.SEEK_END)

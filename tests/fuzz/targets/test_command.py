@@ -63,6 +63,7 @@ def test_a_command_that_fails_or_writes_nothing() -> None:
         python("import sys; print('no such layer'); sys.exit(7)")
     )
     assert "ended with SIGABRT" in prepared(python("import os; os.abort()"))
+    assert "ended with signal 40" in prepared(python("import os; os.kill(os.getpid(), 40)"))
     assert "left no C with the API" in prepared(python("pass"))
 
 
