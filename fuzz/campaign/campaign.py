@@ -93,7 +93,7 @@ class Campaign:
         self._saved = self._started
         self._unsaved = ""
         if skipped := sorted(set(EDGE_REGIMES if settings.edges else REGIMES) - set(settings.regimes)):
-            text = f"data regimes {', '.join(skipped)}: not drawn with this runner"
+            text = f"data regimes {', '.join(skipped)}: not drawn"
             self.tally.skips[:] = [*(skip for skip in self.tally.skips if skip != text), text]
         self.interrupted = False
         self.begun = False

@@ -16,6 +16,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -115,6 +116,7 @@ def ncnn(model: Path, inputs: Arrays) -> Arrays:
         raise RuntimeError(f"pnnx ended with {done.returncode}: {_last_words(done)}")
     graph = _graph(model)
     found = {}
+    places = _batch_places(model.with_name(f"{model.stem}_ncnn.py").read_text("utf-8"))
     with package.Net() as net:
         for choice in ("fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage", "winograd_convolution"):
             setattr(net.opt, f"use_{choice}", False)
@@ -125,14 +127,25 @@ def ncnn(model: Path, inputs: Arrays) -> Arrays:
             raise RuntimeError("ncnn does not load the weights")
         with net.create_extractor() as extractor:
             for number, value in enumerate(graph.input):
-                extractor.input(f"in{number}", package.Mat(np.ascontiguousarray(inputs[value.name])).clone())
+                array = np.ascontiguousarray(inputs[value.name][None])
+                extractor.input(f"in{number}", package.Mat(array, batch_index=places[f"in{number}"]).clone())
             for number, value in enumerate(graph.output):
                 status, result = extractor.extract(f"out{number}")
                 if status:
                     raise RuntimeError(f"ncnn gives no output {value.name}: {status}")
                 shape = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
-                found[value.name] = np.array(result).reshape(shape[1:])
+                found[value.name] = result.numpy(batch_index=places[f"out{number}"]).reshape(shape[1:])
     return found
+
+
+def _batch_places(example: str) -> dict[str, int]:
+    """Where the batch axis of each input and output is, from the example that pnnx writes beside a converted model.
+
+    It guesses that from the layers. Nets without convolutions and the like have none for it: their first axis is one
+    like the others, which 233 stands for, and numbers of axes in the model count it.
+    """
+    found = re.findall(r"\b((?:in|out)\d+)\.numpy\((?:\), )?batch_index=(\d+)", example)
+    return {name: int(place) for name, place in found}
 
 
 def torch(model: Path, inputs: Arrays) -> Arrays:

@@ -61,6 +61,7 @@ _OF_NEW_CAMPAIGNS: dict[str, object] = {
     "target": None,
     "profile": None,
     "sanitize": [],
+    "data": [],
 }
 """Options that a campaign keeps when it is resumed, and what they are where nobody has given them."""
 
@@ -132,6 +133,14 @@ def add_parser(subparsers: Subparsers) -> None:
         action="store_true",
         help="count which lines of the C are executed, in a second build of every net with gcc and its gcov, and list "
         "those that no net executed",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="REGIME",
+        action="append",
+        default=[],
+        help="kind of random data, repeatable (default: all, and few where C runs slowly); of fewer a target that is "
+        "slow to load a net sees more nets",
     )
     add_target_option(parser)
     parser.add_argument(
@@ -282,6 +291,7 @@ def _begun(args: argparse.Namespace) -> State:
     from fuzz.campaign.named import forced_kernels, kernels_of_edges
     from fuzz.campaign.state import State
     from fuzz.campaign.worker import Settings, regimes_for
+    from fuzz.draw.regimes import check_regime
 
     if args.seed is not None and not 0 <= args.seed < 1 << 32:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
@@ -299,16 +309,20 @@ def _begun(args: argparse.Namespace) -> State:
         from fuzz.run.lines import counting, gcov_of
 
         gcov_of(counting(runner))
-    regimes = tuple(regime for regime in regimes_for(runner) if regime not in target.skips)
-    if args.edges:
-        regimes = tuple(regime for regime in EDGE_REGIMES if regime in regimes)
+    for regime in args.data:
+        check_regime(regime)
+    regimes = [regime for regime in args.data or regimes_for(runner) if regime not in target.skips]
+    if args.edges and not args.data:
+        regimes = [regime for regime in EDGE_REGIMES if regime in regimes]
+    if not regimes:
+        raise UsageError(f"--data: {target.name} is not asked about {', '.join(args.data)}")
     settings = Settings(
         directory=args.out,
         seed=(0 if args.edges else _seed()) if args.seed is None else args.seed,
         jobs=_jobs(args.jobs),
         seconds=_DEFAULT_SECONDS if args.time is None and args.examples is None and not args.edges else args.time,
         examples=args.examples,
-        regimes=regimes,
+        regimes=tuple(dict.fromkeys(regimes)),
         corpus=() if args.no_corpus or args.edges else corpus(),
         kernels=kernels_of_edges(args.kernels) if args.edges else forced_kernels(args.kernels),
         shrink_seconds=args.shrink_time or _SHRINK_SECONDS,

@@ -260,6 +260,23 @@ Output FromTensor=z
 """
 
 
+AXES_OF_A_LONE_PICTURE = """\
+Config
+Input ToTensor=x Channels=5 Height=4 Width=3
+Concat FromTensor1=x FromTensor2=x ToTensor=y Axis=Height
+Softmax FromTensor=x ToTensor=z
+Output FromTensor=y
+Output FromTensor=z
+"""
+
+
+def test_nets_without_a_batch_axis_in_ncnn() -> None:
+    """Its converter guesses which axis that is, and where no layer tells it, says that there is none."""
+    pytest.importorskip("ncnn", reason="ncnn is not installed: it is not put under test")
+    report = check_case(Case(AXES_OF_A_LONE_PICTURE, data=(DataSeed("gaussian", 0),)), target=target_of("ncnn"))
+    assert report.verified, list(told(report))
+
+
 @pytest.mark.parametrize("name", ["openvino", "openvino-bf16"])
 def test_a_layer_that_does_nothing_in_openvino(name: str) -> None:
     """It takes such a layer out, and calls what the layer reads by both names."""
