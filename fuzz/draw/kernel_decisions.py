@@ -108,6 +108,8 @@ ROWS: tuple[KernelRow, ...] = (
     _at(3, 40, 3, _conv(9, 19, 1), force="direct"),
     _at(3, 4, 1, ConvWish(0, 9, 2, 1, padding_h=20), force="direct"),
     _at(9, 3, 3, _conv(9, padding_w=16), force="direct"),
+    # Under the first pixel of a tile the last column of the picture is seen by a tap that is not the last one.
+    _at(16, 5, 4, _conv(17, 3, 3, dilation_h=3, dilation_w=3), _conv(16, 1, 5, dilation_w=3), force="direct"),
     _at(16, 3, 3, *_dense(16, 3), force="direct"),
     _at(16, 30, 30, ConvWish(0, 16), force="direct", small_cache=True),
     _at(16, 4, 5, _POINTWISE, _AVERAGE, _conv(16), platform=PAIRS),
