@@ -8,6 +8,9 @@ from pathlib import Path
 
 from fuzz.case import DataSeed
 
+FAILED = "failed"
+"""The kind of problem of a system that took a graph and then said that it cannot, by which words it is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:

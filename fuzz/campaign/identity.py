@@ -13,11 +13,14 @@ from dataclasses import dataclass
 
 from fuzz.campaign.probes import without_numbers
 from fuzz.judge.report import Report
-from fuzz.problem import Problem
+from fuzz.problem import FAILED, Problem
 from nn512.graph import Activation
 
 _MESSAGES = frozenset(("emit", "build", "tester"))
 """Kinds of problems that are known by what a program said."""
+
+_QUOTED = re.compile(r"""(['"`\u2018]).*?['"`\u2019]""")
+"""What messages quote, which is a name mostly. gcc has quotation marks of its own."""
 
 _LONGEST = 40
 """Characters of a name, without its hash."""
@@ -53,6 +56,8 @@ def identity_of(report: Report) -> Identity:
     problem = report.problems[0]
     if problem.kind in _MESSAGES:
         return Identity("", (), problem.kind, _message(problem))
+    if problem.kind == FAILED:
+        return Identity(report.runner, (), problem.kind, failure_of(problem))
     if report.declared:  # a system that answers by itself
         where = " ".join([report.runner, *sorted(suspects(report))])
         return Identity(where, (), problem.kind, _pattern(report, problem))
@@ -62,6 +67,11 @@ def identity_of(report: Report) -> Identity:
     if classes is None:
         classes = tuple(sorted({without_numbers(one) for layer in layers for one in layer.edge_classes}))
     return Identity(" ".join(kernels), classes, problem.kind, _pattern(report, problem))
+
+
+def failure_of(problem: Problem) -> str:
+    """What a system said that failed, without names and numbers: one fault says the same of many nets."""
+    return _QUOTED.sub("*", _message(problem))
 
 
 def suspects(report: Report) -> frozenset[str]:

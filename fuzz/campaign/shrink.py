@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from fuzz.campaign.effort import Effort
+from fuzz.campaign.identity import failure_of
 from fuzz.campaign.probes import fault_of
 from fuzz.campaign.reduce import cut_out, reduce_graph, with_plain_names
 from fuzz.case import Case, DataSeed
 from fuzz.draw.regimes import GIVEN
 from fuzz.judge.report import Report
+from fuzz.problem import FAILED
 from nn512.graph import Graph, format_graph
 
 _LIKE = 4
@@ -80,8 +82,8 @@ def _like(data: DataSeed) -> tuple[DataSeed, ...]:
 
 
 def kinds(report: Report) -> set[str]:
-    """What is wrong, in words of the sandbox."""
-    return {problem.kind for problem in report.problems}
+    """What is wrong, in words of the sandbox; of a system that failed, with what it said."""
+    return {failure_of(problem) if problem.kind == FAILED else problem.kind for problem in report.problems}
 
 
 def _with_graph(case: Case, graph: Graph) -> Case:

@@ -346,7 +346,7 @@ GIVEN = "given"
 """Stands where the name of a regime would, for arrays that a user gave."""
 
 
-def check_regime(name: str) -> None:
-    """Raise UsageError for what is no data regime."""
+def check_regime(name: str, where: str = "") -> None:
+    """Raise UsageError, which says `where`, for what is no data regime."""
     if name not in REGIMES:
-        raise UsageError(f"unknown data regime {name!r}; there are {', '.join(REGIMES)}")
+        raise UsageError(f"{where}unknown data regime {name!r}; there are {', '.join(REGIMES)}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from fuzz.problem import Problem
+from fuzz.problem import FAILED, Problem
 from fuzz.targets.base import Answers, Arrays, Refused
 from nn512.arrays import load_arrays, save_arrays
 from nn512.bench.worker import Worker, WorkerError
@@ -79,12 +79,12 @@ class _Model:
                 system.end()
                 return Problem("timeout" if "did not answer" in str(error) else "crash", str(error))
             if said:
-                return Refused(said["refused"]) if "refused" in said else Problem("failed", said["failed"])
+                return Refused(said["refused"]) if "refused" in said else Problem(FAILED, said["failed"])
             found = load_arrays(answers)
         wanted = {node.from_tensor: self.graph.shapes[node.from_tensor] for node in self.graph.outputs}
         shapes = {name: array.shape for name, array in found.items()}
         if shapes != wanted:
-            return Problem("failed", f"outputs of other names or shapes\n{_told(shapes)} for {_told(wanted)}")
+            return Problem("shapes", f"outputs of other names or shapes\n{_told(shapes)} for {_told(wanted)}")
         return found
 
 

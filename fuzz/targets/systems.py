@@ -207,7 +207,13 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:
-    return (done.stderr or done.stdout).strip()[-2000:]
+    """The line that says what failed, by which the fault is known: the first of an error, or else the last one.
+
+    The end of all that was said follows.
+    """
+    lines = (done.stderr or done.stdout).strip().splitlines() or ["nothing was said"]
+    key = next((line for line in lines if "error:" in line), lines[-1])
+    return "\n".join([key.strip(), *lines])[:2000]
 
 
 def main() -> None:

@@ -310,7 +310,7 @@ def _begun(args: argparse.Namespace) -> State:
 
         gcov_of(counting(runner))
     for regime in args.data:
-        check_regime(regime)
+        check_regime(regime, "--data: ")
     regimes = [regime for regime in args.data or regimes_for(runner) if regime not in target.skips]
     if args.edges and not args.data:
         regimes = [regime for regime in EDGE_REGIMES if regime in regimes]

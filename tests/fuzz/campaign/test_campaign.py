@@ -260,8 +260,18 @@ def test_ctrl_c_ends_with_the_summary_so_far(tmp_path: Path) -> None:
         ["--profile", "direct"],
         ["--time", "nan"],
         ["--kernels", "winogrd-2x2"],
+        ["--data", "gausian"],
     ],
 )
 def test_senseless_bounds_are_mistakes_of_the_user(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fuzz", *arguments]) == 2
     assert arguments[0] in capsys.readouterr().err
+
+
+def test_kinds_of_data_are_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--data", "exact", "--data", "gaussian", "--data", "exact"]
+    drawn = ["--examples", "1", "--no-corpus", "--seed", "3", "--jobs", "1", "--out", str(tmp_path)]
+    assert main(["fuzz", *words, *drawn]) == 0
+    told = capsys.readouterr().out
+    assert "compared on 2 data sets" in told
+    assert "SKIPPED       data regimes cancelling, constant" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,11 @@ import pytest
 from fuzz.campaign import findings
 from fuzz.campaign.explore import ENOUGH, Explorer
 from fuzz.campaign.identity import identity_of
+from fuzz.campaign.shrink import kinds
 from fuzz.case import Case, DataSeed
 from fuzz.draw import regimes
 from fuzz.judge.report import Culprit, Report
-from fuzz.problem import Problem
+from fuzz.problem import FAILED, Problem
 from nn512.graph import parse
 
 DATA = DataSeed("gaussian", 0)
@@ -52,6 +54,25 @@ def test_a_fault_that_is_known_hides_no_other(tmp_path: Path) -> None:
     assert explorer.familiar(wrong(BOTH))
     assert not explorer.familiar(wrong(NORM))
     assert not explorer.familiar(wrong(LRN, kind="failed"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("Conv node 'x': 3 is even", "Conv node 'main': 17 is even", True),
+        ("/a/net.c:3:4: error: expected \u2018)\u2019", "/b/c/net.c:9:1: error: expected \u2018,\u2019", True),
+        ("Conv node 'x': 3 is even", "Conv node 'x': 3 is large", False),
+    ],
+)
+def test_failures_are_known_by_what_a_system_said(one: str, other: str, *, alike: bool, tmp_path: Path) -> None:
+    """Names and numbers aside, and whatever the net has: nets in which it says the same are not all made small."""
+    known, failed = (
+        replace(wrong(layers), problems=(Problem(FAILED, f"RuntimeError: {said}\nmore", DATA),))
+        for layers, said in ((BOTH, one), (RELU, other))
+    )
+    assert (identity_of(known) == identity_of(failed)) == alike
+    assert bool(kinds(known) & kinds(failed)) == alike
+    assert Explorer(tmp_path, show=lambda _: None, known=[known] * ENOUGH).familiar(failed) == alike
 
 
 def test_a_finding_of_a_system_has_its_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -286,7 +286,9 @@ def test_a_state_that_cannot_be_kept_loses_nothing(scene: Scene) -> None:
     assert not list((scene.folder / "findings").glob(".campaign.json-*"))
 
 
-@pytest.mark.parametrize("words", [["--seed", "1"], ["--examples", "5"], ["--shard", "1/2"], ["--no-corpus"]])
+@pytest.mark.parametrize(
+    "words", [["--seed", "1"], ["--examples", "5"], ["--shard", "1/2"], ["--no-corpus"], ["--data", "exact"]]
+)
 def test_a_resumed_campaign_keeps_its_own(words: list[str], scene: Scene) -> None:
     code, _, said = scene.run("--resume", "findings", *words)
     assert code == 2

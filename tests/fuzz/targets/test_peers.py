@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from fuzz.draw import regimes
 from fuzz.problem import Problem
-from fuzz.targets import peers
+from fuzz.targets import peers, systems
 from fuzz.targets.base import Refused
 from fuzz.targets.peers import Peer
 from fuzz.targets.registry import target_names, target_of
@@ -71,8 +72,8 @@ def test_outputs_are_handed_on(played: Answering) -> None:
         ("os.abort()", "crash", "was ended by SIGABRT"),
         ("sys.exit('out of ideas')", "crash", "ended with exit code 1\nout of ideas"),
         ("answer = {'failed': 'KeyError: y'}", "failed", "KeyError: y"),
-        ("np.savez(outputs, y=x[:1])", "failed", "other names or shapes"),
-        ("np.savez(outputs, z=x)", "failed", "other names or shapes"),
+        ("np.savez(outputs, y=x[:1])", "shapes", "other names or shapes"),
+        ("np.savez(outputs, z=x)", "shapes", "other names or shapes"),
         ("print('nonsense', flush=True); os.abort()", "crash", "was ended by SIGABRT"),
     ],
 )
@@ -81,6 +82,32 @@ def test_what_goes_wrong_is_a_problem(played: Answering, body: str, kind: str, d
     assert isinstance(problem, Problem)
     assert problem.kind == kind
     assert detail in problem.detail
+
+
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [
+        (
+            "net.c: In function 'net':\nnet.c:3:4: error: expected ')'\nnet.c:9:1: error: more\n",
+            "net.c:3:4: error: expected ')'",
+        ),
+        ("options = 3\nloading\nno such layer: Mish\n", "no such layer: Mish"),
+        ("", "nothing was said"),
+    ],
+)
+def test_the_line_by_which_a_failure_is_known_comes_first(said: str, key: str) -> None:
+    done = subprocess.CompletedProcess((), 1, "", said)
+    assert systems._last_words(done).splitlines()[0] == key
+
+
+def test_where_the_batch_axis_is() -> None:
+    """What pnnx writes of a net that is a 1x1 convolution, and of one that has none."""
+    example = """
+            ex.input("in0", ncnn.Mat(in0.numpy(), batch_index=0).clone())
+            _, out10 = ex.extract("out10")
+            out.append(torch.from_numpy(out10.numpy(batch_index=233)))
+    """
+    assert systems._batch_places(example) == {"in0": 0, "out10": 233}
 
 
 def test_a_system_that_hangs(played: Answering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
