@@ -14,6 +14,7 @@ import ctypes
 import importlib
 import importlib.metadata
 import importlib.util
+import io
 import json
 import os
 import re
@@ -82,10 +83,7 @@ def emx_onnx_cgen(model: Path, inputs: Arrays) -> Arrays:
     """The C of emx-onnx-cgen, built with -O1."""
     with tempfile.TemporaryDirectory(prefix="nn512-emx-") as scratch:
         folder = Path(scratch)
-        generate = ["compile", str(model), "net.c", "--model-name", "net", "--emit-data-file"]
-        done = _run([sys.executable, "-m", "emx_onnx_cgen", *generate], folder)
-        if done.returncode:
-            raise RefusedError(_last_words(done))
+        _generate_with_emx(model, folder)
         compiler = os.environ.get("CC") or shutil.which("cc") or "gcc"
         sources = [name for name in ("net.c", "net_data.c") if (folder / name).exists()]
         done = _run([compiler, "-O1", "-shared", "-fPIC", *sources, "-o", "net.so", "-lm"], folder)
@@ -105,6 +103,20 @@ def emx_onnx_cgen(model: Path, inputs: Arrays) -> Arrays:
     arrays = [*(np.ascontiguousarray(inputs[value.name][None]) for value in graph.input), *results.values()]
     library.net(*(array.ctypes.data_as(ctypes.c_void_p) for array in arrays))
     return {name: value[0] for name, value in results.items()}
+
+
+def _generate_with_emx(model: Path, folder: Path) -> None:
+    """Its command line, in this process: a second is saved that it takes to start."""
+    command = importlib.import_module("emx_onnx_cgen.cli")
+    said = io.StringIO()
+    arguments = ["compile", str(model), str(folder / "net.c"), "--model-name", "net", "--emit-data-file"]
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), _loading():
+        try:
+            code = command.main(arguments)
+        except SystemExit as end:
+            code = end.code
+    if code:
+        raise RefusedError(_key_first(said.getvalue()))
 
 
 def ncnn(model: Path, inputs: Arrays) -> Arrays:
@@ -207,11 +219,15 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+    return _key_first(done.stderr or done.stdout)
+
+
+def _key_first(said: str) -> str:
     """The line that says what failed, by which the fault is known: the first of an error, or else the last one.
 
     The end of all that was said follows.
     """
-    lines = (done.stderr or done.stdout).strip().splitlines() or ["nothing was said"]
+    lines = said.strip().splitlines() or ["nothing was said"]
     key = next((line for line in lines if "error:" in line), lines[-1])
     return "\n".join([key.strip(), *lines])[:2000]
 
