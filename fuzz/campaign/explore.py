@@ -298,8 +298,10 @@ class _Search:
         self.saved = self._explorer.keep(report)
         self._explorer.show(report)  # what is counted and failed is on disk
         self.effort = self._explorer.effort()
-        if report.place is not None:
-            raise _StoppedError  # the layer alone is a better beginning than what Hypothesis would come to
+        if report.place is not None or report.declared:
+            # The layer alone is a better beginning than what Hypothesis would come to. Systems may be slow to load a
+            # net, and removing nodes takes ten where Hypothesis takes eighty.
+            raise _StoppedError
         return True
 
     def _still_fails(self, case: Case) -> bool:

@@ -19,12 +19,12 @@ from fuzz.case import Case, DataSeed
 from fuzz.draw.regimes import REGIMES
 from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
-from fuzz.problem import Problem
+from fuzz.problem import FAILED, Problem
 from fuzz.run.checks import LIGHT
 from fuzz.targets import OURS, Sources
 from nn512.cli import main
 from nn512.errors import UsageError
-from nn512.graph import Graph, parse
+from nn512.graph import LRN, Graph, parse
 from nn512.options import Options
 
 Check = Callable[[Case], Report]
@@ -75,6 +75,25 @@ def broken(fault: tuple[str, str]) -> Check:
 
 def case_of(text: str) -> Case:
     return Case(text, optimisation="-O2", data=(DataSeed("exact", 5), DataSeed("gaussian", 5)))
+
+
+def test_what_a_system_does_not_take_is_small_after_few_checks(tmp_path: Path) -> None:
+    """Each may take it seconds, for every data set."""
+    later: list[int] = []
+
+    def check(case: Case) -> Report:
+        graph = parse(case.graph)
+        failed = any(isinstance(layer, LRN) for layer in graph.layers)
+        if failed or later:
+            later.append(len(case.data))
+        problem = Problem(FAILED, "RuntimeError: LRN", case.data[-1])
+        return Report(case, graph, "system", declared="direct", problems=(problem,) if failed else ())
+
+    found = Explorer(tmp_path, lambda _: None, stop=lambda: bool(later), check=check).chunk(5, 200)
+    assert [len(finding.case.data) for finding in found] == [1]
+    assert len(parse(found[0].case.graph).layers) == 1
+    assert max(later[1:]) == 1
+    assert len(later) <= 20
 
 
 @pytest.mark.parametrize(
