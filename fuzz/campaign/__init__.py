@@ -5,7 +5,7 @@ campaign.py    the parent: hands out work, counts, keeps
 crew.py        workers that do it, and may die
 cluster.py     such workers on a Dask cluster
 worker.py      a process that checks chunk after chunk
-explore.py     a chunk: Hypothesis draws cases from a seed and shrinks a failure
+explore.py     a chunk: Hypothesis draws cases from a seed, each is checked, and a failure made small
 edges.py       nets for all edge classes of a kernel instead of random ones
 counted.py     a check that also counts lines of the C
 layerwise.py   the edge classes of a net's layers, each layer alone on data aimed at them

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-DRAWING, REDUCING = 80, 80
-"""Cases that are checked at most while Hypothesis shrinks what it drew, and then while nodes and sizes are reduced."""
+MOST = 160
+"""Cases that are checked at most while nodes and sizes are reduced."""
 
 SECONDS = 60.0
 """Time for a failure, unless somebody says otherwise. It is its own: a campaign's time may be over meanwhile."""
@@ -17,7 +17,7 @@ SECONDS = 60.0
 class Effort:
     """What may still be spent on a failure. `stopped` ends it at once, `tell` hears of every case that is checked."""
 
-    most: int = DRAWING + REDUCING
+    most: int = MOST
     seconds: float = SECONDS
     stopped: Callable[[], bool] = lambda: False
     tell: Callable[[int, int], None] = lambda done, of: None  # noqa: ARG005 - names say what is told

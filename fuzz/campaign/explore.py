@@ -1,5 +1,7 @@
 """One chunk of a campaign: Hypothesis draws cases from a seed, every case is checked, a failure is shrunk and saved.
 
+Failures are not left to Hypothesis to shrink: it tries other draws, eighty of them, where taking nodes away takes ten.
+
 What a chunk draws depends on its seed and number of examples alone, not on time, other chunks, the number of processes
 or what is found: so it can be interrupted after any case and gone on with by somebody else.
 """
@@ -19,7 +21,7 @@ import nn512
 from fuzz.campaign.constants import without_local_constants
 from fuzz.campaign.corpus import told
 from fuzz.campaign.edges import edge_cases
-from fuzz.campaign.effort import DRAWING, SECONDS, Effort
+from fuzz.campaign.effort import SECONDS, Effort
 from fuzz.campaign.findings import Finding, save, save_unfinished
 from fuzz.campaign.identity import identity_of, suspects
 from fuzz.campaign.in_flight import InFlight
@@ -74,17 +76,35 @@ class Explorer:
     def chunk(self, seed: int, examples: int, position: int = 0) -> list[Finding]:
         """Draw `examples` different cases and check them; returns what was found.
 
-        The first `position` cases are only drawn: somebody has checked them. After a finding all cases are drawn once
-        more, those before it from memory.
+        The first `position` cases are only drawn: somebody has checked them.
         """
-        findings = []
+        origin = Origin(seed * SEEDS, examples, self.regimes, self.kernels)
+        findings: list[Finding] = []
+        refusals: list[CannotRunError] = []
         seen: set[str] = set()
-        while not self.stop():
-            search = _Search(self, seen, position)
-            search.run(seed * SEEDS, examples)
-            if search.failure is None:
-                break
-            findings.append(self.settle(search.failure, search.effort, search.saved))
+        since = processor_seconds()
+
+        def example(case: Case) -> None:
+            nonlocal since
+            if case.key in seen:
+                return  # Hypothesis likes to vary what changes nothing
+            if self.stop() or len(seen) == examples:
+                raise _StoppedError
+            seen.add(case.key)
+            if len(seen) <= position:
+                return
+            drawn = processor_seconds() - since
+            try:
+                findings.extend(self.judge(case, origin, drawn))
+            except CannotRunError as error:
+                refusals.append(error)
+                raise _StoppedError from error
+            since = processor_seconds()
+
+        with contextlib.suppress(_StoppedError):
+            _draw(origin, example)
+        if refusals:
+            raise refusals[0]
         return findings
 
     def edges(self, kernel: str, seed: int, position: int = 0) -> list[Finding]:
@@ -93,20 +113,29 @@ class Explorer:
         Data have the seed. Failures that look alike are only counted, as in a chunk.
         """
         origin = Origin(seed, 0, self.regimes, (kernel,))
-        findings = []
+        findings: list[Finding] = []
         for case in itertools.islice(edge_cases(kernel, self.regimes, seed), position, None):
             if self.stop():
                 break
-            report = replace(self.look(case), id=str(replace(origin, key=case.key)))
-            if report.problems:
-                report = localized(report)
-            if not report.problems or self.familiar(report):
-                self.show(report)
-                continue
-            folder = self.keep(report)
-            self.show(report)
-            findings.append(self.settle(report, self.effort(), folder))
+            findings += self.judge(case, origin)
         return findings
+
+    def judge(self, case: Case, origin: Origin, drawn: float = 0.0) -> list[Finding]:
+        """Check one case of `origin`, which took `drawn` seconds to draw; returns what was found, made small.
+
+        A failure that looks like one that was shrunk often enough is only counted.
+        """
+        report = self.look(case)
+        seconds = {**report.seconds, "draw": report.seconds.get("draw", 0.0) + drawn}
+        report = replace(report, id=str(replace(origin, key=case.key)), seconds=seconds)
+        if report.problems:
+            report = localized(report)
+        if not report.problems or self.familiar(report):
+            self.show(report)
+            return []
+        folder = self.keep(report)
+        self.show(report)  # what is counted and failed is on disk
+        return [self.settle(report, self.effort(), folder)]
 
     def replay(self, case: Case, name: str = "") -> list[Finding]:
         """Check one given case, as those of the corpus under their name; returns what was found."""
@@ -216,8 +245,7 @@ def _draw(origin: Origin, example: Callable[[Case], None]) -> None:
         database=None,
         deadline=None,
         derandomize=False,
-        phases=(Phase.generate, Phase.shrink),
-        report_multiple_bugs=False,
+        phases=(Phase.generate,),
         suppress_health_check=list(HealthCheck),
         verbosity=Verbosity.quiet,
         print_blob=False,
@@ -230,89 +258,3 @@ def _draw(origin: Origin, example: Callable[[Case], None]) -> None:
 
 class _StoppedError(BaseException):
     """Ends a run of Hypothesis from within an example: it lets everything pass that is no Exception."""
-
-
-class _FailedError(Exception):
-    """Tells Hypothesis that a case failed."""
-
-
-class _Search:
-    """One run of Hypothesis up to its first failure, shrunk."""
-
-    def __init__(self, explorer: Explorer, seen: set[str], position: int) -> None:
-        self._explorer = explorer
-        self._failed: set[str] = set()
-        self._seen = seen
-        self._position = position
-        self._kinds: set[str] = set()
-        self._regimes: set[str] = set()
-        self._refusal: CannotRunError | None = None
-        self._since = processor_seconds()
-        self._origin = Origin(0, 0, ())
-        self.effort = explorer.effort()
-        self.failure: Report | None = None
-        self.saved = Path()
-
-    def run(self, seed: int, examples: int) -> None:
-        """Draw and check cases; the failure, if any, is then in `failure` and already saved once in `saved`."""
-        self._origin = Origin(seed, examples, self._explorer.regimes, self._explorer.kernels)
-        with contextlib.suppress(_FailedError, _StoppedError):
-            _draw(self._origin, self._example)
-        if self._refusal is not None:
-            raise self._refusal
-
-    def _example(self, case: Case) -> None:
-        try:
-            failed = self._fails(case)
-        except CannotRunError as error:
-            self._refusal = error
-            raise _StoppedError from error
-        if failed:
-            raise _FailedError  # from one place: Hypothesis tells failures apart by their lines
-
-    def _fails(self, case: Case) -> bool:
-        if case.key in self._failed:
-            return True  # from memory: Hypothesis replays its smallest failure, which may depend on timing
-        if case.key in self._seen:
-            return False  # Hypothesis likes to vary what changes nothing
-        if self.failure is not None:
-            return self._still_fails(case)
-        if self._explorer.stop() or len(self._seen) == self._origin.examples:
-            raise _StoppedError
-        self._seen.add(case.key)
-        if len(self._seen) <= self._position:
-            return False
-        drawn = processor_seconds() - self._since
-        report = self._explorer.look(case)
-        seconds = {**report.seconds, "draw": report.seconds.get("draw", 0.0) + drawn}
-        report = replace(report, id=str(replace(self._origin, key=case.key)), seconds=seconds)
-        if report.problems:
-            report = localized(report)
-        self._since = processor_seconds()
-        if not report.problems or self._explorer.familiar(report):
-            self._explorer.show(report)
-            return False
-        self.failure, self._kinds = report, kinds(report)
-        self._regimes = {problem.data.regime for problem in report.problems if problem.data is not None}
-        self._failed.add(case.key)
-        self.saved = self._explorer.keep(report)
-        self._explorer.show(report)  # what is counted and failed is on disk
-        self.effort = self._explorer.effort()
-        if report.place is not None or report.declared:
-            # The layer alone is a better beginning than what Hypothesis would come to. Systems may be slow to load a
-            # net, and removing nodes takes ten where Hypothesis takes eighty.
-            raise _StoppedError
-        return True
-
-    def _still_fails(self, case: Case) -> bool:
-        if self.effort.done >= DRAWING or not self.effort.spend():
-            raise _StoppedError  # nothing that Hypothesis draws from here on would be checked
-        # Only the kinds of data that failed are worth running again.
-        data = tuple(seed for seed in case.data if seed.regime in self._regimes)
-        report = self._explorer.look(replace(case, data=data or case.data))
-        if not kinds(report) & self._kinds:
-            return False
-        assert self.failure is not None
-        self.failure = replace(report, id=self.failure.id)
-        self._failed.add(case.key)
-        return True

@@ -1,7 +1,7 @@
-"""Makes a failing graph smaller where Hypothesis stops: removes nodes, cuts the graph short, lowers numbers.
+"""Makes a failing graph smaller: removes nodes, cuts the graph short, lowers numbers.
 
-Hypothesis shrinks what was drawn. This works on the nodes themselves, so on graphs from users and the corpus too. Every
-candidate is a legal graph; whatever the checker calls illegal is not tried. The search is greedy, and ends when told.
+It works on the nodes themselves, so on graphs from users and the corpus as on those that were drawn. Every candidate is
+a legal graph; whatever the checker calls illegal is not tried. The search is greedy, and ends when told.
 """
 
 from __future__ import annotations

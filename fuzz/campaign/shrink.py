@@ -14,6 +14,7 @@ from fuzz.draw.regimes import GIVEN
 from fuzz.judge.report import Report
 from fuzz.problem import FAILED
 from nn512.graph import Graph, format_graph
+from nn512.options import Options
 
 _LIKE = 4
 """Data sets on which small nets are tried: one build serves all of them."""
@@ -53,7 +54,10 @@ def shrink(report: Report, look: Look, locate: Callable[[Report], Report], effor
         for alone in cut_out(best.graph, place.layer.covers):
             if fails(_with_graph(best.case, alone)):
                 break
-    fails(Case(best.case.graph, {}, data=best.case.data))
+    if not fails(Case(best.case.graph, {}, data=best.case.data)):
+        fails(Case(best.case.graph, best.case.options, data=best.case.data))
+        for name in _choices(best.case):
+            fails(replace(best.case, options={n: value for n, value in best.case.options.items() if n != name}))
     reduce_graph(best.graph, lambda graph: fails(_with_graph(best.case, graph)), lambda: bool(effort.cut))
     # Plain names last: findings of one fault then tend to be the same case.
     if (renamed := with_plain_names(best.graph)).source.text != best.case.graph:
@@ -71,6 +75,12 @@ def shrink(report: Report, look: Look, locate: Callable[[Report], Report], effor
         return found if kinds(found) & kinds(report) else None
 
     return located if found is None else fault_of(located, relative)
+
+
+def _choices(case: Case) -> list[str]:
+    """The options of a case that are not as everybody has them."""
+    usual, chosen = Options().to_dict(), Options.from_dict(dict(case.options)).to_dict()
+    return [name for name in case.options if chosen[name] != usual[name]]
 
 
 def _culprit(report: Report) -> DataSeed | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import nn512
-from fuzz.campaign.effort import DRAWING, REDUCING, Effort
+from fuzz.campaign.effort import MOST, Effort
 from fuzz.campaign.explore import Explorer, regenerate
 from fuzz.campaign.findings import UNFINISHED
 from fuzz.campaign.origin import Origin, parse_origin
@@ -96,6 +96,21 @@ def test_what_a_system_does_not_take_is_small_after_few_checks(tmp_path: Path) -
     assert len(later) <= 20
 
 
+def test_of_options_those_remain_that_the_fault_needs(tmp_path: Path) -> None:
+    def check(case: Case) -> Report:
+        failed = case.options.get("weights") == "fp32" and case.compiler == "gcc"
+        problem = Problem("values", "wrong", case.data[-1])
+        return Report(case, parse(case.graph), "none", problems=(problem,) if failed else ())
+
+    options = Options(without_passes=("merge_convs",), weights="fp32", threads=3).to_dict()
+    (finding,) = Explorer(tmp_path, lambda _: None, check=check).replay(
+        replace(case_of(LARGE), options=options, compiler="gcc")
+    )
+    # What is as everybody has it is no reason, and may stay.
+    assert Options.from_dict(dict(finding.case.options)) == Options(weights="fp32")
+    assert finding.case.compiler == "gcc"
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "most"),
     [(POOLING, "Pooling", 2), (LANES, "Conv", 34)],
@@ -114,7 +129,7 @@ def test_planted_bugs_end_small(fault: tuple[str, str], kind: str, most: int, tm
     assert len(finding.case.data) == 1
     assert finding.case.optimisation == Case("").optimisation
     assert finding.how == f"shrunk with {len(seen)} cases"
-    assert seen == [(number, DRAWING + REDUCING) for number in range(1, len(seen) + 1)]
+    assert seen == [(number, MOST) for number in range(1, len(seen) + 1)]
     assert [path.name for path in tmp_path.iterdir()] == [finding.identity.name]
 
 
