@@ -80,7 +80,7 @@ class Explorer:
         """
         origin = Origin(seed * SEEDS, examples, self.regimes, self.kernels)
         findings: list[Finding] = []
-        refusals: list[CannotRunError] = []
+        raised: list[Exception] = []
         seen: set[str] = set()
         since = processor_seconds()
 
@@ -96,15 +96,15 @@ class Explorer:
             drawn = processor_seconds() - since
             try:
                 findings.extend(self.judge(case, origin, drawn))
-            except CannotRunError as error:
-                refusals.append(error)
+            except Exception as error:  # noqa: BLE001 - of Hypothesis it would become a failing example, drawn again
+                raised.append(error)
                 raise _StoppedError from error
             since = processor_seconds()
 
         with contextlib.suppress(_StoppedError):
             _draw(origin, example)
-        if refusals:
-            raise refusals[0]
+        if raised:
+            raise raised[0]
         return findings
 
     def edges(self, kernel: str, seed: int, position: int = 0) -> list[Finding]:

@@ -125,6 +125,19 @@ def test_a_failure_is_shrunk_to_one_small_finding(tmp_path: Path) -> None:
     assert checked < 1000
 
 
+def test_what_breaks_while_a_failure_is_made_small_comes_out_as_it_is(tmp_path: Path) -> None:
+    """Hypothesis would draw the case once more, which is not checked again, and say that it is flaky."""
+
+    def check(case: Case) -> Report:
+        return Report(case, parse(case.graph), "none", problems=(Problem("values", "wrong"),))
+
+    def tell(done: int, _: int) -> None:
+        raise ZeroDivisionError(done)
+
+    with pytest.raises(ZeroDivisionError, match="1"):
+        Explorer(tmp_path, lambda _: None, tell=tell, check=check).chunk(7, 3)
+
+
 def drawn(directory: Path, seed: int) -> list[str]:
     """Keys of the cases that a seed draws."""
     seen: list[str] = []
