@@ -96,7 +96,7 @@ class Explorer:
             drawn = processor_seconds() - since
             try:
                 findings.extend(self.judge(case, origin, drawn))
-            except Exception as error:  # noqa: BLE001 - of Hypothesis it would become a failing example, drawn again
+            except Exception as error:  # Hypothesis would take it for a failing example, and draw that again
                 raised.append(error)
                 raise _StoppedError from error
             since = processor_seconds()
