@@ -8,6 +8,10 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+# numpy's library looks at this when it is loaded. Threads of it spin beside what the other workers of xdist do, and
+# take four times the time of the processor for matrices as small as those of tests.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pytest
 from hypothesis import HealthCheck, settings
 
