@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
 from types import MappingProxyType
@@ -58,15 +58,16 @@ On pairs of bfloat16 results of F(4x4, 3x3) err 11.4 thousandths in rms with the
 class Transform:
     """F(`outputs`, `taps`) along one axis; `points` are the finite points.
 
-    results: outputs x products, weights: products x taps, inputs: products x products; see the module.
+    results: outputs x products, weights: products x taps, inputs: products x products; see the module. Fractions are
+    slow to hash, and what stands before the matrices tells transforms apart.
     """
 
     outputs: int
     taps: int
     points: tuple[Fraction, ...]
-    results: Matrix
-    weights: Matrix
-    inputs: Matrix
+    results: Matrix = field(hash=False)
+    weights: Matrix = field(hash=False)
+    inputs: Matrix = field(hash=False)
 
     @property
     def products(self) -> int:
@@ -86,9 +87,7 @@ class Transform:
         of (I x) likewise, and a result without the rounding as many as there are taps. Of two dimensions it is the
         product of both axes'.
         """
-        sizes = [_squares(w) * _squares(i) for w, i in zip(self.weights, self.inputs, strict=True)]
-        errors = sum(factor**2 * size for row in self.results for factor, size in zip(row, sizes, strict=True))
-        return math.sqrt(errors / (self.outputs * self.taps))
+        return _amplification(self)
 
     @property
     def mark(self) -> str:
@@ -145,6 +144,13 @@ def _cook_toom(outputs: int, taps: int, points: tuple[Fraction, ...] | None) -> 
         weights.append([Fraction(power == taps - 1) for power in range(taps)])
         inputs.append(_with_roots(finite, products))
     return Transform(outputs, taps, finite, _frozen(results), _frozen(weights), _frozen(inputs))
+
+
+@cache
+def _amplification(transform: Transform) -> float:
+    sizes = [_squares(w) * _squares(i) for w, i in zip(transform.weights, transform.inputs, strict=True)]
+    errors = sum(factor**2 * size for row in transform.results for factor, size in zip(row, sizes, strict=True))
+    return math.sqrt(errors / (transform.outputs * transform.taps))
 
 
 def _squares(row: Sequence[Fraction]) -> Fraction:
