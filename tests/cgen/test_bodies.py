@@ -194,17 +194,15 @@ def test_working_memory_is_for_blocks_and_not_for_channels(last: int, *, alike: 
 
 @pytest.mark.parametrize("name", example_names())
 def test_shared_bodies_of_examples_have_several_users(name: str) -> None:
+    """And where blocks of a net are equal, no loops stand twice."""
     source = nn512.compile(example(name)).source
     found = bodies(source)
     assert found
-    assert [body for body in found if len(users(source, body)) < 2] == []
-
-
-@pytest.mark.parametrize("name", [name for name in example_names() if name.startswith(("Res", "Dense"))])
-def test_nets_of_equal_blocks_have_no_loops_twice(name: str) -> None:
-    source = nn512.compile(example(name)).source
-    assert len(bodies(source)) > 5
     layers = functions(source, "NOINLINE")
+    assert [body for body in found if sum(bool(re.search(rf"\b{body}\(", text)) for text in layers.values()) < 2] == []
+    if not name.startswith(("Res", "Dense")):
+        return
+    assert len(found) > 5
     neutral = [without_names(layer) for layer in layers.values()]
     loops = [text for text in neutral if re.search(r"\bconv\dx\d\w*\(|\bgrouped\dx\d\w*\(", text) and "for (" in text]
     assert len(loops) == len(set(loops))
@@ -219,6 +217,6 @@ def test_nets_of_equal_blocks_have_no_loops_twice(name: str) -> None:
 def test_shared_bodies_compute_the_same(text: str, kernel: str, runs_here: str) -> None:
     assert runs_here
     options = {"force": [("", kernel)]} if kernel else {}
-    report = check_case(Case(text, options, "-O1", (DataSeed("exact", 1), DataSeed("gaussian", 1))))
+    report = check_case(Case(text, options, "-Og", (DataSeed("exact", 1), DataSeed("gaussian", 1))))
     assert not report.problems, "\n".join(map(str, report.problems))
     assert report.verified

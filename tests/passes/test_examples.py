@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 
 import pytest
@@ -14,8 +15,14 @@ from nn512.passes.pipeline import optimize
 from nn512.plan.placing import Placement
 
 
+@functools.cache
 def finished(name: str) -> Program:
     return optimize(parse(example(name)))
+
+
+@functools.cache
+def placed(name: str) -> Placement:
+    return decide(finished(name), Options()).placement
 
 
 def layers(plan: Placement) -> list[Op]:
@@ -40,9 +47,7 @@ def test_resnets_have_nothing_element_wise_left(name: str) -> None:
     assert sum(len(branch.folded) for op in convs for branch in op.branches) == count(program, BatchNorm)
     assert fused(program, Add) == count(program, Add)
     assert fused(program, Activation) == count(program, Activation)
-    assert not any(
-        isinstance(op, ElementwiseOp | CopyOp | RelayoutOp) for op in decide(program, Options()).placement.ops
-    )
+    assert not any(isinstance(op, ElementwiseOp | CopyOp | RelayoutOp) for op in placed(name).ops)
 
 
 def test_resnet50_has_four_merged_pairs_and_at_most_55_layers() -> None:
@@ -51,33 +56,28 @@ def test_resnet50_has_four_merged_pairs_and_at_most_55_layers() -> None:
     assert Counter(len(op.branches) for op in program.ops if isinstance(op, ConvOp)) == {1: 45, 2: 4}
     samples = sum(isinstance(op, SampleOp) for op in program.ops)
     assert samples == 3
-    assert len(decide(program, Options()).placement.ops) - samples <= 55
+    assert len(placed("ResNet50").ops) - samples <= 55
 
 
 @pytest.mark.parametrize("name", [name for name in example_names() if name.startswith("Dense")])
 def test_densenets_have_no_concat_and_no_copy_left(name: str) -> None:
     program = finished(name)
-    plan = decide(program, Options()).placement
+    plan = placed(name)
     assert len(program.joined) == count(program, Concat)
     kinds = {type(op).__name__ for op in plan.ops}
     assert kinds == {"LoadOp", "StoreOp", "ConvOp", "PoolOp", "FullyConnectedOp", "SoftmaxOp"}
 
 
 def test_densenet121_has_at_most_125_layers_and_pools_and_head() -> None:
-    program = finished("DenseNet121")
-    kinds = Counter(type(op).__name__ for op in layers(decide(program, Options()).placement))
+    kinds = Counter(type(op).__name__ for op in layers(placed("DenseNet121")))
     head = kinds["PoolOp"] + kinds["FullyConnectedOp"] + kinds["SoftmaxOp"]
     assert sum(kinds.values()) - head <= 125
 
 
 @pytest.mark.parametrize("name", example_names())
 def test_the_arena_is_close_to_the_lower_bound(name: str) -> None:
-    arena = decide(finished(name), Options()).placement.arena
+    """Which scheduling and merging never raise over that of the order of the file."""
+    arena = placed(name).arena
     assert arena.lower_bound <= arena.size <= 1.1 * arena.lower_bound
-
-
-@pytest.mark.parametrize("name", example_names())
-def test_scheduling_and_merging_never_need_more_memory_than_the_order_of_the_file(name: str) -> None:
-    graph = parse(example(name))
-    without = decide(optimize(graph, {"schedule"}), Options()).placement.arena
-    assert decide(optimize(graph), Options()).placement.arena.lower_bound <= without.lower_bound
+    without = decide(optimize(parse(example(name)), {"schedule"}), Options()).placement.arena
+    assert arena.lower_bound <= without.lower_bound
