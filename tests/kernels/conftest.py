@@ -18,6 +18,9 @@ from nn512.graph import parse
 Judge: TypeAlias = Callable[[str], Report]
 Emit: TypeAlias = Callable[..., tuple[str, Judge]]
 
+_RIGHT: set[tuple[str, ...]] = set()
+"""What was found right: texts of nets, the C of each, and data sets. Many errors are planted in the same C."""
+
 
 @pytest.fixture
 def emit(runs_here: str) -> Emit:
@@ -34,7 +37,9 @@ def emit(runs_here: str) -> Emit:
             sources = Sources(net.prefix, net.header, source, profile="direct")
             return check_sources(case, graph, sources, draw(case, graph), runner_for())
 
-        assert judge(net.source).verified
+        if (text, net.source, *data) not in _RIGHT:
+            assert judge(net.source).verified
+            _RIGHT.add((text, net.source, *data))
         return net.source, judge
 
     return emitted

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import nn512
 from fuzz.case import Case, DataSeed
-from fuzz.judge.checker import check_case, check_sources, draw
+from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
-from fuzz.run.runners import runner_for
-from fuzz.targets import Sources
-from nn512.graph import parse
+
+Emit = Callable[..., Any]
+"""What emits a net, and gives what judges it (conftest.py)."""
 
 REGIMES = ("exact", "taps", "gaussian", "wide", "nonfinite")
 
@@ -206,23 +208,14 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("function", "pattern", "replacement"), BROKEN)
-def test_wrong_functions_are_found(function: str, pattern: str, replacement: str, runs_here: str) -> None:
-    assert runs_here
+def test_wrong_functions_are_found(function: str, pattern: str, replacement: str, emit: Emit) -> None:
     text = (
         "Config Prefix=Net\nInput ToTensor=x Channels=20 Height=5 Width=9\n"
         f"Activation FromTensor=x ToTensor=y {function}\nOutput FromTensor=y\n"
     )
-    net = nn512.compile(text)
-    broken, count = re.subn(pattern, replacement, net.source)
+    source, judge = emit(text, *(f"{regime}:1" for regime in REGIMES))
+    broken, count = re.subn(pattern, replacement, source)
     assert count
-    case = Case(text, {}, data=tuple(DataSeed(regime, 1) for regime in REGIMES))
-    graph = parse(text)
-
-    def report(source: str) -> Report:
-        sources = Sources(net.prefix, net.header, source, profile="direct")
-        return check_sources(case, graph, sources, draw(case, graph), runner_for())
-
-    assert report(net.source).verified
-    problems = report(broken).problems
+    problems = judge(broken).problems
     assert problems
     assert all(problem.data is not None for problem in problems), "it builds and runs, but to wrong results"

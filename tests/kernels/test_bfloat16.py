@@ -56,7 +56,7 @@ def forcing(kernel: str) -> Options:
     return replace(PAIRED, force=(("", kernel),))
 
 
-def check(text: str, optimisation: str = "-O1", compiler: str = "", kernel: str = KERNEL) -> Report:
+def check(text: str, optimisation: str = "-Og", compiler: str = "", kernel: str = KERNEL) -> Report:
     """The report of a check with the kernel forced wherever it applies; nothing may be wrong with it."""
     data = tuple(DataSeed(regime, 1) for regime in REGIMES)
     report = check_case(Case(text, forcing(kernel).to_dict(), optimisation, data, compiler))
@@ -77,7 +77,7 @@ SAME = "PaddingH=1 PaddingW=1"
 @pytest.mark.parametrize("channels", [1, 2, 17, 48])
 def test_channels_pair_up(channels: int) -> None:
     """Odd and even numbers, one block and several, on filters with and without padding; outputs with a tail."""
-    report = check(net((channels, 4, 15), conv(19, more=SAME), conv(32, "1x1"), conv(1, "2x1", "StrideW=2")), "-Og")
+    report = check(net((channels, 4, 15), conv(19, more=SAME), conv(32, "1x1"), conv(1, "2x1", "StrideW=2")))
     assert {layer.kernel for layer in report.layers} == {"load", KERNEL, "store"}
     classes = {name for layer in report.layers for name in layer.edge_classes}
     assert f"channels pair up {'odd' if channels % 2 else 'even'}" in classes
@@ -107,7 +107,7 @@ def test_equal_layers_share_a_body(kernel: str) -> None:
     same = conv(32, more=f"{SAME} Groups=8" if kernel == GROUPED_KERNEL else SAME)
     text = net((32, 4, 5), same).removesuffix("Output FromTensor=y0\n")
     text += f"Conv FromTensor=y0 ToTensor=y1 {same}\nOutput FromTensor=y1\n"
-    assert sum(layer.kernel == kernel for layer in check(text, kernel=kernel).layers) == 2
+    assert sum(layer.kernel == kernel for layer in check(text, "-O1", kernel=kernel).layers) == 2
 
 
 def test_groups_that_do_not_line_up() -> None:
@@ -141,7 +141,7 @@ Output FromTensor=s
 
 def test_with_everything_fused_around_it() -> None:
     """Steps before and after, batch norms in the weights, and segments that end inside a block."""
-    report = check(FUSED)
+    report = check(FUSED, "-O1")
     classes = {name for layer in report.layers for name in layer.edge_classes}
     assert "channels pair up in segments" in classes
     assert sum(layer.kernel == KERNEL for layer in report.layers) == 3
@@ -318,7 +318,7 @@ def test_a_batch_norm_before_is_a_step_on_what_is_read() -> None:
     for sums in (f"Conv {conv(17, '1x1')}", f"Conv {conv(17, more=SAME)}", "FullyConnected ToChannels=17"):
         layer = sums.replace(" ", " FromTensor=n ToTensor=y ", 1)
         text = f"{start}{norm}{layer}\nOutput FromTensor=y\n"
-        report = check(text, kernel=FULL_KERNEL if sums.startswith("Full") else KERNEL)
+        report = check(text, "-O1", kernel=FULL_KERNEL if sums.startswith("Full") else KERNEL)
         assert {"direct-bf16", "fully_connected_bf16"} & {layer.kernel for layer in report.layers}
         assert not any("weights" in node.why for layer in report.layers for node in layer.nodes)
 

@@ -34,7 +34,7 @@ def convolutions(text: str, force: str = "depthwise") -> Sequence[PlannedLayer]:
     return [layer for layer in layers if layer.kernel not in {"load", "store", "pad"}]
 
 
-def check(text: str, optimisation: str = "-O1", compiler: str = "") -> Report:
+def check(text: str, optimisation: str = "-Og", compiler: str = "") -> Report:
     """The report of a check with the kernel forced; nothing may be wrong with it."""
     assert {layer.kernel for layer in convolutions(text)} == {"depthwise"}
     data = tuple(DataSeed(regime, 1) for regime in REGIMES)
@@ -129,7 +129,7 @@ def test_with_everything_fused_around_it() -> None:
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("optimisation", ["-O0", "-O3"])
+@pytest.mark.parametrize("optimisation", ["-O0", "-O1", "-O3"])
 def test_compilers(compiler: str, optimisation: str) -> None:
     check(net((20, 5, 17), (1, "3x3", SAME), (3, "5x5", "StrideW=2"), (1, "3x3", "StrideW=3")), optimisation, compiler)
 

@@ -28,7 +28,7 @@ def net(shape: tuple[int, int, int], *convs: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def check(text: str, optimisation: str = "-O1", compiler: str = "", force: str = "grouped") -> Report:
+def check(text: str, optimisation: str = "-Og", compiler: str = "", force: str = "grouped") -> Report:
     """The report of a check with a kernel forced wherever it applies; nothing may be wrong with it."""
     data = tuple(DataSeed(regime, 1) for regime in REGIMES)
     report = check_case(Case(text, {"force": [["", force]]}, optimisation, data, compiler))
@@ -143,7 +143,7 @@ def test_with_everything_fused_around_it() -> None:
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("optimisation", ["-O0", "-O3"])
+@pytest.mark.parametrize("optimisation", ["-O0", "-O1", "-O3"])
 def test_compilers(compiler: str, optimisation: str) -> None:
     text = net((32, 4, 17), conv(32, 8, more=SAME), conv(96, 16, more="StrideW=2"), conv(32, 4, "1x2", "StrideW=2"))
     check(text, optimisation, compiler)

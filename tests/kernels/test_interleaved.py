@@ -22,10 +22,10 @@ from nn512.params import random_params
 REGIMES = ("exact", "gaussian", "nonfinite")
 
 
-def check(text: str, force: str = "") -> Report:
+def check(text: str, force: str = "", optimisation: str = "-Og") -> Report:
     """The report of a check; nothing may be wrong."""
     options = {"force": [["", force]]} if force else {}
-    report = check_case(Case(text, options, "-O1", tuple(DataSeed(regime, 1) for regime in REGIMES)))
+    report = check_case(Case(text, options, optimisation, tuple(DataSeed(regime, 1) for regime in REGIMES)))
     assert not report.problems, "\n".join(map(str, report.problems))
     assert report.verified
     return report
@@ -93,7 +93,7 @@ def test_beside_planes_and_other_readers() -> None:
         Output FromTensor=cat
     """
     check(text, "planar")
-    check(text)
+    check(text, "", "-O1")
 
 
 def test_kernels_cost_the_same_in_either_order() -> None:
@@ -142,7 +142,7 @@ def test_pixels_at_a_wrong_distance_are_found(monkeypatch: pytest.MonkeyPatch) -
     """As far apart as a block has channels, not as all blocks have."""
     text = "Config Prefix=Net\n" + reading("x", (19, 4, 5), CONV)
     monkeypatch.setattr(border, "LOAD_PIXELS", border.LOAD_PIXELS.replace("x + p * step", "x + p * channels"))
-    report = check_case(Case(text, {"force": [["", "direct"]]}, "-O1", (DataSeed("gaussian", 1),)))
+    report = check_case(Case(text, {"force": [["", "direct"]]}, "-Og", (DataSeed("gaussian", 1),)))
     assert report.problems
 
 
@@ -151,5 +151,5 @@ def test_weights_in_the_order_of_planes_are_found(monkeypatch: pytest.MonkeyPatc
     """Packed tap by tap with all channels of each, where the kernel takes all taps of a channel first."""
     text = "Config Prefix=Net\n" + reading("x", (3, 4, 5), CONV)
     monkeypatch.setattr(ConvBlocking, "_layout_of_weights", property(lambda layer: layer.source.layout))
-    report = check_case(Case(text, {"force": [["", "planar"]]}, "-O1", (DataSeed("gaussian", 1),)))
+    report = check_case(Case(text, {"force": [["", "planar"]]}, "-Og", (DataSeed("gaussian", 1),)))
     assert report.problems

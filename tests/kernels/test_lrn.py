@@ -21,9 +21,9 @@ Emit = Callable[..., Any]
 REGIMES = ("exact", "gaussian", "wide", "nonfinite", "constant")
 
 
-def check(*lines: str, **options: object) -> Report:
+def check(*lines: str, optimisation: str = "-Og", **options: object) -> Report:
     data = tuple(DataSeed(regime, 1) for regime in REGIMES)
-    report = check_case(Case("\n".join(("Config Prefix=Net", *lines)) + "\n", options, "-O1", data))
+    report = check_case(Case("\n".join(("Config Prefix=Net", *lines)) + "\n", options, optimisation, data))
     assert not report.problems, "\n".join(map(str, report.problems))
     assert report.verified
     return report
@@ -78,7 +78,7 @@ def test_neighbours_and_pieces(runs_here: str) -> None:
     assert len(first.epilogue) == 3
     report = check(*lines)
     assert [layer.kernel for layer in report.layers].count("relayout") == 1
-    check(*lines, without_passes=["fuse_elementwise"])
+    check(*lines, optimisation="-O1", without_passes=["fuse_elementwise"])
 
 
 @pytest.mark.parametrize(

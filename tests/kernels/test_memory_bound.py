@@ -23,7 +23,7 @@ Emit = Callable[..., Any]
 REGIMES = ("exact", "gaussian", "nonfinite")
 
 
-def check(*lines: str, optimisation: str = "-O1") -> Report:
+def check(*lines: str, optimisation: str = "-Og") -> Report:
     """The report of a check; nothing may be wrong with it."""
     data = tuple(DataSeed(regime, 1) for regime in REGIMES)
     report = check_case(Case("\n".join(("Config Prefix=Net", *lines)) + "\n", {}, optimisation, data))
@@ -189,6 +189,7 @@ def test_steps_before_and_after(outer: str, inner: str, runs_here: str) -> None:
         "BatchNorm FromTensor=g ToTensor=h",
         "Output FromTensor=h",
         "Output FromTensor=e",
+        optimisation="-O1",
     )
     assert [layer.kernel for layer in report.layers].count("pooling") == 3
 
@@ -270,6 +271,7 @@ def test_softmax_at_every_pixel(runs_here: str) -> None:
         "Output FromTensor=px",
         "Output FromTensor=py",
         "Output FromTensor=pc",
+        optimisation="-O1",
     )
     assert classes(report, "softmax") == {"channel tail 5", "channel tail 0", "table of segments, tail 5"}
 
@@ -289,6 +291,7 @@ def test_relayout(runs_here: str) -> None:
         "Add FromTensor1=r64 FromTensor2=c2044 ToTensor=z",
         "Output FromTensor=y",
         "Output FromTensor=z",
+        optimisation="-O1",
     )
     segments = {name for name in classes(report, "relayout") if name.startswith("segments")}
     assert segments == {"segments before several", "segments after one"}

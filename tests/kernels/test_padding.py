@@ -44,7 +44,7 @@ def net(shape: tuple[int, int, int], *convs: str) -> str:
     return "Config Prefix=Net\n" + reading("x", shape, *convs)
 
 
-def check(text: str, kernel: str, optimisation: str = "-O1") -> Report:
+def check(text: str, kernel: str, optimisation: str = "-Og") -> Report:
     """The report of a check with a kernel forced wherever it applies, which is everywhere; nothing may be wrong."""
     data = tuple(DataSeed(regime, 1) for regime in REGIMES)
     report = check_case(Case(text, {"force": [["", kernel]]}, optimisation, data))
@@ -99,7 +99,7 @@ def test_one_pixel_wide_filters_with_padding_are_no_pointwise_ones() -> None:
     sides = ("PaddingRight=1", "PaddingTop=2", "PaddingBottom=1 PaddingLeft=1")
     text = net((20, 5, 6), *(f"ToChannels=17 FilterH=1 FilterW=1 {side}" for side in sides))
     assert "pointwise" not in {layer.kernel for layer in compile_graph(text).plan.layers}
-    check(text, "direct")
+    check(text, "direct", "-O1")
 
 
 @pytest.mark.usefixtures("runs_here")
@@ -141,5 +141,5 @@ def test_forgotten_padding_behind_is_found(kernel: str, taps: int, more: str, mo
     text = net((3, 6, 17), f"ToChannels=3 FilterH={taps} FilterW=3 PaddingBottom=2 {more}")
     check(text, kernel)
     monkeypatch.setattr(Axis, "is_padded", property(lambda axis: axis.before > 0))
-    report = check_case(Case(text, {"force": [["", kernel]]}, "-O1", (DataSeed("gaussian", 1),)))
+    report = check_case(Case(text, {"force": [["", kernel]]}, "-Og", (DataSeed("gaussian", 1),)))
     assert report.problems

@@ -39,7 +39,7 @@ def conv(outputs: int, taps: str = "3x3", more: str = "") -> str:
     return f"ToChannels={outputs} FilterH={height} FilterW={width} {more}"
 
 
-def check(text: str, optimisation: str = "-O1", compiler: str = "", *, force: bool = True) -> Report:
+def check(text: str, optimisation: str = "-Og", compiler: str = "", *, force: bool = True) -> Report:
     """The report of a check, with the kernel forced wherever it applies; nothing may be wrong with it."""
     data = tuple(DataSeed(regime, 1) for regime in REGIMES)
     options = {"force": [["", "planar"]]} if force else {}
@@ -149,7 +149,7 @@ def test_an_input_that_leads_to_an_output_through_a_concatenation() -> None:
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-@pytest.mark.parametrize("optimisation", ["-O0", "-O3"])
+@pytest.mark.parametrize("optimisation", ["-O0", "-O1", "-O3"])
 def test_compilers(compiler: str, optimisation: str) -> None:
     stem = conv(40, "7x7", "StrideH=2 StrideW=2 PaddingH=3 PaddingW=3")
     check(net((3, 17, 31), stem, conv(16, "4x4", "StrideH=4 StrideW=4")), optimisation, compiler)

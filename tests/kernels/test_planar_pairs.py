@@ -47,7 +47,7 @@ def conv(outputs: int, taps: str = "3x3", more: str = "") -> str:
     return f"ToChannels={outputs} FilterH={height} FilterW={width} {more}"
 
 
-def check(text: str, optimisation: str = "-O1", compiler: str = "") -> Report:
+def check(text: str, optimisation: str = "-Og", compiler: str = "") -> Report:
     """The report of a check with the kernel forced wherever it applies; nothing may be wrong with it."""
     data = tuple(DataSeed(regime, 1) for regime in REGIMES)
     report = check_case(Case(text, PAIRED.to_dict(), optimisation, data, compiler))
@@ -101,7 +101,9 @@ def test_channels(channels: int) -> None:
     assert {layer.kernel for layer in check(text).layers} == {KERNEL, "store"}
 
 
-@pytest.mark.parametrize(("optimisation", "compiler"), [("-O0", "clang"), ("-O2", "clang"), ("-O3", "gcc")])
+@pytest.mark.parametrize(
+    ("optimisation", "compiler"), [("-O0", "clang"), ("-O1", "gcc"), ("-O2", "clang"), ("-O3", "gcc")]
+)
 def test_compilers(optimisation: str, compiler: str) -> None:
     stem = conv(17, "7x7", "StrideH=2 StrideW=2 PaddingH=3 PaddingW=3")
     for order in ("CHW", "HWC"):
@@ -157,7 +159,7 @@ def test_readers_of_one_picture_may_pad_it_or_read_a_padded_copy() -> None:
     text = net((3, 6, 9), conv(20, "5x5", "PaddingH=2 PaddingW=2"), conv(33, more=SAME))
     options = Options(force=(("y0", KERNEL), ("y1", "planar")), platform="AVX512BFloat16")
     assert kernels(text, options) == {"y0": KERNEL, "x_padded1_load": "load", "y1": "planar"}
-    report = check_case(Case(text, options.to_dict(), "-O1", tuple(DataSeed(regime, 1) for regime in REGIMES)))
+    report = check_case(Case(text, options.to_dict(), "-Og", tuple(DataSeed(regime, 1) for regime in REGIMES)))
     assert report.verified
     assert not report.problems
 

@@ -102,7 +102,7 @@ class TestMoves:
         assert stays(*nodes) != may_move
         graph = net(*nodes, size=9)
         data = tuple(DataSeed(regime, 1) for regime in ("exact", "gaussian", "wide", "constant"))
-        report = check_case(Case(format_graph(graph), {}, "-O1", data))
+        report = check_case(Case(format_graph(graph), {}, "-Og", data))
         assert report.verified, "\n".join(map(str, report.problems))
 
     def test_a_maximum_stays(self) -> None:
@@ -226,7 +226,7 @@ def test_emitted_code_is_right(kind: str, groups: int, runs_here: str) -> None:
         *(BatchNorm("p", "q"), Activation("q", "y", "ReLU"), Output("y")),
     )
     data = tuple(DataSeed(regime, 1) for regime in ("exact", "impulse", "gaussian", "cancelling", "nonfinite"))
-    report = check_case(Case(format_graph(nodes), Options().to_dict(), "-O1", data))
+    report = check_case(Case(format_graph(nodes), Options().to_dict(), "-Og", data))
     assert not report.problems, "\n".join(map(str, report.problems))
     assert report.verified
     assert [layer.name for layer in report.layers] == ["x_load", "r_averaged", "y", "y_store"]

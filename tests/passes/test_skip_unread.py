@@ -372,7 +372,7 @@ Output FromTensor=pooled
 
 def check(text: str, options: Options) -> Report:
     data = tuple(DataSeed(regime, 1) for regime in ("exact", "gaussian", "nonfinite"))
-    return check_case(Case(text, options.to_dict(), "-O1", data))
+    return check_case(Case(text, options.to_dict(), "-Og", data))
 
 
 @pytest.mark.parametrize("passes", [(), ("fuse_elementwise",), ("fold_batchnorm", "merge_convs", "schedule")])

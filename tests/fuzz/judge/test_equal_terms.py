@@ -89,7 +89,7 @@ class Built:
         self.graph = nn512.parse(text + OUTPUT)
         net = nn512.compile(self.graph, nn512.Options(weights="fp32"))
         self._rounding = rounding_of(self.graph, net.plan.layers)
-        self._executable = build_net(self.graph, net.header, net.source, runner_for(), flags=("-O1",))
+        self._executable = build_net(self.graph, net.header, net.source, runner_for(), flags=("-Og",))
 
     def verdict(
         self, params: Mapping[str, Single], inputs: Mapping[str, Single], promised: Mapping[str, Single]
