@@ -30,7 +30,7 @@ _PREFETCH_FIELD = re.compile(r"\.prefetch\w+ = [^,}]*$")
 """In front of a place: it stands in a number that only prefetches read."""
 
 _SPEED = re.compile(
-    r"\bSpinsBeforeSleep\b|\b_mm_pause\b"  # how long to spin before sleeping
+    r"\bSpinsBeforeSleep\b|\bgate->spins\b|\b_mm_pause\b"  # how long to spin before sleeping
     r"|\bMADV_HUGEPAGE\b|\bpage = |\? 64 : page\b"  # how large pages are, and what begins with one
     r"|__ATOMIC_ACQUIRE\) == value\) return;"  # whoever does not see it while it spins, sees it under the mutex
 )

@@ -81,16 +81,18 @@ typedef void (*Step)(const void *context, Share share);
 /* A number that one thread changes and others wait for: they spin for a moment, then sleep. */
 typedef struct {
     unsigned value;
-    int sleepers;
+    int sleepers, spins;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
 } Gate;
 
 enum { SpinsBeforeSleep = 4000 }; /* 0.05 to 0.2 ms, as long as waking a sleeper may take */
 
-static int gate_create(Gate *gate) {
-    gate->value = 0;
-    gate->sleepers = 0;
+static int gate_create(Gate *gate, ptrdiff_t threads) {
+    *gate = (Gate){.spins = SpinsBeforeSleep};
+#ifdef _SC_NPROCESSORS_ONLN /* of more threads, whoever spins may keep one from the thread that it waits for */
+    if (threads > sysconf(_SC_NPROCESSORS_ONLN)) gate->spins /= 40;
+#endif
     if (pthread_mutex_init(&gate->mutex, NULL)) return 0;
     if (pthread_cond_init(&gate->changed, NULL)) {
         pthread_mutex_destroy(&gate->mutex);
@@ -115,7 +117,7 @@ static void gate_set(Gate *gate, unsigned value) {
 }
 
 static void gate_await(Gate *gate, unsigned value) {
-    for (int spin = 0; spin < SpinsBeforeSleep; spin++) {
+    for (int spin = 0; spin < gate->spins; spin++) {
         if (__atomic_load_n(&gate->value, __ATOMIC_ACQUIRE) == value) return;
         _mm_pause();
     }
@@ -204,16 +206,14 @@ static void team_destroy(Team *team) {
 /* Returns NULL or an error message. Workers leave signals to the program's threads, except for their own faults. */
 static char *team_create(Team *team, ptrdiff_t threads) {
     if (threads < 1) return message("threads must be at least 1, not %td", threads);
-    memset(team, 0, sizeof *team);
-    team->threads = threads;
-    team->process = getpid();
+    *team = (Team){.threads = threads, .process = getpid()};
     if ((size_t)threads > SIZE_MAX / sizeof *team->workers ||
         (team->workers = malloc((size_t)threads * sizeof *team->workers)) == NULL)
         return message("no memory for a team of %td threads", threads);
     team->workers[0].thread = pthread_self();
     if (threads == 1) return NULL;
-    const int begun = gate_create(&team->begun);
-    if (!begun || !gate_create(&team->done)) {
+    const int begun = gate_create(&team->begun, threads);
+    if (!begun || !gate_create(&team->done, threads)) {
         if (begun) gate_destroy(&team->begun);
         free(team->workers);
         return message("cannot create a mutex and a condition variable");
