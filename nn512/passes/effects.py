@@ -61,9 +61,10 @@ class Effect:
 def effects(programs: Sequence[tuple[str, Program]]) -> tuple[Effect, ...]:
     """What each pass did; `programs` are those of `stages`."""
     result: list[Effect] = []
-    for (_, before), (name, after) in itertools.pairwise(programs):
-        counts = _count(after)
-        counts.subtract(_count(before))
+    counted = [(name, program, _count(program)) for name, program in programs]
+    for (_, before, counts_before), (name, after, counts_after) in itertools.pairwise(counted):
+        counts = counts_after.copy()
+        counts.subtract(counts_before)
         notes = [
             (one if counts[key] == 1 else many.format(counts[key]))
             for key, (one, many) in _PHRASES.items()
