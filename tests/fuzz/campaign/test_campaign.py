@@ -33,7 +33,7 @@ from nn512.graph import Conv, Graph, parse
 Emit = Callable[[Graph], Sources]
 Check = Callable[[Case], Report]
 
-CHUNKS = 3
+CHUNKS = 2
 GRAPHS_PER_CHUNK = 15
 SOFT_GRAPHS = 10
 
@@ -225,7 +225,7 @@ def test_kernels_are_forced_in_turn(tmp_path: Path) -> None:
     """
     forced = ("winograd-4x4", "winograd-2x2-fp16")
     campaign = Campaign(
-        Settings(tmp_path, seed=5, examples=32, chunk=4, regimes=("gaussian",), kernels=forced), io.StringIO()
+        Settings(tmp_path, seed=5, examples=16, chunk=2, regimes=("gaussian",), kernels=forced), io.StringIO()
     )
     assert campaign.run() == 0
     verified = campaign.tally.coverage.kernels()
