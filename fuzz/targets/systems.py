@@ -145,7 +145,7 @@ def ncnn(model: Path, inputs: Arrays) -> Arrays:
             for number, value in enumerate(graph.output):
                 status, result = extractor.extract(f"out{number}")
                 if status:
-                    raise RuntimeError(f"ncnn gives no output {value.name}: {status}")
+                    raise RuntimeError(f"ncnn gives no output {value.name!r}: {status}")
                 array = result.numpy(batch_index=places[f"out{number}"])
                 shape = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
                 # Axes of one element may be missing. A result of another size is for the judge to see.
