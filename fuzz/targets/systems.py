@@ -232,7 +232,7 @@ def _key_first(said: str) -> str:
     """
     lines = said.strip().splitlines() or ["nothing was said"]
     key = next((line for line in lines if "error:" in line), lines[-1])
-    return "\n".join([key.strip(), *lines])[:2000]
+    return f"{key.strip()}\n{said.strip()[-2000:]}"
 
 
 def main() -> None:

@@ -291,7 +291,7 @@ def _begun(args: argparse.Namespace) -> State:
     from fuzz.campaign.named import forced_kernels, kernels_of_edges
     from fuzz.campaign.state import State
     from fuzz.campaign.worker import Settings, regimes_for
-    from fuzz.draw.regimes import check_regime
+    from fuzz.draw.regimes import REGIMES, check_regime
 
     if args.seed is not None and not 0 <= args.seed < 1 << 32:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
@@ -311,7 +311,9 @@ def _begun(args: argparse.Namespace) -> State:
         gcov_of(counting(runner))
     for regime in args.data:
         check_regime(regime, "--data: ")
-    regimes = [regime for regime in args.data or regimes_for(runner) if regime not in target.skips]
+    # In the order of all regimes, which is that in which names of cases are read.
+    wanted = set(args.data or regimes_for(runner)) - target.skips
+    regimes = [regime for regime in REGIMES if regime in wanted]
     if args.edges and not args.data:
         regimes = [regime for regime in EDGE_REGIMES if regime in regimes]
     if not regimes:
@@ -322,7 +324,7 @@ def _begun(args: argparse.Namespace) -> State:
         jobs=_jobs(args.jobs),
         seconds=_DEFAULT_SECONDS if args.time is None and args.examples is None and not args.edges else args.time,
         examples=args.examples,
-        regimes=tuple(dict.fromkeys(regimes)),
+        regimes=tuple(regimes),
         corpus=() if args.no_corpus or args.edges else corpus(),
         kernels=kernels_of_edges(args.kernels) if args.edges else forced_kernels(args.kernels),
         shrink_seconds=args.shrink_time or _SHRINK_SECONDS,

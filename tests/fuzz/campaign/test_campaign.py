@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -282,9 +283,11 @@ def test_senseless_bounds_are_mistakes_of_the_user(arguments: list[str], capsys:
 
 
 def test_kinds_of_data_are_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--data", "exact", "--data", "gaussian", "--data", "exact"]
+    words = ["--data", "gaussian", "--data", "exact", "--data", "gaussian"]  # in an order of the user's
     drawn = ["--examples", "1", "--no-corpus", "--seed", "3", "--jobs", "1", "--out", str(tmp_path)]
     assert main(["fuzz", *words, *drawn]) == 0
     told = capsys.readouterr().out
     assert "compared on 2 data sets" in told
     assert "SKIPPED       data regimes cancelling, constant" in told
+    settings = json.loads((tmp_path / "campaign.json").read_text())["settings"]
+    assert settings["regimes"] == ["exact", "gaussian"]  # that of all names of cases
