@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fuzz.campaign.edges import EDGE_REGIMES
 from fuzz.campaign.ledger import Shard
 from fuzz.campaign.state import State, states_in
 from fuzz.campaign.tally import Tally
 from fuzz.campaign.times import Times
-from fuzz.campaign.worker import Settings
+from fuzz.campaign.worker import SLOW_REGIMES, Settings
+from fuzz.draw.regimes import REGIMES
 from fuzz.targets import OURS
 from nn512.errors import UsageError
 from nn512.kernels.registry import kernel_names
@@ -46,6 +48,10 @@ class Account:
             yield f"\n{note}"
 
 
+_USUAL = (set(REGIMES), set(SLOW_REGIMES), set(EDGE_REGIMES))
+"""Data regimes that need not be named, because they are drawn where none are."""
+
+
 def command_of(settings: Settings) -> str:
     """A command that draws the cases of a campaign again."""
     words = ["nn512", "fuzz", *(["--edges"] if settings.edges else []), "--seed", str(settings.seed)]
@@ -62,6 +68,10 @@ def command_of(settings: Settings) -> str:
     if settings.profile:
         words += ["--profile", settings.profile]
     words += [word for name in settings.sanitize for word in ("--sanitize", name)]
+    if settings.layers is not None:
+        words += ["--layers", str(settings.layers)]
+    if set(settings.regimes) not in _USUAL:
+        words += [word for regime in settings.regimes for word in ("--data", regime)]
     words += ["--coverage"] if settings.coverage else []
     if not (settings.corpus or settings.edges):
         words.append("--no-corpus")
@@ -116,7 +126,7 @@ def _kind(state: State) -> tuple[object, ...]:
     """What the shards of one campaign have in common."""
     s = state.settings
     corpus = tuple(file.name for file in s.corpus)
-    return (s.edges, s.examples, s.chunk, s.kernels, s.regimes, corpus, s.shard.of, s.target, s.profile)
+    return (s.edges, s.examples, s.chunk, s.kernels, s.layers, s.regimes, corpus, s.shard.of, s.target, s.profile)
 
 
 def found_in(account: Account) -> Iterable[Path]:

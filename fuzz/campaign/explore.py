@@ -56,7 +56,8 @@ class Explorer:
     `stop` is asked before every drawn case, `interrupted` while a failure is shrunk, which may take `shrink_seconds`.
     `show` hears of each drawn case once, `began` of the folder of one that failed and is shrunk now, `tell` of the
     cases that are checked meanwhile, `note` of what it became, once that is kept. Tests replace `check`.
-    Of `kernels` one is forced on every case. `known` are the reduced failures so far.
+    Of `kernels` one is forced on every case; drawn graphs have up to `layers` layers. `known` are the reduced failures
+    so far.
     """
 
     directory: Path
@@ -71,6 +72,7 @@ class Explorer:
     in_flight: InFlight | None = None
     regimes: tuple[str, ...] = tuple(REGIMES)
     kernels: tuple[str, ...] = ()
+    layers: int | None = None
     known: list[Report] = field(default_factory=list)
 
     def chunk(self, seed: int, examples: int, position: int = 0) -> list[Finding]:
@@ -78,7 +80,7 @@ class Explorer:
 
         The first `position` cases are only drawn: somebody has checked them.
         """
-        origin = Origin(seed * SEEDS, examples, self.regimes, self.kernels)
+        origin = Origin(seed * SEEDS, examples, self.regimes, self.kernels, self.layers)
         findings: list[Finding] = []
         raised: list[Exception] = []
         seen: set[str] = set()
@@ -252,7 +254,7 @@ def _draw(origin: Origin, example: Callable[[Case], None]) -> None:
     )
     with without_local_constants():
         for number in range(min(SEEDS, 2 * origin.examples)):
-            drawn = cases(origin.regimes, origin.kernels, origin.turn(number))
+            drawn = cases(origin.regimes, origin.kernels, origin.turn(number), origin.layers)
             few(hypothesis.seed(origin.seed + number)(hypothesis.given(drawn)(example)))()
 
 

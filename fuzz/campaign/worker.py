@@ -36,13 +36,14 @@ CHUNK = 50
 class Settings:
     """What a campaign shall do. `seconds` and `examples` bound it; the files in `corpus` come first.
 
-    Of `kernels` every chunk forces another one in turn; without them options are drawn like everything else. A failure
-    is shrunk for `shrink_seconds`, even if the time of the campaign is over. Faults in `baseline` are known already.
-    Only the chunks of `shard` are checked. `target` is the name of what is, and `profile` by which algorithms it
-    computes (see `fuzz.targets.registry`). `sanitize` names sanitizers with which the C is built: workers find them in
-    $NN512_RUNNER, which the command line has set. C without progress for `timeout` seconds hangs; `target_seconds`, if
-    not 0, are what a generator or a system may take for a graph. With `edges` nothing is drawn: a chunk is the nets for
-    all edge classes of one of `kernels` (see `fuzz.campaign.edges`). With `coverage` executed lines of C are counted.
+    Of `kernels` every chunk forces another one in turn; without them options are drawn like everything else. Graphs
+    have up to `layers` layers. A failure is shrunk for `shrink_seconds`, even if the time of the campaign is over.
+    Faults in `baseline` are known already. Only the chunks of `shard` are checked. `target` is the name of what is, and
+    `profile` by which algorithms it computes (see `fuzz.targets.registry`). `sanitize` names sanitizers with which the
+    C is built: workers find them in $NN512_RUNNER, which the command line has set. C without progress for `timeout`
+    seconds hangs; `target_seconds`, if not 0, are what a generator or a system may take for a graph. With `edges`
+    nothing is drawn: a chunk is the nets for all edge classes of one of `kernels` (see `fuzz.campaign.edges`). With
+    `coverage` executed lines of C are counted.
     """
 
     directory: Path
@@ -54,6 +55,7 @@ class Settings:
     corpus: tuple[Path, ...] = ()
     chunk: int = CHUNK
     kernels: tuple[str, ...] = ()
+    layers: int | None = None
     shrink_seconds: float = SECONDS
     baseline: frozenset[str] = frozenset()
     shard: Shard = WHOLE
@@ -197,6 +199,7 @@ def explorer_for(settings: Settings, tell: Callable[[Message], None]) -> Explore
         note=lambda finding: tell(FindingNote.of(finding)),
         shrink_seconds=settings.shrink_seconds,
         regimes=settings.regimes,
+        layers=settings.layers,
         check=CountingLines(check, checks) if settings.coverage else check,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -14,7 +14,7 @@ from fuzz.draw.decisions import decided, varied
 from fuzz.draw.grower import Style
 from fuzz.draw.growth import grow
 from fuzz.draw.kernel_decisions import KernelRow, has_rows, kernel_rows
-from fuzz.draw.kinds import Wish
+from fuzz.draw.kinds import LayerWish, Wish
 from fuzz.draw.regimes import REGIMES, TURNS
 from fuzz.draw.situations import (
     averaged_convs,
@@ -128,12 +128,16 @@ def _waiting(regimes: tuple[str, ...]) -> list[set[str]]:
 
 
 def cases(
-    regimes: tuple[str, ...] = tuple(REGIMES), kernels: tuple[str, ...] = (), turn: int | None = None
+    regimes: tuple[str, ...] = tuple(REGIMES),
+    kernels: tuple[str, ...] = (),
+    turn: int | None = None,
+    layers: int | None = None,
 ) -> st.SearchStrategy[Case]:
     """Whole cases: a graph, options, an optimisation level and data; see `options` and `wish_lists`.
 
     Most have rows that kernels decide about, and their options (see `fuzz.draw.kernel_decisions`). There is one data
-    set of every regime, and of those that take turns (`fuzz.draw.regimes.TURNS`) of one of them.
+    set of every regime, and of those that take turns (`fuzz.draw.regimes.TURNS`) of one of them. Of a graph the first
+    `layers` layers are kept, which is fast to build, but passes find less in it.
     """
 
     def case(net: tuple[tuple[Node, ...], Options], optimisation: str, compiler: str, seed: int) -> Case:
@@ -145,19 +149,27 @@ def cases(
     waiting = _waiting(regimes)
     compilers = st.sampled_from(("", "", "", "gcc", "clang"))
     levels, seeds = st.sampled_from(OPTIMISATIONS), st.integers(0, 999)
-    return st.builds(case, _nets(kernels, turn), levels, compilers, seeds)
+    return st.builds(case, _nets(kernels, turn, layers), levels, compilers, seeds)
 
 
-def _nets(kernels: tuple[str, ...], turn: int | None) -> st.SearchStrategy[tuple[tuple[Node, ...], Options]]:
+def _nets(
+    kernels: tuple[str, ...], turn: int | None, most: int | None
+) -> st.SearchStrategy[tuple[tuple[Node, ...], Options]]:
     """Nodes and options: with rows that kernels decide about, if it is their turn and no kernel is forced anyway."""
 
     def net(
         row: KernelRow | None, shape: Shape, wishes: list[Wish], style: Style, options: Options
     ) -> tuple[tuple[Node, ...], Options]:
         if row is None:
-            return grow(shape, wishes, style), options
-        return grow(shape, (*row.wishes, *wishes), row.with_style(style)), row.with_options(options)
+            return grow(shape, _first(wishes, most), style), options
+        return grow(shape, _first((*row.wishes, *wishes), most), row.with_style(style)), row.with_options(options)
 
     rows = st.none() if kernels else kernel_rows(turn)
     layers = 6 if has_rows(turn) and not kernels else 10
     return st.builds(net, rows, shapes(), wish_lists(layers, turn), styles(), options(kernels))
+
+
+def _first(wishes: Sequence[Wish], most: int | None) -> Sequence[Wish]:
+    """Those up to the last of `most` layers; inputs are none."""
+    layers = [number for number, wish in enumerate(wishes) if isinstance(wish, LayerWish)]
+    return wishes if most is None or len(layers) <= most else wishes[: layers[most - 1] + 1]

@@ -62,6 +62,7 @@ _OF_NEW_CAMPAIGNS: dict[str, object] = {
     "profile": None,
     "sanitize": [],
     "data": [],
+    "layers": None,
 }
 """Options that a campaign keeps when it is resumed, and what they are where nobody has given them."""
 
@@ -142,6 +143,13 @@ def add_parser(subparsers: Subparsers) -> None:
         help="kind of random data, repeatable (default: all, and few where C runs slowly); of fewer a target that is "
         "slow to load a net sees more nets",
     )
+    parser.add_argument(
+        "--layers",
+        metavar="N",
+        type=int,
+        help="at most N layers to a graph, such as 1 or 2: several times as many graphs in the same time, each easy to "
+        "understand, but none in which layers further apart have to do with each other (default: about 12)",
+    )
     add_target_option(parser)
     parser.add_argument(
         "--profile",
@@ -204,7 +212,7 @@ def run(args: argparse.Namespace) -> int:
         return _merge(args)
     if args.scheduler is None:
         check_jobs(args.jobs)
-    for name in ("time", "examples", "jobs", "shrink-time", "timeout"):
+    for name in ("time", "examples", "layers", "jobs", "shrink-time", "timeout"):
         value = getattr(args, name.replace("-", "_"))
         if value is not None and not 0 < value < 1e9:
             raise UsageError(f"--{name} must be a positive number, not {value:g}")
@@ -296,8 +304,8 @@ def _begun(args: argparse.Namespace) -> State:
     if args.seed is not None and not 0 <= args.seed < 1 << 32:
         raise UsageError(f"--seed must be in 0 to 2^32-1, not {args.seed}")
     shard = Shard.parse(args.shard)
-    if args.edges and (args.examples is not None or args.target is not None):
-        name = "--examples" if args.target is None else "--target"
+    drawing = {"--examples": args.examples, "--layers": args.layers, "--target": args.target}
+    if args.edges and (name := next((name for name, value in drawing.items() if value is not None), None)):
         raise UsageError(f"{name} does not go with --edges: which nets there are depends on our kernels alone")
     if shard.of > 1 and args.seed is None and not args.edges:
         raise UsageError("--shard needs --seed: every shard takes its part of the same cases")
@@ -327,6 +335,7 @@ def _begun(args: argparse.Namespace) -> State:
         regimes=tuple(regimes),
         corpus=() if args.no_corpus or args.edges else corpus(),
         kernels=kernels_of_edges(args.kernels) if args.edges else forced_kernels(args.kernels),
+        layers=args.layers,
         shrink_seconds=args.shrink_time or _SHRINK_SECONDS,
         timeout=args.timeout or TIMEOUT,
         target_seconds=args.timeout or 0.0,

@@ -145,6 +145,7 @@ def test_merged_shards_have_verified_what_each_has(tmp_path: Path) -> None:
     ("words", "said"),
     [
         (["--examples", "5"], "--examples does not go with --edges"),
+        (["--layers", "2"], "--layers does not go with --edges"),
         (["--target", "nn512"], "--target does not go with --edges"),
         (["--kernels", "crob"], "no kernel 'crob' of that name"),
         (["--kernels", "crop", "--shard", "2/2"], "a part has a kernel at least, and there are 1"),

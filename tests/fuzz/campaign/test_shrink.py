@@ -243,8 +243,11 @@ def test_cases_of_the_corpus_have_their_names(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("kernels", [(), ("winograd-4x4-fp16",)])
 @pytest.mark.parametrize("regimes", [tuple(REGIMES), ("exact", "gaussian")])
-def test_names_of_cases_say_what_they_are_drawn_from(kernels: tuple[str, ...], regimes: tuple[str, ...]) -> None:
-    origin = Origin(1000, 50, regimes, kernels, "a237c31b0ae8")
+@pytest.mark.parametrize("layers", [None, 2])
+def test_names_of_cases_say_what_they_are_drawn_from(
+    kernels: tuple[str, ...], regimes: tuple[str, ...], layers: int | None
+) -> None:
+    origin = Origin(1000, 50, regimes, kernels, layers, "a237c31b0ae8")
     assert parse_origin(str(origin)) == origin
     assert parse_origin(f"{origin}0") is None
 

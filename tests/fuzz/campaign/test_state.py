@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from fuzz.campaign.account import command_of
 from fuzz.campaign.state import State
-from fuzz.campaign.worker import Settings
+from fuzz.campaign.worker import SLOW_REGIMES, Settings
+from fuzz.draw.regimes import REGIMES
 from nn512.cli import main
 
 GRAPH = "Config\nInput ToTensor=x Channels=1 Height=1 Width=1\nSoftmax FromTensor=x ToTensor=y\nOutput FromTensor=y\n"
@@ -65,3 +67,15 @@ def test_one_part_is_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     words = ["--shard", "1/2", "--seed", "1", "--examples", "1", "--no-corpus"]
     assert main(["fuzz", "--out", str(tmp_path), *words]) == 2
     assert "--shard 1/2: there is only 1 part, because" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (Settings(Path()), ""),
+        (Settings(Path(), regimes=("exact", "taps"), layers=2), " --layers 2 --data exact --data taps"),
+        (Settings(Path(), regimes=tuple(regime for regime in REGIMES if regime in SLOW_REGIMES)), ""),
+    ],
+)
+def test_the_command_of_a_campaign_names_what_cases_depend_on(settings: Settings, words: str) -> None:
+    assert command_of(settings) == f"nn512 fuzz --seed 0{words} --no-corpus"

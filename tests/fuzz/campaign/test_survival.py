@@ -293,7 +293,8 @@ def test_a_state_that_cannot_be_kept_loses_nothing(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--seed", "1"], ["--examples", "5"], ["--shard", "1/2"], ["--no-corpus"], ["--data", "exact"]]
+    "words",
+    [["--seed", "1"], ["--examples", "5"], ["--shard", "1/2"], ["--no-corpus"], ["--data", "exact"], ["--layers", "2"]],
 )
 def test_a_resumed_campaign_keeps_its_own(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fuzz", "--resume", "findings", *words]) == 2

@@ -301,6 +301,14 @@ def test_work_is_bounded(graphs: list[Graph]) -> None:
         assert sum(parameter.elements for parameter in graph.parameters) <= 11 * draw.WEIGHTS
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_graphs_have_no_more_layers_than_asked_for(layers: int) -> None:
+    cases = [case for turn in range(6) for case in draw_all(draw.cases(turn=turn, layers=layers), 30)]
+    counts = Counter(len(parse(case.graph).layers) for case in cases)
+    assert max(counts) <= layers
+    assert counts[layers] > 30  # as many as may be, mostly
+
+
 def test_cases_vary_the_build_and_the_data() -> None:
     cases = draw_all(draw.cases(), 200)
     assert {case.optimisation for case in cases} == {"-O0", "-Og", "-O2", "-O3"}
