@@ -9,7 +9,7 @@ from functools import cache
 
 from hypothesis import strategies as st
 
-from fuzz.case import OPTIMISATIONS, SLOW, Case, DataSeed
+from fuzz.case import COMPILERS, OPTIMISATIONS, Case, DataSeed
 from fuzz.draw.decisions import decided, varied
 from fuzz.draw.grower import Style
 from fuzz.draw.growth import grow
@@ -143,13 +143,11 @@ def cases(
     def case(net: tuple[tuple[Node, ...], Options], optimisation: str, compiler: str, seed: int) -> Case:
         nodes, options = net
         data = tuple(DataSeed(regime, seed) for regime in regimes if regime not in waiting[seed % len(waiting)])
-        level = OPTIMISATIONS[0] if optimisation in SLOW and seed % 2 else optimisation
-        return Case(format_graph(nodes), options.to_dict(), level, data, compiler)
+        return Case(format_graph(nodes), options.to_dict(), optimisation, data, compiler)
 
     waiting = _waiting(regimes)
-    compilers = st.sampled_from(("", "", "", "gcc", "clang"))
-    levels, seeds = st.sampled_from(OPTIMISATIONS), st.integers(0, 999)
-    return st.builds(case, _nets(kernels, turn, layers), levels, compilers, seeds)
+    levels, compilers = st.sampled_from(OPTIMISATIONS), st.sampled_from(COMPILERS)
+    return st.builds(case, _nets(kernels, turn, layers), levels, compilers, st.integers(0, 999))
 
 
 def _nets(
