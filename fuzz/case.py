@@ -15,8 +15,8 @@ from typing import Any
 from nn512.errors import UsageError
 
 OPTIMISATIONS = (*["-Og"] * 10, *["-O0"] * 8, "-O2", "-O3")
-"""Optimisation levels cases draw from. The C compiler has most of a campaign's time: of that of -Og gcc takes two thirds
-for -O0, twice as much for -O1, and two to four times for -O2 and -O3."""
+"""Optimisation levels cases draw from. The C compiler has most of a campaign's time: gcc takes two thirds of that for
+-Og for -O0, twice as much for -O1, and two to four times for -O2 and -O3."""
 
 SLOW = frozenset(("-O2", "-O3"))
 """What users take, and one of ten cases of a campaign."""
