@@ -160,6 +160,8 @@ def _batch_places(example: str) -> dict[str, int]:
     like the others, which 233 stands for, and numbers of axes in the model count it.
     """
     found = re.findall(r"\b((?:in|out)\d+)\.numpy\((?:\), )?batch_index=(\d+)", example)
+    if not found:
+        raise RefusedError("this pnnx does not say where the batch axis is, which it has to guess; a newer one does")
     return {name: int(place) for name, place in found}
 
 

@@ -106,6 +106,8 @@ def test_where_the_batch_axis_is() -> None:
             out.append(torch.from_numpy(out10.numpy(batch_index=233)))
     """
     assert systems._batch_places(example) == {"in0": 0, "out10": 233}
+    with pytest.raises(systems.RefusedError, match="a newer one does"):
+        systems._batch_places("""ex.input("in0", ncnn.Mat(in0.squeeze(0).numpy()).clone())""")
 
 
 def test_a_system_that_hangs(played: Answering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
