@@ -33,7 +33,7 @@ from fuzz.draw.kinds.slice import SliceWish
 from fuzz.draw.kinds.softmax import SoftmaxWish
 from fuzz.draw.sizes import ANOTHER, ITSELF
 from fuzz.draw.weights import weighted
-from nn512.graph import LayerNorm, Mul, RMSNorm
+from nn512.graph import Activation, LayerNorm, Mul, RMSNorm
 from nn512.kernels.registry import kernel_named
 from nn512.options import Options
 from nn512.passes.pipeline import PASSES
@@ -82,6 +82,7 @@ def _conv(to_channels: int = 0, rows: int = 3, columns: int = 3, *, same: bool =
 
 
 _NORM, _RELU, _LEAKY = BatchNormWish(0, 0.001), ActivationWish(0, relu(0.0)), ActivationWish(0, relu(-0.5))
+_SIGMOID = ActivationWish(0, Activation("", "", "Sigmoid"))
 _POINTWISE, _FULL, _SOFTMAX = ConvWish(0), FullyConnectedWish(0, 9), SoftmaxWish(0)
 _JOINED, _TWICE = ConcatWish(0, ITSELF, 3), ConcatWish(0, 0, 3)
 _ADD_INPUT, _GATED = BinaryWish(0, ANOTHER), BinaryWish(0, ANOTHER, "HW", node=Mul)
@@ -255,6 +256,8 @@ ROWS: tuple[KernelRow, ...] = (
     _at(
         9, 4, 4, LRNWish(0, (3, 1.0, 0.75, 1.0)), _RELU, LRNWish(0, (3, 1.0, 1.0, 1.0)), LRNWish(0, (3, 1.0, 0.6, 1.0))
     ),
+    # Behind a convolution a function that makes something of the zeros in lanes without a channel.
+    _at(9, 4, 4, _conv(25), _SIGMOID, LRNWish(0, (4, 1.0, 0.75, 1.0))),
     _at(9, 4, 4, _RELU, BinaryWish(0, ANOTHER, "H"), _LEAKY),
     _at(9, 4, 4, *[_RELU, _SOFTMAX] * 2),
     _at(17, 2, 2, _RELU, _LEAKY, ConcatWish(0, 0, 3), without=("drop_concat",)),

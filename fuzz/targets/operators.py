@@ -46,7 +46,10 @@ _DECLARATIONS = (
     r"|^\s*(?:char|int|float|double|unsigned|ptrdiff_t|size_t|void|u?int\d+_t|__m\w+|[A-Z]\w+)\b"
     r"[ *]+\w+(?:\[.*\])*(?:;|,| =)"
 )
-_HEADERS = r"^\s*(?:UNROLL\s+)?(?:if|for|while|else|return|do|\}|typedef|struct|enum|union|static|const|case)\b"
+_HEADERS = (
+    r"^\s*(?:(?:UNROLL|ROLLED)\s+)?"
+    r"(?:if|for|while|else|return|do|\}|typedef|struct|enum|union|static|const|case)\b"
+)
 _SIZES = rf"{_TABLE}|\bArenaFloats\b|\bLayers\b|_at = \d"
 
 OPERATORS: tuple[Operator, ...] = (
@@ -133,7 +136,7 @@ OPERATORS: tuple[Operator, ...] = (
     ),
     _operator(
         "dropped work",
-        r"(\b(?:if|for) \((?:[^()]|\([^()]*\))*\)) (?!return\b|continue\b|break\b|UNROLL\b)[a-z_][^;{}]*;$",
+        r"(\b(?:if|for) \((?:[^()]|\([^()]*\))*\)) (?!return\b|continue\b|break\b|UNROLL\b|ROLLED\b)[a-z_][^;{}]*;$",
         r"\1 (void)0;",
     ),
     _operator("dropped exit", r"\b(?:break|continue|return);", r";"),

@@ -22,7 +22,7 @@ _SECTION = re.compile(r"^/\* -{4} (?P<title>.+?) (?:  \(graph lines? [^)]*\) )?-
 _FUNCTION = re.compile(r"^(?!typedef|struct|enum|union)\w[\w *]*?\b(?P<name>\w+)\([^;{}]*\) \{$", re.MULTILINE)
 """The head of a function, to its brace at the end of a line."""
 
-_HEAD = re.compile(r"\s*(?:else\b|(?:UNROLL\s+)?(?:if|for|while)\s*(?=\())")
+_HEAD = re.compile(r"\s*(?:else\b|(?:(?:UNROLL|ROLLED)\s+)?(?:if|for|while)\s*(?=\())")
 """What stands before a statement that it may or may not reach."""
 
 

@@ -288,7 +288,7 @@ class TileRoutine:
                 lines = (extent(16, self.blocks) + shares - 1) // shares
                 writer.line(f"prefetch_lines({Name('tap') + Name('nextWeights')}, {lines});")
                 step_lane = f"lane++, pixel++, tap += {16 * self.blocks}"
-                with writer.block(f"for (ptrdiff_t lane = 0; lane < {bound}; {step_lane})"):
+                with writer.block(f"ROLLED for (ptrdiff_t lane = 0; lane < {bound}; {step_lane})"):
                     self._write_multiply(writer, tap)
 
     def _write_prefetching(self, writer: Writer) -> None:
@@ -323,7 +323,7 @@ class TileRoutine:
         if taps > 1:
             writer.line(f"enum {{ tapWeights = {step} }}; /* of one filter tap for one input channel */")
             step = extent(self.filter_h, self.filter_w) * Name("tapWeights")
-        loop = f"for (ptrdiff_t c = 0; c < {size('channels')}; c++, x += {size('inputPlane')}, w += {step})"
+        loop = f"ROLLED for (ptrdiff_t c = 0; c < {size('channels')}; c++, x += {size('inputPlane')}, w += {step})"
         with writer.block(loop):
             for tap in self._each_tap(writer, Name("x"), Name("w")):
                 writer.line(f"const float *pixel = {tap.pixel};")
@@ -347,7 +347,7 @@ class TileRoutine:
             writer.line(f"const ptrdiff_t begin = group * {outputs} - k, end = begin + {outputs};")
             writer.line("const ptrdiff_t low = begin > 0 ? begin : 0, high = end < 16 ? end : 16;")
             writer.line("const __mmask16 mask = (__mmask16)((1u << high) - (1u << low));")
-            with writer.block(f"for (ptrdiff_t c = 0; c < {inputs}; c++)"):
+            with writer.block(f"ROLLED for (ptrdiff_t c = 0; c < {inputs}; c++)"):
                 writer.line(f"const ptrdiff_t channel = group * {inputs} + c;")
                 block, lane = Name("channel") // 16, Name("channel") % 16
                 if self.channels is Channels.SCATTERED_GROUPS:

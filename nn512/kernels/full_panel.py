@@ -148,7 +148,7 @@ class PanelRoutine:
         writer.line("for (const ptrdiff_t (*end)[2] = span + spans; span < end; span++)")
         with (
             writer.indented(),
-            writer.block("for (ptrdiff_t row = 0, lanes = (*span)[1]; row < (*span)[0]; row++, x += 16)"),
+            writer.block("ROLLED for (ptrdiff_t row = 0, lanes = (*span)[1]; row < (*span)[0]; row++, x += 16)"),
         ):
             step = f"lane += {sums}, w += {sums * blocks * 16}" if sums > 1 else f"lane++, w += {blocks * 16}"
             bound = f"lane + {sums} <= lanes" if self.ragged else "lane < lanes"
@@ -156,10 +156,10 @@ class PanelRoutine:
             if self.ragged:
                 writer.line("ptrdiff_t lane = 0;")
             several = writer.block(inputs.openings[0]) if inputs.openings else contextlib.nullcontext()
-            with writer.block(f"for ({start}; {bound}; {step})"), several:
+            with writer.block(f"ROLLED for ({start}; {bound}; {step})"), several:
                 self._write_step(writer, inputs.index)
             if self.ragged:
-                with writer.block(f"for (; lane < lanes; lane++, w += {blocks * 16})"):
+                with writer.block(f"ROLLED for (; lane < lanes; lane++, w += {blocks * 16})"):
                     self._write_step(writer, ZERO)
 
     def _write_step(self, writer: Writer, number: Expression) -> None:

@@ -112,7 +112,7 @@ def test_same_bytes_in_every_process() -> None:
 
 # Lines of C, where it is not fewer than 6,000. These nets have 64, 80 and 112 convolutions of small pictures, which in
 # tiles are three functions each, of 21 lines together; DenseNet265 has 273 layers in all.
-MOST_LINES = {"DenseNet169": 6110, "DenseNet201": 7200, "DenseNet265": 9100}
+MOST_LINES = {"DenseNet169": 6120, "DenseNet201": 7200, "DenseNet265": 9100}
 
 
 @pytest.mark.parametrize("name", [*example_names(), "everything"])
@@ -271,8 +271,8 @@ def rename(text: str, tensors: Sequence[str]) -> str:
 
 WORDS = {
     "keywords": "int return static restrict inline double typedef asm volatile sizeof class this template new",
-    "macros": "NULL EOF UNROLL INLINE NOINLINE OPERANDS errno linux unix TIMED NORM NORMS CONV SEGMENTS PACK i386",
-    "macros of system headers": "BUFSIZ SIGINT SIGSEGV SIGCHLD SIGRTMIN SIGRTMAX SIGKILL NSIG WNOHANG X86 Y1 SIGFPE",
+    "macros": "NULL EOF UNROLL ROLLED INLINE NOINLINE OPERANDS errno linux unix TIMED NORM NORMS CONV SEGMENTS PACK",
+    "macros of system headers": "BUFSIZ SIGINT SIGSEGV SIGCHLD SIGRTMIN SIGRTMAX SIGKILL NSIG WNOHANG X86 Y1 i386",
     "functions": "malloc free memcpy memset abort main exit printf exp message now compose position maximum memmove",
     "locals": "engine net params context first last item block y x t w bias out at origin",
     "more locals": "nextWeights v tile tiles k p i j panel count channels sizes row plane top bottom topRow",

@@ -28,15 +28,18 @@
 #include <time.h>
 #include <unistd.h>
 
-/* UNROLL stands before loops with few iterations: sums stay in registers only if no loop over them is left. INLINE is a
+/* UNROLL stands before loops with few iterations: sums stay in registers only if no loop over them is left. ROLLED
+ * stands before loops over channels: gcc would unroll short ones at -O3, and spill what their copies share. INLINE is a
  * shared routine: every layer that calls it has a copy. NOINLINE is a function of its own: the compiler allocates
  * registers for it alone, and a profile names its layer. no_icf keeps gcc from merging layers whose code is equal. */
 #define INLINE inline __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define ROLLED _Pragma("clang loop unroll(disable)")
 #define NOINLINE __attribute__((noinline))
 #else
 #define UNROLL _Pragma("GCC unroll 32")
+#define ROLLED _Pragma("GCC unroll 1")
 #define NOINLINE __attribute__((noinline, no_icf))
 #endif
 
@@ -368,7 +371,7 @@ static INLINE void conv1x1_2xN_after_norm_relu_then_relu(OPERANDS, float *restri
         const float *pixel = input;
         const float *tap = w;
         prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-        for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 32) {
+        ROLLED for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 32) {
             const __m512 w0 = _mm512_loadu_ps(tap);
             const __m512 w1 = _mm512_loadu_ps(tap + 16);
             UNROLL for (int p = 0; p < pixels; p++) {
@@ -401,7 +404,7 @@ static INLINE void conv3x3_1xN_both(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, p
                 const float *pixel = x + (i - top) * sizes->inputRow;
                 const float *tap = w + i * 3 * tapWeights;
                 prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
+                ROLLED for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 1; p < pixels; p++) {
                         const __m512 xp = _mm512_set1_ps(pixel[(p - 1) * 16]);
@@ -413,7 +416,7 @@ static INLINE void conv3x3_1xN_both(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, p
                 const float *pixel = x + (i - top) * sizes->inputRow;
                 const float *tap = w + (i * 3 + 1) * tapWeights;
                 prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
+                ROLLED for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 0; p < pixels; p++) {
                         const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
@@ -425,7 +428,7 @@ static INLINE void conv3x3_1xN_both(OPERANDS, ptrdiff_t top, ptrdiff_t bottom, p
                 const float *pixel = x + ((i - top) * sizes->inputRow + 16);
                 const float *tap = w + (i * 3 + 2) * tapWeights;
                 prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
+                ROLLED for (ptrdiff_t lane = 0; lane < 16; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 0; p < pixels - 1; p++) {
                         const __m512 xp = _mm512_set1_ps(pixel[p * 16]);

@@ -28,15 +28,18 @@
 #include <time.h>
 #include <unistd.h>
 
-/* UNROLL stands before loops with few iterations: sums stay in registers only if no loop over them is left. INLINE is a
+/* UNROLL stands before loops with few iterations: sums stay in registers only if no loop over them is left. ROLLED
+ * stands before loops over channels: gcc would unroll short ones at -O3, and spill what their copies share. INLINE is a
  * shared routine: every layer that calls it has a copy. NOINLINE is a function of its own: the compiler allocates
  * registers for it alone, and a profile names its layer. no_icf keeps gcc from merging layers whose code is equal. */
 #define INLINE inline __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define ROLLED _Pragma("clang loop unroll(disable)")
 #define NOINLINE __attribute__((noinline))
 #else
 #define UNROLL _Pragma("GCC unroll 32")
+#define ROLLED _Pragma("GCC unroll 1")
 #define NOINLINE __attribute__((noinline, no_icf))
 #endif
 
@@ -347,7 +350,7 @@ static INLINE void conv3x3_2xN_left_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bott
                 const float *pixel = x + (i - top) * sizes->inputRow;
                 const float *tap = w + i * 3 * tapWeights;
                 prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+                ROLLED for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     const __m512 w1 = _mm512_loadu_ps(tap + 16);
                     UNROLL for (int p = 1; p < pixels; p++) {
@@ -361,7 +364,7 @@ static INLINE void conv3x3_2xN_left_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bott
                 const float *pixel = x + ((i - top) * sizes->inputRow + (j - 1) * 16);
                 const float *tap = w + (i * 3 + j) * tapWeights;
                 prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+                ROLLED for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     const __m512 w1 = _mm512_loadu_ps(tap + 16);
                     UNROLL for (int p = 0; p < pixels; p++) {
@@ -396,7 +399,7 @@ static INLINE void conv3x3_2xN_right_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bot
                 const float *pixel = x + ((i - top) * sizes->inputRow + j * 16);
                 const float *tap = w + (i * 3 + j) * tapWeights;
                 prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+                ROLLED for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     const __m512 w1 = _mm512_loadu_ps(tap + 16);
                     UNROLL for (int p = 0; p < pixels; p++) {
@@ -410,7 +413,7 @@ static INLINE void conv3x3_2xN_right_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bot
                 const float *pixel = x + ((i - top) * sizes->inputRow + 32);
                 const float *tap = w + (i * 3 + 2) * tapWeights;
                 prefetch_lines(tap + nextWeights, (16 * 2 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
+                ROLLED for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 32) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     const __m512 w1 = _mm512_loadu_ps(tap + 16);
                     UNROLL for (int p = 0; p < pixels - 1; p++) {
@@ -443,7 +446,7 @@ static INLINE void conv3x3_1xN_left_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bott
                 const float *pixel = x + (i - top) * sizes->inputRow;
                 const float *tap = w + i * 3 * tapWeights;
                 prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+                ROLLED for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 1; p < pixels; p++) {
                         const __m512 xp = _mm512_set1_ps(pixel[(p - 1) * 16]);
@@ -455,7 +458,7 @@ static INLINE void conv3x3_1xN_left_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bott
                 const float *pixel = x + ((i - top) * sizes->inputRow + (j - 1) * 16);
                 const float *tap = w + (i * 3 + j) * tapWeights;
                 prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+                ROLLED for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 0; p < pixels; p++) {
                         const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
@@ -485,7 +488,7 @@ static INLINE void conv3x3_1xN_right_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bot
                 const float *pixel = x + ((i - top) * sizes->inputRow + j * 16);
                 const float *tap = w + (i * 3 + j) * tapWeights;
                 prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+                ROLLED for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 0; p < pixels; p++) {
                         const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
@@ -497,7 +500,7 @@ static INLINE void conv3x3_1xN_right_tail(OPERANDS, ptrdiff_t top, ptrdiff_t bot
                 const float *pixel = x + ((i - top) * sizes->inputRow + 32);
                 const float *tap = w + (i * 3 + 2) * tapWeights;
                 prefetch_lines(tap + nextWeights, (16 + sizes->prefetchShares - 1) / sizes->prefetchShares);
-                for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
+                ROLLED for (ptrdiff_t lane = 0; lane < lanes; lane++, pixel++, tap += 16) {
                     const __m512 w0 = _mm512_loadu_ps(tap);
                     UNROLL for (int p = 0; p < pixels - 1; p++) {
                         const __m512 xp = _mm512_set1_ps(pixel[p * 16]);
@@ -516,7 +519,7 @@ static INLINE void conv1x1_2xN_planar_add_relu0p1(OPERANDS, const float *add0, c
     __m512 acc[2][14];
     UNROLL for (int o = 0; o < 2; o++)
         UNROLL for (int p = 0; p < pixels; p++) acc[o][p] = _mm512_loadu_ps(bias + o * 16);
-    for (ptrdiff_t c = 0; c < sizes->channels; c++, x += sizes->inputPlane, w += 16 * 2) {
+    ROLLED for (ptrdiff_t c = 0; c < sizes->channels; c++, x += sizes->inputPlane, w += 16 * 2) {
         const float *pixel = x;
         const float *tap = w;
         const __m512 w0 = _mm512_loadu_ps(tap);
@@ -541,7 +544,7 @@ static INLINE void conv1x1_2xN_planar_add_relu0p1(OPERANDS, const float *add0, c
 static INLINE void conv1x1_1xN_planar_add_relu0p1(OPERANDS, const float *add0, const Sizes *sizes, const int pixels) {
     __m512 acc[14];
     UNROLL for (int p = 0; p < pixels; p++) acc[p] = _mm512_loadu_ps(bias);
-    for (ptrdiff_t c = 0; c < sizes->channels; c++, x += sizes->inputPlane, w += 16) {
+    ROLLED for (ptrdiff_t c = 0; c < sizes->channels; c++, x += sizes->inputPlane, w += 16) {
         const float *pixel = x;
         const float *tap = w;
         const __m512 w0 = _mm512_loadu_ps(tap);

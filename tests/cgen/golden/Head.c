@@ -30,15 +30,18 @@
 #include <time.h>
 #include <unistd.h>
 
-/* UNROLL stands before loops with few iterations: sums stay in registers only if no loop over them is left. INLINE is a
+/* UNROLL stands before loops with few iterations: sums stay in registers only if no loop over them is left. ROLLED
+ * stands before loops over channels: gcc would unroll short ones at -O3, and spill what their copies share. INLINE is a
  * shared routine: every layer that calls it has a copy. NOINLINE is a function of its own: the compiler allocates
  * registers for it alone, and a profile names its layer. no_icf keeps gcc from merging layers whose code is equal. */
 #define INLINE inline __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define ROLLED _Pragma("clang loop unroll(disable)")
 #define NOINLINE __attribute__((noinline))
 #else
 #define UNROLL _Pragma("GCC unroll 32")
+#define ROLLED _Pragma("GCC unroll 1")
 #define NOINLINE __attribute__((noinline, no_icf))
 #endif
 
@@ -359,8 +362,8 @@ static INLINE void full_1x8(const float *restrict x, const float *restrict w, co
     __m512 acc[8][1];
     UNROLL for (int s = 0; s < 8; s++) acc[s][0] = _mm512_setzero_ps();
     for (const ptrdiff_t (*end)[2] = span + spans; span < end; span++)
-        for (ptrdiff_t row = 0, lanes = (*span)[1]; row < (*span)[0]; row++, x += 16) {
-            for (ptrdiff_t lane = 0; lane < lanes; lane += 8, w += 128) {
+        ROLLED for (ptrdiff_t row = 0, lanes = (*span)[1]; row < (*span)[0]; row++, x += 16) {
+            ROLLED for (ptrdiff_t lane = 0; lane < lanes; lane += 8, w += 128) {
                 UNROLL for (int s = 0; s < 8; s++) {
                     const __m512 input = _mm512_set1_ps(x[lane + s]);
                     acc[s][0] = _mm512_fmadd_ps(_mm512_loadu_ps(w + s * 16), input, acc[s][0]);

@@ -29,15 +29,18 @@
 #include <time.h>
 #include <unistd.h>
 
-/* UNROLL stands before loops with few iterations: sums stay in registers only if no loop over them is left. INLINE is a
+/* UNROLL stands before loops with few iterations: sums stay in registers only if no loop over them is left. ROLLED
+ * stands before loops over channels: gcc would unroll short ones at -O3, and spill what their copies share. INLINE is a
  * shared routine: every layer that calls it has a copy. NOINLINE is a function of its own: the compiler allocates
  * registers for it alone, and a profile names its layer. no_icf keeps gcc from merging layers whose code is equal. */
 #define INLINE inline __attribute__((always_inline))
 #ifdef __clang__
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define ROLLED _Pragma("clang loop unroll(disable)")
 #define NOINLINE __attribute__((noinline))
 #else
 #define UNROLL _Pragma("GCC unroll 32")
+#define ROLLED _Pragma("GCC unroll 1")
 #define NOINLINE __attribute__((noinline, no_icf))
 #endif
 
