@@ -119,7 +119,7 @@ def test_data_sets_take_turns(tmp_path: Path) -> None:
         seen.append(case)
         return Report(case, parse(case.graph), "", executed=True)
 
-    assert compare(check, Comparison(40, 0, tmp_path, kernels=("",), data_sets=2), io.StringIO()) == 0
+    assert compare(check, Comparison(120, 0, tmp_path, kernels=("",), data_sets=2), io.StringIO()) == 0
     assert {len(case.data) for case in seen} == {2}
     assert {seed.regime for case in seen for seed in case.data} == set(REGIMES)
     assert some_data(seen[0], 2) == seen[0]
