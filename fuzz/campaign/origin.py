@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fuzz.draw.regimes import REGIMES
 
 _FORM = re.compile(
-    r"(\d{1,30})\.(\d{1,9})(?:\.m([0-9a-f]{1,8}))?(?:\.l(\d{1,4}))?(?:\.([a-z][a-z0-9_-]*?))?-([0-9a-f]{12})"
+    r"(\d{1,30})\.(\d{1,9})(?:\.m([0-9a-f]{1,8}))?(?:\.l(\d{1,9}))?(?:\.([a-z][a-z0-9_-]*?))?-([0-9a-f]{12})"
 )
 
 

@@ -243,7 +243,7 @@ def test_cases_of_the_corpus_have_their_names(capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize("kernels", [(), ("winograd-4x4-fp16",)])
 @pytest.mark.parametrize("regimes", [tuple(REGIMES), ("exact", "gaussian")])
-@pytest.mark.parametrize("layers", [None, 2])
+@pytest.mark.parametrize("layers", [None, 2, 123456789])
 def test_names_of_cases_say_what_they_are_drawn_from(
     kernels: tuple[str, ...], regimes: tuple[str, ...], layers: int | None
 ) -> None:
