@@ -181,6 +181,16 @@ def test_a_precompiled_header_that_fails_is_done_without(one: Runner, monkeypatc
     assert works(build_net(interface(), *pair(), one))
 
 
+@pytest.mark.parametrize("flags", [("-O0",), ("-O1",)])
+def test_headers_that_are_precompiled_are_those_of_the_source(one: Runner, flags: tuple[str, ...]) -> None:
+    """A source that forgets one does not build: nothing else brings it along."""
+    header, source = pair()
+    forgetful = source.replace("#include <string.h>\n", "")
+    assert forgetful != source
+    with pytest.raises(BuildError, match="strcpy"):
+        build_net(interface(), header, forgetful, one, flags=flags)
+
+
 @pytest.mark.parametrize("name", ["native", "soft"])
 @pytest.mark.parametrize("kernel", ["", "direct-bf16"])
 def test_what_is_emitted_is_compiled_once(runner: Runner, name: str, kernel: str) -> None:
