@@ -30,7 +30,18 @@ from fuzz.campaign.progress import Progress
 from fuzz.campaign.scratch import owned, scratch_folder
 from fuzz.campaign.state import State
 from fuzz.campaign.tally import CaseSummary, FindingNote, Tally
-from fuzz.campaign.worker import Began, Chunk, Common, Failure, Settings, Shrinking, cases_of, chunk_at, work
+from fuzz.campaign.worker import (
+    MOST_FINDINGS,
+    Began,
+    Chunk,
+    Common,
+    Failure,
+    Settings,
+    Shrinking,
+    cases_of,
+    chunk_at,
+    work,
+)
 from fuzz.case import Case
 from fuzz.draw.regimes import REGIMES
 from fuzz.judge.report import Report
@@ -41,9 +52,6 @@ from nn512.toolchain import machine_faults
 
 _SAVING = 1.0
 """Seconds between two times that the state is kept."""
-
-MOST_FINDINGS = 10
-"""A campaign ends after that many different findings: there is enough to do."""
 
 
 @dataclass(slots=True)
@@ -136,10 +144,7 @@ class Campaign:
                 self._keep()
                 self._run_crew(self._recruit(Common(self._settings, self._deadline), scratch))
             timed_out = self._deadline is not None and time.monotonic() > self._deadline
-            enough = len(self.tally.new) >= MOST_FINDINGS
-            self.state.complete = not (self.interrupted or self._errors) and (
-                timed_out or enough or self.state.ledger.all_done
-            )
+            self.state.complete = not (self.interrupted or self._errors) and (timed_out or self.state.ledger.all_done)
         finally:
             self._keep()
 
@@ -198,7 +203,11 @@ class Campaign:
 
     def _over(self) -> bool:
         timed_out = self._deadline is not None and time.monotonic() > self._deadline
-        return self._stopping or timed_out or bool(self._errors)
+        return self._stopping or timed_out or self._enough or bool(self._errors)
+
+    @property
+    def _enough(self) -> bool:
+        return len(self.tally.new) >= self._settings.max_findings
 
     def _next_job(self) -> Job | None:
         """What is to be done next, if there is anything."""
@@ -253,8 +262,7 @@ class Campaign:
             self._progress.say(f"{known}finding: {note.path}: {note.summary.splitlines()[0]}")
             if note.how:
                 self._progress.say(f"  {note.how}")
-        if len(self.tally.new) >= MOST_FINDINGS:
-            self._stopping = True
+        self._stopping |= self._enough
 
     def _finish(self, job: Job) -> None:
         if job.piece is not None:
@@ -306,11 +314,15 @@ class Campaign:
     def account(self, code: int) -> Account:
         """What reports tell; `code` is what the program ends with."""
         how = "" if self.state.complete else "interrupted" if self.interrupted else "ended early"
+        more = ""
+        if how == "ended early" and self._enough and not self._errors:
+            how += f" by --max-findings {self._settings.max_findings}"
+            more = f" --max-findings {len(self.tally.new) + MOST_FINDINGS}"
         notes = ""
         if self._unsaved:
             notes = f"{self.state.file} is not up to date: {self._unsaved}"
         elif how and self.state.file.exists():
-            notes = f"nn512 fuzz --resume {shlex.quote(str(self.state.file))} goes on with it"
+            notes = f"nn512 fuzz --resume {shlex.quote(str(self.state.file))}{more} goes on with it"
         command = command_of(self._settings)
         told = (notes,) if notes else ()
         return Account(self.tally, self._made, self.seconds, code, how, command, told, self.state.times)

@@ -31,6 +31,9 @@ from nn512.errors import Nn512Error
 CHUNK = 50
 """Cases per chunk."""
 
+MOST_FINDINGS = 10
+"""A campaign ends after that many different findings where nobody says otherwise: there is enough to do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -38,12 +41,12 @@ class Settings:
 
     Of `kernels` every chunk forces another one in turn; without them options are drawn like everything else. Graphs
     have up to `layers` layers. A failure is shrunk for `shrink_seconds`, even if the time of the campaign is over.
-    Faults in `baseline` are known already. Only the chunks of `shard` are checked. `target` is the name of what is, and
-    `profile` by which algorithms it computes (see `fuzz.targets.registry`). `sanitize` names sanitizers with which the
-    C is built: workers find them in $NN512_RUNNER, which the command line has set. C without progress for `timeout`
-    seconds hangs; `target_seconds`, if not 0, are what a generator or a system may take for a graph. With `edges`
-    nothing is drawn: a chunk is the nets for all edge classes of one of `kernels` (see `fuzz.campaign.edges`). With
-    `coverage` executed lines of C are counted.
+    Faults in `baseline` are known already; after `max_findings` others the campaign ends. Only the chunks of `shard`
+    are checked. `target` is the name of what is, and `profile` by which algorithms it computes (see
+    `fuzz.targets.registry`). `sanitize` names sanitizers with which the C is built: workers find them in $NN512_RUNNER,
+    which the command line has set. C without progress for `timeout` seconds hangs; `target_seconds`, if not 0, are what
+    a generator or a system may take for a graph. With `edges` nothing is drawn: a chunk is the nets for all edge
+    classes of one of `kernels` (see `fuzz.campaign.edges`). With `coverage` executed lines of C are counted.
     """
 
     directory: Path
@@ -58,6 +61,7 @@ class Settings:
     layers: int | None = None
     shrink_seconds: float = SECONDS
     baseline: frozenset[str] = frozenset()
+    max_findings: int = MOST_FINDINGS
     shard: Shard = WHOLE
     target: str = OURS.name
     profile: str = ""

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 _DEFAULT_SECONDS = 60.0
 _SHRINK_SECONDS = 60.0
+_MOST_FINDINGS = 10
 
 _LEAST_GRAPH = """
 Config
@@ -110,7 +111,7 @@ def add_parser(subparsers: Subparsers) -> None:
         metavar="DIR",
         type=Path,
         help="go on with the campaign in DIR, or that of a state file, where it was; --time gives it S seconds more, "
-        "--jobs another number of processes than it began with",
+        "--max-findings room for more findings, --jobs another number of processes than it began with",
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=Path("findings"), help="where findings go (default: findings)"
@@ -165,6 +166,12 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     add_timeout_option(parser)
     parser.add_argument(
+        "--max-findings",
+        metavar="N",
+        type=int,
+        help=f"end when N different faults are found that no --baseline names (default: {_MOST_FINDINGS})",
+    )
+    parser.add_argument(
         "--baseline",
         metavar="DIR",
         type=Path,
@@ -212,7 +219,7 @@ def run(args: argparse.Namespace) -> int:
         return _merge(args)
     if args.scheduler is None:
         check_jobs(args.jobs)
-    for name in ("time", "examples", "layers", "jobs", "shrink-time", "timeout"):
+    for name in ("time", "examples", "layers", "jobs", "max-findings", "shrink-time", "timeout"):
         value = getattr(args, name.replace("-", "_"))
         if value is not None and not 0 < value < 1e9:
             raise UsageError(f"--{name} must be a positive number, not {value:g}")
@@ -340,6 +347,7 @@ def _begun(args: argparse.Namespace) -> State:
         timeout=args.timeout or TIMEOUT,
         target_seconds=args.timeout or 0.0,
         baseline=frozenset() if args.baseline is None else known_faults(args.baseline),
+        max_findings=args.max_findings or _MOST_FINDINGS,
         shard=shard,
         target=target.name,
         profile=args.profile or "",
@@ -381,6 +389,7 @@ def _resumed(args: argparse.Namespace) -> State:
     settings = replace(state.settings, jobs=_jobs(state.jobs))
     if args.time is not None:
         settings, state.complete = replace(settings, seconds=state.seconds + args.time), False
+    settings = replace(settings, max_findings=args.max_findings or settings.max_findings)
     state.settings = settings
     if not state.complete:
         check_directory(settings.directory)

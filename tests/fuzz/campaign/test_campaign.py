@@ -259,11 +259,30 @@ def test_ctrl_c_ends_with_the_summary_so_far(tmp_path: Path) -> None:
     assert folders(tmp_path) == []
 
 
+def test_a_campaign_ends_at_enough_findings_and_says_how_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = ["--target", "command:false {graph} {dir}", "--data", "exact", "--shrink-time", "0.001"]
+    drawn = ["--examples", "60", "--no-corpus", "--seed", "1", "--jobs", "1", "--out", str(tmp_path)]
+    assert main(["fuzz", *target, *drawn, "--max-findings", "1"]) == 1
+    told = capsys.readouterr().out
+    assert told.startswith("ended early by --max-findings 1: 0 graphs verified, 1 finding ")
+    state = tmp_path / "campaign.json"
+    assert told.endswith(f"nn512 fuzz --resume {state} --max-findings 11 goes on with it\n")
+    assert json.loads(state.read_text())["tally"]["cases"] < 60
+    assert main(["fuzz", "--resume", str(tmp_path)]) == 1
+    assert capsys.readouterr().out.startswith("ended early by --max-findings 1: 0 graphs verified, 1 finding ")
+    assert main(["fuzz", "--resume", str(tmp_path), "--max-findings", "2"]) == 1
+    assert capsys.readouterr().out.startswith("0 graphs verified, 1 finding "), "it is the same in all"
+    assert json.loads(state.read_text())["tally"]["cases"] == 60
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         ["--time", "0"],
         ["--examples", "-3"],
+        ["--max-findings", "0"],
         ["--jobs", "0"],
         ["--jobs", "99999999"],
         ["--seed", "-1"],
