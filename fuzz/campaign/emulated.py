@@ -26,7 +26,7 @@ from nn512.graph import parse
 from nn512.options import Options
 from nn512.toolchain import has_avx512
 
-FULLY = Checks(QUICK, failures=False)
+FULLY = Checks(QUICK, failures=False, endurance=False)
 """Threads, guard pages on both sides, and two engines that share a net: for a small net 2.5 seconds of the emulator,
 where another of its data sets takes a third of one."""
 

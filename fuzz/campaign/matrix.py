@@ -46,7 +46,7 @@ _MUSL = "musl-gcc"
 FEW = ("gaussian", "nonfinite")
 """Data regimes of the cases: every variant runs them all."""
 
-_LIGHT = Checks(QUICK, api=False, sharing=False, failures=False)
+_LIGHT = Checks(QUICK, api=False, sharing=False, failures=False, endurance=False)
 
 
 @dataclass(frozen=True, slots=True)

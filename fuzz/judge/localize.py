@@ -70,7 +70,14 @@ def _checks(report: Report) -> Checks:
     first = [Configuration(threads, Placement.AT_END)] if threads > 1 else []
     configurations = (*first, *FULL)
     return Checks(
-        configurations, api=False, sharing=False, failures=False, turns=False, promises=False, timeout=report.timeout
+        configurations,
+        api=False,
+        sharing=False,
+        failures=False,
+        turns=False,
+        endurance=False,
+        promises=False,
+        timeout=report.timeout,
     )
 
 

@@ -39,7 +39,8 @@ DRIVER_SOURCES = (
 WRAPPED = (
     *("malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign", "free"),
     *("pthread_create", "pthread_join", "pthread_detach"),
-    *("pthread_mutex_init", "pthread_mutex_destroy", "pthread_cond_init", "pthread_cond_destroy"),
+    *("pthread_mutex_init", "pthread_mutex_destroy"),
+    *("pthread_cond_init", "pthread_cond_destroy", "pthread_cond_wait"),
 )
 """Functions of the C library that the driver stands in front of."""
 

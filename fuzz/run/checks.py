@@ -50,7 +50,8 @@ class Checks:
 
     `api`: EnginePthreadT. `process`: signals, files and all else that belongs to the program. `sharing`: several
     engines on one net, at the same time and in other orders. `failures`: every allocation and thread refused in turn.
-    `turns`: other inputs before and after, on the same engine. `promises`: what our own C promises and others need not
+    `turns`: other inputs before and after, on the same engine. `endurance`: hundreds of inferences, up to 16 threads,
+    and waits that end without a reason. `promises`: what our own C promises and others need not
     (see `fuzz.run.demands`). `waived`: violations that are let pass. `timeout`:
     seconds without progress, on the processor itself; slower runners get their multiple, and large nets half a second
     more per megabyte. `heap_bytes`: what the net may allocate.
@@ -62,17 +63,31 @@ class Checks:
     sharing: bool = True
     failures: bool = True
     turns: bool = True
+    endurance: bool = True
     promises: bool = True
     waived: frozenset[Kind] = frozenset()
     timeout: float = TIMEOUT
     heap_bytes: int = 4 << 30
 
 
+SHORT_MAC = 3e6
+"""Multiply-accumulates up to which hundreds of inferences take no time that anybody notices."""
+
 LARGE_MAC = 30e6
-"""Multiply-accumulates from which a net is large: the sandbox then refuses no allocations, which repeats everything."""
+"""Multiply-accumulates from which a net is large: each inference is then repeated less often."""
+
+VAST_MAC = 1e9
+"""Those from which allocations are not refused in turn, which packs the parameters as often."""
 
 LIGHT = Checks(
-    configurations=QUICK, api=False, process=False, sharing=False, failures=False, turns=False, promises=False
+    configurations=QUICK,
+    api=False,
+    process=False,
+    sharing=False,
+    failures=False,
+    turns=False,
+    endurance=False,
+    promises=False,
 )
 """What is checked on all data sets but the first, which gets everything."""
 
@@ -84,9 +99,10 @@ USUAL_THREADS, MANY_THREADS = 4, 7
 def checks_for(graph: Graph, threads: int, timeout: float = TIMEOUT) -> Checks:
     """What to check for a user: 1 to `threads` threads, and MANY_THREADS if those are as many as usual or more.
 
-    Large nets run less often and are refused nothing.
+    Large nets run less often, and the largest are refused nothing.
     """
-    small = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers) < LARGE_MAC
+    work = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers)
+    small = work < LARGE_MAC
     placements = tuple(Placement)
     configurations = tuple(
         Configuration(count, placements[(count - 1) % len(placements)], repeats=2 if small or count == 1 else 1)
@@ -94,4 +110,4 @@ def checks_for(graph: Graph, threads: int, timeout: float = TIMEOUT) -> Checks:
     )
     if USUAL_THREADS <= threads < MANY_THREADS:
         configurations += (Configuration(MANY_THREADS, Placement.AT_BEGIN, repeats=1),)
-    return Checks(configurations, failures=small, turns=small, timeout=timeout)
+    return Checks(configurations, failures=work < VAST_MAC, endurance=work <= SHORT_MAC, timeout=timeout)

@@ -35,6 +35,12 @@ DEMANDS: Mapping[str, Demand] = MappingProxyType(
             frozenset({Kind.API}),
             ("api",),
         ),
+        "endurance": Demand(
+            "Hundreds of inferences in a row are as right as the first, on up to 16 threads, and hold no more memory; "
+            "waits for condition variables may end without a reason, as POSIX says. Of nets up to 3 million "
+            "multiply-accumulates.",
+            checks=("endurance",),
+        ),
         "failures": Demand(
             "When memory or a thread is refused, at any call of malloc or pthread_create in turn, NetCreate and "
             "EngineCreate return a message that the caller frees, set no result and keep nothing.",

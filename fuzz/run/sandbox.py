@@ -127,6 +127,7 @@ def _write_job(
         | protocol.CHECK_FAILURES * checks.failures
         | protocol.CATCH_SIGNALS * runner.catches_signals
         | protocol.CHECK_PROMISES * checks.promises
+        | protocol.CHECK_ENDURANCE * checks.endurance
         | protocol.PORTABLE * runner.portable
     )
     tap_bytes = len(data_sets) * 4 * sum(tap.elements for tap in executable.taps)

@@ -72,6 +72,12 @@ void held_check(struct held before, const char *after) {
     if (given->flags & CHECK_PROCESS) process_check(after);
 }
 
+/* Nothing is given back yet, but there must not be more than before. */
+void held_check_growth(struct held before, const char *during) {
+    heap_check_leak(before.heap, during);
+    workers_check_leak(before.workers, during);
+}
+
 /* --- nets and engines ------------------------------------------------------------------------------------------ */
 
 struct block *parameters_new(enum placement placement) {
@@ -128,8 +134,8 @@ void check_pthreads(void *engine, size_t threads) {
             if (pthread_equal(ids[i], ids[j])) report_violation("api", "EnginePthreadT gives one thread for %zu and %zu", j, i);
     }
     real_free(ids);
-    const ptrdiff_t outside[] = {-1, (ptrdiff_t)threads};
-    for (size_t i = 0; i < 2; i++) {
+    const ptrdiff_t outside[] = {-1, (ptrdiff_t)threads, -2, (ptrdiff_t)threads + 1, PTRDIFF_MIN, PTRDIFF_MAX};
+    for (size_t i = 0; i < sizeof outside / sizeof *outside; i++) {
         pthread_t id;
         char *const message = nn512_driver_net.engine_pthread(engine, outside[i], &id);
         if (!message) report_violation("api", "EnginePthreadT(%td) of %zu threads is no error", outside[i], threads);

@@ -122,6 +122,7 @@ int main(int count, char **arguments) {
     for (size_t c = 0; c < job()->configurations; c++) run_configuration(c);
     heap_place(AT_END);
     if (job()->flags & CHECK_SHARING && job()->data_sets) run_sharing();
+    if (job()->flags & CHECK_ENDURANCE && job()->data_sets) run_endurance();
     if (job()->flags & CHECK_FAILURES) run_failures();
     if (job()->flags & CHECK_PROMISES && job()->data_sets) run_promises();
     report_done();

@@ -87,6 +87,7 @@ enum {
     CATCH_SIGNALS = 8,
     CHECK_PROMISES = 16,
     CHECK_PROCESS = 32,
+    CHECK_ENDURANCE = 128,
     PORTABLE = 64 /* intrinsics in C, which trap where an instruction would demand alignment */
 };
 
@@ -152,6 +153,8 @@ void workers_fail_at(size_t nth);
 int workers_failed(void);
 int workers_check_ended(const char *after); /* 0 when a thread is still there */
 void workers_keep_signals(void);            /* from now on they must leave the program's signals to it */
+void workers_trouble(int on);               /* whoever waits wakes at times without a reason, or waits late */
+void pause_for(long microseconds);
 
 struct workers_state {
     long mutexes, conditions;
@@ -177,6 +180,7 @@ struct held {
 };
 struct held held_now(void);
 void held_check(struct held before, const char *after);
+void held_check_growth(struct held before, const char *during);
 
 struct block *parameters_new(enum placement placement);
 void *net_new(size_t threads, struct block *block);
@@ -197,11 +201,13 @@ void check_tensors(struct block *const *tensors, size_t data_set, const char *ki
 void run_sharing(void);
 void run_failures(void);
 void run_promises(void);
+void run_endurance(void);
 
 /* process.c */
 
 unsigned mode_get(void); /* the floating-point mode of the calling thread */
 void mode_set(unsigned mode);
+unsigned mode_unusual(void); /* another one than that */
 void process_remember(void);
 void process_check(const char *after);
 

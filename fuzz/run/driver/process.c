@@ -21,6 +21,10 @@ unsigned mode_get(void) {
 void mode_set(unsigned word) {
     __asm__ volatile("ldmxcsr %0" : : "m"(word));
 }
+/* Rounding towards zero, with subnormal numbers taken for zeros. */
+unsigned mode_unusual(void) {
+    return mode_get() | 0xe040;
+}
 static unsigned x87_get(void) {
     unsigned short word = 0;
     __asm__ volatile("fnstcw %0" : "=m"(word));
@@ -33,6 +37,9 @@ unsigned mode_get(void) {
 }
 void mode_set(unsigned word) {
     fesetround((int)word);
+}
+unsigned mode_unusual(void) {
+    return FE_TOWARDZERO;
 }
 static unsigned x87_get(void) {
     return 0;

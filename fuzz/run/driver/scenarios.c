@@ -147,7 +147,7 @@ static void refuse_each(void *net, int of_heap, size_t threads) {
 }
 
 void run_failures(void) {
-    const size_t most = most_threads(), threads = most < 4 ? most : 4;
+    const size_t most = most_threads(), threads = most < 8 ? most : 8;
     refuse_each(NULL, 1, threads);
     refuse_each(NULL, 0, threads);
     const struct held before = held_now();
@@ -230,6 +230,74 @@ static void run_forked(void *net) {
     tensors_delete(tensors);
 }
 
+/* --- an engine that is used for long ------------------------------------------------------------------------------- */
+
+/* As many inferences of two inputs in turn: what is left of the one before is wrong for the next. */
+static void infer_in_turn(void *net, size_t threads, size_t count, const char *text) {
+    report_phase(text, 0, threads, AT_END, 0, 0);
+    const size_t sets = job()->data_sets < 2 ? 1 : 2;
+    struct block **const tensors[2] = {tensors_new(AT_END), tensors_new(AT_BEGIN)};
+    for (size_t i = 0; i < 2; i++) tensors_fill(tensors[i], i % sets);
+    void *const engine = engine_new(net, threads);
+    struct held before = held_now();
+    for (size_t i = 0; i < count; i++) {
+        const size_t turn = i % 2;
+        if (i % 16 == 0) report_phase(text, 0, threads, AT_END, turn % sets, i);
+        infer(engine, tensors[turn]);
+        check_tensors(tensors[turn], turn % sets, "varies-with-history", "the first configuration");
+        if (i == 1) before = held_now(); /* the first ones may get what all need */
+    }
+    held_check_growth(before, "EngineInference");
+    nn512_driver_net.engine_destroy(engine);
+    for (size_t i = 0; i < 2; i++) tensors_delete(tensors[i]);
+}
+
+/* The same with pauses, and threads that wake and fall asleep at bad moments. */
+static void infer_in_trouble(void *net) {
+    report_phase("threads that wake without a reason", 0, 3, AT_END, 0, 0);
+    struct block **const tensors = tensors_new(AT_END);
+    workers_trouble(1);
+    void *const engine = engine_new(net, 3);
+    for (size_t i = 0; i < 16; i++) {
+        pause_for((long)(i % 8) * 40);
+        report_phase("threads that wake without a reason", 0, 3, AT_END, 0, i);
+        infer_again(engine, tensors, 0, "varies-with-history");
+    }
+    nn512_driver_net.engine_destroy(engine);
+    workers_trouble(0);
+    tensors_delete(tensors);
+}
+
+void run_endurance(void) {
+    static const struct {
+        size_t threads, inferences;
+    } crowds[] = {{2, 300}, {5, 6}, {6, 6}, {9, 6}, {16, 40}};
+    const struct held before = held_now();
+    struct block *const block = parameters_new(AT_END);
+    void *const net = net_new(2, block);
+    for (size_t i = 0; i < sizeof crowds / sizeof *crowds; i++)
+        infer_in_turn(net, crowds[i].threads, crowds[i].inferences, "one inference after the other");
+    infer_in_trouble(net);
+    nn512_driver_net.net_destroy(net);
+    held_check(before, "NetDestroy");
+    block_delete(block);
+}
+
+/* --- what only our own C promises, all of it ----------------------------------------------------------------------- */
+
+/* Threads of an engine compute in the mode of the thread that made it: they end in what they began with. */
+static void run_unusual_mode(void *net) {
+    struct block **const tensors = tensors_new(AT_END);
+    const unsigned usual = mode_get();
+    mode_set(mode_unusual());
+    void *const engine = engine_new(net, 2);
+    tensors_fill(tensors, 0);
+    infer(engine, tensors);
+    nn512_driver_net.engine_destroy(engine);
+    mode_set(usual);
+    tensors_delete(tensors);
+}
+
 void run_promises(void) {
     const struct held before = held_now();
     report_phase("as many threads as there cannot be", 0, 0, AT_END, 0, 0);
@@ -239,6 +307,8 @@ void run_promises(void) {
     refuse_threads(net);
     report_phase("EngineRun", 0, 1, AT_END, 0, 0);
     run_named(net);
+    report_phase("another floating-point mode", 0, 2, AT_END, 0, 0);
+    run_unusual_mode(net);
     report_phase("a child of fork()", 0, 2, AT_END, 0, 0);
     run_forked(net);
     nn512_driver_net.net_destroy(net);

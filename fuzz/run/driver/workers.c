@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 enum { MAX_WORKERS = 1024 };
 
@@ -20,7 +21,8 @@ static struct worker workers[MAX_WORKERS];
 static struct worker *top = workers; /* one past the last entry ever used */
 static size_t fail_countdown;
 static long mutexes, conditions; /* initialized and not destroyed */
-static int failed, keep_signals;
+static int failed, keep_signals, troubled;
+static unsigned waits;
 
 int __real_pthread_create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 int __real_pthread_join(pthread_t, void **);
@@ -29,6 +31,7 @@ int __real_pthread_mutex_init(pthread_mutex_t *, const pthread_mutexattr_t *);
 int __real_pthread_mutex_destroy(pthread_mutex_t *);
 int __real_pthread_cond_init(pthread_cond_t *, const pthread_condattr_t *);
 int __real_pthread_cond_destroy(pthread_cond_t *);
+int __real_pthread_cond_wait(pthread_cond_t *, pthread_mutex_t *);
 
 /* In a program that is linked statically the C library's own allocations come to heap.c as well, and it keeps what it has
  * allocated for a thread for the next one. */
@@ -176,6 +179,25 @@ int __wrap_pthread_cond_init(pthread_cond_t *condition, const pthread_condattr_t
 
 int __wrap_pthread_cond_destroy(pthread_cond_t *condition) {
     return counted(__real_pthread_cond_destroy(condition), &conditions, -1);
+}
+
+void pause_for(long microseconds) {
+    const struct timespec time = {.tv_nsec = microseconds * 1000};
+    nanosleep(&time, NULL);
+}
+
+void workers_trouble(int on) {
+    __atomic_store_n(&troubled, on, __ATOMIC_RELAXED);
+}
+
+/* Both are legal: POSIX lets a wait end without a reason, and between a thread's last look at what it waits for and its
+ * wait there may be any time, in which whoever wakes it has to wait for the mutex. */
+int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex) {
+    if (__atomic_load_n(&troubled, __ATOMIC_RELAXED)) {
+        if (__atomic_fetch_add(&waits, 1, __ATOMIC_RELAXED) % 2) return 0;
+        pause_for(100);
+    }
+    return __real_pthread_cond_wait(condition, mutex);
 }
 
 struct workers_state workers_now(void) {

@@ -77,7 +77,7 @@ def test_every_violation_beside_values_has_its_place() -> None:
 def test_waiving_switches_off_what_looks_for_it() -> None:
     waived = waive(Checks(), ["calls", "leaks"])
     assert (waived.api, waived.process, waived.waived) == (False, True, frozenset({Kind.API, Kind.LEAK}))
-    with pytest.raises(UsageError, match="no demand is called 'leak'; there are calls, failures"):
+    with pytest.raises(UsageError, match="no demand is called 'leak'; there are calls, endurance, failures"):
         waive(Checks(), ["leak"])
 
 

@@ -70,6 +70,7 @@ int __real_pthread_mutex_init(pthread_mutex_t *m, const pthread_mutexattr_t *a) 
 int __real_pthread_mutex_destroy(pthread_mutex_t *m) { return pthread_mutex_destroy(m); }
 int __real_pthread_cond_init(pthread_cond_t *c, const pthread_condattr_t *a) { return pthread_cond_init(c, a); }
 int __real_pthread_cond_destroy(pthread_cond_t *c) { return pthread_cond_destroy(c); }
+int __real_pthread_cond_wait(pthread_cond_t *c, pthread_mutex_t *m) { return pthread_cond_wait(c, m); }
 
 int main(void) {
     MAIN

@@ -12,7 +12,7 @@ struct TinyNet { TinyParams params; float *table; TinyParams *theirs; };
 struct TinyEngine {
     TinyNet *net;
     float *scratch;
-    pthread_t self, workers[8];
+    pthread_t self, workers[16];
     ptrdiff_t threads;
     int calls;
     pid_t process;
@@ -22,7 +22,7 @@ static char *message(const char *text) {
     return copy ? strcpy(copy, text) : NULL;
 }
 char *TinyNetCreate(TinyNet **to, TinyParams *params, ptrdiff_t threads) {
-    if (threads < 1 || threads > 8) return message("1 to 8 threads"); /*threads of net*/
+    if (threads < 1 || threads > 16) return message("1 to 16 threads"); /*threads of net*/
     /*net create*/
     TinyNet *net = malloc(sizeof *net);
     if (!net) return message("no memory");
@@ -61,7 +61,7 @@ static void check(TinyEngine *engine) {
     if (engine->process != getpid()) engine->threads = 1; /*forked*/
 }
 char *TinyEngineCreate(TinyEngine **to, TinyNet *net, ptrdiff_t threads) {
-    if (threads < 1 || threads > 8) return message("1 to 8 threads"); /*threads of engine*/
+    if (threads < 1 || threads > 16) return message("1 to 16 threads"); /*threads of engine*/
     TinyEngine *engine = calloc(1, sizeof *engine);
     if (!engine) return message("no memory");
     engine->scratch = malloc(channels * pixels * sizeof(float));
