@@ -35,8 +35,13 @@ if TYPE_CHECKING:
     from fuzz.draw.regimes import DataSet
     from nn512.options import Options
 
-_SMALL_MAC = 30e6
-"""Nets of fewer multiply-accumulates are run on every kind of data; the reference takes seconds for larger ones."""
+_SMALL_MAC, _MEDIUM_MAC = 30e6, 1e9
+"""Nets of fewer multiply-accumulates are run on every kind of data, and on _MEDIUM data: the reference takes seconds
+for each on larger ones."""
+
+_MEDIUM = ("exact", "taps", "gaussian", "cancelling", "subnormal", "nan")
+_LARGE = ("exact", "gaussian")
+"""What shows the most: integers every wrong place, random numbers how everything is rounded."""
 
 
 def add_parser(subparsers: Subparsers) -> None:
@@ -63,7 +68,10 @@ def add_parser(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="seed of random data (default: 0)")
     parser.add_argument(
-        "--data", metavar="REGIME", action="append", help="kind of random data, repeatable (default: all on small nets)"
+        "--data",
+        metavar="REGIME",
+        action="append",
+        help="kind of random data, repeatable (default: all on small nets, a few on larger ones)",
     )
     parser.add_argument(
         "--threads",
@@ -281,8 +289,10 @@ def _regimes(args: argparse.Namespace, graph: Graph) -> list[str]:
     """The kinds of random data to run on."""
     from fuzz.draw.regimes import REGIMES
 
-    small = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers) < _SMALL_MAC
-    return args.data or (["gaussian"] if args.input or not small else list(REGIMES))
+    if args.data or args.input:
+        return args.data or ["gaussian"]
+    work = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers)
+    return list(REGIMES if work < _SMALL_MAC else _MEDIUM if work < _MEDIUM_MAC else _LARGE)
 
 
 def _given_data(args: argparse.Namespace, graph: Graph) -> list[DataSet]:

@@ -45,12 +45,12 @@ PLANTED = {
     "no rest for five threads": (
         "rest = team->items % team->threads;",
         "rest = team->threads == 5 ? 0 : team->items % team->threads;",
-        {Kind.VARIES_WITH_HISTORY, Kind.UNINITIALIZED, Kind.UNWRITTEN},
+        {Kind.VARIES_WITH_THREADS, Kind.UNINITIALIZED, Kind.UNWRITTEN},
     ),
     "nine threads have the shares of eight": (
         "const ptrdiff_t first = index * each + (index < rest ? index : rest);",
         "const ptrdiff_t first = (index < 8 ? index : 7) * each + (index < rest ? index : rest);",
-        {Kind.VARIES_WITH_HISTORY, Kind.UNINITIALIZED, Kind.UNWRITTEN},
+        {Kind.VARIES_WITH_THREADS, Kind.UNINITIALIZED, Kind.UNWRITTEN},
     ),
     "inferences hold more and more": (
         "    team_check(&engine->team);\n",
