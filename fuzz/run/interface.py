@@ -131,7 +131,7 @@ class Interface:
         end = max((region.offset + region.elements for region in regions), default=0)
         return f"""{tapping}#include "{source_name}"
 {header}#include "nn512_driver.h"
-
+{self._sizes()}
 static const struct driver_argument nn512_shim_arguments[] = {{
 {table}}};
 
@@ -179,6 +179,14 @@ const struct driver_net nn512_driver_net = {{
     nn512_shim_engine_pthread, nn512_shim_inference, {"nn512_shim_run" if runs else "NULL"},
     nn512_shim_engine_destroy}};
 """
+
+    def _sizes(self) -> str:
+        """C text that does not compile where the header has names for sizes of tensors that are not theirs."""
+        names = [(f"{self.prefix}_{member(a.tensor)}_floats", a.elements) for a in self.arguments]
+        return "".join(
+            f'#if defined {name} && {name} != {elements}\n#error "{name} is not {elements}"\n#endif\n'
+            for name, elements in names
+        )
 
     def _shim_run(self) -> str:
         """C text that hands tensors over by name."""

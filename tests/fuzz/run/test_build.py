@@ -181,6 +181,14 @@ def test_a_precompiled_header_that_fails_is_done_without(one: Runner, monkeypatc
     assert works(build_net(interface(), *pair(), one))
 
 
+def test_names_for_sizes_of_tensors_are_theirs(one: Runner) -> None:
+    made = nn512.compile(parse(CONVOLUTION))
+    assert "#define Tiny_x_floats 500\n" in made.header
+    wrong = made.header.replace("#define Tiny_x_floats 500\n", "#define Tiny_x_floats 400\n")
+    with pytest.raises(BuildError, match="Tiny_x_floats is not 500"):
+        build_net(parse(CONVOLUTION), wrong, made.source, dataclasses.replace(one, net_flags=NATIVE_FLAGS))
+
+
 @pytest.mark.parametrize("flags", [("-O0",), ("-O1",)])
 def test_headers_that_are_precompiled_are_those_of_the_source(one: Runner, flags: tuple[str, ...]) -> None:
     """A source that forgets one does not build: nothing else brings it along."""
