@@ -142,7 +142,8 @@ def _built_and_run(
         steps.running(number, seed)
         light = replace(LIGHT, timeout=checks.timeout, waived=checks.waived)
         if data_set.regime in IN_ALL_THREADS:
-            light = replace(light, configurations=checks.configurations)
+            more = [replace(one, repeats=1) for one in checks.configurations if one.threads > 2]
+            light = replace(light, configurations=(*light.configurations, *more))
         level = checks if number == 0 else light
         run = execute(executable, data_set.params, in_turn(data_set.inputs, level), level)
         executed &= run.status in (Status.OK, Status.VIOLATION) and bool(run.outputs)
