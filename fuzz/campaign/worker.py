@@ -193,8 +193,8 @@ def _do_chunks(connection: Connection, common: Common, in_flight: InFlight, stop
 
 
 def _check(case: Case, target: Target, checks: Checks) -> Report:
-    """A case; every fourth has to endure, because what shows then is much the same in all nets."""
-    endures = checks.endurance and any(seed.seed % 4 == 0 for seed in case.data[:1])
+    """A case; every eighth has to endure, because what shows then is much the same in all nets."""
+    endures = checks.endurance and any(seed.seed % 8 == 0 for seed in case.data[:1])
     return check_case(case, target=target, checks=replace(checks, endurance=endures))
 
 
