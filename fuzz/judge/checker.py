@@ -24,7 +24,7 @@ from fuzz.judge.standard import judged
 from fuzz.judge.steps import Steps, Tell, nobody
 from fuzz.problem import Problem
 from fuzz.run.build import BuildError, build_net
-from fuzz.run.checks import LIGHT, Checks
+from fuzz.run.checks import LIGHT, SHORT_MAC, Checks, work_of
 from fuzz.run.outcome import Status
 from fuzz.run.runners import Runner, runner_for, with_bfloat16
 from fuzz.run.sandbox import execute
@@ -121,7 +121,7 @@ def _built_and_run(
     report = Report(case, graph, runner_line(runner), sources, ran=runner, timeout=(checks or Checks()).timeout)
     optimisation = runner.level(case.optimisation)
     steps.building(optimisation)
-    checks = _due(checks or Checks(), sources)
+    checks = _due(checks or Checks(), sources, graph, runner)
     regions = regions_of(sources.plan) if sources.plan and HOOK in sources.source and case.optimisation != PLAIN else ()
     try:
         executable = build_net(
@@ -161,9 +161,14 @@ def _built_and_run(
     return replace(report, problems=folded.problems, verdicts=verdicts, executed=executed, culprit=culprit)
 
 
-def _due(checks: Checks, sources: Sources) -> Checks:
-    """What may be demanded: C that does not show its memory is not ours, and promises less."""
-    return checks if HOOK in sources.source else replace(checks, promises=False)
+def _due(checks: Checks, sources: Sources, graph: Graph, runner: Runner) -> Checks:
+    """What may be demanded: C that does not show its memory is not ours, and promises less.
+
+    What takes long does not have to endure: large nets, and all in emulators, which are for instructions.
+    """
+    is_slow = work_of(graph) > SHORT_MAC or bool(runner.wrapper) or runner.machine is not None
+    promises, endurance = checks.promises and HOOK in sources.source, checks.endurance and not is_slow
+    return replace(checks, promises=promises, endurance=endurance)
 
 
 def in_turn(inputs: Arrays, checks: Checks) -> list[Arrays]:

@@ -51,10 +51,10 @@ class Checks:
     `api`: EnginePthreadT. `process`: signals, files and all else that belongs to the program. `sharing`: several
     engines on one net, at the same time and in other orders. `failures`: every allocation and thread refused in turn.
     `turns`: other inputs before and after, on the same engine. `endurance`: hundreds of inferences, up to 16 threads,
-    and waits that end without a reason. `promises`: what our own C promises and others need not
-    (see `fuzz.run.demands`). `waived`: violations that are let pass. `timeout`:
-    seconds without progress, on the processor itself; slower runners get their multiple, and large nets half a second
-    more per megabyte. `heap_bytes`: what the net may allocate.
+    and waits that end without a reason. `promises`: what our own C promises and others need not (see
+    `fuzz.run.demands`). `waived`: violations that are let pass. `timeout`: seconds without progress, on the processor
+    itself; slower runners get their multiple, and large nets half a second more per megabyte. `heap_bytes`: what the
+    net may allocate.
     """
 
     configurations: tuple[Configuration, ...] = FULL
@@ -71,7 +71,7 @@ class Checks:
 
 
 SHORT_MAC = 3e6
-"""Multiply-accumulates up to which hundreds of inferences take no time that anybody notices."""
+"""Multiply-accumulates up to which nets have to endure: hundreds of inferences take them hardly longer."""
 
 LARGE_MAC = 30e6
 """Multiply-accumulates from which a net is large: each inference is then repeated less often."""
@@ -96,12 +96,17 @@ USUAL_THREADS, MANY_THREADS = 4, 7
 """Up to how many threads nets are run for users by default, and with how many besides: shares are uneven there."""
 
 
+def work_of(graph: Graph) -> int:
+    """Multiply-accumulates of an inference."""
+    return sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers)
+
+
 def checks_for(graph: Graph, threads: int, timeout: float = TIMEOUT) -> Checks:
     """What to check for a user: 1 to `threads` threads, and MANY_THREADS if those are as many as usual or more.
 
     Large nets run less often, and the largest are refused nothing.
     """
-    work = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers)
+    work = work_of(graph)
     small = work < LARGE_MAC
     placements = tuple(Placement)
     configurations = tuple(
@@ -110,4 +115,4 @@ def checks_for(graph: Graph, threads: int, timeout: float = TIMEOUT) -> Checks:
     )
     if USUAL_THREADS <= threads < MANY_THREADS:
         configurations += (Configuration(MANY_THREADS, Placement.AT_BEGIN, repeats=1),)
-    return Checks(configurations, failures=work < VAST_MAC, endurance=work <= SHORT_MAC, timeout=timeout)
+    return Checks(configurations, failures=work < VAST_MAC, timeout=timeout)

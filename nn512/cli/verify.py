@@ -28,7 +28,7 @@ from nn512.cli.onnx_arguments import add_cut_arguments, dims_of
 from nn512.cli.outputs import check_directory
 from nn512.cli.verify_edges import refuse_beside_edges, verify_edges
 from nn512.errors import Nn512Error, UsageError
-from nn512.graph import Graph, multiply_accumulates
+from nn512.graph import Graph
 
 if TYPE_CHECKING:
     from fuzz.campaign.verifying import Wish
@@ -288,10 +288,11 @@ def _with_model(args: argparse.Namespace, graph: Graph, options: Options) -> int
 def _regimes(args: argparse.Namespace, graph: Graph) -> list[str]:
     """The kinds of random data to run on."""
     from fuzz.draw.regimes import REGIMES
+    from fuzz.run.checks import work_of
 
     if args.data or args.input:
         return args.data or ["gaussian"]
-    work = sum(multiply_accumulates(layer, graph.shapes) for layer in graph.layers)
+    work = work_of(graph)
     return list(REGIMES if work < _SMALL_MAC else _MEDIUM if work < _MEDIUM_MAC else _LARGE)
 
 
