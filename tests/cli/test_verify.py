@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import pytest
 
 from fuzz.campaign import verifying
+from fuzz.draw.regimes import REGIMES
 from fuzz.judge.checker import check_case
 from fuzz.judge.report import Report
+from fuzz.run.checks import checks_for
 from nn512.cli import main
+from nn512.cli.verify import _regimes
+from nn512.graph import parse
 
 TINY = """\
 Config
@@ -60,3 +65,18 @@ def test_forcing_what_does_not_exist_is_no_finding(
     assert main(["verify", tiny, "--force", force, "--out", str(folder)]) == 2
     assert capsys.readouterr().err.startswith("nn512: ")
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("channels", "kinds", "is_refused"), [(8, len(REGIMES), True), (64, 6, True), (1024, 2, False)]
+)
+def test_large_nets_have_fewer_kinds_of_data_but_more_than_one(channels: int, kinds: int, is_refused: bool) -> None:  # noqa: FBT001
+    graph = parse(
+        f"Config\nInput ToTensor=x Channels={channels} Height=60 Width=60\n"
+        f"Conv FromTensor=x ToTensor=y ToChannels={channels} FilterH=3 FilterW=3\nOutput FromTensor=y\n"
+    )
+    drawn = _regimes(argparse.Namespace(data=None, input=None), graph)
+    assert len(drawn) == kinds
+    assert {"exact", "gaussian"} <= set(drawn) <= set(REGIMES)
+    checks = checks_for(graph, 4)
+    assert (checks.turns, checks.failures) == (True, is_refused)
