@@ -140,11 +140,7 @@ def _built_and_run(
     for number, data_set in enumerate(data):
         seed = DataSeed(data_set.regime, data_set.seed)
         steps.running(number, seed)
-        light = replace(LIGHT, timeout=checks.timeout, waived=checks.waived)
-        if data_set.regime in IN_ALL_THREADS:
-            more = [replace(one, repeats=1) for one in checks.configurations if one.threads > 2]
-            light = replace(light, configurations=(*light.configurations, *more))
-        level = checks if number == 0 else light
+        level = checks if number == 0 else _light(checks, data_set.regime)
         run = execute(executable, data_set.params, in_turn(data_set.inputs, level), level)
         executed &= run.status in (Status.OK, Status.VIOLATION) and bool(run.outputs)
         folded.add_violations([one for one in run.violations if one.kind not in level.waived], seed)
@@ -169,6 +165,15 @@ def _due(checks: Checks, sources: Sources, graph: Graph, runner: Runner) -> Chec
     is_slow = work_of(graph) > SHORT_MAC or bool(runner.wrapper) or runner.machine is not None
     promises, endurance = checks.promises and HOOK in sources.source, checks.endurance and not is_slow
     return replace(checks, promises=promises, endurance=endurance)
+
+
+def _light(checks: Checks, regime: str) -> Checks:
+    """What is checked on data that are not the first."""
+    light = replace(LIGHT, timeout=checks.timeout, waived=checks.waived)
+    if regime not in IN_ALL_THREADS:
+        return light
+    more = [replace(one, repeats=1) for one in checks.configurations if one.threads > 2]
+    return replace(light, configurations=(*light.configurations, *more))
 
 
 def in_turn(inputs: Arrays, checks: Checks) -> list[Arrays]:

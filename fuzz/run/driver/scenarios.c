@@ -232,7 +232,7 @@ static void run_forked(void *net) {
 
 /* --- an engine that is used for long ------------------------------------------------------------------------------- */
 
-/* As many inferences of two inputs in turn: what is left of the one before is wrong for the next. */
+/* `count` inferences of two inputs in turn: what is left of the one before is wrong for the next. */
 static void infer_in_turn(void *net, size_t threads, size_t count, const char *text) {
     report_phase(text, 0, threads, AT_END, 0, 0);
     const size_t sets = job()->data_sets < 2 ? 1 : 2;
